@@ -1,0 +1,59 @@
+"""One volume of the cohort, as ``case.json`` records it."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CaseState(StrEnum):
+    """Derived from the files of a case; never stored."""
+
+    UNLABELLED = "unlabelled"
+    PROPOSED = "proposed"
+    DRAFT = "draft"
+    PARTIAL = "partial"
+    LABELLED = "labelled"
+    EXCLUDED = "excluded"
+
+
+class Split(StrEnum):
+    """What a case may be used for. Only ``train`` cases are seen by training."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class HistoryEntry(BaseModel):
+    """Who did what to a case, when, and how long it took."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: str
+    by: str
+    at: float = Field(default_factory=time.time, description="Unix time, s")
+    minutes: float | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class CaseRecord(BaseModel):
+    """Contents of ``case.json``.
+
+    ``image`` is relative to the project folder where both share a root, absolute
+    otherwise. ``geometry`` is ``Geometry.to_json()``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    id: str
+    image: str
+    sha256: str
+    geometry: dict[str, Any]
+    split: Split = Split.TRAIN
+    excluded: bool = False
+    history: tuple[HistoryEntry, ...] = ()

@@ -1,0 +1,141 @@
+"""What the user asks of a training (config), and what the engine decided (plan)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_semiseg.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+DEFAULT_METHOD = "ug_mcl"
+DEFAULT_MINUTES = 20.0
+
+
+class TrainingConfig(BaseModel):
+    """A training as asked for; unset values are planned from data and machine.
+
+    Attributes
+    ----------
+    method : str
+        Name of a training method, see ``semiseg methods``.
+    params : dict
+        Parameters of the method; unknown names are refused when the run starts.
+    minutes, steps : float or int, optional
+        Budget, one of the two; 20 minutes by default.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to train; "auto" takes the best that is there.
+    seed : int
+        With the step it determines every batch.
+    spacing_mm, patch_zyx : optional
+        Working voxel size (z, y, x) in mm, and crop size in working voxels.
+    labelled_batch, unlabelled_batch : int, optional
+        Crops of labelled and unlabelled volumes per step.
+    width : int, optional
+        Feature maps at the finest level of the network.
+    learning_rate : float, optional
+        Peak of the schedule.
+    checkpoint_seconds : float
+        Longest time between two checkpoints.
+    validate_every : int, optional
+        Steps between two validations, where there are validation cases.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str = DEFAULT_METHOD
+    params: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    minutes: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    device: Device = "auto"
+    seed: int = Field(default=0, ge=0)
+    spacing_mm: tuple[float, float, float] | None = None
+    patch_zyx: tuple[int, int, int] | None = None
+    labelled_batch: int | None = Field(default=None, ge=1)
+    unlabelled_batch: int | None = Field(default=None, ge=0)
+    width: int | None = Field(default=None, ge=4)
+    learning_rate: float | None = Field(default=None, gt=0)
+    checkpoint_seconds: float = Field(default=30.0, ge=0)
+    validate_every: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_budget(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("minutes") is None and values.get("steps") is None:
+            return {**values, "minutes": DEFAULT_MINUTES}
+        return values
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if self.minutes is not None and self.steps is not None:
+            raise ValueError("give minutes or steps, not both")
+        if self.spacing_mm is not None and min(self.spacing_mm) <= 0:
+            raise ValueError("spacing_mm must be positive")
+        if self.patch_zyx is not None and min(self.patch_zyx) < 8:
+            raise ValueError("patch_zyx needs at least 8 voxels along each axis")
+        return self
+
+    @classmethod
+    def build(cls, settings: dict[str, str] | None = None, **values: Any) -> Self:
+        """Make a config from typed values and from ``--set`` texts.
+
+        A key of ``settings`` is a field of this class or else a parameter of the
+        method; the text is read as JSON where it is JSON ("0.5", "[1, 1, 1]").
+
+        Raises
+        ------
+        ConfigError
+            A value is out of range, or a field does not exist.
+        """
+        from json import JSONDecodeError, loads
+
+        fields = {key: value for key, value in values.items() if value is not None}
+        params = dict(fields.pop("params", {}))
+        for key, text in (settings or {}).items():
+            try:
+                value = loads(text)
+            except JSONDecodeError:
+                value = text
+            target = fields if key in cls.model_fields else params
+            target[key] = value
+        try:
+            return cls(**fields, params=params)
+        except ValidationError as error:
+            raise ConfigError(describe(error, "training settings")) from error
+
+
+class Plan(BaseModel):
+    """Everything the engine decided before the first step; obeyed afterwards.
+
+    ``reasons`` says in a sentence per decision why it was taken.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spacing_mm: tuple[float, float, float]
+    patch_zyx: tuple[int, int, int]
+    strides: tuple[tuple[int, int, int], ...]
+    width: int
+    labelled_batch: int
+    unlabelled_batch: int
+    sdm_limit_mm: float
+    intensity: Literal["zscore", "ct"]
+    intensity_range: tuple[float, float]
+    intensity_mean_std: tuple[float, float]
+    device: str
+    precision: Literal["fp32", "bf16", "fp16"]
+    threads: int
+    learning_rate: float
+    steps: int
+    validate_every: int
+    reasons: dict[str, str]
+
+
+def describe(error: ValidationError, what: str) -> str:
+    """One line for a pydantic error: which key, what was expected and found."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    found = "" if not key else f" (found {first['input']!r})"
+    return f"{what}: {f'{key}: ' if key else ''}{message}{found}"

@@ -1,0 +1,132 @@
+"""What happens in a run, one JSON line each.
+
+Grammar of a session: ``Started (Staged | Planned | Stepped | Validated |
+Checkpointed | Predicted | Warned)* Finished``. A resumed run appends a further
+session to the same log; a session without ``Finished`` was interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+FinishReason = Literal["completed", "cancelled", "failed"]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    at: float = Field(default_factory=time.time, description="Unix time, s")
+
+    def to_line(self) -> str:
+        """One line of ``events.jsonl``, without the line break."""
+        return self.model_dump_json()
+
+
+class Started(_Event):
+    """A session of a run begins (or goes on, when ``step`` > 0)."""
+
+    type: Literal["started"] = "started"
+    run: str
+    method: str
+    pid: int
+    step: int = 0
+
+
+class Staged(_Event):
+    """Work before or after training: preparing the cohort, measuring the speed."""
+
+    type: Literal["staged"] = "staged"
+    stage: str
+    done: int
+    total: int
+
+
+class Planned(_Event):
+    """The plan is made; ``steps`` is now fixed."""
+
+    type: Literal["planned"] = "planned"
+    device: str
+    steps: int
+    seconds_per_step: float
+    parameters: int
+
+
+class Stepped(_Event):
+    """Progress of training, at most about twice a second.
+
+    ``losses`` are weighted terms, averaged since the last event.
+    """
+
+    type: Literal["stepped"] = "stepped"
+    step: int
+    steps: int
+    losses: dict[str, float]
+    learning_rate: float
+    seconds: float
+    seconds_left: float
+
+
+class Validated(_Event):
+    """Dice per class name on the validation cases."""
+
+    type: Literal["validated"] = "validated"
+    step: int
+    dice: dict[str, float]
+
+
+class Checkpointed(_Event):
+    """Everything needed to go on from ``step`` is safely on disk."""
+
+    type: Literal["checkpointed"] = "checkpointed"
+    step: int
+
+
+class Predicted(_Event):
+    """A prediction of a case was stored."""
+
+    type: Literal["predicted"] = "predicted"
+    case: str
+    uncertainty: float
+    done: int
+    total: int
+
+
+class Warned(_Event):
+    """Something the user should know that does not stop the run."""
+
+    type: Literal["warned"] = "warned"
+    message: str
+
+
+class Finished(_Event):
+    """The session's last event. ``seconds`` of training over all sessions."""
+
+    type: Literal["finished"] = "finished"
+    run: str
+    reason: FinishReason
+    step: int
+    seconds: float
+    error: str | None = None
+
+
+Event = Annotated[
+    Started
+    | Staged
+    | Planned
+    | Stepped
+    | Validated
+    | Checkpointed
+    | Predicted
+    | Warned
+    | Finished,
+    Field(discriminator="type"),
+]
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def from_line(line: str) -> Event:
+    """Inverse of ``to_line``; raises ``ValueError`` on a torn or foreign line."""
+    return _ADAPTER.validate_json(line)

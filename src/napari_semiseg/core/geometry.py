@@ -1,0 +1,181 @@
+"""Where a voxel lies in the patient, and how a file stores it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from napari_semiseg.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+CANONICAL = ("S", "P", "L")
+"""Directions in which the canonical axes (z, y, x) grow."""
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Geometry:
+    """A voxel grid in patient space, and the axis order of the file it came from.
+
+    Arrays of the package are canonical: indexed (z, y, x), growing to Superior,
+    Posterior and Left. Going to and from the file's own order is a permutation and
+    flips, so that no voxel is ever resampled.
+
+    Attributes
+    ----------
+    shape_zyx : tuple of int
+        Size of the canonical array.
+    affine : ndarray (4, 4), float64
+        (z, y, x, 1) to RAS+ millimetres, the world of NIfTI.
+    axes : tuple of int
+        The file's axis that lies under each canonical axis.
+    flips : tuple of bool
+        Whether that axis is stored the other way round.
+    """
+
+    shape_zyx: Triple
+    affine: NDArray[np.float64]
+    axes: Triple = (2, 1, 0)
+    flips: tuple[bool, bool, bool] = (False, False, False)
+
+    @classmethod
+    def from_native(cls, shape: Sequence[int], affine: NDArray[Any]) -> Self:
+        """Geometry of a file's own grid.
+
+        Parameters
+        ----------
+        shape : sequence of 3 int
+            Array shape in the file's axis order (i, j, k).
+        affine : ndarray (4, 4)
+            (i, j, k, 1) to RAS+ millimetres.
+
+        Raises
+        ------
+        ImageError
+            The affine is not finite or has a collapsed axis.
+        """
+        from nibabel import orientations
+
+        matrix = np.asarray(affine, dtype=np.float64)
+        if len(shape) != 3:
+            raise ImageError(f"expected a 3D volume, found shape {tuple(shape)}")
+        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+            raise ImageError("the affine does not span three directions of space")
+        native = orientations.io_orientation(matrix)
+        turn = orientations.ornt_transform(native, orientations.axcodes2ornt(CANONICAL))
+        order = [0, 0, 0]
+        flips = [False, False, False]
+        for source, (target, direction) in enumerate(turn):
+            order[int(target)] = source
+            flips[int(target)] = direction < 0
+        columns, origin = [], matrix[:3, 3].copy()
+        for source, flip in zip(order, flips, strict=True):
+            step = matrix[:3, source]
+            if flip:
+                origin = origin + step * (shape[source] - 1)
+            columns.append(-step if flip else step)
+        canonical = np.eye(4)
+        canonical[:3, :3] = np.stack(columns, axis=1)
+        canonical[:3, 3] = origin
+        return cls(
+            shape_zyx=(shape[order[0]], shape[order[1]], shape[order[2]]),
+            affine=canonical,
+            axes=(order[0], order[1], order[2]),
+            flips=(flips[0], flips[1], flips[2]),
+        )
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxels along (z, y, x), in mm."""
+        z, y, x = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(z), float(y), float(x)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    @property
+    def native_shape(self) -> Triple:
+        """Array shape in the file's axis order."""
+        shape = [0, 0, 0]
+        for size, axis in zip(self.shape_zyx, self.axes, strict=True):
+            shape[axis] = size
+        return shape[0], shape[1], shape[2]
+
+    @property
+    def native_affine(self) -> NDArray[np.float64]:
+        """(i, j, k, 1) of the file's own order to RAS+ mm."""
+        native = np.eye(4)
+        origin = self.affine[:3, 3].copy()
+        for canonical, (axis, flip) in enumerate(
+            zip(self.axes, self.flips, strict=True)
+        ):
+            step = self.affine[:3, canonical]
+            if flip:
+                origin = origin + step * (self.shape_zyx[canonical] - 1)
+            native[:3, axis] = -step if flip else step
+        native[:3, 3] = origin
+        return native
+
+    def to_canonical(self, native: NDArray[Any]) -> NDArray[Any]:
+        """View a file-order array (i, j, k) as (z, y, x)."""
+        flipped = tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
+        return native.transpose(self.axes)[flipped]
+
+    def to_native(self, canonical: NDArray[Any]) -> NDArray[Any]:
+        """View a canonical array (z, y, x) in the file's axis order (i, j, k)."""
+        flipped = tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
+        inverse = np.argsort(self.axes)
+        return canonical[flipped].transpose(tuple(int(axis) for axis in inverse))
+
+    def difference(self, other: Geometry, tolerance_mm: float = 0.01) -> str | None:
+        """Say in words how another grid differs; None when the voxels coincide.
+
+        Both are compared in canonical order, so that two files that store the same
+        grid in different axis orders agree. Corners may be ``tolerance_mm`` apart.
+        """
+        if self.shape_zyx != other.shape_zyx:
+            return f"shape (z, y, x) {other.shape_zyx} instead of {self.shape_zyx}"
+        corners = np.array(
+            [
+                [z, y, x, 1]
+                for z in (0, self.shape_zyx[0] - 1)
+                for y in (0, self.shape_zyx[1] - 1)
+                for x in (0, self.shape_zyx[2] - 1)
+            ],
+            dtype=np.float64,
+        )
+        apart = np.abs(corners @ (self.affine - other.affine).T).max()
+        if apart > tolerance_mm:
+            return f"corners lie up to {apart:.3g} mm apart"
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        return {
+            "shape_zyx": list(self.shape_zyx),
+            "affine": self.affine.tolist(),
+            "axes": list(self.axes),
+            "flips": list(self.flips),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        z, y, x = values["shape_zyx"]
+        i, j, k = values["axes"]
+        a, b, c = values["flips"]
+        return cls(
+            shape_zyx=(int(z), int(y), int(x)),
+            affine=np.array(values["affine"], dtype=np.float64).reshape(4, 4),
+            axes=(int(i), int(j), int(k)),
+            flips=(bool(a), bool(b), bool(c)),
+        )

@@ -1,0 +1,124 @@
+"""Named classes with stable integer values."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from napari_semiseg.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+BACKGROUND = 0
+UNANNOTATED = 255
+"""Value of voxels that nobody has looked at yet; never a class."""
+
+# Okabe and Ito's colour-blind-safe palette, strongest on grey images first.
+PALETTE = (
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#CC79A7",
+    "#D55E00",
+    "#0072B2",
+)
+
+
+class LabelClass(BaseModel):
+    """One structure to segment: its voxel value, its name and its colour."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: int = Field(ge=1, le=254)
+    name: str = Field(min_length=1)
+    colour: str = Field(pattern=r"^#[0-9A-Fa-f]{6}$")
+
+
+class LabelScheme(BaseModel):
+    """The classes of a project, by rising value; 0 is background, 255 unannotated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: tuple[LabelClass, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        values = [item.value for item in self.classes]
+        names = [item.name for item in self.classes]
+        if values != sorted(set(values)) or len(set(names)) != len(names):
+            raise ValueError("label values and names must be distinct, values rising")
+        return self
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> Self:
+        """Read classes written as ``1=left atrium`` (optionally ``#RRGGBB`` behind).
+
+        Raises
+        ------
+        ConfigError
+            A text is not of that form, or values or names repeat.
+        """
+        found: list[LabelClass] = []
+        for text in texts:
+            match = re.fullmatch(r"\s*(\d+)\s*=\s*(.+?)\s*(#[0-9A-Fa-f]{6})?\s*", text)
+            if match is None or not 1 <= int(match[1]) <= 254:
+                raise ConfigError(
+                    f"expected a label like '1=left atrium' with a value from 1 to 254, "
+                    f"found {text!r}"
+                )
+            colour = match[3] or PALETTE[(int(match[1]) - 1) % len(PALETTE)]
+            found.append(LabelClass(value=int(match[1]), name=match[2], colour=colour))
+        found.sort(key=lambda item: item.value)
+        for attribute in ("value", "name"):
+            seen = [getattr(item, attribute) for item in found]
+            repeated = next((item for item in seen if seen.count(item) > 1), None)
+            if repeated is not None:
+                raise ConfigError(f"two labels have the {attribute} {repeated!r}")
+        if not found:
+            raise ConfigError(
+                "a project needs at least one label: give --label '1=name'"
+            )
+        return cls(classes=tuple(found))
+
+    def __iter__(self) -> Iterator[LabelClass]:  # type: ignore[override]
+        return iter(self.classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Voxel values of the classes, rising."""
+        return tuple(item.value for item in self.classes)
+
+    def name_of(self, value: int) -> str:
+        """Name of a voxel value, background and unannotated included."""
+        special = {BACKGROUND: "background", UNANNOTATED: "not annotated"}
+        names = special | {item.value: item.name for item in self.classes}
+        return names[value]
+
+    def check(self, labels: NDArray[np.uint8], source: str) -> None:
+        """Refuse voxel values that are no class of this scheme.
+
+        Raises
+        ------
+        ImageError
+            With the unknown values and the known ones.
+        """
+        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+        known = {BACKGROUND, UNANNOTATED, *self.values}
+        unknown = sorted(set(present.tolist()) - known)
+        if unknown:
+            listed = ", ".join(f"{item.value}={item.name}" for item in self.classes)
+            raise ImageError(
+                f"{source}: found label value(s) {unknown}, expected 0 (background), "
+                f"{listed} or 255 (not annotated); correct the mask or the project's "
+                f"labels"
+            )

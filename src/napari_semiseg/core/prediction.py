@@ -1,0 +1,91 @@
+"""What a model says about one case, on the case's own grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.geometry import Geometry
+
+
+class SliceScore(BaseModel):
+    """How doubtful one slice is. ``axis`` 0, 1, 2 is z, y, x; ``index`` a voxel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    axis: int
+    index: int
+    score: float
+    reason: str
+
+
+class CaseScore(BaseModel):
+    """Numbers that rank volumes and slices for review, all in [0, 1] but volumes.
+
+    Attributes
+    ----------
+    uncertainty : float
+        Mean of the stored uncertainty map within 3 voxels of the predicted
+        surface; of the whole volume where nothing was predicted. Does not grow with
+        the size of the volume.
+    entropy, gap : float
+        The same mean of the normalised entropy of the probabilities, and of the
+        gap between segmentation and distance head.
+    volumes_ml : dict
+        Predicted volume per class name, mL.
+    slices : tuple of SliceScore
+        The most doubtful slices of each plane, worst first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uncertainty: float
+    entropy: float
+    gap: float
+    volumes_ml: dict[str, float]
+    slices: tuple[SliceScore, ...]
+
+
+class PredictionRecord(BaseModel):
+    """``prediction.json``: which model said it, of which image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    case: str
+    run: str
+    step: int
+    method: str
+    image_sha256: str
+    uncertainty_kind: str
+    score: CaseScore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """A prediction: viewing and export never resample it.
+
+    Attributes
+    ----------
+    record : PredictionRecord
+        Provenance and scores.
+    geometry : Geometry
+        The case's own grid.
+    labels : ndarray (Z, Y, X), uint8
+        Values of the project's label scheme; 0 is background.
+    sdm_mm : ndarray (K, Z, Y, X), float32
+        Signed distance in mm per foreground class, negative inside.
+    uncertainty : ndarray (Z, Y, X), float32
+        In [0, 1]; 0 is certain.
+    """
+
+    record: PredictionRecord
+    geometry: Geometry
+    labels: NDArray[np.uint8]
+    sdm_mm: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
