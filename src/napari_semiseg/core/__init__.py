@@ -1,1 +1,1 @@
-
+"""Values of the package: no files, no torch, no Qt."""

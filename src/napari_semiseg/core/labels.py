@@ -70,7 +70,7 @@ class LabelScheme(BaseModel):
             match = re.fullmatch(r"\s*(\d+)\s*=\s*(.+?)\s*(#[0-9A-Fa-f]{6})?\s*", text)
             if match is None or not 1 <= int(match[1]) <= 254:
                 raise ConfigError(
-                    f"expected a label like '1=left atrium' with a value from 1 to 254, "
+                    "expected a label like '1=left atrium' with a value from 1 to 254, "
                     f"found {text!r}"
                 )
             colour = match[3] or PALETTE[(int(match[1]) - 1) % len(PALETTE)]

@@ -1,1 +1,1 @@
-
+"""Image and mask files in canonical axes, written back exactly."""

@@ -1,1 +1,1 @@
-
+"""The project folder: cases, runs, evaluation and export."""
