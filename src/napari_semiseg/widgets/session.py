@@ -1,0 +1,168 @@
+"""What the parts of one dock share: the open project, case and run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.project.store import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.runs import Run
+
+HUMAN = frozenset({CaseState.LABELLED, CaseState.PARTIAL})
+"""States of a case that carries an accepted human label."""
+
+
+class Session:
+    """State shared by the widgets of one dock; the project folder is the truth.
+
+    Attributes
+    ----------
+    project : Project or None
+        The open project.
+    case_id : str or None
+        The case whose layers are open.
+    run_id : str or None
+        The run whose predictions are shown; None follows the newest.
+    may_leave : list of callables
+        Asked before another case or project is opened or the window closes; one
+        that returns False keeps everything as it is.
+
+    Signals
+    -------
+    project_changed()
+        A project was opened, created or closed.
+    cases_changed(set of str or None)
+        These cases, or all, must be read again.
+    case_requested(str)
+        Somebody asks for this case to be opened.
+    case_opened(str or None)
+        The layers of this case exist now.
+    runs_changed()
+        A run began, ended or got predictions, or another run is shown.
+    status_changed(str)
+        A new text for the status line.
+    """
+
+    project_changed = Signal()
+    cases_changed = Signal(object)
+    case_requested = Signal(str)
+    case_opened = Signal(object)
+    runs_changed = Signal()
+    status_changed = Signal(str)
+
+    def __init__(self) -> None:
+        self.project: Project | None = None
+        self.case_id: str | None = None
+        self.run_id: str | None = None
+        self.may_leave: list[Callable[[], bool]] = []
+
+    def leave(self) -> bool:
+        """Ask whether what is open may be left; False when somebody objects."""
+        return all(agrees() for agrees in self.may_leave)
+
+    def open_project(self, path: Path | str) -> bool:
+        """Open a project folder.
+
+        Returns
+        -------
+        bool
+            False when unsaved work of the project open now keeps it open.
+
+        Raises
+        ------
+        ProjectError
+            The folder is no project.
+        """
+        return self._replace(lambda: Project.open(path))
+
+    def create_project(
+        self,
+        path: Path | str,
+        labels: LabelScheme | dict[str, int] | list[str],
+        name: str | None = None,
+    ) -> bool:
+        """Create a project folder and open it; as `open_project` otherwise."""
+        return self._replace(lambda: Project.create(path, labels, name=name))
+
+    def close_project(self) -> bool:
+        """Back to no project; False when unsaved work keeps it open."""
+        return self._replace(lambda: None)
+
+    def _replace(self, make: Callable[[], Project | None]) -> bool:
+        if not self.leave():
+            return False
+        self.project, self.case_id, self.run_id = make(), None, None
+        self.case_opened.emit(None)
+        self.project_changed.emit()
+        self.refresh_status()
+        return True
+
+    def shown_run(self) -> Run | None:
+        """Run whose predictions are shown: the chosen one, else the newest."""
+        if self.project is None:
+            return None
+        if self.run_id is not None:
+            return self.project.run(self.run_id)
+        return self.project.latest_run()
+
+    def show_run(self, run_id: str | None) -> None:
+        """Choose the run whose predictions are shown; None follows the newest."""
+        if run_id != self.run_id:
+            self.run_id = run_id
+            self.runs_changed.emit()
+
+    def say(self, text: str) -> None:
+        """Put a text into the status line."""
+        self.status_changed.emit(text)
+
+    def refresh_status(self) -> None:
+        """Put the next sensible step into the status line."""
+        self.say(self.next_step())
+
+    def next_step(self) -> str:
+        """Say the next sensible step in words."""
+        if self.project is None:
+            return "Create or open a project to begin."
+        cases = [
+            case
+            for case in self.project.cases()
+            if case.state is not CaseState.EXCLUDED
+        ]
+        if not cases:
+            return "Add images: drop files or a folder here, or press Add images."
+        if self._training():
+            return "Training runs in the background; you can go on labelling."
+        return _next_in_cohort(cases, trained=bool(self.project.runs()))
+
+    def _training(self) -> bool:
+        latest = None if self.project is None else self.project.latest_run()
+        return latest is not None and latest.status in {"preparing", "running"}
+
+
+def _next_in_cohort(cases: Iterable[Case], *, trained: bool) -> str:
+    usable = [case for case in cases if case.split is not Split.TEST]
+    drafts = [case.id for case in usable if case.state is CaseState.DRAFT]
+    proposed = [case.id for case in usable if case.state is CaseState.PROPOSED]
+    training = [case for case in usable if case.split is Split.TRAIN]
+    labelled = sum(case.state in HUMAN for case in training)
+    if drafts:
+        return f"Finish {drafts[0]}: it has edits that are not accepted yet."
+    if not labelled:
+        return "Label a case: open one, paint a few slices, then accept it."
+    if not trained:
+        noun = "case" if labelled == 1 else "cases"
+        return f"{labelled} {noun} labelled: train now, or label more first."
+    if proposed:
+        return f"Review the predictions: {len(proposed)} to correct or accept."
+    if any(case.state is CaseState.UNLABELLED for case in usable):
+        return "Train again to get predictions of the cases without one."
+    return "All cases are labelled: export the masks, or train once more."
