@@ -1,0 +1,169 @@
+"""Images of any known format, read in canonical axes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_semiseg.errors import ImageError
+from napari_semiseg.io import nifti
+from napari_semiseg.io.atomic import TEMPORARY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.io.source import Source
+
+IMAGE_SUFFIXES = nifti.SUFFIXES
+"""File name endings of the formats that can be read, longest first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """One volume.
+
+    Attributes
+    ----------
+    data : ndarray (Z, Y, X)
+        In the stored type; float32 where the file scales its values.
+    geometry : Geometry
+        Its grid.
+    notes : tuple of str
+        What the user should know, in words.
+    """
+
+    data: NDArray[Any]
+    geometry: Geometry
+    notes: tuple[str, ...]
+
+
+def read_geometry(path: Path) -> tuple[Geometry, tuple[str, ...]]:
+    """Read the grid of an image from its header alone.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder that holds one DICOM series.
+
+    Returns
+    -------
+    geometry : Geometry
+    notes : tuple of str
+        What the user should know, such as a qform and sform that disagree.
+
+    Raises
+    ------
+    ImageError
+        There is no such file, or it is not one 3D volume on a rectangular grid.
+    """
+    source = open_source(path)
+    return source.geometry, source.notes
+
+
+def read_image(path: Path) -> Image:
+    """Read an image whole.
+
+    Raises
+    ------
+    ImageError
+        As `read_geometry`; also for a torn file and for NaN or infinite voxels.
+    """
+    source = open_source(path)
+    native = source.read()
+    if native.dtype.kind == "f":
+        bad = native.size - int(np.count_nonzero(np.isfinite(native)))
+        if bad:
+            raise ImageError(
+                f"{path}: expected finite voxels, found {bad} that are NaN or "
+                f"infinite; replace them, for instance by the background's value"
+            )
+    data = np.ascontiguousarray(source.geometry.to_canonical(native))
+    return Image(data, source.geometry, source.notes)
+
+
+def open_source(path: Path) -> Source:
+    """Read and check the header of a file of any known format.
+
+    Raises
+    ------
+    ImageError
+        See `read_geometry`.
+    """
+    if not path.exists():
+        raise ImageError(
+            f"{path}: expected an image, found nothing there; check the path"
+        )
+    if path.name.lower().endswith(nifti.SUFFIXES):
+        return nifti.open_nifti(path)
+    raise ImageError(
+        f"{path}: expected an image ending in {', '.join(IMAGE_SUFFIXES)}; convert it "
+        f"to one of these"
+    )
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a DICOM folder in sorted order."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(item for item in path.iterdir() if item.is_file()):
+            digest.update(content_sha256(file).encode())
+        return digest.hexdigest()
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(
+            f"{path}: expected a readable file, found '{error.strerror or error}'; "
+            f"check the path and its permissions"
+        ) from error
+
+
+def find_images(path: Path) -> list[Path]:
+    """List the images at a path, sorted.
+
+    Parameters
+    ----------
+    path : Path
+        A file, which is returned as it is, or a folder, which is searched with all
+        below it. A folder that holds DICOM slices is itself an image.
+
+    Raises
+    ------
+    ImageError
+        There is nothing at ``path``.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ImageError(
+            f"{path}: expected an image or a folder, found nothing there; check the "
+            f"path"
+        )
+    return sorted(_walk(path))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            # "._name" holds what macOS knows of "name", never an image.
+            if name.startswith(("._", TEMPORARY)) or name.lower().endswith(".img"):
+                continue
+            if name.lower().endswith(IMAGE_SUFFIXES):
+                yield Path(parent, name)
+
+
+def case_id(path: Path) -> str:
+    """Name of an image without the known extensions; a folder's own name."""
+    if not path.is_dir():
+        for suffix in IMAGE_SUFFIXES:
+            if path.name.lower().endswith(suffix):
+                return path.name[: -len(suffix)]
+    return path.name

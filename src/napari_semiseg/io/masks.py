@@ -1,0 +1,178 @@
+"""Masks and maps that lie exactly on the grid of their image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_semiseg.errors import ImageError
+from napari_semiseg.io import nifti
+from napari_semiseg.io.images import open_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from napari_semiseg.core.geometry import Geometry
+
+
+def read_labels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
+    """Read a mask of the image that lies on ``geometry``.
+
+    Returns
+    -------
+    labels : ndarray (Z, Y, X), uint8
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read, lies on another grid, or holds values that are not
+        whole numbers from 0 to 255.
+    """
+    source = open_source(path)
+    _check_grid(path, geometry, source.geometry)
+    labels = _as_labels(source.read(), str(path))
+    return np.ascontiguousarray(source.geometry.to_canonical(labels))
+
+
+def write_labels(
+    target: Path, labels_zyx: NDArray[Any], geometry: Geometry, image: Path
+) -> None:
+    """Write a mask onto the grid of its image, atomically, as uint8.
+
+    Parameters
+    ----------
+    target : Path
+        Ends in ``.nii.gz`` or ``.nii``. NIfTI masks of NIfTI images carry a
+        copy of the image's header.
+    labels_zyx : ndarray (Z, Y, X)
+        Whole numbers from 0 to 255.
+    geometry : Geometry
+        The grid of ``image``.
+    image : Path
+        The image that the mask belongs to.
+
+    Raises
+    ------
+    ImageError
+        The mask does not fit, or ``image`` has changed.
+    """
+    _check_shape(target, labels_zyx.shape, geometry)
+    native = geometry.to_native(_as_labels(labels_zyx, str(target)))
+    if target.name.lower().endswith(nifti.NIFTI_SUFFIXES):
+        nifti.write_nifti(target, native, geometry, image)
+    else:
+        raise ImageError(
+            f"{target}: expected a file name ending in .nii.gz or .nii; choose one of "
+            f"these"
+        )
+
+
+def write_map(
+    target: Path,
+    values: NDArray[Any],
+    geometry: Geometry,
+    image: Path,
+    *,
+    slope: float,
+    dtype: DTypeLike,
+) -> None:
+    """Write real values as scaled whole numbers on the grid of their image.
+
+    Parameters
+    ----------
+    target : Path
+        Ends in ``.nii.gz`` or ``.nii``.
+    values : ndarray (Z, Y, X) or (K, Z, Y, X)
+        K volumes lie along a fourth axis of the file. Values beyond the range of
+        ``dtype`` times ``slope`` are clipped.
+    geometry : Geometry
+        The grid of ``image``.
+    image : Path
+        The image that the map belongs to.
+    slope : float
+        Step between two values that can be told apart, in the unit of ``values``.
+    dtype : dtype
+        Integer type to store.
+
+    Raises
+    ------
+    ImageError
+        The map does not fit, or ``image`` has changed.
+    """
+    _check_shape(target, values.shape[-3:], geometry)
+    volumes = values if values.ndim == 4 else values[np.newaxis]
+    native = np.empty((*geometry.native_shape, len(volumes)), dtype, order="F")
+    limits = np.iinfo(native.dtype)
+    for index, volume in enumerate(volumes):
+        if not np.isfinite(volume).all():
+            raise ValueError(f"{target}: a map must be finite")
+        steps = np.rint(geometry.to_native(volume) / np.float32(slope))
+        native[..., index] = np.clip(steps, limits.min, limits.max)
+    stored = native if values.ndim == 4 else native[..., 0]
+    nifti.write_nifti(target, stored, geometry, image, slope=slope)
+
+
+def read_map(path: Path, geometry: Geometry) -> NDArray[np.float32]:
+    """Read what `write_map` wrote.
+
+    Returns
+    -------
+    values : ndarray (Z, Y, X) or (K, Z, Y, X), float32
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read or lies on another grid.
+    """
+    native, grid = nifti.read_scaled(path)
+    _check_grid(path, geometry, grid)
+    if native.ndim == 3:
+        return np.ascontiguousarray(grid.to_canonical(native))
+    volumes = np.moveaxis(native, -1, 0)
+    return np.stack([grid.to_canonical(volume) for volume in volumes])
+
+
+def _check_grid(path: Path, expected: Geometry, found: Geometry) -> None:
+    tolerance_mm = max(0.01, 0.05 * min(expected.spacing_mm))
+    difference = expected.difference(found, tolerance_mm)
+    if difference is not None:
+        raise ImageError(
+            f"{path}: expected a mask on the image's grid, found {difference}; "
+            f"resample it to the image with nearest neighbours"
+        )
+
+
+def _check_shape(target: Path, shape: tuple[int, ...], geometry: Geometry) -> None:
+    if shape != geometry.shape_zyx:
+        raise ImageError(
+            f"{target}: expected shape (z, y, x) {geometry.shape_zyx}, found {shape}; "
+            f"give the mask of this image"
+        )
+
+
+def _as_labels(values: NDArray[Any], source: str) -> NDArray[np.uint8]:
+    """Values as uint8, refused where that would change them."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    low, high = values.min(), values.max()
+    whole = values
+    if values.dtype.kind == "f":
+        whole = np.rint(values)
+        # Scaled files give 2.0000002 for 2.
+        wrong = ~(np.abs(values - whole) <= 1e-3)
+        if wrong.any():
+            raise ImageError(
+                f"{source}: expected whole numbers from 0 to 255, found "
+                f"{values[wrong][0]:.6g}; save labels instead of probabilities"
+            )
+    if whole.min() < 0 or whole.max() > 255:
+        raise ImageError(
+            f"{source}: expected label values from 0 to 255, found {low:g} to "
+            f"{high:g}; give the classes smaller values"
+        )
+    return whole.astype(np.uint8)

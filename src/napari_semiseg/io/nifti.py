@@ -1,0 +1,246 @@
+"""NIfTI-1, NIfTI-2 and MGH files through nibabel."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_semiseg.errors import ImageError
+from napari_semiseg.io.atomic import atomic_path
+from napari_semiseg.io.source import Source, checked_geometry, spatial_shape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.geometry import Geometry
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
+
+_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+
+
+def open_nifti(path: Path) -> Source:
+    """Read and check the header of a file of `SUFFIXES`.
+
+    Raises
+    ------
+    ImageError
+        The file is absent, is no such image, or holds what is not one real-valued 3D
+        volume on a rectangular grid.
+    """
+    image = _load(path)
+    _check_voxel_type(path, image.get_data_dtype())
+    affine, notes = _affine(path, image)
+    geometry = checked_geometry(path, image.shape, affine)
+
+    def read() -> NDArray[Any]:
+        return _voxels(path, image).reshape(spatial_shape(image.shape), order="F")
+
+    return Source(geometry, notes, read)
+
+
+def read_scaled(path: Path) -> tuple[NDArray[np.float32], Geometry]:
+    """Read a map as it was stored by `write_nifti`, a fourth axis included.
+
+    Returns
+    -------
+    values : ndarray (I, J, K) or (I, J, K, N), float32
+        In the file's own order.
+    geometry : Geometry
+        Grid of the first three axes.
+    """
+    image = _load(path)
+    affine, _ = _affine(path, image)
+    geometry = checked_geometry(path, image.shape[:3], affine)
+    return _voxels(path, image).astype(np.float32, copy=False), geometry
+
+
+def write_nifti(
+    target: Path,
+    native: NDArray[Any],
+    geometry: Geometry,
+    image: Path,
+    *,
+    slope: float | None = None,
+) -> None:
+    """Write voxels onto a copy of the header of ``image``, atomically.
+
+    Shape, affine, qform and sform with their codes, units and voxel order are those
+    of ``image`` where it is NIfTI; what its header says of its intensities is dropped.
+    For other images the header is made from ``geometry``.
+
+    Parameters
+    ----------
+    target : Path
+        Ends in ``.nii`` or ``.nii.gz``.
+    native : ndarray (I, J, K) or (I, J, K, N)
+        In the file's own order; stored in its own type.
+    geometry : Geometry
+        The grid of ``image``.
+    image : Path
+        The source image.
+    slope : float, optional
+        Stored as scl_slope: what one step of the stored value means. Without it the
+        mask keeps trailing axes of size 1 of ``image``.
+
+    Raises
+    ------
+    ImageError
+        ``image`` has another grid than ``geometry`` by now.
+    """
+    import nibabel
+
+    if image.name.lower().endswith((*NIFTI_SUFFIXES, ".hdr", ".img")):
+        header, affine, shape = _source_header(image, geometry)
+        if slope is None:
+            native = native.reshape(shape, order="F")
+    else:
+        header, affine = nibabel.Nifti1Header(), geometry.native_affine
+        header.set_qform(affine, code="scanner")
+        header.set_sform(affine, code="scanner")
+        header.set_xyzt_units("mm")
+    header.set_data_dtype(native.dtype)
+    pixdim = header["pixdim"].copy()
+    two = isinstance(header, nibabel.Nifti2Header)
+    mask = (nibabel.Nifti2Image if two else nibabel.Nifti1Image)(native, affine, header)
+    # The constructor touches both.
+    mask.header["pixdim"] = pixdim
+    mask.header.set_slope_inter(1.0 if slope is None else slope, 0.0)
+    with atomic_path(target) as temporary:
+        mask.to_filename(temporary)
+
+
+def _load(path: Path) -> Any:
+    """Nibabel image whose voxels are still on the disk."""
+    import nibabel
+
+    if not path.is_file():
+        raise ImageError(
+            f"{path}: expected an image file, found nothing there; check the path"
+        )
+    try:
+        # No memory map: Windows cannot replace a file that is mapped.
+        return _known(path, nibabel.load(path, mmap=False))
+    except _failures() as error:
+        raise _unreadable(path, error) from error
+
+
+def _known(path: Path, image: Any) -> Any:
+    import nibabel
+
+    if not isinstance(image, nibabel.Nifti1Pair | nibabel.MGHImage):
+        raise ImageError(
+            f"{path}: expected NIfTI, found {type(image).__name__}, which does not say "
+            f"left from right; convert it to .nii.gz"
+        )
+    return image
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Name what nibabel and the decompressors raise on files that are no good."""
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    known = (ImageFileError, HeaderDataError, WrapStructError)
+    return (OSError, EOFError, ValueError, zlib.error, *known)
+
+
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(
+        f"{path}: expected a whole image file, found '{reason}'; copy or export the "
+        f"image again"
+    )
+
+
+def _check_voxel_type(path: Path, dtype: np.dtype[Any]) -> None:
+    if dtype.fields is not None:
+        names = ", ".join(dtype.fields)
+        raise ImageError(
+            f"{path}: expected one number a voxel, found colours ({names}); convert it "
+            f"to a grey image"
+        )
+    if dtype.kind not in "biuf":
+        raise ImageError(
+            f"{path}: expected real numbers, found {dtype.name} voxels; save the "
+            f"magnitude instead"
+        )
+
+
+def _affine(path: Path, image: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Affine in mm (sform, else qform, else voxel sizes) and what to say about it."""
+    import nibabel
+
+    affine = np.array(image.affine, dtype=np.float64)
+    if not isinstance(image, nibabel.Nifti1Pair):
+        return affine, ()
+    header = image.header
+    notes: list[str] = []
+    qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+    if qform is None and sform is None:
+        notes.append(
+            f"{path.name}: neither qform nor sform is set, so position and directions "
+            f"are unknown; left and right may be exchanged"
+        )
+    if qform is not None and sform is not None and np.isfinite(sform).all():
+        apart = _apart_mm(spatial_shape(image.shape), qform, sform)
+        if apart > 0.25 * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
+            notes.append(
+                f"{path.name}: qform and sform disagree by up to {apart:.3g} mm; the "
+                f"sform is used"
+            )
+    unit = header.get_xyzt_units()[0]
+    if _MM[unit] != 1.0:
+        affine[:3] *= _MM[unit]
+        notes.append(f"{path.name}: the header is in {unit}, converted to mm")
+    return affine, tuple(notes)
+
+
+def _apart_mm(shape: tuple[int, ...], one: Any, other: Any) -> float:
+    """Largest distance between the places that two affines give to a corner."""
+    corners = np.array(list(itertools.product(*((0, size - 1) for size in shape[:3]))))
+    corners = np.pad(corners, ((0, 0), (0, 4 - corners.shape[1])))
+    corners[:, 3] = 1
+    return float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
+
+
+def _voxels(path: Path, image: Any) -> NDArray[Any]:
+    """Read the stored values, or float32 where the header scales them."""
+    proxy = image.dataobj
+    try:
+        if proxy.slope == 1.0 and proxy.inter == 0.0:
+            stored: NDArray[Any] = np.asarray(proxy.get_unscaled())
+            return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+        with np.errstate(over="ignore"):
+            return np.asarray(proxy, dtype=np.float32)
+    except _failures() as error:
+        raise _unreadable(path, error) from error
+
+
+def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int, ...]]:
+    """Copy of a NIfTI header with nothing in it about the intensities."""
+    import nibabel
+
+    source = _load(image)
+    if spatial_shape(source.shape) != geometry.native_shape:
+        raise ImageError(
+            f"{image}: expected the shape {geometry.native_shape} that it had when it "
+            f"was added, found {spatial_shape(source.shape)}; put the original back"
+        )
+    two = isinstance(source, nibabel.Nifti2Pair)
+    kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
+    header = kind(source.header.binaryblock, source.header.endianness, check=False)
+    header["magic"] = kind.default_structarr()["magic"]
+    for field in ("cal_max", "cal_min", "intent_p1", "intent_p2", "intent_p3"):
+        header[field] = 0
+    for field in ("intent_name", "aux_file", "descrip"):
+        header[field] = b""
+    header["intent_code"] = 0
+    return header, source.affine, tuple(source.shape)

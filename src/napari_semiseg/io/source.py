@@ -1,0 +1,95 @@
+"""An image file whose header has been read and checked, and its voxels on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_semiseg.core.geometry import Geometry
+from napari_semiseg.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SHEAR = 1e-3
+"""Largest cosine between two voxel axes that still counts as a right angle."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What a reader found.
+
+    Attributes
+    ----------
+    geometry : Geometry
+        The grid.
+    notes : tuple of str
+        What the user should know, in words.
+    read : callable
+        Reads the voxels, (I, J, K) in the file's own order, in the stored type, or
+        float32 where the file scales them.
+    """
+
+    geometry: Geometry
+    notes: tuple[str, ...]
+    read: Callable[[], NDArray[Any]]
+
+
+def checked_geometry(
+    path: Path, shape: Sequence[int], affine: NDArray[Any]
+) -> Geometry:
+    """Geometry of a file's grid, refused where distances on it would be wrong.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    shape : sequence of int
+        In the file's axis order; trailing axes of size 1 are ignored.
+    affine : ndarray (4, 4)
+        (i, j, k, 1) to RAS+ mm.
+
+    Raises
+    ------
+    ImageError
+        Not three-dimensional, a single slice, or axes that are not at right angles.
+    """
+    sizes = spatial_shape(shape)
+    if len(sizes) != 3:
+        raise ImageError(
+            f"{path}: expected a 3D volume, found {len(sizes)}D data of shape "
+            f"{tuple(sizes)}; save one 3D volume a file"
+        )
+    if min(sizes) < 2:
+        raise ImageError(
+            f"{path}: expected a volume of at least 2 slices along each axis, found "
+            f"shape {tuple(sizes)}; give the whole volume instead of a single slice"
+        )
+    try:
+        geometry = Geometry.from_native(sizes, affine)
+    except ImageError as error:
+        raise ImageError(
+            f"{path}: {error}; correct the header or export the image again"
+        ) from error
+    steps = geometry.affine[:3, :3] / np.asarray(geometry.spacing_mm)
+    cosine = float(np.abs(np.triu(steps.T @ steps, 1)).max())
+    if cosine > SHEAR:
+        angle = np.degrees(np.arccos(min(cosine, 1.0)))
+        raise ImageError(
+            f"{path}: expected voxel axes at right angles, found two at {angle:.1f} "
+            f"degrees (a sheared affine); resample the image to a rectangular grid"
+        )
+    return geometry
+
+
+def spatial_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Shape without its trailing axes of size 1 beyond the third."""
+    sizes = [int(size) for size in shape]
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes.pop()
+    return tuple(sizes)
