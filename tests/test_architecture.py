@@ -1,0 +1,67 @@
+"""Promises about the code base as a whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import napari_semiseg
+from check_wheel import problems
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "napari_semiseg"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_layers_hold() -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    found = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_importing_the_package_and_the_plugin_is_light() -> None:
+    code = (
+        "import sys, napari_semiseg as ss, napari_semiseg.plugin;"
+        "ss.Project; ss.TrainingConfig; ss.suggest;"
+        "heavy = ['torch', 'qtpy', 'PyQt6', 'nibabel', 'SimpleITK', 'skimage',"
+        " 'nilearn', 'matplotlib', 'napari._qt'];"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr
+
+
+def test_the_version_is_said_once() -> None:
+    from importlib.metadata import version
+
+    assert napari_semiseg.__version__ == version("napari-semiseg")
+
+
+def test_the_wheel_is_complete(tmp_path: Path) -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    built = next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path)))
+    assert problems(Path(built)) == []
+
+
+def test_types_and_manifest_are_in_the_package() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+    assert (PACKAGE / "napari.yaml").is_file()
