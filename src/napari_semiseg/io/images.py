@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io import nifti
+from napari_semiseg.io import dicom, itk, nifti
 from napari_semiseg.io.atomic import TEMPORARY
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.source import Source
 
-IMAGE_SUFFIXES = nifti.SUFFIXES
-"""File name endings of the formats that can be read, longest first."""
+IMAGE_SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES, ".dcm")
+"""File name endings of the formats that can be read, the longer of a pair first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,11 +101,21 @@ def open_source(path: Path) -> Source:
         raise ImageError(
             f"{path}: expected an image, found nothing there; check the path"
         )
-    if path.name.lower().endswith(nifti.SUFFIXES):
+    if path.is_dir():
+        return dicom.open_dicom(path)
+    name = path.name.lower()
+    if name.endswith(nifti.SUFFIXES):
         return nifti.open_nifti(path)
+    if name.endswith(itk.SUFFIXES):
+        return itk.open_itk(path)
+    if dicom.is_dicom(path):
+        raise ImageError(
+            f"{path}: expected the folder of a DICOM series, found one DICOM file; "
+            f"give the folder, with nothing else in it"
+        )
     raise ImageError(
-        f"{path}: expected an image ending in {', '.join(IMAGE_SUFFIXES)}; convert it "
-        f"to one of these"
+        f"{path}: expected a DICOM folder or an image ending in "
+        f"{', '.join(IMAGE_SUFFIXES[:-1])}, found neither; convert it to one of these"
     )
 
 
@@ -152,12 +162,24 @@ def find_images(path: Path) -> list[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for parent, _, names in os.walk(folder):
-        for name in names:
-            # "._name" holds what macOS knows of "name", never an image.
-            if name.startswith(("._", TEMPORARY)) or name.lower().endswith(".img"):
+        # "._name" holds what macOS knows of "name", never an image.
+        files = [
+            Path(parent, name)
+            for name in names
+            if not name.startswith(("._", TEMPORARY))
+        ]
+        if dicom.series_of(Path(parent)):
+            yield Path(parent)
+        for file in files:
+            name = file.name.lower()
+            # The voxels of "name.hdr" lie in "name.img"; DICOM files are slices of
+            # the folder, or no images (structure sets, reports).
+            if name.endswith(".img") or (
+                name.endswith(".dcm") and dicom.is_dicom(file)
+            ):
                 continue
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(parent, name)
+            if name.endswith(IMAGE_SUFFIXES):
+                yield file
 
 
 def case_id(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io import nifti
+from napari_semiseg.io import itk, nifti
 from napari_semiseg.io.images import open_source
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def write_labels(
     Parameters
     ----------
     target : Path
-        Ends in ``.nii.gz`` or ``.nii``. NIfTI masks of NIfTI images carry a
-        copy of the image's header.
+        Ends in ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``. NIfTI masks of NIfTI
+        images carry a copy of the image's header.
     labels_zyx : ndarray (Z, Y, X)
         Whole numbers from 0 to 255.
     geometry : Geometry
@@ -61,12 +61,15 @@ def write_labels(
     """
     _check_shape(target, labels_zyx.shape, geometry)
     native = geometry.to_native(_as_labels(labels_zyx, str(target)))
-    if target.name.lower().endswith(nifti.NIFTI_SUFFIXES):
+    name = target.name.lower()
+    if name.endswith(nifti.NIFTI_SUFFIXES):
         nifti.write_nifti(target, native, geometry, image)
+    elif name.endswith(itk.WRITTEN):
+        itk.write_itk(target, native, geometry, image)
     else:
+        endings = ", ".join((*nifti.NIFTI_SUFFIXES, *itk.WRITTEN))
         raise ImageError(
-            f"{target}: expected a file name ending in .nii.gz or .nii; choose one of "
-            f"these"
+            f"{target}: expected a file name ending in {endings}; choose one of these"
         )
 
 

@@ -1,0 +1,141 @@
+"""NRRD, MetaImage and GIPL files through SimpleITK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_semiseg.errors import ImageError
+from napari_semiseg.io.atomic import atomic_path
+from napari_semiseg.io.source import Source, checked_geometry, spatial_shape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.geometry import Geometry
+
+SUFFIXES = (".gipl.gz", ".gipl", ".nrrd", ".nhdr", ".mha", ".mhd")
+WRITTEN = (".nrrd", ".mha")
+"""Formats of one file that masks can be written to."""
+
+LPS = np.diag([-1.0, -1.0, 1.0])
+"""From ITK's world, which grows to Left and Posterior, to RAS and back."""
+
+
+def open_itk(path: Path) -> Source:
+    """Read and check the header of a file of `SUFFIXES`.
+
+    Raises
+    ------
+    ImageError
+        The file is no such image, or holds what is not one real-valued 3D volume on a
+        rectangular grid.
+    """
+    reader = _header(path)
+    if reader.GetNumberOfComponents() != 1:
+        raise ImageError(
+            f"{path}: expected one number a voxel, found "
+            f"{reader.GetNumberOfComponents()} (colours or vectors); convert it to a "
+            f"grey image"
+        )
+    if "complex" in _pixel_type(reader):
+        raise ImageError(
+            f"{path}: expected real numbers, found {_pixel_type(reader)} voxels; save "
+            f"the magnitude instead"
+        )
+    shape = reader.GetSize()
+    affine = np.eye(4)
+    if len(shape) >= 3:
+        count = len(shape)
+        direction = np.reshape(reader.GetDirection(), (count, count))[:3, :3]
+        affine[:3, :3] = LPS @ direction * reader.GetSpacing()[:3]
+        affine[:3, 3] = LPS @ reader.GetOrigin()[:3]
+    geometry = checked_geometry(path, shape, affine)
+
+    def read() -> NDArray[Any]:
+        return voxels(path, reader).reshape(spatial_shape(shape), order="F")
+
+    return Source(geometry, (), read)
+
+
+def write_itk(
+    target: Path, native: NDArray[Any], geometry: Geometry, image: Path
+) -> None:
+    """Write a mask (I, J, K), compressed and atomically, to a file of `WRITTEN`.
+
+    Spacing, origin and directions are the very numbers of ``image`` where SimpleITK
+    reads it, and come from ``geometry`` otherwise.
+    """
+    import SimpleITK as sitk
+
+    mask = sitk.GetImageFromArray(np.ascontiguousarray(native.T))
+    if image.name.lower().endswith(SUFFIXES):
+        source = _header(image)
+        directions = np.reshape(source.GetDirection(), (source.GetDimension(), -1))
+        mask.SetDirection(directions[:3, :3].ravel().tolist())
+        mask.SetSpacing(source.GetSpacing()[:3])
+        mask.SetOrigin(source.GetOrigin()[:3])
+    else:
+        affine = geometry.native_affine
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        mask.SetDirection((LPS @ affine[:3, :3] / spacing).ravel().tolist())
+        mask.SetSpacing(spacing.tolist())
+        mask.SetOrigin((LPS @ affine[:3, 3]).tolist())
+    with atomic_path(target) as temporary:
+        try:
+            sitk.WriteImage(mask, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise OSError(reason(error)) from error
+
+
+def voxels(path: Path, reader: Any) -> NDArray[Any]:
+    """Let a SimpleITK reader read, as an array (I, J, K, …).
+
+    Raises
+    ------
+    ImageError
+        The file is torn.
+    """
+    import SimpleITK as sitk
+
+    try:
+        found: NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
+    except RuntimeError as error:
+        raise unreadable(path, error) from error
+    return found.T
+
+
+def reason(error: Exception) -> str:
+    """Say what SimpleITK complains about, without its addresses and traces."""
+    lines = [line for line in str(error).splitlines() if "ERROR" in line]
+    text = lines[-1] if lines else str(error)
+    return " ".join(text.rpartition("ERROR:")[2].split())
+
+
+def unreadable(path: Path, error: Exception) -> ImageError:
+    """Wrap what SimpleITK raises."""
+    return ImageError(
+        f"{path}: expected a whole image file, found '{reason(error)}'; copy or export "
+        f"the image again"
+    )
+
+
+def _header(path: Path) -> Any:
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise unreadable(path, error) from error
+    return reader
+
+
+def _pixel_type(reader: Any) -> str:
+    import SimpleITK as sitk
+
+    return str(sitk.GetPixelIDValueAsString(reader.GetPixelID()))
