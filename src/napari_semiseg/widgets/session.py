@@ -10,7 +10,7 @@ from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.project.store import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from napari_semiseg.core.labels import LabelScheme
@@ -64,6 +64,10 @@ class Session:
         self.case_id: str | None = None
         self.run_id: str | None = None
         self.may_leave: list[Callable[[], bool]] = []
+        self._cases: dict[str, Case] | None = None
+        self.project_changed.connect(self._forget)
+        self.cases_changed.connect(self._reread)
+        self.runs_changed.connect(self._forget)
 
     def leave(self) -> bool:
         """Ask whether what is open may be left; False when somebody objects."""
@@ -106,6 +110,26 @@ class Session:
         self.refresh_status()
         return True
 
+    def cases(self) -> tuple[Case, ...]:
+        """Cases of the open project by id, read once until something changes."""
+        if self.project is None:
+            return ()
+        if self._cases is None:
+            self._cases = {case.id: case for case in self.project.cases()}
+        return tuple(self._cases.values())
+
+    def _forget(self) -> None:
+        self._cases = None
+
+    def _reread(self, ids: Collection[str] | None) -> None:
+        known = self._cases
+        if self.project is None or known is None or ids is None:
+            self._cases = None
+        elif set(ids) <= known.keys():
+            known.update({key: self.project.case(key) for key in ids})
+        else:
+            self._cases = None
+
     def shown_run(self) -> Run | None:
         """Run whose predictions are shown: the chosen one, else the newest."""
         if self.project is None:
@@ -132,11 +156,7 @@ class Session:
         """Say the next sensible step in words."""
         if self.project is None:
             return "Create or open a project to begin."
-        cases = [
-            case
-            for case in self.project.cases()
-            if case.state is not CaseState.EXCLUDED
-        ]
+        cases = [case for case in self.cases() if case.state is not CaseState.EXCLUDED]
         if not cases:
             return "Add images: drop files or a folder here, or press Add images."
         if self._training():

@@ -1,0 +1,195 @@
+"""What the manifest ``napari.yaml`` points to: thin, and quick to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_semiseg.widgets.dock import SemisegDock
+
+PROJECT_FILE = "project.toml"
+DOCK_NAME = "Semiseg (Semiseg)"
+"""Name napari gives the dock when it is opened from the Plugins menu."""
+METADATA = "semiseg"
+"""Key in a layer's metadata that holds the case it belongs to."""
+
+LayerData = tuple[Any, ...]
+
+
+def find_panel(viewer: Any) -> SemisegDock | None:
+    """Return the panel that is docked in a viewer's window, or None."""
+    from napari_semiseg.widgets.dock import SemisegDock
+
+    for widget in viewer.window.dock_widgets.values():
+        if isinstance(widget, SemisegDock):
+            return widget
+    return None
+
+
+def open_panel(viewer: Any = None) -> SemisegDock:
+    """Show the panel in a viewer (the current one), docking it when it is not yet.
+
+    Raises
+    ------
+    SemisegError
+        There is no viewer.
+    """
+    from napari import current_viewer
+
+    from napari_semiseg.errors import SemisegError
+    from napari_semiseg.widgets.dock import SemisegDock
+
+    viewer = viewer or current_viewer()
+    if viewer is None:
+        raise SemisegError(
+            "the Semiseg panel needs a napari window: start napari first"
+        )
+    panel = find_panel(viewer)
+    if panel is None:
+        panel = SemisegDock(viewer)
+        viewer.window.add_dock_widget(panel, name=DOCK_NAME, area="right")
+    dock = panel.parentWidget()
+    if dock is not None:
+        dock.show()
+        dock.raise_()
+    return panel
+
+
+def open_project_in_viewer(folder: Path | str, viewer: Any = None) -> SemisegDock:
+    """Show the panel with a project.
+
+    Parameters
+    ----------
+    folder : Path
+        The project folder, or its ``project.toml``.
+    viewer : napari.Viewer, optional
+        The current viewer by default.
+    """
+    panel = open_panel(viewer)
+    panel.open_project(folder)
+    return panel
+
+
+# -- reader, writer, sample data
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
+    """Read a project folder or its ``project.toml``, and nothing else."""
+    if not isinstance(path, str):
+        return None
+    found = Path(path)
+    manifest = found if found.name == PROJECT_FILE else found / PROJECT_FILE
+    if not _is_ours(manifest):
+        return None
+
+    def read(_path: Any) -> list[LayerData]:
+        open_project_in_viewer(manifest.parent)
+        return [(None,)]
+
+    return read
+
+
+def _is_ours(manifest: Path) -> bool:
+    import tomllib
+
+    try:
+        content = tomllib.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return {"format", "labels"} <= content.keys()
+
+
+def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Labels layer of a case onto the grid of the case's image.
+
+    Raises
+    ------
+    ImageError
+        The layer was not opened by Semiseg: nobody knows which image it is of.
+    """
+    import numpy as np
+
+    from napari_semiseg.errors import ImageError
+    from napari_semiseg.io.images import read_geometry
+    from napari_semiseg.io.masks import write_labels
+
+    known = (meta.get("metadata") or {}).get(METADATA) or {}
+    image = known.get("image")
+    if image is None:
+        raise ImageError(
+            f"layer '{meta.get('name', '')}' does not say which image it belongs to: "
+            "save a mask that the Semiseg panel opened, or use another file type"
+        )
+    geometry, _ = read_geometry(Path(image))
+    labels = np.asarray(data)
+    if labels.shape != geometry.shape_zyx or labels.min() < 0 or labels.max() > 255:
+        raise ImageError(
+            f"expected labels from 0 to 255 of shape {geometry.shape_zyx}, found "
+            f"{labels.min()} to {labels.max()} of shape {labels.shape}"
+        )
+    write_labels(Path(path), labels.astype(np.uint8), geometry, Path(image))
+    return [path]
+
+
+def sample_data() -> list[LayerData]:
+    """Make one virtual patient of the sample cohort: image and mask layer."""
+    import tempfile
+
+    from napari_semiseg.demo.cohort import LABEL, make_cohort
+    from napari_semiseg.io.images import read_image
+    from napari_semiseg.io.masks import read_labels
+
+    with tempfile.TemporaryDirectory() as folder:
+        cohort = make_cohort(Path(folder), n=3)
+        image = read_image(cohort.images[0])
+        mask = read_labels(cohort.masks[0], image.geometry)
+    scale = image.geometry.spacing_mm
+    return [
+        (image.data, {"name": "virtual brain", "scale": scale}, "image"),
+        (mask, {"name": LABEL, "scale": scale}, "labels"),
+    ]
+
+
+# -- commands
+
+
+def create_project() -> None:
+    """Ask for a new project in the panel."""
+    open_panel().ask_create()
+
+
+def open_project() -> None:
+    """Ask for a project folder in the panel."""
+    open_panel().ask_open()
+
+
+def add_images() -> None:
+    """Ask for images to add to the open project."""
+    panel = open_panel()
+    panel.show_tab("Cohort")
+    panel.cohort.ask_files()
+
+
+def start_training() -> None:
+    """Train with the settings of the panel's Train tab."""
+    panel = open_panel()
+    panel.show_tab("Train")
+    panel.training.start()
+
+
+def stop_training() -> None:
+    """Ask the training under way to end."""
+    open_panel().training.stop()
+
+
+def accept_and_next() -> None:
+    """Accept the label of the open case and open the next one."""
+    open_panel().review.accept_and_next()
+
+
+def save_draft() -> None:
+    """Keep the edits of the open case without accepting them."""
+    open_panel().case_view.save_draft()

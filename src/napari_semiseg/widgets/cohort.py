@@ -1,0 +1,329 @@
+"""The Cohort tab: every case with its state, and what can be done to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import (
+    QModelIndex,
+    QPoint,
+    QSortFilterProxyModel,
+    Qt,
+)
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QMessageBox,
+    QPushButton,
+    QTableView,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.errors import ProjectError, SemisegError
+from napari_semiseg.io.images import case_id, find_images
+from napari_semiseg.widgets.cohort_model import SORT_ROLE, CohortModel
+from napari_semiseg.widgets.session import HUMAN
+from napari_semiseg.widgets.tasks import in_background, told
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from qtpy.QtGui import QKeyEvent
+
+    from napari_semiseg.project.store import AddReport, Project
+    from napari_semiseg.widgets.session import Session
+
+
+class CaseTable(QTableView):
+    """The table; Enter or a double click asks for a case."""
+
+    def __init__(self, session: Session, model: CohortModel) -> None:
+        super().__init__()
+        self._session = session
+        self.proxy = QSortFilterProxyModel(self)
+        self.proxy.setSourceModel(model)
+        self.proxy.setSortRole(SORT_ROLE)
+        self.proxy.setFilterKeyColumn(-1)
+        self.proxy.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.setModel(self.proxy)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(24)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(44)
+        header.setHighlightSections(False)
+        self.doubleClicked.connect(self._open)
+
+    def selected(self) -> list[str]:
+        """Ids of the selected cases."""
+        rows = self.selectionModel().selectedRows()
+        return [str(index.data()) for index in rows]
+
+    def select(self, case_id: str) -> None:
+        """Select and show a case."""
+        for row in range(self.proxy.rowCount()):
+            if self.proxy.index(row, 0).data() == case_id:
+                self.selectRow(row)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Open the current case on Enter."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._open(self.currentIndex())
+        else:
+            super().keyPressEvent(event)
+
+    def _open(self, index: QModelIndex) -> None:
+        if index.isValid():
+            self._session.case_requested.emit(str(index.siblingAtColumn(0).data()))
+
+
+class CohortPanel(QWidget):
+    """Table, filter, and what can be done to cases."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.model = CohortModel(session)
+        self.table = CaseTable(session, self.model)
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("Filter by name, state or split")
+        self.filter.setClearButtonEnabled(True)
+        self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        add = QToolButton()
+        add.setText("Add images")
+        add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(add)
+        menu.addAction("Image files…", self.ask_files)
+        menu.addAction("Folder of images, or a DICOM series…", self._ask_folder)
+        add.setMenu(menu)
+        masks = QPushButton("Attach masks…")
+        masks.setToolTip("Take masks from a folder, by the same file names as images")
+        masks.clicked.connect(self._ask_masks)
+        self.open_button = QPushButton("Open case")
+        self.open_button.setToolTip("Enter or a double click on a row does it too")
+        self.open_button.clicked.connect(
+            lambda: self.table._open(self.table.currentIndex())
+        )
+        buttons = QHBoxLayout()
+        for button in (add, masks):
+            buttons.addWidget(button)
+        buttons.addStretch()
+        buttons.addWidget(self.open_button)
+        layout = QVBoxLayout(self)
+        layout.addLayout(buttons)
+        layout.addWidget(self.filter)
+        layout.addWidget(self.table, 1)
+        layout.addWidget(self.summary)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(self._menu)
+        self.table.selectionModel().selectionChanged.connect(self._selection_changed)
+        self.model.modelReset.connect(self._summarise)
+        self.model.dataChanged.connect(self._summarise)
+        session.case_opened.connect(self._case_opened)
+        self._summarise()
+
+    # -- actions
+
+    def add_images(self, paths: Iterable[Path]) -> None:
+        """Add image files or folders to the project, in the background."""
+        project, wanted = self._session.project, list(paths)
+        if project is None or not wanted:
+            return
+        in_background(
+            self._session,
+            "Adding images",
+            lambda: project.add(*wanted),
+            self._added,
+        )
+
+    def attach_masks(self, folder: Path) -> None:
+        """Take the masks of a folder as human labels of the cases they are named by.
+
+        Masks that are replaced are kept in the case's ``previous`` folder, after
+        the user agreed.
+        """
+        project = self._session.project
+        if project is None:
+            return
+        with told(self._session):
+            masks = pair_masks(folder, [case.id for case in self._session.cases()])
+            human = {case.id for case in self._session.cases() if case.has_label}
+            replaced = sorted(human & masks.keys())
+            if replaced and not self._agree(
+                "Replace labels?",
+                f"{len(masks)} masks fit a case; {_count(len(replaced), 'case')} "
+                "already labelled. The labels they have now are kept as previous "
+                "versions.",
+            ):
+                return
+            in_background(
+                self._session,
+                "Attaching masks",
+                lambda: attach(project, masks),
+                self._attached,
+            )
+
+    def set_excluded(self, ids: Sequence[str], excluded: bool) -> None:
+        """Leave cases out of training and prediction, or take them in again."""
+        project = self._session.project
+        if project is not None:
+            with told(self._session):
+                for key in ids:
+                    project.set_excluded(key, excluded)
+            self._session.cases_changed.emit(set(ids))
+
+    def set_split(self, ids: Sequence[str], split: Split) -> None:
+        """Say what cases may be used for."""
+        project = self._session.project
+        if project is not None:
+            with told(self._session):
+                for key in ids:
+                    project.set_split(key, split)
+            self._session.cases_changed.emit(set(ids))
+
+    # -- private
+
+    def _agree(self, title: str, text: str) -> bool:
+        answer = QMessageBox.question(self, title, text)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def ask_files(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileNames(self, "Images to add")
+        self.add_images([Path(path) for path in chosen])
+
+    def _ask_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of images to add")
+        if chosen:
+            self.add_images([Path(chosen)])
+
+    def _ask_masks(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of masks")
+        if chosen:
+            self.attach_masks(Path(chosen))
+
+    def _added(self, report: AddReport) -> None:
+        self._session.cases_changed.emit(None)
+        self._report(f"Added {_count(len(report.added), 'image')}.", report.skipped)
+
+    def _attached(self, report: tuple[list[str], dict[str, str]]) -> None:
+        attached, failed = report
+        self._session.cases_changed.emit(None)
+        self._report(f"Attached {_count(len(attached), 'mask')}.", failed)
+
+    def _report(self, done: str, failed: dict[str, str]) -> None:
+        from napari.utils.notifications import show_warning
+
+        if failed:
+            name, reason = next(iter(failed.items()))
+            more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+            text = f"{done} Skipped {Path(name).name}{more}: {reason}"
+            show_warning(text)
+            self._session.say(text)
+
+    def _menu(self, where: QPoint) -> None:
+        ids = self.table.selected()
+        if ids:
+            self.menu_for(ids).exec(self.table.viewport().mapToGlobal(where))
+
+    def menu_for(self, ids: Sequence[str]) -> QMenu:
+        """Context menu of some cases."""
+        menu = QMenu(self)
+        menu.addAction("Open", lambda: self._session.case_requested.emit(ids[0]))
+        menu.addSeparator()
+        chosen = {case.id: case for case in self._session.cases() if case.id in ids}
+        if any(case.state is not CaseState.EXCLUDED for case in chosen.values()):
+            menu.addAction("Exclude", lambda: self.set_excluded(ids, True))
+        if any(case.state is CaseState.EXCLUDED for case in chosen.values()):
+            menu.addAction("Include again", lambda: self.set_excluded(ids, False))
+        splits = menu.addMenu("Use for")
+        for split, text in (
+            (Split.TRAIN, "Training"),
+            (Split.VALIDATION, "Validation (scores during training)"),
+            (Split.TEST, "Test (never seen by training)"),
+        ):
+            action = splits.addAction(
+                text, lambda split=split: self.set_split(ids, split)
+            )
+            action.setCheckable(True)
+            action.setChecked(
+                all(case.record.split is split for case in chosen.values())
+            )
+        return menu
+
+    def _selection_changed(self, *_: object) -> None:
+        self.open_button.setEnabled(bool(self.table.selected()))
+
+    def _summarise(self, *_: object) -> None:
+        rows = self.model.rows
+        human = sum(row.state in HUMAN for row in rows)
+        text = f"{_count(len(rows), 'case')}, {human} labelled"
+        if not rows:
+            text = "No images yet. Drop files or a folder here, or press Add images."
+        self.summary.setText(text)
+        self._selection_changed()
+
+    def _case_opened(self, case_id: str | None) -> None:
+        if case_id is not None:
+            self.table.select(case_id)
+
+
+def pair_masks(folder: Path, ids: Collection[str]) -> dict[str, Path]:
+    """Find the mask of each case in a folder, by name.
+
+    Returns
+    -------
+    dict
+        Mask file by case id.
+
+    Raises
+    ------
+    ProjectError
+        No file of the folder is named as a case.
+    """
+    found = {case_id(path): path for path in find_images(folder)}
+    masks = {key: path for key, path in found.items() if key in ids}
+    if not masks:
+        example = next(iter(sorted(ids)), "case_01")
+        raise ProjectError(
+            f"no mask in {folder} is named as an image, for example "
+            f"{example}.nii.gz: rename the masks or choose another folder"
+        )
+    return masks
+
+
+def attach(
+    project: Project, masks: dict[str, Path]
+) -> tuple[list[str], dict[str, str]]:
+    """Set masks as human labels; returns the ids done, and reasons of the others."""
+    attached: list[str] = []
+    failed: dict[str, str] = {}
+    for key, path in masks.items():
+        try:
+            project.set_label(key, path, details={"file": str(path)})
+        except SemisegError as error:
+            failed[str(path)] = str(error)
+        else:
+            attached.append(key)
+    return attached, failed
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

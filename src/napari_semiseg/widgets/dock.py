@@ -1,0 +1,279 @@
+"""The dock *Semiseg*: status line, start page, and the three tabs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg.widgets.cohort import CohortPanel
+from napari_semiseg.widgets.layers import CaseView
+from napari_semiseg.widgets.preferences import remember_project
+from napari_semiseg.widgets.project_dialogs import CreateProjectDialog, StartPage
+from napari_semiseg.widgets.review import ReviewPanel
+from napari_semiseg.widgets.session import Session
+from napari_semiseg.widgets.tasks import in_background, told
+from napari_semiseg.widgets.training import TrainingPanel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import napari
+    from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
+
+PROJECT_FILE = "project.toml"
+SAMPLE_FOLDER = "semiseg-sample"
+
+
+class SemisegDock(QWidget):
+    """Everything of one project in one dock.
+
+    Attributes
+    ----------
+    session : Session
+        What the tabs share.
+    cohort, training, review
+        The tabs' panels.
+    case_view : CaseView
+        The layers of the open case.
+    """
+
+    def __init__(
+        self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self.session = Session()
+        self.case_view = CaseView(self.session, napari_viewer)
+        self.cohort = CohortPanel(self.session)
+        self.training = TrainingPanel(self.session)
+        self.review = ReviewPanel(self.session, self.case_view)
+        self.start_page = StartPage()
+        self.tabs = QTabWidget()
+        for panel, title in (
+            (self.cohort, "Cohort"),
+            (self.training, "Train"),
+            (self.review, "Review"),
+        ):
+            self.tabs.addTab(_scrolled(panel), title)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(_scrolled(self.start_page))
+        self._pages.addWidget(self.tabs)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self.status.setSizePolicy(
+            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addLayout(self._header())
+        layout.addWidget(self.status)
+        layout.addWidget(self._pages, 1)
+        self.setMinimumWidth(340)
+        self.setAcceptDrops(True)
+        self._window: QWidget | None = None
+        self._connect()
+        self._show_project()
+        self.session.refresh_status()
+
+    def _header(self) -> QHBoxLayout:
+        self._title = QLabel()
+        font = self._title.font()
+        font.setBold(True)
+        self._title.setFont(font)
+        menu = QMenu(self)
+        menu.addAction("Create project…", self.ask_create)
+        menu.addAction("Open project…", self.ask_open)
+        self._close_action = menu.addAction("Close project", self.close_project)
+        button = QToolButton()
+        button.setText("Project")
+        button.setMenu(menu)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        row = QHBoxLayout()
+        row.addWidget(self._title, 1)
+        row.addWidget(button)
+        return row
+
+    def _connect(self) -> None:
+        session = self.session
+        session.status_changed.connect(self.status.setText)
+        session.project_changed.connect(self._show_project)
+        session.cases_changed.connect(self._next_step)
+        session.runs_changed.connect(self._next_step)
+        session.case_opened.connect(self._case_opened)
+        self.start_page.create_asked.connect(self.ask_create)
+        self.start_page.open_asked.connect(self._open_asked)
+        self.start_page.sample_asked.connect(self.open_sample)
+
+    # -- projects
+
+    def open_project(self, folder: Path | str) -> bool:
+        """Open a project; what is wrong with it is told, and gives False."""
+        folder = Path(folder)
+        if folder.name == PROJECT_FILE:
+            folder = folder.parent
+        with told(self.session):
+            return self.session.open_project(folder)
+        return False
+
+    def close_project(self) -> None:
+        """Back to the start page, unless unsaved edits are to be kept."""
+        self.session.close_project()
+
+    def ask_open(self) -> None:
+        """Let the user choose a project folder."""
+        chosen = QFileDialog.getExistingDirectory(self, "Open a project folder")
+        if chosen:
+            self.open_project(chosen)
+
+    def ask_create(self, images: Sequence[Path] = ()) -> None:
+        """Let the user describe a new project; add ``images`` to it."""
+        dialog = CreateProjectDialog(self, images)
+        if dialog.exec() != QDialog.DialogCode.Accepted:
+            return
+        with told(self.session):
+            created = self.session.create_project(
+                dialog.folder, dialog.classes.value(), dialog.name.text().strip()
+            )
+            if created and dialog.images:
+                self.cohort.add_images(dialog.images)
+
+    def open_sample(self) -> None:
+        """Make the sample cohort's project in the home folder, or open it again."""
+        folder = Path.home() / SAMPLE_FOLDER / "project"
+        if (folder / PROJECT_FILE).is_file():
+            self.open_project(folder)
+            return
+        self.start_page.setEnabled(False)
+        in_background(
+            self.session,
+            "Making the sample cohort",
+            lambda: make_sample_project(folder),
+            self.open_project,
+            lambda: self.start_page.setEnabled(True),
+        )
+
+    def _open_asked(self, folder: Path | None) -> None:
+        if folder is None:
+            self.ask_open()
+        else:
+            self.open_project(folder)
+
+    def _show_project(self) -> None:
+        project = self.session.project
+        self._title.setText("Semiseg" if project is None else project.name)
+        self._title.setToolTip("" if project is None else str(project.folder))
+        self._close_action.setEnabled(project is not None)
+        if project is not None:
+            remember_project(project.folder)
+        self.start_page.refresh()
+        self._pages.setCurrentIndex(0 if project is None else 1)
+
+    def show_tab(self, title: str) -> None:
+        """Bring the tab of this title to the front."""
+        for index in range(self.tabs.count()):
+            if self.tabs.tabText(index) == title:
+                self.tabs.setCurrentIndex(index)
+
+    def _next_step(self, _changed: object = None) -> None:
+        self.session.refresh_status()
+
+    def _case_opened(self, case_id: str | None) -> None:
+        if case_id is not None:
+            self.show_tab("Review")
+
+    # -- drag and drop, closing
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take files and folders."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open a dropped project, add dropped images."""
+        urls = event.mimeData().urls()
+        self.drop([Path(url.toLocalFile()) for url in urls if url.isLocalFile()])
+        event.acceptProposedAction()
+
+    def drop(self, paths: Sequence[Path]) -> None:
+        """Open a project folder; add anything else to the open or a new project."""
+        if not paths:
+            return
+        if paths[0].name == PROJECT_FILE or (paths[0] / PROJECT_FILE).is_file():
+            self.open_project(paths[0])
+        elif self.session.project is None:
+            self.ask_create(paths)
+        else:
+            self.cohort.add_images(paths)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Watch the window, to ask before it closes over unsaved edits."""
+        super().showEvent(event)
+        window = self.window()
+        if window is not self._window and window is not self:
+            window.installEventFilter(self)
+            self._window = window
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep the window open when somebody objects to leaving."""
+        if event.type() == QEvent.Type.Close and watched is self._window:
+            if not self.session.leave():
+                event.ignore()
+                return True
+            self.training.stop_following()
+        return bool(super().eventFilter(watched, event))
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Let go of the viewer and of the run; training itself goes on."""
+        self.training.stop_following()
+        self.review.close_panel()
+        self.case_view.close()
+        super().closeEvent(event)
+
+
+def make_sample_project(folder: Path) -> Path:
+    """Make a sample cohort beside ``folder``, and in it a project, three labelled.
+
+    Raises
+    ------
+    SemisegError
+        nilearn is not installed.
+    """
+    from napari_semiseg.demo.cohort import LABEL, make_cohort
+    from napari_semiseg.project.store import Project
+
+    cohort = make_cohort(folder.parent / "cohort")
+    project = Project.create(folder, {LABEL: 1}, name="Sample cohort")
+    project.add(*cohort.images)
+    masks = dict(zip(cohort.ids, cohort.masks, strict=True))
+    for case_id in cohort.labelled:
+        project.set_label(case_id, masks[case_id], by="sample cohort")
+    return folder
+
+
+def _scrolled(widget: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(widget)
+    return area

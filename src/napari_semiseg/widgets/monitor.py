@@ -1,0 +1,273 @@
+"""Follows a run from its log, in a thread of napari's, and shows how far it is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg import jobs
+from napari_semiseg.core.events import (
+    Finished,
+    Planned,
+    Predicted,
+    Staged,
+    Started,
+    Stepped,
+    Validated,
+    Warned,
+)
+from napari_semiseg.project.runs import is_alive
+from napari_semiseg.widgets.plots import Curves
+from napari_semiseg.widgets.tasks import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.project.runs import Run
+
+POLL_S = 0.2
+MESSAGES_SHOWN = 3
+
+
+def watch(
+    run: Run, job: jobs.Job | None, stop: Callable[[], bool], poll_s: float = POLL_S
+) -> Iterator[Event]:
+    """Yield a run's events from its beginning until its process has ended.
+
+    Training ends with ``Finished``, but the same process goes on to predict, and a
+    resumed run has the ``Finished`` of an earlier session in its log.
+    """
+    seen = 0
+    for event in jobs.follow(run, job=job, poll_s=poll_s, stop=stop):
+        seen += 1
+        yield event
+    ended = False
+    while not stop() and not ended:
+        ended = not _alive(run, job)
+        new = run.events()[seen:]
+        seen += len(new)
+        yield from new
+        if not ended and not new:
+            time.sleep(poll_s)
+
+
+def _alive(run: Run, job: jobs.Job | None) -> bool:
+    if job is not None:
+        return job.poll() is None
+    return run.pid is not None and is_alive(run.pid)
+
+
+class _Halt:
+    """Says to a generator when to end, since ``quit()`` cannot reach into it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.worker: Any = None
+
+    def __call__(self) -> bool:
+        return self.asked or bool(self.worker.abort_requested)
+
+
+def _watched(run: Run, job: jobs.Job | None, halt: _Halt) -> Iterator[Event]:
+    yield from watch(run, job, halt)
+
+
+class RunMonitor(QObject):
+    """Turns the events of one run into Qt signals of the GUI thread.
+
+    Signals
+    -------
+    event(object)
+        An event of the log, in order, from the log's beginning.
+    ended()
+        The run's process is gone, or following it was stopped.
+    """
+
+    event = Signal(object)
+    ended = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.run: Run | None = None
+        self.job: jobs.Job | None = None
+        self._worker: Any = None
+        self._halt = _Halt()
+
+    @property
+    def active(self) -> bool:
+        """Whether a run is being followed."""
+        return self._worker is not None
+
+    def follow(self, run: Run, job: jobs.Job | None = None) -> None:
+        """Follow a run; one that was followed before is let go."""
+        self.stop()
+        self.run, self.job = run, job
+        title = f"Semiseg trains {run.id} (it goes on when napari closes)"
+        halt = _Halt()
+        halt.worker = worker = create_worker(
+            named(title, _watched, run, job, halt),
+            _start_thread=False,
+            _progress={"desc": f"Training {run.id}"},
+        )
+        worker.yielded.connect(self._yielded)
+        worker.finished.connect(self._finished)
+        self._worker, self._halt = worker, halt
+        worker.start()
+
+    def stop(self) -> None:
+        """Stop following. The training itself goes on."""
+        if self._worker is not None:
+            self._halt.asked = True
+            self._worker.yielded.disconnect(self._yielded)
+            self._worker.finished.disconnect(self._finished)
+            self._worker = None
+
+    def _yielded(self, event: Event) -> None:
+        self._show_in_activity_dock(event)
+        self.event.emit(event)
+
+    def _show_in_activity_dock(self, event: Event) -> None:
+        bar = self._worker.pbar
+        if isinstance(event, Planned):
+            bar.total = event.steps
+        elif isinstance(event, Stepped):
+            bar.update(event.step - bar.n)
+
+    def _finished(self) -> None:
+        self._worker = None
+        self.ended.emit()
+
+
+class RunProgress(QWidget):
+    """Progress bar, time left, curves and messages of one run."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.losses = Curves("Loss terms")
+        self.dice = Curves("Dice on validation cases", limits=(0, 1), points=True)
+        self.messages = QLabel()
+        self.messages.setWordWrap(True)
+        self._log: str | None = None
+        self._log_button = QPushButton("Open log")
+        self._log_button.setToolTip("What the training process printed")
+        self._log_button.clicked.connect(self._open_log)
+        self._log_button.hide()
+        line = QHBoxLayout()
+        line.addWidget(self.text, 1)
+        line.addWidget(self._log_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.bar, self.losses, self.dice, self.messages):
+            layout.addWidget(widget)
+        layout.insertLayout(1, line)
+        self._steps = 0
+        self._recent: list[str] = []
+        self.clear()
+
+    def clear(
+        self, run: Run | None = None, colours: Mapping[str, str] | None = None
+    ) -> None:
+        """Show nothing yet of a run; ``colours`` of the classes by name."""
+        self._steps = 0
+        self._recent = []
+        self._log = None if run is None else str(run.folder.log)
+        self._log_button.setVisible(run is not None)
+        self.bar.setRange(0, 1)
+        self.bar.setValue(0)
+        self.bar.setVisible(run is not None)
+        self.text.setText("" if run is None else f"{run.id}: starting")
+        self.losses.clear()
+        self.losses.setVisible(run is not None)
+        self.dice.clear(colours)
+        self.dice.hide()
+        self.messages.hide()
+
+    def take(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Started():
+                self.bar.setRange(0, 0)
+                self.text.setText("Starting")
+            case Staged():
+                self._progress(event.stage, event.done, event.total)
+            case Planned():
+                self._steps = event.steps
+                self.text.setText(
+                    f"{event.steps} steps on {event.device}, "
+                    f"about {duration(event.steps * event.seconds_per_step)}"
+                )
+            case Stepped():
+                self._stepped(event)
+            case Validated():
+                self.dice.show()
+                self.dice.add(event.step, event.dice)
+            case Predicted():
+                self._progress("predicting", event.done, event.total)
+            case Warned():
+                self._say(event.message)
+            case Finished():
+                self._finished(event)
+            case _:
+                pass
+
+    def _stepped(self, event: Stepped) -> None:
+        self._steps = event.steps
+        self.bar.setRange(0, event.steps)
+        self.bar.setValue(event.step)
+        left = duration(event.seconds_left)
+        self.text.setText(f"Step {event.step} of {event.steps}, {left} left")
+        self.losses.add(event.step, event.losses)
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        words = stage.replace("_", " ").capitalize()
+        self.text.setText(f"{words}: {done} of {total}")
+
+    def _finished(self, event: Finished) -> None:
+        self.bar.setRange(0, max(1, self._steps))
+        self.bar.setValue(event.step)
+        spent = duration(event.seconds)
+        words = {
+            "completed": f"Trained {event.step} steps in {spent}",
+            "cancelled": f"Stopped at step {event.step} after {spent}; it can go on",
+            "failed": "Training failed",
+        }
+        self.text.setText(words[event.reason])
+        if event.error:
+            self._say(event.error)
+
+    def _say(self, message: str) -> None:
+        self._recent = [*self._recent, message][-MESSAGES_SHOWN:]
+        self.messages.setText("\n".join(self._recent))
+        self.messages.show()
+
+    def _open_log(self) -> None:
+        if self._log is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(self._log))
+
+
+def duration(seconds: float) -> str:
+    """Time in the unit a person would say it in."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

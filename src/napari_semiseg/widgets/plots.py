@@ -1,0 +1,122 @@
+"""Live curves of a training run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyqtgraph as pg
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtGui import QPalette
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_semiseg.core.labels import PALETTE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REDRAW_MS = 250
+
+
+class Curves(QWidget):
+    """Curves of named values over steps; drawn a few times a second at most.
+
+    Parameters
+    ----------
+    title : str
+        Written above the plot.
+    limits : tuple of float, optional
+        Fixed range of the values.
+    points : bool
+        Mark each value, for sparse curves.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        limits: tuple[float, float] | None = None,
+        points: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.values: dict[str, tuple[list[float], list[float]]] = {}
+        self._title = title
+        self._points = points
+        self._colours: Mapping[str, str] = {}
+        self._items: dict[str, pg.PlotDataItem] = {}
+        self._plot = pg.PlotWidget()
+        self._plot.setMenuEnabled(False)
+        self._plot.setMouseEnabled(x=False, y=False)
+        self._plot.hideButtons()
+        self._plot.setMinimumHeight(130)
+        self._legend = self._plot.addLegend(offset=(-4, 4), colCount=1)
+        self._legend.setLabelTextSize("8pt")
+        item = self._plot.getPlotItem()
+        item.setDownsampling(auto=True, mode="mean")
+        item.setClipToView(True)
+        item.getAxis("left").setWidth(38)
+        if limits is not None:
+            self._plot.setYRange(*limits, padding=0.02)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._plot)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REDRAW_MS)
+        self._timer.timeout.connect(self.draw)
+        self._follow_theme()
+
+    def add(self, step: float, values: Mapping[str, float]) -> None:
+        """Append one value per named curve."""
+        for name, value in values.items():
+            steps, known = self.values.setdefault(name, ([], []))
+            steps.append(step)
+            known.append(value)
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def clear(self, colours: Mapping[str, str] | None = None) -> None:
+        """Remove all curves; ``colours`` by name for those to come."""
+        self._timer.stop()
+        self.values.clear()
+        for item in self._items.values():
+            self._plot.removeItem(item)
+        self._items.clear()
+        self._colours = colours or {}
+
+    def draw(self) -> None:
+        """Show what was added."""
+        for name, (steps, values) in self.values.items():
+            if name not in self._items:
+                self._items[name] = self._new(name)
+            self._items[name].setData(steps, values)
+
+    def _new(self, name: str) -> pg.PlotDataItem:
+        number = len(self._items)
+        colour = self._colours.get(name, PALETTE[number % len(PALETTE)])
+        item = self._plot.plot(
+            name=name.replace("_", " "), pen=pg.mkPen(colour, width=2)
+        )
+        if self._points:
+            item.setSymbol("o")
+            item.setSymbolSize(6)
+            item.setSymbolBrush(colour)
+            item.setSymbolPen(None)
+        return item
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the theme."""
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self._follow_theme()
+        super().changeEvent(event)
+
+    def _follow_theme(self) -> None:
+        palette = self.palette()
+        text = palette.color(QPalette.ColorRole.WindowText)
+        self._plot.setBackground(palette.color(QPalette.ColorRole.Window))
+        self._plot.setTitle(self._title, color=text, size="9pt")
+        for side in ("left", "bottom"):
+            axis = self._plot.getPlotItem().getAxis(side)
+            axis.setPen(text)
+            axis.setTextPen(text)
+        self._legend.setLabelTextColor(text)

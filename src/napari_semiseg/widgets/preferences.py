@@ -1,0 +1,34 @@
+"""What the panel remembers between two starts of napari."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import QSettings
+
+RECENT = "recent_projects"
+KEPT = 6
+
+
+def preferences() -> QSettings:
+    """Settings of this user, in the place the system keeps them."""
+    return QSettings(
+        QSettings.Format.IniFormat,
+        QSettings.Scope.UserScope,
+        "napari-semiseg",
+        "panel",
+    )
+
+
+def recent_projects() -> list[Path]:
+    """Folders opened last that still hold a project, newest first."""
+    stored = preferences().value(RECENT) or []
+    texts = [stored] if isinstance(stored, str) else list(stored)
+    return [Path(text) for text in texts if (Path(text) / "project.toml").is_file()]
+
+
+def remember_project(folder: Path) -> None:
+    """Put a project first in `recent_projects`."""
+    folder = folder.resolve()
+    others = [path for path in recent_projects() if path != folder]
+    preferences().setValue(RECENT, [str(path) for path in [folder, *others][:KEPT]])
