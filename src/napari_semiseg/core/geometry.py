@@ -46,7 +46,12 @@ class Geometry:
     flips: tuple[bool, bool, bool] = (False, False, False)
 
     @classmethod
-    def from_native(cls, shape: Sequence[int], affine: NDArray[Any]) -> Self:
+    def from_native(
+        cls,
+        shape: Sequence[int],
+        affine: NDArray[Any],
+        like: Geometry | None = None,
+    ) -> Self:
         """Geometry of a file's own grid.
 
         Parameters
@@ -55,6 +60,10 @@ class Geometry:
             Array shape in the file's axis order (i, j, k).
         affine : ndarray (4, 4)
             (i, j, k, 1) to RAS+ millimetres.
+        like : Geometry, optional
+            Order the axes as this grid does. Without it they are ordered by the
+            direction that each is nearest to, which near 45 degrees rounding decides:
+            give it to compare a mask with its image.
 
         Raises
         ------
@@ -66,15 +75,22 @@ class Geometry:
         matrix = np.asarray(affine, dtype=np.float64)
         if len(shape) != 3:
             raise ImageError(f"expected a 3D volume, found shape {tuple(shape)}")
-        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+        lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+        finite = np.isfinite(matrix).all()
+        if not finite or abs(np.linalg.det(matrix[:3, :3])) <= 1e-6 * lengths.prod():
             raise ImageError("the affine does not span three directions of space")
-        native = orientations.io_orientation(matrix)
-        turn = orientations.ornt_transform(native, orientations.axcodes2ornt(CANONICAL))
+        if like is None:
+            turn = orientations.ornt_transform(
+                orientations.io_orientation(matrix),
+                orientations.axcodes2ornt(CANONICAL),
+            )
+        else:
+            turn = orientations.io_orientation(np.linalg.inv(like.affine) @ matrix)
         order = [0, 0, 0]
         flips = [False, False, False]
         for source, (target, direction) in enumerate(turn):
             order[int(target)] = source
-            flips[int(target)] = direction < 0
+            flips[int(target)] = bool(direction < 0)
         columns, origin = [], matrix[:3, 3].copy()
         for source, flip in zip(order, flips, strict=True):
             step = matrix[:3, source]
@@ -85,7 +101,11 @@ class Geometry:
         canonical[:3, :3] = np.stack(columns, axis=1)
         canonical[:3, 3] = origin
         return cls(
-            shape_zyx=(shape[order[0]], shape[order[1]], shape[order[2]]),
+            shape_zyx=(
+                int(shape[order[0]]),
+                int(shape[order[1]]),
+                int(shape[order[2]]),
+            ),
             affine=canonical,
             axes=(order[0], order[1], order[2]),
             flips=(flips[0], flips[1], flips[2]),

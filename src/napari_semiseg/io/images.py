@@ -170,16 +170,17 @@ def _walk(folder: Path) -> Iterator[Path]:
         ]
         if dicom.series_of(Path(parent)):
             yield Path(parent)
-        for file in files:
-            name = file.name.lower()
-            # The voxels of "name.hdr" lie in "name.img"; DICOM files are slices of
-            # the folder, or no images (structure sets, reports).
-            if name.endswith(".img") or (
-                name.endswith(".dcm") and dicom.is_dicom(file)
-            ):
-                continue
-            if name.endswith(IMAGE_SUFFIXES):
-                yield file
+        yield from (file for file in files if _is_volume(file))
+
+
+def _is_volume(file: Path) -> bool:
+    """Whether a file may be an image by itself, by its name."""
+    name = file.name.lower()
+    if name.endswith(".img"):
+        return False  # the voxels of the .hdr beside it
+    if name.endswith(".dcm") and dicom.is_dicom(file):
+        return False  # a slice of its folder, or no image (structure set, report)
+    return name.endswith(IMAGE_SUFFIXES)
 
 
 def case_id(path: Path) -> str:

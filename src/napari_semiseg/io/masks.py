@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io import itk, nifti
 from napari_semiseg.io.images import open_source
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
-
-    from napari_semiseg.core.geometry import Geometry
 
 
 def read_labels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
@@ -32,9 +31,9 @@ def read_labels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
         whole numbers from 0 to 255.
     """
     source = open_source(path)
-    _check_grid(path, geometry, source.geometry)
+    grid = _matched(path, geometry, source.geometry)
     labels = _as_labels(source.read(), str(path))
-    return np.ascontiguousarray(source.geometry.to_canonical(labels))
+    return np.ascontiguousarray(grid.to_canonical(labels))
 
 
 def write_labels(
@@ -130,22 +129,25 @@ def read_map(path: Path, geometry: Geometry) -> NDArray[np.float32]:
     ImageError
         The file cannot be read or lies on another grid.
     """
-    native, grid = nifti.read_scaled(path)
-    _check_grid(path, geometry, grid)
+    native, found = nifti.read_scaled(path)
+    grid = _matched(path, geometry, found)
     if native.ndim == 3:
         return np.ascontiguousarray(grid.to_canonical(native))
     volumes = np.moveaxis(native, -1, 0)
     return np.stack([grid.to_canonical(volume) for volume in volumes])
 
 
-def _check_grid(path: Path, expected: Geometry, found: Geometry) -> None:
-    tolerance_mm = max(0.01, 0.05 * min(expected.spacing_mm))
-    difference = expected.difference(found, tolerance_mm)
+def _matched(path: Path, expected: Geometry, found: Geometry) -> Geometry:
+    """Give the grid of a mask with its axes ordered as the image's are."""
+    grid = Geometry.from_native(found.native_shape, found.native_affine, expected)
+    # Other programs round directions to single precision.
+    difference = expected.difference(grid, max(0.01, 0.05 * min(expected.spacing_mm)))
     if difference is not None:
         raise ImageError(
             f"{path}: expected a mask on the image's grid, found {difference}; "
             f"resample it to the image with nearest neighbours"
         )
+    return grid
 
 
 def _check_shape(target: Path, shape: tuple[int, ...], geometry: Geometry) -> None:
