@@ -1,1 +1,1 @@
-"""The project folder: cases, runs, evaluation and export."""
+"""A project is a folder: images by reference, labels, runs and their predictions."""

@@ -1,0 +1,98 @@
+"""One volume of the cohort, as the files of its folder say it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.io.images import read_image
+from napari_semiseg.io.masks import read_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.case import CaseRecord, Split
+    from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.io.images import Image
+    from napari_semiseg.project.layout import CaseFolder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A snapshot of one case; ask the project again after a change.
+
+    Attributes
+    ----------
+    folder : CaseFolder
+        Where its files lie.
+    record : CaseRecord
+        Contents of ``case.json``.
+    state : CaseState
+        Derived from the files.
+    image : Path
+        Absolute path of the image file, or of a DICOM folder.
+    geometry : Geometry
+        The image's grid.
+    annotated_fraction : float
+        Part of the voxels a person has labelled, 0 to 1.
+    has_label, has_draft : bool
+        Whether there is an accepted label, and an autosaved draft.
+    """
+
+    folder: CaseFolder
+    record: CaseRecord
+    state: CaseState
+    image: Path
+    geometry: Geometry
+    annotated_fraction: float
+    has_label: bool
+    has_draft: bool
+
+    @property
+    def id(self) -> str:
+        """Name of the case, unique in its project."""
+        return self.record.id
+
+    @property
+    def split(self) -> Split:
+        """What the case may be used for."""
+        return self.record.split
+
+    def read_image(self) -> Image:
+        """Read the voxels from the image file."""
+        return read_image(self.image)
+
+    def read_label(self) -> NDArray[np.uint8] | None:
+        """Accepted label (Z, Y, X) with 255 where not annotated, or None."""
+        return read_labels(self.folder.label, self.geometry) if self.has_label else None
+
+    def read_draft(self) -> NDArray[np.uint8] | None:
+        """Autosaved edits (Z, Y, X), or None."""
+        return read_labels(self.folder.draft, self.geometry) if self.has_draft else None
+
+
+def annotated_fraction(labels: NDArray[np.uint8]) -> float:
+    """Part of the voxels that is not 255.
+
+    Exactly 1.0 only when every voxel is annotated.
+    """
+    return np.count_nonzero(labels != UNANNOTATED) / max(labels.size, 1)
+
+
+def derive_state(
+    *, excluded: bool, fraction: float | None, has_draft: bool, has_prediction: bool
+) -> CaseState:
+    """State of a case; ``fraction`` is None where there is no label."""
+    if excluded:
+        return CaseState.EXCLUDED
+    if fraction is not None:
+        return CaseState.LABELLED if fraction == 1.0 else CaseState.PARTIAL
+    if has_draft:
+        return CaseState.DRAFT
+    return CaseState.PROPOSED if has_prediction else CaseState.UNLABELLED

@@ -1,0 +1,145 @@
+"""What makes a mask a label, and how a label takes the place of another."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_semiseg.errors import ImageError, ProjectError
+from napari_semiseg.io.atomic import TEMPORARY, atomic_path
+from napari_semiseg.io.masks import read_labels, write_labels
+from napari_semiseg.project.adding import file_facts
+from napari_semiseg.project.cases import annotated_fraction
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.case import CaseRecord
+    from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.layout import CaseFolder
+
+KEPT = 5
+"""How many previous labels of a case are kept."""
+
+
+def checked(
+    mask: str | Path | NDArray[Any], case: Case, scheme: LabelScheme
+) -> NDArray[np.uint8]:
+    """Labels (Z, Y, X) of a mask that may become the label of a case.
+
+    Raises
+    ------
+    ImageError, ProjectError
+        Missing file, other grid, no integers, unknown value, or nothing annotated.
+    """
+    if isinstance(mask, str | Path):
+        path = Path(mask)
+        if not path.exists():
+            raise ProjectError(
+                f"{path}: expected a mask of case '{case.id}', found no file; check "
+                "the path"
+            )
+        source = str(path)
+        labels = read_labels(path, case.geometry)
+    else:
+        source = f"label of '{case.id}'"
+        labels = as_labels(mask, case, source)
+    scheme.check(labels, source)
+    if annotated_fraction(labels) == 0:
+        raise ImageError(
+            f"{source}: expected at least one annotated voxel, found 255 (not "
+            "annotated) everywhere; label something first"
+        )
+    return labels
+
+
+def as_labels(values: NDArray[Any], case: Case, source: str) -> NDArray[np.uint8]:
+    """Turn an array into labels, or say why it cannot be.
+
+    Raises
+    ------
+    ImageError
+        Other shape, or values that are no integers from 0 to 255.
+    """
+    array = np.asarray(values)
+    if array.shape != case.geometry.shape_zyx:
+        raise ImageError(
+            f"{source}: expected shape (z, y, x) {case.geometry.shape_zyx}, found "
+            f"{array.shape}; give the mask on the grid of the image"
+        )
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "biuf":
+        raise ImageError(
+            f"{source}: expected whole numbers, found {array.dtype}; give uint8"
+        )
+    labels: NDArray[np.uint8] = array.astype(np.uint8)
+    if not np.array_equal(labels, array):
+        raise ImageError(
+            f"{source}: expected whole numbers from 0 to 255, found others between "
+            f"{array.min()} and {array.max()}; give uint8"
+        )
+    return labels
+
+
+def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
+    """Write the label of a case and keep the one before.
+
+    A copy of the old label is whole before the new one takes its place, so that at no
+    moment there is less than before.
+
+    Returns
+    -------
+    dict
+        Facts for the history, by which `recorded_fraction` knows the file again.
+    """
+    for unfinished in case.folder.path.glob(f"{TEMPORARY}*"):
+        unfinished.unlink(missing_ok=True)
+    if case.folder.label.exists():
+        _keep(case.folder)
+    write_labels(case.folder.label, labels, case.geometry, case.image)
+    facts: dict[str, Any] = {"annotated_fraction": annotated_fraction(labels)}
+    return facts | file_facts(case.folder.label)
+
+
+def recorded_fraction(record: CaseRecord, facts: dict[str, int]) -> float | None:
+    """Annotated part of a label by the history, when it speaks of this very file."""
+    for entry in reversed(record.history):
+        if "annotated_fraction" in entry.details:
+            same = all(entry.details.get(key) == facts[key] for key in facts)
+            return float(entry.details["annotated_fraction"]) if same else None
+    return None
+
+
+def measured_fraction(folder: CaseFolder, geometry: Geometry) -> float:
+    """Annotated part of a label by its voxels."""
+    return annotated_fraction(read_labels(folder.label, geometry))
+
+
+def untouched(case: Case) -> bool:
+    """Whether the image's size and time of change are as when it was added."""
+    facts = file_facts(case.image)
+    return case.image.is_file() and any(
+        entry.action == "add"
+        and all(entry.details.get(key) == facts[key] for key in facts)
+        for entry in case.record.history
+    )
+
+
+def _keep(folder: CaseFolder) -> None:
+    """Copy the label to ``previous``, unless its newest copy is the same already."""
+    kept = sorted(folder.previous.glob("[0-9]*.nii.gz"))
+    if not kept or not filecmp.cmp(kept[-1], folder.label, shallow=False):
+        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ").replace(".", "_")
+        with atomic_path(folder.previous / f"{name}.nii.gz") as copy:
+            shutil.copyfile(folder.label, copy)
+        kept.append(folder.previous / f"{name}.nii.gz")
+    for old in kept[:-KEPT]:
+        old.unlink(missing_ok=True)

@@ -1,0 +1,357 @@
+"""One training: a folder whose event log is its state."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import tomlkit
+from pydantic import ValidationError
+
+from napari_semiseg.core.config import Plan, TrainingConfig, describe
+from napari_semiseg.core.events import Finished, Started, from_line
+from napari_semiseg.core.prediction import Prediction, PredictionRecord
+from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.io.atomic import read_json, write_json, write_text
+from napari_semiseg.io.masks import read_labels, read_map, write_labels, write_map
+
+if TYPE_CHECKING:
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.project.layout import PredictionFolder, RunFolder
+    from napari_semiseg.project.store import Project
+
+RunStatus = Literal[
+    "preparing", "running", "completed", "cancelled", "failed", "interrupted"
+]
+PACKAGES = ("napari-semiseg", "numpy", "scipy", "torch", "nibabel", "SimpleITK")
+CLOCK_SLACK_S = 2.0
+
+
+class Run:
+    """A run of a project.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Paths of the run; the last part of its path is the run's id.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._read: tuple[int, list[Event]] = (0, [])
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    @classmethod
+    def create(
+        cls, project: Project, config: TrainingConfig, run_id: str | None = None
+    ) -> Self:
+        """Make the folder of a new run, with its config and environment.
+
+        Raises
+        ------
+        ProjectError
+            The id is taken, or the folder cannot be written.
+        """
+        run = cls(project.layout.run(run_id or project.new_run_id(config.method)))
+        try:
+            run.folder.path.mkdir(parents=True)
+        except FileExistsError:
+            raise ProjectError(
+                f"expected a new run, found that '{run.id}' exists; use semiseg resume"
+            ) from None
+        except OSError as error:
+            raise ProjectError(
+                f"{run.folder.path}: expected a folder that can be written, found "
+                f"'{error.strerror}'; check the folder's permissions"
+            ) from error
+        run.claim()
+        values = config.model_dump(mode="json", exclude_none=True)
+        write_json(run.folder.environment, _environment())
+        write_text(run.folder.config, tomlkit.dumps(values))
+        return run
+
+    def discard(self) -> None:
+        """Remove a run that never started; any other is left alone."""
+        if not self.started:
+            shutil.rmtree(self.folder.path, ignore_errors=True)
+
+    @property
+    def id(self) -> str:
+        """Name of the run, unique in its project."""
+        return self.folder.path.name
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The training as it was asked for."""
+        try:
+            text = self.folder.config.read_text(encoding="utf-8")
+            return TrainingConfig(**tomlkit.parse(text).unwrap())
+        except ValidationError as error:
+            raise ConfigError(describe(error, str(self.folder.config))) from error
+        except (OSError, tomlkit.exceptions.ParseError) as error:
+            raise ProjectError(
+                f"{self.folder.config}: expected the settings of a run, found "
+                f"'{error}'; remove the folder of this run"
+            ) from error
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the engine decided, or None before it has."""
+        if not self.folder.plan.exists():
+            return None
+        try:
+            return Plan.model_validate(read_json(self.folder.plan))
+        except ValidationError as error:
+            raise ConfigError(describe(error, str(self.folder.plan))) from error
+
+    @property
+    def created(self) -> float:
+        """Unix time at which the run was created, s."""
+        try:
+            return float(read_json(self.folder.environment)["created"])
+        except (OSError, KeyError, TypeError, ProjectError):
+            return self.folder.path.stat().st_mtime
+
+    # -- what happened -----------------------------------------------------------
+
+    def events(self) -> list[Event]:
+        """All whole events of the log; a line torn by a crash is left out."""
+        try:
+            size = self.folder.events.stat().st_size
+            if size != self._read[0]:
+                content = self.folder.events.read_bytes()
+                self._read = (len(content), list(_parse(content)))
+        except FileNotFoundError:
+            return []
+        return list(self._read[1])
+
+    def append(self, event: Event) -> None:
+        """Write an event to the log, on a line of its own even behind a torn one."""
+        with self.folder.events.open("ab+") as log:
+            log.seek(0, os.SEEK_END)
+            if log.tell():
+                log.seek(-1, os.SEEK_END)
+                if log.read(1) != b"\n":
+                    log.write(b"\n")
+            log.write(event.to_line().encode() + b"\n")
+
+    @property
+    def started(self) -> bool:
+        """Whether any session got as far as its first event."""
+        return any(isinstance(event, Started) for event in self.events())
+
+    @property
+    def status(self) -> RunStatus:
+        """State of the last session, from the log and its process."""
+        for event in reversed(self.events()):
+            if isinstance(event, Finished):
+                return event.reason
+            if isinstance(event, Started):
+                alive = is_alive(event.pid, before=event.at)
+                return "running" if alive else "interrupted"
+        pid = self.pid
+        return "preparing" if pid and is_alive(pid) else "interrupted"
+
+    @property
+    def pid(self) -> int | None:
+        """Process that works, or last worked, on the run."""
+        try:
+            return int(self.folder.pid.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+    def claim(self, pid: int | None = None) -> None:
+        """Note the process (this one by default) that works on the run."""
+        write_text(self.folder.pid, f"{pid or os.getpid()}\n")
+
+    @property
+    def steps_done(self) -> int:
+        """Training steps so far."""
+        for event in reversed(self.events()):
+            step = getattr(event, "step", None)
+            if step is not None:
+                return int(step)
+        return 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, over all sessions."""
+        for event in reversed(self.events()):
+            seconds = getattr(event, "seconds", None)
+            if seconds is not None:
+                return float(seconds)
+        return 0.0
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a checkpoint to predict with or to go on from."""
+        return self.folder.last.exists()
+
+    def request_stop(self) -> None:
+        """Ask the run to write a checkpoint and end; returns at once."""
+        self.folder.stop.touch()
+
+    def clear_stop(self) -> None:
+        """Take a request to stop back, as a session that begins does."""
+        self.folder.stop.unlink(missing_ok=True)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the run was asked to end."""
+        return self.folder.stop.exists()
+
+    # -- predictions -------------------------------------------------------------
+
+    def has_prediction(self, case_id: str) -> bool:
+        """Whether a whole prediction of the case is stored."""
+        return self.folder.prediction(case_id).json.exists()
+
+    def predicted(self) -> tuple[str, ...]:
+        """Ids of the cases with a stored prediction, sorted."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.folder.predictions))
+        except FileNotFoundError:
+            return ()
+        return tuple(
+            name
+            for name in names
+            if not name.startswith(".") and self.has_prediction(name)
+        )
+
+    def prediction_record(self, case_id: str) -> PredictionRecord:
+        """Provenance and scores of a stored prediction, without its voxels.
+
+        Raises
+        ------
+        ProjectError
+            There is no prediction of this case in the run.
+        """
+        path = self.folder.prediction(case_id).json
+        if not path.exists():
+            raise ProjectError(
+                f"expected a prediction of case '{case_id}' in run '{self.id}', found "
+                "none; run semiseg predict first"
+            )
+        try:
+            return PredictionRecord.model_validate(read_json(path))
+        except ValidationError as error:
+            raise ProjectError(describe(error, str(path))) from error
+
+    def read_prediction(self, case_id: str, geometry: Geometry) -> Prediction:
+        """Stored prediction of a case, on the case's own grid.
+
+        Raises
+        ------
+        ProjectError
+            There is no prediction of this case in the run.
+        """
+        record = self.prediction_record(case_id)
+        folder = self.folder.prediction(case_id)
+        sdm = read_map(folder.sdm, geometry)
+        return Prediction(
+            record=record,
+            geometry=geometry,
+            labels=read_labels(folder.labels, geometry),
+            sdm_mm=sdm[np.newaxis] if sdm.ndim == 3 else sdm,
+            uncertainty=read_map(folder.uncertainty, geometry),
+        )
+
+    def write_prediction(self, prediction: Prediction, image: Path) -> None:
+        """Store a prediction; a reader sees the old one, none, or the whole new one.
+
+        Parameters
+        ----------
+        prediction : Prediction
+            On the grid of the case.
+        image : Path
+            The case's image, whose header the files are written onto.
+        """
+        target = self.folder.prediction(prediction.record.case)
+        target.path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".", dir=self.folder.predictions
+        ) as fresh:
+            staged = type(target)(Path(fresh))
+            _write_maps(prediction, image, staged)
+            target.json.unlink(missing_ok=True)
+            for name in ("labels", "sdm", "uncertainty", "json"):
+                os.replace(getattr(staged, name), getattr(target, name))
+
+
+def is_alive(pid: int, *, before: float | None = None) -> bool:
+    """Whether a process runs, and (``before``, Unix time) already ran at that time.
+
+    The second guards against a number that the system has given to another process.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return before is None or process.create_time() <= before + CLOCK_SLACK_S
+    except psutil.AccessDenied:
+        return True
+    except psutil.Error:
+        return False
+
+
+def _parse(content: bytes) -> list[Event]:
+    whole = content[: content.rfind(b"\n") + 1]
+    events = []
+    for line in whole.splitlines():
+        try:
+            events.append(from_line(line.decode()))
+        except ValueError:
+            continue
+    return events
+
+
+def _write_maps(prediction: Prediction, image: Path, folder: PredictionFolder) -> None:
+    geometry = prediction.geometry
+    furthest = float(np.abs(prediction.sdm_mm).max(initial=0.0))
+    write_labels(folder.labels, prediction.labels, geometry, image)
+    write_map(
+        folder.sdm,
+        prediction.sdm_mm,
+        geometry,
+        image,
+        slope=(furthest or 1.0) / np.iinfo(np.int16).max,
+        dtype=np.int16,
+    )
+    write_map(
+        folder.uncertainty,
+        np.clip(prediction.uncertainty, 0, 1),
+        geometry,
+        image,
+        slope=1 / np.iinfo(np.uint8).max,
+        dtype=np.uint8,
+    )
+    write_json(folder.json, prediction.record.model_dump(mode="json"))
+
+
+def _environment() -> dict[str, Any]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "created": time.time(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "packages": versions,
+    }

@@ -1,0 +1,466 @@
+"""The project folder: the one place where cases are read and written."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import ValidationError
+
+from napari_semiseg.core.case import CaseRecord, CaseState, HistoryEntry, Split
+from napari_semiseg.core.config import describe
+from napari_semiseg.core.geometry import Geometry
+from napari_semiseg.core.labels import LabelScheme
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import read_json, write_json
+from napari_semiseg.io.images import content_sha256
+from napari_semiseg.io.masks import write_labels
+from napari_semiseg.project import adding, labelling
+from napari_semiseg.project.adding import AddReport
+from napari_semiseg.project.cases import Case, derive_state
+from napari_semiseg.project.layout import Layout
+from napari_semiseg.project.runs import Run
+from napari_semiseg.project.settings import Settings, read_settings, write_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.project.layout import CaseFolder
+
+
+class Project:
+    """A folder of cases, human labels and runs. Use `create` or `open`.
+
+    Attributes
+    ----------
+    folder : Path
+        Absolute path of the project.
+    name : str
+        For people.
+    labels : LabelScheme
+        The classes to segment.
+    layout : Layout
+        Every path in the folder.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.name = settings.name
+        self.labels = settings.scheme
+        self.layout = Layout(folder)
+        self._records: dict[str, tuple[tuple[int, ...], CaseRecord]] = {}
+        self._fractions: dict[str, tuple[tuple[int, int], float]] = {}
+        self._runs: dict[str, Run] = {}
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.folder)!r})"
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        labels: LabelScheme | dict[str, int] | Iterable[str],
+        name: str | None = None,
+    ) -> Self:
+        """Make a new, empty project.
+
+        Parameters
+        ----------
+        folder : path
+            Is made where it is absent.
+        labels : LabelScheme, dict or iterable of str
+            Classes as ``{"left atrium": 1}`` or ``["1=left atrium"]``.
+        name : str, optional
+            The folder's name by default.
+
+        Raises
+        ------
+        ProjectError
+            There is a project already, or the folder cannot be written.
+        ConfigError
+            The labels are not valid.
+        """
+        root = Path(folder).expanduser().resolve()
+        if isinstance(labels, dict):
+            labels = [f"{value}={label}" for label, value in labels.items()]
+        if not isinstance(labels, LabelScheme):
+            labels = LabelScheme.parse(labels)
+        target = Layout(root).project_file
+        if target.exists():
+            raise ProjectError(
+                f"{root}: expected a new folder, found a project; open it, or choose "
+                "another folder"
+            )
+        settings = Settings(name=name or root.name, labels=labels.classes)
+        write_settings(target, settings)
+        return cls(root, settings)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open a project.
+
+        Raises
+        ------
+        ProjectError
+            The folder is no project, or its settings are wrong.
+        """
+        root = Path(folder).expanduser().resolve()
+        return cls(root, read_settings(Layout(root).project_file))
+
+    # -- cases: reading ------------------------------------------------------------
+
+    def cases(
+        self,
+        state: CaseState | str | Collection[CaseState | str] | None = None,
+        split: Split | str | None = None,
+    ) -> list[Case]:
+        """Cases sorted by id, of given states and a given split only if asked."""
+        wanted = {state} if isinstance(state, str) else state
+        proposed = {case_id for run in self.runs() for case_id in run.predicted()}
+        found = (self._case(name, name in proposed) for name in self._ids())
+        return [
+            case
+            for case in found
+            if (wanted is None or case.state in wanted)
+            and (split is None or case.split == split)
+        ]
+
+    def case(self, case_id: str) -> Case:
+        """One case.
+
+        Raises
+        ------
+        ProjectError
+            There is none of this id; names the closest ones.
+        """
+        if not _is_id(case_id) or not self.layout.case(case_id).json.exists():
+            known = self._ids()
+            close = difflib.get_close_matches(case_id, known, n=3)
+            hint = (
+                f"did you mean {', '.join(close)}?"
+                if close
+                else "add it with semiseg add"
+            )
+            raise ProjectError(
+                f"expected a case of the project, found '{case_id}', which is none of "
+                f"its {len(known)}; {hint}"
+            )
+        return self._case(case_id, self.prediction_run(case_id) is not None)
+
+    def _ids(self) -> list[str]:
+        try:
+            entries = sorted(entry.name for entry in os.scandir(self.layout.cases))
+        except FileNotFoundError:
+            return []
+        return [name for name in entries if self.layout.case(name).json.exists()]
+
+    def _case(self, case_id: str, has_prediction: bool) -> Case:
+        folder = self.layout.case(case_id)
+        record = self._record(case_id)
+        geometry = Geometry.from_json(record.geometry)
+        fraction = self._fraction(folder, record, geometry)
+        has_draft = folder.draft.exists()
+        return Case(
+            folder=folder,
+            record=record,
+            state=derive_state(
+                excluded=record.excluded,
+                fraction=fraction,
+                has_draft=has_draft,
+                has_prediction=has_prediction,
+            ),
+            image=adding.resolve(record.image, self.folder),
+            geometry=geometry,
+            annotated_fraction=fraction or 0.0,
+            has_label=fraction is not None,
+            has_draft=has_draft,
+        )
+
+    def _record(self, case_id: str) -> CaseRecord:
+        path = self.layout.case(case_id).json
+        facts = path.stat()
+        key = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        known = self._records.get(case_id)
+        if known is not None and known[0] == key:
+            return known[1]
+        try:
+            record = CaseRecord.model_validate(read_json(path))
+        except ValidationError as error:
+            raise ProjectError(
+                f"{describe(error, str(path))}; correct the file, or delete the case's "
+                "folder and add the image again"
+            ) from error
+        self._records[case_id] = (key, record)
+        return record
+
+    def _fraction(
+        self, folder: CaseFolder, record: CaseRecord, geometry: Geometry
+    ) -> float | None:
+        """Annotated part of the label, read from its voxels only when they are new."""
+        try:
+            facts = adding.file_facts(folder.label)
+        except FileNotFoundError:
+            return None
+        key = (facts["size"], facts["mtime_ns"])
+        known = self._fractions.get(record.id)
+        if known is None or known[0] != key:
+            fraction = labelling.recorded_fraction(record, facts)
+            if fraction is None:
+                fraction = labelling.measured_fraction(folder, geometry)
+            known = self._fractions[record.id] = (key, fraction)
+        return known[1]
+
+    # -- cases: writing ------------------------------------------------------------
+
+    def add(
+        self,
+        *paths: str | Path,
+        split: Split | str = Split.TRAIN,
+        cases: Collection[str] | None = None,
+    ) -> AddReport:
+        """Add images as cases, by reference; nothing is copied or changed.
+
+        Parameters
+        ----------
+        *paths : path
+            Image files, folders of images, DICOM folders, or wildcards.
+        split : Split
+            What the new cases may be used for.
+        cases : collection of str, optional
+            Ids to take from what is found; all by default.
+
+        Returns
+        -------
+        AddReport
+            Ids added, and why the others were not.
+
+        Raises
+        ------
+        SemisegError
+            A path is missing or holds no image, an image named itself cannot be used,
+            or two images cannot be told apart by name. Nothing is added then.
+        """
+        known = {
+            name: adding.resolve(self._record(name).image, self.folder)
+            for name in self._ids()
+        }
+        new, skipped = adding.name_cases(adding.collect(paths), known, cases)
+        records, unusable = adding.describe_images(
+            new, self.folder, Split(split), _user()
+        )
+        for record in records:
+            self._write(record)
+        added = sorted(record.id for record in records)
+        return AddReport(added=added, skipped=skipped | unusable)
+
+    def set_label(
+        self,
+        case_id: str,
+        mask: str | Path | NDArray[Any],
+        *,
+        by: str | None = None,
+        minutes: float | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        """Accept a human label; the one before is kept in ``previous``.
+
+        The draft of the case, if any, is done with and removed.
+
+        Parameters
+        ----------
+        case_id : str
+            The case.
+        mask : path or ndarray (Z, Y, X)
+            Mask on the case's grid: values of the labels, 0 for background, 255 where
+            nobody has looked.
+        by : str, optional
+            Who says so; the user of this computer by default.
+        minutes : float, optional
+            Time spent on it.
+        details : dict, optional
+            Further plain values for the history.
+
+        Raises
+        ------
+        ImageError, ProjectError
+            Other grid, unknown value, nothing annotated, or unknown case. Nothing is
+            changed then.
+        """
+        case = self.case(case_id)
+        labels = labelling.checked(mask, case, self.labels)
+        facts = labelling.replace_label(case, labels)
+        self._note(
+            case_id,
+            "label",
+            by=by,
+            minutes=minutes,
+            details={**(details or {}), **facts},
+        )
+        self.discard_draft(case_id)
+
+    def save_draft(self, case_id: str, labels: NDArray[Any]) -> None:
+        """Keep edits (Z, Y, X) that are not accepted yet."""
+        case = self.case(case_id)
+        checked = labelling.as_labels(labels, case, f"draft of '{case_id}'")
+        write_labels(case.folder.draft, checked, case.geometry, case.image)
+
+    def discard_draft(self, case_id: str) -> None:
+        """Forget edits that are not accepted yet."""
+        self.layout.case(case_id).draft.unlink(missing_ok=True)
+
+    def set_excluded(self, case_id: str, excluded: bool) -> None:
+        """Take a case out of training, prediction and scores, or back in."""
+        if self.case(case_id).record.excluded != excluded:
+            action = "exclude" if excluded else "include"
+            self._note(case_id, action, excluded=excluded)
+
+    def set_split(self, case_id: str, split: Split | str) -> None:
+        """Change what a case may be used for."""
+        chosen = Split(split)
+        if self.case(case_id).split != chosen:
+            self._note(case_id, "split", details={"split": str(chosen)}, split=chosen)
+
+    def relocate(self, folder: str | Path) -> AddReport:
+        """Point cases whose image has moved to the same image in another folder.
+
+        Returns
+        -------
+        AddReport
+            ``added``: ids found again; ``skipped``: why others were not.
+        """
+        by_name: dict[str, list[Path]] = {}
+        for image, _ in adding.collect([folder]):
+            by_name.setdefault(image.name, []).append(image)
+        report = AddReport()
+        for case in self.cases():
+            if case.image.exists():
+                continue
+            candidates = by_name.get(case.image.name, [])
+            same = [
+                image
+                for image in candidates
+                if content_sha256(image) == case.record.sha256
+            ]
+            if same:
+                noted = adding.reference(same[0], self.folder)
+                self._note(case.id, "relocate", details={"image": noted}, image=noted)
+                report.added.append(case.id)
+            else:
+                report.skipped[case.id] = (
+                    "an image of this name was found, but its content differs"
+                    if candidates
+                    else f"no image named {case.image.name} was found"
+                )
+        return report
+
+    def check_images(self) -> dict[str, str]:
+        """Say what is wrong with images: missing, or changed since they were added.
+
+        A file whose size and time of change are as before is not read again.
+        """
+        problems = {}
+        for case in self.cases():
+            if not case.image.exists():
+                problems[case.id] = (
+                    f"{case.image} is missing; point to its new folder with relocate"
+                )
+            elif not labelling.untouched(case) and (
+                content_sha256(case.image) != case.record.sha256
+            ):
+                problems[case.id] = f"{case.image} has changed since it was added"
+        return problems
+
+    def _note(
+        self,
+        case_id: str,
+        action: str,
+        *,
+        by: str | None = None,
+        minutes: float | None = None,
+        details: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> None:
+        record = self._record(case_id)
+        entry = HistoryEntry(
+            action=action, by=by or _user(), minutes=minutes, details=details or {}
+        )
+        history = (*record.history, entry)
+        self._write(record.model_copy(update={"history": history, **changes}))
+
+    def _write(self, record: CaseRecord) -> None:
+        write_json(self.layout.case(record.id).json, record.model_dump(mode="json"))
+
+    # -- runs ------------------------------------------------------------------------
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        try:
+            names = {
+                entry.name
+                for entry in os.scandir(self.layout.runs)
+                if entry.is_dir() and not entry.name.startswith(".")
+            }
+        except FileNotFoundError:
+            names = set()
+        self._runs = {
+            name: self._runs.get(name) or Run(self.layout.run(name)) for name in names
+        }
+        return sorted(self._runs.values(), key=lambda run: (run.created, run.id))
+
+    def run(self, run_id: str) -> Run:
+        """One run.
+
+        Raises
+        ------
+        ProjectError
+            There is none of this id; names those there are.
+        """
+        runs = self.runs()
+        for run in runs:
+            if run.id == run_id:
+                return run
+        known = ", ".join(run.id for run in runs[-5:]) or "none; train one first"
+        raise ProjectError(
+            f"expected a run of the project, found '{run_id}'; there is {known}"
+        )
+
+    def latest_run(self, finished: bool = False) -> Run | None:
+        """Newest run; with ``finished``, the newest that has ended with a model."""
+        for run in reversed(self.runs()):
+            ended = run.has_model and run.status not in ("preparing", "running")
+            if ended or not finished:
+                return run
+        return None
+
+    def new_run_id(self, method: str) -> str:
+        """Give an id that no run has, such as ``2026-11-21_ug_mcl_01``."""
+        number = 1
+        while True:
+            name = f"{time.strftime('%Y-%m-%d')}_{method}_{number:02d}"
+            if not self.layout.run(name).path.exists():
+                return name
+            number += 1
+
+    def prediction_run(self, case_id: str) -> Run | None:
+        """Newest run that holds a prediction of the case."""
+        return next(
+            (run for run in reversed(self.runs()) if run.has_prediction(case_id)), None
+        )
+
+
+def _is_id(text: str) -> bool:
+    """Whether a text names a folder right inside another one."""
+    return bool(text) and Path(text).name == text and text not in (".", "..")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
