@@ -78,7 +78,10 @@ class Geometry:
         lengths = np.linalg.norm(matrix[:3, :3], axis=0)
         finite = np.isfinite(matrix).all()
         if not finite or abs(np.linalg.det(matrix[:3, :3])) <= 1e-6 * lengths.prod():
-            raise ImageError("the affine does not span three directions of space")
+            raise ImageError(
+                "expected an affine that spans three directions of space, found one "
+                "that does not"
+            )
         if like is None:
             turn = orientations.ornt_transform(
                 orientations.io_orientation(matrix),

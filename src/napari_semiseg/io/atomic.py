@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.errors import ProjectError
@@ -46,7 +46,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
             f"space left"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -234,7 +234,7 @@ def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int
             f"{image}: expected the shape {geometry.native_shape} that it had when it "
             f"was added, found {spatial_shape(source.shape)}; put the original back"
         )
-    two = isinstance(source, nibabel.Nifti2Pair)
+    two = int(source.header["sizeof_hdr"]) == nibabel.Nifti2Header.sizeof_hdr
     kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
     header = kind(source.header.binaryblock, source.header.endianness, check=False)
     header["magic"] = kind.default_structarr()["magic"]
