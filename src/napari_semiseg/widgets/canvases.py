@@ -2,12 +2,219 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
 
-class LinkedCanvases:
-    """Image + distance map and image + uncertainty, in step with the main viewer."""
+from napari.qt import QtViewer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow
 
-    def __init__(self, viewer: object) -> None:
+from napari_semiseg.widgets.compat import canvas_widget
+from napari_semiseg.widgets.legend import CanvasNotes
+from napari_semiseg.widgets.link import ViewLink
+from napari_semiseg.widgets.views import PredictionViews
+
+if TYPE_CHECKING:
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.prediction import Prediction
+
+TITLE = "Semiseg views"
+MAIN_TITLE = "Image and mask"
+
+
+class LinkedCanvases(QObject):
+    """Image + distance map and image + uncertainty, in step with the main viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The main viewer; its canvas is given patient directions too.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
         self.viewer = viewer
+        self.views: PredictionViews | None = None
+        self.main_notes: CanvasNotes | None = None
+        self._window: QMainWindow | None = None
+        self._dock: Any = None
+        self._link: ViewLink | None = None
+        self._image: Any = None
+        self._cursors: list[tuple[Any, Any]] = []
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(0)
+        self._settle.timeout.connect(self.equal_widths)
+
+    @property
+    def shown(self) -> bool:
+        """Whether the side canvases can be seen."""
+        return self._dock is not None and bool(self._dock.isVisible())
+
+    @property
+    def window(self) -> QMainWindow | None:
+        """The window of the main viewer, once a case was opened in it."""
+        return self._window
+
+    def annotate(self) -> None:
+        """Write the patient directions onto the main canvas."""
+        if self.main_notes is None:
+            self._window, view = _window_of(self.viewer)
+            self.main_notes = CanvasNotes(canvas_widget(view), self.viewer, MAIN_TITLE)
+
+    def show(self, image: Any, prediction: Prediction, scheme: LabelScheme) -> None:
+        """Put a prediction beside its image.
+
+        Parameters
+        ----------
+        image : napari.layers.Image
+            The image layer of the main viewer; its contrast is followed.
+        prediction : Prediction
+            On the grid of that image.
+        scheme : LabelScheme
+            Names and colours of the classes.
+        """
+        self.annotate()
+        views = self._docked_views()
+        self._forget_image()
+        self._image = image
+        views.show_prediction(image, prediction, scheme)
+        image.events.contrast_limits.connect(self._follow_contrast)
+        if self._link is not None:
+            self._link.copy_from(self.viewer)
+
+    def clear(self) -> None:
+        """Forget the case and hide the side canvases."""
+        self._forget_image()
+        if self.views is not None:
+            self.views.clear()
+        if self._dock is not None:
+            self._dock.hide()
+
+    def set_visible(self, visible: bool) -> None:
+        """Show or hide the side canvases of the prediction that is open."""
+        if self.views is None or self._image is None:
+            return
+        self._docked_views()
+        self._dock.setVisible(visible)
+
+    def equal_widths(self) -> None:
+        """Give the three canvases the same width."""
+        if self._window is None or not self.shown or self._dock.isFloating():
+            return
+        centre = self._window.centralWidget()
+        total = centre.width() + self._dock.width()
+        wanted = round(total * 2 / 3)
+        if abs(self._dock.width() - wanted) > 4:
+            self._window.resizeDocks([self._dock], [wanted], Qt.Orientation.Horizontal)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Share the room anew when the window changes its size."""
+        if event.type() == QEvent.Type.Resize:
+            self._settle.start()
+        return False
 
     def close(self) -> None:
-        """Remove the dock and every callback."""
+        """Remove the dock, the canvases and every callback."""
+        self._settle.stop()
+        self._forget_image()
+        self._unlink()
+        if self.main_notes is not None:
+            self.main_notes.close_notes()
+            self.main_notes = None
+        if self.views is not None:
+            self.views.close_views()
+            self.views = None
+        if self._dock is not None:
+            dock, self._dock = self._dock, None
+            dock.destroyed.disconnect(self._dock_gone)
+            self.viewer.window.remove_dock_widget(dock)
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+            self._window = None
+
+    # -- the dock ------------------------------------------------------------------
+
+    def _docked_views(self) -> PredictionViews:
+        if self.views is None:
+            self.views = PredictionViews()
+            self._connect(self.views)
+        if self._dock is None:
+            self._dock = self.viewer.window.add_dock_widget(
+                self.views, name=TITLE, area="right", add_vertical_stretch=False
+            )
+            self._dock.destroyed.connect(self._dock_gone)
+            self._place_left_of_others()
+        self.views.show()
+        self._dock.show()
+        self._settle.start()
+        return self.views
+
+    def _place_left_of_others(self) -> None:
+        window = self._window
+        if window is None:
+            return
+        window.installEventFilter(self)
+        right = Qt.DockWidgetArea.RightDockWidgetArea
+        others = [
+            dock
+            for dock in window.findChildren(QDockWidget)
+            if dock is not self._dock
+            and dock.isVisible()
+            and not dock.isFloating()
+            and window.dockWidgetArea(dock) == right
+        ]
+        widths = [dock.width() for dock in others]
+        for dock in others[:1]:
+            window.splitDockWidget(self._dock, dock, Qt.Orientation.Horizontal)
+        if others:
+            window.resizeDocks(others[:1], widths[:1], Qt.Orientation.Horizontal)
+
+    def _dock_gone(self, _: object = None) -> None:
+        self._dock = None
+
+    # -- one slice, one cursor -----------------------------------------------------
+
+    def _connect(self, views: PredictionViews) -> None:
+        models = [self.viewer, views.distance.model, views.doubt.model]
+        notes = [self.main_notes, views.distance.notes, views.doubt.notes]
+        self._link = ViewLink(models)
+        for model, own in zip(models, notes, strict=True):
+            others = [item for item in notes if item is not None and item is not own]
+            callback = _cursor_copier(model, others)
+            model.cursor.events.position.connect(callback)
+            self._cursors.append((model.cursor.events.position, callback))
+
+    def _unlink(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        for emitter, callback in self._cursors:
+            emitter.disconnect(callback)
+        self._cursors.clear()
+
+    def _forget_image(self) -> None:
+        if self._image is not None:
+            self._image.events.contrast_limits.disconnect(self._follow_contrast)
+            self._image = None
+
+    def _follow_contrast(self, event: Any = None) -> None:
+        if self.views is not None and self._image is not None:
+            self.views.contrast(self._image.contrast_limits)
+
+
+def _cursor_copier(model: Any, others: list[CanvasNotes]) -> Any:
+    def copy(event: Any = None) -> None:
+        position = model.cursor.position
+        for notes in others:
+            notes.set_cursor(position if len(position) == 3 else None)
+
+    return copy
+
+
+def _window_of(viewer: Any) -> tuple[QMainWindow, Any]:
+    for window in QApplication.topLevelWidgets():
+        if isinstance(window, QMainWindow) and window.centralWidget() is not None:
+            for view in window.centralWidget().findChildren(QtViewer):
+                if view.viewer is viewer:
+                    return window, view
+    raise LookupError("expected a napari viewer with a window, found none")

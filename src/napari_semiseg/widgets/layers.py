@@ -1,34 +1,387 @@
-"""The layers of the case that is open in the main viewer."""
+"""The case that is open: its layers in the main viewer, and what becomes of edits."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.errors import SemisegError
+from napari_semiseg.widgets import planes
+from napari_semiseg.widgets.annotation import Annotation
+from napari_semiseg.widgets.canvases import LinkedCanvases
+from napari_semiseg.widgets.case_layers import CaseLayers
+from napari_semiseg.widgets.editing import AUTOSAVE_S
+from napari_semiseg.widgets.questions import Questions
+from napari_semiseg.widgets.sources import (
+    MaskSource,
+    OpenedMask,
+    busiest_slice,
+    choose_mask,
+)
+from napari_semiseg.widgets.tasks import tell, told
 
 if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+
+    from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.editing import Editing
     from napari_semiseg.widgets.session import Session
 
 
 class CaseView:
-    """Opens cases of the session's project in a viewer; see the methods."""
+    """Opens cases of the session's project in a viewer and keeps their edits.
 
-    def __init__(self, session: Session, viewer: object) -> None:
+    Parameters
+    ----------
+    session : Session
+        Project, case and run of the dock.
+    viewer : napari.Viewer
+        The main viewer.
+    questions : Questions, optional
+        Asks the user; message boxes by default.
+    autosave_s : float
+        Seconds from an edit to the saving of the draft.
+
+    Signals
+    -------
+    shown()
+        Another case, mask or prediction is shown, or none.
+    counted(dict of int to int)
+        Voxels per value of the mask, a moment after each edit.
+    dirtied(bool)
+        Whether there are edits in no file.
+    """
+
+    shown = Signal()
+    counted = Signal(object)
+    dirtied = Signal(bool)
+
+    def __init__(
+        self,
+        session: Session,
+        viewer: Any,
+        questions: Questions | None = None,
+        autosave_s: float = AUTOSAVE_S,
+    ) -> None:
         self.session = session
         self.viewer = viewer
+        self.canvases = LinkedCanvases(viewer)
+        self.questions = questions or Questions(lambda: self.canvases.window)
+        self.case: Case | None = None
+        self.prediction: Prediction | None = None
+        self.annotation: Annotation | None = None
+        self._layers = CaseLayers(viewer)
+        self._autosave_s = autosave_s
+        self._orientation = planes.Orientation(viewer)
+        session.case_requested.connect(self.open)
+        session.project_changed.connect(self.clear)
+        session.runs_changed.connect(self.refresh_prediction)
+        session.may_leave.append(self.may_leave)
+        viewer.dims.events.point.connect(self._looked)
+        viewer.layers.events.removed.connect(self._layer_removed)
+
+    @property
+    def image(self) -> Image | None:
+        """Image layer of the case."""
+        return self._layers.image
+
+    @property
+    def mask(self) -> Labels | None:
+        """Labels layer of the case, uint8."""
+        return self._layers.mask
+
+    # -- what is shown ---------------------------------------------------------------
+
+    @property
+    def editing(self) -> Editing | None:
+        """What the user has done to the mask that is open."""
+        return None if self.annotation is None else self.annotation.editing
+
+    @property
+    def opened(self) -> OpenedMask | None:
+        """The mask as it was opened."""
+        return None if self.annotation is None else self.annotation.opened
 
     @property
     def dirty(self) -> bool:
-        """Whether there are edits that are neither accepted nor in a draft."""
-        return False
+        """Whether there are edits in no file, neither label nor draft."""
+        return self.editing is not None and self.editing.dirty
+
+    @property
+    def text(self) -> str:
+        """What is shown, in words; empty without a case."""
+        return "" if self.opened is None else self.opened.text
+
+    @property
+    def slice_index(self) -> int:
+        """Index of the slice shown, along the axis that is not displayed."""
+        axis = self.viewer.dims.order[0]
+        spacing = self._case().geometry.spacing_mm[axis]
+        return round(float(self.viewer.dims.point[axis]) / spacing)
 
     def open(self, case_id: str) -> bool:
-        """Show a case; False when unsaved edits keep the present one open."""
-        raise NotImplementedError
+        """Show a case.
+
+        Returns
+        -------
+        bool
+            False when unsaved edits keep the present case open, or the files of the
+            new one cannot be read (the user is told).
+        """
+        if not self.session.leave():
+            return False
+        try:
+            self._open(case_id)
+        except (SemisegError, OSError) as error:
+            tell(self.session, error)
+            return False
+        return True
+
+    def clear(self) -> None:
+        """Remove the layers of the case; edits in no file are lost."""
+        self._leave_annotation()
+        self.prediction = self.case = None
+        self._layers.drop()
+        self.canvases.clear()
+        self.shown.emit()
+
+    def refresh_prediction(self) -> None:
+        """Show the prediction of the run that is chosen now, when it is another.
+
+        A mask that the user has changed stays as it is.
+        """
+        if self.case is None or self.opened is None:
+            return
+        with told(self.session):
+            run = self._run_of(self.case)
+            record = None if run is None else run.prediction_record(self.case.id)
+            known = None if self.prediction is None else self.prediction.record
+            if record is None or record == known:
+                return
+            self.prediction = self._read_prediction(self.case)
+            self._show_views()
+            untouched = not self.dirty and self.opened.source in (
+                MaskSource.PROPOSAL,
+                MaskSource.EMPTY,
+            )
+            if untouched:
+                self._show_mask(choose_mask(self.case, self.prediction))
+            self._say_what_is_shown(
+                () if untouched else (f"prediction by {record.run} shown beside it",)
+            )
+            self.shown.emit()
+
+    def go_to(self, axis: int, index: int) -> None:
+        """Show a slice: ``axis`` 0, 1, 2 is axial, coronal, sagittal."""
+        planes.show(self.viewer, axis, index, self._case().geometry)
+
+    def next_worst_slice(self) -> None:
+        """Go to the next most doubtful slice of the prediction, then round again."""
+        if self.prediction is None:
+            self.session.say("No prediction of this case yet: nothing to rank.")
+            return
+        slices = self.prediction.record.score.slices
+        if not slices:
+            self.session.say("The prediction has no doubtful slices.")
+            return
+        here = (self.viewer.dims.order[0], self.slice_index)
+        places = [(item.axis, item.index) for item in slices]
+        following = (places.index(here) + 1) % len(places) if here in places else 0
+        worst = slices[following]
+        self.go_to(worst.axis, worst.index)
+        plane = planes.NAMES[worst.axis].lower()
+        self.session.say(f"Slice {worst.index + 1} {plane}: {worst.reason}")
+
+    def toggle_mask(self) -> None:
+        """Show or hide the mask."""
+        if self.mask is not None:
+            self.mask.visible = not self.mask.visible
+
+    # -- edits -----------------------------------------------------------------------
+
+    def mark_slice(self) -> None:
+        """Count the axial slice shown as annotated, or take that back."""
+        if self.annotation is None:
+            return
+        if self.viewer.dims.order[0] == 0:
+            self.annotation.mark_slice(self.slice_index)
+        else:
+            self.session.say("Go to an axial slice to mark it as done.")
+
+    def fill_from_prediction(self) -> None:
+        """Put the prediction where no person has annotated, as a new mask layer."""
+        if self.prediction is None or self.editing is None or self.opened is None:
+            self.session.say("No prediction of this case yet: train, then predict.")
+            return
+        values, run = self.editing.values, self.prediction.record.run
+        keep = values != UNANNOTATED
+        if keep.all():
+            keep = np.zeros_like(keep)
+            question = f"Replace the whole mask by what {run} proposes?"
+            if not self.questions.confirm("Replace the mask?", question):
+                return
+        filled = replace(
+            self.opened,
+            values=np.where(keep, values, self.prediction.labels),
+            source=MaskSource.DRAFT,
+            text=f"Filled in by {run}, not accepted yet",
+        )
+        self._show_mask(filled, saved=False)
+        self._say_what_is_shown()
+        self.shown.emit()
 
     def save_draft(self) -> None:
-        """Write the edits to the case's draft."""
+        """Write the mask to the case's draft."""
+        if self.annotation is not None:
+            self.annotation.save_draft()
 
-    def accept(self) -> None:
-        """Store the mask as the case's human label."""
+    def discard_draft(self) -> None:
+        """Go back to what was last accepted, or proposed, after asking."""
+        if self.annotation is not None and self.annotation.discard():
+            self._reopen_mask()
+
+    def accept(self, *, painted_only: bool = False) -> bool:
+        """Store the mask as the case's human label.
+
+        Parameters
+        ----------
+        painted_only : bool
+            Count only axial slices that were painted or marked done as annotated,
+            and store 255 elsewhere; otherwise the whole volume counts.
+
+        Returns
+        -------
+        bool
+            False when the user took it back or it could not be stored.
+        """
+        if self.annotation is None:
+            return False
+        if not self.annotation.accept(painted_only=painted_only):
+            return False
+        self._reopen_mask()
+        self.session.say(f"Accepted {self._case().id}.")
+        return True
+
+    def may_leave(self) -> bool:
+        """Ask about edits in no file; False keeps the case open."""
+        return self.annotation is None or self.annotation.may_leave()
 
     def close(self) -> None:
-        """Remove the layers and every callback."""
+        """Remove the layers, the side canvases and every callback."""
+        self.session.case_requested.disconnect(self.open)
+        self.session.project_changed.disconnect(self.clear)
+        self.session.runs_changed.disconnect(self.refresh_prediction)
+        self.session.may_leave.remove(self.may_leave)
+        self.viewer.dims.events.point.disconnect(self._looked)
+        self.viewer.layers.events.removed.disconnect(self._layer_removed)
+        self.clear()
+        self._orientation.close()
+        self.canvases.close()
+
+    # -- pieces ----------------------------------------------------------------------
+
+    def _open(self, case_id: str) -> None:
+        project = self._project()
+        case = project.case(case_id)
+        voxels = case.read_image()
+        prediction = self._read_prediction(case)
+        opened = choose_mask(case, prediction)
+        self.clear()
+        self.case, self.prediction = case, prediction
+        self.session.case_id = case_id
+        self._layers.show_image(case, project.folder, voxels.data)
+        self.canvases.annotate()
+        self._show_mask(opened)
+        self._orientation.apply()
+        planes.show(self.viewer, 0, busiest_slice(opened.values), case.geometry)
+        self.viewer.reset_view()
+        self._show_views()
+        self.session.case_opened.emit(case_id)
+        self._say_what_is_shown(voxels.notes)
+        self.shown.emit()
+
+    def _project(self) -> Project:
+        if self.session.project is None:
+            raise LookupError("expected an open project, found none")
+        return self.session.project
+
+    def _case(self) -> Case:
+        if self.case is None:
+            raise LookupError("expected an open case, found none")
+        return self.case
+
+    def _run_of(self, case: Case) -> Run | None:
+        """Run that is chosen in the panel, else the newest, that predicted the case."""
+        project = self._project()
+        if self.session.run_id is not None:
+            chosen = project.run(self.session.run_id)
+            if chosen.has_prediction(case.id):
+                return chosen
+        return project.prediction_run(case.id)
+
+    def _read_prediction(self, case: Case) -> Prediction | None:
+        run = self._run_of(case)
+        return None if run is None else run.read_prediction(case.id, case.geometry)
+
+    def _show_mask(self, opened: OpenedMask, *, saved: bool = True) -> None:
+        self._leave_annotation()
+        self.annotation = Annotation(
+            self.session,
+            self._case(),
+            self.prediction,
+            opened,
+            self._layers.show_mask(opened.values, self._project().labels),
+            self.questions,
+            saved=saved,
+            autosave_s=self._autosave_s,
+        )
+        editing = self.annotation.editing
+        editing.counted.connect(self.counted.emit)
+        editing.dirtied.connect(self.dirtied.emit)
+        editing.recount()
+
+    def _show_views(self) -> None:
+        if self.prediction is None or self.image is None:
+            self.canvases.clear()
+        else:
+            scheme = self._project().labels
+            self.canvases.show(self.image, self.prediction, scheme)
+
+    def _reopen_mask(self) -> None:
+        """Show what the case's files hold now."""
+        self.case = self._project().case(self._case().id)
+        self._show_mask(choose_mask(self.case, self.prediction))
+        self.session.cases_changed.emit({self.case.id})
+        self._say_what_is_shown()
+        self.shown.emit()
+
+    def _leave_annotation(self) -> None:
+        if self.annotation is not None:
+            self.annotation.editing.stop()
+            self.annotation = None
+
+    def _say_what_is_shown(self, notes: tuple[str, ...] = ()) -> None:
+        self.session.say("; ".join((f"{self._case().id}: {self.text}", *notes)))
+
+    def _looked(self, event: Any = None) -> None:
+        if self.editing is not None:
+            self.editing.active.tick()
+
+    def _layer_removed(self, event: Any) -> None:
+        """Keep the edits of a mask that the user removes from the layer list."""
+        if event.value is None or event.value not in (self.mask, self.image):
+            return
+        case = self._case()
+        if self.dirty:
+            self.save_draft()
+        self.clear()
+        self.session.case_id = None
+        self.session.case_opened.emit(None)
+        self.session.say(f"{case.id} is closed: one of its layers was removed.")

@@ -1,0 +1,199 @@
+"""What becomes of the edits of an opened mask: draft, accepted label, or nothing."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Any
+
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.errors import SemisegError
+from napari_semiseg.widgets.editing import Editing
+from napari_semiseg.widgets.questions import Leave
+from napari_semiseg.widgets.sources import corrective_dice
+from napari_semiseg.widgets.tasks import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.questions import Questions
+    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.sources import OpenedMask
+
+
+class Annotation:
+    """One mask of one case, from opening it until it is left.
+
+    Parameters
+    ----------
+    session : Session
+        Told about what was saved.
+    case : Case
+        The case that is open.
+    prediction : Prediction or None
+        What the mask is compared with when it is accepted.
+    opened : OpenedMask
+        What is shown.
+    layer : napari.layers.Labels
+        The layer that shows it.
+    questions : Questions
+        Asks the user.
+    saved : bool
+        Whether the mask is in a file as it is.
+    autosave_s : float
+        Seconds from an edit to the saving of the draft.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        case: Case,
+        prediction: Prediction | None,
+        opened: OpenedMask,
+        layer: Any,
+        questions: Questions,
+        *,
+        saved: bool,
+        autosave_s: float,
+    ) -> None:
+        self.session = session
+        self.case = case
+        self.prediction = prediction
+        self.opened = opened
+        self.questions = questions
+        self.editing = Editing(
+            layer,
+            opened.reference,
+            self.write_draft,
+            accepted=opened.accepted,
+            saved=saved,
+            autosave_s=autosave_s,
+        )
+        self._first_draft = case.read_draft()
+
+    def save_draft(self) -> bool:
+        """Write the mask to the case's draft; False when it could not be."""
+        return self._attempt(self.write_draft, self.editing.values)
+
+    def write_draft(self, values: NDArray[np.uint8]) -> None:
+        """Write ``values`` to the case's draft."""
+        self._project().labels.check(values, f"mask of {self.case.id}")
+        self._project().save_draft(self.case.id, values)
+        self.editing.mark_saved()
+        self.session.cases_changed.emit({self.case.id})
+        self.session.say(f"Draft of {self.case.id} saved.")
+
+    def discard(self) -> bool:
+        """Forget, after asking, what was not accepted; False when nothing was done."""
+        if not self.questions.confirm(
+            "Discard the draft?",
+            f"Discard all edits of {self.case.id} that are not accepted?",
+        ):
+            return False
+        return self._attempt(self._project().discard_draft, self.case.id)
+
+    def accept(self, *, painted_only: bool) -> bool:
+        """Store the mask as the human label; False when it was not."""
+        editing = self.editing
+        values = editing.touched_only() if painted_only else editing.whole()
+        sure = self._has_painted(values) if painted_only else self._sure(values)
+        if not sure:
+            return False
+        return self._attempt(
+            self._project().set_label,
+            self.case.id,
+            values,
+            by=getpass.getuser(),
+            minutes=round(editing.minutes, 2),
+            details=self._details(values),
+        )
+
+    def may_leave(self) -> bool:
+        """Ask about edits in no file; False when the user stays with them."""
+        self.editing.recount()
+        if not self.editing.dirty:
+            return True
+        answer = self.questions.leave(self.case.id)
+        if answer is Leave.SAVE:
+            return self.save_draft()
+        if answer is Leave.DISCARD:
+            return self._forget()
+        return False
+
+    def mark_slice(self, index: int) -> None:
+        """Count an axial slice as annotated, or take that back."""
+        if self.editing.is_done(index):
+            self.editing.unmark(index)
+            self.session.say(f"Axial slice {index + 1} is no longer marked as done.")
+        else:
+            self.editing.mark_done(index)
+            self.session.say(
+                f"Axial slice {index + 1} done: what is not painted is background."
+            )
+
+    def _forget(self) -> bool:
+        """Bring the draft back to what it was when the mask was opened."""
+        project, draft = self._project(), self._first_draft
+        if draft is None:
+            done = self._attempt(project.discard_draft, self.case.id)
+        else:
+            done = self._attempt(project.save_draft, self.case.id, draft)
+        if done:
+            self.editing.mark_saved()
+            self.session.cases_changed.emit({self.case.id})
+        return done
+
+    def _attempt(
+        self, action: Callable[..., object], *args: Any, **kwargs: Any
+    ) -> bool:
+        """Do something to the project; what the user can mend is told."""
+        try:
+            action(*args, **kwargs)
+        except (SemisegError, OSError) as error:
+            tell(self.session, error)
+            return False
+        return True
+
+    def _project(self) -> Project:
+        if self.session.project is None:
+            raise LookupError("expected an open project, found none")
+        return self.session.project
+
+    def _details(self, values: NDArray[np.uint8]) -> dict[str, Any]:
+        details: dict[str, Any] = {
+            "run": None,
+            "changed_voxels": self.editing.changed_voxels(),
+        }
+        if self.prediction is not None:
+            scheme = self._project().labels
+            dice = corrective_dice(self.prediction.labels, values, scheme)
+            details["run"] = self.prediction.record.run
+            details["corrective_dice"] = round(dice, 4)
+        return details
+
+    def _has_painted(self, values: NDArray[np.uint8]) -> bool:
+        if (values == UNANNOTATED).all():
+            self.session.say("Nothing is painted or marked as done yet.")
+            return False
+        return True
+
+    def _sure(self, values: NDArray[np.uint8]) -> bool:
+        unseen = int((self.editing.values == UNANNOTATED).any(axis=(1, 2)).sum())
+        if unseen:
+            return self.questions.confirm(
+                "Accept the whole volume?",
+                f"{unseen} slices hold voxels that nobody has annotated. Count them "
+                "as background?",
+            )
+        if not values.any():
+            return self.questions.confirm(
+                "Accept an empty mask?",
+                "Nothing is painted. Accept that this volume holds none of the "
+                "structures?",
+            )
+        return True

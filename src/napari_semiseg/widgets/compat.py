@@ -1,0 +1,19 @@
+"""Names that moved between napari 0.6 and 0.9."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
+
+def camera_of(viewer: Any) -> Any:
+    """Return the camera of a viewer: ``viewer.scene.camera`` since napari 0.9."""
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera
+
+
+def canvas_widget(qt_viewer: Any) -> QWidget:
+    """Return the widget that a viewer draws its picture into."""
+    return qt_viewer.canvas.native

@@ -1,0 +1,78 @@
+"""The same slice, plane, zoom and centre in several viewers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_semiseg.widgets.compat import camera_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHARED_CAMERA = ("orientation", "center", "zoom")
+SHARED_DIMS = ("order", "point")
+
+
+class ViewLink:
+    """Keeps slice, plane, zoom, centre and orientation of viewers the same.
+
+    A change in any of them is copied to the others; what that copying changes in
+    turn is not copied back. Nothing is copied while a viewer shows 3D.
+    """
+
+    def __init__(self, viewers: Sequence[Any]) -> None:
+        self._viewers = list(viewers)
+        self._copying = False
+        self._connected = [
+            (emitter, self._follow(viewer))
+            for viewer in self._viewers
+            for emitter in _shared_events(viewer)
+        ]
+        for emitter, callback in self._connected:
+            emitter.connect(callback)
+
+    def copy_from(self, source: Any) -> None:
+        """Bring every other viewer to what ``source`` shows."""
+        if self._copying:
+            return
+        self._copying = True
+        try:
+            for viewer in self._viewers:
+                if viewer is not source:
+                    _copy_view(source, viewer)
+        finally:
+            self._copying = False
+
+    def close(self) -> None:
+        """Stop following."""
+        for emitter, callback in self._connected:
+            emitter.disconnect(callback)
+        self._connected.clear()
+        self._viewers.clear()
+
+    def _follow(self, viewer: Any) -> Any:
+        return lambda event=None: self.copy_from(viewer)
+
+
+def _shared_events(viewer: Any) -> list[Any]:
+    camera = camera_of(viewer)
+    return [
+        *(getattr(viewer.dims.events, name) for name in SHARED_DIMS),
+        *(getattr(camera.events, name) for name in SHARED_CAMERA),
+    ]
+
+
+def _copy_view(source: Any, target: Any) -> None:
+    if 3 in (source.dims.ndisplay, target.dims.ndisplay):
+        return
+    if source.dims.ndim != target.dims.ndim:
+        return
+    for name in SHARED_DIMS:
+        _assign(target.dims, name, getattr(source.dims, name))
+    for name in SHARED_CAMERA:
+        _assign(camera_of(target), name, getattr(camera_of(source), name))
+
+
+def _assign(model: Any, name: str, value: Any) -> None:
+    if getattr(model, name) != value:
+        setattr(model, name, value)

@@ -1,0 +1,70 @@
+"""Questions about unsaved work; tests put their own answers in place of these."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QMessageBox, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Leave(StrEnum):
+    """What to do with unsaved edits."""
+
+    SAVE = "save"
+    DISCARD = "discard"
+    STAY = "stay"
+
+
+class Questions:
+    """Asks by message boxes over a window.
+
+    Parameters
+    ----------
+    window : callable
+        Gives the window to ask over, or None.
+    """
+
+    def __init__(self, window: Callable[[], QWidget | None]) -> None:
+        self._window = window
+
+    def leave(self, case_id: str) -> Leave:
+        """Ask what becomes of unsaved edits of a case."""
+        box = self._box(
+            "Unsaved edits",
+            f"The mask of {case_id} has edits that are not saved.",
+            "A draft keeps them for later; training and export do not use it.",
+        )
+        save = box.addButton("Save draft", QMessageBox.ButtonRole.AcceptRole)
+        discard = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
+        stay = box.addButton("Stay", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(save)
+        box.setEscapeButton(stay)
+        box.exec()
+        clicked = box.clickedButton()
+        box.deleteLater()
+        if clicked is save:
+            return Leave.SAVE
+        return Leave.DISCARD if clicked is discard else Leave.STAY
+
+    def confirm(self, title: str, text: str) -> bool:
+        """Ask for a yes or a cancel; cancel is the default."""
+        box = self._box(title, title, text)
+        box.setStandardButtons(
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel
+        )
+        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        answer = box.exec()
+        box.deleteLater()
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _box(self, title: str, text: str, detail: str) -> QMessageBox:
+        box = QMessageBox(self._window())
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle(title)
+        box.setText(text)
+        box.setInformativeText(detail)
+        return box

@@ -1,0 +1,249 @@
+"""A stored prediction on two canvases: distance to the surface, and uncertainty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.qt import QtViewer
+from napari.utils import Colormap
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_semiseg.widgets.compat import canvas_widget
+from napari_semiseg.widgets.legend import CanvasNotes, ColourScale
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.prediction import Prediction
+
+DISTANCES = Colormap(
+    [
+        [0.02, 0.19, 0.58, 0.75],
+        [0.26, 0.58, 0.84, 0.6],
+        [0.97, 0.97, 0.97, 0.3],
+        [0.96, 0.56, 0.40, 0.45],
+        [0.60, 0.04, 0.12, 0.55],
+    ],
+    name="semiseg distance",
+)
+DOUBT = Colormap(
+    [
+        [0.0, 0.0, 0.0, 0.0],
+        [0.42, 0.05, 0.43, 0.45],
+        [0.86, 0.22, 0.27, 0.75],
+        [0.99, 0.65, 0.04, 0.9],
+        [0.99, 1.0, 0.64, 1.0],
+    ],
+    name="semiseg uncertainty",
+)
+
+
+class SideCanvas(QWidget):
+    """One canvas on a viewer model of its own, with a row for its colour scale.
+
+    Parameters
+    ----------
+    title : str
+        What the canvas shows.
+    scale : ColourScale
+        Lies in the row under the canvas.
+    """
+
+    def __init__(self, title: str, scale: ColourScale) -> None:
+        super().__init__()
+        self.model = ViewerModel(title=title)
+        self.view = QtViewer(self.model)
+        self.view.dims.setVisible(False)
+        self.view.setMinimumWidth(150)
+        # Keys go on to the main canvas, whichever picture was clicked last.
+        canvas_widget(self.view).setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.notes = CanvasNotes(canvas_widget(self.view), self.model, title)
+        self.scale = scale
+        self.row = QHBoxLayout()
+        self.row.setContentsMargins(6, 0, 6, 2)
+        self.row.addWidget(scale, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.view, 1)
+        layout.addLayout(self.row)
+
+    def show_image(self, image: Any) -> None:
+        """Begin anew with the voxels of an image layer; nothing is copied."""
+        self.model.layers.clear()
+        self.model.add_image(
+            image.data,
+            name="image",
+            scale=image.scale,
+            units=image.units,
+            colormap=image.colormap,
+            contrast_limits=image.contrast_limits,
+            interpolation2d=image.interpolation2d,
+        )
+
+    def close_canvas(self) -> None:
+        """Free the canvas."""
+        self.notes.close_notes()
+        self.model.layers.clear()
+        self.view.close()
+
+
+class PredictionViews(QWidget):
+    """The two side canvases: distance with its zero contour, and uncertainty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.distance = SideCanvas(
+            "Signed distance", ColourScale(DISTANCES, "", "0 mm", "")
+        )
+        self.doubt = SideCanvas(
+            "Uncertainty", ColourScale(DOUBT, "0 certain", "0.5", "1 doubtful")
+        )
+        self.classes = QComboBox()
+        self.classes.setToolTip("Structure whose signed distance is shown")
+        self.classes.setAccessibleName("Structure of the distance map")
+        self.distance.row.insertWidget(0, self.classes)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.distance, 1)
+        layout.addWidget(self.doubt, 1)
+        self._sdm: NDArray[np.float32] | None = None
+        self._colours: list[str] = []
+        self._contour: Any = None
+        self._distance_layer: Any = None
+        dims = self.distance.model.dims
+        dims.events.point.connect(self._draw_contour)
+        dims.events.order.connect(self._draw_contour)
+        self.classes.currentIndexChanged.connect(self._show_class)
+
+    def show_prediction(
+        self, image: Any, prediction: Prediction, scheme: LabelScheme
+    ) -> None:
+        """Put a prediction over the image of its case."""
+        self._contour = self._distance_layer = None
+        self._sdm = prediction.sdm_mm
+        self._colours = [item.colour for item in scheme]
+        for side in (self.distance, self.doubt):
+            side.show_image(image)
+        self._distance_layer = self.distance.model.add_image(
+            prediction.sdm_mm[0],
+            name="signed distance",
+            scale=image.scale,
+            units=image.units,
+            colormap=DISTANCES,
+            blending="translucent",
+        )
+        self.doubt.model.add_image(
+            prediction.uncertainty,
+            name="uncertainty",
+            scale=image.scale,
+            units=image.units,
+            colormap=DOUBT,
+            contrast_limits=(0, 1),
+            blending="translucent",
+        )
+        self._contour = self.distance.model.add_vectors(
+            np.zeros((0, 2, 3)),
+            name="zero contour",
+            units=image.units,
+            edge_width=1,
+            vector_style="line",
+        )
+        self.classes.blockSignals(True)
+        self.classes.clear()
+        self.classes.addItems([item.name for item in scheme])
+        self.classes.blockSignals(False)
+        self.classes.setVisible(len(scheme) > 1)
+        self._show_class(0)
+
+    def contrast(self, limits: Sequence[float]) -> None:
+        """Draw the images with these contrast limits."""
+        for side in (self.distance, self.doubt):
+            if side.model.layers:
+                side.model.layers[0].contrast_limits = limits
+
+    def clear(self) -> None:
+        """Forget the prediction."""
+        self._contour = self._distance_layer = self._sdm = None
+        for side in (self.distance, self.doubt):
+            side.model.layers.clear()
+
+    def close_views(self) -> None:
+        """Free both canvases."""
+        dims = self.distance.model.dims
+        dims.events.point.disconnect(self._draw_contour)
+        dims.events.order.disconnect(self._draw_contour)
+        self.clear()
+        for side in (self.distance, self.doubt):
+            side.close_canvas()
+        self.close()
+        self.deleteLater()
+
+    def _show_class(self, index: int) -> None:
+        if self._sdm is None or self._distance_layer is None or index < 0:
+            return
+        values = self._sdm[index]
+        limit = float(np.clip(np.ceil(-values.min(initial=0)), 2, 20))
+        self._distance_layer.data = values
+        self._distance_layer.contrast_limits = (-limit, limit)
+        self.distance.scale.set_texts(
+            f"\u2212{limit:.0f} mm inside", "0", f"outside +{limit:.0f} mm"
+        )
+        self._draw_contour()
+
+    def _draw_contour(self, event: Any = None) -> None:
+        if self._sdm is None or self._contour is None:
+            return
+        index = max(self.classes.currentIndex(), 0)
+        dims = self.distance.model.dims
+        axis, *shown = dims.order
+        scale = np.asarray(self._distance_layer.scale)
+        plane = round(dims.point[axis] / scale[axis])
+        plane = int(np.clip(plane, 0, self._sdm.shape[1 + axis] - 1))
+        values = np.moveaxis(self._sdm[index], axis, 0)[plane]
+        vectors = np.zeros((0, 2, 3))
+        segments = zero_contour(values)
+        if len(segments):
+            vectors = np.zeros((len(segments), 2, 3))
+            vectors[..., sorted(shown)] = segments * scale[sorted(shown)]
+            vectors[:, 0, axis] = dims.point[axis]
+        self._contour.data = vectors
+        self._contour.edge_width = 0.9 * float(scale[list(shown)].min())
+        self._contour.edge_color = self._colours[index]
+
+
+def zero_contour(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Line along which a signed distance is zero.
+
+    Parameters
+    ----------
+    values : ndarray (H, W), float32
+        One slice, negative inside.
+
+    Returns
+    -------
+    ndarray (N, 2, 2), float64
+        Start and direction of N straight pieces, in pixels (row, column).
+    """
+    from skimage.measure import find_contours
+
+    if (
+        values.min(initial=1) >= 0
+        or values.max(initial=-1) < 0
+        or min(values.shape) < 2
+    ):
+        return np.zeros((0, 2, 2))
+    pieces = [
+        np.stack([line[:-1], np.diff(line, axis=0)], axis=1)
+        for line in find_contours(values, 0.0)
+    ]
+    return np.concatenate(pieces) if pieces else np.zeros((0, 2, 2))
