@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_semiseg.errors import ConfigError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["fp32", "bf16"]
 DEFAULT_METHOD = "ug_mcl"
 DEFAULT_MINUTES = 20.0
 
@@ -36,6 +37,8 @@ class TrainingConfig(BaseModel):
         Feature maps at the finest level of the network.
     learning_rate : float, optional
         Peak of the schedule.
+    precision : {"fp32", "bf16"}, optional
+        Of the forward pass; the faster one by default.
     checkpoint_seconds : float
         Longest time between two checkpoints.
     validate_every : int, optional
@@ -56,6 +59,7 @@ class TrainingConfig(BaseModel):
     unlabelled_batch: int | None = Field(default=None, ge=0)
     width: int | None = Field(default=None, ge=4)
     learning_rate: float | None = Field(default=None, gt=0)
+    precision: Precision | None = None
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     validate_every: int | None = Field(default=None, ge=1)
 
@@ -124,7 +128,7 @@ class Plan(BaseModel):
     intensity_range: tuple[float, float]
     intensity_mean_std: tuple[float, float]
     device: str
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Precision
     threads: int
     learning_rate: float
     steps: int

@@ -1,0 +1,148 @@
+"""Batched augmentation: one affine resampling per crop, then intensities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.engine.method import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+ROTATION_DEGREES = 15.0
+SCALE = (0.85, 1.18)
+FLIP_AXES = (2,)
+"""Axes that are mirrored in training and at prediction: left and right only, since
+up and down or front and back are facts about a patient."""
+
+
+class Crops(NamedTuple):
+    """Crops larger than the patch, as read.
+
+    Attributes
+    ----------
+    image : Tensor (B, 2, Z, Y, X)
+        Intensities, and 1 inside the volume.
+    target : Tensor (L, 1, Z, Y, X)
+        Class index + 1; 0 outside the volume, 256 where not annotated.
+    bounds : Tensor (L, 2 C, Z, Y, X)
+        Low and high bound of the signed distance.
+    """
+
+    image: Tensor
+    target: Tensor
+    bounds: Tensor
+
+
+def augment(
+    crops: Crops,
+    rng: np.random.Generator,
+    patch: Sequence[int],
+    spacing_mm: Sequence[float],
+) -> Batch:
+    """Sample one random view per crop: rotation, scale, mirror, intensities.
+
+    Image, label, validity and distances move together; distances shrink with the
+    scale, as they are lengths.
+    """
+    count, labelled = crops.image.shape[0], crops.target.shape[0]
+    scales = np.exp(rng.uniform(np.log(SCALE[0]), np.log(SCALE[1]), count))
+    matrices = np.stack([_matrix(rng, spacing_mm, scale) for scale in scales])
+    grid = _grid(matrices, crops.image.shape[2:], patch, crops.image.device)
+    view = functional.grid_sample(crops.image, grid, align_corners=False)
+    inside = view[:, 1:] > 0.5
+    image = torch.where(inside, _intensities(view[:, :1], rng), 0.0)
+    target = functional.grid_sample(
+        crops.target, grid[:labelled], mode="nearest", align_corners=False
+    )
+    indices = target[:, 0].round().long() - 1
+    valid = (indices >= 0) & (indices != UNANNOTATED) & inside[:labelled, 0]
+    bounds = functional.grid_sample(
+        crops.bounds, grid[:labelled], padding_mode="border", align_corners=False
+    )
+    shrink = _per_item(scales[:labelled], bounds)
+    # Beyond the limit a distance is only known to be long.
+    bounds = torch.where(bounds.abs() > 0.999, bounds, bounds / shrink).clamp(-1, 1)
+    low, high = bounds.chunk(2, dim=1)
+    return Batch(
+        image=image.contiguous(memory_format=torch.channels_last_3d),
+        inside=inside,
+        target=torch.where(valid, indices, 0),
+        valid=valid,
+        low=low,
+        high=high,
+    )
+
+
+def _matrix(
+    rng: np.random.Generator, spacing_mm: Sequence[float], scale: float
+) -> NDArray[np.float64]:
+    """Patch voxels to crop voxels, (x, y, z), about the centre; rigid in mm."""
+    angles = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES, 3))
+    turn = np.eye(3)
+    for axis, angle in enumerate(angles):
+        first, second = [other for other in range(3) if other != axis]
+        plane = np.eye(3)
+        plane[first, first] = plane[second, second] = np.cos(angle)
+        plane[first, second], plane[second, first] = -np.sin(angle), np.sin(angle)
+        turn = turn @ plane
+    mirror = np.ones(3)
+    for axis in FLIP_AXES:
+        mirror[2 - axis] = rng.choice([-1.0, 1.0])
+    step = np.array(spacing_mm)[::-1]
+    matrix: NDArray[np.float64] = (turn * scale * mirror) * step[np.newaxis, :] / step[:, np.newaxis]
+    return matrix
+
+
+def _grid(
+    matrices: NDArray[np.float64],
+    crop: Sequence[int],
+    patch: Sequence[int],
+    device: torch.device,
+) -> Tensor:
+    """Sampling grid (B, Z, Y, X, 3) in the crop's normalised coordinates."""
+    inner = np.array(patch)[::-1] / 2.0
+    outer = np.array(crop)[::-1] / 2.0
+    theta = np.zeros((len(matrices), 3, 4))
+    theta[:, :, :3] = matrices * inner[np.newaxis, np.newaxis, :]
+    theta[:, :, :3] /= outer[np.newaxis, :, np.newaxis]
+    return functional.affine_grid(
+        torch.from_numpy(theta).float().to(device),
+        [len(matrices), 1, *patch],
+        align_corners=False,
+    )
+
+
+def _intensities(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Contrast, brightness, gamma, blur and noise of normalised crops (B, 1, ...)."""
+    count = image.shape[0]
+    contrast = _per_item(rng.uniform(0.75, 1.3, count), image)
+    brightness = _per_item(rng.normal(0.0, 0.15, count), image)
+    gamma = np.where(
+        rng.random(count) < 0.4, np.exp(rng.uniform(-0.4, 0.4, count)), 1.0
+    )
+    low = image.amin(dim=(1, 2, 3, 4), keepdim=True)
+    width = (image.amax(dim=(1, 2, 3, 4), keepdim=True) - low).clamp_min(1e-3)
+    image = ((image - low) / width).pow(_per_item(gamma, image)) * width + low
+    image = image * contrast + brightness
+    sharpness = np.where(rng.random(count) < 0.25, rng.uniform(0.0, 1.0, count), 1.0)
+    if (sharpness < 1.0).any():
+        blurred = functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)
+        image = torch.lerp(blurred, image, _per_item(sharpness, image))
+    sigma = _per_item(
+        np.where(rng.random(count) < 0.5, rng.uniform(0.0, 0.15, count), 0.0), image
+    )
+    return image + sigma * torch.randn_like(image)
+
+
+def _per_item(values: NDArray[np.float64], like: Tensor) -> Tensor:
+    """(B,) numbers to (B, 1, 1, 1, 1) on a tensor's device."""
+    return torch.from_numpy(values).float().to(like.device).view(-1, 1, 1, 1, 1)

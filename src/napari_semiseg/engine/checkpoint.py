@@ -1,0 +1,75 @@
+"""Atomic checkpoints that hold all that is needed to go on exactly."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """State of a training after ``step`` steps.
+
+    Batches and noise are functions of (seed, step): there is no generator to keep.
+    """
+
+    step: int
+    seconds: float
+    students: dict[str, Any]
+    teachers: dict[str, Any]
+    optimiser: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write atomically; a reader sees the old file or the whole new one."""
+        path.parent.mkdir(exist_ok=True)
+        state = {name: getattr(self, name) for name in self.__slots__}
+        with atomic_path(path) as temporary:
+            torch.save({"version": VERSION, **state}, temporary)
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> Self:
+        """Read a checkpoint; no code in the file is ever run.
+
+        Raises
+        ------
+        ProjectError
+            The file is missing, damaged, or of another version.
+        """
+        if not path.exists():
+            raise ProjectError(
+                f"run {path.parents[1].name!r} has no checkpoint yet; train it first"
+            )
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            version = state.pop("version")
+            if version != VERSION:
+                raise ProjectError(
+                    f"{path}: expected checkpoint version {VERSION}, found {version}; "
+                    f"use the version of napari-semiseg that wrote it"
+                )
+            return cls(**state)
+        except (
+            RuntimeError,
+            EOFError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            OSError,
+            pickle.UnpicklingError,
+        ) as error:
+            raise ProjectError(
+                f"{path}: expected a checkpoint of this program, found a damaged or "
+                f"foreign file ({type(error).__name__}); train again or restore it"
+            ) from error

@@ -1,0 +1,81 @@
+"""Losses that know which voxels count; with no such voxel they are 0, never NaN."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of (B, K, ...) under a weight (B, 1, ...); 0 where the weight is 0."""
+    weight = weight.float()
+    return (values * weight).sum() / (weight.sum() * values.shape[1]).clamp_min(1.0)
+
+
+def soft_dice(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """1 - Dice over the whole batch, mean over the foreground classes present.
+
+    Parameters
+    ----------
+    probabilities : Tensor (B, C, Z, Y, X)
+        Class probabilities.
+    target : Tensor (B, Z, Y, X), int64
+        Class indices; any value where not valid.
+    valid : Tensor (B, Z, Y, X), bool
+        Voxels that count.
+    """
+    classes = probabilities.shape[1]
+    inside = valid.unsqueeze(1).float()
+    p = probabilities.float()[:, 1:] * inside
+    hot = functional.one_hot(target.clamp(0, classes - 1), classes)
+    y = hot.movedim(-1, 1)[:, 1:].float() * inside
+    axes = (0, 2, 3, 4)
+    size = y.sum(axes)
+    dice = (2.0 * (p * y).sum(axes) + 1e-5) / (p.sum(axes) + size + 1e-5)
+    present = (size > 0).float()
+    return ((1.0 - dice) * present).sum() / present.sum().clamp_min(1.0)
+
+
+def cross_entropy_dice(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """(CE + Dice) / 2 on the valid voxels, the supervised loss of the family."""
+    picked = functional.cross_entropy(
+        logits.float(), torch.where(valid, target, -1), ignore_index=-1, reduction="sum"
+    )
+    cross_entropy = picked / valid.sum().clamp_min(1)
+    probabilities = torch.softmax(logits.float(), dim=1)
+    return 0.5 * (cross_entropy + soft_dice(probabilities, target, valid))
+
+
+def distance_interval(
+    distance: Tensor, low: Tensor, high: Tensor, valid: Tensor
+) -> Tensor:
+    """Smooth L1 distance of a prediction from the interval it must lie in.
+
+    Where the label is complete ``low == high`` and this is plain regression; next
+    to unannotated voxels only the sign and a bound of the distance are known.
+
+    Parameters
+    ----------
+    distance, low, high : Tensor (B, C, Z, Y, X)
+        Predicted signed distance and its bounds, over the plan's limit.
+    valid : Tensor (B, Z, Y, X), bool
+        Annotated voxels.
+    """
+    outside = functional.relu(low - distance) + functional.relu(distance - high)
+    error = functional.smooth_l1_loss(
+        outside, torch.zeros_like(outside), beta=0.1, reduction="none"
+    )
+    return weighted_mean(error, valid.unsqueeze(1))
+
+
+def consistency(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean squared difference; ``target`` gets no gradient.
+
+    ``weight`` is (B, 1, Z, Y, X).
+    """
+    return weighted_mean((prediction - target.detach()).square(), weight)

@@ -1,0 +1,243 @@
+"""The plug-in surface: a method is one class in one file of `engine.methods`.
+
+A method says which networks it trains, which loss terms move them, and how they
+predict. The trainer owns the loop, the optimiser, the averaged (EMA) copies, the
+precision, the checkpoints and the events; a method has no state of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_semiseg.core.config import describe
+from napari_semiseg.engine.nets import VNet
+from napari_semiseg.engine.ops import gaussian_ramp
+from napari_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from napari_semiseg.engine.nets import Head, Output, Stride
+
+ENTRY_POINTS = "napari_semiseg.methods"
+
+
+class MethodParams(BaseModel):
+    """Parameters that every method has; a method adds its own in a subclass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ema_decay: float = Field(
+        default=0.99, ge=0, lt=1, description="Inertia of the averaged network"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a method is built for.
+
+    Attributes
+    ----------
+    classes : int
+        Number of classes C, background included.
+    steepness : float
+        k of `ops.soft_mask`: 2 * SDM limit / voxel size.
+    width, strides
+        Of the network, from the plan.
+    """
+
+    classes: int
+    steepness: float
+    width: int
+    strides: tuple[Stride, ...]
+
+    def network(
+        self,
+        heads: tuple[Head, ...] = ("segmentation", "distance"),
+        dropout: float = 0.2,
+    ) -> VNet:
+        """A freshly initialised V-Net for this task."""
+        return VNet(self.classes, self.width, self.strides, heads, dropout)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's crops: the L labelled ones first, then U unlabelled ones.
+
+    Attributes
+    ----------
+    image : Tensor (L + U, 1, Z, Y, X), float32
+        Normalised intensities.
+    inside : Tensor (L + U, 1, Z, Y, X), bool
+        False in padding.
+    target : Tensor (L, Z, Y, X), int64
+        Class indices.
+    valid : Tensor (L, Z, Y, X), bool
+        Annotated voxels; only there is ``target`` meaningful.
+    low, high : Tensor (L, C, Z, Y, X), float32
+        Bounds of the signed distance per class over the plan's limit.
+    """
+
+    image: Tensor
+    inside: Tensor
+    target: Tensor
+    valid: Tensor
+    low: Tensor
+    high: Tensor
+
+    @property
+    def labelled(self) -> int:
+        """Number L of labelled crops."""
+        return self.target.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The only clock of a method."""
+
+    step: int
+    total: int
+
+    def ramp(self, length: float) -> float:
+        """Gaussian ramp-up that reaches 1 after the fraction ``length`` of training."""
+        return gaussian_ramp(self.step / max(1.0, length * self.total))
+
+
+class Networks(NamedTuple):
+    """Trained networks and their averaged copies, by the same names."""
+
+    students: dict[str, nn.Module]
+    teachers: dict[str, nn.Module]
+
+
+class Inference(NamedTuple):
+    """What a method says of a window.
+
+    Attributes
+    ----------
+    probabilities : Tensor (B, C, Z, Y, X)
+        Class probabilities.
+    distance : Tensor (B, C, Z, Y, X)
+        Signed distance over the plan's limit.
+    gap : Tensor (B, 1, Z, Y, X)
+        Disagreement of segmentation and distance, in [0, 1].
+    """
+
+    probabilities: Tensor
+    distance: Tensor
+    gap: Tensor
+
+
+class Method(ABC):
+    """Base of all training methods; see ``docs/adding-a-method.md``.
+
+    Attributes
+    ----------
+    name, title, cite : str
+        Identifier, what a person reads, and the paper.
+    unlabelled : bool
+        Whether unlabelled crops take part in the loss.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    cite: ClassVar[str]
+    unlabelled: ClassVar[bool] = True
+    Params: ClassVar[type[MethodParams]] = MethodParams
+
+    def __init__(self, params: MethodParams, task: Task) -> None:
+        self.params = params
+        self.task = task
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Networks to train; each gets an averaged copy of the same name."""
+        return {"student": self.task.network()}
+
+    @abstractmethod
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Weighted terms by name, to be summed; "supervised" is the labelled one."""
+
+    @abstractmethod
+    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+        """Predict a window (B, 1, Z, Y, X) with the averaged networks."""
+
+
+def forward(network: nn.Module, image: Tensor) -> Output:
+    """Call a network with its output type known."""
+    output: Output = network(image)
+    return output
+
+
+_REGISTRY: dict[str, type[Method]] = {}
+
+
+def register(method: type[Method]) -> type[Method]:
+    """Class decorator that makes a method available by its name.
+
+    Raises
+    ------
+    ConfigError
+        Another class has that name already.
+    """
+    known = _REGISTRY.setdefault(method.name, method)
+    if known is not method:
+        raise ConfigError(
+            f"two training methods are called {method.name!r}: {known.__module__} and "
+            f"{method.__module__}; uninstall one of them"
+        )
+    return method
+
+
+@cache
+def registry() -> dict[str, type[Method]]:
+    """All methods by name: this package's and those of installed plug-ins."""
+    package = importlib.import_module("napari_semiseg.engine.methods")
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
+    return dict(sorted(_REGISTRY.items()))
+
+
+def build(name: str, params: dict[str, Any], task: Task) -> Method:
+    """Make a method from its name and untyped parameters.
+
+    Raises
+    ------
+    ConfigError
+        Unknown method, unknown parameter, or a value out of range.
+    """
+    kind = find(name)
+    return kind(check_params(kind, params), task)
+
+
+def find(name: str) -> type[Method]:
+    """Look a method up; an unknown name raises ``ConfigError``."""
+    known = registry()
+    if name not in known:
+        raise ConfigError(
+            f"no training method {name!r}; choose one of {', '.join(known)}"
+        )
+    return known[name]
+
+
+def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
+    """Validate parameters; raises ``ConfigError`` that names the known ones."""
+    unknown = sorted(set(params) - set(kind.Params.model_fields))
+    if unknown:
+        raise ConfigError(
+            f"{kind.name} has no parameter {unknown[0]!r}; it has "
+            f"{', '.join(kind.Params.model_fields)}"
+        )
+    try:
+        return kind.Params(**params)
+    except ValidationError as error:
+        raise ConfigError(describe(error, f"parameters of {kind.name}")) from error

@@ -1,0 +1,1 @@
+"""One training method per file; every module here is found by itself."""

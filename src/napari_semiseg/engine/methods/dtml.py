@@ -1,0 +1,110 @@
+"""Dual-task mutual learning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+from torch import softmax
+
+from napari_semiseg.engine.losses import (
+    consistency,
+    cross_entropy_dice,
+    distance_interval,
+    soft_dice,
+)
+from napari_semiseg.engine.method import (
+    Inference,
+    Method,
+    MethodParams,
+    forward,
+    register,
+)
+from napari_semiseg.engine.ops import gap, soft_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from napari_semiseg.engine.method import Batch, Networks, Progress
+
+
+class DTMLParams(MethodParams):
+    """Parameters of `DTML`."""
+
+    consistency_weight: float = Field(
+        default=1.0, ge=0, description="Final weight of the mutual consistency"
+    )
+    ramp: float = Field(
+        default=1.0, gt=0, le=1, description="Fraction of training to reach it"
+    )
+    distance_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the signed distance regression"
+    )
+
+
+@register
+class DTML(Method):
+    """Two V-Nets, one for the mask and one for the signed distance, teach each other.
+
+    Zhang and Zhang, "Dual-task mutual learning for semi-supervised medical image
+    segmentation", PRCV 2021. With s the probabilities of the segmentation network,
+    T(d) the mask from the distance network (Eq. 2) and lambda ramped up:
+
+    L_s = L_sup(s, y) + lambda (s - sg T(d))^2
+    L_d = Dice(T(d), y) + |d - phi| + lambda (T(d) - sg s)^2
+
+    on labelled (first terms) and all crops (last terms), Eq. 3-6. Departures from
+    the public code, which differs from the paper: each target is detached (sg), the
+    regression of the distance is used, T is soft (k about one voxel instead of
+    1500), and the mean of both networks predicts.
+    """
+
+    name = "dtml"
+    title = "DTML: dual-task mutual learning"
+    cite = "Zhang & Zhang, PRCV 2021"
+    Params: ClassVar[type[MethodParams]] = DTMLParams
+    params: DTMLParams
+
+    def networks(self) -> dict[str, nn.Module]:
+        """One single-headed network per task."""
+        return {
+            "segmentation": self.task.network(heads=("segmentation",)),
+            "distance": self.task.network(heads=("distance",)),
+        }
+
+    def _outputs(
+        self, nets: dict[str, nn.Module], image: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logits = forward(nets["segmentation"], image).logits
+        distance = forward(nets["distance"], image).distance
+        assert logits is not None
+        assert distance is not None
+        return logits, distance
+
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Eq. 3-6 of the paper."""
+        count = batch.labelled
+        logits, distance = self._outputs(nets.students, batch.image)
+        probabilities = softmax(logits, dim=1)
+        mask = soft_mask(distance, self.task.steepness)
+        weight = self.params.consistency_weight * t.ramp(self.params.ramp)
+        regression = distance_interval(
+            distance[:count], batch.low, batch.high, batch.valid
+        )
+        return {
+            "supervised": cross_entropy_dice(logits[:count], batch.target, batch.valid),
+            "distance_mask": soft_dice(mask[:count], batch.target, batch.valid),
+            "distance": self.params.distance_weight * regression,
+            "mutual_segmentation": weight
+            * consistency(probabilities, mask, batch.inside),
+            "mutual_distance": weight * consistency(mask, probabilities, batch.inside),
+        }
+
+    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+        """Mean of both networks; their gap is the uncertainty of two members."""
+        logits, distance = self._outputs(teachers, image)
+        probabilities = softmax(logits, dim=1)
+        mask = soft_mask(distance, self.task.steepness)
+        return Inference(
+            0.5 * (probabilities + mask), distance, gap(probabilities, mask)
+        )

@@ -1,0 +1,87 @@
+"""Pieces that several methods share: ramps, averaged copies, noise, transforms."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def gaussian_ramp(fraction: float) -> float:
+    """Weight exp(-5 (1 - t)^2) of Laine and Aila (2017), 1 from t = 1 on."""
+    return math.exp(-5.0 * (1.0 - min(max(fraction, 0.0), 1.0)) ** 2)
+
+
+def frozen_copy(module: nn.Module) -> nn.Module:
+    """A copy that no optimiser will move."""
+    return copy.deepcopy(module).requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def update_average(
+    average: nn.Module, module: nn.Module, step: int, decay: float
+) -> None:
+    """Exponential moving average with the warm-up min(1 - 1/(t+1), decay).
+
+    Tarvainen and Valpola (2017); ``step`` counts from 0.
+    """
+    alpha = min(1.0 - 1.0 / (step + 1), decay)
+    mine: list[Tensor] = list(average.parameters())
+    torch._foreach_mul_(mine, alpha)
+    torch._foreach_add_(mine, list(module.parameters()), alpha=1.0 - alpha)
+
+
+def soft_mask(distance: Tensor, steepness: float) -> Tensor:
+    """Class probabilities from signed distances: T(phi) = softmax(-k phi / 2).
+
+    For two classes whose distances are each other's negative this is
+    sigmoid(-k phi), the transform of DTC (Luo et al., 2021, Eq. 2) and DTML.
+
+    Parameters
+    ----------
+    distance : Tensor (B, C, Z, Y, X)
+        Signed distance per class over the plan's limit, negative inside.
+    steepness : float
+        k; 2 * limit / voxel size gives 0.88 one voxel inside.
+    """
+    return torch.softmax(-0.5 * steepness * distance.float(), dim=1)
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy over classes divided by ln C: (B, C, ...) to (B, 1, ...), in [0, 1]."""
+    p = probabilities.float()
+    total = -(p * torch.log(p.clamp_min(1e-8))).sum(dim=1, keepdim=True)
+    return (total / math.log(p.shape[1])).clamp(0.0, 1.0)
+
+
+def gap(first: Tensor, second: Tensor) -> Tensor:
+    """Half the L1 distance of two class distributions: (B, 1, ...), in [0, 1]."""
+    return 0.5 * (first.float() - second.float()).abs().sum(dim=1, keepdim=True)
+
+
+def add_noise(image: Tensor, sigma: float = 0.1) -> Tensor:
+    """Gaussian noise clipped at two sigma, the perturbation of UA-MT's teacher."""
+    noise = torch.randn_like(image) * sigma
+    return image + noise.clamp(-2 * sigma, 2 * sigma)
+
+
+@torch.no_grad()
+def monte_carlo(
+    network: nn.Module, passes: int, forward: Callable[[], Tensor]
+) -> Tensor:
+    """Mean of ``passes`` stochastic forwards with dropout active."""
+    training = network.training
+    network.train()
+    try:
+        mean = forward()
+        for _ in range(passes - 1):
+            mean = mean + forward()
+    finally:
+        network.train(training)
+    return mean / passes

@@ -1,0 +1,282 @@
+"""Cases on the working grid, in memory-mapped files that are made once.
+
+A file's name holds a hash of everything that it was made from (image, label,
+plan), so that it never goes stale, and deleting the folder costs only time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.engine.resample import Shape, resample, working_shape
+from napari_semiseg.engine.sdm import distance_bounds
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.config import Plan
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.store import Project
+
+CACHE_VERSION = 1
+CENTRES = 8_192
+"""Voxels per class that are remembered as centres of crops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The cases a training may use; test cases are never among them.
+
+    A partly annotated case is in both streams: its annotated voxels are labels, the
+    others are unlabelled data.
+    """
+
+    labelled: tuple[Case, ...]
+    unlabelled: tuple[Case, ...]
+    validation: tuple[Case, ...]
+
+    @property
+    def training(self) -> tuple[Case, ...]:
+        """Labelled and unlabelled cases, each once."""
+        known = {case.id for case in self.labelled}
+        return (
+            *self.labelled,
+            *(case for case in self.unlabelled if case.id not in known),
+        )
+
+
+def select(project: Project) -> Cohort:
+    """Sort a project's cases into streams.
+
+    Raises
+    ------
+    ProjectError
+        The project is empty, or no training case has a label.
+    """
+    cases = project.cases()
+    if not cases:
+        raise ProjectError(
+            f"project {project.name!r} has no cases; add images with 'semiseg add'"
+        )
+    usable = [case for case in cases if case.state is not CaseState.EXCLUDED]
+    train = [case for case in usable if case.split is Split.TRAIN]
+    labelled = tuple(case for case in train if case.has_label)
+    if not labelled:
+        raise ProjectError(
+            f"none of the {len(train)} training cases has a label; label at least one "
+            f"in napari or attach masks with 'semiseg label'"
+        )
+    return Cohort(
+        labelled=labelled,
+        unlabelled=tuple(
+            case for case in train if case.state is not CaseState.LABELLED
+        ),
+        validation=tuple(
+            case for case in usable if case.split is Split.VALIDATION and case.has_label
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One case on the working grid.
+
+    Attributes
+    ----------
+    image : ndarray (Z, Y, X), float16
+        Memory-mapped, normalised.
+    target : ndarray (Z, Y, X), uint8, or None
+        Class indices; 255 where not annotated.
+    low, high : ndarray (C, Z, Y, X), float16, or None
+        Bounds of the signed distance; the same array where the label is complete.
+    """
+
+    id: str
+    image: NDArray[np.float16]
+    target: NDArray[np.uint8] | None = None
+    low: NDArray[np.float16] | None = None
+    high: NDArray[np.float16] | None = None
+
+    @cached_property
+    def centres(self) -> tuple[NDArray[np.int64], ...]:
+        """Annotated voxels per class as flat indices, at most `CENTRES` of each."""
+        if self.target is None:
+            return ()
+        flat = np.asarray(self.target).ravel()
+        groups = []
+        for index in np.unique(flat[flat != UNANNOTATED]):
+            voxels = np.flatnonzero(flat == index)
+            groups.append(voxels[:: max(1, voxels.size // CENTRES)])
+        return tuple(groups)
+
+    @cached_property
+    def foreground(self) -> tuple[NDArray[np.int64], ...]:
+        """Those of the foreground classes; of any class where there is none."""
+        if self.target is None:
+            return ()
+        present = np.unique(self.target)
+        return (
+            self.centres[1:]
+            if present[0] == 0 and len(self.centres) > 1
+            else (self.centres)
+        )
+
+
+def normalise(image: NDArray[Any], plan: Plan) -> NDArray[np.float32]:
+    """Cut and scale intensities as the plan says."""
+    values: NDArray[np.float32] = np.asarray(image, dtype=np.float32)
+    low, high = plan.intensity_range
+    mean, deviation = plan.intensity_mean_std
+    if plan.intensity == "zscore":
+        step = max(1, values.size // 500_000)
+        low, high = np.percentile(values.ravel()[::step], [low, high])
+    values = np.clip(values, np.float32(low), np.float32(high))
+    if plan.intensity == "zscore":
+        mean, deviation = float(values.mean()), max(float(values.std()), 1e-6)
+    values -= np.float32(mean)
+    values /= np.float32(deviation)
+    return values
+
+
+def working_image(image: NDArray[Any], shape: Shape, plan: Plan) -> torch.Tensor:
+    """Normalised image (Z, Y, X), float32, on the working grid."""
+    return resample(torch.from_numpy(normalise(image, plan)).unsqueeze(0), shape)[0]
+
+
+def class_indices(labels: NDArray[np.uint8], scheme: LabelScheme) -> NDArray[np.uint8]:
+    """Voxel values to class indices 0..C-1; 255 stays."""
+    table = np.full(256, UNANNOTATED, dtype=np.uint8)
+    table[0] = 0
+    for index, value in enumerate(scheme.values, start=1):
+        table[value] = index
+    return table[labels]
+
+
+def working_target(
+    indices: NDArray[np.uint8], classes: int, shape: Shape
+) -> NDArray[np.uint8]:
+    """Class indices on the working grid, by the largest share of each voxel."""
+    if indices.shape == shape:
+        return indices
+    best = torch.zeros(shape)
+    result = np.zeros(shape, dtype=np.uint8)
+    for index in (*range(classes), UNANNOTATED):
+        there = indices == index
+        if not there.any():
+            continue
+        share = resample(torch.from_numpy(there).float().unsqueeze(0), shape)[0]
+        result[(share > best).numpy()] = index
+        best = torch.maximum(best, share)
+    return result
+
+
+class Cache:
+    """Prepared cases of a project for one plan.
+
+    Parameters
+    ----------
+    project : Project
+        Whose cases to prepare; the files go into its ``cache`` folder.
+    plan : Plan
+        Working grid, intensities and SDM limit.
+    """
+
+    def __init__(self, project: Project, plan: Plan) -> None:
+        self._labels = project.labels
+        self._plan = plan
+        self._folder = project.layout.root / "cache"
+
+    def prepare(self, case: Case, *, with_label: bool) -> Prepared:
+        """Read a case's files, making those that are not there yet."""
+        shape = working_shape(
+            case.geometry.shape_zyx, case.geometry.spacing_mm, self._plan.spacing_mm
+        )
+        image = self._file("image", case, case.record.sha256)
+        if not image.exists():
+            values = working_image(case.read_image().data, shape, self._plan)
+            _save(image, values.numpy().astype(np.float16))
+        if not with_label:
+            return Prepared(case.id, _load(image))
+        label_hash = hashlib.sha256(case.folder.label.read_bytes()).hexdigest()
+        target, low, high = (
+            self._file(kind, case, label_hash) for kind in ("target", "low", "high")
+        )
+        if not target.exists():
+            self._make_target(case, shape, target, low, high)
+        lower = _load(low)
+        return Prepared(
+            case.id,
+            _load(image),
+            _load(target),
+            lower,
+            _load(high) if high.exists() else lower,
+        )
+
+    def _make_target(
+        self, case: Case, shape: Shape, target: Path, low: Path, high: Path
+    ) -> None:
+        labels = case.read_label()
+        assert labels is not None
+        classes = len(self._labels) + 1
+        indices = class_indices(labels, self._labels)
+        bounds = distance_bounds(
+            indices, classes, case.geometry.spacing_mm, self._plan.sdm_limit_mm
+        )
+        files = zip((low, high), bounds, strict=True)
+        for path, values in files:
+            if path is low or (indices == UNANNOTATED).any():
+                small = _shrink(torch.from_numpy(values), shape)
+                _save(path, small.numpy().astype(np.float16))
+        _save(target, working_target(indices, classes, shape))
+
+    def _file(self, kind: str, case: Case, content: str) -> Path:
+        plan = self._plan
+        source = (
+            CACHE_VERSION,
+            content,
+            plan.spacing_mm,
+            (plan.intensity, plan.intensity_range, plan.intensity_mean_std)
+            if kind == "image"
+            else (plan.sdm_limit_mm, self._labels.values),
+        )
+        digest = hashlib.sha256(repr(source).encode()).hexdigest()[:16]
+        path: Path = self._folder / f"{case.id}.{kind}.{digest}.npy"
+        return path
+
+
+def _shrink(maps: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """Trilinear values at the working voxels' centres; distances need no averages."""
+    return functional.interpolate(
+        maps.unsqueeze(0), size=list(shape), mode="trilinear", align_corners=False
+    )[0]
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)
+
+
+def _load(path: Path) -> NDArray[Any]:
+    loaded: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return loaded
+
+
+def training_images(cohort: Cohort) -> Sequence[Case]:
+    """Cases in the order in which they are prepared."""
+    return (*cohort.training, *cohort.validation)

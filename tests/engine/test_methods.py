@@ -1,0 +1,211 @@
+"""The contract that every training method keeps, run on each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from engine.conftest import prepared
+from napari_semiseg.engine import method as plugin
+from napari_semiseg.engine.sampler import Sampler
+from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.errors import ConfigError
+
+METHODS = sorted(plugin.registry())
+CPU = torch.device("cpu")
+DRAWABLE = {"number", "integer", "boolean", "string"}
+
+
+def sampler(plan, *, unlabelled=True, known=None, seed=3):
+    labelled = [prepared(i, known=known) for i in range(2)]
+    others = [prepared(i, labelled=False) for i in range(2, 5)] if unlabelled else []
+    return Sampler(labelled, others, 3, plan, seed)
+
+
+def trainer(name, task, plan, *, seed=3, **streams):
+    learner = plugin.build(name, {}, task)
+    return Trainer(learner, sampler(plan, seed=seed, **streams), plan, seed, CPU)
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+def terms_of(name, task, plan, batch, step=10, total=10):
+    learner = plugin.build(name, {}, task)
+    made = trainer(name, task, plan)
+    for network in made.networks.students.values():
+        network.train()
+    terms = learner.loss(made.networks, batch, plugin.Progress(step, total))
+    return terms, made.networks
+
+
+def test_describes_itself(name):
+    kind = plugin.find(name)
+    assert kind.title
+    assert kind.cite
+    assert kind.__doc__
+    for field in kind.Params.model_json_schema()["properties"].values():
+        assert field["type"] in DRAWABLE
+        assert field["description"]
+        assert "default" in field
+
+
+def test_terms_are_finite(name, task, plan):
+    batch = sampler(plan).batch(0, CPU)
+    terms, _ = terms_of(name, task, plan, batch)
+    assert "supervised" in terms
+    assert all(torch.isfinite(term) for term in terms.values())
+    assert float(terms["supervised"].detach()) > 0
+
+
+def test_works_without_unlabelled_crops(name, task, plan):
+    alone = plan.model_copy(update={"unlabelled_batch": 0})
+    batch = sampler(alone, unlabelled=False).batch(0, CPU)
+    assert batch.image.shape[0] == 2
+    terms, _ = terms_of(name, task, alone, batch)
+    assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_nothing_annotated_gives_zero_not_nan(name, task, plan):
+    batch = sampler(plan).batch(0, CPU)
+    blank = dataclasses.replace(batch, valid=torch.zeros_like(batch.valid))
+    terms, _ = terms_of(name, task, plan, blank)
+    assert float(terms["supervised"].detach()) == 0
+    assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_only_annotated_voxels_are_labels(name, task, plan):
+    """Changing targets where nobody has looked changes no labelled term."""
+    batch = sampler(plan, known=slice(10, 13)).batch(0, CPU)
+    assert 0 < batch.valid.float().mean() < 0.5
+    other = torch.where(batch.valid, batch.target, 2 - batch.target)
+    torch.manual_seed(0)
+    first, _ = terms_of(name, task, plan, batch)
+    torch.manual_seed(0)
+    second, _ = terms_of(name, task, plan, dataclasses.replace(batch, target=other))
+    assert {key: value.item() for key, value in first.items()} == {
+        key: value.item() for key, value in second.items()
+    }
+
+
+def test_every_term_moves_a_student_and_no_teacher(name, task, plan):
+    batch = sampler(plan).batch(0, CPU)
+    terms, nets = terms_of(name, task, plan, batch)
+    weights = [p for net in nets.students.values() for p in net.parameters()]
+    for key, term in terms.items():
+        gradients = torch.autograd.grad(
+            term, weights, retain_graph=True, allow_unused=True
+        )
+        size = sum(float(g.abs().sum()) for g in gradients if g is not None)
+        assert size > 0, key
+    for teacher in nets.teachers.values():
+        assert not any(p.requires_grad for p in teacher.parameters())
+
+
+def test_unlabelled_crops_take_part_where_the_method_says_so(name, task, plan):
+    """Some term must send a gradient through the unlabelled crops alone."""
+    batch = sampler(plan).batch(0, CPU)
+    image = batch.image.clone().requires_grad_()
+    learner = plugin.build(name, {}, task)
+    nets = trainer(name, task, plan).networks
+    terms = learner.loss(
+        nets, dataclasses.replace(batch, image=image), plugin.Progress(10, 10)
+    )
+    (gradient,) = torch.autograd.grad(sum(terms.values()), image)
+    moved = bool(gradient[batch.labelled :].abs().sum() > 0)
+    assert moved is plugin.find(name).unlabelled
+
+
+def test_teacher_stays_between_its_past_and_the_student(name, task, plan):
+    made = trainer(name, task, plan)
+    for _ in range(3):
+        made._advance(12)
+    past = {
+        key: [p.clone() for p in net.parameters()]
+        for key, net in made.networks.teachers.items()
+    }
+    made._advance(12)
+    for key, net in made.networks.teachers.items():
+        students = made.networks.students[key].parameters()
+        moved = False
+        for now, before, student in zip(
+            net.parameters(), past[key], students, strict=True
+        ):
+            low, high = torch.minimum(before, student), torch.maximum(before, student)
+            assert ((now >= low - 1e-6) & (now <= high + 1e-6)).all()
+            moved = moved or bool((now != before).any())
+        assert moved
+
+
+def test_cancel_and_resume_is_bit_exact(name, task, plan, tmp_path):
+    whole = trainer(name, task, plan)
+    list(whole.run(tmp_path / "whole" / "last.pt", every_seconds=9, stop=lambda: False))
+    first = trainer(name, task, plan)
+    stop = iter([False] * 5 + [True] * 9)
+    list(
+        first.run(
+            tmp_path / "part" / "last.pt", every_seconds=9, stop=lambda: next(stop)
+        )
+    )
+    assert first.step == 5
+    second = trainer(name, task, plan)
+    second.restore(type(first.state()).load(tmp_path / "part" / "last.pt"))
+    list(second.run(tmp_path / "part" / "last.pt", every_seconds=9, stop=lambda: False))
+    assert second.step == whole.step == 12
+    for part in ("students", "teachers"):
+        for key, net in getattr(whole.networks, part).items():
+            other = getattr(second.networks, part)[key].state_dict()
+            for weight, value in net.state_dict().items():
+                assert torch.equal(value, other[weight]), (part, key, weight)
+
+
+def test_inference_is_a_distribution_with_bounded_gap(name, task, plan):
+    learner = plugin.build(name, {}, task)
+    made = trainer(name, task, plan)
+    with torch.inference_mode():
+        said = learner.infer(made.networks.teachers, torch.randn(1, 1, 16, 16, 16))
+    assert torch.allclose(said.probabilities.sum(1), torch.ones(1, 16, 16, 16))
+    assert said.distance.abs().max() <= 1
+    assert said.gap.shape == (1, 1, 16, 16, 16)
+    assert said.gap.min() >= 0
+    assert said.gap.max() <= 1
+
+
+@pytest.mark.slow
+def test_learns_two_classes(name, task, plan):
+    longer = plan.model_copy(
+        update={"steps": 150, "width": 8, "patch_zyx": (24, 24, 24)}
+    )
+    wide = dataclasses.replace(task, width=8)
+    made = trainer(name, wide, longer)
+    for _ in range(longer.steps):
+        made._advance(longer.steps)
+    predictor = made.predictor()
+    for seed in (7, 8):
+        truth = prepared(seed)
+        maps = predictor.maps(torch.from_numpy(truth.image).float())
+        said = maps.probabilities.argmax(0).numpy()
+        for index in (1, 2):
+            mine, theirs = said == index, truth.target == index
+            assert 2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()) > 0.8
+
+
+def test_unknown_method_and_parameter_are_named():
+    with pytest.raises(ConfigError, match="choose one of"):
+        plugin.find("vnet")
+    with pytest.raises(ConfigError, match="it has .*ema_decay"):
+        plugin.check_params(plugin.find("supervised"), {"emma": 1})
+    with pytest.raises(ConfigError, match="ema_decay"):
+        plugin.check_params(plugin.find("supervised"), {"ema_decay": 2.0})
+
+
+def test_two_methods_of_one_name_are_refused():
+    class Twin(plugin.find("supervised")):
+        pass
+
+    with pytest.raises(ConfigError, match="two training methods"):
+        plugin.register(Twin)
