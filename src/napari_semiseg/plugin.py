@@ -113,24 +113,24 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     import numpy as np
 
     from napari_semiseg.errors import ImageError
-    from napari_semiseg.io.images import read_geometry
     from napari_semiseg.io.masks import write_labels
+    from napari_semiseg.project.store import Project
 
-    known = (meta.get("metadata") or {}).get(METADATA) or {}
-    image = known.get("image")
-    if image is None:
+    known = (meta.get("metadata") or {}).get(METADATA)
+    if known is None:
         raise ImageError(
             f"layer '{meta.get('name', '')}' does not say which image it belongs to: "
             "save a mask that the Semiseg panel opened, or use another file type"
         )
-    geometry, _ = read_geometry(Path(image))
+    case = Project.open(known["project"]).case(known["case"])
     labels = np.asarray(data)
-    if labels.shape != geometry.shape_zyx or labels.min() < 0 or labels.max() > 255:
+    shape = case.geometry.shape_zyx
+    if labels.shape != shape or labels.min() < 0 or labels.max() > 255:
         raise ImageError(
-            f"expected labels from 0 to 255 of shape {geometry.shape_zyx}, found "
-            f"{labels.min()} to {labels.max()} of shape {labels.shape}"
+            f"expected labels from 0 to 255 of shape {shape}, found {labels.min()} to "
+            f"{labels.max()} of shape {labels.shape}: undo the change of the layer"
         )
-    write_labels(Path(path), labels.astype(np.uint8), geometry, Path(image))
+    write_labels(Path(path), labels.astype(np.uint8), case.geometry, case.image)
     return [path]
 
 

@@ -206,6 +206,7 @@ class CohortPanel(QWidget):
         return bool(answer == QMessageBox.StandardButton.Yes)
 
     def ask_files(self) -> None:
+        """Let the user choose image files to add."""
         chosen, _ = QFileDialog.getOpenFileNames(self, "Images to add")
         self.add_images([Path(path) for path in chosen])
 
@@ -263,9 +264,7 @@ class CohortPanel(QWidget):
                 text, lambda split=split: self.set_split(ids, split)
             )
             action.setCheckable(True)
-            action.setChecked(
-                all(case.record.split is split for case in chosen.values())
-            )
+            action.setChecked(all(case.split is split for case in chosen.values()))
         return menu
 
     def _selection_changed(self, *_: object) -> None:

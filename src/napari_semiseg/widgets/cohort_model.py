@@ -66,7 +66,7 @@ def read_row(project: Project, case: Case) -> Row:
     return Row(
         id=case.id,
         state=case.state,
-        split=case.record.split,
+        split=case.split,
         annotated=case.annotated_fraction,
         uncertainty=None if run is None else _uncertainty(run, case.id),
         minutes=sum(minutes) if minutes else None,
@@ -154,7 +154,7 @@ class CohortModel(QAbstractTableModel):
 
 def _text(field: str, value: Any) -> str:
     if value is None:
-        return "–"
+        return "-"
     match field:
         case "annotated":
             return f"{100 * value:.0f} %"

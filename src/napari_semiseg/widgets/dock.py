@@ -132,8 +132,9 @@ class SemisegDock(QWidget):
         if folder.name == PROJECT_FILE:
             folder = folder.parent
         with told(self.session):
-            return self.session.open_project(folder)
-        return False
+            self.session.open_project(folder)
+        project = self.session.project
+        return project is not None and project.folder.resolve() == folder.resolve()
 
     def close_project(self) -> None:
         """Back to the start page, unless unsaved edits are to be kept."""
@@ -168,7 +169,7 @@ class SemisegDock(QWidget):
             self.session,
             "Making the sample cohort",
             lambda: make_sample_project(folder),
-            self.open_project,
+            lambda made: self.open_project(made),
             lambda: self.start_page.setEnabled(True),
         )
 

@@ -40,10 +40,10 @@ class EngineInfo(QObject):
     failed = Signal(str)
 
     def __init__(
-        self, parent: QObject | None = None, command: Sequence[str] = COMMAND
+        self, parent: QObject | None = None, command: Sequence[str] | None = None
     ) -> None:
         super().__init__(parent)
-        self._command = tuple(command)
+        self._command = tuple(command or COMMAND)
         self._process: QProcess | None = None
         self._queue: list[str] = []
         self.methods: list[dict[str, Any]] = self._cached()

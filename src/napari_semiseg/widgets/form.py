@@ -20,7 +20,8 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LARGEST = 2**31 - 1
+UNSET = "automatic"
+_LARGEST = 2**31 - 2
 
 Value = bool | int | float | str
 
@@ -76,7 +77,7 @@ class SchemaForm(QWidget):
             self._editors[name] = editor
             if described.get("default") is not None:
                 self._defaults[name] = described["default"]
-                _write(editor, described["default"])
+            _write(editor, described.get("default"))
             _changed(editor).connect(self._emit)
             layout.addRow(label, editor)
 
@@ -86,15 +87,13 @@ class SchemaForm(QWidget):
         return {
             name: value
             for name, value in current.items()
-            if value != self._defaults.get(name, "")
+            if value is not None and value != self._defaults.get(name, "")
         }
 
     def setValue(self, values: Mapping[str, Value]) -> None:
         """Show values; properties that are not named go back to their default."""
         for name, editor in self._editors.items():
-            value = values.get(name, self._defaults.get(name))
-            if value is not None:
-                _write(editor, value)
+            _write(editor, values.get(name, self._defaults.get(name)))
 
     def _emit(self, *_: object) -> None:
         self.valueChanged.emit(self.value())
@@ -107,6 +106,7 @@ def _resolve(
     merged = dict(entry)
     options = [*merged.pop("allOf", []), *merged.pop("anyOf", [])]
     real = [option for option in options if option.get("type") != "null"]
+    merged["optional"] = len(real) < len(options)
     for part in [*real[:1], {"$ref": merged.pop("$ref", None)}]:
         name = (part.get("$ref") or "").rpartition("/")[2]
         merged = {**part, **definitions.get(name, {}), **merged}
@@ -116,6 +116,8 @@ def _resolve(
 def _editor(entry: Mapping[str, Any]) -> QWidget:
     if "enum" in entry:
         combo = QComboBox()
+        if entry["optional"]:
+            combo.addItem(UNSET, None)
         for option in entry["enum"]:
             combo.addItem(str(option), option)
         return combo
@@ -132,9 +134,13 @@ def _editor(entry: Mapping[str, Any]) -> QWidget:
 def _bounded(box: Any, entry: Mapping[str, Any], smallest: float) -> QWidget:
     low = entry.get("minimum", entry.get("exclusiveMinimum", -_LARGEST))
     high = entry.get("maximum", entry.get("exclusiveMaximum", _LARGEST))
-    box.setMinimum(low + (smallest if "exclusiveMinimum" in entry else 0))
+    low += smallest if "exclusiveMinimum" in entry else 0
+    if entry["optional"]:
+        low -= smallest
+        box.setSpecialValueText(UNSET)
+    box.setMinimum(low)
     box.setMaximum(high - (smallest if "exclusiveMaximum" in entry else 0))
-    return box  # type: ignore[no-any-return]
+    return box
 
 
 def _changed(editor: Any) -> Any:
@@ -148,7 +154,8 @@ def _changed(editor: Any) -> Any:
     return editor.valueChanged
 
 
-def _read(editor: Any) -> Value:
+def _read(editor: Any) -> Value | None:
+    """Value of an editor, None where it says `UNSET`."""
     match editor:
         case QCheckBox():
             return bool(editor.isChecked())
@@ -156,8 +163,10 @@ def _read(editor: Any) -> Value:
             return editor.currentData()  # type: ignore[no-any-return]
         case QLineEdit():
             return str(editor.text())
-        case QSpinBox():
-            return int(editor.value())
+    if editor.specialValueText() and editor.value() == editor.minimum():
+        return None
+    if isinstance(editor, QSpinBox):
+        return int(editor.value())
     return float(f"{editor.value():.9g}")
 
 
@@ -168,9 +177,9 @@ def _write(editor: Any, value: Any) -> None:
         case QComboBox():
             editor.setCurrentIndex(editor.findData(value))
         case QLineEdit():
-            editor.setText(str(value))
+            editor.setText("" if value is None else str(value))
         case _:
-            editor.setValue(value)
+            editor.setValue(editor.minimum() if value is None else value)
 
 
 def _words(name: str) -> str:

@@ -219,7 +219,7 @@ class RunProgress(QWidget):
                 self.dice.show()
                 self.dice.add(event.step, event.dice)
             case Predicted():
-                self._progress("predicting", event.done, event.total)
+                self._progress("Predicting", event.done, event.total)
             case Warned():
                 self._say(event.message)
             case Finished():
@@ -236,10 +236,9 @@ class RunProgress(QWidget):
         self.losses.add(event.step, event.losses)
 
     def _progress(self, stage: str, done: int, total: int) -> None:
-        self.bar.setRange(0, total)
+        self.bar.setRange(0, total if total > 1 else 0)
         self.bar.setValue(done)
-        words = stage.replace("_", " ").capitalize()
-        self.text.setText(f"{words}: {done} of {total}")
+        self.text.setText(f"{stage}: {done} of {total}" if total > 1 else stage)
 
     def _finished(self, event: Finished) -> None:
         self.bar.setRange(0, max(1, self._steps))

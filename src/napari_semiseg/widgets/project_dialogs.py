@@ -251,7 +251,7 @@ class StartPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setSpacing(8)
         about = QLabel(
-            "Label a few scans, train, and correct what the model proposes for the rest."
+            "Label a few scans, train, and correct what the model proposes for others."
         )
         about.setWordWrap(True)
         layout.addWidget(about)

@@ -170,7 +170,7 @@ class Session:
 
 def _next_in_cohort(cases: Iterable[Case], *, trained: bool) -> str:
     usable = [case for case in cases if case.split is not Split.TEST]
-    drafts = [case.id for case in usable if case.state is CaseState.DRAFT]
+    drafts = [case.id for case in usable if case.has_draft]
     proposed = [case.id for case in usable if case.state is CaseState.PROPOSED]
     training = [case for case in usable if case.split is Split.TRAIN]
     labelled = sum(case.state in HUMAN for case in training)

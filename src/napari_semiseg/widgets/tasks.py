@@ -74,15 +74,16 @@ def in_background(
         Called afterwards in any case.
     """
 
-    def guarded() -> T | SemisegError | OSError:
+    def guarded() -> tuple[T | None, SemisegError | OSError | None]:
         try:
-            return work()
+            return work(), None
         except (SemisegError, OSError) as error:
-            return error
+            return None, error
 
-    def done(result: T | SemisegError | OSError) -> None:
-        if isinstance(result, SemisegError | OSError):
-            tell(session, result)
+    def done(answer: tuple[T, SemisegError | OSError | None]) -> None:
+        result, error = answer
+        if error is not None:
+            tell(session, error)
         else:
             then(result)
 

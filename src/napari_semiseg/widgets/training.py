@@ -152,7 +152,7 @@ class TrainingPanel(QWidget):
         human = [case for case in self._session.cases() if case.state in HUMAN]
         if not human:
             return "Label at least one case first."
-        if all(case.record.split is not Split.TRAIN for case in human):
+        if all(case.split is not Split.TRAIN for case in human):
             return "No labelled case is used for training: change one's split."
         if not self.form.method.count():
             return "Looking for the training engine …"

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_semiseg.project.store import Project
+
+    from napari_semiseg.widgets.session import Session
+
+SHAPE = (10, 12, 14)
+METHODS: list[dict[str, Any]] = [
+    {
+        "name": "ug_mcl",
+        "title": "Uncertainty-guided mutual consistency",
+        "cite": "Zhang et al. 2023",
+        "params": {
+            "properties": {
+                "ramp": {"type": "number", "default": 0.4, "exclusiveMinimum": 0},
+                "passes": {"type": "integer", "default": 4, "minimum": 1},
+            }
+        },
+    },
+    {"name": "supervised", "title": "Labels only", "cite": "none", "params": {}},
+]
+DEVICES: list[dict[str, Any]] = [
+    {"name": "cpu", "title": "CPU, 2 cores", "memory_gb": 15.6}
+]
+ENGINE = """
+import json, sys
+answers = {"methods": {"methods": METHODS}, "doctor": {"devices": DEVICES}}
+sys.stdout.write(json.dumps(answers[sys.argv[1]]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path) -> None:
+    """Never read or write the settings of whoever runs the tests."""
+    from qtpy.QtCore import QSettings
+
+    QSettings.setPath(
+        QSettings.Format.IniFormat,
+        QSettings.Scope.UserScope,
+        str(tmp_path / "settings"),
+    )
+
+
+@pytest.fixture(autouse=True)
+def fake_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that answers as ``semiseg methods`` and ``semiseg doctor`` do."""
+    from napari_semiseg.widgets import engine_info, training
+
+    script = tmp_path / "engine.py"
+    script.write_text(
+        f"METHODS = {METHODS!r}\nDEVICES = {DEVICES!r}\n{ENGINE}", encoding="utf-8"
+    )
+    monkeypatch.setattr(engine_info, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(training, "has_engine", lambda: True)
+
+
+def write_volume(path: Path, data: np.ndarray) -> Path:
+    """Store (z, y, x) data as NIfTI with 1 x 1 x 2 mm voxels."""
+    import nibabel as nib
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(data.T), affine), path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    """Four small images of noise, each with a bright block."""
+    made = []
+    for number in range(4):
+        data = np.random.default_rng(number).normal(100, 10, SHAPE)
+        data[3:7, 4:9, 4 : 8 + number] += 80
+        name = f"case_{number}.nii.gz"
+        made.append(write_volume(tmp_path / "images" / name, data.astype(np.int16)))
+    return made
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    """Masks of the first two images, in a folder."""
+    for number in range(2):
+        data = np.zeros(SHAPE, np.uint8)
+        data[3:7, 4:9, 4 : 8 + number] = 1
+        write_volume(tmp_path / "masks" / f"case_{number}.nii.gz", data)
+    return tmp_path / "masks"
+
+
+@pytest.fixture
+def project(tmp_path: Path, images: list[Path]) -> Project:
+    """Four unlabelled cases and one class."""
+    from napari_semiseg.project.store import Project
+
+    made = Project.create(tmp_path / "atrium", {"left atrium": 1})
+    made.add(*images)
+    return made
+
+
+@pytest.fixture
+def session(qapp: object, project: Project) -> Iterator[Session]:
+    """A session with the project open."""
+    from napari_semiseg.widgets.session import Session
+
+    made = Session()
+    made.open_project(project.folder)
+    yield made
+    made.close_project()
+
+
+@pytest.fixture
+def notifications() -> Iterator[list[str]]:
+    """Texts that napari showed to the user."""
+    from napari.utils.notifications import notification_manager
+
+    seen: list[str] = []
+
+    def keep(event: object) -> None:
+        seen.append(str(event.message))  # type: ignore[attr-defined]
+
+    notification_manager.notification_ready.connect(keep)
+    yield seen
+    notification_manager.notification_ready.disconnect(keep)
+
+
+@pytest.fixture
+def predict(project: Project) -> Callable[[str, float], None]:
+    """Store an empty prediction with the given uncertainty in a finished run."""
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.events import Finished, Started
+    from napari_semiseg.core.prediction import CaseScore, Prediction, PredictionRecord
+    from napari_semiseg.project.runs import Run
+
+    run = Run.create(project, TrainingConfig(minutes=1))
+    run.append(Started(run=run.id, method="ug_mcl", pid=1))
+    run.append(Finished(run=run.id, reason="completed", step=5, seconds=60))
+
+    def store(case_id: str, uncertainty: float) -> None:
+        case = project.case(case_id)
+        shape = case.geometry.shape_zyx
+        score = CaseScore(
+            uncertainty=uncertainty, entropy=0.1, gap=0.1, volumes_ml={}, slices=()
+        )
+        record = PredictionRecord(
+            case=case_id,
+            run=run.id,
+            step=5,
+            method="ug_mcl",
+            image_sha256=case.record.sha256,
+            uncertainty_kind="entropy",
+            score=score,
+        )
+        prediction = Prediction(
+            record=record,
+            geometry=case.geometry,
+            labels=np.zeros(shape, np.uint8),
+            sdm_mm=np.ones((1, *shape), np.float32),
+            uncertainty=np.full(shape, uncertainty, np.float32),
+        )
+        run.write_prediction(prediction, case.image)
+
+    return store
+
+
+@pytest.fixture
+def methods() -> list[dict[str, Any]]:
+    """Answer of the fake engine: two methods."""
+    return METHODS
+
+
+@pytest.fixture
+def devices() -> list[dict[str, Any]]:
+    """Answer of the fake engine: one device."""
+    return DEVICES

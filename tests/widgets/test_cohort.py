@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMessageBox
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.widgets.cohort import CohortPanel, pair_masks
+from napari_semiseg.widgets.cohort_model import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.session import Session
+
+FIELDS = [field for _, field, _ in COLUMNS]
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, session: Session) -> CohortPanel:
+    made = CohortPanel(session)
+    made.model.reload()
+    qtbot.addWidget(made)
+    return made
+
+
+def cell(panel: CohortPanel, row: int, field: str) -> str:
+    index = panel.table.proxy.index(row, FIELDS.index(field))
+    return str(index.data())
+
+
+def test_a_row_per_case_with_state_in_words(panel: CohortPanel) -> None:
+    assert panel.model.rowCount() == 4
+    assert [cell(panel, row, "id") for row in range(4)] == [
+        f"case_{number}" for number in range(4)
+    ]
+    assert cell(panel, 0, "state") == "unlabelled"
+    assert cell(panel, 0, "annotated") == "0 %"
+    assert "4 cases, 0 labelled" in panel.summary.text()
+
+
+def test_state_has_a_dot_beside_the_word(panel: CohortPanel) -> None:
+    index = panel.model.index(0, FIELDS.index("state"))
+    icon = panel.model.data(index, Qt.ItemDataRole.DecorationRole)
+    assert not icon.isNull()
+
+
+def test_minutes_of_all_sittings_are_summed(
+    panel: CohortPanel, session: Session, project: Project
+) -> None:
+    mask = np.zeros(project.case("case_1").geometry.shape_zyx, np.uint8)
+    for minutes in (2.5, 1.0):
+        project.set_label("case_1", mask, minutes=minutes)
+    session.cases_changed.emit({"case_1"})
+    assert cell(panel, 1, "minutes") == "3.5"
+    assert cell(panel, 1, "state") == "labelled"
+    assert cell(panel, 0, "minutes") == "-"
+
+
+def test_part_of_a_label_is_told_in_percent(
+    panel: CohortPanel, session: Session, project: Project
+) -> None:
+    mask = np.full(project.case("case_0").geometry.shape_zyx, 255, np.uint8)
+    mask[:5] = 0
+    project.set_label("case_0", mask)
+    session.cases_changed.emit({"case_0"})
+    assert cell(panel, 0, "annotated") == "50 %"
+    assert cell(panel, 0, "state") == "partial"
+
+
+def test_filter_and_sort(
+    panel: CohortPanel, session: Session, project: Project
+) -> None:
+    shape = project.case("case_2").geometry.shape_zyx
+    project.set_label("case_2", np.zeros(shape, np.uint8))
+    session.cases_changed.emit({"case_2"})
+    panel.table.sortByColumn(FIELDS.index("annotated"), Qt.SortOrder.DescendingOrder)
+    assert cell(panel, 0, "id") == "case_2"
+    panel.filter.setText("unlabelled")
+    assert panel.table.proxy.rowCount() == 3
+    panel.filter.setText("CASE_3")
+    assert [cell(panel, 0, "id"), panel.table.proxy.rowCount()] == ["case_3", 1]
+
+
+def test_enter_and_double_click_ask_for_the_case(
+    qtbot: QtBot, panel: CohortPanel, session: Session
+) -> None:
+    asked: list[str] = []
+    keep = asked.append
+    session.case_requested.connect(keep)
+    panel.show()
+    qtbot.waitExposed(panel)
+    panel.table.select("case_2")
+    qtbot.keyClick(panel.table, Qt.Key.Key_Return)
+    panel.table.doubleClicked.emit(panel.table.proxy.index(1, 3))
+    panel.open_button.click()
+    assert asked[:2] == ["case_2", "case_1"]
+
+
+def test_exclude_and_include_again(panel: CohortPanel, session: Session) -> None:
+    panel.set_excluded(["case_0", "case_1"], True)
+    assert cell(panel, 0, "state") == "excluded"
+    titles = [action.text() for action in panel.menu_for(["case_0"]).actions()]
+    assert "Include again" in titles
+    assert "Exclude" not in titles
+    panel.set_excluded(["case_0"], False)
+    assert session.cases()[0].state is CaseState.UNLABELLED
+    assert session.cases()[1].state is CaseState.EXCLUDED
+
+
+def test_split_is_set_from_the_menu(panel: CohortPanel, session: Session) -> None:
+    panel.set_split(["case_3"], Split.TEST)
+    assert cell(panel, 3, "split") == "test"
+    assert session.cases()[3].split is Split.TEST
+
+
+def test_a_change_keeps_the_selection(panel: CohortPanel, session: Session) -> None:
+    panel.table.select("case_2")
+    session.cases_changed.emit({"case_0"})
+    session.runs_changed.emit()
+    assert panel.table.selected() == ["case_2"]
+
+
+def test_images_are_added_in_the_background(
+    qtbot: QtBot, panel: CohortPanel, images: list[Path]
+) -> None:
+    new = images[0].with_name("case_9.nii.gz")
+    shutil.copy(images[0], new)
+    panel.add_images([new])
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 5, timeout=10_000)
+    assert cell(panel, 4, "id") == "case_9"
+
+
+def test_an_image_that_cannot_be_read_is_told_in_one_sentence(
+    qtbot: QtBot, panel: CohortPanel, notifications: list[str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"no image")
+    panel.add_images([broken])
+    qtbot.waitUntil(lambda: bool(notifications), timeout=10_000)
+    assert "broken" in notifications[0]
+    assert "Traceback" not in notifications[0]
+    assert panel.model.rowCount() == 4
+
+
+def test_masks_are_attached_by_name(
+    qtbot: QtBot, panel: CohortPanel, session: Session, masks: Path
+) -> None:
+    panel.attach_masks(masks)
+    qtbot.waitUntil(lambda: "2 labelled" in panel.summary.text(), timeout=10_000)
+    assert [case.state for case in session.cases()][:3] == [
+        CaseState.LABELLED,
+        CaseState.LABELLED,
+        CaseState.UNLABELLED,
+    ]
+
+
+def test_labels_are_replaced_only_after_a_yes(
+    qtbot: QtBot,
+    panel: CohortPanel,
+    project: Project,
+    session: Session,
+    masks: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
+    project.set_label("case_0", before)
+    session.cases_changed.emit({"case_0"})
+    answers = [QMessageBox.StandardButton.No]
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: answers[0])
+    panel.attach_masks(masks)
+    assert "1 labelled" in panel.summary.text()
+    answers[0] = QMessageBox.StandardButton.Yes
+    panel.attach_masks(masks)
+    qtbot.waitUntil(lambda: "2 labelled" in panel.summary.text(), timeout=10_000)
+    label = project.case("case_0").read_label()
+    assert label is not None
+    assert label.any()
+
+
+def test_masks_that_fit_no_case_are_refused(
+    panel: CohortPanel, notifications: list[str], tmp_path: Path, masks: Path
+) -> None:
+    with pytest.raises(ProjectError, match="is named as an image"):
+        pair_masks(masks, ["other"])
+    for number in range(2):
+        (masks / f"case_{number}.nii.gz").rename(masks / f"x{number}.nii.gz")
+    panel.attach_masks(masks)
+    assert "rename the masks" in notifications[0]
+
+
+def test_uncertainty_of_the_newest_prediction(
+    panel: CohortPanel, session: Session, predict: Callable[[str, float], None]
+) -> None:
+    predict("case_3", 0.25)
+    session.cases_changed.emit({"case_3"})
+    assert cell(panel, 3, "uncertainty") == "0.25"
+    assert cell(panel, 3, "state") == "proposed"

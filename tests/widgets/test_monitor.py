@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import (
+    Event,
+    Finished,
+    Planned,
+    Predicted,
+    Staged,
+    Started,
+    Stepped,
+    Validated,
+    Warned,
+)
+from napari_semiseg.project.runs import Run
+from napari_semiseg.widgets.monitor import RunMonitor, RunProgress, duration, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_semiseg.project.store import Project
+
+WAIT_MS = 20_000
+CHILD = """
+import sys, time
+from pathlib import Path
+log, lines, gate = Path(sys.argv[1]), sys.argv[2].split("|"), Path(sys.argv[3])
+for number, line in enumerate(lines):
+    if line == "GATE":
+        while not gate.exists():
+            time.sleep(0.02)
+        continue
+    with log.open("a") as file:
+        file.write(line + chr(10))
+"""
+
+
+class Child:
+    """A process that writes events, and waits at "GATE" until `open_gate`."""
+
+    def __init__(self, run: Run, gate: Path, events: list[Event | str]) -> None:
+        lines = [
+            event if isinstance(event, str) else event.to_line() for event in events
+        ]
+        self._gate = gate
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                CHILD,
+                str(run.folder.events),
+                "|".join(lines),
+                str(gate),
+            ]
+        )
+        self.pid = self._process.pid
+        self.poll = self._process.poll
+        self.terminate = self._process.terminate
+
+    def open_gate(self) -> None:
+        self._gate.touch()
+
+    def close(self) -> None:
+        self.open_gate()
+        self._process.wait(10)
+
+
+@pytest.fixture
+def start_child(tmp_path: Path) -> Iterator[Callable[..., Child]]:
+    children: list[Child] = []
+
+    def start(run: Run, events: list[Event | str]) -> Child:
+        children.append(Child(run, tmp_path / f"gate{len(children)}", events))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.close()
+
+
+@pytest.fixture
+def run(project: Project) -> Run:
+    return Run.create(project, TrainingConfig(minutes=1))
+
+
+@pytest.fixture
+def monitor(qtbot: QtBot) -> Iterator[RunMonitor]:
+    made = RunMonitor()
+    yield made
+    made.stop()
+
+
+def stepped(step: int) -> Stepped:
+    return Stepped(
+        step=step,
+        steps=10,
+        losses={"supervised": 1 / step, "consistency": 0.1},
+        learning_rate=0.1,
+        seconds=step,
+        seconds_left=10 - step,
+    )
+
+
+def started(run: Run) -> Started:
+    return Started(run=run.id, method="ug_mcl", pid=os.getpid())
+
+
+def finished(run: Run, reason: str = "completed", error: str | None = None) -> Finished:
+    return Finished(run=run.id, reason=reason, step=10, seconds=10, error=error)
+
+
+def predicted(case_id: str) -> Predicted:
+    return Predicted(case=case_id, uncertainty=0.1, done=1, total=1)
+
+
+def collect(monitor: RunMonitor) -> list[Event]:
+    seen: list[Event] = []
+    monitor.event.connect(seen.append)
+    return seen
+
+
+def test_events_arrive_in_order_and_predictions_after_the_end_too(
+    qtbot: QtBot,
+    monitor: RunMonitor,
+    run: Run,
+    start_child: Callable[..., Child],
+) -> None:
+    events = [started(run), stepped(1), stepped(2), finished(run), "GATE"]
+    child = start_child(run, [*events, predicted("case_1")])
+    seen = collect(monitor)
+    monitor.follow(run, child)
+    qtbot.waitUntil(lambda: len(seen) == 4, timeout=WAIT_MS)
+    assert monitor.active
+    with qtbot.waitSignal(monitor.ended, timeout=WAIT_MS):
+        child.open_gate()
+    assert [event.type for event in seen] == [
+        "started",
+        "stepped",
+        "stepped",
+        "finished",
+        "predicted",
+    ]
+    assert not monitor.active
+
+
+def test_a_resumed_run_is_followed_past_its_first_end(
+    qtbot: QtBot,
+    monitor: RunMonitor,
+    run: Run,
+    start_child: Callable[..., Child],
+) -> None:
+    for event in (started(run), stepped(5), finished(run, "cancelled")):
+        run.append(event)
+    child = start_child(run, ["GATE", started(run), stepped(10), finished(run)])
+    seen = collect(monitor)
+    monitor.follow(run, child)
+    qtbot.waitUntil(lambda: len(seen) == 3, timeout=WAIT_MS)
+    with qtbot.waitSignal(monitor.ended, timeout=WAIT_MS):
+        child.open_gate()
+    assert [event.type for event in seen][3:] == ["started", "stepped", "finished"]
+
+
+def test_stopping_to_follow_leaves_the_process_alone(
+    qtbot: QtBot,
+    monitor: RunMonitor,
+    run: Run,
+    start_child: Callable[..., Child],
+) -> None:
+    child = start_child(run, [started(run), "GATE"])
+    seen = collect(monitor)
+    monitor.follow(run, child)
+    qtbot.waitUntil(lambda: len(seen) == 1, timeout=WAIT_MS)
+    worker = monitor._worker
+    monitor.stop()
+    qtbot.waitUntil(lambda: not worker.is_running, timeout=WAIT_MS)
+    assert child.poll() is None
+
+
+def test_cancelling_in_napari_ends_the_thread_even_without_events(
+    qtbot: QtBot,
+    monitor: RunMonitor,
+    run: Run,
+    start_child: Callable[..., Child],
+) -> None:
+    child = start_child(run, [started(run), "GATE"])
+    seen = collect(monitor)
+    monitor.follow(run, child)
+    qtbot.waitUntil(lambda: len(seen) == 1, timeout=WAIT_MS)
+    with qtbot.waitSignal(monitor.ended, timeout=WAIT_MS):
+        monitor._worker.quit()
+    assert child.poll() is None
+
+
+def test_a_run_that_ended_long_ago_is_replayed(
+    qtbot: QtBot, monitor: RunMonitor, run: Run
+) -> None:
+    for event in (started(run), stepped(10), finished(run)):
+        run.append(event)
+    run.claim(2**22 - 1)
+    seen = collect(monitor)
+    with qtbot.waitSignal(monitor.ended, timeout=WAIT_MS):
+        monitor.follow(run)
+    assert len(seen) == 3
+
+
+def test_watching_ends_when_asked_although_nothing_happens(run: Run) -> None:
+    begun = time.monotonic()
+    assert list(watch(run, None, lambda: time.monotonic() - begun > 0.3, 0.05)) == []
+
+
+def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
+    view = RunProgress()
+    qtbot.addWidget(view)
+    view.clear(run)
+    view.take(started(run))
+    view.take(Staged(stage="Preparing the cohort", done=2, total=5))
+    assert view.text.text() == "Preparing the cohort: 2 of 5"
+    view.take(Planned(device="cpu", steps=10, seconds_per_step=30, parameters=7))
+    assert "about 5 min" in view.text.text()
+    view.take(stepped(4))
+    assert view.text.text() == "Step 4 of 10, 6 s left"
+    assert (view.bar.value(), view.bar.maximum()) == (4, 10)
+    view.take(finished(run))
+    assert view.text.text() == "Trained 10 steps in 10 s"
+
+
+def test_curves_hold_what_the_events_said(qtbot: QtBot, run: Run) -> None:
+    view = RunProgress()
+    qtbot.addWidget(view)
+    view.clear(run, {"left atrium": "#E69F00"})
+    assert view.dice.isHidden()
+    for step in (1, 2, 4):
+        view.take(stepped(step))
+    view.take(Validated(step=4, dice={"left atrium": 0.5}))
+    assert view.losses.values["supervised"] == ([1, 2, 4], [1, 0.5, 0.25])
+    assert not view.dice.isHidden()
+    view.losses.draw()
+    x, y = view.losses._items["supervised"].getOriginalDataset()
+    assert list(x) == [1, 2, 4]
+    assert list(y) == [1, 0.5, 0.25]
+    view.clear(run)
+    assert view.losses.values == {}
+
+
+def test_warnings_and_errors_are_shown_the_last_three(qtbot: QtBot, run: Run) -> None:
+    view = RunProgress()
+    qtbot.addWidget(view)
+    for number in range(4):
+        view.take(Warned(message=f"warning {number}"))
+    assert view.messages.text() == "warning 1\nwarning 2\nwarning 3"
+    view.take(finished(run, "failed", "out of memory: choose a smaller patch"))
+    assert view.text.text() == "Training failed"
+    assert view.messages.text().endswith("out of memory: choose a smaller patch")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.4, "4 s"), (90, "2 min"), (3600, "60 min"), (7200, "2.0 h")],
+)
+def test_durations_are_told_as_a_person_would(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

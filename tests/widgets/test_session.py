@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Finished, Started
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.runs import Run
+from napari_semiseg.widgets.session import Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_semiseg.project.store import Project
+
+
+def finished_run(project: Project) -> Run:
+    run = Run.create(project, TrainingConfig(minutes=1))
+    run.append(Started(run=run.id, method="ug_mcl", pid=1))
+    run.append(Finished(run=run.id, reason="completed", step=5, seconds=60))
+    return run
+
+
+def label(project: Project, case_id: str, value: int = 1) -> None:
+    case = project.case(case_id)
+    project.set_label(case_id, np.full(case.geometry.shape_zyx, value, np.uint8))
+
+
+def test_next_step_without_a_project() -> None:
+    assert "open a project" in Session().next_step()
+
+
+def test_next_step_follows_the_work(session: Session, project: Project) -> None:
+    assert session.next_step().startswith("Label a case")
+    label(project, "case_0")
+    session.cases_changed.emit({"case_0"})
+    assert session.next_step().startswith("1 case labelled: train now")
+    finished_run(project)
+    session.runs_changed.emit()
+    assert session.next_step().startswith("Train again")
+    for number in range(1, 4):
+        label(project, f"case_{number}")
+    session.cases_changed.emit(None)
+    assert session.next_step().startswith("All cases are labelled")
+
+
+def test_next_step_names_the_unfinished_draft(
+    session: Session, project: Project
+) -> None:
+    shape = project.case("case_2").geometry.shape_zyx
+    project.save_draft("case_2", np.ones(shape, np.uint8))
+    session.cases_changed.emit({"case_2"})
+    assert "case_2" in session.next_step()
+
+
+def test_a_labelled_test_case_is_nothing_to_train_with(
+    session: Session, project: Project
+) -> None:
+    label(project, "case_0")
+    project.set_split("case_0", Split.TEST)
+    session.cases_changed.emit({"case_0"})
+    assert session.next_step().startswith("Label a case")
+
+
+def test_cases_are_read_again_only_when_something_changed(
+    session: Session, project: Project
+) -> None:
+    before = session.cases()
+    assert session.cases()[0] is before[0]
+    label(project, "case_1")
+    session.cases_changed.emit({"case_1"})
+    after = session.cases()
+    assert after[0] is before[0]
+    assert after[1].state is CaseState.LABELLED
+
+
+def test_opening_a_folder_that_is_no_project_keeps_the_open_one(
+    session: Session, tmp_path: Path
+) -> None:
+    kept = session.project
+    with pytest.raises(ProjectError):
+        session.open_project(tmp_path / "nothing")
+    assert session.project is kept
+
+
+def test_somebody_with_unsaved_edits_keeps_the_project_open(session: Session) -> None:
+    session.may_leave.append(lambda: False)
+    assert not session.close_project()
+    assert session.project is not None
+    session.may_leave.clear()
+    assert session.close_project()
+    assert session.project is None
+
+
+def test_the_shown_run_is_the_newest_until_one_is_chosen(
+    session: Session, project: Project
+) -> None:
+    assert session.shown_run() is None
+    first, second = finished_run(project), finished_run(project)
+    shown = session.shown_run()
+    assert shown is not None
+    assert shown.id == second.id
+    heard: list[bool] = []
+    session.runs_changed.connect(lambda: heard.append(True))
+    session.show_run(first.id)
+    session.show_run(first.id)
+    shown = session.shown_run()
+    assert shown is not None
+    assert shown.id == first.id
+    assert heard == [True]

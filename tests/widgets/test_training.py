@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_semiseg import jobs
+from napari_semiseg.core.case import Split
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Finished, Predicted, Started, Stepped
+from napari_semiseg.errors import ConfigError
+from napari_semiseg.project.runs import Run
+from napari_semiseg.widgets import training
+from napari_semiseg.widgets.engine_info import EngineInfo
+from napari_semiseg.widgets.training import TrainingPanel
+from napari_semiseg.widgets.training_form import TrainingForm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.session import Session
+
+    Answer = list[dict[str, Any]]
+
+WAIT_MS = 20_000
+GONE = 2**22 - 1
+
+
+class FakeJob:
+    """A child process that ends when the test says so."""
+
+    pid = os.getpid()
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.terminated = False
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def terminate(self) -> None:
+        self.terminated = True
+
+
+@pytest.fixture
+def panel(
+    qtbot: QtBot, session: Session, methods: Answer, devices: Answer
+) -> Iterator[TrainingPanel]:
+    made = TrainingPanel(session)
+    made.form.set_methods(methods)
+    made.form.set_devices(devices)
+    made.update_buttons()
+    qtbot.addWidget(made)
+    yield made
+    made.stop_following()
+
+
+@pytest.fixture
+def labelled(project: Project, session: Session) -> None:
+    shape = project.case("case_0").geometry.shape_zyx
+    project.set_label("case_0", np.ones(shape, np.uint8))
+    session.cases_changed.emit({"case_0"})
+
+
+def add_run(project: Project, reason: str | None = "completed") -> Run:
+    run = Run.create(project, TrainingConfig(minutes=1))
+    run.append(Started(run=run.id, method="ug_mcl", pid=GONE))
+    run.folder.last.parent.mkdir(exist_ok=True)
+    run.folder.last.touch()
+    if reason is not None:
+        run.append(Finished(run=run.id, reason=reason, step=5, seconds=60))
+    run.claim(GONE)
+    return run
+
+
+def enabled(panel: TrainingPanel) -> tuple[bool, bool, bool]:
+    return (
+        panel.start_button.isEnabled(),
+        panel.stop_button.isEnabled(),
+        panel.resume_button.isEnabled(),
+    )
+
+
+# -- the form
+
+
+def test_the_form_gives_the_training_it_shows(
+    qtbot: QtBot, methods: Answer, devices: Answer
+) -> None:
+    form = TrainingForm()
+    qtbot.addWidget(form)
+    form.set_methods(methods)
+    form.set_devices(devices)
+    wanted = TrainingConfig(
+        method="ug_mcl", minutes=3, device="cpu", seed=7, params={"passes": 2}
+    )
+    form.setValue(wanted)
+    assert form.value() == wanted
+    form.setValue(TrainingConfig(method="supervised", steps=50))
+    assert form.value() == TrainingConfig(method="supervised", steps=50)
+
+
+def test_the_form_offers_titles_and_explains_by_citation(
+    qtbot: QtBot, methods: Answer, devices: Answer
+) -> None:
+    form = TrainingForm()
+    qtbot.addWidget(form)
+    form.set_methods(methods)
+    assert form.method.currentText() == "Uncertainty-guided mutual consistency"
+    assert "Zhang" in form.method.toolTip()
+    form.set_devices(devices)
+    texts = [form.device.itemText(row) for row in range(form.device.count())]
+    assert texts == ["auto", "CPU, 2 cores, 16 GB"]
+
+
+def test_the_choice_survives_a_new_list_of_methods(
+    qtbot: QtBot, methods: Answer
+) -> None:
+    form = TrainingForm()
+    qtbot.addWidget(form)
+    form.set_methods(methods)
+    form.method.setCurrentIndex(1)
+    form.set_methods([*reversed(methods)])
+    assert form.value().method == "supervised"
+
+
+# -- what can be done when
+
+
+def test_start_says_that_a_label_is_missing(panel: TrainingPanel) -> None:
+    assert enabled(panel) == (False, False, False)
+    assert panel.reason.text() == "Label at least one case first."
+
+
+def test_a_label_outside_the_training_split_does_not_count(
+    panel: TrainingPanel, project: Project, session: Session, labelled: None
+) -> None:
+    assert enabled(panel) == (True, False, False)
+    assert panel.reason.isHidden()
+    project.set_split("case_0", Split.VALIDATION)
+    session.cases_changed.emit({"case_0"})
+    assert not panel.start_button.isEnabled()
+    assert "used for training" in panel.reason.text()
+
+
+@pytest.mark.usefixtures("labelled")
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [("cancelled", "Resume"), ("completed", "Train longer"), (None, "Resume")],
+)
+def test_an_ended_run_can_go_on(
+    panel: TrainingPanel,
+    project: Project,
+    session: Session,
+    reason: str | None,
+    text: str,
+) -> None:
+    add_run(project, reason)
+    session.runs_changed.emit()
+    assert enabled(panel) == (True, False, True)
+    assert panel.resume_button.text() == text
+
+
+def test_without_torch_a_sentence_stands_for_the_form(
+    qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "has_engine", lambda: False)
+    panel = TrainingPanel(session)
+    qtbot.addWidget(panel)
+    assert panel.form.isHidden()
+    assert "pip install 'napari-semiseg[engine]'" in panel.reason.text()
+    assert enabled(panel) == (False, False, False)
+
+
+# -- a run
+
+
+@pytest.mark.usefixtures("labelled")
+def test_start_to_end(
+    qtbot: QtBot,
+    panel: TrainingPanel,
+    project: Project,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, asked = FakeJob(), []
+
+    def start_training(where: Project, config: TrainingConfig) -> tuple[Run, Any]:
+        asked.append(config)
+        run = Run.create(where, config)
+        run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
+        return run, job
+
+    monkeypatch.setattr(jobs, "start_training", start_training)
+    refreshed: list[set[str]] = []
+    keep = refreshed.append
+    session.cases_changed.connect(keep)
+    panel.form.minutes.setValue(2)
+    panel.start_button.click()
+    assert asked[0].minutes == 2
+    assert enabled(panel) == (False, True, False)
+    run = panel.monitor.run
+    assert run is not None
+    values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 9}
+    run.append(Stepped(step=3, steps=10, losses={"supervised": 0.4}, **values))
+    qtbot.waitUntil(lambda: panel.progress.bar.value() == 3, timeout=WAIT_MS)
+    panel.stop_button.click()
+    assert run.stop_requested
+    assert panel.stop_button.text() == "Stopping …"
+    assert not panel.stop_button.isEnabled()
+    run.append(Finished(run=run.id, reason="cancelled", step=4, seconds=2))
+    run.append(Predicted(case="case_2", uncertainty=0.2, done=1, total=1))
+    qtbot.waitUntil(lambda: {"case_2"} in refreshed, timeout=WAIT_MS)
+    with qtbot.waitSignal(panel.monitor.ended, timeout=WAIT_MS):
+        job.code = 0
+    assert panel.start_button.isEnabled()
+    assert not panel.stop_button.isEnabled()
+
+
+@pytest.mark.usefixtures("labelled")
+def test_a_run_that_does_not_stop_can_be_ended(
+    qtbot: QtBot,
+    panel: TrainingPanel,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = FakeJob()
+
+    def start_training(where: Project, config: TrainingConfig) -> tuple[Run, Any]:
+        run = Run.create(where, config)
+        run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
+        return run, job
+
+    monkeypatch.setattr(jobs, "start_training", start_training)
+    panel._patience.setInterval(50)
+    panel.start()
+    panel.stop()
+    qtbot.waitUntil(lambda: panel.stop_button.text() == "End it now", timeout=WAIT_MS)
+    panel.stop_button.click()
+    assert job.terminated
+
+
+@pytest.mark.usefixtures("labelled")
+def test_training_longer_passes_the_minutes(
+    panel: TrainingPanel,
+    project: Project,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[str]] = []
+
+    def start(arguments: list[str], log: Path) -> FakeJob:
+        asked.append(arguments)
+        return FakeJob()
+
+    monkeypatch.setattr(jobs, "start", start)
+    run = add_run(project)
+    session.runs_changed.emit()
+    panel.form.minutes.setValue(5)
+    panel.resume_button.click()
+    assert asked == [["resume", str(project.folder), run.id, "--minutes", "5"]]
+
+
+@pytest.mark.usefixtures("labelled")
+def test_what_keeps_a_run_from_starting_is_told(
+    panel: TrainingPanel,
+    session: Session,
+    notifications: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ConfigError("expected a folder that can be written")
+
+    monkeypatch.setattr(jobs, "start_training", refuse)
+    said: list[str] = []
+    keep = said.append
+    session.status_changed.connect(keep)
+    panel.start()
+    assert notifications == ["expected a folder that can be written"]
+    assert said[-1] == notifications[0]
+    assert panel.start_button.isEnabled()
+
+
+def test_reopening_a_project_attaches_to_the_run_under_way(
+    qtbot: QtBot, panel: TrainingPanel, project: Project, session: Session
+) -> None:
+    run = Run.create(project, TrainingConfig(minutes=1))
+    run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
+    values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 9}
+    run.append(Stepped(step=6, steps=10, losses={"supervised": 0.4}, **values))
+    session.open_project(project.folder)
+    qtbot.waitUntil(lambda: panel.progress.bar.value() == 6, timeout=WAIT_MS)
+    assert panel.stop_button.isEnabled()
+    session.close_project()
+    assert not panel.monitor.active
+
+
+def test_the_run_in_use_can_be_chosen(
+    panel: TrainingPanel, project: Project, session: Session
+) -> None:
+    first = add_run(project)
+    add_run(project)
+    session.runs_changed.emit()
+    assert panel.runs.count() == 3
+    assert panel.runs.currentText() == "Newest"
+    row = panel.runs.findData(first.id)
+    panel.runs.activated.emit(row)
+    assert session.run_id == first.id
+    assert panel.runs.currentData() == first.id
+
+
+# -- asking the engine
+
+
+def test_the_engine_is_asked_in_a_child_and_remembered(
+    qtbot: QtBot, methods: Answer
+) -> None:
+    info = EngineInfo()
+    assert info.methods == []
+    with qtbot.waitSignals(
+        [info.methods_changed, info.devices_changed], timeout=WAIT_MS
+    ):
+        info.ask()
+    assert info.methods == methods
+    assert EngineInfo().methods == methods
+
+
+def test_an_engine_that_fails_says_why(qtbot: QtBot, tmp_path: Path) -> None:
+    import sys
+
+    script = tmp_path / "broken.py"
+    script.write_text("raise SystemExit('torch is broken')", encoding="utf-8")
+    info = EngineInfo(command=(sys.executable, str(script)))
+    with qtbot.waitSignal(info.failed, timeout=WAIT_MS) as failed:
+        info.ask()
+    assert failed.args == ["torch is broken"]
+    info.stop()
