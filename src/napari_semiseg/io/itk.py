@@ -35,16 +35,16 @@ def open_itk(path: Path) -> Source:
         rectangular grid.
     """
     reader = _header(path)
+    if "complex" in _pixel_type(reader):
+        raise ImageError(
+            f"{path}: expected real numbers, found {_pixel_type(reader)} voxels; save "
+            f"the magnitude instead"
+        )
     if reader.GetNumberOfComponents() != 1:
         raise ImageError(
             f"{path}: expected one number a voxel, found "
             f"{reader.GetNumberOfComponents()} (colours or vectors); convert it to a "
             f"grey image"
-        )
-    if "complex" in _pixel_type(reader):
-        raise ImageError(
-            f"{path}: expected real numbers, found {_pixel_type(reader)} voxels; save "
-            f"the magnitude instead"
         )
     shape = reader.GetSize()
     affine = np.eye(4)
