@@ -44,6 +44,10 @@ class LinkedCanvases(QObject):
         self._settle.setSingleShot(True)
         self._settle.setInterval(0)
         self._settle.timeout.connect(self.equal_widths)
+        self._fit = QTimer(self)
+        self._fit.setSingleShot(True)
+        self._fit.setInterval(50)
+        self._fit.timeout.connect(viewer.reset_view)
 
     @property
     def shown(self) -> bool:
@@ -116,6 +120,7 @@ class LinkedCanvases(QObject):
     def close(self) -> None:
         """Remove the dock, the canvases and every callback."""
         self._settle.stop()
+        self._fit.stop()
         self._forget_image()
         self._unlink()
         if self.main_notes is not None:
@@ -180,7 +185,7 @@ class LinkedCanvases(QObject):
         self._link = ViewLink(models)
         for model, own in zip(models, notes, strict=True):
             others = [item for item in notes if item is not None and item is not own]
-            callback = _cursor_copier(model, others)
+            callback = _cursor_copier(model, own, others)
             model.cursor.events.position.connect(callback)
             self._cursors.append((model.cursor.events.position, callback))
 
@@ -202,8 +207,12 @@ class LinkedCanvases(QObject):
             self.views.contrast(self._image.contrast_limits)
 
 
-def _cursor_copier(model: Any, others: list[CanvasNotes]) -> Any:
+def _cursor_copier(
+    model: Any, own: CanvasNotes | None, others: list[CanvasNotes]
+) -> Any:
     def copy(event: Any = None) -> None:
+        if own is not None:
+            own.set_cursor(None)
         position = model.cursor.position
         for notes in others:
             notes.set_cursor(position if len(position) == 3 else None)

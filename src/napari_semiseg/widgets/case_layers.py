@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
+from napari_semiseg.widgets.planes import NAMES
 from napari_semiseg.widgets.sources import contrast_of, direct_colours
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class CaseLayers:
         self._options = {
             "scale": case.geometry.spacing_mm,
             "units": ("mm", "mm", "mm"),
+            "axis_labels": NAMES,
             "metadata": {"semiseg": {"project": str(folder), "case": case.id}},
         }
         self.image = self.viewer.add_layer(

@@ -166,6 +166,7 @@ class ColourScale(QWidget):
     def __init__(self, colormap: Any, low: str, middle: str, high: str) -> None:
         super().__init__()
         self.texts = (low, middle, high)
+        self.colormap = colormap
         self._colours = _over_grey(colormap.map(np.linspace(0, 1, STOPS)))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumWidth(120)
@@ -198,7 +199,7 @@ class ColourScale(QWidget):
             painter.drawText(below, side | Qt.AlignmentFlag.AlignTop, text)
 
 
-def _over_grey(rgba: Any, grey: float = 0.25) -> Any:
+def _over_grey(rgba: Any, grey: float = 0.4) -> Any:
     alpha = rgba[:, 3:]
     return np.rint(255 * (rgba[:, :3] * alpha + grey * (1 - alpha))).astype(int)
 

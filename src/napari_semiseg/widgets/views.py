@@ -11,7 +11,7 @@ from napari.utils import Colormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_semiseg.widgets.compat import canvas_widget
+from napari_semiseg.widgets.compat import camera_of, canvas_widget
 from napari_semiseg.widgets.legend import CanvasNotes, ColourScale
 
 if TYPE_CHECKING:
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
 
+NOTHING = np.zeros((1, 1, 1), np.float32)
+CONTOUR_PIXELS = 2.0
 DISTANCES = Colormap(
     [
         [0.02, 0.19, 0.58, 0.75],
         [0.26, 0.58, 0.84, 0.6],
         [0.97, 0.97, 0.97, 0.3],
-        [0.96, 0.56, 0.40, 0.45],
-        [0.60, 0.04, 0.12, 0.55],
+        [0.96, 0.56, 0.40, 0.35],
+        [0.60, 0.04, 0.12, 0.45],
     ],
     name="semiseg distance",
 )
@@ -59,6 +61,14 @@ class SideCanvas(QWidget):
         super().__init__()
         self.model = ViewerModel(title=title)
         self.view = QtViewer(self.model)
+        self.image = self.model.add_image(NOTHING, name="image", colormap="gray")
+        self.overlay = self.model.add_image(
+            NOTHING,
+            name=title.lower(),
+            colormap=scale.colormap,
+            contrast_limits=(0, 1),
+            blending="translucent",
+        )
         self.view.dims.setVisible(False)
         self.view.setMinimumWidth(150)
         # Keys go on to the main canvas, whichever picture was clicked last.
@@ -75,23 +85,21 @@ class SideCanvas(QWidget):
         layout.addWidget(self.view, 1)
         layout.addLayout(self.row)
 
-    def show_image(self, image: Any) -> None:
-        """Begin anew with the voxels of an image layer; nothing is copied."""
-        self.model.layers.clear()
-        self.model.add_image(
-            image.data,
-            name="image",
-            scale=image.scale,
-            units=image.units,
-            colormap=image.colormap,
-            contrast_limits=image.contrast_limits,
-            interpolation2d=image.interpolation2d,
-        )
+    def show(self, image: Any, values: NDArray[np.float32]) -> None:
+        """Draw an overlay on the voxels of an image layer, which are not copied."""
+        for layer, data in ((self.image, image.data), (self.overlay, values)):
+            layer.data = data
+            layer.scale = image.scale
+            layer.units = image.units
+        self.image.contrast_limits = image.contrast_limits
+
+    def clear(self) -> None:
+        """Let go of the voxels."""
+        self.image.data = self.overlay.data = NOTHING
 
     def close_canvas(self) -> None:
         """Free the canvas."""
         self.notes.close_notes()
-        self.model.layers.clear()
         self.view.close()
 
 
@@ -118,46 +126,23 @@ class PredictionViews(QWidget):
         layout.addWidget(self.doubt, 1)
         self._sdm: NDArray[np.float32] | None = None
         self._colours: list[str] = []
-        self._contour: Any = None
-        self._distance_layer: Any = None
-        dims = self.distance.model.dims
-        dims.events.point.connect(self._draw_contour)
-        dims.events.order.connect(self._draw_contour)
+        self._contour = self.distance.model.add_vectors(
+            np.zeros((0, 2, 3)), name="zero contour", vector_style="line"
+        )
+        for emitter in self._slice_events():
+            emitter.connect(self._draw_contour)
+        camera_of(self.distance.model).events.zoom.connect(self._keep_width)
         self.classes.currentIndexChanged.connect(self._show_class)
 
     def show_prediction(
         self, image: Any, prediction: Prediction, scheme: LabelScheme
     ) -> None:
         """Put a prediction over the image of its case."""
-        self._contour = self._distance_layer = None
         self._sdm = prediction.sdm_mm
         self._colours = [item.colour for item in scheme]
-        for side in (self.distance, self.doubt):
-            side.show_image(image)
-        self._distance_layer = self.distance.model.add_image(
-            prediction.sdm_mm[0],
-            name="signed distance",
-            scale=image.scale,
-            units=image.units,
-            colormap=DISTANCES,
-            blending="translucent",
-        )
-        self.doubt.model.add_image(
-            prediction.uncertainty,
-            name="uncertainty",
-            scale=image.scale,
-            units=image.units,
-            colormap=DOUBT,
-            contrast_limits=(0, 1),
-            blending="translucent",
-        )
-        self._contour = self.distance.model.add_vectors(
-            np.zeros((0, 2, 3)),
-            name="zero contour",
-            units=image.units,
-            edge_width=1,
-            vector_style="line",
-        )
+        self._contour.units = image.units
+        self.distance.show(image, prediction.sdm_mm[0])
+        self.doubt.show(image, prediction.uncertainty)
         self.classes.blockSignals(True)
         self.classes.clear()
         self.classes.addItems([item.name for item in scheme])
@@ -168,20 +153,20 @@ class PredictionViews(QWidget):
     def contrast(self, limits: Sequence[float]) -> None:
         """Draw the images with these contrast limits."""
         for side in (self.distance, self.doubt):
-            if side.model.layers:
-                side.model.layers[0].contrast_limits = limits
+            side.image.contrast_limits = limits
 
     def clear(self) -> None:
         """Forget the prediction."""
-        self._contour = self._distance_layer = self._sdm = None
+        self._sdm = None
+        self._contour.data = np.zeros((0, 2, 3))
         for side in (self.distance, self.doubt):
-            side.model.layers.clear()
+            side.clear()
 
     def close_views(self) -> None:
         """Free both canvases."""
-        dims = self.distance.model.dims
-        dims.events.point.disconnect(self._draw_contour)
-        dims.events.order.disconnect(self._draw_contour)
+        for emitter in self._slice_events():
+            emitter.disconnect(self._draw_contour)
+        camera_of(self.distance.model).events.zoom.disconnect(self._keep_width)
         self.clear()
         for side in (self.distance, self.doubt):
             side.close_canvas()
@@ -189,24 +174,33 @@ class PredictionViews(QWidget):
         self.deleteLater()
 
     def _show_class(self, index: int) -> None:
-        if self._sdm is None or self._distance_layer is None or index < 0:
+        if self._sdm is None or index < 0:
             return
         values = self._sdm[index]
         limit = float(np.clip(np.ceil(-values.min(initial=0)), 2, 20))
-        self._distance_layer.data = values
-        self._distance_layer.contrast_limits = (-limit, limit)
+        self.distance.overlay.data = values
+        self.distance.overlay.contrast_limits = (-limit, limit)
         self.distance.scale.set_texts(
             f"\u2212{limit:.0f} mm inside", "0", f"outside +{limit:.0f} mm"
         )
         self._draw_contour()
 
+    def _slice_events(self) -> tuple[Any, Any]:
+        events = self.distance.model.dims.events
+        return events.point, events.order
+
+    def _keep_width(self, event: Any = None) -> None:
+        """Draw the contour equally thick on the screen at every zoom."""
+        zoom = camera_of(self.distance.model).zoom
+        self._contour.edge_width = CONTOUR_PIXELS / max(zoom, 1e-6)
+
     def _draw_contour(self, event: Any = None) -> None:
-        if self._sdm is None or self._contour is None:
+        if self._sdm is None:
             return
         index = max(self.classes.currentIndex(), 0)
         dims = self.distance.model.dims
         axis, *shown = dims.order
-        scale = np.asarray(self._distance_layer.scale)
+        scale = np.asarray(self.distance.overlay.scale)
         plane = round(dims.point[axis] / scale[axis])
         plane = int(np.clip(plane, 0, self._sdm.shape[1 + axis] - 1))
         values = np.moveaxis(self._sdm[index], axis, 0)[plane]
@@ -217,7 +211,6 @@ class PredictionViews(QWidget):
             vectors[..., sorted(shown)] = segments * scale[sorted(shown)]
             vectors[:, 0, axis] = dims.point[axis]
         self._contour.data = vectors
-        self._contour.edge_width = 0.9 * float(scale[list(shown)].min())
         self._contour.edge_color = self._colours[index]
 
 
