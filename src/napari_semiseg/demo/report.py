@@ -1,0 +1,241 @@
+"""One page on what a run reached: numbers, curves and pictures, in one HTML file."""
+
+from __future__ import annotations
+
+import html
+from importlib import resources
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.events import Stepped
+from napari_semiseg.demo.cohort import ABOUT
+from napari_semiseg.demo.pictures import (
+    PLANES,
+    curves,
+    grey,
+    heat,
+    picture,
+    slices_through,
+)
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import read_json, write_text
+from napari_semiseg.io.masks import read_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.metrics import Metrics
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.evaluate import Evaluation
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+
+_COLUMNS = (
+    ("hd95_mm", "HD95, mm", ".1f"),
+    ("assd_mm", "ASSD, mm", ".2f"),
+    ("volume_ml", "volume, mL", ".1f"),
+    ("reference_ml", "reference, mL", ".1f"),
+)
+
+
+def write_report(
+    project: Project,
+    run: Run,
+    evaluation: Evaluation,
+    out: Path,
+    *,
+    masks: Path | None = None,
+) -> Path:
+    """Write a self-contained HTML page about the scores of a run.
+
+    Parameters
+    ----------
+    project, run
+        Whose predictions were scored.
+    evaluation : Evaluation
+        Scores of cases that the run has predicted.
+    out : Path
+        The HTML file, written atomically.
+    masks : Path, optional
+        Folder of reference masks, ``<id>.nii.gz``; the demo's own by default.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    ProjectError
+        No case was scored.
+    """
+    if not evaluation.cases:
+        raise ProjectError(
+            f"expected scores of at least one case of run '{run.id}', found none; "
+            "predict the cases first"
+        )
+    masks = masks or project.folder.parent / "cohort" / "labelsTr"
+    css = resources.files("napari_semiseg.demo").joinpath("report.css").read_text()
+    body = "".join(
+        (
+            _head(project, run),
+            _summary(project, run, evaluation),
+            "<h2>Training</h2>",
+            _curves(run),
+            "<h2>Worst, middle and best case</h2>",
+            '<p class="key"><span><i style="background:var(--prediction)"></i>'
+            'prediction</span><span><i class="dash"></i>reference</span></p>',
+            *(_case(project, run, name, masks) for name in _chosen(evaluation)),
+            "<h2>All cases scored</h2>",
+            *(
+                _table(run, evaluation, label.name, titled=len(project.labels) > 1)
+                for label in project.labels
+            ),
+            _foot(run),
+        )
+    )
+    write_text(
+        out,
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(project.name)}: {html.escape(run.id)}</title>"
+        f"<style>{css}</style><body>{body}</body></html>\n",
+    )
+    return out
+
+
+def _dice(scores: dict[str, Metrics]) -> float:
+    return fmean(metrics.dice for metrics in scores.values())
+
+
+def _chosen(evaluation: Evaluation) -> list[str]:
+    """Cases with the lowest, the middle and the highest Dice, without repeats."""
+    ranked = sorted(evaluation.cases, key=lambda name: _dice(evaluation.cases[name]))
+    picked = (ranked[0], ranked[len(ranked) // 2], ranked[-1])
+    return list(dict.fromkeys(picked))
+
+
+def _head(project: Project, run: Run) -> str:
+    names = ", ".join(label.name for label in project.labels)
+    return (
+        f"<h1>{html.escape(project.name)}</h1>"
+        f'<p class="soft">{html.escape(names)} · run {html.escape(run.id)}</p>'
+        f'<p class="note">{html.escape(ABOUT)}</p>'
+    )
+
+
+def _summary(project: Project, run: Run, evaluation: Evaluation) -> str:
+    human = (CaseState.LABELLED, CaseState.PARTIAL)
+    labelled = len(project.cases(state=human))
+    every = [each for case in evaluation.cases.values() for each in case.values()]
+    plan = run.plan
+    facts = {
+        "mean Dice": f"{fmean(each.dice for each in every):.3f}",
+        "mean HD95": f"{fmean(each.hd95_mm for each in every):.1f} mm",
+        "cases scored": str(len(evaluation.cases)),
+        "cases with a label": str(labelled),
+        "method": run.config.method,
+        "training": f"{run.seconds / 60:.1f} min",
+        "steps": f"{run.steps_done:,}",
+        "device": plan.device if plan is not None else run.config.device,
+    }
+    cells = "".join(
+        f"<div><dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd></div>"
+        for key, value in facts.items()
+    )
+    return f"<dl>{cells}</dl>"
+
+
+def _curves(run: Run) -> str:
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for event in run.events():
+        if isinstance(event, Stepped):
+            for name, value in event.losses.items():
+                lines.setdefault(name, []).append((event.seconds / 60, value))
+    said = '<p class="soft">Weighted terms of the loss, logarithmic.</p>'
+    return said + curves(lines, across="min")
+
+
+def _case(project: Project, run: Run, name: str, masks: Path) -> str:
+    """Three planes with outlines, and the uncertainty in the first of them."""
+    case = project.case(name)
+    image = case.read_image().data
+    prediction = run.read_prediction(name, case.geometry)
+    found = prediction.labels > 0
+    truth = _reference(case, masks)
+    outlines = [(found, "prediction")]
+    if truth is not None:
+        outlines.append((truth, "reference"))
+    low, high = (float(value) for value in np.percentile(image, (1, 99.7)))
+    views = slices_through(found if truth is None else truth, case.geometry)
+    figures = [
+        (plane, picture(grey(view.of(image), low, high), view, outlines, title=name))
+        for plane, view in zip(PLANES, views, strict=True)
+    ]
+    doubt = heat(views[0].of(prediction.uncertainty))
+    shown = picture(doubt, views[0], [(found, "prediction")], title=f"{name}, doubt")
+    figures.append(("uncertainty, axial", shown))
+    cells = "".join(
+        f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>"
+        for caption, drawn in figures
+    )
+    return f'<p><b>{html.escape(name)}</b></p><div class="row">{cells}</div>'
+
+
+def _reference(case: Case, masks: Path) -> NDArray[np.bool_] | None:
+    path = masks / f"{case.id}.nii.gz"
+    if not path.exists():
+        return None
+    labels = read_labels(path, case.geometry)
+    return np.asarray((labels > 0) & (labels != 255))
+
+
+def _table(run: Run, evaluation: Evaluation, label: str, *, titled: bool) -> str:
+    rows = {
+        name: scores[label]
+        for name, scores in evaluation.cases.items()
+        if label in scores
+    }
+    body = "".join(
+        f"<tr><td>{html.escape(name)}</td>{_cells(metrics)}"
+        f"<td>{run.prediction_record(name).score.uncertainty:.3f}</td></tr>"
+        for name, metrics in sorted(rows.items())
+    )
+    means = "".join(
+        f"<td>{fmean(getattr(metrics, key) for metrics in rows.values()):{form}}</td>"
+        for key, _, form in (("dice", "", ".3f"), *_COLUMNS)
+    )
+    heads = "".join(f"<th>{title}</th>" for _, title, _ in _COLUMNS)
+    caption = f"<h3>{html.escape(label)}</h3>" if titled else ""
+    return (
+        f"{caption}<table><thead><tr><th>case</th><th>Dice</th>{heads}"
+        f"<th>uncertainty</th></tr></thead><tbody>{body}</tbody>"
+        f"<tfoot><tr><td>mean</td>{means}<td></td></tr></tfoot></table>"
+    )
+
+
+def _cells(metrics: Metrics) -> str:
+    bar = f'<span class="bar"><i style="width:{metrics.dice:.1%}"></i></span>'
+    rest = "".join(
+        f"<td>{getattr(metrics, key):{form}}</td>" for key, _, form in _COLUMNS
+    )
+    return f"<td>{bar}{metrics.dice:.3f}</td>{rest}"
+
+
+def _foot(run: Run) -> str:
+    machine = read_json(run.folder.environment)
+    packages = ", ".join(
+        f"{name} {version}" for name, version in machine.get("packages", {}).items()
+    )
+    said = f"{machine.get('platform', '')} · {machine.get('cores', '?')} cores"
+    return (
+        f'<footer class="soft"><p>{html.escape(said)}<br>{html.escape(packages)}</p>'
+        "<p>Dice and distances compare each prediction with a reference that training "
+        "never saw. Brain template: ICBM 152 2009, Fonov et al., NeuroImage 54 (2011) "
+        "313-327. For research; not a medical device.</p></footer>"
+    )
