@@ -43,6 +43,32 @@ def test_agrees_with_medpy_on_random_blobs(seed):
     assert found_values == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("far", [60, 4])
+def test_agrees_with_medpy_where_surfaces_are_far_apart(far):
+    spacing = (1.3, 0.6, 0.9)
+    offset = np.indices((64, 64, 64)) - 32
+    radius = np.linalg.norm(offset, axis=0)
+    reference = (radius < 30).astype(np.uint8)
+    prediction = (radius < 6).astype(np.uint8) if far == 60 else reference.copy()
+    prediction[0, 0, :far] = 1
+    found = evaluate_labels(
+        prediction, reference, grid(reference.shape, spacing), SCHEME
+    )
+    expected = (
+        binary.hd95(prediction, reference, spacing),
+        binary.assd(prediction, reference, spacing),
+        binary.hd95(prediction, reference),
+        binary.assd(prediction, reference),
+    )
+    metrics = found["atrium"]
+    assert (
+        metrics.hd95_mm,
+        metrics.assd_mm,
+        metrics.hd95_voxel,
+        metrics.asd_voxel,
+    ) == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_overlap_and_volume_agree_with_simpleitk_for_each_class(seed):
     import SimpleITK as sitk

@@ -87,6 +87,15 @@ def test_sha256_is_of_the_content(tmp_path):
         content_sha256(tmp_path / "none")
 
 
+@pytest.mark.parametrize(("header", "voxels"), [("a.hdr", "a.img"), ("a.mhd", "a.raw")])
+def test_sha256_includes_detached_voxels(tmp_path, header, voxels):
+    (tmp_path / header).write_bytes(b"header")
+    (tmp_path / voxels).write_bytes(b"1")
+    before = content_sha256(tmp_path / header)
+    (tmp_path / voxels).write_bytes(b"2")
+    assert content_sha256(tmp_path / header) != before
+
+
 def test_data_is_contiguous_and_its_own(tmp_path):
     path = tmp_path / "i.nii"
     nibabel.Nifti1Image(

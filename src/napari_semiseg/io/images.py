@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES, ".dcm")
 """File name endings of the formats that can be read, the longer of a pair first."""
 
+_DETACHED = {
+    ".hdr": (".img",),
+    ".mhd": (".raw", ".zraw"),
+    ".nhdr": (".raw", ".raw.gz"),
+}
+"""Where the voxels lie of files that hold a header only."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
@@ -120,20 +127,33 @@ def open_source(path: Path) -> Source:
 
 
 def content_sha256(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a DICOM folder in sorted order."""
-    digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(item for item in path.iterdir() if item.is_file()):
-            digest.update(content_sha256(file).encode())
-        return digest.hexdigest()
+    """SHA-256 of a file, or of all files of a DICOM folder in sorted order.
+
+    A header file counts together with the file beside it that holds its voxels.
+    """
+    files = _files_of(path)
+    if files == [path]:
+        return _sha256(path)
+    return hashlib.sha256("".join(map(_sha256, files)).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ImageError(
-            f"{path}: expected a readable file, found '{error.strerror or error}'; "
+            f"{file}: expected a readable file, found '{error.strerror or error}'; "
             f"check the path and its permissions"
         ) from error
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(item for item in path.iterdir() if item.is_file())
+    endings = _DETACHED.get(path.suffix.lower(), ())
+    beside = [path.with_suffix(ending) for ending in endings]
+    return [path, *(file for file in beside if file.is_file())]
 
 
 def find_images(path: Path) -> list[Path]:
