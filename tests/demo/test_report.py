@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from napari_semiseg.project.evaluate import Evaluation, evaluate
 from scipy import ndimage
 
 from napari_semiseg.core.config import TrainingConfig
@@ -17,6 +16,7 @@ from napari_semiseg.demo import Cohort, prepare
 from napari_semiseg.demo.pictures import Slice, curves, slices_through
 from napari_semiseg.demo.report import write_report
 from napari_semiseg.errors import ProjectError, SemisegError
+from napari_semiseg.project.evaluate import Evaluation, evaluate
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
 
