@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.project.store import Project
-
     from napari_semiseg.widgets.session import Session
 
 SHAPE = (10, 12, 14)

@@ -65,6 +65,7 @@ class Child:
             ]
         )
         self.pid = self._process.pid
+        self.started = time.time()
         self.poll = self._process.poll
         self.terminate = self._process.terminate
 

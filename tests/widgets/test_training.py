@@ -36,6 +36,7 @@ class FakeJob:
     """A child process that ends when the test says so."""
 
     pid = os.getpid()
+    started = 0.0
 
     def __init__(self) -> None:
         self.code: int | None = None

@@ -15,32 +15,35 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QLineEdit,
     QMenu,
     QMessageBox,
     QPushButton,
     QTableView,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.errors import ProjectError, SemisegError
-from napari_semiseg.io.images import case_id, find_images
-from napari_semiseg.widgets.cohort_model import SORT_ROLE, CohortModel
+from napari_semiseg.project.masks import MaskFolder, attach
+from napari_semiseg.widgets.cohort_model import COLUMNS, SORT_ROLE, CohortModel
 from napari_semiseg.widgets.session import HUMAN
 from napari_semiseg.widgets.tasks import in_background, told
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtGui import QKeyEvent, QResizeEvent
 
-    from napari_semiseg.project.store import AddReport, Project
+    from napari_semiseg.project.store import AddReport
     from napari_semiseg.widgets.session import Session
+
+
+HEADER_ROOM = 24
+"""Room for the arrow of the sorted column beside a title, in pixels."""
+NAME_WIDTH = 110
+"""Least width of the column of names, in pixels."""
 
 
 class CaseTable(QTableView):
@@ -63,11 +66,12 @@ class CaseTable(QTableView):
         self.setWordWrap(False)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(24)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(44)
+        header.setMinimumSectionSize(36)
         header.setHighlightSections(False)
+        model.modelReset.connect(self.fit_columns)
+        model.dataChanged.connect(self.fit_columns)
         self.doubleClicked.connect(self._open)
 
     def selected(self) -> list[str]:
@@ -80,6 +84,23 @@ class CaseTable(QTableView):
         for row in range(self.proxy.rowCount()):
             if self.proxy.index(row, 0).data() == case_id:
                 self.selectRow(row)
+
+    def fit_columns(self, *_: object) -> None:
+        """Give the numbers what they need and the name the rest."""
+        columns = range(1, self.proxy.columnCount())
+        letters = self.fontMetrics()
+        for column in columns:
+            title = letters.horizontalAdvance(COLUMNS[column][0])
+            self.setColumnWidth(
+                column, max(self.sizeHintForColumn(column) + 8, title + HEADER_ROOM)
+            )
+        rest = self.viewport().width() - sum(map(self.columnWidth, columns))
+        self.setColumnWidth(0, max(NAME_WIDTH, rest))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Fit the columns to the new width."""
+        super().resizeEvent(event)
+        self.fit_columns()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Open the current case on Enter."""
@@ -107,9 +128,7 @@ class CohortPanel(QWidget):
         self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
         self.summary = QLabel()
         self.summary.setWordWrap(True)
-        add = QToolButton()
-        add.setText("Add images")
-        add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        add = QPushButton("Add images")
         menu = QMenu(add)
         menu.addAction("Image files…", self.ask_files)
         menu.addAction("Folder of images, or a DICOM series…", self._ask_folder)
@@ -164,12 +183,14 @@ class CohortPanel(QWidget):
         if project is None:
             return
         with told(self._session):
-            masks = pair_masks(folder, [case.id for case in self._session.cases()])
-            human = {case.id for case in self._session.cases() if case.has_label}
-            replaced = sorted(human & masks.keys())
+            cases = self._session.cases()
+            masks = MaskFolder(folder).pair(case.id for case in cases)
+            replaced = [
+                case.id for case in cases if case.has_label and case.id in masks
+            ]
             if replaced and not self._agree(
                 "Replace labels?",
-                f"{len(masks)} masks fit a case; {_count(len(replaced), 'case')} "
+                f"{len(masks)} masks fit a case; {_count(replaced, 'case')} "
                 "already labelled. The labels they have now are kept as previous "
                 "versions.",
             ):
@@ -177,7 +198,7 @@ class CohortPanel(QWidget):
             in_background(
                 self._session,
                 "Attaching masks",
-                lambda: attach(project, masks),
+                lambda: attach(project, folder),
                 self._attached,
             )
 
@@ -224,10 +245,9 @@ class CohortPanel(QWidget):
         self._session.cases_changed.emit(None)
         self._report(f"Added {_count(len(report.added), 'image')}.", report.skipped)
 
-    def _attached(self, report: tuple[list[str], dict[str, str]]) -> None:
-        attached, failed = report
+    def _attached(self, report: AddReport) -> None:
         self._session.cases_changed.emit(None)
-        self._report(f"Attached {_count(len(attached), 'mask')}.", failed)
+        self._report(f"Attached {_count(len(report.added), 'mask')}.", report.skipped)
 
     def _report(self, done: str, failed: dict[str, str]) -> None:
         from napari.utils.notifications import show_warning
@@ -282,46 +302,6 @@ class CohortPanel(QWidget):
     def _case_opened(self, case_id: str | None) -> None:
         if case_id is not None:
             self.table.select(case_id)
-
-
-def pair_masks(folder: Path, ids: Collection[str]) -> dict[str, Path]:
-    """Find the mask of each case in a folder, by name.
-
-    Returns
-    -------
-    dict
-        Mask file by case id.
-
-    Raises
-    ------
-    ProjectError
-        No file of the folder is named as a case.
-    """
-    found = {case_id(path): path for path in find_images(folder)}
-    masks = {key: path for key, path in found.items() if key in ids}
-    if not masks:
-        example = next(iter(sorted(ids)), "case_01")
-        raise ProjectError(
-            f"no mask in {folder} is named as an image, for example "
-            f"{example}.nii.gz: rename the masks or choose another folder"
-        )
-    return masks
-
-
-def attach(
-    project: Project, masks: dict[str, Path]
-) -> tuple[list[str], dict[str, str]]:
-    """Set masks as human labels; returns the ids done, and reasons of the others."""
-    attached: list[str] = []
-    failed: dict[str, str] = {}
-    for key, path in masks.items():
-        try:
-            project.set_label(key, path, details={"file": str(path)})
-        except SemisegError as error:
-            failed[str(path)] = str(error)
-        else:
-            attached.append(key)
-    return attached, failed
 
 
 def _count(number: int, noun: str) -> str:

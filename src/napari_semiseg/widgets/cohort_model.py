@@ -52,11 +52,14 @@ class Row:
 COLUMNS = (
     ("Case", "id", "Name of the image file"),
     ("State", "state", "Who has seen it last: a person or a model"),
-    ("Split", "split", "Only cases of the split 'train' are used for training"),
-    ("Labelled", "annotated", "Share of the volume that a person has labelled"),
+    ("Done", "annotated", "Share of the volume that a person has labelled"),
     ("Unsure", "uncertainty", "Uncertainty of the newest prediction, 0 to 1"),
-    ("Minutes", "minutes", "Time spent on labelling this case"),
+    ("Min", "minutes", "Minutes spent on labelling this case"),
+    ("Split", "split", "Only cases of the split 'train' are used for training"),
 )
+
+
+NUMBERS = frozenset({"annotated", "uncertainty", "minutes"})
 
 
 def read_row(project: Project, case: Case) -> Row:
@@ -145,7 +148,7 @@ class CohortModel(QAbstractTableModel):
             return self._dots[row.state]
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{row.id}: {row.state} ({STATE_MEANING[row.state]})"
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 2:
+        if role == Qt.ItemDataRole.TextAlignmentRole and field in NUMBERS:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == SORT_ROLE:
             return _sort_key(field, value)

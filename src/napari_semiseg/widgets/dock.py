@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
@@ -13,11 +13,11 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMenu,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QStackedWidget,
     QTabWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "project.toml"
 SAMPLE_FOLDER = "semiseg-sample"
+WIDTH, HEIGHT = 440, 640
 
 
 class SemisegDock(QWidget):
@@ -71,9 +72,9 @@ class SemisegDock(QWidget):
             (self.training, "Train"),
             (self.review, "Review"),
         ):
-            self.tabs.addTab(_scrolled(panel), title)
+            self.tabs.addTab(VerticalScroll(panel), title)
         self._pages = QStackedWidget()
-        self._pages.addWidget(_scrolled(self.start_page))
+        self._pages.addWidget(VerticalScroll(self.start_page))
         self._pages.addWidget(self.tabs)
         self.status = QLabel()
         self.status.setWordWrap(True)
@@ -88,7 +89,6 @@ class SemisegDock(QWidget):
         layout.addLayout(self._header())
         layout.addWidget(self.status)
         layout.addWidget(self._pages, 1)
-        self.setMinimumWidth(340)
         self.setAcceptDrops(True)
         self._window: QWidget | None = None
         self._connect()
@@ -104,10 +104,8 @@ class SemisegDock(QWidget):
         menu.addAction("Create project…", self.ask_create)
         menu.addAction("Open project…", self.ask_open)
         self._close_action = menu.addAction("Close project", self.close_project)
-        button = QToolButton()
-        button.setText("Project")
+        button = QPushButton("Project")
         button.setMenu(menu)
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         row = QHBoxLayout()
         row.addWidget(self._title, 1)
         row.addWidget(button)
@@ -115,7 +113,7 @@ class SemisegDock(QWidget):
 
     def _connect(self) -> None:
         session = self.session
-        session.status_changed.connect(self.status.setText)
+        session.status_changed.connect(self._say)
         session.project_changed.connect(self._show_project)
         session.cases_changed.connect(self._next_step)
         session.runs_changed.connect(self._next_step)
@@ -123,6 +121,10 @@ class SemisegDock(QWidget):
         self.start_page.create_asked.connect(self.ask_create)
         self.start_page.open_asked.connect(self._open_asked)
         self.start_page.sample_asked.connect(self.open_sample)
+
+    def sizeHint(self) -> QSize:
+        """Wide enough for the table, not higher than a small screen."""
+        return QSize(WIDTH, HEIGHT)
 
     # -- projects
 
@@ -194,6 +196,9 @@ class SemisegDock(QWidget):
         for index in range(self.tabs.count()):
             if self.tabs.tabText(index) == title:
                 self.tabs.setCurrentIndex(index)
+
+    def _say(self, text: str) -> None:
+        self.status.setText(text)
 
     def _next_step(self, _changed: object = None) -> None:
         self.session.refresh_status()
@@ -271,10 +276,17 @@ def make_sample_project(folder: Path) -> Path:
     return folder
 
 
-def _scrolled(widget: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(widget)
-    return area
+class VerticalScroll(QScrollArea):
+    """Scrolls up and down only: it is never narrower than what it holds."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(content)
+
+    def minimumSizeHint(self) -> QSize:
+        """Width of the content and of a scroll bar."""
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(self.widget().minimumSizeHint().width() + bar, 120)

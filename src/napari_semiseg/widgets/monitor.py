@@ -161,7 +161,9 @@ class RunProgress(QWidget):
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.losses = Curves("Loss terms")
-        self.dice = Curves("Dice on validation cases", limits=(0, 1), points=True)
+        self.dice = Curves(
+            "Dice on validation cases", limits=(0, 1), points=True, legend_below=True
+        )
         self.messages = QLabel()
         self.messages.setWordWrap(True)
         self._log: str | None = None
@@ -174,9 +176,10 @@ class RunProgress(QWidget):
         line.addWidget(self._log_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.bar, self.losses, self.dice, self.messages):
+        layout.addWidget(self.bar)
+        layout.addLayout(line)
+        for widget in (self.messages, self.losses, self.dice):
             layout.addWidget(widget)
-        layout.insertLayout(1, line)
         self._steps = 0
         self._recent: list[str] = []
         self.clear()
@@ -252,6 +255,13 @@ class RunProgress(QWidget):
         self.text.setText(words[event.reason])
         if event.error:
             self._say(event.error)
+
+    def interrupted(self, event: Finished) -> None:
+        """Show that a run ended without a last word, in words instead of its log."""
+        self.messages.hide()
+        self.bar.setRange(0, max(1, self._steps))
+        self.bar.setValue(event.step)
+        self.text.setText(f"Interrupted at step {event.step}; it can go on")
 
     def _say(self, message: str) -> None:
         self._recent = [*self._recent, message][-MESSAGES_SHOWN:]

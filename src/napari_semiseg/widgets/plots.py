@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REDRAW_MS = 250
+HEIGHT = 150
 
 
 class Curves(QWidget):
@@ -28,6 +29,8 @@ class Curves(QWidget):
         Fixed range of the values.
     points : bool
         Mark each value, for sparse curves.
+    legend_below : bool
+        Put the legend into the lower corner, for curves that rise.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Curves(QWidget):
         *,
         limits: tuple[float, float] | None = None,
         points: bool = False,
+        legend_below: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -48,8 +52,9 @@ class Curves(QWidget):
         self._plot.setMenuEnabled(False)
         self._plot.setMouseEnabled(x=False, y=False)
         self._plot.hideButtons()
-        self._plot.setMinimumHeight(130)
-        self._legend = self._plot.addLegend(offset=(-4, 4), colCount=1)
+        self._plot.setFixedHeight(HEIGHT)
+        self._plot.setMinimumWidth(0)
+        self._legend = self._plot.addLegend(offset=(-4, -4 if legend_below else 4))
         self._legend.setLabelTextSize("8pt")
         item = self._plot.getPlotItem()
         item.setDownsampling(auto=True, mode="mean")

@@ -34,6 +34,7 @@ from napari_semiseg.widgets.preferences import recent_projects
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+TABLE_HEIGHT = 130
 _VALUE, _NAME, _COLOUR = range(3)
 
 
@@ -55,6 +56,7 @@ class ClassTable(QWidget):
         self._table = QTableWidget(0, 3)
         self._table.setHorizontalHeaderLabels(["Value", "Name", "Colour"])
         self._table.verticalHeader().hide()
+        self._table.setFixedHeight(TABLE_HEIGHT)
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         header = self._table.horizontalHeader()
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
@@ -153,6 +155,9 @@ class CreateProjectDialog(QDialog):
         self._images_text.setWordWrap(True)
         self._error = QLabel()
         self._error.setWordWrap(True)
+        font = self._error.font()
+        font.setBold(True)
+        self._error.setFont(font)
         browse = QPushButton("Browse…")
         browse.clicked.connect(self._browse)
         files, folder = QPushButton("Files…"), QPushButton("Folder…")
@@ -163,10 +168,11 @@ class CreateProjectDialog(QDialog):
         form.addRow("In folder", _row(self.where, browse))
         form.addRow("Structures", self.classes)
         form.addRow("Images", _row(self._images_text, files, folder))
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        buttons = QDialogButtonBox()
         create = buttons.addButton(
             "Create project", QDialogButtonBox.ButtonRole.AcceptRole
         )
+        buttons.addButton("Cancel", QDialogButtonBox.ButtonRole.RejectRole)
         create.setDefault(True)
         buttons.accepted.connect(self._check)
         buttons.rejected.connect(self.reject)
@@ -186,7 +192,8 @@ class CreateProjectDialog(QDialog):
     @property
     def folder(self) -> Path:
         """The project folder that is asked for."""
-        return Path(self.where.text()).expanduser() / self.name.text().strip()
+        parent = Path(str(self.where.text())).expanduser()
+        return parent / str(self.name.text()).strip()
 
     def problem(self) -> str | None:
         """Say what keeps the project from being created; None when all is given."""
@@ -199,14 +206,14 @@ class CreateProjectDialog(QDialog):
     def _validate(self) -> None:
         name = self.name.text().strip()
         if not name or Path(name).name != name:
-            raise ProjectError("give the project a name that can be a folder's name")
+            raise ProjectError("Give the project a name that can be a folder's name.")
         if self.folder.exists() and any(self.folder.iterdir()):
             raise ProjectError(f"{self.folder} is not empty: choose another name")
         self.classes.value()
 
     def _check(self) -> None:
         problem = self.problem()
-        self._error.setText(problem or "")
+        self._error.setText("" if problem is None else problem[0].upper() + problem[1:])
         if problem is None:
             self.accept()
 

@@ -54,7 +54,7 @@ def in_background(
     session: Session,
     title: str,
     work: Callable[[], T],
-    then: Callable[[T], None],
+    then: Callable[[T], object],
     finally_: Callable[[], None] | None = None,
 ) -> None:
     """Do ``work`` in a thread and hand its result to ``then`` in the GUI thread.

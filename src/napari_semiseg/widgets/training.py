@@ -55,12 +55,13 @@ class TrainingPanel(QWidget):
         self.runs = RunChooser(session)
         self.reason = QLabel()
         self.reason.setWordWrap(True)
-        self.start_button = QPushButton("Start training")
+        self.start_button = QPushButton("Start")
         self.stop_button = QPushButton("Stop")
         self.resume_button = QPushButton("Resume")
         self.start_button.clicked.connect(self.start)
         self.stop_button.clicked.connect(self.stop)
         self.resume_button.clicked.connect(self.resume)
+        self.start_button.setToolTip("Train a new model with these settings")
         self.stop_button.setToolTip("Keeps what was learnt so far; it can go on later")
         buttons = QHBoxLayout()
         for button in (self.start_button, self.stop_button, self.resume_button):
@@ -219,6 +220,8 @@ class TrainingPanel(QWidget):
     def _take(self, event: Event) -> None:
         self.progress.take(event)
         match event:
+            case Finished(reason="failed") if self._interrupted():
+                self.progress.interrupted(event)
             case Predicted():
                 self._predicted.add(event.case)
                 self._news.start()
@@ -226,6 +229,11 @@ class TrainingPanel(QWidget):
                 self._news.start()
             case _:
                 pass
+
+    def _interrupted(self) -> bool:
+        """Whether the run followed had ended without a word before it was opened."""
+        run = self.monitor.run
+        return run is not None and not self.monitor.job and run.status == "interrupted"
 
     def _tell_news(self) -> None:
         cases, self._predicted = self._predicted, set()
@@ -235,11 +243,12 @@ class TrainingPanel(QWidget):
 
     def _ended(self) -> None:
         self._patience.stop()
+        self._news.stop()
+        self._tell_news()
         run = self.monitor.run
-        self._session.runs_changed.emit()
-        self.update_buttons()
         if run is not None and run.status in ("failed", "interrupted"):
-            self._session.say(f"Training {run.id} {run.status}: see the Train tab.")
+            how = "failed" if self.monitor.job or run.status == "failed" else run.status
+            self._session.say(f"Training {how}: the Train tab says why.")
 
     def _methods_known(self, methods: list[dict[str, Any]]) -> None:
         self._problem = None

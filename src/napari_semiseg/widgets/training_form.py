@@ -21,6 +21,8 @@ from napari_semiseg.widgets.form import SchemaForm
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qtpy.QtGui import QShowEvent
+
     from napari_semiseg.project.runs import Run
     from napari_semiseg.widgets.session import Session
 
@@ -61,6 +63,7 @@ class TrainingForm(QWidget):
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addRow("Steps", self.steps)
         inner.addRow("Seed", self.seed)
+        self.advanced.layout().setContentsMargins(0, 0, 0, 0)
         self.advanced.addWidget(more)
         self.advanced.addWidget(self.params)
         form = QFormLayout()
@@ -129,6 +132,12 @@ class TrainingForm(QWidget):
         self.steps.setValue(config.steps or 0)
         self.seed.setValue(config.seed)
         self.params.setValue(config.params)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw the arrows in the theme's colour, which is known by now."""
+        super().showEvent(event)
+        self.advanced.setCollapsedIcon("▶")
+        self.advanced.setExpandedIcon("▼")
 
     def _method_changed(self, *_: object) -> None:
         row = self.method.currentIndex()
