@@ -136,6 +136,10 @@ def test_does_not_write_what_does_not_fit(tmp_path, image, geometry):
     save(image, np.zeros((5, 6, 9), np.uint8))
     with pytest.raises(ImageError, match=r"shape \(5, 6, 7\).*\(5, 6, 9\)"):
         write_labels(target, np.zeros(geometry.shape_zyx, np.uint8), geometry, image)
+    flipped = np.diag([0.7, 0.7, 3.0, 1.0])
+    save(image, np.zeros(SHAPE, np.uint8), flipped)
+    with pytest.raises(ImageError, match="put the original back"):
+        write_labels(target, np.zeros(geometry.shape_zyx, np.uint8), geometry, image)
     assert not target.exists()
 
 

@@ -229,10 +229,17 @@ def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int
     import nibabel
 
     source = _load(image)
-    if spatial_shape(source.shape) != geometry.native_shape:
+    shape = spatial_shape(source.shape)
+    if shape != geometry.native_shape:
         raise ImageError(
             f"{image}: expected the shape {geometry.native_shape} that it had when it "
-            f"was added, found {spatial_shape(source.shape)}; put the original back"
+            f"was added, found {shape}; put the original back"
+        )
+    apart = _apart_mm(shape, _affine(image, source)[0], geometry.native_affine)
+    if apart > 0.05 * min(geometry.spacing_mm):
+        raise ImageError(
+            f"{image}: expected the place that it had when it was added, found its "
+            f"corners up to {apart:.3g} mm away; put the original back"
         )
     two = int(source.header["sizeof_hdr"]) == nibabel.Nifti2Header.sizeof_hdr
     kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
