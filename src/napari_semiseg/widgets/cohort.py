@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QKeyEvent, QResizeEvent
 
-    from napari_semiseg.project.store import AddReport
+    from napari_semiseg.project.adding import AddReport
     from napari_semiseg.widgets.session import Session
 
 
@@ -185,9 +185,7 @@ class CohortPanel(QWidget):
         with told(self._session):
             cases = self._session.cases()
             masks = MaskFolder(folder).pair(case.id for case in cases)
-            replaced = [
-                case.id for case in cases if case.has_label and case.id in masks
-            ]
+            replaced = sum(case.has_label and case.id in masks for case in cases)
             if replaced and not self._agree(
                 "Replace labels?",
                 f"{len(masks)} masks fit a case; {_count(replaced, 'case')} "

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QCloseEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QDialog, QPushButton
+
+from napari_semiseg.core.labels import LabelScheme
+from napari_semiseg.errors import ConfigError
+from napari_semiseg.widgets import dock as dock_module
+from napari_semiseg.widgets.dock import SemisegDock
+from napari_semiseg.widgets.preferences import recent_projects, remember_project
+from napari_semiseg.widgets.project_dialogs import (
+    ClassTable,
+    CreateProjectDialog,
+    StartPage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_semiseg.project.store import Project
+
+WAIT_MS = 20_000
+LOW_SCREEN = 768
+
+
+@pytest.fixture
+def dock(make_napari_viewer: Callable[..., Any]) -> SemisegDock:
+    viewer = make_napari_viewer()
+    made = SemisegDock(viewer)
+    viewer.window.add_dock_widget(made, name="Semiseg", area="right")
+    return made
+
+
+def drop(target: SemisegDock, *paths: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    target.dropEvent(
+        QDropEvent(
+            QPointF(5, 5),
+            Qt.DropAction.CopyAction,
+            data,
+            Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )
+    )
+
+
+# -- the dock
+
+
+def test_the_start_page_comes_first(dock: SemisegDock) -> None:
+    assert dock._pages.currentIndex() == 0
+    assert dock.status.text() == "Create or open a project to begin."
+    titles = [button.text() for button in dock.start_page.findChildren(QPushButton)]
+    assert titles[:3] == [
+        "Create project…",
+        "Open project…",
+        "Try the sample cohort",
+    ]
+
+
+def test_opening_a_project_shows_its_tabs_and_the_next_step(
+    dock: SemisegDock, project: Project
+) -> None:
+    assert dock.open_project(project.folder / "project.toml")
+    assert dock._pages.currentIndex() == 1
+    assert [dock.tabs.tabText(i) for i in range(3)] == ["Cohort", "Train", "Review"]
+    assert dock.status.text().startswith("Label a case")
+    assert dock.cohort.model.rowCount() == 4
+    assert recent_projects() == [project.folder]
+    dock.close_project()
+    assert dock._pages.currentIndex() == 0
+
+
+def test_a_folder_that_is_no_project_is_told(
+    dock: SemisegDock, tmp_path: Path, notifications: list[str]
+) -> None:
+    assert not dock.open_project(tmp_path)
+    assert dock.status.text() == notifications[0]
+    assert str(tmp_path) in notifications[0]
+    assert dock._pages.currentIndex() == 0
+
+
+def test_the_next_step_follows_changes(
+    dock: SemisegDock, project: Project, masks: Path, qtbot: QtBot
+) -> None:
+    dock.open_project(project.folder)
+    dock.cohort.attach_masks(masks)
+    qtbot.waitUntil(
+        lambda: dock.status.text().startswith("2 cases labelled"), timeout=WAIT_MS
+    )
+
+
+def test_creating_a_project_adds_its_images(
+    dock: SemisegDock,
+    images: list[Path],
+    tmp_path: Path,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(dialog: CreateProjectDialog) -> int:
+        dialog.name.setText("heart")
+        dialog.where.setText(str(tmp_path))
+        dialog.classes.setValue(LabelScheme.parse(["1=left atrium", "3=aorta"]))
+        assert dialog.problem() is None
+        return int(QDialog.DialogCode.Accepted)
+
+    monkeypatch.setattr(CreateProjectDialog, "exec", fill)
+    dock.ask_create(images[:2])
+    qtbot.waitUntil(lambda: dock.cohort.model.rowCount() == 2, timeout=WAIT_MS)
+    made = dock.session.project
+    assert made is not None
+    assert made.folder == (tmp_path / "heart").resolve()
+    assert made.labels.values == (1, 3)
+
+
+def test_dropped_images_are_added_and_a_dropped_project_is_opened(
+    dock: SemisegDock,
+    project: Project,
+    tmp_path: Path,
+    images: list[Path],
+    qtbot: QtBot,
+) -> None:
+    drop(dock, project.folder)
+    assert dock.session.project is not None
+    other = images[0].with_name("case_8.nii.gz")
+    other.write_bytes(images[0].read_bytes())
+    drop(dock, other)
+    qtbot.waitUntil(lambda: dock.cohort.model.rowCount() == 5, timeout=WAIT_MS)
+
+
+def test_images_dropped_without_a_project_ask_for_one(
+    dock: SemisegDock, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[Path]] = []
+
+    def reject(dialog: CreateProjectDialog) -> int:
+        asked.append(dialog.images)
+        return int(QDialog.DialogCode.Rejected)
+
+    monkeypatch.setattr(CreateProjectDialog, "exec", reject)
+    drop(dock, images[0])
+    assert asked == [[images[0]]]
+    assert dock.session.project is None
+
+
+def test_the_sample_cohort_becomes_a_project(
+    dock: SemisegDock,
+    project: Project,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        dock_module, "make_sample_project", lambda folder: project.folder
+    )
+    dock.start_page.sample_asked.emit()
+    assert not dock.start_page.isEnabled()
+    qtbot.waitUntil(lambda: dock.session.project is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(dock.start_page.isEnabled, timeout=WAIT_MS)
+
+
+def test_the_window_stays_open_over_unsaved_edits(
+    make_napari_viewer: Callable[..., Any], project: Project, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = SemisegDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Semiseg", area="right")
+    dock.open_project(project.folder)
+    qtbot.waitUntil(lambda: dock._window is not None, timeout=WAIT_MS)
+    window = dock.window()
+    answers = [False]
+    dock.session.may_leave.append(lambda: answers[0])
+    event = QCloseEvent()
+    QApplication.sendEvent(window, event)
+    assert not event.isAccepted()
+    answers[0] = True
+
+
+def test_the_dock_fits_a_low_screen(dock: SemisegDock, project: Project) -> None:
+    dock.open_project(project.folder)
+    assert dock.minimumSizeHint().height() < LOW_SCREEN - 150
+    assert dock.sizeHint().height() < LOW_SCREEN
+
+
+# -- dialogs
+
+
+def test_the_class_table_makes_a_scheme(qtbot: QtBot) -> None:
+    table = ClassTable()
+    qtbot.addWidget(table)
+    wanted = LabelScheme.parse(["1=left atrium #102030", "4=aorta"])
+    table.setValue(wanted)
+    assert table.value() == wanted
+    table.add_class("vein")
+    assert table.value().classes[-1].value == 5
+    table._table.selectRow(0)
+    table._remove()
+    assert [item.name for item in table.value()] == ["aorta", "vein"]
+
+
+def test_a_class_without_a_name_or_with_a_double_value_is_refused(
+    qtbot: QtBot,
+) -> None:
+    table = ClassTable()
+    qtbot.addWidget(table)
+    with pytest.raises(ConfigError, match="has no name"):
+        table.value()
+    table.setValue(LabelScheme.parse(["1=a", "2=b"]))
+    table._table.item(1, 0).setText("1")
+    with pytest.raises(ConfigError, match="two labels have the value 1"):
+        table.value()
+
+
+def test_the_dialog_says_what_is_missing(qtbot: QtBot, tmp_path: Path) -> None:
+    dialog = CreateProjectDialog()
+    qtbot.addWidget(dialog)
+    dialog.where.setText(str(tmp_path))
+    dialog.classes.setValue(LabelScheme.parse(["1=a"]))
+    assert "name" in (dialog.problem() or "")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    dialog.name.setText("full")
+    assert "not empty" in (dialog.problem() or "")
+    dialog.name.setText("new")
+    assert dialog.problem() is None
+    assert dialog.folder == tmp_path / "new"
+
+
+def test_recent_projects_are_newest_first_and_exist(
+    project: Project, tmp_path: Path, qtbot: QtBot
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (gone / "project.toml").touch()
+    remember_project(project.folder)
+    remember_project(gone)
+    assert recent_projects() == [gone.resolve(), project.folder]
+    (gone / "project.toml").unlink()
+    page = StartPage()
+    qtbot.addWidget(page)
+    opened: list[Path] = []
+
+    def keep(folder: Path) -> None:
+        opened.append(folder)
+
+    page.open_asked.connect(keep)
+    button = page._recent.itemAt(1).widget()
+    assert button.text() == project.folder.name
+    button.click()
+    assert opened == [project.folder]
+
+
+# -- what the napari process must not load
+
+
+def test_torch_stays_out_of_a_napari_that_follows_a_run(project: Project) -> None:
+    script = """
+        import os, sys
+        import napari
+        from napari_semiseg.core.config import TrainingConfig
+        from napari_semiseg.core.events import Finished, Started
+        from napari_semiseg.plugin import open_project_in_viewer
+        from napari_semiseg.project.runs import Run
+        from napari_semiseg.project.store import Project
+        from qtpy.QtTest import QSignalSpy
+
+        project = Project.open(sys.argv[1])
+        run = Run.create(project, TrainingConfig(minutes=1))
+        run.append(Started(run=run.id, method="ug_mcl", pid=1))
+        run.append(Finished(run=run.id, reason="completed", step=5, seconds=60))
+        run.claim(2**22 - 1)
+        viewer = napari.Viewer(show=False)
+        panel = open_project_in_viewer(sys.argv[1], viewer)
+        ended = QSignalSpy(panel.training.monitor.ended)
+        assert len(ended) or ended.wait(20000)
+        assert panel.training.progress.text.text().startswith("Trained 5 steps")
+        loaded = {"torch", "napari_semiseg.engine"} & sys.modules.keys()
+        assert not loaded, loaded
+        viewer.close()
+        os._exit(0)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(project.folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+
+from napari_semiseg import plugin
+from napari_semiseg.errors import ImageError, SemisegError
+from napari_semiseg.widgets.dock import SemisegDock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_semiseg.project.store import Project
+
+LIMIT_S = 0.3
+
+
+@pytest.fixture(scope="module")
+def manifest() -> PluginManifest:
+    return PluginManifest.from_distribution("napari-semiseg")
+
+
+def test_the_manifest_is_valid_and_every_command_exists(
+    manifest: PluginManifest,
+) -> None:
+    manifest.validate_imports()
+    assert manifest.display_name == "Semiseg"
+
+
+def test_commands_have_titles_for_the_palette(manifest: PluginManifest) -> None:
+    titles = [command.title for command in manifest.contributions.commands or []]
+    assert "Accept label and open next case" in titles
+    assert "Start training" in titles
+    assert len(set(titles)) == len(titles)
+
+
+def test_menus_are_ones_that_napari_lets_plugins_use(
+    manifest: PluginManifest,
+) -> None:
+    from napari._app_model.constants._menus import is_menu_contributable
+
+    menus = manifest.contributions.menus
+    assert menus
+    assert all(is_menu_contributable(menu) for menu in menus)
+
+
+def test_importing_the_plugin_is_quick_and_loads_no_gui() -> None:
+    script = (
+        "import time, sys\n"
+        "begun = time.perf_counter()\n"
+        "import napari_semiseg.plugin\n"
+        "took = time.perf_counter() - begun\n"
+        "heavy = {'torch', 'napari', 'qtpy', 'numpy', 'nibabel'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+        f"assert took < {LIMIT_S}, took\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# -- the panel
+
+
+def test_the_panel_is_docked_once(make_napari_viewer: Callable[..., Any]) -> None:
+    viewer = make_napari_viewer()
+    panel = plugin.open_panel(viewer)
+    assert isinstance(panel, SemisegDock)
+    assert plugin.open_panel() is panel
+    assert plugin.find_panel(viewer) is panel
+
+
+def test_without_a_window_there_is_no_panel(qapp: object) -> None:
+    with pytest.raises(SemisegError, match="start napari first"):
+        plugin.open_panel()
+
+
+def test_start_training_without_a_label_says_why(
+    make_napari_viewer: Callable[..., Any], project: Project
+) -> None:
+    panel = plugin.open_project_in_viewer(project.folder, make_napari_viewer())
+    plugin.start_training()
+    assert panel.tabs.tabText(panel.tabs.currentIndex()) == "Train"
+    assert panel.training.reason.text() == "Label at least one case first."
+
+
+# -- reader
+
+
+def test_the_reader_takes_projects_and_nothing_else(
+    project: Project, tmp_path: Path, images: list[Path]
+) -> None:
+    assert plugin.get_reader(str(project.folder)) is not None
+    assert plugin.get_reader(str(project.folder / "project.toml")) is not None
+    assert plugin.get_reader(str(tmp_path)) is None
+    assert plugin.get_reader(str(images[0])) is None
+    assert plugin.get_reader([str(project.folder)]) is None
+    foreign = tmp_path / "other" / "project.toml"
+    foreign.parent.mkdir()
+    foreign.write_text("[tool]\nname = 'x'\n", encoding="utf-8")
+    assert plugin.get_reader(str(foreign)) is None
+
+
+def test_opening_a_project_folder_in_napari_opens_the_panel(
+    make_napari_viewer: Callable[..., Any], project: Project
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.open(str(project.folder), plugin="napari-semiseg")
+    panel = plugin.find_panel(viewer)
+    assert panel is not None
+    assert panel.session.project is not None
+    assert panel.session.project.folder == project.folder
+    assert len(viewer.layers) == 0
+
+
+# -- writer
+
+
+def metadata(project: Project, case_id: str) -> dict[str, Any]:
+    known = {"project": str(project.folder), "case": case_id}
+    return {"name": "mask", "metadata": {"semiseg": known}}
+
+
+def test_a_mask_is_written_on_the_grid_of_its_image(
+    project: Project, tmp_path: Path
+) -> None:
+    case = project.case("case_1")
+    mask = np.zeros(case.geometry.shape_zyx, np.uint8)
+    mask[2, 3, 4] = 1
+    target = tmp_path / "out.nii.gz"
+    written = plugin.write_labels_layer(str(target), mask, metadata(project, "case_1"))
+    assert written == [str(target)]
+    saved, source = nib.load(target), nib.load(case.image)
+    assert saved.shape == source.shape
+    np.testing.assert_array_equal(saved.affine, source.affine)
+    assert saved.header["sform_code"] == source.header["sform_code"]
+    np.testing.assert_array_equal(
+        case.geometry.to_canonical(np.asarray(saved.dataobj)), mask
+    )
+
+
+def test_a_layer_of_unknown_origin_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "out.nii.gz"
+    with pytest.raises(ImageError, match="does not say which image"):
+        plugin.write_labels_layer(
+            str(target), np.zeros((2, 2, 2), np.uint8), {"name": "new", "metadata": {}}
+        )
+    assert not target.exists()
+
+
+def test_a_layer_of_another_shape_is_refused(project: Project, tmp_path: Path) -> None:
+    target = tmp_path / "out.nii.gz"
+    with pytest.raises(ImageError, match="expected labels from 0 to 255 of shape"):
+        plugin.write_labels_layer(
+            str(target), np.zeros((2, 2, 2), int), metadata(project, "case_1")
+        )
+    assert not target.exists()
+
+
+# -- sample data
+
+
+def test_sample_data_are_an_image_and_its_mask() -> None:
+    pytest.importorskip("nilearn")
+    (image, image_meta, image_type), (mask, mask_meta, mask_type) = plugin.sample_data()
+    assert (image_type, mask_type) == ("image", "labels")
+    assert image.shape == mask.shape
+    assert image_meta["scale"] == mask_meta["scale"]
+    assert set(np.unique(mask)) == {0, 1}
