@@ -1,0 +1,219 @@
+"""What the documents say is true of the product."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
+
+
+def python_block(text: str) -> str:
+    (found,) = blocks(text, "python")
+    return found
+
+
+def commands(text: str, program: str) -> list[list[str]]:
+    """Every use of a program, in blocks and in running text, split as a shell does."""
+    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    lines += re.findall(rf"`({program} [^`]+)`", re.sub(r"\s+", " ", text))
+    found = []
+    for line in lines:
+        for part in re.split(r"&&|;|\s# ", line):
+            words = shlex.split(part)
+            if words[:1] == [program]:
+                found.append(words[1:])
+    return found
+
+
+def make_cohort(folder: Path) -> None:
+    """Six noisy scans of a bright ball, two of them with a mask."""
+    rng = np.random.default_rng(0)
+    for name in ("scans", "masks", "references"):
+        (folder / name).mkdir()
+    for number in range(1, 7):
+        position = np.indices((28, 30, 26)).T.T
+        centre = rng.uniform(11, 16, 3)[:, None, None, None]
+        ball = np.linalg.norm(position - centre, axis=0) < rng.uniform(5, 8)
+        image = (100 * ball + rng.normal(0, 20, ball.shape)).astype(np.int16)
+        affine = np.diag([1.0, 1.0, 1.5, 1.0])
+        file = f"patient_{number:02d}.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(image, affine), folder / "scans" / file)
+        mask = nibabel.Nifti1Image(ball.astype(np.uint8), affine)
+        nibabel.save(mask, folder / "references" / file)
+        if number <= 2:
+            nibabel.save(mask, folder / "masks" / file)
+
+
+def run(folder: Path, *words: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_readme_keeps_its_order() -> None:
+    found = [
+        README.index(part)
+        for part in (
+            "# napari-semiseg",
+            "](resources/panel.png)",
+            "\n- **",
+            "## Two commands",
+            "## First mask in five minutes: in the panel",
+            "## The same on the command line",
+            "## The same in Python",
+            "## Methods",
+            "## The project folder",
+            "## Limits",
+            "## Contributing",
+            "## Citation",
+        )
+    ]
+    assert found == sorted(found)
+    assert len(re.findall(r"^- \*\*", README[: README.index("## Two")], re.M)) == 5
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", read(path)):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_verbs_and_flags_exist(path: Path) -> None:
+    from typer.main import get_command
+
+    from napari_semiseg.cli.app import app
+
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    for words in commands(read(path), "semiseg"):
+        if words[0].startswith("-"):
+            assert words == ["--help"]
+            continue
+        assert words[0] in verbs, words
+        known = {flag for option in verbs[words[0]].params for flag in option.opts}
+        used = {word for word in words[1:] if re.match(r"--?[a-z]", word)}
+        assert used <= known | {"--help"}, words
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_test_environments_exist(path: Path) -> None:
+    tox = ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    for words in commands(read(path), "tox"):
+        if "-e" in words:
+            for name in words[words.index("-e") + 1].split(","):
+                assert f"testenv:{name}" in tox, words
+
+
+def test_extras_exist() -> None:
+    import tomllib
+
+    extras = tomllib.loads(read(ROOT / "pyproject.toml"))["project"][
+        "optional-dependencies"
+    ]
+    texts = [read(path) for path in (*DOCUMENTS, *(ROOT / "src").rglob("*.py"))]
+    named = re.findall(r"(?:napari-semiseg|\"\.)\[([a-z,-]+)\]", "\n".join(texts))
+    assert named
+    assert {extra for group in named for extra in group.split(",")} <= set(extras)
+
+
+def test_the_citation_file_is_of_this_version() -> None:
+    import tomllib
+
+    version = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]["version"]
+    assert f"\nversion: {version}\n" in read(ROOT / "CITATION.cff")
+
+
+@pytest.mark.engine
+def test_the_methods_table_is_that_of_the_engine() -> None:
+    from napari_semiseg.engine import methods
+
+    rows = [f"| `{one.name}` | {one.title} | {one.cite} |" for one in methods()]
+    table = "\n".join(["| name | method | source |", "|---|---|---|", *rows])
+    assert f"<!-- methods:begin -->\n{table}\n<!-- methods:end -->" in README, table
+
+
+@pytest.mark.engine
+def test_the_command_line_example_works(tmp_path: Path) -> None:
+    make_cohort(tmp_path)
+    section = README[README.index("## The same on the command line") :]
+    for words in commands(blocks(section, "sh")[0].join(["```sh\n", "```"]), "semiseg"):
+        if words[0] == "train":
+            words = [*words[:2], "--steps", "4", "--set", "width=4"]
+        run(tmp_path, "-m", "napari_semiseg", *words)
+    delivered = sorted(path.name for path in (tmp_path / "delivery").rglob("*.nii.gz"))
+    assert delivered == [f"patient_{number:02d}.nii.gz" for number in range(1, 7)]
+    assert (tmp_path / "delivery" / "volumes.csv").is_file()
+
+
+@pytest.mark.engine
+def test_the_python_example_works(tmp_path: Path) -> None:
+    make_cohort(tmp_path)
+    code = python_block(README)
+    assert "minutes=20" in code
+    code = code.replace("minutes=20", "steps=4, width=4")
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
+    said = run(tmp_path, "example.py")
+    assert re.search(r"patient_06 \{'left atrium': [\d.]+\}", said)
+    assert (tmp_path / "delivery" / "manifest.json").is_file()
+
+
+@pytest.mark.engine
+def test_the_method_of_the_guide_trains(tmp_path: Path) -> None:
+    make_cohort(tmp_path)
+    guide = read(ROOT / "docs" / "adding-a-method.md")
+    (tmp_path / "pi_model.py").write_text(python_block(guide), encoding="utf-8")
+    (tmp_path / "use.py").write_text(
+        "import pi_model, napari_semiseg as ss\n"
+        "project = ss.Project.create('p', labels={'ball': 1})\n"
+        "project.add('scans')\n"
+        "for name in ('patient_01', 'patient_02'):\n"
+        "    project.set_label(name, f'masks/{name}.nii.gz')\n"
+        "config = ss.TrainingConfig(method='pi_model', steps=3, width=4)\n"
+        "for event in ss.train(project, config):\n"
+        "    print(event.to_line())\n"
+        "ss.predict(project.latest_run(), project.case('patient_05'))\n",
+        encoding="utf-8",
+    )
+    said = run(tmp_path, "use.py")
+    assert '"agreement"' in said
+    assert '"reason":"completed"' in said
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("examples/*")))
+def test_examples_run(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("nilearn", reason="the demo extra is not installed")
+    script = ROOT / "examples" / name
+    said = run(tmp_path, script, tmp_path / "demo", "--steps", "3", "--patients", "4")
+    assert "patient_0" in said
