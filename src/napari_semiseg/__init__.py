@@ -1,1 +1,132 @@
-"""Semi-supervised 3D medical image segmentation: label a few scans, learn from all."""
+"""Semi-supervised 3D medical image segmentation: label a few scans, learn from all.
+
+>>> import napari_semiseg as ss
+>>> project = ss.Project.create("atrium", labels={"left atrium": 1})  # doctest: +SKIP
+>>> for event in ss.train(project, ss.TrainingConfig(minutes=20)):  # doctest: +SKIP
+...     ...
+
+Importing the package loads neither PyTorch nor Qt; a name loads what it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_semiseg.core import events
+    from napari_semiseg.core.case import CaseState, Split
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.engine import resume, train
+    from napari_semiseg.errors import (
+        ConfigError,
+        EngineMissing,
+        ImageError,
+        ProjectError,
+        SemisegError,
+    )
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.evaluate import evaluate
+    from napari_semiseg.project.export import export
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+    from napari_semiseg.ranking import suggest
+
+    __version__: str
+
+__all__ = [
+    "Case",
+    "CaseState",
+    "ConfigError",
+    "EngineMissing",
+    "Geometry",
+    "ImageError",
+    "LabelScheme",
+    "Prediction",
+    "Project",
+    "ProjectError",
+    "Run",
+    "SemisegError",
+    "Split",
+    "TrainingConfig",
+    "__version__",
+    "evaluate",
+    "events",
+    "export",
+    "predict",
+    "resume",
+    "suggest",
+    "train",
+]
+
+_HOMES = {
+    "Case": "project.cases",
+    "CaseState": "core.case",
+    "ConfigError": "errors",
+    "EngineMissing": "errors",
+    "Geometry": "core.geometry",
+    "ImageError": "errors",
+    "LabelScheme": "core.labels",
+    "Prediction": "core.prediction",
+    "Project": "project.store",
+    "ProjectError": "errors",
+    "Run": "project.runs",
+    "SemisegError": "errors",
+    "Split": "core.case",
+    "TrainingConfig": "core.config",
+    "evaluate": "project.evaluate",
+    "export": "project.export",
+    "resume": "engine",
+    "suggest": "ranking",
+    "train": "engine",
+}
+
+
+def predict(run: Run, case: Case) -> Prediction:
+    """Predict one case with a run's model; nothing is stored.
+
+    Parameters
+    ----------
+    run : Run
+        A run with a checkpoint.
+    case : Case
+        A case of the run's project.
+
+    Returns
+    -------
+    Prediction
+        On the case's own grid; ``run.write_prediction`` stores it.
+
+    Raises
+    ------
+    EngineMissing
+        PyTorch is not installed.
+    ProjectError
+        The run has no model yet.
+    """
+    from napari_semiseg.project.store import Project
+
+    engine = import_module("napari_semiseg.engine")  # a door that opens only on use
+    prediction: Prediction = engine.predict(
+        Project.open(run.folder.path.parents[1]), run, case
+    )
+    return prediction
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("napari-semiseg")
+    if name == "events":
+        return import_module("napari_semiseg.core.events")
+    if name in _HOMES:
+        return getattr(import_module(f"napari_semiseg.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

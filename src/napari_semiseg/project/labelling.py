@@ -123,16 +123,6 @@ def measured_fraction(folder: CaseFolder, geometry: Geometry) -> float:
     return annotated_fraction(read_labels(folder.label, geometry))
 
 
-def untouched(case: Case) -> bool:
-    """Whether the image's size and time of change are as when it was added."""
-    facts = file_facts(case.image)
-    return case.image.is_file() and any(
-        entry.action == "add"
-        and all(entry.details.get(key) == facts[key] for key in facts)
-        for entry in case.record.history
-    )
-
-
 def _keep(folder: CaseFolder) -> None:
     """Copy the label to ``previous``, unless its newest copy is the same already."""
     kept = sorted(folder.previous.glob("[0-9]*.nii.gz"))

@@ -170,6 +170,15 @@ class Run:
         except (OSError, ValueError):
             return None
 
+    @property
+    def is_working(self) -> bool:
+        """Whether its process still runs: after training it goes on to predict."""
+        try:
+            noted = self.folder.pid.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return self.pid is not None and is_alive(self.pid, before=noted)
+
     def claim(self, pid: int | None = None) -> None:
         """Note the process (this one by default) that works on the run."""
         write_text(self.folder.pid, f"{pid or os.getpid()}\n")

@@ -9,20 +9,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
-
-from napari_semiseg.core.case import CaseRecord, CaseState, HistoryEntry, Split
-from napari_semiseg.core.config import describe
+from napari_semiseg.core.case import CaseState, HistoryEntry, Split
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.io.atomic import read_json, write_json
-from napari_semiseg.io.images import content_sha256
 from napari_semiseg.io.masks import write_labels
-from napari_semiseg.project import adding, labelling
+from napari_semiseg.project import adding, labelling, whereabouts
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.cases import Case, derive_state
 from napari_semiseg.project.layout import Layout
+from napari_semiseg.project.records import Records
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.project.layout import CaseFolder
+    from napari_semiseg.project.export import ExportReport
 
 
 class Project:
@@ -54,8 +50,7 @@ class Project:
         self.name = settings.name
         self.labels = settings.scheme
         self.layout = Layout(folder)
-        self._records: dict[str, tuple[tuple[int, ...], CaseRecord]] = {}
-        self._fractions: dict[str, tuple[tuple[int, int], float]] = {}
+        self._records = Records(self.layout)
         self._runs: dict[str, Run] = {}
 
     def __repr__(self) -> str:
@@ -123,7 +118,7 @@ class Project:
         """Cases sorted by id, of given states and a given split only if asked."""
         wanted = {state} if isinstance(state, str) else state
         proposed = {case_id for run in self.runs() for case_id in run.predicted()}
-        found = (self._case(name, name in proposed) for name in self._ids())
+        found = (self._case(name, name in proposed) for name in self._records.ids())
         return [
             case
             for case in found
@@ -140,7 +135,7 @@ class Project:
             There is none of this id; names the closest ones.
         """
         if not _is_id(case_id) or not self.layout.case(case_id).json.exists():
-            known = self._ids()
+            known = self._records.ids()
             close = difflib.get_close_matches(case_id, known, n=3)
             hint = (
                 f"did you mean {', '.join(close)}?"
@@ -153,18 +148,11 @@ class Project:
             )
         return self._case(case_id, self.prediction_run(case_id) is not None)
 
-    def _ids(self) -> list[str]:
-        try:
-            entries = sorted(entry.name for entry in os.scandir(self.layout.cases))
-        except FileNotFoundError:
-            return []
-        return [name for name in entries if self.layout.case(name).json.exists()]
-
     def _case(self, case_id: str, has_prediction: bool) -> Case:
         folder = self.layout.case(case_id)
-        record = self._record(case_id)
+        record = self._records.read(case_id)
         geometry = Geometry.from_json(record.geometry)
-        fraction = self._fraction(folder, record, geometry)
+        fraction = self._records.annotated_fraction(record, geometry)
         has_draft = folder.draft.exists()
         return Case(
             folder=folder,
@@ -181,40 +169,6 @@ class Project:
             has_label=fraction is not None,
             has_draft=has_draft,
         )
-
-    def _record(self, case_id: str) -> CaseRecord:
-        path = self.layout.case(case_id).json
-        facts = path.stat()
-        key = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
-        known = self._records.get(case_id)
-        if known is not None and known[0] == key:
-            return known[1]
-        try:
-            record = CaseRecord.model_validate(read_json(path))
-        except ValidationError as error:
-            raise ProjectError(
-                f"{describe(error, str(path))}; correct the file, or delete the case's "
-                "folder and add the image again"
-            ) from error
-        self._records[case_id] = (key, record)
-        return record
-
-    def _fraction(
-        self, folder: CaseFolder, record: CaseRecord, geometry: Geometry
-    ) -> float | None:
-        """Annotated part of the label, read from its voxels only when they are new."""
-        try:
-            facts = adding.file_facts(folder.label)
-        except FileNotFoundError:
-            return None
-        key = (facts["size"], facts["mtime_ns"])
-        known = self._fractions.get(record.id)
-        if known is None or known[0] != key:
-            fraction = labelling.recorded_fraction(record, facts)
-            if fraction is None:
-                fraction = labelling.measured_fraction(folder, geometry)
-            known = self._fractions[record.id] = (key, fraction)
-        return known[1]
 
     # -- cases: writing ------------------------------------------------------------
 
@@ -247,15 +201,15 @@ class Project:
             or two images cannot be told apart by name. Nothing is added then.
         """
         known = {
-            name: adding.resolve(self._record(name).image, self.folder)
-            for name in self._ids()
+            name: adding.resolve(self._records.read(name).image, self.folder)
+            for name in self._records.ids()
         }
         new, skipped = adding.name_cases(adding.collect(paths), known, cases)
         records, unusable = adding.describe_images(
             new, self.folder, Split(split), _user()
         )
         for record in records:
-            self._write(record)
+            self._records.write(record)
         added = sorted(record.id for record in records)
         return AddReport(added=added, skipped=skipped | unusable)
 
@@ -334,47 +288,24 @@ class Project:
         AddReport
             ``added``: ids found again; ``skipped``: why others were not.
         """
-        by_name: dict[str, list[Path]] = {}
-        for image, _ in adding.collect([folder]):
-            by_name.setdefault(image.name, []).append(image)
-        report = AddReport()
-        for case in self.cases():
-            if case.image.exists():
-                continue
-            candidates = by_name.get(case.image.name, [])
-            same = [
-                image
-                for image in candidates
-                if content_sha256(image) == case.record.sha256
-            ]
-            if same:
-                noted = adding.reference(same[0], self.folder)
-                self._note(case.id, "relocate", details={"image": noted}, image=noted)
-                report.added.append(case.id)
-            else:
-                report.skipped[case.id] = (
-                    "an image of this name was found, but its content differs"
-                    if candidates
-                    else f"no image named {case.image.name} was found"
-                )
-        return report
+        found, skipped = whereabouts.find_moved(self.cases(), folder)
+        for name, image in found.items():
+            noted = adding.reference(image, self.folder)
+            self._note(name, "relocate", details={"image": noted}, image=noted)
+        return AddReport(added=sorted(found), skipped=skipped)
 
     def check_images(self) -> dict[str, str]:
         """Say what is wrong with images: missing, or changed since they were added.
 
         A file whose size and time of change are as before is not read again.
         """
-        problems = {}
-        for case in self.cases():
-            if not case.image.exists():
-                problems[case.id] = (
-                    f"{case.image} is missing; point to its new folder with relocate"
-                )
-            elif not labelling.untouched(case) and (
-                content_sha256(case.image) != case.record.sha256
-            ):
-                problems[case.id] = f"{case.image} has changed since it was added"
-        return problems
+        return whereabouts.check(self.cases())
+
+    def export(self, out: str | Path, **options: Any) -> ExportReport:
+        """Write masks with volumes and provenance; see `napari_semiseg.export`."""
+        from napari_semiseg.project.export import export
+
+        return export(self, out, **options)
 
     def _note(
         self,
@@ -386,15 +317,12 @@ class Project:
         details: dict[str, Any] | None = None,
         **changes: Any,
     ) -> None:
-        record = self._record(case_id)
+        record = self._records.read(case_id)
         entry = HistoryEntry(
             action=action, by=by or _user(), minutes=minutes, details=details or {}
         )
         history = (*record.history, entry)
-        self._write(record.model_copy(update={"history": history, **changes}))
-
-    def _write(self, record: CaseRecord) -> None:
-        write_json(self.layout.case(record.id).json, record.model_dump(mode="json"))
+        self._records.write(record.model_copy(update={"history": history, **changes}))
 
     # -- runs ------------------------------------------------------------------------
 

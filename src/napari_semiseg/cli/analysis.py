@@ -1,0 +1,179 @@
+"""evaluate, suggest and export: what comes out of a project."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from napari_semiseg.cli import render
+from napari_semiseg.cli.options import CaseList, Json, ProjectPath, RunId, read_list
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_semiseg.project.evaluate import Evaluation
+
+SHOWN = ("dice", "jaccard", "hd95_mm", "assd_mm", "volume_ml", "reference_ml")
+
+
+class What(StrEnum):
+    """Which masks to export."""
+
+    LABELS = "labels"
+    PREDICTIONS = "predictions"
+    BEST = "best"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    for verb in (evaluate, suggest, export):
+        app.command(verb.__name__)(verb)
+
+
+def evaluate(
+    project: ProjectPath,
+    masks: Annotated[
+        Path, typer.Option(metavar="DIR", help="Reference masks, named like the cases.")
+    ],
+    run: RunId = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Score these masks instead of a run's."),
+    ] = None,
+    cases: CaseList = None,
+    json: Json = False,
+) -> None:
+    """Score predictions against reference masks."""
+    from napari_semiseg.project.evaluate import evaluate as score
+    from napari_semiseg.project.store import Project
+
+    opened = Project.open(project)
+    chosen = opened.run(run) if run is not None else None
+    with bar("Scoring", quiet=json) as progress:
+        result = score(
+            opened,
+            masks,
+            run=chosen,
+            predictions=predictions,
+            cases=read_list(cases),
+            progress=progress,
+        )
+    if json:
+        scores = {
+            case: {name: metrics.model_dump() for name, metrics in classes.items()}
+            for case, classes in result.cases.items()
+        }
+        render.emit({"cases": scores, "mean": result.mean})
+        return
+    _show(result)
+
+
+def suggest(
+    project: ProjectPath,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many to name.")] = 10,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="uncertainty, gap, entropy or random.")
+    ] = "uncertainty",
+    json: Json = False,
+) -> None:
+    """Say what to annotate next, and why."""
+    from napari_semiseg import ranking
+    from napari_semiseg.project.store import Project
+
+    found = ranking.suggest(Project.open(project), k, strategy)
+    if json:
+        render.emit(
+            {
+                "volumes": [asdict(item) for item in found.volumes],
+                "slices": [asdict(item) for item in found.slices],
+            }
+        )
+        return
+    render.table(
+        ("volume", "score ", "reason"),
+        ((item.case, f"{item.score:.3f}", item.reason) for item in found.volumes),
+    )
+    render.say("")
+    render.table(
+        ("slice of", "plane", "index ", "score ", "reason"),
+        (
+            (
+                item.case,
+                ranking.PLANES[item.axis],
+                str(item.index),
+                f"{item.score:.3f}",
+                item.reason,
+            )
+            for item in found.slices
+        ),
+    )
+
+
+def export(
+    project: ProjectPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
+    what: Annotated[
+        What, typer.Option(help="best: complete labels, else predictions.")
+    ] = What.BEST,
+    fmt: Annotated[
+        str, typer.Option("--format", metavar="nifti|nrrd|mha|nnunet")
+    ] = "nifti",
+    cases: CaseList = None,
+    run: RunId = None,
+    json: Json = False,
+) -> None:
+    """Write masks on the grid of the images, volumes.csv and manifest.json."""
+    from napari_semiseg.project.export import export as write
+    from napari_semiseg.project.store import Project
+
+    opened = Project.open(project)
+    chosen = opened.run(run) if run is not None else None
+    with bar("Exporting", quiet=json) as progress:
+        report = write(
+            opened,
+            out,
+            what=what.value,
+            fmt=fmt,
+            cases=read_list(cases),
+            run=chosen,
+            progress=progress,
+        )
+    if json:
+        render.emit({"written": [str(path) for path in report.written]})
+        return
+    render.say(f"Wrote {len(report.written)} files to {out}.")
+    for case, reason in report.skipped.items():
+        render.say(f"Left out {case}: {reason}")
+
+
+@contextmanager
+def bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while something goes on; gives the function that moves it."""
+    console = render.console(stderr=True)
+    with Progress(console=console, disable=quiet, transient=True) as progress:
+        task = progress.add_task(name, total=None)
+
+        def move(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield move
+
+
+def _show(result: Evaluation) -> None:
+    rows = [
+        (case, name, *(f"{getattr(metrics, key):.3f}" for key in SHOWN))
+        for case, classes in result.cases.items()
+        for name, metrics in classes.items()
+    ]
+    rows += [
+        ("mean", name, *(f"{values[key]:.3f}" for key in SHOWN))
+        for name, values in result.mean.items()
+    ]
+    heads = ("Dice ", "Jaccard ", "HD95 mm ", "ASSD mm ", "mL ", "reference mL ")
+    render.table(("case", "label", *heads), rows)

@@ -1,0 +1,28 @@
+"""All verbs in one app, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from napari_semiseg.cli import analysis, loop, machine, project, training
+
+app = typer.Typer(
+    name="semiseg",
+    help="Semi-supervised segmentation of 3D medical images: label a few, learn "
+    "from all.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (project, training, analysis, machine, loop):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    from napari_semiseg.cli.errors import exit_code
+
+    sys.exit(exit_code(app))

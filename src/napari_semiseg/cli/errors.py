@@ -1,0 +1,51 @@
+"""What a user can mend is one line on stderr and exit code 1."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from napari_semiseg.errors import EngineMissing, SemisegError
+
+if TYPE_CHECKING:
+    import typer
+
+MENDABLE = 1
+STOPPED = 130
+INSTALL_ENGINE = (
+    "expected PyTorch for this verb, found none; install it with: pip install "
+    "'napari-semiseg[engine]'"
+)
+
+
+def exit_code(app: typer.Typer) -> int:
+    """Run an app and give the code to exit with; only bugs show a traceback."""
+    try:
+        app(standalone_mode=True)
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
+    except SemisegError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left; nobody is to be told
+        return MENDABLE
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return _refuse(str(EngineMissing(INSTALL_ENGINE)))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _refuse(
+            f"{where}expected to read and write files, found "
+            f"'{error.strerror or error}'; check the path, its permissions and the "
+            "space left"
+        )
+    return 0
+
+
+def _refuse(message: str) -> int:
+    line = " ".join(message.split())
+    sys.stderr.write(f"semiseg: {line}\n")
+    return MENDABLE

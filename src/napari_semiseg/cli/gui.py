@@ -1,0 +1,47 @@
+"""The one way from the command line into napari."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from napari_semiseg.errors import SemisegError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def has_display() -> bool:
+    """Whether a window can be shown."""
+    if sys.platform.startswith(("win", "darwin")):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def show(project: Path) -> None:
+    """Open a project in napari and stay until its window is closed.
+
+    Raises
+    ------
+    SemisegError
+        There is no display, or no Qt.
+    """
+    if not has_display() and os.environ.get("QT_QPA_PLATFORM") != "offscreen":
+        raise SemisegError(
+            "expected a display for napari, found none; run this on a desktop, or use "
+            "the other verbs of semiseg"
+        )
+    try:
+        import napari
+        import qtpy  # noqa: F401
+    except ImportError as error:
+        raise SemisegError(
+            f"expected napari with a Qt binding, found '{error}'; install one with: "
+            "pip install 'napari[all]'"
+        ) from error
+    from napari_semiseg.plugin import open_project_in_viewer
+
+    viewer = napari.Viewer(title=f"Semiseg - {project.name}")
+    open_project_in_viewer(project, viewer)
+    napari.run()

@@ -1,0 +1,144 @@
+"""methods and doctor: what can be run here."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import metadata, util
+from typing import Any
+
+import typer
+
+from napari_semiseg.cli import render
+from napari_semiseg.cli.gui import has_display
+from napari_semiseg.cli.options import Json
+
+NEEDED = ("numpy", "scipy", "nibabel", "SimpleITK", "pydantic", "scikit-image")
+QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of ``doctor``; ``fix`` says what to do where it is not ok."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    for verb in (methods, doctor):
+        app.command(verb.__name__)(verb)
+
+
+def methods(json: Json = False) -> None:
+    """List the training methods with their parameters."""
+    from napari_semiseg import engine
+
+    found = engine.methods()
+    if json:
+        render.emit({"methods": [asdict(item) for item in found]})
+        return
+    render.table(
+        ("method", "title", "cite", "parameters"),
+        (
+            (item.name, item.title, item.cite, _parameters(item.params))
+            for item in found
+        ),
+    )
+
+
+def doctor(json: Json = False) -> None:
+    """Check this machine and installation."""
+    checks = [_python(), *map(_package, NEEDED), _napari(), _qt(), _display()]
+    checks += [_torch(), _nilearn(), _writable()]
+    devices = _devices()
+    if json:
+        render.emit(
+            {
+                "checks": [asdict(check) for check in checks],
+                "devices": devices,
+                "platform": platform.platform(),
+                "version": metadata.version("napari-semiseg"),
+            }
+        )
+        return
+    render.table(
+        ("check", "", "found", "to do"),
+        (
+            (check.name, "ok" if check.ok else "missing", check.found, check.fix)
+            for check in checks
+        ),
+    )
+    for device in devices:
+        memory = device["memory_gb"]
+        size = "" if memory is None else f", {memory:.0f} GB"
+        render.say(f"device {device['name']}: {device['title']}{size}")
+    missing = [check.name for check in checks if not check.ok]
+    render.say(
+        f"Not there: {', '.join(missing)}." if missing else "All is there; train away."
+    )
+
+
+def _parameters(schema: dict[str, Any]) -> str:
+    values = schema.get("properties", {}).items()
+    return ", ".join(f"{name}={item.get('default')}" for name, item in values)
+
+
+def _python() -> Check:
+    ok = sys.version_info >= (3, 11)
+    return Check("Python", ok, platform.python_version(), "" if ok else "use 3.11+")
+
+
+def _package(name: str, fix: str = "") -> Check:
+    try:
+        return Check(name, True, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, False, "-", fix or f"pip install {name}")
+
+
+def _napari() -> Check:
+    return _package("napari", "pip install 'napari[all]'")
+
+
+def _qt() -> Check:
+    found = next((name for name in QT_BINDINGS if util.find_spec(name)), None)
+    fix = "" if found else "pip install 'napari[all]'"
+    return Check("Qt", found is not None, found or "-", fix)
+
+
+def _display() -> Check:
+    ok = has_display()
+    fix = "" if ok else "only the panel needs one; all other verbs work"
+    return Check("display", ok, "there" if ok else "-", fix)
+
+
+def _torch() -> Check:
+    return _package("torch", "pip install 'napari-semiseg[engine]'")
+
+
+def _nilearn() -> Check:
+    fix = "only semiseg demo needs it: pip install 'napari-semiseg[demo]'"
+    return _package("nilearn", fix)
+
+
+def _writable() -> Check:
+    folder = tempfile.gettempdir()
+    try:
+        with tempfile.TemporaryFile():
+            return Check("temporary files", True, folder)
+    except OSError as error:
+        return Check("temporary files", False, str(error), "free space, or set TMPDIR")
+
+
+def _devices() -> list[dict[str, Any]]:
+    """Where the engine can train; none without it."""
+    if util.find_spec("torch") is None:
+        return []
+    from napari_semiseg import engine
+
+    return [asdict(device) for device in engine.describe_devices()]

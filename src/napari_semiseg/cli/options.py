@@ -1,0 +1,85 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_semiseg.errors import ConfigError, ProjectError
+
+ProjectPath = Annotated[
+    Path, typer.Argument(metavar="PROJECT", help="Folder of the project.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+]
+CaseList = Annotated[
+    Path | None,
+    typer.Option("--cases", metavar="LIST", help="Text file with a case id a line."),
+]
+RunId = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="Id of a run; the newest by default."),
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Budget in training steps.")
+]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", help="Budget in minutes of training.")
+]
+
+
+def read_list(path: Path | None) -> list[str] | None:
+    """Read ids from a text file, one a line; empty lines and # comments are left out.
+
+    Raises
+    ------
+    ProjectError
+        There is no such file, or no id in it.
+    """
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ProjectError(
+            f"{path}: expected a text file with a case id a line, found '{reason}'; "
+            "check the path"
+        ) from error
+    lines = (line.split("#")[0].strip() for line in text.splitlines())
+    ids = list(dict.fromkeys(line for line in lines if line))
+    if not ids:
+        raise ProjectError(f"{path}: expected a case id a line, found none; add some")
+    return ids
+
+
+def check_minutes(minutes: float | None) -> None:
+    """Refuse a budget that is no time at all.
+
+    Raises
+    ------
+    ConfigError
+        It is not above zero.
+    """
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"expected --minutes above 0, found {minutes:g}")
+
+
+def read_settings(texts: list[str] | None) -> dict[str, str]:
+    """Read ``key=value`` texts.
+
+    Raises
+    ------
+    ConfigError
+        A text is not of that form.
+    """
+    settings = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"expected --set key=value, found {text!r}")
+        settings[key.strip()] = value.strip()
+    return settings

@@ -1,0 +1,162 @@
+"""How far a training is, on a terminal; and how it is asked to stop."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from napari_semiseg.cli import render
+from napari_semiseg.core.events import (
+    Finished,
+    Planned,
+    Predicted,
+    Staged,
+    Started,
+    Stepped,
+    Validated,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType, TracebackType
+
+    from rich.progress import TaskID
+
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.project.runs import Run
+
+
+@dataclass(slots=True)
+class Signals:
+    """Signals that have come in, oldest first."""
+
+    received: list[int] = field(default_factory=list)
+
+
+@contextmanager
+def stoppable(run: Run) -> Iterator[Signals]:
+    """Turn Ctrl-C and SIGTERM into a request to stop; a second one ends it at once."""
+    signals = Signals()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        signals.received.append(number)
+        if len(signals.received) > 1:
+            raise KeyboardInterrupt
+        run.request_stop()
+
+    before = {
+        kind: signal.signal(kind, ask) for kind in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield signals
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is left to say when the events have ended."""
+
+    device: str | None = None
+    validation: dict[str, float] = field(default_factory=dict)
+    predicted: list[str] = field(default_factory=list)
+    finished: Finished | None = None
+    stopped: bool = False
+
+
+class Display:
+    """A bar per stage of a run, and lines for what deserves one.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing, only keep the outcome.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.outcome = Outcome()
+        self._bars: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=render.console(stderr=True),
+            disable=quiet,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def take(self, event: Event) -> None:
+        """Show an event and remember what counts at the end."""
+        match event:
+            case Started():
+                if event.step:
+                    self._line(f"{event.run} goes on from step {event.step}")
+                else:
+                    self._line(f"{event.run} ({event.method})")
+            case Staged():
+                self._bar(event.stage, event.done, event.total)
+            case Planned():
+                self.outcome.device = event.device
+                millions = event.parameters / 1e6
+                self._line(
+                    f"{event.steps} steps on {event.device}, {millions:.1f} M "
+                    "parameters"
+                )
+            case Stepped():
+                losses = event.losses.items()
+                note = "  ".join(f"{name} {value:.3f}" for name, value in losses)
+                self._bar("Training", event.step, event.steps, note)
+            case Validated():
+                self.outcome.validation = event.dice
+                self._line(f"step {event.step}: Dice {_dice(event.dice)}")
+            case Predicted():
+                self.outcome.predicted.append(event.case)
+                note = f"{event.case} (uncertainty {event.uncertainty:.2f})"
+                self._bar("Predicting", event.done, event.total, note)
+            case Warned():
+                self._line(f"Note: {event.message}")
+            case Finished():
+                self.outcome.finished = event
+            case _:
+                pass
+
+    def _bar(self, name: str, done: int, total: int, note: str = "") -> None:
+        bar = self._bars.get(name)
+        if bar is None:
+            bar = self._bars[name] = self._progress.add_task(name, note="")
+        self._progress.update(bar, completed=done, total=total, note=note)
+
+    def _line(self, text: str) -> None:
+        if not self._progress.disable:
+            self._progress.console.print(text, markup=False)
+
+
+def _dice(scores: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())

@@ -1,0 +1,216 @@
+"""init, add, label, status, export and open: the project itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_semiseg.cli import render
+from napari_semiseg.cli.options import CaseList, Json, ProjectPath, read_list
+from napari_semiseg.core.case import CaseState, Split
+
+if TYPE_CHECKING:
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.store import Project
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    for verb in (init, add, label, status, open_):
+        app.command(verb.__name__.rstrip("_"))(verb)
+
+
+def init(
+    project: ProjectPath,
+    label: Annotated[
+        list[str],
+        typer.Option(
+            "--label", metavar="VALUE=NAME", help="A class, as 1='left atrium'; repeat."
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Create an empty project with its classes."""
+    from napari_semiseg.project.store import Project
+
+    made = Project.create(project, label)
+    if json:
+        render.emit({"project": str(made.folder), "labels": _labels(made)})
+        return
+    names = ", ".join(f"{item.value}={item.name}" for item in made.labels)
+    render.say(f"Created {made.folder} with {names}.")
+    render.say(f"Next: semiseg add {project} IMAGES")
+
+
+def add(
+    project: ProjectPath,
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH…", help="Images, folders, DICOM series."),
+    ],
+    split: Annotated[
+        Split, typer.Option(help="What the images may be used for.")
+    ] = Split.TRAIN,
+    cases: CaseList = None,
+    json: Json = False,
+) -> None:
+    """Add images by reference; nothing is copied."""
+    from napari_semiseg.project.store import Project
+
+    report = Project.open(project).add(*paths, split=split, cases=read_list(cases))
+    if json:
+        render.emit({"added": report.added, "skipped": report.skipped})
+        return
+    render.say(f"Added {_count(len(report.added), 'case')} ({split}).")
+    for path, reason in report.skipped.items():
+        render.say(f"Skipped {path}: {reason}")
+
+
+def label(
+    project: ProjectPath,
+    masks: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Masks named like the cases; 255 = not done."),
+    ],
+    cases: CaseList = None,
+    json: Json = False,
+) -> None:
+    """Attach human masks by case id; all are checked before any is written."""
+    from napari_semiseg.project.masks import attach
+    from napari_semiseg.project.store import Project
+
+    opened = Project.open(project)
+    report = attach(opened, masks, read_list(cases))
+    if report.skipped:
+        ignored = ", ".join(report.skipped)
+        console = render.console(stderr=True)
+        console.print(f"Masks without a case were left out: {ignored}", markup=False)
+    if json:
+        render.emit({"labelled": report.added})
+        return
+    render.say(f"Labelled {_count(len(report.added), 'case')}.")
+    render.say(_next_step(opened, opened.cases(), str(project)))
+
+
+def status(project: ProjectPath, json: Json = False) -> None:
+    """Show the cohort, the runs, and the next sensible step."""
+    from napari_semiseg.project.store import Project
+
+    opened = Project.open(project)
+    found = opened.cases()
+    cases = [_case_row(opened, case) for case in found]
+    runs = [
+        {
+            "id": run.id,
+            "method": run.config.method,
+            "status": run.status,
+            "steps": run.steps_done,
+            "seconds": round(run.seconds, 1),
+        }
+        for run in opened.runs()
+    ]
+    if json:
+        render.emit({"cases": cases, "labels": _labels(opened), "runs": runs})
+        return
+    _show_status(opened, cases, runs)
+    render.say(_next_step(opened, found, str(project)))
+
+
+def open_(project: ProjectPath) -> None:
+    """Open the project in napari."""
+    from napari_semiseg.cli.gui import show
+    from napari_semiseg.project.store import Project
+
+    show(Project.open(project).folder)
+
+
+def _labels(project: Project) -> list[dict[str, Any]]:
+    return [item.model_dump() for item in project.labels]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _case_row(project: Project, case: Case) -> dict[str, Any]:
+    run = project.prediction_run(case.id)
+    score = run.prediction_record(case.id).score if run is not None else None
+    return {
+        "id": case.id,
+        "state": str(case.state),
+        "split": str(case.split),
+        "shape": list(case.geometry.shape_zyx),
+        "spacing_mm": [round(step, 6) for step in case.geometry.spacing_mm],
+        "annotated_fraction": case.annotated_fraction,
+        "uncertainty": None if score is None else score.uncertainty,
+    }
+
+
+def _show_status(
+    project: Project, cases: list[dict[str, Any]], runs: list[dict[str, Any]]
+) -> None:
+    labels = ", ".join(f"{item.value}={item.name}" for item in project.labels)
+    render.say(f"{project.name}: {_count(len(cases), 'case')}; {labels}\n")
+    if cases:
+        render.table(
+            (
+                "case",
+                "state",
+                "split",
+                "voxels zyx",
+                "mm zyx",
+                "annotated ",
+                "uncertainty ",
+            ),
+            (
+                (
+                    row["id"],
+                    row["state"],
+                    row["split"],
+                    "x".join(str(size) for size in row["shape"]),
+                    "x".join(f"{step:.3g}" for step in row["spacing_mm"]),
+                    f"{row['annotated_fraction']:.1%}",
+                    render.number(row["uncertainty"]),
+                )
+                for row in cases
+            ),
+        )
+        render.say("")
+    if runs:
+        render.table(
+            ("run", "method", "status", "steps ", "time "),
+            (
+                (
+                    run["id"],
+                    run["method"],
+                    run["status"],
+                    str(run["steps"]),
+                    render.duration(run["seconds"]),
+                )
+                for run in runs
+            ),
+        )
+        render.say("")
+
+
+def _next_step(project: Project, cases: list[Case], path: str) -> str:
+    """Say what is worth doing next."""
+    if not cases:
+        return f"Next: semiseg add {path} IMAGES"
+    if not any(case.has_label and case.split == Split.TRAIN for case in cases):
+        return (
+            f"Next: label some slices in napari (semiseg open {path}) or attach masks "
+            f"(semiseg label {path} --masks DIR)"
+        )
+    latest = project.latest_run()
+    if latest is None:
+        return f"Next: semiseg train {path}"
+    if latest.status in ("preparing", "running"):
+        return f"Training goes on ({latest.id}); stop it with: semiseg stop {path}"
+    if latest.status in ("interrupted", "cancelled") and latest.has_model:
+        return f"Next: semiseg resume {path} ({latest.id} was {latest.status})"
+    if any(case.state is CaseState.PROPOSED for case in cases):
+        return f"Next: review the proposals, worst first: semiseg suggest {path}"
+    return f"Next: semiseg export {path} OUT"

@@ -1,0 +1,57 @@
+"""What people read on a terminal, and what scripts read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def emit(value: dict[str, Any]) -> None:
+    """Write one JSON object to stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Give a console on the stream of this moment."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Write a sentence."""
+    console().print(text, markup=False)
+
+
+def table(
+    columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None
+) -> None:
+    """Write a table; columns that end in a space are set to the right."""
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        right = column.endswith(" ")
+        shown.add_column(
+            column.strip(), justify="right" if right else "left", overflow="fold"
+        )
+    for row in rows:
+        shown.add_row(*row)
+    Console(highlight=False).print(shown, markup=False)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a person would say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

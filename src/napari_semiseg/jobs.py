@@ -1,0 +1,205 @@
+"""Verbs of the command line as child processes, followed from their logs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.events import Finished, Started, from_line
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.runs import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.project.store import Project
+
+MENDABLE = 1
+"""Exit code of a verb that refused in one line."""
+QUOTED_LINES = 5
+CLOCK_SLACK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A child process that outlives this one.
+
+    Attributes
+    ----------
+    process : Popen
+        The child.
+    started : float
+        Unix time, s.
+    """
+
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.time)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        """Exit code, or None while it runs."""
+        return self.process.poll()
+
+    def terminate(self) -> None:
+        """End the process now; what is on disk stays whole."""
+        self.process.terminate()
+
+
+def start(arguments: list[str], log: Path) -> Job:
+    """Run ``semiseg`` with arguments, detached from this process.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Verb and its arguments.
+    log : Path
+        Gets the output, behind what it holds already.
+
+    Raises
+    ------
+    ProjectError
+        The process cannot be started, or the log cannot be written.
+    """
+    started = time.time()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "napari_semiseg", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "100"},
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+    except OSError as error:
+        raise ProjectError(
+            f"expected to start '{arguments[0]}' with its output in {log}, found "
+            f"'{error.strerror or error}'; check the folder and the installation"
+        ) from error
+    return Job(process, started)
+
+
+def start_training(project: Project, config: TrainingConfig) -> tuple[Run, Job]:
+    """Create a run and train it in a child process.
+
+    Raises
+    ------
+    SemisegError
+        The run's folder cannot be written, or the process cannot be started.
+    """
+    run = Run.create(project, config)
+    words = ["train", str(project.folder), "--run-id", run.id]
+    try:
+        job = start(words, run.folder.log)
+    except ProjectError:
+        run.discard()
+        raise
+    run.claim(job.pid)
+    return run, job
+
+
+def follow(
+    run: Run,
+    *,
+    job: Job | None = None,
+    poll_s: float = 0.2,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Yield the events of a run as its log grows, from the log's beginning.
+
+    Ends after the ``Finished`` of the last session. When the process is gone without
+    one, a ``Finished`` with the last lines of the output is made up; it is not
+    written to the log. A run of ours that refused to start leaves no folder behind.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    job : Job, optional
+        The child that works on it; by default whoever the log names.
+    poll_s : float
+        Time between two looks at the log, s.
+    stop : callable
+        Says when to stop looking; the run itself goes on.
+    """
+    since = job.started - CLOCK_SLACK_S if job is not None else 0.0
+    tail = _Tail(run.folder.events)
+    while not stop():
+        gone = not _works(run, job)  # before reading: a last line is never missed
+        yield from tail.read()
+        last = tail.last
+        if isinstance(last, Finished) and last.at >= since:
+            return
+        if gone:
+            yield _made_up(run, job)
+            return
+        time.sleep(poll_s)
+
+
+class _Tail:
+    """Reads whole new lines of a growing log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.last: Started | Finished | None = None
+
+    def read(self) -> Iterator[Event]:
+        try:
+            with self._path.open("rb") as log:
+                log.seek(self._offset)
+                content = log.read()
+        except FileNotFoundError:
+            return
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            try:
+                event = from_line(line.decode())
+            except ValueError:  # torn by a crash, a later session wrote on behind it
+                continue
+            if isinstance(event, Started | Finished):
+                self.last = event
+            yield event
+
+
+def _works(run: Run, job: Job | None) -> bool:
+    if job is not None:
+        return job.poll() is None
+    return run.status in ("preparing", "running")
+
+
+def _made_up(run: Run, job: Job | None) -> Finished:
+    """The end of a session that could not write its own."""
+    try:
+        lines = run.folder.log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        lines = []
+    said = [line.strip() for line in lines if line.strip()][-QUOTED_LINES:]
+    code = job.poll() if job is not None else None
+    refused = code == MENDABLE and said
+    ended = f"the training process ended with code {code}" if job is not None else ""
+    error = said[-1] if refused else "\n".join(said) or ended or "it was interrupted"
+    finished = Finished(
+        run=run.id,
+        reason="failed",
+        step=run.steps_done,
+        seconds=run.seconds,
+        error=error,
+    )
+    if refused:
+        run.discard()
+    return finished

@@ -1,0 +1,247 @@
+"""Masks on the grid of their images, with volumes and provenance beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.io.atomic import write_json, write_text
+from napari_semiseg.io.masks import read_labels, write_labels
+from napari_semiseg.project import nnunet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+
+What = Literal["best", "labels", "predictions"]
+SUFFIXES = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
+FORMATS = (*SUFFIXES, "nnunet")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """Files written, and why cases were left out."""
+
+    written: list[Path] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Where the mask of a case comes from: a person, or the run of a model."""
+
+    case: Case
+    mask: Path
+    run: Run | None
+
+    def read(self) -> NDArray[np.uint8]:
+        """Voxel values (Z, Y, X)."""
+        return read_labels(self.mask, self.case.geometry)
+
+    def describe(self) -> dict[str, Any]:
+        """Provenance for the manifest."""
+        case = self.case
+        facts: dict[str, Any] = {
+            "case": case.id,
+            "image": str(case.image),
+            "image_sha256": case.record.sha256,
+            "state": str(case.state),
+            "split": str(case.split),
+        }
+        if self.run is not None:
+            record = self.run.prediction_record(case.id)
+            return facts | {
+                "source": "model",
+                "run": self.run.id,
+                "method": record.method,
+                "step": record.step,
+                "uncertainty": record.score.uncertainty,
+            }
+        entries = [entry for entry in case.record.history if entry.action == "label"]
+        by = entries[-1].by if entries else "unknown"
+        at = entries[-1].at if entries else None
+        return facts | {
+            "source": "human",
+            "by": by,
+            "at": at,
+            "annotated_fraction": case.annotated_fraction,
+        }
+
+
+def export(
+    project: Project,
+    out: str | Path,
+    *,
+    what: What = "best",
+    fmt: str = "nifti",
+    cases: Collection[str] | None = None,
+    run: Run | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ExportReport:
+    """Write masks, ``volumes.csv`` and ``manifest.json`` to a folder.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    out : Path
+        Folder to write to; is made where it is absent.
+    what : {"best", "labels", "predictions"}
+        "best" is the human label where it is complete, else the newest prediction.
+    fmt : {"nifti", "nrrd", "mha", "nnunet"}
+        "nnunet" is a raw data set of nnU-Net with copies of the images.
+    cases : collection of str, optional
+        Ids; by default all but the excluded ones.
+    run : Run, optional
+        Whose predictions to take; by default the newest of each case.
+    progress : callable
+        Told how many cases are done, out of how many.
+
+    Raises
+    ------
+    ConfigError
+        The format is not available.
+    ProjectError
+        There is nothing to export, or the folder cannot be written.
+    """
+    if fmt not in FORMATS:
+        raise ConfigError(
+            f"expected a format out of {', '.join(FORMATS)}, found {fmt!r}, which is "
+            "not available in this version; choose one of these"
+        )
+    if what not in get_args(What):
+        raise ConfigError(
+            f"expected one of {', '.join(get_args(What))}, found {what!r}"
+        )
+    target = Path(out)
+    _check_target(project, target)
+    report = ExportReport()
+    sources = []
+    for case in _chosen(project, cases):
+        found = _source(project, case, what, run)
+        if isinstance(found, str):
+            report.skipped[case.id] = found
+        else:
+            sources.append(found)
+    if not sources:
+        first = next(iter(report.skipped.items()), None)
+        reason = f" ({first[0]}: {first[1]})" if first else ""
+        raise ProjectError(
+            f"expected masks to export ({what}), found none{reason}; label or predict "
+            "cases first"
+        )
+    rows: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    for done, source in enumerate(sources, start=1):
+        labels = source.read()
+        if fmt == "nnunet":
+            path = nnunet.write_case(project, source.case, labels, target)
+        else:
+            path = target / f"{source.case.id}{SUFFIXES[fmt]}"
+            write_labels(path, labels, source.case.geometry, source.case.image)
+        report.written.append(path)
+        described = source.describe()
+        files.append({"file": path.relative_to(target).as_posix()} | described)
+        rows += _volumes(project, source.case, labels, described)
+        progress(done, len(sources))
+    if fmt == "nnunet":
+        report.written.append(nnunet.write_dataset(project, target))
+    report.written.append(_write_volumes(target / "volumes.csv", rows))
+    manifest = target / "manifest.json"
+    write_json(manifest, _manifest(project, what, fmt, files, report.skipped))
+    report.written.append(manifest)
+    return report
+
+
+def _check_target(project: Project, target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise ProjectError(f"{target}: expected a folder, found a file; choose another")
+    inner = (project.layout.cases, project.layout.runs)
+    resolved = target.resolve()
+    if any(resolved == part or part in resolved.parents for part in inner):
+        raise ProjectError(
+            f"{target}: expected a folder outside the project's own ones, found one "
+            "inside; choose another"
+        )
+
+
+def _chosen(project: Project, cases: Collection[str] | None) -> list[Case]:
+    if cases is not None:
+        return [project.case(name) for name in cases]
+    return [case for case in project.cases() if case.state is not CaseState.EXCLUDED]
+
+
+def _source(project: Project, case: Case, what: What, run: Run | None) -> Source | str:
+    """Mask to export, or why there is none."""
+    complete = case.has_label and case.annotated_fraction == 1
+    if what == "labels":
+        return Source(case, case.folder.label, None) if case.has_label else "no label"
+    if what == "best" and complete:
+        return Source(case, case.folder.label, None)
+    holder = run or project.prediction_run(case.id)
+    if holder is None or not holder.has_prediction(case.id):
+        return (
+            "no prediction"
+            if what == "predictions"
+            else ("no complete label and no prediction")
+        )
+    return Source(case, holder.folder.prediction(case.id).labels, holder)
+
+
+def _volumes(
+    project: Project, case: Case, labels: NDArray[np.uint8], facts: dict[str, Any]
+) -> list[dict[str, Any]]:
+    counts = np.bincount(labels.ravel(), minlength=256)
+    return [
+        {
+            "case": case.id,
+            "value": item.value,
+            "label": item.name,
+            "voxels": int(counts[item.value]),
+            "volume_ml": f"{counts[item.value] * case.geometry.voxel_ml:.4f}",
+            "source": facts.get("run", "human"),
+        }
+        for item in project.labels
+    ]
+
+
+def _write_volumes(path: Path, rows: list[dict[str, Any]]) -> Path:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+    return path
+
+
+def _manifest(
+    project: Project,
+    what: str,
+    fmt: str,
+    files: list[dict[str, Any]],
+    skipped: dict[str, str],
+) -> dict[str, Any]:
+    return {
+        "project": project.name,
+        "written_by": f"napari-semiseg {metadata.version('napari-semiseg')}",
+        "at": time.time(),
+        "what": what,
+        "format": fmt,
+        "labels": [item.model_dump() for item in project.labels],
+        "files": files,
+        "skipped": skipped,
+    }

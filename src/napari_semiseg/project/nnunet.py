@@ -1,0 +1,80 @@
+"""A raw data set as nnU-Net reads it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.core.case import Split
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.io.atomic import atomic_path, write_json
+from napari_semiseg.io.masks import write_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.store import Project
+
+ENDING = ".nii.gz"
+
+
+def write_case(
+    project: Project, case: Case, labels: NDArray[np.uint8], folder: Path
+) -> Path:
+    """Write image and mask; the values become 1, 2, ... and 255 the ignore label.
+
+    Returns
+    -------
+    Path
+        The mask.
+    """
+    part = "Ts" if case.split is Split.TEST else "Tr"
+    table = np.zeros(256, np.uint8)
+    for rank, value in enumerate(project.labels.values, start=1):
+        table[value] = rank
+    table[UNANNOTATED] = len(project.labels) + 1
+    mask = folder / f"labels{part}" / f"{case.id}{ENDING}"
+    _copy_image(case, folder / f"images{part}" / f"{case.id}_0000{ENDING}")
+    write_labels(mask, table[labels], case.geometry, case.image)
+    return mask
+
+
+def write_dataset(project: Project, folder: Path) -> Path:
+    """Describe the data set that lies in a folder."""
+    names = {"background": 0}
+    for rank, item in enumerate(project.labels, start=1):
+        names[item.name] = rank
+    names["ignore"] = len(names)
+    path = folder / "dataset.json"
+    training = list((folder / "labelsTr").glob(f"*{ENDING}"))
+    write_json(
+        path,
+        {
+            "name": project.name,
+            "channel_names": {"0": "image"},
+            "labels": names,
+            "numTraining": len(training),
+            "file_ending": ENDING,
+        },
+    )
+    return path
+
+
+def _copy_image(case: Case, target: Path) -> None:
+    """Copy a NIfTI file as it is; bring any other format onto NIfTI."""
+    with atomic_path(target) as temporary:
+        if case.image.name.lower().endswith(ENDING):
+            shutil.copyfile(case.image, temporary)
+            return
+        import nibabel as nib
+
+        image = case.read_image()
+        native = np.ascontiguousarray(image.geometry.to_native(image.data))
+        stored = native.astype(np.float32) if native.dtype == np.float64 else native
+        affine = image.geometry.native_affine
+        nib.save(nib.Nifti1Image(stored, affine, dtype=stored.dtype), temporary)

@@ -1,0 +1,89 @@
+"""``case.json`` files, remembered while they do not change."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from napari_semiseg.core.case import CaseRecord
+from napari_semiseg.core.config import describe
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import read_json, write_json
+from napari_semiseg.project import labelling
+from napari_semiseg.project.adding import file_facts
+
+if TYPE_CHECKING:
+    from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.project.layout import Layout
+
+
+class Records:
+    """Records of the cases of a project.
+
+    A cohort of a thousand cases costs one look at each file's size and time; only
+    files that have changed are read.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._records: dict[str, tuple[tuple[int, ...], CaseRecord]] = {}
+        self._fractions: dict[str, tuple[dict[str, int], float]] = {}
+
+    def ids(self) -> list[str]:
+        """Ids of all cases, sorted."""
+        try:
+            entries = sorted(entry.name for entry in os.scandir(self._layout.cases))
+        except FileNotFoundError:
+            return []
+        return [name for name in entries if self._layout.case(name).json.exists()]
+
+    def read(self, case_id: str) -> CaseRecord:
+        """Record of a case.
+
+        Raises
+        ------
+        ProjectError
+            The file is no record of a case.
+        """
+        path = self._layout.case(case_id).json
+        facts = path.stat()
+        key = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        known = self._records.get(case_id)
+        if known is not None and known[0] == key:
+            return known[1]
+        try:
+            record = CaseRecord.model_validate(read_json(path))
+        except ValidationError as error:
+            raise ProjectError(
+                f"{describe(error, str(path))}; correct the file, or delete the case's "
+                "folder and add the image again"
+            ) from error
+        self._records[case_id] = (key, record)
+        return record
+
+    def write(self, record: CaseRecord) -> None:
+        """Write the record of a case, new or known."""
+        write_json(self._layout.case(record.id).json, record.model_dump(mode="json"))
+
+    def annotated_fraction(
+        self, record: CaseRecord, geometry: Geometry
+    ) -> float | None:
+        """Annotated part of a case's label; None where there is no label.
+
+        The voxels are read only where the history does not speak of this very file,
+        and then once.
+        """
+        folder = self._layout.case(record.id)
+        try:
+            facts = file_facts(folder.label)
+        except FileNotFoundError:
+            return None
+        known = self._fractions.get(record.id)
+        if known is None or known[0] != facts:
+            fraction = labelling.recorded_fraction(record, facts)
+            if fraction is None:
+                fraction = labelling.measured_fraction(folder, geometry)
+            known = self._fractions[record.id] = (facts, fraction)
+        return known[1]
