@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 TITLE = "Semiseg views"
 MAIN_TITLE = "Image and mask"
+SETTLE_MS = 40
+TRIES = 8
+NEAR_PIXELS = 8
 
 
 class LinkedCanvases(QObject):
@@ -40,14 +43,11 @@ class LinkedCanvases(QObject):
         self._link: ViewLink | None = None
         self._image: Any = None
         self._cursors: list[tuple[Any, Any]] = []
+        self._tries = 0
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
-        self._settle.setInterval(0)
-        self._settle.timeout.connect(self.equal_widths)
-        self._fit = QTimer(self)
-        self._fit.setSingleShot(True)
-        self._fit.setInterval(50)
-        self._fit.timeout.connect(viewer.reset_view)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._balance)
 
     @property
     def shown(self) -> bool:
@@ -64,6 +64,11 @@ class LinkedCanvases(QObject):
         if self.main_notes is None:
             self._window, view = _window_of(self.viewer)
             self.main_notes = CanvasNotes(canvas_widget(view), self.viewer, MAIN_TITLE)
+
+    def focus(self) -> None:
+        """Let keys go to the main canvas."""
+        if self.main_notes is not None:
+            self.main_notes.parentWidget().setFocus()
 
     def show(self, image: Any, prediction: Prediction, scheme: LabelScheme) -> None:
         """Put a prediction beside its image.
@@ -102,25 +107,19 @@ class LinkedCanvases(QObject):
         self._dock.setVisible(visible)
 
     def equal_widths(self) -> None:
-        """Give the three canvases the same width."""
-        if self._window is None or not self.shown or self._dock.isFloating():
-            return
-        centre = self._window.centralWidget()
-        total = centre.width() + self._dock.width()
-        wanted = round(total * 2 / 3)
-        if abs(self._dock.width() - wanted) > 4:
-            self._window.resizeDocks([self._dock], [wanted], Qt.Orientation.Horizontal)
+        """Give the three canvases the same width, once the window is laid out."""
+        self._tries = TRIES
+        self._settle.start()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Share the room anew when the window changes its size."""
-        if event.type() == QEvent.Type.Resize:
-            self._settle.start()
+        if event.type() == QEvent.Type.Resize and self.shown:
+            self.equal_widths()
         return False
 
     def close(self) -> None:
         """Remove the dock, the canvases and every callback."""
         self._settle.stop()
-        self._fit.stop()
         self._forget_image()
         self._unlink()
         if self.main_notes is not None:
@@ -149,9 +148,11 @@ class LinkedCanvases(QObject):
             )
             self._dock.destroyed.connect(self._dock_gone)
             self._place_left_of_others()
+            self.equal_widths()
         self.views.show()
-        self._dock.show()
-        self._settle.start()
+        if not self._dock.isVisible():
+            self._dock.show()
+            self.equal_widths()
         return self.views
 
     def _place_left_of_others(self) -> None:
@@ -173,6 +174,20 @@ class LinkedCanvases(QObject):
             window.splitDockWidget(self._dock, dock, Qt.Orientation.Horizontal)
         if others:
             window.resizeDocks(others[:1], widths[:1], Qt.Orientation.Horizontal)
+
+    def _balance(self) -> None:
+        """Ask for the widths until the window, which lays out later, has them."""
+        if self._window is None or not self.shown or self._dock.isFloating():
+            return
+        centre, beside = self._window.centralWidget().width(), self._dock.width()
+        wanted = round((centre + beside) * 2 / 3)
+        if abs(beside - wanted) > NEAR_PIXELS and self._tries > 0:
+            self._tries -= 1
+            sideways = Qt.Orientation.Horizontal
+            self._window.resizeDocks([self._dock], [wanted], sideways)
+            self._settle.start()
+        else:
+            self.viewer.reset_view()
 
     def _dock_gone(self, _: object = None) -> None:
         self._dock = None

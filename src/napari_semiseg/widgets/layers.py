@@ -303,6 +303,7 @@ class CaseView:
         planes.show(self.viewer, 0, busiest_slice(opened.values), case.geometry)
         self.viewer.reset_view()
         self._show_views()
+        self.canvases.focus()
         self.session.case_opened.emit(case_id)
         self._say_what_is_shown(voxels.notes)
         self.shown.emit()
@@ -343,9 +344,15 @@ class CaseView:
             autosave_s=self._autosave_s,
         )
         editing = self.annotation.editing
-        editing.counted.connect(self.counted.emit)
-        editing.dirtied.connect(self.dirtied.emit)
+        editing.counted.connect(self._pass_counts)
+        editing.dirtied.connect(self._pass_dirty)
         editing.recount()
+
+    def _pass_counts(self, counts: dict[int, int]) -> None:
+        self.counted.emit(counts)
+
+    def _pass_dirty(self, dirty: bool) -> None:
+        self.dirtied.emit(dirty)
 
     def _show_views(self) -> None:
         if self.prediction is None or self.image is None:

@@ -4,15 +4,58 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QDialog,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.ranking import Suggestions, suggest
+from napari_semiseg.widgets import keys, planes
+from napari_semiseg.widgets.exporting import ExportDialog
+from napari_semiseg.widgets.keys import Keys, Shortcut
+from napari_semiseg.widgets.review_queue import ReviewQueue
+from napari_semiseg.widgets.sheet import ShortcutSheet
+from napari_semiseg.widgets.tasks import told
+from napari_semiseg.widgets.tools import ClassButtons, ToolRow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtGui import QShowEvent
+
+    from napari_semiseg.core.labels import LabelClass
     from napari_semiseg.widgets.layers import CaseView
     from napari_semiseg.widgets.session import Session
 
+QUEUE_LENGTH = 30
+REFRESH_MS = 200
+NO_CASE = "No case is open. Double-click one in the cohort or in the queue below."
+EMPTY_QUEUE = "The queue fills once a trained model has predicted cases."
+TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
+
 
 class ReviewPanel(QWidget):
-    """Class buttons, brush, accept, and the queue with reasons."""
+    """Class buttons, brush, accept, and the queue with reasons.
+
+    Parameters
+    ----------
+    session : Session
+        Project, case and run of the dock.
+    case_view : CaseView
+        The case that is open.
+    parent : QWidget, optional
+        Of the panel.
+    """
 
     def __init__(
         self, session: Session, case_view: CaseView, parent: QWidget | None = None
@@ -20,6 +63,307 @@ class ReviewPanel(QWidget):
         super().__init__(parent)
         self.session = session
         self.case_view = case_view
+        self.info = _text("")
+        self.saved = _text("")
+        self.classes = ClassButtons()
+        self.tools = ToolRow()
+        self.queue = ReviewQueue()
+        self.queue_text = _text(EMPTY_QUEUE)
+        self.buttons: dict[Shortcut, QPushButton] = {}
+        self._viewer_keys = Keys(case_view.viewer)
+        self._layer_keys: list[Keys] = []
+        self._stale = True
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(REFRESH_MS)
+        self._later.timeout.connect(self._refresh_queue_if_seen)
+        self._build()
+        self._connect()
+        self._show_project()
+        self._show_case()
+
+    # -- actions ---------------------------------------------------------------------
+
+    def accept_and_next(self) -> None:
+        """Accept the whole volume and open the next case of the queue."""
+        accepted = self.case_view.case
+        if accepted is None or not self.case_view.accept():
+            return
+        following = self.next_case(accepted.id)
+        if following is None:
+            self.session.say(f"Accepted {accepted.id}: it was the last one to review.")
+        else:
+            self.session.case_requested.emit(following)
+
+    def next_case(self, after: str) -> str | None:
+        """Case to open next: the first of the queue, else one that has no label."""
+        if self.session.project is None:
+            return None
+        self.refresh_queue()
+        queued = [case for case in self.queue.cases() if case != after]
+        if queued:
+            return queued[0]
+        waiting = [
+            case.id
+            for case in self.session.project.cases(state=TO_DO)
+            if case.split is not Split.TEST and case.id != after
+        ]
+        later = [case_id for case_id in waiting if case_id > after]
+        return next(iter(later or waiting), None)
+
+    def refresh_queue(self) -> None:
+        """Rank the cases anew."""
+        self._stale = False
+        found = Suggestions(volumes=(), slices=())
+        text = EMPTY_QUEUE
+        if self.session.project is not None:
+            try:
+                found = suggest(self.session.project, k=QUEUE_LENGTH)
+                text = "Most doubtful first; Enter or a double click opens."
+            except ProjectError:
+                text = EMPTY_QUEUE
+        self.queue.show_suggestions(found)
+        self.queue_text.setText(text)
+
+    def open_place(self, case_id: str, place: tuple[int, int] | None) -> None:
+        """Open a case, at a slice (axis, index) when one is given."""
+        case = self.case_view.case
+        if case is None or case.id != case_id:
+            self.session.case_requested.emit(case_id)
+            case = self.case_view.case
+        if place is not None and case is not None and case.id == case_id:
+            self.case_view.go_to(*place)
+
+    def choose_class(self, value: int) -> None:
+        """Paint this value from now on; 0 is background."""
+        mask = self.case_view.mask
+        if mask is not None:
+            mask.selected_label = value
+            mask.mode = "paint" if mask.mode == "pan_zoom" else mask.mode
+
+    def ask_export(self) -> None:
+        """Ask what to export to where, then do it in the background."""
+        project = self.session.project
+        if project is None:
+            self.session.say("Open a project first.")
+            return
+        dialog = ExportDialog(project, self)
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            dialog.start(self.session, project)
+        dialog.deleteLater()
+
+    def show_shortcuts(self) -> None:
+        """Show the list of keys."""
+        sheet = ShortcutSheet(self.shortcuts(), self)
+        sheet.exec()
+        sheet.deleteLater()
+
+    def shortcuts(self) -> list[Shortcut]:
+        """Every key of the review, and the useful ones of napari."""
+        classes = [
+            Shortcut(str(position), f"Paint {item.name}")
+            for position, item in enumerate(self._scheme(), start=1)
+            if position <= 9
+        ]
+        background = Shortcut("0", "Paint background")
+        return [*classes, background, *self._actions(), *keys.BUILT_IN]
 
     def close_panel(self) -> None:
         """Unbind every key and callback; called before the dock goes."""
+        self._later.stop()
+        self._viewer_keys.release()
+        self._release_layers()
+        self.tools.follow(None)
+        session, view = self.session, self.case_view
+        session.project_changed.disconnect(self._show_project)
+        session.cases_changed.disconnect(self._queue_is_stale)
+        session.runs_changed.disconnect(self._queue_is_stale)
+        view.shown.disconnect(self._show_case)
+        view.counted.disconnect(self._show_counts)
+        view.dirtied.disconnect(self._show_saved)
+
+    # -- building --------------------------------------------------------------------
+
+    def _actions(self) -> dict[Shortcut, Callable[[], object]]:
+        view, tools = self.case_view, self.tools
+        return {
+            keys.PAINT: lambda: tools.set_mode("paint"),
+            keys.ERASE: lambda: tools.set_mode("erase"),
+            keys.BUCKET: lambda: tools.set_mode("fill"),
+            keys.PAN: lambda: tools.set_mode("pan_zoom"),
+            keys.MASK: view.toggle_mask,
+            keys.PLANE: lambda: planes.next_plane(view.viewer),
+            keys.WORST: view.next_worst_slice,
+            keys.DONE: view.mark_slice,
+            keys.FILL: view.fill_from_prediction,
+            keys.SAVE: view.save_draft,
+            keys.ACCEPT: view.accept,
+            keys.ACCEPT_PAINTED: lambda: view.accept(painted_only=True),
+            keys.ACCEPT_NEXT: self.accept_and_next,
+        }
+
+    def _build(self) -> None:
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.discard = _button("Discard draft", "Forget what is not accepted")
+        self.discard.clicked.connect(_call(self.case_view.discard_draft))
+        export = _button("Export\u2026", "Write masks on the grid of their images")
+        export.clicked.connect(self.ask_export)
+        sheet = _button("Shortcuts", "List of keys")
+        sheet.clicked.connect(self.show_shortcuts)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for index, (shortcut, text) in enumerate(BUTTONS):
+            button = _button(f"{text}  ({_short(shortcut.key)})", shortcut.text)
+            button.clicked.connect(_call(self._actions()[shortcut]))
+            self.buttons[shortcut] = button
+            grid.addWidget(button, index // 2, index % 2)
+        grid.addWidget(self.discard, len(BUTTONS) // 2, len(BUTTONS) % 2)
+        self.buttons[keys.ACCEPT_NEXT].setStyleSheet("font-weight: bold")
+        foot = QHBoxLayout()
+        foot.addWidget(export)
+        foot.addWidget(sheet)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(6)
+        for widget in (self.info, self.saved, self.classes, self.tools):
+            layout.addWidget(widget)
+        layout.addLayout(grid)
+        layout.addWidget(_line())
+        layout.addWidget(self.queue_text)
+        layout.addWidget(self.queue, 1)
+        layout.addLayout(foot)
+
+    def _connect(self) -> None:
+        session, view = self.session, self.case_view
+        session.project_changed.connect(self._show_project)
+        session.cases_changed.connect(self._queue_is_stale)
+        session.runs_changed.connect(self._queue_is_stale)
+        view.shown.connect(self._show_case)
+        view.counted.connect(self._show_counts)
+        view.dirtied.connect(self._show_saved)
+        self.classes.chosen.connect(self.choose_class)
+        self.queue.asked.connect(self.open_place)
+        for shortcut, action in self._actions().items():
+            self._viewer_keys.bind(shortcut.key, action)
+
+    # -- showing ---------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Bring the queue up to date when the tab is looked at."""
+        super().showEvent(event)
+        if self._stale:
+            self._later.start()
+
+    def _queue_is_stale(self, _: object = None) -> None:
+        self._stale = True
+        self._later.start()
+
+    def _refresh_queue_if_seen(self) -> None:
+        if self.isVisible() and self._stale:
+            with told(self.session):
+                self.refresh_queue()
+
+    def _show_project(self) -> None:
+        project = self.session.project
+        self.classes.set_scheme(None if project is None else project.labels)
+        self._queue_is_stale()
+
+    def _show_case(self) -> None:
+        view = self.case_view
+        self._release_layers()
+        self.tools.follow(view.mask)
+        for widget in (self.classes, self.discard, *self.buttons.values()):
+            widget.setEnabled(view.mask is not None)
+        if view.case is None or view.mask is None or view.image is None:
+            self.info.setText(NO_CASE)
+            self.saved.setText("")
+            return
+        self.info.setText(f"<b>{view.case.id}</b><br>{view.text}")
+        self._show_saved(view.dirty)
+        self._bind_classes()
+        view.mask.events.selected_label.connect(self._show_class)
+        self._show_class()
+        if view.editing is not None:
+            view.editing.recount()
+
+    def _bind_classes(self) -> None:
+        """Digits choose a class while one of the case's layers is selected.
+
+        On these two layers only, in place of napari's digits for the tools, which
+        keep their letters.
+        """
+        values = [0, *(item.value for item in self._scheme())][:10]
+        for layer in (self.case_view.mask, self.case_view.image):
+            bound = Keys(layer)
+            for position, value in enumerate(values):
+                bound.bind(str(position), _choose(self.choose_class, value))
+            self._layer_keys.append(bound)
+
+    def _release_layers(self) -> None:
+        for bound in self._layer_keys:
+            bound.release()
+        self._layer_keys.clear()
+
+    def _show_class(self, event: object = None) -> None:
+        if self.case_view.mask is not None:
+            self.classes.select(self.case_view.mask.selected_label)
+
+    def _show_counts(self, counts: dict[int, int]) -> None:
+        if self.case_view.case is not None:
+            voxel_ml = self.case_view.case.geometry.voxel_ml
+            self.classes.show_counts(counts, voxel_ml)
+
+    def _show_saved(self, dirty: bool) -> None:
+        self.saved.setText("Edits not saved yet" if dirty else "No unsaved edits")
+
+    def _scheme(self) -> tuple[LabelClass, ...]:
+        project = self.session.project
+        return () if project is None else project.labels.classes
+
+
+BUTTONS = (
+    (keys.WORST, "Next worst slice"),
+    (keys.PLANE, "Next plane"),
+    (keys.MASK, "Show mask"),
+    (keys.DONE, "Slice done"),
+    (keys.FILL, "Fill from prediction"),
+    (keys.SAVE, "Save draft"),
+    (keys.ACCEPT_PAINTED, "Accept painted slices"),
+    (keys.ACCEPT, "Accept"),
+    (keys.ACCEPT_NEXT, "Accept && next"),
+)
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.setMinimumWidth(40)
+    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return button
+
+
+def _text(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    line.setFrameShadow(QFrame.Shadow.Sunken)
+    return line
+
+
+def _short(key: str) -> str:
+    return key.replace("Shift-", "\u21e7")
+
+
+def _call(action: Callable[[], object]) -> Callable[[], object]:
+    """Leave out the state that a button's click hands over."""
+    return lambda *_: action()
+
+
+def _choose(choose: Callable[[int], None], value: int) -> Callable[[], None]:
+    return lambda: choose(value)

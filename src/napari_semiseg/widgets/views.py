@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
 
+UNITS = ("mm", "mm", "mm")
 NOTHING = np.zeros((1, 1, 1), np.float32)
-CONTOUR_PIXELS = 2.0
+CONTOUR_PIXELS = 2.5
 DISTANCES = Colormap(
     [
         [0.02, 0.19, 0.58, 0.75],
@@ -61,13 +62,16 @@ class SideCanvas(QWidget):
         super().__init__()
         self.model = ViewerModel(title=title)
         self.view = QtViewer(self.model)
-        self.image = self.model.add_image(NOTHING, name="image", colormap="gray")
+        self.image = self.model.add_image(
+            NOTHING, name="image", colormap="gray", units=UNITS
+        )
         self.overlay = self.model.add_image(
             NOTHING,
             name=title.lower(),
             colormap=scale.colormap,
             contrast_limits=(0, 1),
             blending="translucent",
+            units=UNITS,
         )
         self.view.dims.setVisible(False)
         self.view.setMinimumWidth(150)
@@ -90,7 +94,6 @@ class SideCanvas(QWidget):
         for layer, data in ((self.image, image.data), (self.overlay, values)):
             layer.data = data
             layer.scale = image.scale
-            layer.units = image.units
         self.image.contrast_limits = image.contrast_limits
 
     def clear(self) -> None:
@@ -127,7 +130,11 @@ class PredictionViews(QWidget):
         self._sdm: NDArray[np.float32] | None = None
         self._colours: list[str] = []
         self._contour = self.distance.model.add_vectors(
-            np.zeros((0, 2, 3)), name="zero contour", vector_style="line"
+            np.zeros((0, 2, 3)),
+            name="zero contour",
+            vector_style="line",
+            opacity=1,
+            units=UNITS,
         )
         for emitter in self._slice_events():
             emitter.connect(self._draw_contour)
@@ -140,7 +147,6 @@ class PredictionViews(QWidget):
         """Put a prediction over the image of its case."""
         self._sdm = prediction.sdm_mm
         self._colours = [item.colour for item in scheme]
-        self._contour.units = image.units
         self.distance.show(image, prediction.sdm_mm[0])
         self.doubt.show(image, prediction.uncertainty)
         self.classes.blockSignals(True)

@@ -1,0 +1,75 @@
+"""The shortcuts of the review, and their binding to napari's keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """A key as napari writes it, and what it does in words."""
+
+    key: str
+    text: str
+
+
+ACCEPT = Shortcut("A", "Accept: the whole volume counts as annotated")
+ACCEPT_NEXT = Shortcut("N", "Accept and open the next case of the queue")
+ACCEPT_PAINTED = Shortcut("Shift-A", "Accept painted slices only")
+WORST = Shortcut("W", "Next most doubtful slice")
+DONE = Shortcut("D", "This axial slice is done (unpainted is background)")
+MASK = Shortcut("T", "Show or hide the mask")
+PLANE = Shortcut("Q", "Axial, coronal, sagittal")
+SAVE = Shortcut("S", "Save the draft now")
+FILL = Shortcut("G", "Fill from the prediction where nothing is annotated")
+PAINT = Shortcut("P", "Paint")
+ERASE = Shortcut("E", "Erase")
+BUCKET = Shortcut("F", "Fill a region")
+PAN = Shortcut("Z", "Pan and zoom")
+
+BUILT_IN = (
+    Shortcut("[  ]", "Smaller, larger brush"),
+    Shortcut("\u2190  \u2192", "Previous, next slice"),
+    Shortcut("Ctrl-Z", "Undo; Ctrl-Shift-Z does it again"),
+    Shortcut("Space", "Hold to pan while painting"),
+)
+"""Keys of napari itself that are worth knowing."""
+
+
+class Keys:
+    """Binds keys and gives back what was bound to them before.
+
+    Parameters
+    ----------
+    provider : napari viewer or layer
+        Anything with ``keymap`` and ``bind_key``.
+    """
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+        self._bound: list[tuple[str, Any]] = []
+
+    def bind(self, key: str, action: Callable[[], object]) -> None:
+        """Bind a key, whatever was bound to it."""
+
+        def press(_: Any) -> None:
+            action()
+
+        before = self._provider.bind_key(key, None)
+        self._provider.bind_key(key, press, overwrite=True)
+        self._bound.append((key, before))
+
+    def bind_all(self, actions: Iterable[tuple[str, Callable[[], object]]]) -> None:
+        """Bind several keys."""
+        for key, action in actions:
+            self.bind(key, action)
+
+    def release(self) -> None:
+        """Give every key back."""
+        for key, before in reversed(self._bound):
+            self._provider.bind_key(key, before, overwrite=True)
+        self._bound.clear()
