@@ -314,6 +314,25 @@ def test_refuses_torn_files(tmp_path, suffix):
         refused(path, "whole image file")
 
 
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_broken_headers_are_refused_in_a_line_or_read(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    path = save(tmp_path / "i.nii", np.zeros((5, 6, 7), np.int16), np.eye(4), kind=kind)
+    whole = path.read_bytes()
+    outcomes = set()
+    for _ in range(150):
+        broken = bytearray(whole)
+        for place in rng.integers(0, 140, 3):
+            broken[place] = rng.integers(0, 256)
+        path.write_bytes(broken)
+        with np.errstate(all="ignore"):
+            try:
+                outcomes.add(read_image(path).data.ndim)
+            except ImageError as error:
+                outcomes.add("refused in one line" * ("\n" not in str(error)))
+    assert outcomes == {3, "refused in one line"}
+
+
 def test_refuses_voxels_that_are_no_real_numbers(tmp_path):
     path = tmp_path / "i.nii.gz"
     nibabel.Nifti1Image(np.zeros((4, 4, 4), np.complex64), np.eye(4)).to_filename(path)

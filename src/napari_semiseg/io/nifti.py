@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.source import Source, checked_geometry, spatial_shape
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
+
+DEFLATE = 1100
+"""More than gzip can ever shrink a file."""
 
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
@@ -35,9 +41,11 @@ def open_nifti(path: Path) -> Source:
         volume on a rectangular grid.
     """
     image = _load(path)
-    _check_voxel_type(path, image.get_data_dtype())
-    affine, notes = _affine(path, image)
-    geometry = checked_geometry(path, image.shape, affine)
+    with _reading(path):
+        _check_voxel_type(path, image.get_data_dtype())
+        _check_size(path, image)
+        affine, notes = _affine(path, image)
+        geometry = checked_geometry(path, image.shape, affine)
 
     def read() -> NDArray[Any]:
         return _voxels(path, image).reshape(spatial_shape(image.shape), order="F")
@@ -124,11 +132,9 @@ def _load(path: Path) -> Any:
         raise ImageError(
             f"{path}: expected an image file, found nothing there; check the path"
         )
-    try:
+    with _reading(path):
         # No memory map: Windows cannot replace a file that is mapped.
         return _known(path, nibabel.load(path, mmap=False))
-    except _failures() as error:
-        raise _unreadable(path, error) from error
 
 
 def _known(path: Path, image: Any) -> Any:
@@ -142,22 +148,46 @@ def _known(path: Path, image: Any) -> Any:
     return image
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    """Name what nibabel and the decompressors raise on files that are no good."""
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what nibabel and the decompressors raise on bad files into one line."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
-    known = (ImageFileError, HeaderDataError, WrapStructError)
-    return (OSError, EOFError, ValueError, zlib.error, *known)
+    try:
+        yield
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        OverflowError,
+        MemoryError,
+        zlib.error,
+        ImageFileError,
+        HeaderDataError,
+        WrapStructError,
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(
+            f"{path}: expected a whole image file, found '{reason}'; copy or export "
+            f"the image again"
+        ) from error
 
 
-def _unreadable(path: Path, error: Exception) -> ImageError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return ImageError(
-        f"{path}: expected a whole image file, found '{reason}'; copy or export the "
-        f"image again"
-    )
+def _check_size(path: Path, image: Any) -> None:
+    """Refuse a header that promises more than its file can hold, unread."""
+    voxels = Path(image.file_map["image"].filename)
+    packed = voxels.suffix.lower() in (".gz", ".mgz")
+    held = voxels.stat().st_size * (DEFLATE if packed else 1)
+    promised = math.prod(int(size) for size in image.shape)
+    promised *= int(image.get_data_dtype().itemsize)
+    if promised > held:
+        raise ImageError(
+            f"{path}: expected a whole image file of {promised} bytes, found at most "
+            f"{held}; copy or export the image again"
+        )
 
 
 def _check_voxel_type(path: Path, dtype: np.dtype[Any]) -> None:
@@ -214,14 +244,13 @@ def _apart_mm(shape: tuple[int, ...], one: Any, other: Any) -> float:
 def _voxels(path: Path, image: Any) -> NDArray[Any]:
     """Read the stored values, or float32 where the header scales them."""
     proxy = image.dataobj
-    try:
+    with _reading(path):
         if proxy.slope == 1.0 and proxy.inter == 0.0:
             stored: NDArray[Any] = np.asarray(proxy.get_unscaled())
             return stored.astype(stored.dtype.newbyteorder("="), copy=False)
         with np.errstate(over="ignore"):
-            return np.asarray(proxy, dtype=np.float32)
-    except _failures() as error:
-        raise _unreadable(path, error) from error
+            scaled = np.asarray(proxy, dtype=np.float32)
+        return scaled.astype(np.float32, copy=False)
 
 
 def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int, ...]]:
