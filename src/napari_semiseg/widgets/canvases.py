@@ -96,15 +96,16 @@ class LinkedCanvases(QObject):
         self._forget_image()
         if self.views is not None:
             self.views.clear()
-        if self._dock is not None:
-            self._dock.hide()
+        self._hide()
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the side canvases of the prediction that is open."""
         if self.views is None or self._image is None:
             return
-        self._docked_views()
-        self._dock.setVisible(visible)
+        if visible:
+            self._docked_views()
+        else:
+            self._hide()
 
     def equal_widths(self) -> None:
         """Give the three canvases the same width, once the window is laid out."""
@@ -156,12 +157,22 @@ class LinkedCanvases(QObject):
         return self.views
 
     def _place_left_of_others(self) -> None:
-        window = self._window
-        if window is None:
+        if self._window is None:
             return
-        window.installEventFilter(self)
-        right = Qt.DockWidgetArea.RightDockWidgetArea
-        others = [
+        self._window.installEventFilter(self)
+        others = self._docks_beside()
+        widths = [dock.width() for dock in others]
+        sideways = Qt.Orientation.Horizontal
+        for dock in others[:1]:
+            self._window.splitDockWidget(self._dock, dock, sideways)
+        self._window.resizeDocks(others[:1], widths[:1], sideways)
+
+    def _docks_beside(self) -> list[QDockWidget]:
+        """Docks in the right area that can be seen, but ours."""
+        window, right = self._window, Qt.DockWidgetArea.RightDockWidgetArea
+        if window is None:
+            return []
+        return [
             dock
             for dock in window.findChildren(QDockWidget)
             if dock is not self._dock
@@ -169,11 +180,15 @@ class LinkedCanvases(QObject):
             and not dock.isFloating()
             and window.dockWidgetArea(dock) == right
         ]
+
+    def _hide(self) -> None:
+        """Leave the room to the main canvas, not to the dock beside."""
+        if self._dock is None or self._window is None or not self._dock.isVisible():
+            return
+        others = self._docks_beside()
         widths = [dock.width() for dock in others]
-        for dock in others[:1]:
-            window.splitDockWidget(self._dock, dock, Qt.Orientation.Horizontal)
-        if others:
-            window.resizeDocks(others[:1], widths[:1], Qt.Orientation.Horizontal)
+        self._dock.hide()
+        self._window.resizeDocks(others, widths, Qt.Orientation.Horizontal)
 
     def _balance(self) -> None:
         """Ask for the widths until the window, which lays out later, has them."""

@@ -34,7 +34,7 @@ PAN = Shortcut("Z", "Pan and zoom")
 BUILT_IN = (
     Shortcut("[  ]", "Smaller, larger brush"),
     Shortcut("\u2190  \u2192", "Previous, next slice"),
-    Shortcut("Ctrl-Z", "Undo; Ctrl-Shift-Z does it again"),
+    Shortcut("Ctrl-Z", "Undo; Ctrl-Shift-Z redoes"),
     Shortcut("Space", "Hold to pan while painting"),
 )
 """Keys of napari itself that are worth knowing."""

@@ -41,6 +41,13 @@ QUEUE_LENGTH = 30
 REFRESH_MS = 200
 NO_CASE = "No case is open. Double-click one in the cohort or in the queue below."
 EMPTY_QUEUE = "The queue fills once a trained model has predicted cases."
+BUTTONS = (
+    ((keys.WORST, "Next worst slice"), (keys.PLANE, "Next plane")),
+    ((keys.MASK, "Show / hide mask"), (keys.DONE, "Slice done")),
+    ((keys.FILL, "Fill from prediction"), (keys.SAVE, "Save draft")),
+    ((keys.ACCEPT, "Accept"), (keys.ACCEPT_PAINTED, "Accept painted slices")),
+    ((keys.ACCEPT_NEXT, "Accept && next"),),
+)
 TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
 
 
@@ -212,13 +219,16 @@ class ReviewPanel(QWidget):
         sheet.clicked.connect(self.show_shortcuts)
         grid = QGridLayout()
         grid.setSpacing(4)
-        for index, (shortcut, text) in enumerate(BUTTONS):
-            button = _button(f"{text}  ({_short(shortcut.key)})", shortcut.text)
-            button.clicked.connect(_call(self._actions()[shortcut]))
-            self.buttons[shortcut] = button
-            grid.addWidget(button, index // 2, index % 2)
-        grid.addWidget(self.discard, len(BUTTONS) // 2, len(BUTTONS) % 2)
-        self.buttons[keys.ACCEPT_NEXT].setStyleSheet("font-weight: bold")
+        for row, pair in enumerate(BUTTONS):
+            for column, (shortcut, text) in enumerate(pair):
+                button = _button(f"{text}  ({_short(shortcut.key)})", shortcut.text)
+                button.clicked.connect(_call(self._actions()[shortcut]))
+                self.buttons[shortcut] = button
+                grid.addWidget(button, row, column, 1, 3 - len(pair))
+        grid.addWidget(self.discard, len(BUTTONS), 0, 1, 2)
+        grid.setColumnStretch(0, 1)
+        grid.setColumnStretch(1, 1)
+        self.buttons[keys.ACCEPT_NEXT].setStyleSheet("font-weight: bold; padding: 6px")
         foot = QHBoxLayout()
         foot.addWidget(export)
         foot.addWidget(sheet)
@@ -319,19 +329,6 @@ class ReviewPanel(QWidget):
     def _scheme(self) -> tuple[LabelClass, ...]:
         project = self.session.project
         return () if project is None else project.labels.classes
-
-
-BUTTONS = (
-    (keys.WORST, "Next worst slice"),
-    (keys.PLANE, "Next plane"),
-    (keys.MASK, "Show mask"),
-    (keys.DONE, "Slice done"),
-    (keys.FILL, "Fill from prediction"),
-    (keys.SAVE, "Save draft"),
-    (keys.ACCEPT_PAINTED, "Accept painted slices"),
-    (keys.ACCEPT, "Accept"),
-    (keys.ACCEPT_NEXT, "Accept && next"),
-)
 
 
 def _button(text: str, tip: str) -> QPushButton:

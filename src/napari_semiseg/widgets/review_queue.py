@@ -34,7 +34,6 @@ class ReviewQueue(QTreeWidget):
         self.setHeaderLabels(["Case or slice", "Why"])
         self.setUniformRowHeights(True)
         self.setRootIsDecorated(True)
-        self.setAlternatingRowColors(True)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setAccessibleName("Review queue")

@@ -12,9 +12,9 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSizePolicy,
     QSlider,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -48,7 +48,7 @@ class ClassButtons(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.buttons: dict[int, QToolButton] = {}
+        self.buttons: dict[int, QPushButton] = {}
         self._volumes: dict[int, QLabel] = {}
         self._group = QButtonGroup(self)
         self._group.idClicked.connect(self._choose)
@@ -86,13 +86,13 @@ class ClassButtons(QWidget):
         self.chosen.emit(value)
 
     def _add(self, row: int, value: int, name: str, colour: str, key: str) -> None:
-        button = QToolButton()
+        button = QPushButton()
         button.setText(f" {key}  {name}" if key else f"     {name}")
         button.setToolTip(f"Paint {name}" + (f" (key {key})" if key else ""))
         button.setIcon(swatch(colour))
         button.setIconSize(QSize(14, 14))
         button.setCheckable(True)
-        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        button.setStyleSheet("text-align: left; padding: 3px 6px")
         button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         volume = QLabel("")
@@ -111,15 +111,17 @@ class ToolRow(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._mask: Any = None
-        self.modes: dict[str, QToolButton] = {}
+        self.modes: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
         row = QHBoxLayout()
         row.setSpacing(2)
         for mode, text, shortcut in MODES:
-            button = QToolButton()
+            button = QPushButton()
             button.setText(f"{text} ({shortcut.key})")
             button.setToolTip(f"{shortcut.text}: key {shortcut.key}")
             button.setCheckable(True)
+            button.setMinimumWidth(40)
+            button.setStyleSheet("padding: 3px 4px")
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.clicked.connect(self._setter(mode))
