@@ -40,10 +40,8 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.session import Session
 
 
-HEADER_ROOM = 24
-"""Room for the arrow of the sorted column beside a title, in pixels."""
-NAME_WIDTH = 110
-"""Least width of the column of names, in pixels."""
+HEADER_ROOM, ARROW_ROOM, NAME_WIDTH = 12, 14, 110
+"""Pixels around a title, of the sorting arrow, and of the narrowest name column."""
 
 
 class CaseTable(QTableView):
@@ -70,6 +68,7 @@ class CaseTable(QTableView):
         header = self.horizontalHeader()
         header.setMinimumSectionSize(36)
         header.setHighlightSections(False)
+        header.sortIndicatorChanged.connect(self.fit_columns)
         model.modelReset.connect(self.fit_columns)
         model.dataChanged.connect(self.fit_columns)
         self.doubleClicked.connect(self._open)
@@ -88,12 +87,12 @@ class CaseTable(QTableView):
     def fit_columns(self, *_: object) -> None:
         """Give the numbers what they need and the name the rest."""
         columns = range(1, self.proxy.columnCount())
-        letters = self.fontMetrics()
+        letters, header = self.fontMetrics(), self.horizontalHeader()
         for column in columns:
-            title = letters.horizontalAdvance(COLUMNS[column][0])
-            self.setColumnWidth(
-                column, max(self.sizeHintForColumn(column) + 8, title + HEADER_ROOM)
-            )
+            title = letters.horizontalAdvance(COLUMNS[column][0]) + HEADER_ROOM
+            if column == header.sortIndicatorSection():
+                title += ARROW_ROOM
+            self.setColumnWidth(column, max(self.sizeHintForColumn(column) + 4, title))
         rest = self.viewport().width() - sum(map(self.columnWidth, columns))
         self.setColumnWidth(0, max(NAME_WIDTH, rest))
 
@@ -147,6 +146,7 @@ class CohortPanel(QWidget):
         buttons.addStretch()
         buttons.addWidget(self.open_button)
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
         layout.addLayout(buttons)
         layout.addWidget(self.filter)
         layout.addWidget(self.table, 1)
@@ -293,7 +293,7 @@ class CohortPanel(QWidget):
         human = sum(row.state in HUMAN for row in rows)
         text = f"{_count(len(rows), 'case')}, {human} labelled"
         if not rows:
-            text = "No images yet. Drop files or a folder here, or press Add images."
+            text = "No images yet."
         self.summary.setText(text)
         self._selection_changed()
 

@@ -71,7 +71,7 @@ class SchemaForm(QWidget):
         for name, entry in schema.get("properties", {}).items():
             described = _resolve(entry, definitions)
             editor = _editor(described)
-            label = QLabel(described.get("title") or _words(name))
+            label = QLabel(_words(name))
             for widget in (editor, label):
                 widget.setToolTip(described.get("description", ""))
             self._editors[name] = editor

@@ -161,9 +161,7 @@ class RunProgress(QWidget):
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.losses = Curves("Loss terms")
-        self.dice = Curves(
-            "Dice on validation cases", limits=(0, 1), points=True, legend_below=True
-        )
+        self.dice = Curves("Dice on validation cases", limits=(0, 1), points=True)
         self.messages = QLabel()
         self.messages.setWordWrap(True)
         self._log: str | None = None
@@ -192,12 +190,11 @@ class RunProgress(QWidget):
         self._recent = []
         self._log = None if run is None else str(run.folder.log)
         self._log_button.setVisible(run is not None)
-        self.bar.setRange(0, 1)
-        self.bar.setValue(0)
+        self.bar.setRange(0, 0)
         self.bar.setVisible(run is not None)
-        self.text.setText("" if run is None else f"{run.id}: starting")
+        self.text.setText("" if run is None else "Starting")
         self.losses.clear()
-        self.losses.setVisible(run is not None)
+        self.losses.hide()
         self.dice.clear(colours)
         self.dice.hide()
         self.messages.hide()
@@ -236,6 +233,7 @@ class RunProgress(QWidget):
         self.bar.setValue(event.step)
         left = duration(event.seconds_left)
         self.text.setText(f"Step {event.step} of {event.steps}, {left} left")
+        self.losses.show()
         self.losses.add(event.step, event.losses)
 
     def _progress(self, stage: str, done: int, total: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_semiseg.core.labels import PALETTE
 
@@ -29,8 +30,6 @@ class Curves(QWidget):
         Fixed range of the values.
     points : bool
         Mark each value, for sparse curves.
-    legend_below : bool
-        Put the legend into the lower corner, for curves that rise.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class Curves(QWidget):
         *,
         limits: tuple[float, float] | None = None,
         points: bool = False,
-        legend_below: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -47,6 +45,7 @@ class Curves(QWidget):
         self._title = title
         self._points = points
         self._colours: Mapping[str, str] = {}
+        self._drawn: dict[str, str] = {}
         self._items: dict[str, pg.PlotDataItem] = {}
         self._plot = pg.PlotWidget()
         self._plot.setMenuEnabled(False)
@@ -54,8 +53,8 @@ class Curves(QWidget):
         self._plot.hideButtons()
         self._plot.setFixedHeight(HEIGHT)
         self._plot.setMinimumWidth(0)
-        self._legend = self._plot.addLegend(offset=(-4, -4 if legend_below else 4))
-        self._legend.setLabelTextSize("8pt")
+        self.legend = QLabel()
+        self.legend.setWordWrap(True)
         item = self._plot.getPlotItem()
         item.setDownsampling(auto=True, mode="mean")
         item.setClipToView(True)
@@ -64,7 +63,9 @@ class Curves(QWidget):
             self._plot.setYRange(*limits, padding=0.02)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
         layout.addWidget(self._plot)
+        layout.addWidget(self.legend)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MS)
@@ -88,6 +89,8 @@ class Curves(QWidget):
             self._plot.removeItem(item)
         self._items.clear()
         self._colours = colours or {}
+        self._drawn.clear()
+        self.legend.clear()
 
     def draw(self) -> None:
         """Show what was added."""
@@ -99,9 +102,14 @@ class Curves(QWidget):
     def _new(self, name: str) -> pg.PlotDataItem:
         number = len(self._items)
         colour = self._colours.get(name, PALETTE[number % len(PALETTE)])
-        item = self._plot.plot(
-            name=name.replace("_", " "), pen=pg.mkPen(colour, width=2)
+        self._drawn[name.replace("_", " ")] = colour
+        self.legend.setText(
+            " &nbsp; ".join(
+                f'<span style="color:{drawn}">⬤</span>&nbsp;{escape(words)}'
+                for words, drawn in self._drawn.items()
+            )
         )
+        item = self._plot.plot(pen=pg.mkPen(colour, width=2))
         if self._points:
             item.setSymbol("o")
             item.setSymbolSize(6)
@@ -124,4 +132,3 @@ class Curves(QWidget):
             axis = self._plot.getPlotItem().getAxis(side)
             axis.setPen(text)
             axis.setTextPen(text)
-        self._legend.setLabelTextColor(text)

@@ -70,6 +70,7 @@ class TrainingPanel(QWidget):
         model = QFormLayout()
         model.addRow("Model in use", self.runs)
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.form)
         layout.addLayout(buttons)
         layout.addWidget(self.reason)

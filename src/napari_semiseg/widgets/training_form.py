@@ -10,6 +10,9 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QSpinBox,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QVBoxLayout,
     QWidget,
 )
@@ -21,10 +24,40 @@ from napari_semiseg.widgets.form import SchemaForm
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qtpy.QtGui import QShowEvent
+    from qtpy.QtGui import QPaintEvent, QShowEvent
 
     from napari_semiseg.project.runs import Run
     from napari_semiseg.widgets.session import Session
+
+MARGIN = 6
+"""Pixels between text and arrow of a list."""
+
+
+class ElidedCombo(QComboBox):
+    """A list that shortens what is chosen with an ellipsis instead of cutting it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(16)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw as the style does, with a text that fits."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox,
+            option,
+            QStyle.SubControl.SC_ComboBoxEditField,
+            self,
+        )
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, field.width() - MARGIN
+        )
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
 class TrainingForm(QWidget):
@@ -35,11 +68,7 @@ class TrainingForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._schemas: dict[str, dict[str, Any]] = {}
-        self.method = QComboBox()
-        self.method.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.method.setMinimumContentsLength(16)
+        self.method = ElidedCombo()
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 60 * 24 * 7)
         self.minutes.setDecimals(1)
@@ -148,16 +177,12 @@ class TrainingForm(QWidget):
         self.valueChanged.emit()
 
 
-class RunChooser(QComboBox):
+class RunChooser(ElidedCombo):
     """Which run's predictions are shown: the newest, or a fixed one."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.setMinimumContentsLength(18)
         self.setToolTip("Predictions of this training are shown and reviewed")
         self.activated.connect(self._chosen)
         session.project_changed.connect(self.refresh)
