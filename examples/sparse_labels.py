@@ -46,9 +46,8 @@ def main() -> None:
             print(f"{event.reason} after {event.step} steps, {event.seconds:.0f} s")
 
     run = project.latest_run()
-    for name in cohort.labelled:
-        case = project.case(name)
-        print(f"{name}: {ss.predict(run, case).record.score.volumes_ml}")
+    case = project.case(cohort.ids[-1])
+    print(f"{case.id}: {ss.predict(run, case).record.score.volumes_ml}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,13 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+SMALL = "width=4, labelled_batch=1, unlabelled_batch=1, patch_zyx=(16, 16, 16)"
+SMALL_FLAGS = [
+    "--set=width=4",
+    "--set=labelled_batch=1",
+    "--set=unlabelled_batch=1",
+    "--set=patch_zyx=[16, 16, 16]",
+]
 
 
 def read(path: Path) -> str:
@@ -169,7 +176,7 @@ def test_the_command_line_example_works(tmp_path: Path) -> None:
     section = README[README.index("## The same on the command line") :]
     for words in commands(blocks(section, "sh")[0].join(["```sh\n", "```"]), "semiseg"):
         if words[0] == "train":
-            words = [*words[:2], "--steps", "4", "--set", "width=4"]
+            words = [*words[:2], "--steps", "4", *SMALL_FLAGS]
         run(tmp_path, "-m", "napari_semiseg", *words)
     delivered = sorted(path.name for path in (tmp_path / "delivery").rglob("*.nii.gz"))
     assert delivered == [f"patient_{number:02d}.nii.gz" for number in range(1, 7)]
@@ -181,7 +188,7 @@ def test_the_python_example_works(tmp_path: Path) -> None:
     make_cohort(tmp_path)
     code = python_block(README)
     assert "minutes=20" in code
-    code = code.replace("minutes=20", "steps=4, width=4")
+    code = code.replace("minutes=20", f"steps=4, {SMALL}")
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
     said = run(tmp_path, "example.py")
     assert re.search(r"patient_06 \{'left atrium': [\d.]+\}", said)
@@ -199,7 +206,7 @@ def test_the_method_of_the_guide_trains(tmp_path: Path) -> None:
         "project.add('scans')\n"
         "for name in ('patient_01', 'patient_02'):\n"
         "    project.set_label(name, f'masks/{name}.nii.gz')\n"
-        "config = ss.TrainingConfig(method='pi_model', steps=3, width=4)\n"
+        "config = ss.TrainingConfig(method='pi_model', steps=3, " + SMALL + ")\n"
         "for event in ss.train(project, config):\n"
         "    print(event.to_line())\n"
         "ss.predict(project.latest_run(), project.case('patient_05'))\n",
