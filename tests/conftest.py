@@ -1,12 +1,25 @@
-"""Marks by folder, so that each test environment can pick what it is for."""
+"""Marks by folder, and a tiny synthetic cohort that all tests may use."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+
 _HERE = Path(__file__).parent
+SIZE = 24
+N_CASES = 5
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -16,3 +29,124 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.gui)
         if folder == "engine":
             item.add_marker(pytest.mark.engine)
+
+
+@dataclass(frozen=True)
+class Spheres:
+    """Files of a cohort: ``images`` and ``masks`` hold ``case_0.nii.gz`` and so on."""
+
+    images: Path
+    masks: Path
+    ids: tuple[str, ...]
+
+
+def ball(number: int) -> np.ndarray:
+    """Mask (i, j, k) of a ball that lies elsewhere in every case."""
+    grid = np.indices((SIZE, SIZE, SIZE)) - np.array(
+        [11 + number, 12, 11], dtype=float
+    ).reshape(3, 1, 1, 1)
+    return (np.linalg.norm(grid, axis=0) < 6).astype(np.uint8)
+
+
+def save_nifti(path: Path, data: np.ndarray, shift: float = 0.0) -> Path:
+    """Write (i, j, k) data with voxels of 1 x 1 x 2 mm; the first axis grows to L."""
+    import nibabel as nib
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    affine = np.diag([-1.0, 1.0, 2.0, 1.0])
+    affine[:3, 3] = [10.0 + shift, -5.0, 3.0]
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return path
+
+
+@pytest.fixture
+def spheres(tmp_path: Path) -> Spheres:
+    """Five noisy images of 24^3 voxels with a bright ball, and masks of the balls."""
+    images, masks = tmp_path / "cohort" / "images", tmp_path / "cohort" / "masks"
+    ids = tuple(f"case_{number}" for number in range(N_CASES))
+    for number, name in enumerate(ids):
+        mask = ball(number)
+        noise = np.random.default_rng(number).normal(0, 10, mask.shape)
+        save_nifti(images / f"{name}.nii.gz", (100 * mask + noise).astype(np.int16))
+        save_nifti(masks / f"{name}.nii.gz", mask)
+    return Spheres(images, masks, ids)
+
+
+@pytest.fixture
+def empty_project(tmp_path: Path) -> Project:
+    """A project with one class and no case."""
+    from napari_semiseg.project.store import Project
+
+    return Project.create(tmp_path / "atrium", {"left atrium": 1})
+
+
+@pytest.fixture
+def ball_project(empty_project: Project, spheres: Spheres) -> Project:
+    """Five cases; the first two are labelled."""
+    empty_project.add(spheres.images)
+    for name in spheres.ids[:2]:
+        empty_project.set_label(name, spheres.masks / f"{name}.nii.gz")
+    return empty_project
+
+
+@pytest.fixture
+def predict_ball() -> Callable[..., Prediction]:
+    """Make up a prediction of a case: a ball, doubtful in the slices asked for."""
+    from napari_semiseg.core.prediction import (
+        CaseScore,
+        Prediction,
+        PredictionRecord,
+        SliceScore,
+    )
+
+    def make(
+        run: Run,
+        case: Case,
+        *,
+        uncertainty: float = 0.3,
+        gap: float = 0.1,
+        slices: tuple[tuple[int, int, float], ...] = ((0, 11, 0.4), (0, 12, 0.3)),
+        empty: bool = False,
+    ) -> Prediction:
+        labels = case.geometry.to_canonical(ball(int(case.id[-1]))).copy()
+        labels *= not empty
+        shape = case.geometry.shape_zyx
+        sdm = np.where(labels > 0, -2.5, 7.25).astype(np.float32)
+        return Prediction(
+            record=PredictionRecord(
+                case=case.id,
+                run=run.id,
+                step=7,
+                method="ug_mcl",
+                image_sha256=case.record.sha256,
+                uncertainty_kind="entropy",
+                score=CaseScore(
+                    uncertainty=uncertainty,
+                    entropy=uncertainty / 2,
+                    gap=gap,
+                    volumes_ml={"left atrium": float(labels.sum()) / 500},
+                    slices=tuple(
+                        SliceScore(
+                            axis=a, index=i, score=s, reason="boundary uncertain"
+                        )
+                        for a, i, s in slices
+                    ),
+                ),
+            ),
+            geometry=case.geometry,
+            labels=labels,
+            sdm_mm=sdm[np.newaxis],
+            uncertainty=np.full(shape, uncertainty, np.float32),
+        )
+
+    return make
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """All files below a folder with their contents, and all folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"dir"
+        for path in sorted(folder.rglob("*"))
+    }

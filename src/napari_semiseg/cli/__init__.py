@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from napari_semiseg.cli.app import main
 
-__all__ = ["main"]
+def main() -> None:
+    """Run the command line and exit with its code."""
+    import sys
+
+    from napari_semiseg.cli.app import app
+    from napari_semiseg.cli.errors import exit_code
+
+    sys.exit(exit_code(app))

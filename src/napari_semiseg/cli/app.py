@@ -1,8 +1,6 @@
-"""All verbs in one app, and what becomes of errors."""
+"""All verbs in one app."""
 
 from __future__ import annotations
-
-import sys
 
 import typer
 
@@ -20,9 +18,3 @@ app = typer.Typer(
 for module in (project, training, analysis, machine, loop):
     module.register(app)
 
-
-def main() -> None:
-    """Run the command line and exit with its code."""
-    from napari_semiseg.cli.errors import exit_code
-
-    sys.exit(exit_code(app))

@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from rich.table import Column
+
 from napari_semiseg.cli import render
 from napari_semiseg.core.events import (
     Finished,
@@ -90,7 +92,9 @@ class Display:
         self.outcome = Outcome()
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True)
+            ),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -33,10 +33,12 @@ def table(
 ) -> None:
     """Write a table; columns that end in a space are set to the right."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        right = column.endswith(" ")
+    for position, column in enumerate(columns):
         shown.add_column(
-            column.strip(), justify="right" if right else "left", overflow="fold"
+            column.strip(),
+            justify="right" if column.endswith(" ") else "left",
+            overflow="fold",
+            no_wrap=position == 0,
         )
     for row in rows:
         shown.add_row(*row)

@@ -126,7 +126,8 @@ def name_cases(
     ids = {path: name for name, path in known.items()}
     for image, named in images:
         if image in ids:
-            skipped[str(image)] = f"already in the project as '{ids[image]}'"
+            if wanted is None or ids[image] in wanted:
+                skipped[str(image)] = f"already in the project as '{ids[image]}'"
             continue
         plain = case_id(image)
         qualified = f"{image.parent.name}_{plain}"

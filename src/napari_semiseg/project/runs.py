@@ -7,6 +7,7 @@ import platform
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -51,6 +52,12 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.id!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.folder == self.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
     @classmethod
     def create(
         cls, project: Project, config: TrainingConfig, run_id: str | None = None
@@ -84,6 +91,8 @@ class Run:
         """Remove a run that never started; any other is left alone."""
         if not self.started:
             shutil.rmtree(self.folder.path, ignore_errors=True)
+            with suppress(OSError):  # other runs are there, as a rule
+                self.folder.path.parent.rmdir()
 
     @property
     def id(self) -> str:

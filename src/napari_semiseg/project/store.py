@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import getpass
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -368,9 +369,10 @@ class Project:
 
     def new_run_id(self, method: str) -> str:
         """Give an id that no run has, such as ``2026-11-21_ug_mcl_01``."""
+        plain = re.sub(r"[^\w-]", "-", method)
         number = 1
         while True:
-            name = f"{time.strftime('%Y-%m-%d')}_{method}_{number:02d}"
+            name = f"{time.strftime('%Y-%m-%d')}_{plain}_{number:02d}"
             if not self.layout.run(name).path.exists():
                 return name
             number += 1

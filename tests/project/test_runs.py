@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Finished, Started, Stepped
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import read_json
+from napari_semiseg.project.runs import Run
+
+
+def stepped(step: int) -> Stepped:
+    return Stepped(
+        step=step,
+        steps=9,
+        losses={"supervised": 1.0},
+        learning_rate=0.1,
+        seconds=step / 2,
+        seconds_left=1.0,
+    )
+
+
+def ended(run: Run, reason: str = "completed") -> Finished:
+    return Finished(run=run.id, reason=reason, step=9, seconds=4.5)
+
+
+def dead_pid() -> int:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+@pytest.fixture
+def run(ball_project) -> Run:
+    return Run.create(ball_project, TrainingConfig(steps=9, params={"passes": 2}))
+
+
+def test_a_new_run_remembers_what_was_asked_and_where(run, ball_project) -> None:
+    again = ball_project.run(run.id)
+    assert again.config == TrainingConfig(steps=9, params={"passes": 2})
+    assert "None" not in run.folder.config.read_text()
+    environment = read_json(run.folder.environment)
+    assert environment["packages"]["napari-semiseg"]
+    assert environment["packages"]["numpy"] == np.__version__
+    assert run.plan is None
+    assert run.status == "preparing"
+
+
+def test_ids_count_per_day_and_method_and_are_never_reused(run, ball_project) -> None:
+    second = Run.create(ball_project, TrainingConfig())
+    other = Run.create(ball_project, TrainingConfig(method="a/b"))
+    assert run.id.endswith("_ug_mcl_01")
+    assert second.id.endswith("_ug_mcl_02")
+    assert other.id.endswith("_a-b_01")
+    assert [item.id for item in ball_project.runs()] == [run.id, second.id, other.id]
+    with pytest.raises(ProjectError, match="exists"):
+        Run.create(ball_project, TrainingConfig(), run_id=run.id)
+    with pytest.raises(ProjectError, match="ug_mcl_02"):
+        ball_project.run("nonsense")
+
+
+def test_the_status_follows_from_the_log_and_the_process(run) -> None:
+    pid = os.getpid()
+    run.append(Started(run=run.id, method="ug_mcl", pid=pid))
+    run.append(stepped(3))
+    assert (run.status, run.steps_done, run.seconds) == ("running", 3, 1.5)
+    run.append(ended(run))
+    assert (run.status, run.steps_done, run.seconds) == ("completed", 9, 4.5)
+    run.append(Started(run=run.id, method="ug_mcl", pid=dead_pid(), step=9))
+    assert run.status == "interrupted"
+    run.append(ended(run, "cancelled"))
+    assert run.status == "cancelled"
+
+
+def test_a_pid_that_went_to_a_younger_process_is_not_the_run(run) -> None:
+    run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid(), at=1000.0))
+    assert run.status == "interrupted"
+
+
+def test_a_run_whose_process_died_before_it_started_is_interrupted(run) -> None:
+    run.claim(dead_pid())
+    assert run.status == "interrupted"
+    assert not run.is_working
+
+
+def test_torn_lines_are_left_out_and_do_not_spoil_the_next(run) -> None:
+    run.append(stepped(1))
+    with run.folder.events.open("ab") as log:
+        log.write(b'{"type": "stepped", "st')
+    assert [event.step for event in run.events()] == [1]
+    run.append(stepped(2))
+    assert [event.step for event in run.events()] == [1, 2]
+
+
+def test_a_run_that_never_started_can_be_discarded(run, ball_project) -> None:
+    run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
+    run.discard()
+    assert ball_project.runs() == [run]
+    run.folder.events.unlink()
+    run.discard()
+    assert not ball_project.layout.runs.exists()
+
+
+def test_stop_is_a_file(run) -> None:
+    assert not run.stop_requested
+    run.request_stop()
+    assert run.stop_requested
+    run.clear_stop()
+    assert not run.stop_requested
+
+
+def test_a_prediction_comes_back_within_its_precision(
+    run, ball_project, predict_ball
+) -> None:
+    case = ball_project.case("case_3")
+    made = predict_ball(run, case)
+    run.write_prediction(made, case.image)
+    found = run.read_prediction("case_3", case.geometry)
+    assert found.record == made.record
+    assert np.array_equal(found.labels, made.labels)
+    assert found.sdm_mm.shape == (1, *case.geometry.shape_zyx)
+    assert np.abs(found.sdm_mm - made.sdm_mm).max() < 1e-3
+    assert np.abs(found.uncertainty - made.uncertainty).max() < 1 / 400
+    assert run.predicted() == ("case_3",)
+    assert ball_project.prediction_run("case_3") == run
+    with pytest.raises(ProjectError, match="semiseg predict"):
+        run.read_prediction("case_4", case.geometry)
+
+
+def test_a_torn_prediction_is_never_seen(
+    run, ball_project, predict_ball, monkeypatch
+) -> None:
+    case = ball_project.case("case_3")
+    run.write_prediction(predict_ball(run, case, uncertainty=0.2), case.image)
+
+    def die(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_semiseg.project.runs.write_map", die)
+    with pytest.raises(KeyboardInterrupt):
+        run.write_prediction(predict_ball(run, case, uncertainty=0.9), case.image)
+    assert run.prediction_record("case_3").score.uncertainty == 0.2
+    monkeypatch.undo()
+    replace = os.replace
+    moved: list[str] = []
+
+    def die_second(source: str, target: str) -> None:
+        if "predictions" in str(target) and ".tmp-" not in str(source):
+            moved.append(str(target))
+            if len(moved) == 2:
+                raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("napari_semiseg.project.runs.os.replace", die_second)
+    with pytest.raises(KeyboardInterrupt):
+        run.write_prediction(predict_ball(run, case, uncertainty=0.9), case.image)
+    assert run.predicted() == ()
+    assert not run.has_prediction("case_3")
+
+
+def test_the_newest_model_is_the_latest_finished_run(run, ball_project) -> None:
+    newer = Run.create(ball_project, TrainingConfig())
+    assert ball_project.latest_run() == newer
+    assert ball_project.latest_run(finished=True) is None
+    run.folder.checkpoints.mkdir()
+    run.folder.last.touch()
+    run.append(Started(run=run.id, method="ug_mcl", pid=dead_pid()))
+    assert ball_project.latest_run(finished=True) == run
