@@ -40,12 +40,13 @@ if TYPE_CHECKING:
 QUEUE_LENGTH = 30
 REFRESH_MS = 200
 NO_CASE = "No case is open. Double-click one in the cohort or in the queue below."
+HELP = "0-9 class, P paint, E erase, F fill, Z pan, [ ] brush, Ctrl+Z undo"
 EMPTY_QUEUE = "The queue fills once a trained model has predicted cases."
 BUTTONS = (
     ((keys.WORST, "Next worst slice"), (keys.PLANE, "Next plane")),
     ((keys.MASK, "Show / hide mask"), (keys.DONE, "Slice done")),
     ((keys.FILL, "Fill from prediction"), (keys.SAVE, "Save draft")),
-    ((keys.ACCEPT, "Accept"), (keys.ACCEPT_PAINTED, "Accept painted slices")),
+    ((keys.ACCEPT, "Accept"), (keys.ACCEPT_PAINTED, "Accept painted")),
     ((keys.ACCEPT_NEXT, "Accept && next"),),
 )
 TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
@@ -292,6 +293,8 @@ class ReviewPanel(QWidget):
         self._show_saved(view.dirty)
         self._bind_classes()
         view.mask.events.selected_label.connect(self._show_class)
+        view.mask.events.mode.connect(self._help, position="last")
+        self._help()
         self._show_class()
         if view.editing is not None:
             view.editing.recount()
@@ -317,6 +320,10 @@ class ReviewPanel(QWidget):
     def _show_class(self, event: object = None) -> None:
         if self.case_view.mask is not None:
             self.classes.select(self.case_view.mask.selected_label)
+
+    def _help(self, event: object = None) -> None:
+        """Put our keys where napari tells its own, which our digits replace."""
+        self.case_view.viewer.help = HELP
 
     def _show_counts(self, counts: dict[int, int]) -> None:
         if self.case_view.case is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
 
+OVERLAY = "map"
 UNITS = ("mm", "mm", "mm")
 NOTHING = np.zeros((1, 1, 1), np.float32)
 CONTOUR_PIXELS = 2.5
@@ -67,7 +68,7 @@ class SideCanvas(QWidget):
         )
         self.overlay = self.model.add_image(
             NOTHING,
-            name=title.lower(),
+            name=OVERLAY,
             colormap=scale.colormap,
             contrast_limits=(0, 1),
             blending="translucent",
@@ -112,10 +113,10 @@ class PredictionViews(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.distance = SideCanvas(
-            "Signed distance", ColourScale(DISTANCES, "", "0 mm", "")
+            "Signed distance (inside is blue)", ColourScale(DISTANCES, "", "0 mm", "")
         )
         self.doubt = SideCanvas(
-            "Uncertainty", ColourScale(DOUBT, "0 certain", "0.5", "1 doubtful")
+            "Uncertainty (0 is certain)", ColourScale(DOUBT, "0", "0.5", "1")
         )
         self.classes = QComboBox()
         self.classes.setToolTip("Structure whose signed distance is shown")
@@ -186,9 +187,7 @@ class PredictionViews(QWidget):
         limit = float(np.clip(np.ceil(-values.min(initial=0)), 2, 20))
         self.distance.overlay.data = values
         self.distance.overlay.contrast_limits = (-limit, limit)
-        self.distance.scale.set_texts(
-            f"\u2212{limit:.0f} mm inside", "0", f"outside +{limit:.0f} mm"
-        )
+        self.distance.scale.set_texts(f"\u2212{limit:.0f}", "0 mm", f"+{limit:.0f}")
         self._draw_contour()
 
     def _slice_events(self) -> tuple[Any, Any]:

@@ -1,0 +1,406 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.widgets import planes
+from napari_semiseg.widgets.compat import camera_of
+from napari_semiseg.widgets.layers import CaseView
+from napari_semiseg.widgets.questions import Leave
+from napari_semiseg.widgets.sources import MaskSource
+from widgets.viewing import BLOCK, Answers, store_prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.session import Session
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+def view(
+    make_napari_viewer: Callable[[], Any], session: Session, answers: Answers
+) -> Iterator[CaseView]:
+    made = CaseView(session, make_napari_viewer(), answers)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def said(session: Session) -> list[str]:
+    texts: list[str] = []
+    session.status_changed.connect(texts.append)
+    return texts
+
+
+def paint(view: CaseView, z: int = 5, value: int = 1) -> None:
+    view.mask.brush_size = 3
+    view.mask.paint((z, 9, 9), value)
+
+
+def label_of(project: Project, case_id: str) -> np.ndarray:
+    label = project.case(case_id).read_label()
+    assert label is not None
+    return label
+
+
+def test_layers_lie_on_the_spacing_in_mm(
+    view: CaseView, session: Session, project: Project
+) -> None:
+    assert view.open("case_0")
+    assert [layer.name for layer in view.viewer.layers] == ["case_0", "mask"]
+    for layer in (view.image, view.mask):
+        assert tuple(layer.scale) == (2, 1, 1)
+        assert {str(unit) for unit in layer.units} == {"millimeter"}
+        assert layer.metadata["semiseg"] == {
+            "project": str(project.folder),
+            "case": "case_0",
+        }
+    assert view.mask.data.dtype == np.uint8
+    low, high = view.image.contrast_limits
+    voxels = project.case("case_0").read_image().data
+    assert (low, high) == pytest.approx(tuple(np.percentile(voxels, (0.5, 99.5))))
+    assert session.case_id == "case_0"
+
+
+def test_classes_have_the_projects_colours(view: CaseView, project: Project) -> None:
+    view.open("case_0")
+    wanted = project.labels.classes[0].colour
+    red, green, blue, _ = view.mask.get_color(1)
+    found = "#" + "".join(f"{round(255 * part):02X}" for part in (red, green, blue))
+    assert found == wanted
+    assert view.mask.get_color(255)[3] < 0.5
+
+
+def test_source_is_label_then_draft_then_prediction_then_empty(
+    view: CaseView, project: Project, masks: Path, said: list[str]
+) -> None:
+    view.open("case_3")
+    assert view.opened.source is MaskSource.EMPTY
+    assert not view.mask.data.any()
+    run = store_prediction(project, "case_3")
+    view.open("case_3")
+    assert view.opened.source is MaskSource.PROPOSAL
+    assert view.mask.data[BLOCK].all()
+    assert f"Proposed by {run.id}" in said[-1]
+    draft = np.zeros(view.mask.data.shape, np.uint8)
+    draft[0, 0, 0] = 1
+    project.save_draft("case_3", draft)
+    view.open("case_3")
+    assert view.opened.source is MaskSource.DRAFT
+    project.set_label("case_3", draft)
+    view.open("case_3")
+    assert view.opened.source is MaskSource.LABEL
+    draft[0, 0, 1] = 1
+    project.save_draft("case_3", draft)
+    view.open("case_3")
+    assert view.opened.source is MaskSource.DRAFT
+    assert "newer than the accepted label" in view.text
+    assert np.array_equal(view.mask.data, draft)
+
+
+def test_undo_after_another_case_writes_nothing_stale(
+    view: CaseView, project: Project
+) -> None:
+    view.open("case_0")
+    paint(view)
+    view.open("case_1")
+    before = view.mask.data.copy()
+    for _ in range(3):
+        view.mask.undo()
+    assert np.array_equal(view.mask.data, before)
+
+
+def test_undo_after_a_new_prediction_writes_nothing_stale(
+    view: CaseView, session: Session, project: Project
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    paint(view)
+    view.mask.undo()
+    view.editing.recount()
+    run = store_prediction(project, "case_0", shift=3)
+    session.runs_changed.emit()
+    assert view.text == f"Proposed by {run.id}"
+    proposed = np.roll(np.zeros_like(view.mask.data), 0)
+    proposed[BLOCK] = 1
+    proposed = np.roll(proposed, 3, axis=2)
+    for _ in range(3):
+        view.mask.undo()
+        view.mask.redo()
+    assert np.array_equal(view.mask.data, proposed)
+
+
+def test_a_new_prediction_leaves_edits_alone(
+    view: CaseView, session: Session, project: Project
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    paint(view)
+    edited = view.mask.data.copy()
+    store_prediction(project, "case_0", shift=3)
+    session.runs_changed.emit()
+    assert np.array_equal(view.mask.data, edited)
+    assert view.prediction.labels[3, 4, 10] == 1
+
+
+def test_the_chosen_run_is_shown(
+    view: CaseView, session: Session, project: Project
+) -> None:
+    first = store_prediction(project, "case_0")
+    second = store_prediction(project, "case_0", shift=2)
+    view.open("case_0")
+    assert view.prediction.record.run == second.id
+    session.show_run(first.id)
+    assert view.prediction.record.run == first.id
+    assert view.text == f"Proposed by {first.id}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "opened", "drafts"),
+    [
+        (Leave.SAVE, True, True),
+        (Leave.DISCARD, True, False),
+        (Leave.STAY, False, False),
+    ],
+)
+def test_leaving_edits_asks(
+    view: CaseView,
+    session: Session,
+    project: Project,
+    answers: Answers,
+    answer: Leave,
+    opened: bool,
+    drafts: bool,
+) -> None:
+    answers.to_leave = answer
+    view.open("case_0")
+    paint(view)
+    painted = view.mask.data.copy()
+    assert view.open("case_1") is opened
+    assert answers.asked == ["leave case_0"]
+    case = project.case("case_0")
+    assert case.has_draft is drafts
+    if answer is Leave.SAVE:
+        assert np.array_equal(case.read_draft(), painted)
+    if answer is Leave.STAY:
+        assert session.case_id == "case_0"
+        assert np.array_equal(view.mask.data, painted)
+        answers.to_leave = Leave.DISCARD
+        assert session.close_project()
+
+
+def test_discarding_on_leaving_brings_the_earlier_draft_back(
+    view: CaseView, project: Project, answers: Answers
+) -> None:
+    draft = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
+    draft[1, 1, 1] = 1
+    project.save_draft("case_0", draft)
+    view.open("case_0")
+    paint(view)
+    view.save_draft()
+    paint(view, z=2)
+    answers.to_leave = Leave.DISCARD
+    assert view.open("case_1")
+    assert np.array_equal(project.case("case_0").read_draft(), draft)
+
+
+def test_accept_stores_who_how_long_and_what_changed(
+    view: CaseView, session: Session, project: Project
+) -> None:
+    run = store_prediction(project, "case_0")
+    changed: list[set[str]] = []
+    session.cases_changed.connect(changed.append)
+    view.open("case_0")
+    paint(view)
+    painted = view.mask.data.copy()
+    assert view.accept()
+    case = project.case("case_0")
+    assert case.state is CaseState.LABELLED
+    assert np.array_equal(label_of(project, "case_0"), painted)
+    entry = case.record.history[-1]
+    assert entry.action == "label"
+    assert entry.by
+    assert entry.minutes is not None
+    assert entry.details["run"] == run.id
+    assert entry.details["changed_voxels"] == np.count_nonzero(
+        painted != view.prediction.labels
+    )
+    assert 0 < entry.details["corrective_dice"] < 1
+    assert {"case_0"} in changed
+    assert not view.dirty
+    assert view.opened.source is MaskSource.LABEL
+
+
+def test_accepting_painted_slices_makes_a_partial_label(
+    view: CaseView, project: Project
+) -> None:
+    view.open("case_2")
+    planes.show(view.viewer, 0, 7, view.case.geometry)
+    view.mark_slice()
+    paint(view, z=5)
+    assert view.accept(painted_only=True)
+    label = label_of(project, "case_2")
+    annotated = np.flatnonzero((label != 255).all(axis=(1, 2)))
+    assert annotated.tolist() == [5, 7]
+    assert project.case("case_2").state is CaseState.PARTIAL
+    assert np.array_equal(view.mask.data, label)
+
+
+def test_nothing_painted_is_not_accepted_silently(
+    view: CaseView, project: Project, answers: Answers, said: list[str]
+) -> None:
+    answers.to_confirm = False
+    view.open("case_2")
+    assert not view.accept(painted_only=True)
+    assert "Nothing is painted" in said[-1]
+    assert not view.accept()
+    assert answers.asked == ["Accept an empty mask?"]
+    assert not project.case("case_2").has_label
+
+
+def test_unannotated_slices_become_background_only_when_confirmed(
+    view: CaseView, project: Project, answers: Answers
+) -> None:
+    label = np.full(project.case("case_0").geometry.shape_zyx, 255, np.uint8)
+    label[3] = 0
+    project.set_label("case_0", label)
+    view.open("case_0")
+    answers.to_confirm = False
+    assert not view.accept()
+    assert (label_of(project, "case_0") == 255).any()
+    answers.to_confirm = True
+    assert view.accept()
+    assert not label_of(project, "case_0").any()
+
+
+def test_filling_keeps_what_a_person_annotated(
+    view: CaseView, project: Project
+) -> None:
+    store_prediction(project, "case_0")
+    label = np.full(project.case("case_0").geometry.shape_zyx, 255, np.uint8)
+    label[4] = 0
+    project.set_label("case_0", label)
+    view.open("case_0")
+    view.fill_from_prediction()
+    assert view.dirty
+    assert not view.mask.data[4].any()
+    assert view.mask.data[3, 4:9, 4:8].all()
+    filled = view.mask.data.copy()
+    view.mask.undo()
+    assert np.array_equal(view.mask.data, filled)
+
+
+def test_discard_goes_back_to_the_proposal(view: CaseView, project: Project) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    paint(view)
+    view.save_draft()
+    assert project.case("case_0").has_draft
+    view.discard_draft()
+    assert not project.case("case_0").has_draft
+    assert np.array_equal(view.mask.data, view.prediction.labels)
+
+
+def test_only_classes_of_the_project_can_be_painted(view: CaseView) -> None:
+    view.open("case_0")
+    view.mask.selected_label = 7
+    assert view.mask.selected_label == 1
+    view.mask.selected_label = 0
+    assert view.mask.selected_label == 0
+
+
+def test_the_tool_stays_in_hand(view: CaseView) -> None:
+    view.open("case_0")
+    view.mask.mode = "paint"
+    view.mask.brush_size = 21
+    view.open("case_1")
+    assert view.mask.mode == "paint"
+    assert view.mask.brush_size == 21
+
+
+def test_worst_slices_in_turn(
+    view: CaseView, project: Project, said: list[str]
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    seen = []
+    for _ in range(3):
+        view.next_worst_slice()
+        seen.append((view.viewer.dims.order[0], view.slice_index))
+    assert seen == [(0, 6), (1, 5), (0, 6)]
+    assert said[-2] == "Slice 6 coronal: heads disagree"
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_no_plane_is_mirrored(view: CaseView, axis: int) -> None:
+    view.open("case_0")
+    planes.set_plane(view.viewer, axis)
+    notes = view.canvases.main_notes
+    edges = {
+        0: {"top": "A", "bottom": "P", "left": "R", "right": "L"},
+        1: {"top": "S", "bottom": "I", "left": "R", "right": "L"},
+        2: {"top": "S", "bottom": "I", "left": "A", "right": "P"},
+    }
+    assert notes.edges() == edges[axis]
+
+
+@pytest.mark.parametrize("order", planes.ORDERS)
+def test_the_3d_view_is_no_mirror_image(order: tuple[int, int, int]) -> None:
+    depth, vertical, horizontal = planes.orientation_of(order)
+    towards = planes.LPS[order[0]] * (1 if depth == "towards" else -1)
+    up = planes.LPS[order[1]] * (1 if vertical == "up" else -1)
+    right = planes.LPS[order[2]] * (1 if horizontal == "right" else -1)
+    assert np.array_equal(np.cross(right, up), towards)
+
+
+def test_unreadable_image_keeps_the_open_case(
+    view: CaseView,
+    session: Session,
+    project: Project,
+    notifications: list[str],
+) -> None:
+    view.open("case_0")
+    project.case("case_1").image.unlink()
+    assert not view.open("case_1")
+    assert session.case_id == "case_0"
+    assert view.mask in view.viewer.layers
+    assert notifications
+
+
+def test_removing_the_mask_by_hand_keeps_a_draft(
+    view: CaseView, session: Session, project: Project
+) -> None:
+    view.open("case_0")
+    paint(view)
+    painted = view.mask.data.copy()
+    view.viewer.layers.remove(view.mask)
+    assert np.array_equal(project.case("case_0").read_draft(), painted)
+    assert view.case is None
+    assert session.case_id is None
+    assert len(view.viewer.layers) == 0
+
+
+def test_closing_gives_the_viewer_back(
+    make_napari_viewer: Callable[[], Any], session: Session
+) -> None:
+    viewer = make_napari_viewer()
+    before = camera_of(viewer).orientation
+    view = CaseView(session, viewer, Answers())
+    view.open("case_0")
+    planes.set_plane(viewer, 1)
+    view.close()
+    assert len(viewer.layers) == 0
+    assert camera_of(viewer).orientation == before
+    assert session.may_leave == []
+    session.case_requested.emit("case_1")
+    assert len(viewer.layers) == 0

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.utils.key_bindings import coerce_keybinding
+from qtpy.QtCore import Qt
+
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.widgets import keys
+from napari_semiseg.widgets.exporting import ExportDialog, summary
+from napari_semiseg.widgets.layers import CaseView
+from napari_semiseg.widgets.review import ReviewPanel
+from napari_semiseg.widgets.sheet import ShortcutSheet
+from widgets.viewing import Answers, store_prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.session import Session
+
+
+@pytest.fixture
+def view(make_napari_viewer: Callable[[], Any], session: Session) -> Iterator[CaseView]:
+    made = CaseView(session, make_napari_viewer(), Answers())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPanel]:
+    made = ReviewPanel(session, view)
+    made.resize(360, 800)
+    made.show()
+    yield made
+    made.close_panel()
+    made.close()
+    made.deleteLater()
+
+
+def press(view: CaseView, key: str) -> None:
+    """Press a key as napari does: the active layer first, then the viewer."""
+    wanted = coerce_keybinding(key)
+    for provider in (view.viewer.layers.selection.active, view.viewer):
+        if provider is not None and wanted in provider.keymap:
+            provider.keymap[wanted](provider)
+            return
+    raise AssertionError(f"{key} is bound to nothing")
+
+
+def test_classes_have_key_colour_name_and_volume(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    button = panel.classes.buttons[1]
+    assert "1" in button.text()
+    assert "left atrium" in button.text()
+    assert button.isChecked()
+    expected = np.count_nonzero(view.mask.data) * 2 / 1000
+    assert panel.classes._volumes[1].text() == f"{expected:.1f} mL"
+    view.mask.brush_size = 40
+    view.mask.paint((5, 6, 6), 1)
+    painted = np.count_nonzero(view.mask.data) * 2 / 1000
+    assert f"{painted:.1f}" != f"{expected:.1f}"
+    qtbot.waitUntil(
+        lambda: panel.classes._volumes[1].text() == f"{painted:.1f} mL", timeout=3000
+    )
+
+
+def test_digits_choose_classes_and_letters_tools(
+    panel: ReviewPanel, view: CaseView
+) -> None:
+    view.open("case_0")
+    press(view, "0")
+    assert view.mask.selected_label == 0
+    assert panel.classes.buttons[0].isChecked()
+    press(view, "1")
+    assert view.mask.selected_label == 1
+    assert view.mask.mode == "paint"
+    for key, mode in (("E", "erase"), ("F", "fill"), ("Z", "pan_zoom"), ("P", "paint")):
+        view.viewer.keymap[coerce_keybinding(key)](view.viewer)
+        assert view.mask.mode == mode
+        assert panel.tools.modes[mode].isChecked()
+
+
+def test_brush_slider_and_layer_agree(panel: ReviewPanel, view: CaseView) -> None:
+    view.open("case_0")
+    panel.tools.brush.setValue(17)
+    assert view.mask.brush_size == 17
+    view.mask.brush_size = 5
+    assert panel.tools.brush.value() == 5
+    view.mask.brush_size = 99
+    assert view.mask.brush_size == 99
+
+
+def test_accept_and_next_goes_through_the_queue(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    for name in ("case_1", "case_3"):
+        store_prediction(project, name)
+    panel.refresh_queue()
+    first, second = panel.queue.cases()
+    view.open(first)
+    press(view, "N")
+    assert project.case(first).state is CaseState.LABELLED
+    assert view.case.id == second
+    press(view, "N")
+    assert project.case(second).state is CaseState.LABELLED
+    assert view.case.id not in (first, second)
+
+
+def test_queue_gives_reasons_and_jumps(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    store_prediction(project, "case_2")
+    panel.refresh_queue()
+    row = panel.queue.topLevelItem(0)
+    assert row.text(0) == "case_2"
+    assert "uncertain" in row.text(1)
+    slices = {row.child(i).text(0): row.child(i) for i in range(row.childCount())}
+    assert "Axial 7" in slices
+    panel.queue.setCurrentItem(slices["Axial 7"])
+    qtbot.keyClick(panel.queue, Qt.Key.Key_Return)
+    assert view.case.id == "case_2"
+    assert (view.viewer.dims.order[0], view.slice_index) == (0, 6)
+
+
+def test_queue_says_when_there_is_nothing_to_rank(panel: ReviewPanel) -> None:
+    panel.refresh_queue()
+    assert panel.queue.topLevelItemCount() == 0
+    assert "once a trained model" in panel.queue_text.text()
+
+
+def test_info_says_what_is_shown_and_whether_it_is_saved(
+    panel: ReviewPanel, view: CaseView, project: Project
+) -> None:
+    assert "No case is open" in panel.info.text()
+    assert not panel.buttons[keys.ACCEPT].isEnabled()
+    run = store_prediction(project, "case_0")
+    view.open("case_0")
+    assert f"Proposed by {run.id}" in panel.info.text()
+    assert panel.saved.text() == "No unsaved edits"
+    view.mask.paint((5, 5, 5), 1)
+    assert panel.saved.text() == "Edits not saved yet"
+    press(view, "S")
+    assert panel.saved.text() == "No unsaved edits"
+    assert project.case("case_0").has_draft
+
+
+def test_buttons_do_what_their_keys_do(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    qtbot.mouseClick(panel.buttons[keys.MASK], Qt.MouseButton.LeftButton)
+    assert not view.mask.visible
+    press(view, "T")
+    assert view.mask.visible
+    qtbot.mouseClick(panel.buttons[keys.WORST], Qt.MouseButton.LeftButton)
+    assert view.slice_index == 6
+    press(view, "W")
+    assert (view.viewer.dims.order[0], view.slice_index) == (1, 5)
+    press(view, "Q")
+    assert view.viewer.dims.order[0] == 2
+    view.mask.paint((5, 5, 5), 1)
+    press(view, "Shift-A")
+    assert project.case("case_0").state is CaseState.PARTIAL
+
+
+def test_keys_are_given_back(
+    make_napari_viewer: Callable[[], Any], session: Session, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+
+    def before(_: Any) -> None:
+        raise AssertionError("somebody else's action")
+
+    viewer.bind_key("A", before)
+    keymap = dict(viewer.keymap)
+    view = CaseView(session, viewer, Answers())
+    panel = ReviewPanel(session, view)
+    view.open("case_0")
+    assert viewer.keymap[coerce_keybinding("A")] is not before
+    panel.close_panel()
+    view.close()
+    assert viewer.keymap == keymap
+    panel.deleteLater()
+
+
+def test_no_key_of_ours_means_something_else_to_a_mask(
+    panel: ReviewPanel, view: CaseView
+) -> None:
+    view.open("case_0")
+    taken = {str(key) for key in type(view.mask).class_keymap}
+    taken |= {str(key) for key in type(view.viewer).class_keymap}
+    same_meaning = {"P", "E", "F", "Z"}
+    ours = {
+        str(coerce_keybinding(item.key))
+        for item in panel._actions()
+        if item.key not in same_meaning
+    }
+    assert not ours & taken
+
+
+def test_sheet_lists_every_key(panel: ReviewPanel, qtbot: QtBot) -> None:
+    sheet = ShortcutSheet(panel.shortcuts(), panel)
+    text = sheet.table.text()
+    assert "Paint left atrium" in text
+    for shortcut in panel._actions():
+        assert shortcut.text in text
+    sheet.deleteLater()
+
+
+def test_export_runs_beside_the_window_and_reports(
+    panel: ReviewPanel,
+    session: Session,
+    project: Project,
+    tmp_path: Path,
+    qtbot: QtBot,
+) -> None:
+    store_prediction(project, "case_0")
+    said: list[str] = []
+    session.status_changed.connect(said.append)
+    dialog = ExportDialog(project, panel)
+    dialog.folder.setText(str(tmp_path / "out"))
+    dialog.contents.setCurrentIndex(dialog.contents.findData("predictions"))
+    dialog.start(session, project)
+    qtbot.waitUntil(lambda: "Wrote" in said[-1], timeout=20000)
+    assert list((tmp_path / "out").rglob("case_0*.nii.gz"))
+    assert "case_1" in said[-1]
+    dialog.deleteLater()
+
+
+def test_summary_is_short() -> None:
+    from pathlib import Path
+
+    from napari_semiseg.project.export import ExportReport
+
+    report = ExportReport(
+        written=[Path("a")], skipped={f"c{i}": "no label" for i in range(9)}
+    )
+    text = summary(report, Path("out"))
+    assert "Wrote 1 files to out" in text
+    assert text.endswith("and 6 more.")
+
+
+def test_panel_fits_a_narrow_dock(panel: ReviewPanel, view: CaseView) -> None:
+    view.open("case_0")
+    assert panel.minimumSizeHint().width() <= 360
+    for button in panel.buttons.values():
+        needed = button.fontMetrics().horizontalAdvance(
+            button.text().replace("&&", "&")
+        )
+        assert button.width() >= needed

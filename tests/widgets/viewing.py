@@ -1,0 +1,76 @@
+"""A prediction with something in it, and answers instead of message boxes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.prediction import (
+    CaseScore,
+    Prediction,
+    PredictionRecord,
+    SliceScore,
+)
+from napari_semiseg.project.runs import Run
+from napari_semiseg.widgets.questions import Leave
+
+if TYPE_CHECKING:
+    from napari_semiseg.project.store import Project
+
+WORST = (
+    SliceScore(axis=0, index=6, score=0.9, reason="boundary uncertain"),
+    SliceScore(axis=1, index=5, score=0.8, reason="heads disagree"),
+)
+BLOCK = (slice(3, 7), slice(4, 9), slice(4, 8))
+
+
+class Answers:
+    """Answers questions as told and remembers them."""
+
+    def __init__(self, leave: Leave = Leave.SAVE, confirm: bool = True) -> None:
+        self.to_leave = leave
+        self.to_confirm = confirm
+        self.asked: list[str] = []
+
+    def leave(self, case_id: str) -> Leave:
+        self.asked.append(f"leave {case_id}")
+        return self.to_leave
+
+    def confirm(self, title: str, text: str) -> bool:
+        self.asked.append(title)
+        return self.to_confirm
+
+
+def store_prediction(project: Project, case_id: str, *, shift: int = 0) -> Run:
+    """Predict a block, ``shift`` voxels to patient left, by a new run."""
+    case = project.case(case_id)
+    labels = np.zeros(case.geometry.shape_zyx, np.uint8)
+    labels[BLOCK] = 1
+    labels = np.roll(labels, shift, axis=2)
+    run = Run.create(project, TrainingConfig(minutes=1))
+    score = CaseScore(
+        uncertainty=0.4, entropy=0.2, gap=0.1, volumes_ml={"a": 1.0}, slices=WORST
+    )
+    record = PredictionRecord(
+        case=case_id,
+        run=run.id,
+        step=5,
+        method="ug_mcl",
+        image_sha256=case.record.sha256,
+        uncertainty_kind="entropy",
+        score=score,
+    )
+    uncertainty = np.zeros(labels.shape, np.float32)
+    uncertainty[:, :, -3:] = 1
+    sdm = np.where(labels == 1, -2.0, 2.0).astype(np.float32)
+    prediction = Prediction(
+        record=record,
+        geometry=case.geometry,
+        labels=labels,
+        sdm_mm=sdm[np.newaxis],
+        uncertainty=uncertainty,
+    )
+    run.write_prediction(prediction, case.image)
+    return run
