@@ -6,8 +6,8 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import SIZE, ball, save_nifti, snapshot
 
+from conftest import SIZE, ball, save_nifti, snapshot
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.project.evaluate import evaluate
@@ -74,7 +74,9 @@ class TestEvaluate:
     ) -> None:
         result = evaluate(ball_project, spheres.masks)
         assert sorted(result.cases) == ["case_2", "case_3", "case_4"]
-        right, empty = (result.cases[name]["left atrium"] for name in ("case_2", "case_4"))
+        right, empty = (
+            result.cases[name]["left atrium"] for name in ("case_2", "case_4")
+        )
         assert (right.dice, right.hd95_mm) == (1.0, 0.0)
         assert right.volume_ml == pytest.approx(ball(2).sum() * 2 / 1000)
         assert empty.dice == 0.0
@@ -96,9 +98,7 @@ class TestEvaluate:
         with pytest.raises(ProjectError, match="case_2"):
             evaluate(ball_project, spheres.masks, cases=["case_2"])
         with pytest.raises(ConfigError, match="both"):
-            evaluate(
-                ball_project, spheres.masks, run=run, predictions=spheres.masks
-            )
+            evaluate(ball_project, spheres.masks, run=run, predictions=spheres.masks)
 
     def test_without_any_prediction_it_says_so(self, ball_project, spheres) -> None:
         with pytest.raises(ProjectError, match="predict"):

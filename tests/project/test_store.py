@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SIZE, ball, save_nifti, snapshot
 
+from conftest import SIZE, ball, save_nifti, snapshot
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
@@ -96,7 +96,9 @@ class TestAdd:
         assert project.check_images() == {}
         assert project.case("case_0").read_image().data.shape == (SIZE, SIZE, SIZE)
 
-    def test_the_same_file_is_skipped_with_a_reason(self, ball_project, spheres) -> None:
+    def test_the_same_file_is_skipped_with_a_reason(
+        self, ball_project, spheres
+    ) -> None:
         before = snapshot(ball_project.folder)
         image = spheres.images / "case_1.nii.gz"
         report = ball_project.add(image)
@@ -289,7 +291,9 @@ class TestSetLabel:
                 ball_project.set_label(case, mask)
         assert snapshot(ball_project.folder) == before
 
-    def test_a_mask_on_another_grid_changes_nothing(self, ball_project, tmp_path) -> None:
+    def test_a_mask_on_another_grid_changes_nothing(
+        self, ball_project, tmp_path
+    ) -> None:
         shifted = save_nifti(tmp_path / "shifted.nii.gz", ball(0), shift=4.0)
         before = snapshot(ball_project.folder)
         with pytest.raises(ImageError):

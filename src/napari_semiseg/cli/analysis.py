@@ -156,13 +156,18 @@ def export(
 def bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Show a bar while something goes on; gives the function that moves it."""
     console = render.console(stderr=True)
-    with Progress(console=console, disable=quiet, transient=True) as progress:
-        task = progress.add_task(name, total=None)
+    progress = Progress(console=console, disable=quiet, transient=True)
+    task = progress.add_task(name, total=None)
 
-        def move(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
+    def move(done: int, total: int) -> None:
+        progress.start()  # not before: a refusal stays the only line
+        progress.update(task, completed=done, total=total)
 
+    try:
         yield move
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 def _show(result: Evaluation) -> None:

@@ -17,4 +17,3 @@ app = typer.Typer(
 )
 for module in (project, training, analysis, machine, loop):
     module.register(app)
-

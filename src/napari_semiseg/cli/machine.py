@@ -37,9 +37,9 @@ def register(app: typer.Typer) -> None:
 
 def methods(json: Json = False) -> None:
     """List the training methods with their parameters."""
-    from napari_semiseg import engine
+    from napari_semiseg.engine import api
 
-    found = engine.methods()
+    found = api.methods()
     if json:
         render.emit({"methods": [asdict(item) for item in found]})
         return

@@ -15,7 +15,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-
 from rich.table import Column
 
 from napari_semiseg.cli import render
@@ -91,6 +90,7 @@ class Display:
     def __init__(self, *, quiet: bool) -> None:
         self.outcome = Outcome()
         self._bars: dict[str, TaskID] = {}
+        self._shown = False
         self._progress = Progress(
             TextColumn(
                 "{task.description}", markup=False, table_column=Column(no_wrap=True)
@@ -105,7 +105,6 @@ class Display:
         )
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -114,7 +113,8 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._shown:
+            self._progress.stop()
 
     def take(self, event: Event) -> None:
         """Show an event and remember what counts at the end."""
@@ -152,12 +152,20 @@ class Display:
                 pass
 
     def _bar(self, name: str, done: int, total: int, note: str = "") -> None:
+        self._show()
         bar = self._bars.get(name)
         if bar is None:
             bar = self._bars[name] = self._progress.add_task(name, note="")
         self._progress.update(bar, completed=done, total=total, note=note)
 
+    def _show(self) -> None:
+        """Begin to draw with the first event: a refusal stays the only line."""
+        if not self._shown:
+            self._progress.start()
+            self._shown = True
+
     def _line(self, text: str) -> None:
+        self._show()
         if not self._progress.disable:
             self._progress.console.print(text, markup=False)
 

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.runs import Run
+from napari_semiseg.project.store import Project
+
+
+def write_list(path, *ids):
+    path.write_text("# chosen\n" + "\n".join(ids) + "\n\n")
+    return path
+
+
+def test_the_whole_way_from_init_to_export(semiseg, engine, spheres, tmp_path) -> None:
+    folder = tmp_path / "p"
+    made = semiseg("init", folder, "--label", "1=left atrium", "--json")
+    assert made.json == {
+        "project": str(folder),
+        "labels": [{"value": 1, "name": "left atrium", "colour": "#E69F00"}],
+    }
+    held = write_list(tmp_path / "held.list", "case_4", "ghost")
+    added = semiseg(
+        "add", folder, spheres.images, "--split", "test", "--cases", held, "--json"
+    )
+    assert added.json["added"] == ["case_4"]
+    assert list(added.json["skipped"]) == ["ghost"]
+    added = semiseg("add", folder, spheres.images, "--json").json
+    assert added["added"] == ["case_0", "case_1", "case_2", "case_3"]
+    assert list(added["skipped"]) == [str(spheres.images / "case_4.nii.gz")]
+    chosen = write_list(tmp_path / "l.list", "case_0", "case_1")
+    masks = ("--masks", spheres.masks)
+    labelled = semiseg("label", folder, *masks, "--cases", chosen, "--json")
+    assert labelled.json == {"labelled": ["case_0", "case_1"]}
+
+    trained = semiseg("train", folder, "--steps", "3", "--json")
+    assert trained.code == 0
+    assert trained.err == ""
+    run = trained.json.pop("run")
+    assert trained.json == {
+        "run": run,
+        "reason": "completed",
+        "steps": 3,
+        "seconds": 3.0,
+        "device": "cpu",
+        "validation": {"left atrium": 0.75},
+    }
+    status = semiseg("status", folder, "--json").json
+    assert list(status) == ["cases", "labels", "runs"]
+    assert status["runs"] == [
+        {
+            "id": run,
+            "method": "ug_mcl",
+            "status": "completed",
+            "steps": 3,
+            "seconds": 3.0,
+        }
+    ]
+    rows = {row["id"]: row for row in status["cases"]}
+    assert [rows[name]["state"] for name in sorted(rows)] == [
+        *["labelled"] * 2,
+        *["proposed"] * 3,
+    ]
+    assert rows["case_4"] == {
+        "id": "case_4",
+        "state": "proposed",
+        "split": "test",
+        "shape": [24, 24, 24],
+        "spacing_mm": [2.0, 1.0, 1.0],
+        "annotated_fraction": 0.0,
+        "uncertainty": 0.3,
+    }
+    scores = semiseg("evaluate", folder, *masks, "--cases", held)
+    assert "ghost" in scores.refusal
+    write_list(held, "case_4")
+    scores = semiseg("evaluate", folder, *masks, "--cases", held, "--json").json
+    assert list(scores["cases"]["case_4"]["left atrium"]) == [
+        "dice",
+        "jaccard",
+        "hd95_mm",
+        "assd_mm",
+        "hd95_voxel",
+        "asd_voxel",
+        "volume_ml",
+        "reference_ml",
+    ]
+    assert scores["mean"]["left atrium"]["dice"] == 1.0
+    found = semiseg("suggest", folder, "-k", "1", "--json").json
+    assert list(found["volumes"][0]) == ["case", "score", "reason"]
+    assert list(found["slices"][0]) == ["case", "axis", "index", "score", "reason"]
+    out = tmp_path / "out"
+    written = semiseg("export", folder, out, "--json").json["written"]
+    assert len(written) == 7
+    stored = nib.load(out / "case_4.nii.gz")
+    truth = nib.load(spheres.masks / "case_4.nii.gz")
+    assert np.array_equal(stored.get_fdata(), truth.get_fdata())
+
+
+def test_people_get_sentences_and_tables(
+    semiseg, engine, ball_project, spheres
+) -> None:
+    folder = ball_project.folder
+    before = semiseg("status", folder).out
+    assert "case_0" in before
+    assert before.rstrip().endswith(f"Next: semiseg train {folder}")
+    trained = semiseg("train", folder)
+    assert "completed, 3 steps" in trained.out
+    assert "one image is dark" in trained.err
+    after = semiseg("status", folder).out
+    assert "semiseg suggest" in after
+    table = semiseg("evaluate", folder, "--masks", spheres.masks).out
+    assert table.count("1.000") >= 6
+    assert "boundary uncertain (0.30)" in semiseg("suggest", folder).out
+    assert "Wrote" in semiseg("export", folder, folder.parent / "out").out
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_softly_and_without_predictions(
+    semiseg, engine, ball_project, signum
+) -> None:
+    engine.during = lambda: os.kill(os.getpid(), signum)
+    stopped = semiseg("train", ball_project.folder, "--json")
+    assert stopped.code == 130
+    assert stopped.json["reason"] == "cancelled"
+    assert stopped.json["steps"] == 1
+    (run,) = ball_project.runs()
+    assert run.status == "cancelled"
+    assert run.predicted() == ()
+    assert "semiseg resume" in semiseg("status", ball_project.folder).out
+    assert signal.getsignal(signum) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_a_second_ctrl_c_ends_it_at_once(semiseg, engine, ball_project) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    engine.during = twice
+    assert semiseg("train", ball_project.folder).code == 130
+    assert ball_project.runs()[0].steps_done == 1
+
+
+def test_resume_takes_the_latest_and_goes_on(semiseg, engine, ball_project) -> None:
+    semiseg("train", ball_project.folder, "--no-predict")
+    (run,) = ball_project.runs()
+    assert run.predicted() == ()
+    went_on = semiseg("resume", ball_project.folder, "--steps", "5", "--json")
+    assert went_on.json["run"] == run.id
+    assert went_on.json["steps"] == 5
+    assert run.predicted() == ("case_2", "case_3", "case_4")
+
+
+def test_settings_reach_the_engine(semiseg, engine, ball_project) -> None:
+    semiseg(
+        "train",
+        ball_project.folder,
+        *("--method", "dtml", "--steps", "2", "--seed", "4", "--device", "cpu"),
+        *("--set", "width=8", "--set", "ramp=0.5"),
+    )
+    (config,) = engine.configs
+    assert config == TrainingConfig(
+        method="dtml",
+        steps=2,
+        seed=4,
+        device="cpu",
+        width=8,
+        params={"ramp": 0.5},
+    )
+
+
+def test_a_run_made_by_the_panel_is_trained_as_it_was_asked(
+    semiseg, engine, ball_project
+) -> None:
+    run = Run.create(ball_project, TrainingConfig(method="dtml", steps=3))
+    answer = semiseg("train", ball_project.folder, "--run-id", run.id, "--json")
+    assert answer.json["run"] == run.id
+    assert engine.configs == [run.config]
+    assert len(ball_project.runs()) == 1
+
+
+def test_stop_asks_the_run_that_works(semiseg, engine, ball_project) -> None:
+    run = Run.create(ball_project, TrainingConfig())
+    assert semiseg("stop", ball_project.folder, "--json").json == {"run": run.id}
+    assert run.stop_requested
+
+
+def test_a_run_stopped_from_elsewhere_says_so(semiseg, engine, ball_project) -> None:
+    engine.during = lambda: ball_project.latest_run().request_stop()
+    stopped = semiseg("train", ball_project.folder, "--json")
+    assert stopped.code == 130
+    assert stopped.json["reason"] == "cancelled"
+
+
+def test_predict_takes_lists_and_cases(semiseg, engine, ball_project, tmp_path) -> None:
+    semiseg("train", ball_project.folder, "--no-predict")
+    chosen = write_list(tmp_path / "c.list", "case_0", "case_3")
+    answer = semiseg(
+        "predict", ball_project.folder, "--cases", chosen, "--case", "case_2", "--json"
+    )
+    assert answer.json["predicted"] == ["case_0", "case_3", "case_2"]
+    assert list(answer.json) == ["run", "predicted", "seconds"]
+    everything = semiseg("predict", ball_project.folder, "--json")
+    assert everything.json["predicted"] == ["case_2", "case_3", "case_4"]
+
+
+def test_a_mask_without_a_case_is_a_note_and_not_in_the_json(
+    semiseg, ball_project, spheres
+) -> None:
+    (spheres.masks / "case_0.nii.gz").rename(spheres.masks / "other.nii.gz")
+    answer = semiseg("label", ball_project.folder, "--masks", spheres.masks, "--json")
+    assert answer.json == {"labelled": ["case_1", "case_2", "case_3", "case_4"]}
+    assert "other.nii.gz" in answer.err
+
+
+def test_doctor_tells_what_is_there(semiseg) -> None:
+    answer = semiseg("doctor", "--json").json
+    names = {check["name"] for check in answer["checks"]}
+    assert {"Python", "torch", "nilearn", "display", "temporary files"} <= names
+    assert all(check["fix"] for check in answer["checks"] if not check["ok"])
+    assert "Python" in semiseg("doctor").out
+
+
+def test_methods_are_listed_by_the_engine(semiseg) -> None:
+    pytest.importorskip("torch")
+    listed = semiseg("methods", "--json").json["methods"]
+    assert {"supervised", "ug_mcl", "dtml"} <= {item["name"] for item in listed}
+    assert list(listed[0]) == ["name", "title", "cite", "params"]
+
+
+def test_open_without_a_display_says_so(semiseg, ball_project, monkeypatch) -> None:
+    monkeypatch.setattr("napari_semiseg.cli.gui.has_display", lambda: False)
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    assert "display" in semiseg("open", ball_project.folder).refusal
+
+
+def test_an_engine_that_refuses_leaves_nothing(semiseg, engine, ball_project) -> None:
+    engine.error = ProjectError("expected\nsomething, found nothing; do it")
+    answer = semiseg("train", ball_project.folder)
+    assert answer.refusal == "semiseg: expected something, found nothing; do it\n"
+    assert not ball_project.layout.runs.exists()
+
+
+def test_the_folder_stays_readable_by_hand(semiseg, engine, ball_project) -> None:
+    semiseg("train", ball_project.folder)
+    run = Project.open(ball_project.folder).runs()[0]
+    lines = run.folder.events.read_text().splitlines()
+    assert json.loads(lines[0])["type"] == "started"
+    assert 'method = "ug_mcl"' in run.folder.config.read_text()
