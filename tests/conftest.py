@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+from synthetic import Spheres, ball, save_nifti
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from napari_semiseg.project.store import Project
 
 _HERE = Path(__file__).parent
-SIZE = 24
 N_CASES = 5
 
 
@@ -29,36 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.gui)
         if folder == "engine":
             item.add_marker(pytest.mark.engine)
-
-
-@dataclass(frozen=True)
-class Spheres:
-    """Files of a cohort: ``images`` and ``masks`` hold ``case_0.nii.gz`` and so on."""
-
-    images: Path
-    masks: Path
-    ids: tuple[str, ...]
-
-
-def ball(number: int) -> np.ndarray:
-    """Mask (i, j, k) of a ball that lies elsewhere in every case."""
-    grid = np.indices((SIZE, SIZE, SIZE)) - np.array(
-        [11 + number, 12, 11], dtype=float
-    ).reshape(3, 1, 1, 1)
-    return (np.linalg.norm(grid, axis=0) < 6).astype(np.uint8)
-
-
-def save_nifti(path: Path, data: np.ndarray, shift: float = 0.0) -> Path:
-    """Write (i, j, k) data with voxels of 1 x 1 x 2 mm; the first axis grows to L."""
-    import nibabel as nib
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    affine = np.diag([-1.0, 1.0, 2.0, 1.0])
-    affine[:3, 3] = [10.0 + shift, -5.0, 3.0]
-    image = nib.Nifti1Image(data, affine)
-    image.header.set_xyzt_units("mm")
-    nib.save(image, path)
-    return path
 
 
 @pytest.fixture
@@ -142,11 +112,3 @@ def predict_ball() -> Callable[..., Prediction]:
         )
 
     return make
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their contents, and all folders."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"dir"
-        for path in sorted(folder.rglob("*"))
-    }

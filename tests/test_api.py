@@ -22,7 +22,7 @@ def test_importing_it_loads_neither_torch_nor_qt_nor_nibabel() -> None:
     code = (
         "import sys, napari_semiseg as ss; light = set(sys.modules);"
         "ss.Project; ss.TrainingConfig; ss.suggest; ss.evaluate; ss.events.Started;"
-        "heavy = ('torch', 'qtpy', 'PyQt6', 'napari', 'nibabel', 'SimpleITK', 'skimage');"
+        "heavy = ('torch', 'qtpy', 'PyQt6', 'napari', 'nibabel', 'SimpleITK');"
         "assert 'numpy' not in light and 'pydantic' not in light;"
         "print([name for name in heavy if name in sys.modules])"
     )

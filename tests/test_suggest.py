@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conftest import ball
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.project.runs import Run
 from napari_semiseg.ranking import suggest
+from synthetic import ball
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from conftest import SIZE, ball, save_nifti, snapshot
+from synthetic import SIZE, ball, save_nifti, snapshot
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from conftest import SIZE, ball, save_nifti, snapshot
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.project.evaluate import evaluate
 from napari_semiseg.project.export import export
 from napari_semiseg.project.masks import MaskFolder, attach
 from napari_semiseg.project.runs import Run
+from synthetic import SIZE, ball, save_nifti, snapshot
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ class TestExport:
     ) -> None:
         ball_project.set_excluded("case_0", True)
         report = export(ball_project, tmp_path / "out", what="labels")
-        assert [path.name for path in report.written][0] == "case_1.nii.gz"
+        assert report.written[0].name == "case_1.nii.gz"
         assert report.skipped["case_2"] == "no label"
         report = export(ball_project, tmp_path / "b", what="labels", cases=["case_0"])
-        assert [path.name for path in report.written][0] == "case_0.nii.gz"
+        assert report.written[0].name == "case_0.nii.gz"

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import SIZE, ball, save_nifti, snapshot
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.project import labelling
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
+from synthetic import SIZE, ball, save_nifti, snapshot
 
 
 def empty_label() -> np.ndarray:
