@@ -166,6 +166,21 @@ def open_project() -> None:
     open_panel().ask_open()
 
 
+def show_cohort() -> None:
+    """Bring the table of cases to the front."""
+    open_panel().show_tab("Cohort")
+
+
+def show_training() -> None:
+    """Bring the training tab to the front."""
+    open_panel().show_tab("Train")
+
+
+def show_review() -> None:
+    """Bring the review tab to the front."""
+    open_panel().show_tab("Review")
+
+
 def add_images() -> None:
     """Ask for images to add to the open project."""
     panel = open_panel()
@@ -188,6 +203,11 @@ def stop_training() -> None:
 def accept_and_next() -> None:
     """Accept the label of the open case and open the next one."""
     open_panel().review.accept_and_next()
+
+
+def export_masks() -> None:
+    """Ask where to export the masks of the open project to."""
+    open_panel().review.ask_export()
 
 
 def save_draft() -> None:

@@ -105,6 +105,31 @@ def test_enter_and_double_click_ask_for_the_case(
     assert asked[:2] == ["case_2", "case_1"]
 
 
+def test_enter_in_the_filter_opens_the_first_match(
+    qtbot: QtBot, panel: CohortPanel, session: Session
+) -> None:
+    asked: list[str] = []
+
+    def keep(case_id: str) -> None:
+        asked.append(case_id)
+
+    session.case_requested.connect(keep)
+    panel.filter.setText("_3")
+    qtbot.keyClick(panel.filter, Qt.Key.Key_Return)
+    assert asked == ["case_3"]
+
+
+def test_the_last_corrective_dice_is_shown(
+    panel: CohortPanel, session: Session, project: Project
+) -> None:
+    mask = np.zeros(project.case("case_1").geometry.shape_zyx, np.uint8)
+    for dice in (0.5, 0.8123):
+        project.set_label("case_1", mask, details={"corrective_dice": dice})
+    project.set_label("case_1", mask)
+    session.cases_changed.emit({"case_1"})
+    assert cell(panel, 1, "dice") == "0.81"
+
+
 def test_exclude_and_include_again(panel: CohortPanel, session: Session) -> None:
     panel.set_excluded(["case_0", "case_1"], True)
     assert cell(panel, 0, "state") == "excluded"

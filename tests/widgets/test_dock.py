@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QCloseEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QDialog, QPushButton
+from qtpy.QtWidgets import QApplication, QDialog, QFileDialog, QPushButton
 
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ConfigError
@@ -190,6 +190,28 @@ def test_the_dock_fits_a_low_screen(dock: SemisegDock, project: Project) -> None
     dock.open_project(project.folder)
     assert dock.minimumSizeHint().height() < LOW_SCREEN - 150
     assert dock.sizeHint().height() < LOW_SCREEN
+
+
+def test_missing_images_are_told_and_found_again(
+    dock: SemisegDock,
+    project: Project,
+    images: list[Path],
+    tmp_path: Path,
+    qtbot: QtBot,
+    notifications: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moved = tmp_path / "moved"
+    images[0].parent.rename(moved)
+    dock.open_project(project.folder)
+    qtbot.waitUntil(lambda: bool(notifications), timeout=WAIT_MS)
+    assert notifications[0].startswith("4 images cannot be used")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(moved))
+    dock.ask_relocate()
+    qtbot.waitUntil(
+        lambda: dock.status.text() == "Found 4 moved images again.", timeout=WAIT_MS
+    )
+    assert project.check_images() == {}
 
 
 # -- dialogs

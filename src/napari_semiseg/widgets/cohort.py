@@ -11,6 +11,7 @@ from qtpy.QtCore import (
     QSortFilterProxyModel,
     Qt,
 )
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.session import Session
 
 
-HEADER_ROOM, ARROW_ROOM, NAME_WIDTH = 12, 14, 110
+HEADER_ROOM, ARROW_ROOM, NAME_WIDTH = 12, 14, 96
 """Pixels around a title, of the sorting arrow, and of the narrowest name column."""
 
 
@@ -71,7 +72,7 @@ class CaseTable(QTableView):
         header.sortIndicatorChanged.connect(self.fit_columns)
         model.modelReset.connect(self.fit_columns)
         model.dataChanged.connect(self.fit_columns)
-        self.doubleClicked.connect(self._open)
+        self.doubleClicked.connect(self.open_case)
 
     def selected(self) -> list[str]:
         """Ids of the selected cases."""
@@ -104,11 +105,12 @@ class CaseTable(QTableView):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Open the current case on Enter."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self._open(self.currentIndex())
+            self.open_case(self.currentIndex())
         else:
             super().keyPressEvent(event)
 
-    def _open(self, index: QModelIndex) -> None:
+    def open_case(self, index: QModelIndex) -> None:
+        """Ask for the case of a row."""
         if index.isValid():
             self._session.case_requested.emit(str(index.siblingAtColumn(0).data()))
 
@@ -122,8 +124,15 @@ class CohortPanel(QWidget):
         self.model = CohortModel(session)
         self.table = CaseTable(session, self.model)
         self.filter = QLineEdit()
-        self.filter.setPlaceholderText("Filter by name, state or split")
+        self.filter.setPlaceholderText("Filter by name, state or split (Ctrl+F)")
         self.filter.setClearButtonEnabled(True)
+        self.filter.returnPressed.connect(self._open_first)
+        QShortcut(
+            QKeySequence(QKeySequence.StandardKey.Find),
+            self,
+            self.filter.setFocus,
+            context=Qt.ShortcutContext.WidgetWithChildrenShortcut,
+        )
         self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
         self.summary = QLabel()
         self.summary.setWordWrap(True)
@@ -138,7 +147,7 @@ class CohortPanel(QWidget):
         self.open_button = QPushButton("Open case")
         self.open_button.setToolTip("Enter or a double click on a row does it too")
         self.open_button.clicked.connect(
-            lambda: self.table._open(self.table.currentIndex())
+            lambda: self.table.open_case(self.table.currentIndex())
         )
         buttons = QHBoxLayout()
         for button in (add, masks):
@@ -219,6 +228,10 @@ class CohortPanel(QWidget):
             self._session.cases_changed.emit(set(ids))
 
     # -- private
+
+    def _open_first(self) -> None:
+        """Open the first case that passes the filter."""
+        self.table.open_case(self.table.proxy.index(0, 0))
 
     def _agree(self, title: str, text: str) -> bool:
         answer = QMessageBox.question(self, title, text)

@@ -11,10 +11,10 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from napari_semiseg.core.case import CaseState, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.runs import Run
     from napari_semiseg.widgets.session import Session
 
 STATE_COLOURS = {
@@ -46,6 +46,7 @@ class Row:
     split: Split
     annotated: float
     uncertainty: float | None
+    dice: float | None
     minutes: float | None
 
 
@@ -54,30 +55,33 @@ COLUMNS = (
     ("State", "state", "Who has seen it last: a person or a model"),
     ("Done", "annotated", "Share of the volume that a person has labelled"),
     ("Unsure", "uncertainty", "Uncertainty of the newest prediction, 0 to 1"),
+    ("Dice", "dice", "How well the prediction agreed with your correction of it"),
     ("Min", "minutes", "Minutes spent on labelling this case"),
     ("Split", "split", "Only cases of the split 'train' are used for training"),
 )
 
 
-NUMBERS = frozenset({"annotated", "uncertainty", "minutes"})
+NUMBERS = frozenset({"annotated", "uncertainty", "dice", "minutes"})
 
 
-def read_row(project: Project, case: Case) -> Row:
-    """Collect what the table shows of a case."""
-    run = project.prediction_run(case.id)
-    minutes = [entry.minutes for entry in case.record.history if entry.minutes]
+def read_row(case: Case, runs: Sequence[Run]) -> Row:
+    """Collect what the table shows of a case; ``runs`` are the newest first."""
+    run = next((run for run in runs if run.has_prediction(case.id)), None)
+    history = case.record.history
+    minutes = [entry.minutes for entry in history if entry.minutes]
+    scores = [entry.details.get("corrective_dice") for entry in history]
+    dice = next((score for score in reversed(scores) if score is not None), None)
     return Row(
         id=case.id,
         state=case.state,
         split=case.split,
         annotated=case.annotated_fraction,
-        uncertainty=None if run is None else _uncertainty(run, case.id),
+        uncertainty=(
+            None if run is None else run.prediction_record(case.id).score.uncertainty
+        ),
+        dice=dice,
         minutes=sum(minutes) if minutes else None,
     )
-
-
-def _uncertainty(run: Any, case_id: str) -> float:
-    return float(run.prediction_record(case_id).score.uncertainty)
 
 
 class CohortModel(QAbstractTableModel):
@@ -98,7 +102,8 @@ class CohortModel(QAbstractTableModel):
         self.beginResetModel()
         self.rows = []
         if project is not None:
-            self.rows = [read_row(project, case) for case in self._session.cases()]
+            runs = project.runs()[::-1]
+            self.rows = [read_row(case, runs) for case in self._session.cases()]
         self.endResetModel()
 
     def refresh(self, ids: Collection[str] | None = None) -> None:
@@ -109,9 +114,10 @@ class CohortModel(QAbstractTableModel):
         if project is None or cases.keys() != known.keys():
             self.reload()
             return
+        runs = project.runs()[::-1]
         for key in known if ids is None else ids:
             index = known[key]
-            self.rows[index] = read_row(project, cases[key])
+            self.rows[index] = read_row(cases[key], runs)
             self.dataChanged.emit(
                 self.index(index, 0), self.index(index, len(COLUMNS) - 1)
             )
@@ -161,7 +167,7 @@ def _text(field: str, value: Any) -> str:
     match field:
         case "annotated":
             return f"{100 * value:.0f} %"
-        case "uncertainty":
+        case "uncertainty" | "dice":
             return f"{value:.2f}"
         case "minutes":
             return f"{value:.1f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QDialog,
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     import napari
     from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
 
+    from napari_semiseg.project.adding import AddReport
+
 PROJECT_FILE = "project.toml"
 SAMPLE_FOLDER = "semiseg-sample"
-WIDTH, HEIGHT = 440, 640
+WIDTH, HEIGHT = 456, 640
 
 
 class SemisegDock(QWidget):
@@ -103,7 +106,12 @@ class SemisegDock(QWidget):
         menu = QMenu(self)
         menu.addAction("Create project…", self.ask_create)
         menu.addAction("Open project…", self.ask_open)
-        self._close_action = menu.addAction("Close project", self.close_project)
+        menu.addSeparator()
+        self._project_actions = [
+            menu.addAction("Export masks…", self.review.ask_export),
+            menu.addAction("Find moved images…", self.ask_relocate),
+            menu.addAction("Close project", self.close_project),
+        ]
         button = QPushButton("Project")
         button.setMenu(menu)
         row = QHBoxLayout()
@@ -175,6 +183,36 @@ class SemisegDock(QWidget):
             lambda: self.start_page.setEnabled(True),
         )
 
+    def ask_relocate(self) -> None:
+        """Let the user say where images have moved to."""
+        project = self.session.project
+        chosen = QFileDialog.getExistingDirectory(self, "Folder the images are in now")
+        if project is not None and chosen:
+            in_background(
+                self.session,
+                "Looking for the images",
+                lambda: project.relocate(chosen),
+                self._relocated,
+            )
+
+    def _relocated(self, report: AddReport) -> None:
+        self.session.cases_changed.emit(None)
+        text = f"Found {len(report.added)} moved images again."
+        if report.skipped:
+            case_id, reason = next(iter(report.skipped.items()))
+            text += f" {len(report.skipped)} are still missing, as {case_id}: {reason}"
+        self.session.say(text)
+
+    def _checked(self, problems: dict[str, str]) -> None:
+        if problems:
+            case_id, problem = next(iter(problems.items()))
+            text = (
+                f"{len(problems)} images cannot be used as they are, as {case_id}: "
+                f"{problem}. Project > Find moved images points to another folder."
+            )
+            show_warning(text)
+            self.session.say(text)
+
     def _open_asked(self, folder: Path | None) -> None:
         if folder is None:
             self.ask_open()
@@ -185,9 +223,17 @@ class SemisegDock(QWidget):
         project = self.session.project
         self._title.setText("Semiseg" if project is None else project.name)
         self._title.setToolTip("" if project is None else str(project.folder))
-        self._close_action.setEnabled(project is not None)
+        for action in self._project_actions:
+            action.setEnabled(project is not None)
         if project is not None:
             remember_project(project.folder)
+            in_background(
+                self.session,
+                "Checking the images",
+                project.check_images,
+                self._checked,
+                quiet=True,
+            )
         self.start_page.refresh()
         self._pages.setCurrentIndex(0 if project is None else 1)
 

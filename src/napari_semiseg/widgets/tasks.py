@@ -56,6 +56,8 @@ def in_background(
     work: Callable[[], T],
     then: Callable[[T], object],
     finally_: Callable[[], None] | None = None,
+    *,
+    quiet: bool = False,
 ) -> None:
     """Do ``work`` in a thread and hand its result to ``then`` in the GUI thread.
 
@@ -72,6 +74,8 @@ def in_background(
         Called with the result of ``work``, only when it succeeded.
     finally_ : callable, optional
         Called afterwards in any case.
+    quiet : bool
+        Leave the status line as it is.
     """
 
     def guarded() -> tuple[T | None, SemisegError | OSError | None]:
@@ -87,13 +91,21 @@ def in_background(
         else:
             then(result)
 
-    session.say(f"{title} …")
+    if not quiet:
+        session.say(f"{title} …")
     worker = create_worker(
         named(title, guarded),
         _start_thread=False,
         _progress={"desc": title},
     )
+
+    def settle() -> None:
+        # Qt keeps what is connected alive, and napari its finished workers.
+        worker.returned.disconnect(done)
+        worker.finished.disconnect(settle)
+        if finally_ is not None:
+            finally_()
+
     worker.returned.connect(done)
-    if finally_ is not None:
-        worker.finished.connect(finally_)
+    worker.finished.connect(settle)
     worker.start()
