@@ -138,11 +138,12 @@ def test_contour_lies_around_the_mask(shown: CaseView) -> None:
     ends = vectors[:, 0, 1:]
     assert ends.min(axis=0) == pytest.approx([3.5, 3.5], abs=0.01)
     assert ends.max(axis=0) == pytest.approx([8.5, 7.5], abs=0.01)
-    assert set(vectors[:, 0, 0]) == {10.0}
+    assert set(vectors[:, 0, 0] * views._contour.scale[0]) == {10.0}
     shown.go_to(2, 5)
     vectors = views._contour.data
     assert set(vectors[:, 0, 2]) == {5.0}
-    assert vectors[:, 0, 0].min() == pytest.approx(5.0, abs=0.02)
+    top = (vectors[:, 0, 0] * views._contour.scale[0]).min()
+    assert top == pytest.approx(5.0, abs=0.02)
 
 
 def test_distance_is_blue_inside_and_red_outside(shown: CaseView) -> None:
@@ -247,3 +248,31 @@ def test_empty_slices_have_no_contour() -> None:
     line = zero_contour(values)
     assert np.hypot(*(line[:, 0] - 8).T) == pytest.approx(5, abs=0.1)
     assert line[:, 1].sum(axis=0) == pytest.approx(0, abs=1e-6)
+
+
+def test_scrolling_a_side_canvas_meets_every_slice(shown: CaseView) -> None:
+    shown.go_to(0, 3)
+    side = shown.canvases.views.distance.model
+    side.dims.current_step = (
+        side.dims.current_step[0] + 1,
+        *side.dims.current_step[1:],
+    )
+    assert shown.viewer.dims.point[0] == 8.0
+    assert shown.slice_index == 4
+
+
+def test_maps_are_hidden_and_shown(shown: CaseView) -> None:
+    shown.canvases.toggle()
+    assert not shown.canvases.shown
+    shown.canvases.toggle()
+    assert shown.canvases.shown
+
+
+def test_window_closed_over_an_open_prediction(
+    make_napari_viewer: Callable[..., Any], session: Session, project: Project
+) -> None:
+    store_prediction(project, "case_0")
+    viewer = make_napari_viewer(show=True)
+    view = CaseView(session, viewer, Answers())
+    assert view.open("case_0")
+    viewer.close()

@@ -404,3 +404,16 @@ def test_closing_gives_the_viewer_back(
     assert session.may_leave == []
     session.case_requested.emit("case_1")
     assert len(viewer.layers) == 0
+
+
+def test_a_new_prediction_leaves_a_saved_draft_alone(
+    view: CaseView, session: Session, project: Project
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    paint(view)
+    view.save_draft()
+    edited = view.mask.data.copy()
+    store_prediction(project, "case_0", shift=3)
+    session.runs_changed.emit()
+    assert np.array_equal(view.mask.data, edited)

@@ -63,6 +63,7 @@ class LinkedCanvases(QObject):
         """Write the patient directions onto the main canvas."""
         if self.main_notes is None:
             self._window, view = _window_of(self.viewer)
+            self._window.installEventFilter(self)
             self.main_notes = CanvasNotes(canvas_widget(view), self.viewer, MAIN_TITLE)
 
     def focus(self) -> None:
@@ -98,24 +99,24 @@ class LinkedCanvases(QObject):
             self.views.clear()
         self._hide()
 
-    def set_visible(self, visible: bool) -> None:
-        """Show or hide the side canvases of the prediction that is open."""
-        if self.views is None or self._image is None:
-            return
-        if visible:
-            self._docked_views()
-        else:
+    def toggle(self) -> None:
+        """Hide the side canvases, or show them when a prediction is open."""
+        if self.shown:
             self._hide()
+        elif self.views is not None and self._image is not None:
+            self._docked_views()
 
     def equal_widths(self) -> None:
         """Give the three canvases the same width, once the window is laid out."""
         self._tries = TRIES
         self._settle.start()
 
-    def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Share the room anew when the window changes its size."""
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802
+        """Share the room anew when the window changes its size; end with it."""
         if event.type() == QEvent.Type.Resize and self.shown:
             self.equal_widths()
+        elif event.type() == QEvent.Type.Hide and not event.spontaneous():
+            self.close()
         return False
 
     def close(self) -> None:
@@ -159,7 +160,6 @@ class LinkedCanvases(QObject):
     def _place_left_of_others(self) -> None:
         if self._window is None:
             return
-        self._window.installEventFilter(self)
         others = self._docks_beside()
         widths = [dock.width() for dock in others]
         sideways = Qt.Orientation.Horizontal

@@ -167,10 +167,9 @@ class CaseView:
                 return
             self.prediction = self._read_prediction(self.case)
             self._show_views()
-            untouched = not self.dirty and self.opened.source in (
-                MaskSource.PROPOSAL,
-                MaskSource.EMPTY,
-            )
+            self.case = self._project().case(self.case.id)
+            untouched = not self.dirty and not self.case.has_draft
+            untouched &= self.opened.source in (MaskSource.PROPOSAL, MaskSource.EMPTY)
             if untouched:
                 self._show_mask(choose_mask(self.case, self.prediction))
             self._say_what_is_shown(

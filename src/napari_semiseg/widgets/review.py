@@ -44,10 +44,11 @@ HELP = "0-9 class, P paint, E erase, F fill, Z pan, [ ] brush, Ctrl+Z undo"
 EMPTY_QUEUE = "The queue fills once a trained model has predicted cases."
 BUTTONS = (
     ((keys.WORST, "Next worst slice"), (keys.PLANE, "Next plane")),
-    ((keys.MASK, "Show / hide mask"), (keys.DONE, "Slice done")),
-    ((keys.FILL, "Fill from prediction"), (keys.SAVE, "Save draft")),
+    ((keys.MASK, "Show / hide mask"), (keys.VIEWS, "Show / hide maps")),
+    ((keys.FILL, "Fill from prediction"), (keys.DONE, "Slice done")),
     ((keys.ACCEPT, "Accept"), (keys.ACCEPT_PAINTED, "Accept painted")),
     ((keys.ACCEPT_NEXT, "Accept && next"),),
+    ((keys.SAVE, "Save draft"),),
 )
 TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
 
@@ -201,6 +202,7 @@ class ReviewPanel(QWidget):
             keys.PAN: lambda: tools.set_mode("pan_zoom"),
             keys.MASK: view.toggle_mask,
             keys.PLANE: lambda: planes.next_plane(view.viewer),
+            keys.VIEWS: view.canvases.toggle,
             keys.WORST: view.next_worst_slice,
             keys.DONE: view.mark_slice,
             keys.FILL: view.fill_from_prediction,
@@ -225,8 +227,9 @@ class ReviewPanel(QWidget):
                 button = _button(f"{text}  ({_short(shortcut.key)})", shortcut.text)
                 button.clicked.connect(_call(self._actions()[shortcut]))
                 self.buttons[shortcut] = button
-                grid.addWidget(button, row, column, 1, 3 - len(pair))
-        grid.addWidget(self.discard, len(BUTTONS), 0, 1, 2)
+                wide = shortcut is keys.ACCEPT_NEXT
+                grid.addWidget(button, row, column, 1, 2 if wide else 1)
+        grid.addWidget(self.discard, len(BUTTONS) - 1, 1)
         grid.setColumnStretch(0, 1)
         grid.setColumnStretch(1, 1)
         self.buttons[keys.ACCEPT_NEXT].setStyleSheet("font-weight: bold; padding: 6px")

@@ -176,7 +176,9 @@ class ToolRow(QWidget):
         button = self.modes.get(str(self._mask.mode))
         if button is not None:
             button.setChecked(True)
+        self.brush.blockSignals(True)
         self.brush.setValue(int(self._mask.brush_size))
+        self.brush.blockSignals(False)
         self._size.setText(str(int(self._mask.brush_size)))
 
 

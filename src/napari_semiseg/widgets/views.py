@@ -197,26 +197,34 @@ class PredictionViews(QWidget):
     def _keep_width(self, event: Any = None) -> None:
         """Draw the contour equally thick on the screen at every zoom."""
         zoom = camera_of(self.distance.model).zoom
-        self._contour.edge_width = CONTOUR_PIXELS / max(zoom, 1e-6)
+        unit = min(self._contour.scale[axis] for axis in self._shown_axes())
+        self._contour.edge_width = CONTOUR_PIXELS / max(zoom * unit, 1e-6)
+
+    def _shown_axes(self) -> list[int]:
+        return sorted(self.distance.model.dims.order[1:])
 
     def _draw_contour(self, event: Any = None) -> None:
         if self._sdm is None:
             return
         index = max(self.classes.currentIndex(), 0)
-        dims = self.distance.model.dims
-        axis, *shown = dims.order
-        scale = np.asarray(self.distance.overlay.scale)
-        plane = round(dims.point[axis] / scale[axis])
+        dims, shown = self.distance.model.dims, self._shown_axes()
+        axis = dims.order[0]
+        spacing = np.asarray(self.distance.overlay.scale)
+        plane = round(dims.point[axis] / spacing[axis])
         plane = int(np.clip(plane, 0, self._sdm.shape[1 + axis] - 1))
-        values = np.moveaxis(self._sdm[index], axis, 0)[plane]
-        vectors = np.zeros((0, 2, 3))
-        segments = zero_contour(values)
-        if len(segments):
-            vectors = np.zeros((len(segments), 2, 3))
-            vectors[..., sorted(shown)] = segments * scale[sorted(shown)]
-            vectors[:, 0, axis] = dims.point[axis]
+        segments = zero_contour(np.moveaxis(self._sdm[index], axis, 0)[plane])
+        # One unit in both displayed directions, so that the line is equally thick;
+        # slices as far apart as the image's, so that scrolling meets each.
+        scale = np.full(3, spacing[shown].min())
+        scale[axis] = spacing[axis]
+        vectors = np.zeros((len(segments), 2, 3))
+        vectors[..., shown] = segments * spacing[shown] / scale[shown]
+        vectors[:, 0, axis] = dims.point[axis] / scale[axis]
         self._contour.data = vectors
+        if not np.array_equal(self._contour.scale, scale):
+            self._contour.scale = scale
         self._contour.edge_color = self._colours[index]
+        self._keep_width()
 
 
 def zero_contour(values: NDArray[np.float32]) -> NDArray[np.float64]:
