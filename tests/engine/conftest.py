@@ -36,7 +36,7 @@ def plan() -> Plan:
         device="cpu",
         precision="fp32",
         threads=2,
-        learning_rate=3e-3,
+        learning_rate=0.1,
         steps=12,
         validate_every=100,
         reasons={},

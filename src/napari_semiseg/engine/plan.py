@@ -28,7 +28,7 @@ VISITS = 4_000
 PATCH_VOXELS = {"cpu": 110_000, "mps": 500_000, "cuda": 1_200_000}
 DEFAULT_VOXELS = {"cpu": 300_000, "mps": 1_000_000, "cuda": 4_000_000}
 WIDTH = 16
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 0.1
 SAMPLE = 6
 """Cases whose voxels are read for the fingerprint."""
 

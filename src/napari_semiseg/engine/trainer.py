@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 WARM_UP = 0.06
 """Fraction of training in which the learning rate rises."""
-WEIGHT_DECAY = 1e-2
+MOMENTUM = 0.9
+WEIGHT_DECAY = 3e-5
 LARGEST_GRADIENT = 5.0
 EVENT_SECONDS = 0.5
 
@@ -91,8 +92,12 @@ class Trainer:
             for network in students.values()
             for parameter in network.parameters()
         ]
-        self._optimiser = torch.optim.AdamW(
-            self._parameters, lr=plan.learning_rate, weight_decay=WEIGHT_DECAY
+        self._optimiser = torch.optim.SGD(
+            self._parameters,
+            lr=plan.learning_rate,
+            momentum=MOMENTUM,
+            nesterov=True,
+            weight_decay=WEIGHT_DECAY,
         )
         self.step = 0
         self.seconds = 0.0
