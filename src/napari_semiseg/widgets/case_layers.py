@@ -47,7 +47,10 @@ class CaseLayers:
         self._values: tuple[int, ...] = ()
 
     def show_image(self, case: Case, folder: Path, voxels: NDArray[Any]) -> None:
-        """Add the image of a case.
+        """Show the image of a case in place of the layers of the one before.
+
+        The old layers go last: without any, napari would take its slider away and
+        draw in the middle of that.
 
         Parameters
         ----------
@@ -64,7 +67,8 @@ class CaseLayers:
             "axis_labels": NAMES,
             "metadata": {"semiseg": {"project": str(folder), "case": case.id}},
         }
-        self.image = self.viewer.add_layer(
+        before = self.image
+        image = self.viewer.add_layer(
             Image(
                 voxels,
                 name=case.id,
@@ -73,6 +77,9 @@ class CaseLayers:
                 **self._options,
             )
         )
+        self.drop_mask()
+        self.image = image
+        self._remove(before)
 
     def show_mask(self, values: NDArray[np.uint8], scheme: LabelScheme) -> Labels:
         """Add a mask in place of the present one, with the same tool in hand."""

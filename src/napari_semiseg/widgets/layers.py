@@ -292,7 +292,7 @@ class CaseView:
         voxels = case.read_image()
         prediction = self._read_prediction(case)
         opened = choose_mask(case, prediction)
-        self.clear()
+        self._leave_annotation()
         self.case, self.prediction = case, prediction
         self.session.case_id = case_id
         self._layers.show_image(case, project.folder, voxels.data)

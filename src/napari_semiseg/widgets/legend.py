@@ -195,7 +195,11 @@ class ColourScale(QWidget):
             Qt.AlignmentFlag.AlignHCenter,
             Qt.AlignmentFlag.AlignRight,
         )
-        for side, text in zip(sides, self.texts, strict=True):
+        metrics = self.fontMetrics()
+        needed = sum(metrics.horizontalAdvance(f"{text}  ") for text in self.texts)
+        low, middle, high = self.texts
+        texts = (low, middle if needed < self.width() else "", high)
+        for side, text in zip(sides, texts, strict=True):
             painter.drawText(below, side | Qt.AlignmentFlag.AlignTop, text)
 
 

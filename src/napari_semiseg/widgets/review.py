@@ -45,7 +45,7 @@ EMPTY_QUEUE = "The queue fills once a trained model has predicted cases."
 BUTTONS = (
     ((keys.WORST, "Next worst slice"), (keys.PLANE, "Next plane")),
     ((keys.MASK, "Show / hide mask"), (keys.VIEWS, "Show / hide maps")),
-    ((keys.FILL, "Fill from prediction"), (keys.DONE, "Slice done")),
+    ((keys.FILL, "Use prediction"), (keys.DONE, "Slice done")),
     ((keys.ACCEPT, "Accept"), (keys.ACCEPT_PAINTED, "Accept painted")),
     ((keys.ACCEPT_NEXT, "Accept && next"),),
     ((keys.SAVE, "Save draft"),),

@@ -113,13 +113,14 @@ class PredictionViews(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.distance = SideCanvas(
-            "Signed distance (inside is blue)", ColourScale(DISTANCES, "", "0 mm", "")
+            "Signed distance", ColourScale(DISTANCES, "", "0 mm", "")
         )
         self.doubt = SideCanvas(
-            "Uncertainty (0 is certain)", ColourScale(DOUBT, "0", "0.5", "1")
+            "Uncertainty", ColourScale(DOUBT, "0 sure", "0.5", "1 unsure")
         )
         self.classes = QComboBox()
         self.classes.setToolTip("Structure whose signed distance is shown")
+        self.classes.setMaximumWidth(150)
         self.classes.setAccessibleName("Structure of the distance map")
         self.distance.row.insertWidget(0, self.classes)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -187,7 +188,9 @@ class PredictionViews(QWidget):
         limit = float(np.clip(np.ceil(-values.min(initial=0)), 2, 20))
         self.distance.overlay.data = values
         self.distance.overlay.contrast_limits = (-limit, limit)
-        self.distance.scale.set_texts(f"\u2212{limit:.0f}", "0 mm", f"+{limit:.0f}")
+        self.distance.scale.set_texts(
+            f"\u2212{limit:.0f} inside", "0", f"+{limit:.0f} mm"
+        )
         self._draw_contour()
 
     def _slice_events(self) -> tuple[Any, Any]:
