@@ -155,6 +155,18 @@ class TestAdd:
         with pytest.raises(ProjectError, match="nothing there"):
             empty_project.add(spheres.images / "no*.nii.gz")
 
+    def test_the_projects_own_masks_are_no_images(
+        self, ball_project, predict_ball, tmp_path
+    ) -> None:
+        run = Run.create(ball_project, TrainingConfig())
+        case = ball_project.case("case_2")
+        run.write_prediction(predict_ball(run, case), case.image)
+        (tmp_path / "cohort" / "masks").rename(tmp_path.parent / "away")
+        report = ball_project.add(tmp_path)
+        (tmp_path.parent / "away").rename(tmp_path / "masks")
+        assert report.added == []
+        assert len(report.skipped) == 5
+
     def test_a_link_keeps_its_own_name(self, empty_project, spheres, tmp_path) -> None:
         link = tmp_path / "links" / "patient.nii.gz"
         link.parent.mkdir()

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs import Run
 
 
+TRAINING = "Training"
+
+
 @dataclass(slots=True)
 class Signals:
     """Signals that have come in, oldest first."""
@@ -136,7 +139,7 @@ class Display:
             case Stepped():
                 losses = event.losses.items()
                 note = "  ".join(f"{name} {value:.3f}" for name, value in losses)
-                self._bar("Training", event.step, event.steps, note)
+                self._bar(TRAINING, event.step, event.steps, note)
             case Validated():
                 self.outcome.validation = event.dice
                 self._line(f"step {event.step}: Dice {_dice(event.dice)}")
@@ -155,8 +158,16 @@ class Display:
         self._show()
         bar = self._bars.get(name)
         if bar is None:
+            self._complete_stages()
             bar = self._bars[name] = self._progress.add_task(name, note="")
         self._progress.update(bar, completed=done, total=total, note=note)
+
+    def _complete_stages(self) -> None:
+        """Fill the bars of stages that are over, though not all count to the end."""
+        for name, bar in self._bars.items():
+            if name != TRAINING:
+                task = self._progress.tasks[bar]
+                self._progress.update(bar, completed=task.total)
 
     def _show(self) -> None:
         """Begin to draw with the first event: a refusal stays the only line."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.layout import CaseFolder
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Case:
     """A snapshot of one case; ask the project again after a change.
 
@@ -53,6 +53,9 @@ class Case:
     annotated_fraction: float
     has_label: bool
     has_draft: bool
+
+    def __repr__(self) -> str:
+        return f"Case({self.id!r}, {self.state})"
 
     @property
     def id(self) -> str:

@@ -205,7 +205,10 @@ class Project:
             name: adding.resolve(self._records.read(name).image, self.folder)
             for name in self._records.ids()
         }
-        new, skipped = adding.name_cases(adding.collect(paths), known, cases)
+        own = {self.layout.cases, self.layout.runs}
+        found = adding.collect(paths)
+        images = [item for item in found if own.isdisjoint(item[0].parents)]
+        new, skipped = adding.name_cases(images, known, cases)
         records, unusable = adding.describe_images(
             new, self.folder, Split(split), _user()
         )
