@@ -115,11 +115,12 @@ class CohortModel(QAbstractTableModel):
             self.reload()
             return
         runs = project.runs()[::-1]
-        for key in known if ids is None else ids:
-            index = known[key]
-            self.rows[index] = read_row(cases[key], runs)
+        changed = sorted(known[key] for key in (known if ids is None else ids))
+        for index in changed:
+            self.rows[index] = read_row(cases[self.rows[index].id], runs)
+        if changed:
             self.dataChanged.emit(
-                self.index(index, 0), self.index(index, len(COLUMNS) - 1)
+                self.index(changed[0], 0), self.index(changed[-1], len(COLUMNS) - 1)
             )
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari
-    from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QShowEvent
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 
     from napari_semiseg.project.adding import AddReport
 
@@ -94,6 +94,7 @@ class SemisegDock(QWidget):
         layout.addWidget(self._pages, 1)
         self.setAcceptDrops(True)
         self._window: QWidget | None = None
+        self._docked = False
         self._connect()
         self._show_project()
         self.session.refresh_status()
@@ -294,12 +295,27 @@ class SemisegDock(QWidget):
             self.training.stop_following()
         return bool(super().eventFilter(watched, event))
 
-    def closeEvent(self, event: QCloseEvent) -> None:
-        """Let go of the viewer and of the run; training itself goes on."""
-        self.training.stop_following()
-        self.review.close_panel()
-        self.case_view.close()
-        super().closeEvent(event)
+    def event(self, event: QEvent) -> bool:
+        """Let go of everything when napari takes the panel out of its dock."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._docked = True
+            elif self._docked:
+                self.shut_down()
+        return bool(super().event(event))
+
+    def shut_down(self) -> None:
+        """Keep unsaved edits as a draft, and let go of viewer and run for good.
+
+        Training itself goes on.
+        """
+        if self._docked:
+            self._docked = False
+            self.training.stop_following()
+            if self.case_view.dirty:
+                self.case_view.save_draft()
+            self.review.close_panel()
+            self.case_view.close()
 
 
 def make_sample_project(folder: Path) -> Path:

@@ -115,7 +115,7 @@ class RunMonitor(QObject):
         """Follow a run; one that was followed before is let go."""
         self.stop()
         self.run, self.job = run, job
-        title = f"Semiseg trains {run.id} (it goes on when napari closes)"
+        title = f"Semiseg: training {run.id}, which goes on when napari closes"
         halt = _Halt()
         halt.worker = worker = create_worker(
             named(title, _watched, run, job, halt),
@@ -179,6 +179,7 @@ class RunProgress(QWidget):
         for widget in (self.messages, self.losses, self.dice):
             layout.addWidget(widget)
         self._steps = 0
+        self._trained = ""
         self._recent: list[str] = []
         self.clear()
 
@@ -219,7 +220,7 @@ class RunProgress(QWidget):
                 self.dice.show()
                 self.dice.add(event.step, event.dice)
             case Predicted():
-                self._progress("Predicting", event.done, event.total)
+                self._predicted(event)
             case Warned():
                 self._say(event.message)
             case Finished():
@@ -236,6 +237,12 @@ class RunProgress(QWidget):
         self.losses.show()
         self.losses.add(event.step, event.losses)
 
+    def _predicted(self, event: Predicted) -> None:
+        self._progress("Predicting", event.done, event.total)
+        if event.done == event.total:
+            noun = "case" if event.total == 1 else "cases"
+            self.text.setText(f"{self._trained}, predicted {event.total} {noun}")
+
     def _progress(self, stage: str, done: int, total: int) -> None:
         self.bar.setRange(0, total if total > 1 else 0)
         self.bar.setValue(done)
@@ -247,10 +254,11 @@ class RunProgress(QWidget):
         spent = duration(event.seconds)
         words = {
             "completed": f"Trained {event.step} steps in {spent}",
-            "cancelled": f"Stopped at step {event.step} after {spent}; it can go on",
+            "cancelled": f"Stopped at step {event.step} after {spent}",
             "failed": "Training failed",
         }
-        self.text.setText(words[event.reason])
+        self._trained = words[event.reason]
+        self.text.setText(self._trained)
         if event.error:
             self._say(event.error)
 

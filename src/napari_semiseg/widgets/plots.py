@@ -104,7 +104,7 @@ class Curves(QWidget):
         colour = self._colours.get(name, PALETTE[number % len(PALETTE)])
         self._drawn[name.replace("_", " ")] = colour
         self.legend.setText(
-            " &nbsp; ".join(
+            "&nbsp;&nbsp; ".join(
                 f'<span style="color:{drawn}">⬤</span>&nbsp;{escape(words)}'
                 for words, drawn in self._drawn.items()
             )
