@@ -23,10 +23,12 @@ def find_panel(viewer: Any) -> SemisegDock | None:
     """Return the panel that is docked in a viewer's window, or None."""
     from napari_semiseg.widgets.dock import SemisegDock
 
-    for widget in viewer.window.dock_widgets.values():
-        if isinstance(widget, SemisegDock):
-            return widget
-    return None
+    window = viewer.window
+    if hasattr(window, "dock_widgets"):
+        docked = list(window.dock_widgets.values())
+    else:  # napari before 0.6.2
+        docked = [dock.inner_widget() for dock in window._dock_widgets.values()]
+    return next((one for one in docked if isinstance(one, SemisegDock)), None)
 
 
 def open_panel(viewer: Any = None) -> SemisegDock:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QFileDialog, QPushButton
 
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.plugin import open_panel
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.dock import SemisegDock
 from napari_semiseg.widgets.preferences import recent_projects, remember_project
@@ -184,6 +185,23 @@ def test_the_window_stays_open_over_unsaved_edits(
     QApplication.sendEvent(window, event)
     assert not event.isAccepted()
     answers[0] = True
+
+
+def test_a_closed_panel_lets_go_and_another_can_be_opened(
+    dock: SemisegDock, project: Project
+) -> None:
+    viewer = dock.viewer
+    dock.open_project(project.folder)
+    viewer.window.remove_dock_widget(dock)
+    dock.session.case_requested.emit("case_0")
+    assert len(viewer.layers) == 0
+    again = open_panel(viewer)
+    assert again is not dock
+    again.open_project(project.folder)
+    again.session.case_requested.emit("case_0")
+    assert len(viewer.layers) == 2
+    again.shut_down()
+    assert len(viewer.layers) == 0
 
 
 def test_the_dock_fits_a_low_screen(dock: SemisegDock, project: Project) -> None:

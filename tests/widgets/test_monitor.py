@@ -234,6 +234,8 @@ def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
     assert (view.bar.value(), view.bar.maximum()) == (4, 10)
     view.take(finished(run))
     assert view.text.text() == "Trained 10 steps in 10 s"
+    view.take(predicted("case_1"))
+    assert view.text.text() == "Trained 10 steps in 10 s, predicted 1 case"
 
 
 def test_curves_hold_what_the_events_said(qtbot: QtBot, run: Run) -> None:
