@@ -296,6 +296,10 @@ def test_recent_projects_are_newest_first_and_exist(
     page.open_asked.connect(keep)
     button = page._recent.itemAt(1).widget()
     assert button.text() == project.folder.name
+    page.refresh()
+    shown = [one for one in page.findChildren(QPushButton) if not one.isHidden()]
+    assert len(shown) == 4
+    button = page._recent.itemAt(1).widget()
     button.click()
     assert opened == [project.folder]
 

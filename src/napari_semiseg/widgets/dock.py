@@ -171,7 +171,7 @@ class SemisegDock(QWidget):
 
     def open_sample(self) -> None:
         """Make the sample cohort's project in the home folder, or open it again."""
-        folder = Path.home() / SAMPLE_FOLDER / "project"
+        folder = Path.home() / SAMPLE_FOLDER / "ventricles"
         if (folder / PROJECT_FILE).is_file():
             self.open_project(folder)
             return

@@ -293,7 +293,9 @@ class StartPage(QWidget):
     def refresh(self) -> None:
         """Read the recent projects again."""
         while self._recent.count():
-            self._recent.takeAt(0).widget().deleteLater()
+            old = self._recent.takeAt(0).widget()
+            old.hide()
+            old.deleteLater()
         paths = recent_projects()
         if paths:
             self._recent.addWidget(QLabel("Recent projects"))
