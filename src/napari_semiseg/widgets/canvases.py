@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TITLE = "Semiseg views"
 MAIN_TITLE = "Image and mask"
 SETTLE_MS = 40
-TRIES = 8
+TRIES = 25
+STEADY = 3
 NEAR_PIXELS = 8
 
 
@@ -43,7 +44,7 @@ class LinkedCanvases(QObject):
         self._link: ViewLink | None = None
         self._image: Any = None
         self._cursors: list[tuple[Any, Any]] = []
-        self._tries = 0
+        self._tries = self._steady = 0
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
@@ -108,10 +109,10 @@ class LinkedCanvases(QObject):
 
     def equal_widths(self) -> None:
         """Give the three canvases the same width, once the window is laid out."""
-        self._tries = TRIES
+        self._tries, self._steady = TRIES, 0
         self._settle.start()
 
-    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802
+    def eventFilter(self, watched: Any, event: Any) -> bool:
         """Share the room anew when the window changes its size; end with it."""
         if event.type() == QEvent.Type.Resize and self.shown:
             self.equal_widths()
@@ -196,13 +197,16 @@ class LinkedCanvases(QObject):
             return
         centre, beside = self._window.centralWidget().width(), self._dock.width()
         wanted = round((centre + beside) * 2 / 3)
-        if abs(beside - wanted) > NEAR_PIXELS and self._tries > 0:
-            self._tries -= 1
+        if abs(beside - wanted) > NEAR_PIXELS:
+            self._steady = 0
             sideways = Qt.Orientation.Horizontal
             self._window.resizeDocks([self._dock], [wanted], sideways)
-            self._settle.start()
         else:
+            self._steady += 1
             self.viewer.reset_view()
+        self._tries -= 1
+        if self._steady < STEADY and self._tries > 0:
+            self._settle.start()
 
     def _dock_gone(self, _: object = None) -> None:
         self._dock = None
