@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.conftest import prepared
+from engine.volumes import prepared
 from napari_semiseg.engine.augment import Crops, augment
 from napari_semiseg.engine.sampler import Sampler
 

@@ -39,7 +39,7 @@ def methods(json: Json = False) -> None:
     """List the training methods with their parameters."""
     from napari_semiseg.engine import api
 
-    found = api.methods()
+    found = api.list_methods()
     if json:
         render.emit({"methods": [asdict(item) for item in found]})
         return

@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - the no-torch environm
 
 from napari_semiseg.engine.api import (
     MethodInfo,
-    methods,
+    list_methods,
     predict,
     predict_cases,
     resume,
@@ -26,7 +26,7 @@ __all__ = [
     "DeviceInfo",
     "MethodInfo",
     "describe_devices",
-    "methods",
+    "list_methods",
     "predict",
     "predict_cases",
     "resume",

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import os
-import time
 import traceback
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from napari_semiseg.core.events import (
-    Finished,
-    Planned,
     Predicted,
-    Staged,
     Started,
     Warned,
 )
 from napari_semiseg.engine import devices, method, ops
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.infer import Predictor
-from napari_semiseg.engine.plan import make_plan, with_steps
-from napari_semiseg.engine.prepare import Cache, Cohort, select
-from napari_semiseg.engine.sampler import Sampler
-from napari_semiseg.engine.trainer import Trainer, validation_dice
+from napari_semiseg.engine.plan import with_steps
+from napari_semiseg.engine.prepare import select
+from napari_semiseg.engine.session import Training, make_task
 from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs import Run
@@ -39,9 +33,6 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
 
-SHORTEST_TRAINING = 20
-"""Steps below which a training is not worth its name."""
-
 
 @dataclass(frozen=True, slots=True)
 class MethodInfo:
@@ -53,7 +44,7 @@ class MethodInfo:
     params: dict[str, Any]
 
 
-def methods() -> list[MethodInfo]:
+def list_methods() -> list[MethodInfo]:
     """All training methods, by name."""
     return [
         MethodInfo(name, kind.title, kind.cite, kind.Params.model_json_schema())
@@ -85,7 +76,7 @@ def train(
     method.check_params(method.find(config.method), config.params)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
-    yield from _session(run, _Training(project, run, cohort, device))
+    yield from _session(run, Training(project, run, cohort, device))
 
 
 def resume(
@@ -124,7 +115,7 @@ def resume(
             f"run {run.id!r} has not started, so it cannot be extended; resume it "
             f"without --steps and --minutes"
         )
-    yield from _session(run, _Training(project, run, cohort, device))
+    yield from _session(run, Training(project, run, cohort, device))
 
 
 def _extended(
@@ -151,7 +142,7 @@ def _extended(
     return with_steps(plan, steps, f"extended after {done} steps")
 
 
-def _session(run: Run, training: _Training) -> Iterator[Event]:
+def _session(run: Run, training: Training) -> Iterator[Event]:
     """Frame the events of a training, log them, and turn errors into events."""
     run.claim()
     run.clear_stop()
@@ -177,147 +168,6 @@ def _session(run: Run, training: _Training) -> Iterator[Event]:
     closing = training.finished("completed" if training.complete else "cancelled")
     run.append(closing)
     yield closing
-
-
-class _Training:
-    """One session of a run, step by step."""
-
-    def __init__(
-        self, project: Project, run: Run, cohort: Cohort, device: torch.device
-    ) -> None:
-        self._project = project
-        self._run = run
-        self._cohort = cohort
-        self._device = device
-        self._config = run.config
-        self._step = 0
-        self._seconds = 0.0
-        self.complete = False
-
-    def finished(self, reason: Any, error: str | None = None) -> Finished:
-        """The session's last event."""
-        return Finished(
-            run=self._run.id,
-            reason=reason,
-            step=self._step,
-            seconds=self._seconds,
-            error=error,
-        )
-
-    def events(self) -> Iterator[Event]:
-        """Plan, prepare, measure, train."""
-        begun = time.perf_counter()
-        config, kind = self._config, method.find(self._config.method)
-        plan = self._run.plan
-        fresh = plan is None
-        if plan is None:
-            yield Staged(stage="Planning", done=0, total=1)
-            plan = make_plan(
-                config,
-                self._cohort.training,
-                self._cohort.labelled,
-                self._device,
-                uses_unlabelled=kind.unlabelled,
-            )
-        sampler_cases: dict[str, list[Any]] = {}
-        yield from self._prepare(plan, kind, sampler_cases)
-        if self._stopped():
-            return
-        task = make_task(self._project, plan)
-        learner = method.build(config.method, config.params, task)
-        sampler = Sampler(
-            sampler_cases["labelled"],
-            sampler_cases["unlabelled"],
-            task.classes,
-            plan,
-            config.seed,
-        )
-        pace = 0.0
-        if fresh:
-            yield Staged(stage="Measuring the speed", done=0, total=1)
-            probe = Trainer(learner, sampler, plan, config.seed, self._device)
-            pace = probe.measure()
-            plan = self._fix_steps(plan, pace, time.perf_counter() - begun)
-            write_json(self._run.folder.plan, plan.model_dump(mode="json"))
-        trainer = Trainer(learner, sampler, plan, config.seed, self._device)
-        if self._run.has_model:
-            trainer.restore(Checkpoint.load(self._run.folder.last, self._device))
-        yield Planned(
-            device=plan.device,
-            steps=plan.steps,
-            seconds_per_step=pace,
-            parameters=trainer.parameters,
-        )
-        held_out = sampler_cases["validation"]
-        for event in trainer.run(
-            self._run.folder.last,
-            every_seconds=config.checkpoint_seconds,
-            stop=self._stopped,
-            validate=partial(
-                validation_dice, cases=held_out, labels=self._project.labels
-            )
-            if held_out
-            else None,
-        ):
-            self._step, self._seconds = trainer.step, trainer.seconds
-            yield event
-        self._step, self._seconds = trainer.step, trainer.seconds
-        self.complete = trainer.step >= plan.steps
-
-    def _stopped(self) -> bool:
-        return self._run.stop_requested
-
-    def _prepare(
-        self, plan: Plan, kind: type[method.Method], into: dict[str, list[Any]]
-    ) -> Iterator[Event]:
-        """Bring the cohort onto the working grid; a broken image is left out."""
-        cache = Cache(self._project, plan)
-        streams = {
-            "labelled": self._cohort.labelled,
-            "unlabelled": self._cohort.unlabelled if kind.unlabelled else (),
-            "validation": self._cohort.validation,
-        }
-        total = sum(len(cases) for cases in streams.values())
-        done = 0
-        for name, cases in streams.items():
-            into[name] = []
-            for case in cases:
-                if self._stopped():
-                    return
-                try:
-                    into[name].append(
-                        cache.prepare(case, with_label=name != "unlabelled")
-                    )
-                except SemisegError as error:
-                    yield Warned(message=f"case {case.id} is left out: {error}")
-                done += 1
-                yield Staged(stage="Preparing the cohort", done=done, total=total)
-        if not into["labelled"]:
-            raise ProjectError("no labelled case could be read; see the warnings")
-
-    def _fix_steps(self, plan: Plan, pace: float, spent: float) -> Plan:
-        config = self._config
-        every = config.validate_every or 0
-        if config.steps is not None:
-            return with_steps(plan, config.steps, "asked for", every)
-        assert config.minutes is not None
-        left = config.minutes * 60 - spent
-        steps = max(SHORTEST_TRAINING, int(left / max(pace, 1e-4)))
-        reason = (
-            f"{config.minutes:g} min less {spent:.0f} s of preparation at {pace:.3f} s "
-            f"a step"
-        )
-        return with_steps(plan, steps, reason, every)
-
-
-def make_task(project: Project, plan: Plan) -> method.Task:
-    """What a method is built for, from a project's labels and a plan."""
-    return method.Task(
-        classes=len(project.labels) + 1,
-        steepness=2.0 * plan.sdm_limit_mm / min(plan.spacing_mm),
-        width=plan.width,
-        strides=plan.strides,
-    )
 
 
 def load_predictor(

@@ -98,7 +98,8 @@ def _matrix(
     for axis in FLIP_AXES:
         mirror[2 - axis] = rng.choice([-1.0, 1.0])
     step = np.array(spacing_mm)[::-1]
-    matrix: NDArray[np.float64] = (turn * scale * mirror) * step[np.newaxis, :] / step[:, np.newaxis]
+    matrix: NDArray[np.float64] = turn * scale * mirror
+    matrix *= step[np.newaxis, :] / step[:, np.newaxis]
     return matrix
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import Precision
 
-PROBE = (32, 32, 32)
+PROBE = (40, 48, 48)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def voxels_per_second(device: torch.device, precision: Precision, width: int) ->
 def fastest_precision(device: torch.device, width: int) -> tuple[Precision, float, str]:
     """Faster of fp32 and bf16 on a device, its voxels per second, and why.
 
-    bf16 must win by 15 % to be taken, so that noise does not decide.
+    bf16 must win by 10 % to be taken, so that noise does not decide.
     """
     full = voxels_per_second(device, "fp32", width)
     if device.type == "mps":
@@ -118,4 +118,4 @@ def fastest_precision(device: torch.device, width: int) -> tuple[Precision, floa
     half = voxels_per_second(device, "bf16", width)
     ratio = half / full
     why = f"bf16 measured {ratio:.2f} times as fast as fp32 on this device"
-    return ("bf16", half, why) if ratio > 1.15 else ("fp32", full, why)
+    return ("bf16", half, why) if ratio > 1.1 else ("fp32", full, why)

@@ -27,6 +27,9 @@ VISITS = 4_000
 """Passes over a whole volume that a training should afford within its minutes."""
 PATCH_VOXELS = {"cpu": 110_000, "mps": 500_000, "cuda": 1_200_000}
 DEFAULT_VOXELS = {"cpu": 300_000, "mps": 1_000_000, "cuda": 4_000_000}
+FEWEST_STEPS = 1_000
+"""Steps that a training should have; the crop shrinks before they do."""
+SMALLEST_PATCH_VOXELS = 32_000
 WIDTH = 16
 LEARNING_RATE = 0.1
 SAMPLE = 6
@@ -134,6 +137,8 @@ def choose_patch(
     full = np.maximum(16, 8 * np.ceil(np.array(shape) / 8)).astype(int)
     share = min(1.0, (voxels / float(np.prod(full))) ** (1 / 3))
     patch = np.maximum(16, 8 * np.round(full * share / 8)).astype(int)
+    while np.prod(patch) > 1.25 * voxels and patch.max() > 16:
+        patch[patch.argmax()] -= 8
     halvings = [min(4, int(np.log2(size // 4))) for size in patch]
     # An axis may be halved as often as its size stays even.
     halvings = [
@@ -210,6 +215,26 @@ def make_plan(
             else "cut at the 0.5 and 99.5 percentile, mean 0 and SD 1 per volume",
             "sdm_limit_mm": "ten working voxels",
         },
+    )
+
+
+def with_smaller_patch(plan: Plan, steps: int) -> Plan | None:
+    """Plan with a smaller crop, when ``steps`` are too few to learn anything.
+
+    None when the crop is as small as is useful, or the steps are enough.
+    """
+    voxels = int(np.prod(plan.patch_zyx))
+    wanted = max(SMALLEST_PATCH_VOXELS, voxels * steps // FEWEST_STEPS)
+    patch, strides = choose_patch(plan.patch_zyx, wanted)
+    if steps >= FEWEST_STEPS or int(np.prod(patch)) >= voxels:
+        return None
+    why = f"smaller than a volume, so that the minutes hold {FEWEST_STEPS} steps"
+    return plan.model_copy(
+        update={
+            "patch_zyx": patch,
+            "strides": strides,
+            "reasons": {**plan.reasons, "patch_zyx": why},
+        }
     )
 
 

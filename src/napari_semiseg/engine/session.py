@@ -1,0 +1,188 @@
+"""One session of a run: prepare the cohort, measure the speed, train."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.events import Finished, Planned, Staged, Warned
+from napari_semiseg.engine import method
+from napari_semiseg.engine.checkpoint import Checkpoint
+from napari_semiseg.engine.plan import make_plan, with_smaller_patch, with_steps
+from napari_semiseg.engine.prepare import Cache
+from napari_semiseg.engine.sampler import Sampler
+from napari_semiseg.engine.trainer import Trainer, validation_dice
+from napari_semiseg.errors import ProjectError, SemisegError
+from napari_semiseg.io.atomic import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from napari_semiseg.core.config import Plan
+    from napari_semiseg.core.events import Event, FinishReason
+    from napari_semiseg.engine.prepare import Cohort, Prepared
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+
+SHORTEST_TRAINING = 20
+"""Steps below which a training is not worth its name."""
+
+
+class Training:
+    """One session of a run, step by step."""
+
+    def __init__(
+        self, project: Project, run: Run, cohort: Cohort, device: torch.device
+    ) -> None:
+        self._project = project
+        self._run = run
+        self._cohort = cohort
+        self._device = device
+        self._config = run.config
+        self._step = 0
+        self._seconds = 0.0
+        self.complete = False
+
+    def finished(self, reason: FinishReason, error: str | None = None) -> Finished:
+        """The session's last event."""
+        return Finished(
+            run=self._run.id,
+            reason=reason,
+            step=self._step,
+            seconds=self._seconds,
+            error=error,
+        )
+
+    def events(self) -> Iterator[Event]:
+        """Plan, prepare, measure, train."""
+        begun = time.perf_counter()
+        config, kind = self._config, method.find(self._config.method)
+        plan = self._run.plan
+        fresh = plan is None
+        if plan is None:
+            yield Staged(stage="Planning", done=0, total=1)
+            plan = make_plan(
+                config,
+                self._cohort.training,
+                self._cohort.labelled,
+                self._device,
+                uses_unlabelled=kind.unlabelled,
+            )
+        streams: dict[str, list[Prepared]] = {}
+        yield from self._prepare(plan, kind, streams)
+        if self._stopped():
+            return
+        pace = 0.0
+        if fresh:
+            yield Staged(stage="Measuring the speed", done=0, total=1)
+            plan, pace = self._measured(plan, streams)
+            plan = self._fix_steps(plan, pace, time.perf_counter() - begun)
+            write_json(self._run.folder.plan, plan.model_dump(mode="json"))
+        trainer = self._trainer(plan, streams)
+        if self._run.has_model:
+            trainer.restore(Checkpoint.load(self._run.folder.last, self._device))
+        yield Planned(
+            device=plan.device,
+            steps=plan.steps,
+            seconds_per_step=pace,
+            parameters=trainer.parameters,
+        )
+        held_out = streams["validation"]
+        for event in trainer.run(
+            self._run.folder.last,
+            every_seconds=config.checkpoint_seconds,
+            stop=self._stopped,
+            validate=partial(
+                validation_dice, cases=held_out, labels=self._project.labels
+            )
+            if held_out
+            else None,
+        ):
+            self._step, self._seconds = trainer.step, trainer.seconds
+            yield event
+        self._step, self._seconds = trainer.step, trainer.seconds
+        self.complete = trainer.step >= plan.steps
+
+    def _trainer(self, plan: Plan, streams: dict[str, list[Prepared]]) -> Trainer:
+        """Networks of a plan as they are before the first step."""
+        task = make_task(self._project, plan)
+        learner = method.build(self._config.method, self._config.params, task)
+        sampler = Sampler(
+            streams["labelled"],
+            streams["unlabelled"],
+            task.classes,
+            plan,
+            self._config.seed,
+        )
+        return Trainer(learner, sampler, plan, self._config.seed, self._device)
+
+    def _measured(
+        self, plan: Plan, streams: dict[str, list[Prepared]]
+    ) -> tuple[Plan, float]:
+        """Seconds a step; with a smaller crop where the minutes hold too few steps."""
+        pace = self._trainer(plan, streams).measure()
+        minutes, asked = self._config.minutes, self._config.patch_zyx
+        if minutes is None or asked is not None:
+            return plan, pace
+        smaller = with_smaller_patch(plan, int(minutes * 60 / max(pace, 1e-4)))
+        if smaller is None:
+            return plan, pace
+        return smaller, self._trainer(smaller, streams).measure()
+
+    def _stopped(self) -> bool:
+        return self._run.stop_requested
+
+    def _prepare(
+        self, plan: Plan, kind: type[method.Method], into: dict[str, list[Prepared]]
+    ) -> Iterator[Event]:
+        """Bring the cohort onto the working grid; a broken image is left out."""
+        cache = Cache(self._project, plan)
+        streams = {
+            "labelled": self._cohort.labelled,
+            "unlabelled": self._cohort.unlabelled if kind.unlabelled else (),
+            "validation": self._cohort.validation,
+        }
+        total = sum(len(cases) for cases in streams.values())
+        done = 0
+        for name, cases in streams.items():
+            into[name] = []
+            for case in cases:
+                if self._stopped():
+                    return
+                try:
+                    into[name].append(
+                        cache.prepare(case, with_label=name != "unlabelled")
+                    )
+                except SemisegError as error:
+                    yield Warned(message=f"case {case.id} is left out: {error}")
+                done += 1
+                yield Staged(stage="Preparing the cohort", done=done, total=total)
+        if not into["labelled"]:
+            raise ProjectError("no labelled case could be read; see the warnings")
+
+    def _fix_steps(self, plan: Plan, pace: float, spent: float) -> Plan:
+        config = self._config
+        every = config.validate_every or 0
+        if config.steps is not None:
+            return with_steps(plan, config.steps, "asked for", every)
+        assert config.minutes is not None
+        left = config.minutes * 60 - spent
+        steps = max(SHORTEST_TRAINING, int(left / max(pace, 1e-4)))
+        reason = (
+            f"{config.minutes:g} min less {spent:.0f} s of preparation at {pace:.3f} s "
+            f"a step"
+        )
+        return with_steps(plan, steps, reason, every)
+
+
+def make_task(project: Project, plan: Plan) -> method.Task:
+    """What a method is built for, from a project's labels and a plan."""
+    return method.Task(
+        classes=len(project.labels) + 1,
+        steepness=2.0 * plan.sdm_limit_mm / min(plan.spacing_mm),
+        width=plan.width,
+        strides=plan.strides,
+    )

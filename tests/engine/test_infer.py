@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.volumes import prepared
+from napari_semiseg.core.geometry import Geometry
+from napari_semiseg.core.labels import LabelScheme
+from napari_semiseg.engine import method as plugin
+from napari_semiseg.engine.infer import Maps, Predictor, gaussian_window, windows
+from napari_semiseg.engine.method import Inference
+from napari_semiseg.engine.scores import score_case, surface_shell
+
+
+class Local:
+    """Stands in for a method whose answer depends on each voxel alone."""
+
+    name = "local"
+
+    def __init__(self, task):
+        self.task = task
+
+    def infer(self, teachers, image):
+        p = torch.sigmoid(4 * image)
+        return Inference(
+            torch.cat([1 - p, p], 1), torch.tanh(-torch.cat([-image, image], 1)), p * 0
+        )
+
+
+@pytest.fixture
+def predictor(plan, task):
+    two = plugin.Task(2, task.steepness, task.width, task.strides)
+    return Predictor(Local(two), {}, plan, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (23, 40, 17), (5, 30, 9)])
+def test_windows_blend_to_the_whole(predictor, shape):
+    """With a local model the blend must equal the model on the whole volume."""
+    image = torch.randn(shape)
+    maps = predictor.maps(image)
+    assert maps.probabilities.shape == (2, *shape)
+    assert torch.allclose(maps.probabilities[1], torch.sigmoid(4 * image), atol=1e-4)
+    assert torch.allclose(maps.distance[1], torch.tanh(-image), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (17, 40, 33)])
+def test_windows_cover_every_voxel(shape):
+    seen = np.zeros(shape)
+    for box in windows(shape, (16, 16, 16)):
+        seen[box] += 1
+    assert seen.min() >= 1
+
+
+def test_window_weight_is_highest_in_the_middle():
+    window = gaussian_window((16, 8, 8))
+    assert window.shape == (16, 8, 8)
+    assert window.min() > 0
+    assert np.unravel_index(int(window.argmax()), window.shape)[0] in (7, 8)
+
+
+def maps_of(indices, doubt):
+    hot = torch.nn.functional.one_hot(torch.from_numpy(indices), 2).movedim(-1, 0)
+    p = hot.float() * (1 - torch.from_numpy(doubt)) + 0.5 * torch.from_numpy(doubt)
+    return Maps(p, torch.zeros_like(p), torch.zeros(1, *indices.shape))
+
+
+def test_scores_do_not_depend_on_the_field_of_view():
+    indices = np.zeros((24, 24, 24), np.int64)
+    indices[8:16, 8:16, 8:16] = 1
+    doubt = np.where(surface_shell(indices), 0.4, 0.0).astype(np.float32)
+    labels = LabelScheme.parse(["1=ball"])
+
+    def score(pad):
+        wide, hazy = np.pad(indices, pad), np.pad(doubt, pad)
+        return score_case(maps_of(wide, hazy), Geometry(wide.shape, np.eye(4)), labels)
+
+    assert score(0).uncertainty == pytest.approx(score(20).uncertainty)
+    assert 0 < score(0).uncertainty < 1
+
+
+def test_worst_slices_come_first_on_the_case_grid():
+    indices = np.zeros((12, 12, 12), np.int64)
+    indices[3:9, 3:9, 3:9] = 1
+    doubt = np.zeros((12, 12, 12), np.float32)
+    doubt[5] = 0.9
+    doubt[7] = 0.3
+    score = score_case(
+        maps_of(indices, doubt),
+        Geometry((24, 12, 12), np.diag([0.5, 1, 1, 1.0])),
+        LabelScheme.parse(["1=ball"]),
+    )
+    axial = [item for item in score.slices if item.axis == 0]
+    assert [item.index for item in axial[:2]] == [11, 15]
+    assert axial[0].score > axial[1].score
+
+
+def test_certain_prediction_has_no_doubtful_slice():
+    indices = np.zeros((8, 8, 8), np.int64)
+    score = score_case(
+        maps_of(indices, np.zeros((8, 8, 8), np.float32)),
+        Geometry((8, 8, 8), np.eye(4)),
+        LabelScheme.parse(["1=ball"]),
+    )
+    assert score.uncertainty == pytest.approx(0, abs=1e-5)
+    assert all(item.score < 1e-5 for item in score.slices)
+
+
+def test_bounds_of_uncertainty():
+    truth = prepared(0)
+    maps = maps_of(
+        (truth.target > 0).astype(np.int64), np.full((24, 24, 24), 1.0, np.float32)
+    )
+    assert maps.entropy.max() <= 1
+    assert maps.entropy.min() > 0.99

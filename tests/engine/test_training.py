@@ -1,0 +1,239 @@
+"""From a project to a prediction, through the public verbs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from napari_semiseg import engine
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.engine.checkpoint import Checkpoint
+from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError
+from napari_semiseg.io.masks import read_labels
+
+TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32"}
+
+
+def config(**values):
+    return TrainingConfig.build(**{"method": "supervised", "steps": 6} | TINY | values)
+
+
+def weights(run):
+    return Checkpoint.load(run.folder.last).students
+
+
+def same(first, second):
+    return all(
+        torch.equal(value, second[net][key])
+        for net, state in first.items()
+        for key, value in state.items()
+    )
+
+
+@pytest.mark.parametrize("method", [info.name for info in engine.list_methods()])
+def test_a_run_tells_its_story_and_predicts(ball_project, method):
+    events = list(engine.train(ball_project, config(method=method)))
+    run = ball_project.latest_run()
+    kinds = [event.type for event in events]
+    assert kinds[0] == "started"
+    assert kinds[-1] == "finished"
+    assert kinds.index("planned") < kinds.index("stepped") < len(kinds) - 1
+    assert events[-1].reason == "completed"
+    assert [event.to_line() for event in run.events()] == [
+        event.to_line() for event in events
+    ]
+    assert run.plan.steps == 6
+    assert set(run.plan.reasons) >= {"spacing_mm", "patch_zyx", "precision", "steps"}
+    cases = ball_project.cases(state=CaseState.UNLABELLED)
+    done = list(engine.predict_cases(ball_project, run, cases))
+    assert [event.case for event in done if event.type == "predicted"] == [
+        case.id for case in cases
+    ]
+    for case in cases:
+        prediction = run.read_prediction(case.id, case.geometry)
+        assert prediction.labels.shape == case.geometry.shape_zyx
+        assert set(np.unique(prediction.labels)) <= {0, 1}
+        assert 0 <= prediction.uncertainty.min() <= prediction.uncertainty.max() <= 1
+        assert np.abs(prediction.sdm_mm).max() <= run.plan.sdm_limit_mm + 1e-3
+        score = prediction.record.score
+        expected = (prediction.labels == 1).sum() * case.geometry.voxel_ml
+        assert score.volumes_ml["left atrium"] == pytest.approx(expected)
+    assert ball_project.cases(state=CaseState.PROPOSED)
+
+
+@pytest.mark.slow
+def test_learns_the_balls(ball_project, spheres):
+    settings = config(steps=120, width=8, patch_zyx=(24, 24, 24))
+    list(engine.train(ball_project, settings))
+    run = ball_project.latest_run()
+    for name in spheres.ids[2:]:
+        case = ball_project.case(name)
+        said = engine.predict(ball_project, run, case).labels == 1
+        truth = read_labels(spheres.masks / f"{name}.nii.gz", case.geometry) == 1
+        assert 2 * (said & truth).sum() / (said.sum() + truth.sum()) > 0.85
+
+
+def test_minutes_become_steps(ball_project):
+    events = list(engine.train(ball_project, config(steps=None, minutes=0.05)))
+    run = ball_project.latest_run()
+    assert run.plan.steps >= 20
+    assert "min less" in run.plan.reasons["steps"]
+    assert events[-1].step == run.plan.steps
+
+
+def test_stop_then_resume_equals_a_run_without_a_break(ball_project):
+    list(engine.train(ball_project, config(method="ug_mcl", steps=8)))
+    whole = weights(ball_project.latest_run())
+    training = engine.train(ball_project, config(method="ug_mcl", steps=8))
+    for event in training:
+        if event.type == "planned":
+            run = ball_project.run(ball_project.runs()[-1].id)
+            run.request_stop()
+    assert run.status == "cancelled"
+    assert run.steps_done < 8
+    events = list(engine.resume(ball_project, run))
+    assert events[-1].reason == "completed"
+    assert same(whole, weights(run))
+
+
+SCRIPT = """
+import sys
+from napari_semiseg import engine
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.project.store import Project
+project = Project.open(sys.argv[1])
+config = TrainingConfig.build(
+    method="dtml", steps=60, width=4, patch_zyx=(16, 16, 16), precision="fp32",
+    checkpoint_seconds=0.0,
+)
+for event in engine.train(project, config):
+    print(event.type, getattr(event, "step", ""), flush=True)
+"""
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.35, 1.1])
+def test_sigkill_then_resume_equals_a_run_without_a_break(ball_project, wait):
+    """Killed at some moment with a checkpoint at every step; no file is torn."""
+    settings = config(method="dtml", steps=60, checkpoint_seconds=0.0)
+    list(engine.train(ball_project, settings))
+    whole = weights(ball_project.latest_run())
+    child = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(ball_project.folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in child.stdout:
+        if line.startswith("checkpointed"):
+            break
+    time.sleep(wait)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    run = ball_project.runs()[-1]
+    killed_at = Checkpoint.load(run.folder.last).step
+    if killed_at < 60:
+        assert run.status == "interrupted"
+        events = list(engine.resume(ball_project, run))
+        assert events[0].step == killed_at
+        assert events[-1].reason == "completed"
+    assert same(whole, weights(run))
+    assert not [path for path in run.folder.path.rglob("*tmp*")]
+
+
+def test_resume_can_go_further(ball_project):
+    list(engine.train(ball_project, config(steps=4)))
+    run = ball_project.latest_run()
+    with pytest.raises(ProjectError, match="complete"):
+        list(engine.resume(ball_project, run))
+    with pytest.raises(ConfigError, match="must be larger"):
+        list(engine.resume(ball_project, run, steps=3))
+    events = list(engine.resume(ball_project, run, steps=7))
+    assert events[0].step == 4
+    assert events[-1].step == 7
+
+
+def test_bad_input_leaves_nothing_behind(ball_project, empty_project, spheres):
+    before = sorted(ball_project.folder.rglob("*"))
+    with pytest.raises(ConfigError, match="choose one of"):
+        list(engine.train(ball_project, config(method="vnet")))
+    with pytest.raises(ConfigError, match="no parameter"):
+        list(engine.train(ball_project, config(params={"emma": 1})))
+    if not torch.cuda.is_available():
+        with pytest.raises(EngineMissing, match="finds only"):
+            list(engine.train(ball_project, config(device="cuda")))
+    assert sorted(ball_project.folder.rglob("*")) == before
+
+
+def test_projects_that_cannot_train_say_why(tmp_path, spheres):
+    from napari_semiseg.project.store import Project
+
+    project = Project.create(tmp_path / "bare", {"ball": 1})
+    with pytest.raises(ProjectError, match="has no cases"):
+        list(engine.train(project, config()))
+    project.add(spheres.images)
+    with pytest.raises(ProjectError, match="has a label"):
+        list(engine.train(project, config()))
+    name = spheres.ids[0]
+    project.set_label(name, spheres.masks / f"{name}.nii.gz")
+    project.set_split(name, Split.TEST)
+    with pytest.raises(ProjectError, match="has a label"):
+        list(engine.train(project, config()))
+
+
+def test_validation_cases_only_score(ball_project, spheres):
+    name = spheres.ids[2]
+    ball_project.set_label(name, spheres.masks / f"{name}.nii.gz")
+    ball_project.set_split(name, Split.VALIDATION)
+    events = list(engine.train(ball_project, config(validate_every=3)))
+    scored = [event for event in events if event.type == "validated"]
+    assert [event.step for event in scored] == [3, 6]
+    assert all(0 <= event.dice["left atrium"] <= 1 for event in scored)
+    assert ball_project.latest_run().folder.best.exists()
+
+
+def test_test_cases_are_out_of_reach(ball_project, spheres):
+    """Their images are not even prepared."""
+    for name in spheres.ids[3:]:
+        ball_project.set_split(name, Split.TEST)
+    list(engine.train(ball_project, config(method="ug_mcl")))
+    cached = {path.name.split(".")[0] for path in ball_project.folder.glob("cache/*")}
+    assert cached == set(spheres.ids[:3])
+
+
+def test_damaged_image_is_left_out_with_a_warning(ball_project, spheres):
+    (spheres.images / f"{spheres.ids[4]}.nii.gz").write_bytes(b"nothing")
+    events = list(engine.train(ball_project, config(method="ug_mcl")))
+    warnings = [event.message for event in events if event.type == "warned"]
+    assert len(warnings) == 1
+    assert spheres.ids[4] in warnings[0]
+    assert events[-1].reason == "completed"
+
+
+def test_damaged_checkpoint_is_refused_in_one_line(ball_project):
+    list(engine.train(ball_project, config()))
+    run = ball_project.latest_run()
+    run.folder.last.write_bytes(run.folder.last.read_bytes()[:1000])
+    with pytest.raises(ProjectError, match="damaged") as caught:
+        engine.predict(ball_project, run, ball_project.cases()[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoint_runs_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "owned"),))
+
+    path = tmp_path / "run" / "checkpoints" / "last.pt"
+    path.parent.mkdir(parents=True)
+    torch.save({"version": 1, "step": Evil()}, path)
+    with pytest.raises(ProjectError, match="damaged or foreign"):
+        Checkpoint.load(path)
+    assert not (tmp_path / "owned").exists()
