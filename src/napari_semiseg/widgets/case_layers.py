@@ -67,7 +67,10 @@ class CaseLayers:
             "axis_labels": NAMES,
             "metadata": {"semiseg": {"project": str(folder), "case": case.id}},
         }
-        before = self.image
+        before, held = self.image, self.mask
+        # napari takes the tool away from a layer that is no longer the active one.
+        if held is not None:
+            self._tool = {name: getattr(held, name) for name in TOOL_STATE}
         image = self.viewer.add_layer(
             Image(
                 voxels,
@@ -77,8 +80,11 @@ class CaseLayers:
                 **self._options,
             )
         )
-        self.drop_mask()
+        self.mask = None
         self.image = image
+        if held is not None:
+            held.events.selected_label.disconnect(self._keep_to_classes)
+            self._remove(held)
         self._remove(before)
 
     def show_mask(self, values: NDArray[np.uint8], scheme: LabelScheme) -> Labels:
