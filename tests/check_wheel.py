@@ -10,7 +10,14 @@ import sys
 import zipfile
 from pathlib import Path
 
-NEEDED = ("napari.yaml", "py.typed", "__init__.py", "__main__.py", "errors.py")
+NEEDED = (
+    "napari.yaml",
+    "icon.svg",
+    "py.typed",
+    "__init__.py",
+    "__main__.py",
+    "errors.py",
+)
 
 
 def problems(wheel: Path) -> list[str]:
