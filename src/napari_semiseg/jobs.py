@@ -182,13 +182,18 @@ def _works(run: Run, job: Job | None) -> bool:
     return run.status in ("preparing", "running")
 
 
-def _made_up(run: Run, job: Job | None) -> Finished:
-    """The end of a session that could not write its own."""
+def last_words(run: Run) -> list[str]:
+    """Last lines that the process of a run has printed, the newest last."""
     try:
         lines = run.folder.log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
-        lines = []
-    said = [line.strip() for line in lines if line.strip()][-QUOTED_LINES:]
+        return []
+    return [line.strip() for line in lines if line.strip()][-QUOTED_LINES:]
+
+
+def _made_up(run: Run, job: Job | None) -> Finished:
+    """The end of a session that could not write its own."""
+    said = last_words(run)
     code = job.poll() if job is not None else None
     refused = code == MENDABLE and said
     ended = f"the training process ended with code {code}" if job is not None else ""

@@ -273,3 +273,29 @@ def test_warnings_and_errors_are_shown_the_last_three(qtbot: QtBot, run: Run) ->
 )
 def test_durations_are_told_as_a_person_would(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_job_that_only_predicts_ends_without_a_failure(
+    qtbot: QtBot,
+    monitor: RunMonitor,
+    run: Run,
+    start_child: Callable[..., Child],
+) -> None:
+    for event in (started(run), finished(run, "cancelled")):
+        run.append(event)
+    child = start_child(run, [predicted("case_1")])
+    seen = collect(monitor)
+    with qtbot.waitSignal(monitor.ended, timeout=WAIT_MS):
+        monitor.follow(run, child, trains=False)
+    assert [event.type for event in seen] == ["started", "finished", "predicted"]
+
+
+def test_a_refusal_to_predict_is_told_in_its_words(run: Run) -> None:
+    class Refused:
+        def poll(self) -> int:
+            return 1
+
+    run.folder.log.write_text("noise\nexpected a model, found none\n")
+    (event,) = watch(run, Refused(), lambda: False, 0.05, trains=False)
+    assert event.type == "warned"
+    assert event.message == "expected a model, found none"

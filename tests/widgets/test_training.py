@@ -342,3 +342,36 @@ def test_an_engine_that_fails_says_why(qtbot: QtBot, tmp_path: Path) -> None:
         info.ask()
     assert failed.args == ["torch is broken"]
     info.stop()
+
+
+@pytest.mark.usefixtures("labelled")
+def test_a_stopped_model_can_predict(
+    qtbot: QtBot,
+    panel: TrainingPanel,
+    project: Project,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[str]] = []
+    job = FakeJob()
+
+    def start(arguments: list[str], log: Path) -> FakeJob:
+        asked.append(arguments)
+        return job
+
+    monkeypatch.setattr(jobs, "start", start)
+    assert not panel.predict_button.isEnabled()
+    run = add_run(project)
+    run.append(Finished(run=run.id, reason="cancelled", step=3, seconds=9.0))
+    session.runs_changed.emit()
+    panel.predict_button.click()
+    assert asked == [["predict", str(project.folder), "--run", run.id]]
+    assert not panel.predict_button.isEnabled()
+    assert not panel.start_button.isEnabled()
+    run.append(Predicted(case="case_1", uncertainty=0.2, done=1, total=1))
+    qtbot.waitUntil(
+        lambda: "predicted 1 case" in panel.progress.text.text(), timeout=WAIT_MS
+    )
+    job.code = 0
+    qtbot.waitUntil(panel.predict_button.isEnabled, timeout=WAIT_MS)
+    assert panel.progress.text.text().startswith("Stopped at step 3")

@@ -213,8 +213,9 @@ def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator
     Yields ``Staged``, then ``Predicted`` per case or ``Warned``; they are logged.
     Ends early when the run is asked to stop.
     """
-    run.clear_stop()
     predictor, step = load_predictor(project, run)
+    run.claim()
+    run.clear_stop()
     for done, case in enumerate(cases, start=1):
         if run.stop_requested:
             return

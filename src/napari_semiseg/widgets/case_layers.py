@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 MASK_NAME = "mask"
 MASK_OPACITY = 0.5
 BRUSH_VOXELS = 8
-TOOL_STATE = ("mode", "brush_size", "selected_label", "contour", "opacity", "visible")
+TOOL_STATE = ("brush_size", "selected_label", "contour", "opacity", "visible", "mode")
+"""In this order: setting ``visible`` puts the tool down."""
 
 
 class CaseLayers:

@@ -43,17 +43,24 @@ MESSAGES_SHOWN = 3
 
 
 def watch(
-    run: Run, job: jobs.Job | None, stop: Callable[[], bool], poll_s: float = POLL_S
+    run: Run,
+    job: jobs.Job | None,
+    stop: Callable[[], bool],
+    poll_s: float = POLL_S,
+    *,
+    trains: bool = True,
 ) -> Iterator[Event]:
     """Yield a run's events from its beginning until its process has ended.
 
     Training ends with ``Finished``, but the same process goes on to predict, and a
-    resumed run has the ``Finished`` of an earlier session in its log.
+    resumed run has the ``Finished`` of an earlier session in its log. A process that
+    only predicts (not ``trains``) writes none; its refusal becomes a ``Warned``.
     """
     seen = 0
-    for event in jobs.follow(run, job=job, poll_s=poll_s, stop=stop):
-        seen += 1
-        yield event
+    if trains:
+        for event in jobs.follow(run, job=job, poll_s=poll_s, stop=stop):
+            seen += 1
+            yield event
     ended = False
     while not stop() and not ended:
         ended = not _alive(run, job)
@@ -62,6 +69,8 @@ def watch(
         yield from new
         if not ended and not new:
             time.sleep(poll_s)
+    if not trains and job is not None and job.poll() == jobs.MENDABLE:
+        yield Warned(message=jobs.last_words(run)[-1])
 
 
 def _alive(run: Run, job: jobs.Job | None) -> bool:
@@ -81,8 +90,10 @@ class _Halt:
         return self.asked or bool(self.worker.abort_requested)
 
 
-def _watched(run: Run, job: jobs.Job | None, halt: _Halt) -> Iterator[Event]:
-    yield from watch(run, job, halt)
+def _watched(
+    run: Run, job: jobs.Job | None, halt: _Halt, trains: bool
+) -> Iterator[Event]:
+    yield from watch(run, job, halt, trains=trains)
 
 
 class RunMonitor(QObject):
@@ -111,14 +122,19 @@ class RunMonitor(QObject):
         """Whether a run is being followed."""
         return self._worker is not None
 
-    def follow(self, run: Run, job: jobs.Job | None = None) -> None:
-        """Follow a run; one that was followed before is let go."""
+    def follow(
+        self, run: Run, job: jobs.Job | None = None, *, trains: bool = True
+    ) -> None:
+        """Follow a run; one that was followed before is let go.
+
+        ``trains`` is False for a job that only predicts with the run's model.
+        """
         self.stop()
         self.run, self.job = run, job
         title = f"Semiseg: training {run.id}, which goes on when napari closes"
         halt = _Halt()
         halt.worker = worker = create_worker(
-            named(title, _watched, run, job, halt),
+            named(title, _watched, run, job, halt, trains),
             _start_thread=False,
             _progress={"desc": f"Training {run.id}"},
         )

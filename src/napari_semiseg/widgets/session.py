@@ -184,5 +184,5 @@ def _next_in_cohort(cases: Iterable[Case], *, trained: bool) -> str:
     if proposed:
         return f"Review the predictions: {len(proposed)} to correct or accept."
     if any(case.state is CaseState.UNLABELLED for case in usable):
-        return "Train again to get predictions of the cases without one."
+        return "Predict the cases without a label in the Train tab."
     return "All cases are labelled: export the masks, or train once more."

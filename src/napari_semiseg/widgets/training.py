@@ -61,14 +61,22 @@ class TrainingPanel(QWidget):
         self.start_button.clicked.connect(self.start)
         self.stop_button.clicked.connect(self.stop)
         self.resume_button.clicked.connect(self.resume)
+        self.predict_button = QPushButton("Predict")
+        self.predict_button.clicked.connect(self.predict)
+        self.predict_button.setToolTip(
+            "Propose masks for all cases without a label, with the model in use"
+        )
         self.start_button.setToolTip("Train a new model with these settings")
         self.stop_button.setToolTip("Keeps what was learnt so far; it can go on later")
         buttons = QHBoxLayout()
         for button in (self.start_button, self.stop_button, self.resume_button):
             button.setMinimumHeight(28)
             buttons.addWidget(button, 1)
+        chosen = QHBoxLayout()
+        chosen.addWidget(self.runs, 1)
+        chosen.addWidget(self.predict_button)
         model = QFormLayout()
-        model.addRow("Model in use", self.runs)
+        model.addRow("Model in use", chosen)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.form)
@@ -136,6 +144,16 @@ class TrainingPanel(QWidget):
         with told(self._session):
             self._follow(run, jobs.start(words, run.folder.log))
 
+    def predict(self) -> None:
+        """Propose masks with the model in use, in a child process."""
+        project, run = self._session.project, self._model()
+        if project is None or run is None:
+            return
+        words = ["predict", str(project.folder), "--run", run.id]
+        with told(self._session):
+            self._follow(run, jobs.start(words, run.folder.log), trains=False)
+        self.update_buttons()
+
     def stop_following(self) -> None:
         """Let go of the run and of questions under way; training goes on."""
         self.monitor.stop()
@@ -150,7 +168,7 @@ class TrainingPanel(QWidget):
         if self._problem is not None:
             return self._problem
         if self._active_run() is not None:
-            return "Training runs; it goes on when napari is closed."
+            return "The model works; it goes on when napari is closed."
         human = [case for case in self._session.cases() if case.state in HUMAN]
         if not human:
             return "Label at least one case first."
@@ -184,10 +202,23 @@ class TrainingPanel(QWidget):
         self.resume_button.setEnabled(
             resumable is not None and active is None and self._problem is None
         )
+        self.predict_button.setEnabled(
+            active is None and self._problem is None and self._model() is not None
+        )
 
     def _active_run(self) -> Run | None:
         run = self._newest()
-        return run if run is not None and run.status in ACTIVE else None
+        works = run is not None and (run.status in ACTIVE or self.monitor.active)
+        return run if works else None
+
+    def _model(self) -> Run | None:
+        """The run chosen as model in use, or the newest with a checkpoint."""
+        project = self._session.project
+        if project is None:
+            return None
+        runs = [run for run in project.runs() if run.has_model]
+        chosen = [run for run in runs if run.id == self._session.run_id]
+        return next(iter(chosen or runs[::-1]), None)
 
     def _resumable(self) -> Run | None:
         run = self._newest()
@@ -200,11 +231,13 @@ class TrainingPanel(QWidget):
         project = self._session.project
         return None if project is None else project.latest_run()
 
-    def _follow(self, run: Run, job: jobs.Job | None = None) -> None:
+    def _follow(
+        self, run: Run, job: jobs.Job | None = None, *, trains: bool = True
+    ) -> None:
         project = self._session.project
         labels = () if project is None else project.labels
         self.progress.clear(run, {item.name: item.colour for item in labels})
-        self.monitor.follow(run, job)
+        self.monitor.follow(run, job, trains=trains)
         self._session.runs_changed.emit()
 
     def _project_changed(self) -> None:
@@ -246,6 +279,7 @@ class TrainingPanel(QWidget):
         self._patience.stop()
         self._news.stop()
         self._tell_news()
+        self.update_buttons()
         run = self.monitor.run
         if run is not None and run.status in ("failed", "interrupted"):
             how = "failed" if self.monitor.job or run.status == "failed" else run.status
