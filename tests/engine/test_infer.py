@@ -65,15 +65,20 @@ def maps_of(indices, doubt):
     return Maps(p, torch.zeros_like(p), torch.zeros(1, *indices.shape))
 
 
+def score_of(maps, geometry, kind="entropy"):
+    return score_case(
+        maps, getattr(maps, kind), geometry, LabelScheme.parse(["1=ball"])
+    )
+
+
 def test_scores_do_not_depend_on_the_field_of_view():
     indices = np.zeros((24, 24, 24), np.int64)
     indices[8:16, 8:16, 8:16] = 1
     doubt = np.where(surface_shell(indices), 0.4, 0.0).astype(np.float32)
-    labels = LabelScheme.parse(["1=ball"])
 
     def score(pad):
         wide, hazy = np.pad(indices, pad), np.pad(doubt, pad)
-        return score_case(maps_of(wide, hazy), Geometry(wide.shape, np.eye(4)), labels)
+        return score_of(maps_of(wide, hazy), Geometry(wide.shape, np.eye(4)))
 
     assert score(0).uncertainty == pytest.approx(score(20).uncertainty)
     assert 0 < score(0).uncertainty < 1
@@ -85,10 +90,9 @@ def test_worst_slices_come_first_on_the_case_grid():
     doubt = np.zeros((12, 12, 12), np.float32)
     doubt[5] = 0.9
     doubt[7] = 0.3
-    score = score_case(
+    score = score_of(
         maps_of(indices, doubt),
         Geometry((24, 12, 12), np.diag([0.5, 1, 1, 1.0])),
-        LabelScheme.parse(["1=ball"]),
     )
     axial = [item for item in score.slices if item.axis == 0]
     assert [item.index for item in axial[:2]] == [11, 15]
@@ -97,13 +101,24 @@ def test_worst_slices_come_first_on_the_case_grid():
 
 def test_certain_prediction_has_no_doubtful_slice():
     indices = np.zeros((8, 8, 8), np.int64)
-    score = score_case(
+    score = score_of(
         maps_of(indices, np.zeros((8, 8, 8), np.float32)),
         Geometry((8, 8, 8), np.eye(4)),
-        LabelScheme.parse(["1=ball"]),
     )
     assert score.uncertainty == pytest.approx(0, abs=1e-5)
     assert all(item.score < 1e-5 for item in score.slices)
+
+
+def test_the_map_that_is_stored_ranks_the_case():
+    indices = np.zeros((12, 12, 12), np.int64)
+    indices[3:9, 3:9, 3:9] = 1
+    maps = maps_of(indices, np.zeros((12, 12, 12), np.float32))
+    maps.gap[:, 4] = 0.5
+    geometry = Geometry((12, 12, 12), np.eye(4))
+    by_gap, by_entropy = score_of(maps, geometry, "gap"), score_of(maps, geometry)
+    assert by_gap.uncertainty == by_gap.gap > by_entropy.uncertainty
+    assert by_gap.slices[0].index == 4
+    assert "disagree" in by_gap.slices[0].reason
 
 
 def test_bounds_of_uncertainty():

@@ -145,7 +145,7 @@ def test_sigkill_then_resume_equals_a_run_without_a_break(ball_project, wait):
         assert events[0].step == killed_at
         assert events[-1].reason == "completed"
     assert same(whole, weights(run))
-    assert not [path for path in run.folder.path.rglob("*tmp*")]
+    assert not list(run.folder.path.rglob("*tmp*"))
 
 
 def test_resume_can_go_further(ball_project):

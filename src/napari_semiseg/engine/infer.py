@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
 
 STEP = 0.5
 """Distance of windows over their size, as in nnU-Net."""
-UNCERTAINTY_KIND = "entropy of the average over mirrored views"
+UNCERTAINTY = {
+    "entropy": "entropy of the average over mirrored views",
+    "gap": "gap between segmentation and distance network",
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Maps:
     """Everything a model says of a volume, on the working grid, float32.
 
@@ -51,7 +55,7 @@ class Maps:
     distance: Tensor
     gap: Tensor
 
-    @property
+    @cached_property
     def entropy(self) -> Tensor:
         """Entropy over ln C: (1, Z, Y, X), in [0, 1]."""
         return entropy(self.probabilities.unsqueeze(0))[0]
@@ -140,14 +144,16 @@ class Predictor:
         working = working_shape(shape, geometry.spacing_mm, self._plan.spacing_mm)
         image = working_image(case.read_image().data, working, self._plan)
         maps = self.maps(image)
-        score = score_case(maps, geometry, labels)
+        kind = self._method.uncertainty
+        doubt = maps.entropy if kind == "entropy" else maps.gap
+        score = score_case(maps, doubt, geometry, labels)
         record = PredictionRecord(
             case=case.id,
             run=run,
             step=step,
             method=self._method.name,
             image_sha256=case.record.sha256,
-            uncertainty_kind=UNCERTAINTY_KIND,
+            uncertainty_kind=UNCERTAINTY[kind],
             score=score,
         )
         values = np.array([0, *labels.values], dtype=np.uint8)
@@ -167,7 +173,7 @@ class Predictor:
             geometry=geometry,
             labels=values[indices],
             sdm_mm=_resampled(maps.distance[1:] * self._plan.sdm_limit_mm, shape),
-            uncertainty=_resampled(maps.entropy, shape)[0],
+            uncertainty=_resampled(doubt, shape)[0],
         )
 
 

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -145,12 +145,16 @@ class Method(ABC):
         Identifier, what a person reads, and the paper.
     unlabelled : bool
         Whether unlabelled crops take part in the loss.
+    uncertainty : {"entropy", "gap"}
+        Which map says best where it errs: the entropy of its probabilities, or the
+        gap between its segmentation and its distance.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     cite: ClassVar[str]
     unlabelled: ClassVar[bool] = True
+    uncertainty: ClassVar[Literal["entropy", "gap"]] = "entropy"
     Params: ClassVar[type[MethodParams]] = MethodParams
 
     def __init__(self, params: MethodParams, task: Task) -> None:

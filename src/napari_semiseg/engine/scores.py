@@ -11,6 +11,7 @@ from napari_semiseg.core.prediction import CaseScore, SliceScore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
@@ -21,8 +22,12 @@ SLICES_PER_PLANE = 8
 PLANES = ("axial", "coronal", "sagittal")
 
 
-def score_case(maps: Maps, geometry: Geometry, labels: LabelScheme) -> CaseScore:
+def score_case(
+    maps: Maps, doubt: Tensor, geometry: Geometry, labels: LabelScheme
+) -> CaseScore:
     """Score a prediction from its maps on the working grid.
+
+    ``doubt`` is the map (1, Z, Y, X) that is stored as the case's uncertainty.
 
     The case's scores are means over a shell about the predicted surface, so that a
     large field of view does not dilute them; slices are scored by the mean over the
@@ -30,17 +35,20 @@ def score_case(maps: Maps, geometry: Geometry, labels: LabelScheme) -> CaseScore
     """
     indices = maps.probabilities.argmax(dim=0).numpy()
     shell = surface_shell(indices)
+    uncertainty = doubt[0].numpy()
     entropy = maps.entropy[0].numpy()
     gap = maps.gap[0].numpy()
     return CaseScore(
-        uncertainty=float(entropy[shell].mean()),
+        uncertainty=float(uncertainty[shell].mean()),
         entropy=float(entropy[shell].mean()),
         gap=float(gap[shell].mean()),
         volumes_ml={item.name: 0.0 for item in labels},
         slices=tuple(
             score
             for axis in range(3)
-            for score in _slices(entropy, gap, axis, geometry.shape_zyx[axis])
+            for score in _slices(
+                uncertainty, gap / (entropy + 0.05), axis, geometry.shape_zyx[axis]
+            )
         ),
     )
 
@@ -62,23 +70,26 @@ def surface_shell(indices: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _slices(
-    entropy: NDArray[np.float32], gap: NDArray[np.float32], axis: int, size: int
+    doubt: NDArray[np.float32], split: NDArray[np.float32], axis: int, size: int
 ) -> list[SliceScore]:
-    """Most doubtful slices of a plane, worst first, as indices of the case's grid."""
+    """Most doubtful slices of a plane, worst first, as indices of the case's grid.
+
+    ``split`` is how much segmentation and distance disagree for their entropy.
+    """
     across = tuple(other for other in range(3) if other != axis)
-    doubt, split = entropy.mean(axis=across), gap.mean(axis=across)
-    usual = float(split.mean()) / max(float(doubt.mean()), 1e-6)
+    profile, disagreement = doubt.mean(axis=across), split.mean(axis=across)
+    usual = float(disagreement.mean())
     found: list[SliceScore] = []
-    for index in np.argsort(doubt)[::-1]:
-        if len(found) == SLICES_PER_PLANE or doubt[index] <= 0:
+    for index in np.argsort(profile)[::-1]:
+        if len(found) == SLICES_PER_PLANE or profile[index] <= 0:
             break
-        disagrees = split[index] > 1.5 * usual * doubt[index]
-        own = int((index + 0.5) * size / len(doubt))
+        own = int((index + 0.5) * size / len(profile))
+        disagrees = disagreement[index] > 1.5 * usual
         found.append(
             SliceScore(
                 axis=axis,
                 index=min(own, size - 1),
-                score=float(doubt[index]),
+                score=float(profile[index]),
                 reason="segmentation and distance disagree"
                 if disagrees
                 else "boundary uncertain",

@@ -62,6 +62,7 @@ class DTML(Method):
     name = "dtml"
     title = "DTML: dual-task mutual learning"
     cite = "Zhang & Zhang, PRCV 2021"
+    uncertainty = "gap"
     Params: ClassVar[type[MethodParams]] = DTMLParams
     params: DTMLParams
 
