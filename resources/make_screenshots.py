@@ -19,13 +19,13 @@ from qtpy.QtTest import QTest
 from napari_semiseg.plugin import open_project_in_viewer
 
 HERE = Path(__file__).parent
-SIZE = (1600, 960)
+SIZE = (1600, 800)
 SETTLE_MS = 2500
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="of `semiseg demo`")
+    parser.add_argument("folder", type=Path, help="a project, or of `semiseg demo`")
     parser.add_argument("--case", default="", help="the most doubtful one by default")
     parser.add_argument("--out", type=Path, default=HERE)
     asked = parser.parse_args()
@@ -34,7 +34,9 @@ def main() -> None:
     viewer = napari.Viewer(title="napari")
     window = viewer.window._qt_window
     window.setGeometry(0, 0, *SIZE)
-    panel = open_project_in_viewer(asked.folder / "project", viewer)
+    inner = asked.folder / "project"
+    folder = inner if inner.is_dir() else asked.folder
+    panel = open_project_in_viewer(folder, viewer)
     QTest.qWait(SETTLE_MS)
 
     panel.show_tab("Train")
