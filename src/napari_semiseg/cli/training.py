@@ -36,8 +36,13 @@ if TYPE_CHECKING:
 NoPredict = Annotated[
     bool, typer.Option("--no-predict", help="Do not predict unlabelled cases after it.")
 ]
-Open = (CaseState.UNLABELLED, CaseState.PROPOSED, CaseState.DRAFT)
-"""States of the cases that wait for a prediction: no human label, not excluded."""
+Open = (
+    CaseState.UNLABELLED,
+    CaseState.PROPOSED,
+    CaseState.DRAFT,
+    CaseState.PARTIAL,
+)
+"""States of the cases that wait for a prediction: no complete label, not excluded."""
 
 
 def register(app: typer.Typer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow
@@ -21,7 +22,7 @@ TITLE = "Semiseg views"
 MAIN_TITLE = "Image and mask"
 SETTLE_MS = 40
 TRIES = 25
-STEADY = 3
+STEADY = 4
 NEAR_PIXELS = 8
 
 
@@ -44,7 +45,9 @@ class LinkedCanvases(QObject):
         self._link: ViewLink | None = None
         self._image: Any = None
         self._cursors: list[tuple[Any, Any]] = []
+        self._beside: list[tuple[QDockWidget, int]] = []
         self._tries = self._steady = 0
+        self._widths: list[int] = []
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
@@ -109,12 +112,14 @@ class LinkedCanvases(QObject):
 
     def equal_widths(self) -> None:
         """Give the three canvases the same width, once the window is laid out."""
-        self._tries, self._steady = TRIES, 0
+        self._tries, self._steady, self._widths = TRIES, 0, []
         self._settle.start()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Share the room anew when the window changes its size; end with it."""
         if event.type() == QEvent.Type.Resize and self.shown:
+            if not self._settle.isActive():
+                self._note_widths()
             self.equal_widths()
         elif event.type() == QEvent.Type.Hide and not event.spontaneous():
             self.close()
@@ -145,6 +150,8 @@ class LinkedCanvases(QObject):
         if self.views is None:
             self.views = PredictionViews()
             self._connect(self.views)
+        if not self.shown:
+            self._note_widths()
         if self._dock is None:
             self._dock = self.viewer.window.add_dock_widget(
                 self.views, name=TITLE, area="right", add_vertical_stretch=False
@@ -158,15 +165,16 @@ class LinkedCanvases(QObject):
             self.equal_widths()
         return self.views
 
+    def _note_widths(self) -> None:
+        """Remember how wide the docks beside are, which they stay."""
+        self._beside = [(dock, dock.width()) for dock in self._docks_beside()[:1]]
+
     def _place_left_of_others(self) -> None:
-        if self._window is None:
-            return
-        others = self._docks_beside()
-        widths = [dock.width() for dock in others]
-        sideways = Qt.Orientation.Horizontal
-        for dock in others[:1]:
-            self._window.splitDockWidget(self._dock, dock, sideways)
-        self._window.resizeDocks(others[:1], widths[:1], sideways)
+        for dock, _ in self._beside:
+            if self._window is not None:
+                self._window.splitDockWidget(
+                    self._dock, dock, Qt.Orientation.Horizontal
+                )
 
     def _docks_beside(self) -> list[QDockWidget]:
         """Docks in the right area that can be seen, but ours."""
@@ -195,14 +203,19 @@ class LinkedCanvases(QObject):
         """Ask for the widths until the window, which lays out later, has them."""
         if self._window is None or not self.shown or self._dock.isFloating():
             return
-        centre, beside = self._window.centralWidget().width(), self._dock.width()
-        wanted = round((centre + beside) * 2 / 3)
-        if abs(beside - wanted) > NEAR_PIXELS:
-            self._steady = 0
-            sideways = Qt.Orientation.Horizontal
-            self._window.resizeDocks([self._dock], [wanted], sideways)
-        else:
-            self._steady += 1
+        there = self._docks_beside()
+        beside = {dock: width for dock, width in self._beside if dock in there}
+        docks, kept = [self._dock, *beside], sum(beside.values())
+        found = [dock.width() for dock in docks]
+        room = self._window.centralWidget().width() + sum(found) - kept
+        wanted = [round(room * 2 / 3), *beside.values()]
+        near = max(abs(np.subtract(found, wanted))) <= NEAR_PIXELS
+        if not near:
+            self._window.resizeDocks(docks, wanted, Qt.Orientation.Horizontal)
+        # A window that is too narrow stays at what it can give.
+        self._steady = self._steady + 1 if near or found == self._widths else 0
+        self._widths = found
+        if self._steady:
             self.viewer.reset_view()
         self._tries -= 1
         if self._steady < STEADY and self._tries > 0:

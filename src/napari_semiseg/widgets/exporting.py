@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_info
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
@@ -81,9 +80,7 @@ class ExportDialog(QDialog):
             return export(project, folder, what=what, fmt=fmt)
 
         def done(report: ExportReport) -> None:
-            text = summary(report, folder)
-            session.say(text)
-            show_info(text)
+            session.say(summary(report, folder))
 
         in_background(session, "Exporting masks", work, done)
 

@@ -18,6 +18,8 @@ ENDS = (("I", "S"), ("A", "P"), ("R", "L"))
 """Patient directions at the low and high end of the canonical axes (z, y, x)."""
 
 STOPS = 33
+LETTER_ROOM = 12
+"""Pixels between the end of a title and the middle of the letter beside it."""
 
 
 class CanvasNotes(QWidget):
@@ -117,6 +119,7 @@ class CanvasNotes(QWidget):
         area = QRectF(self.rect()).adjusted(8, 6, -8, -6)
         top_left = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         _outlined(painter, area, top_left, self.title)
+        titled = QRectF(painter.boundingRect(area, top_left, self.title))
         font.setBold(True)
         painter.setFont(font)
         centre = Qt.AlignmentFlag.AlignVCenter
@@ -127,6 +130,8 @@ class CanvasNotes(QWidget):
             "top": Qt.AlignmentFlag.AlignTop | middle,
             "bottom": Qt.AlignmentFlag.AlignBottom | middle,
         }
+        if titled.right() + LETTER_ROOM > area.center().x():
+            area.setTop(titled.bottom())
         for edge, letter in self.edges().items():
             _outlined(painter, area, places[edge], letter)
         if self._cursor is not None and self._viewer.dims.ndisplay == 2:
