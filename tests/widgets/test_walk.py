@@ -224,6 +224,11 @@ class Person:
         shot = (of or self.window).grab()
         assert shot.save(str(self._pictures / f"{name}.png"))
 
+    def close_window(self) -> None:
+        """Leave time for Qt to delete what is closed."""
+        self.viewer.close()
+        self.qtbot.wait(300)
+
 
 def test_open_paint_train_review_correct_accept_export(
     make_napari_viewer: Callable[..., Any],
@@ -249,6 +254,7 @@ def test_open_paint_train_review_correct_accept_export(
     export(person, atria, tmp_path / "out")
     assert person.answers.asked == []
     assert "torch" not in sys.modules
+    person.close_window()
     tell(f"walked in {time.perf_counter() - began:.0f} s")
 
 

@@ -207,8 +207,10 @@ class LinkedCanvases(QObject):
         beside = {dock: width for dock, width in self._beside if dock in there}
         docks, kept = [self._dock, *beside], sum(beside.values())
         found = [dock.width() for dock in docks]
-        room = self._window.centralWidget().width() + sum(found) - kept
-        wanted = [round(room * 2 / 3), *beside.values()]
+        centre = self._window.centralWidget()
+        room = centre.width() + sum(found) - kept
+        third = max(round(room / 3), centre.minimumSizeHint().width())
+        wanted = [room - third, *beside.values()]
         near = max(abs(np.subtract(found, wanted))) <= NEAR_PIXELS
         if not near:
             self._window.resizeDocks(docks, wanted, Qt.Orientation.Horizontal)
@@ -262,7 +264,9 @@ def _cursor_copier(
             own.set_cursor(None)
         position = model.cursor.position
         for notes in others:
-            notes.set_cursor(position if len(position) == 3 else None)
+            # It lies at the origin until the mouse comes for the first time.
+            known = len(position) == 3 and any(position)
+            notes.set_cursor(position if known else None)
 
     return copy
 
