@@ -6,6 +6,7 @@ SEMISEG_ARTEFACTS says. SEMISEG_PATIENCE=4 waits four times as long for everythi
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import napari
 import nibabel
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ from napari_semiseg.widgets.compat import canvas_widget
 from widgets.viewing import Answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytestqt.qtbot import QtBot
     from qtpy.QtWidgets import QWidget
@@ -65,6 +67,19 @@ CONTROL, SHIFT = (
 @pytest.fixture(autouse=True)
 def fake_engine() -> None:
     """The real engine answers here, in a child process."""
+
+
+@pytest.fixture
+def window(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[None]:
+    """A napari window, which Qt has the time to delete afterwards."""
+    make_napari_viewer(show=True)
+    yield
+    viewer = napari.current_viewer()
+    assert viewer is not None
+    viewer.close()
+    del viewer
+    qtbot.wait(300)
+    gc.collect()
 
 
 @pytest.fixture
@@ -224,14 +239,9 @@ class Person:
         shot = (of or self.window).grab()
         assert shot.save(str(self._pictures / f"{name}.png"))
 
-    def close_window(self) -> None:
-        """Leave time for Qt to delete what is closed."""
-        self.viewer.close()
-        self.qtbot.wait(300)
-
 
 def test_open_paint_train_review_correct_accept_export(
-    make_napari_viewer: Callable[..., Any],
+    window: None,
     atria: Project,
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
@@ -239,7 +249,7 @@ def test_open_paint_train_review_correct_accept_export(
     no_torch: None,
 ) -> None:
     began = time.perf_counter()
-    person = Person(make_napari_viewer(show=True), qtbot)
+    person = Person(napari.current_viewer(), qtbot)
     waiting = [case.id for case in atria.cases(state=CaseState.UNLABELLED)]
     open_project(person, atria, monkeypatch)
     paint_and_accept(person, atria, waiting[0])
@@ -254,7 +264,6 @@ def test_open_paint_train_review_correct_accept_export(
     export(person, atria, tmp_path / "out")
     assert person.answers.asked == []
     assert "torch" not in sys.modules
-    person.close_window()
     tell(f"walked in {time.perf_counter() - began:.0f} s")
 
 
