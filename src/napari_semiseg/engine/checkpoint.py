@@ -21,6 +21,8 @@ VERSION = 1
 class Checkpoint:
     """State of a training after ``step`` steps.
 
+    ``best`` is the highest mean validation Dice so far, -1 before there is one.
+
     Batches and noise are functions of (seed, step): there is no generator to keep.
     """
 
@@ -29,6 +31,7 @@ class Checkpoint:
     students: dict[str, Any]
     teachers: dict[str, Any]
     optimiser: dict[str, Any]
+    best: float = -1.0
 
     def save(self, path: Path) -> None:
         """Write atomically; a reader sees the old file or the whole new one."""

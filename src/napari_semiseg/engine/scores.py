@@ -47,7 +47,7 @@ def score_case(
             score
             for axis in range(3)
             for score in _slices(
-                uncertainty, gap / (entropy + 0.05), axis, geometry.shape_zyx[axis]
+                uncertainty, gap / (entropy + np.float32(0.05)), axis, geometry.shape_zyx[axis]
             )
         ),
     )

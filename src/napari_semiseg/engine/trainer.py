@@ -101,6 +101,7 @@ class Trainer:
         )
         self.step = 0
         self.seconds = 0.0
+        self.best = -1.0
 
     @property
     def parameters(self) -> int:
@@ -160,7 +161,6 @@ class Trainer:
         started = time.perf_counter() - self.seconds
         spoken = saved = time.perf_counter()
         first = self.step
-        best = -1.0
         pending: list[dict[str, Tensor]] = []
         while self.step < total and not stop():
             pending.append(self._advance(total))
@@ -173,8 +173,8 @@ class Trainer:
                 dice = validate(self)
                 yield Validated(step=self.step, dice=dice)
                 mean = float(np.mean(list(dice.values())))
-                if mean > best:
-                    best = mean
+                if mean > self.best:
+                    self.best = mean
                     self.state().save(checkpoint.with_name("best.pt"))
             if now - saved >= every_seconds and self.step < total:
                 self.state().save(checkpoint)
@@ -223,6 +223,7 @@ class Trainer:
                 for name, network in self.networks.teachers.items()
             },
             optimiser=self._optimiser.state_dict(),
+            best=self.best,
         )
 
     def restore(self, state: Checkpoint) -> None:
@@ -233,6 +234,7 @@ class Trainer:
         self._optimiser.load_state_dict(state.optimiser)
         self.step = state.step
         self.seconds = state.seconds
+        self.best = state.best
 
     def predictor(self) -> Predictor:
         """The averaged networks as they are now."""
