@@ -38,6 +38,7 @@ def score_case(
     uncertainty = doubt[0].numpy()
     entropy = maps.entropy[0].numpy()
     gap = maps.gap[0].numpy()
+    split: NDArray[np.float32] = (gap / (entropy + 0.05)).astype(np.float32)
     return CaseScore(
         uncertainty=float(uncertainty[shell].mean()),
         entropy=float(entropy[shell].mean()),
@@ -46,9 +47,7 @@ def score_case(
         slices=tuple(
             score
             for axis in range(3)
-            for score in _slices(
-                uncertainty, gap / (entropy + np.float32(0.05)), axis, geometry.shape_zyx[axis]
-            )
+            for score in _slices(uncertainty, split, axis, geometry.shape_zyx[axis])
         ),
     )
 
