@@ -53,9 +53,6 @@ def main() -> None:
     QTest.qWait(2 * SETTLE_MS)
     save(window, asked.out / "panel.png")
 
-    panel.show_tab("Cohort")
-    QTest.qWait(SETTLE_MS)
-    save(window, asked.out / "cohort.png")
     viewer.close()
 
 
