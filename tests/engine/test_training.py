@@ -16,6 +16,7 @@ from napari_semiseg import engine
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.checkpoint import Checkpoint
+from napari_semiseg.engine.session import FEW_STEPS
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError
 from napari_semiseg.io.masks import read_labels
 
@@ -86,6 +87,8 @@ def test_minutes_become_steps(ball_project):
     run = ball_project.latest_run()
     assert run.plan.steps >= 20
     assert "min less" in run.plan.reasons["steps"]
+    warned = [event for event in events if event.type == "warned"]
+    assert bool(warned) is (run.plan.steps < FEW_STEPS)
     assert events[-1].step == run.plan.steps
 
 

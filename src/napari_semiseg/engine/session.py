@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SHORTEST_TRAINING = 20
 """Steps below which a training is not worth its name."""
+FEW_STEPS = 300
+"""Steps below which the user is told that the budget is too small."""
 
 
 class Training:
@@ -80,6 +82,12 @@ class Training:
             yield Staged(stage="Measuring the speed", done=0, total=1)
             plan, pace = self._measured(plan, streams)
             plan = self._fix_steps(plan, pace, time.perf_counter() - begun)
+            if self._config.minutes is not None and plan.steps < FEW_STEPS:
+                yield Warned(
+                    message=f"the minutes hold only {plan.steps} steps on this "
+                    f"machine; a useful model needs {FEW_STEPS} or more: give it more "
+                    f"minutes, or close other programs"
+                )
             write_json(self._run.folder.plan, plan.model_dump(mode="json"))
         trainer = self._trainer(plan, streams)
         if self._run.has_model:
