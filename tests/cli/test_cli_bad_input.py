@@ -75,8 +75,8 @@ def test_no_image_at_all(semiseg, empty_project, tmp_path, unchanged) -> None:
     assert "found none" in semiseg("add", empty_project.folder, tmp_path / "in").refusal
 
 
+@pytest.mark.engine
 def test_an_empty_project(semiseg, empty_project, tmp_path, unchanged) -> None:
-    pytest.importorskip("torch")
     unchanged()
     folder = empty_project.folder
     for words in (
@@ -91,8 +91,8 @@ def test_an_empty_project(semiseg, empty_project, tmp_path, unchanged) -> None:
     assert "semiseg add" in semiseg("status", folder).out
 
 
+@pytest.mark.engine
 def test_no_labelled_case(semiseg, empty_project, spheres, unchanged) -> None:
-    pytest.importorskip("torch")
     empty_project.add(spheres.images)
     unchanged()
     answer = semiseg("train", empty_project.folder, "--steps", "2")
@@ -108,8 +108,10 @@ def test_an_unwritable_folder(semiseg, ball_project, tmp_path, unchanged) -> Non
     assert answer.refusal
 
 
+@pytest.mark.engine
 def test_a_gpu_that_is_absent(semiseg, ball_project, unchanged) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     unchanged()
@@ -142,6 +144,7 @@ def test_torch_that_is_not_installed(ball_project, tmp_path, unchanged, verb) ->
     assert "pip install 'napari-semiseg[engine]'" in found.stderr
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -157,7 +160,6 @@ def test_torch_that_is_not_installed(ball_project, tmp_path, unchanged, verb) ->
 def test_settings_that_make_no_sense(
     semiseg, ball_project, unchanged, settings, words
 ) -> None:
-    pytest.importorskip("torch")
     unchanged()
     assert words in semiseg("train", ball_project.folder, *settings).refusal
 

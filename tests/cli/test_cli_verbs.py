@@ -227,8 +227,8 @@ def test_doctor_tells_what_is_there(semiseg) -> None:
     assert "Python" in semiseg("doctor").out
 
 
+@pytest.mark.engine
 def test_methods_are_listed_by_the_engine(semiseg) -> None:
-    pytest.importorskip("torch")
     listed = semiseg("methods", "--json").json["methods"]
     assert {"supervised", "ug_mcl", "dtml"} <= {item["name"] for item in listed}
     assert list(listed[0]) == ["name", "title", "cite", "params"]

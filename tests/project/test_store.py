@@ -24,7 +24,7 @@ def empty_label() -> np.ndarray:
 
 
 def previous(project: Project, case: str) -> list[Path]:
-    return sorted(project.layout.case(case).previous.glob("*.nii.gz"))
+    return sorted(project.layout.case(case).previous.glob("[0-9]*.nii.gz"))
 
 
 class TestCreateAndOpen:
@@ -373,7 +373,7 @@ def test_killed_at_any_moment_nothing_is_torn_or_lost(ball_project) -> None:
         if current != oldest_seen and len(kept) < labelling.KEPT:
             assert oldest_seen in [path.read_bytes() for path in kept]
     ball_project.set_label("case_0", empty_label())
-    assert not list(ball_project.layout.case("case_0").path.glob(".tmp-*"))
+    assert not list(ball_project.layout.cases.rglob(".tmp-*"))
     assert len(previous(ball_project, "case_0")) <= labelling.KEPT
 
 

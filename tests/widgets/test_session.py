@@ -41,7 +41,7 @@ def test_next_step_follows_the_work(session: Session, project: Project) -> None:
     assert session.next_step().startswith("1 case labelled: train now")
     finished_run(project)
     session.runs_changed.emit()
-    assert session.next_step().startswith("Train again")
+    assert session.next_step().startswith("Predict the cases")
     for number in range(1, 4):
         label(project, f"case_{number}")
     session.cases_changed.emit(None)

@@ -100,8 +100,9 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
     dict
         Facts for the history, by which `recorded_fraction` knows the file again.
     """
-    for unfinished in case.folder.path.glob(f"{TEMPORARY}*"):
-        unfinished.unlink(missing_ok=True)
+    for folder in (case.folder.path, case.folder.previous):
+        for unfinished in folder.glob(f"{TEMPORARY}*"):
+            unfinished.unlink(missing_ok=True)
     if case.folder.label.exists():
         _keep(case.folder)
     write_labels(case.folder.label, labels, case.geometry, case.image)
