@@ -163,9 +163,9 @@ def test_the_citation_file_is_of_this_version() -> None:
 
 @pytest.mark.engine
 def test_the_methods_table_is_that_of_the_engine() -> None:
-    from napari_semiseg.engine import methods
+    from napari_semiseg.engine import list_methods
 
-    rows = [f"| `{one.name}` | {one.title} | {one.cite} |" for one in methods()]
+    rows = [f"| `{one.name}` | {one.title} | {one.cite} |" for one in list_methods()]
     table = "\n".join(["| name | method | source |", "|---|---|---|", *rows])
     assert f"<!-- methods:begin -->\n{table}\n<!-- methods:end -->" in README, table
 

@@ -78,7 +78,7 @@ def test_image_and_label_move_together(plan):
     batch = sampler.batch(3, CPU)
     image = batch.image[:2, 0]
     background = image[batch.valid & (batch.target == 0)].mean()
-    assert image[batch.valid & (batch.target == 2)].mean() > background + 0.5
+    assert image[batch.valid & (batch.target == 1)].mean() > background + 0.5
 
 
 def test_distance_scales_with_the_object():

@@ -12,7 +12,7 @@ LIMIT_MM = 6.0
 
 
 def two_balls(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A bright and a brighter ball on noise: image and class indices."""
+    """A bright and a dark ball on noise: image and class indices."""
     rng = np.random.default_rng(seed)
     position = np.indices(SHAPE).astype(float)
     target = np.zeros(SHAPE, np.uint8)
@@ -20,7 +20,7 @@ def two_balls(seed: int) -> tuple[np.ndarray, np.ndarray]:
         centre = np.array([first, 12.0, 12.0]) + rng.uniform(-1.5, 1.5, 3)
         distance = np.linalg.norm(position - centre[:, None, None, None], axis=0)
         target[distance < rng.uniform(4.0, 5.0)] = index
-    image = target * 1.5 + rng.normal(0, 0.4, SHAPE)
+    image = np.choose(target, (0.0, 2.0, -2.0)) + rng.normal(0, 0.4, SHAPE)
     return image.astype(np.float32), target
 
 
