@@ -21,7 +21,7 @@ DRAWABLE = {"number", "integer", "boolean", "string"}
 def sampler(plan, *, unlabelled=True, known=None, seed=3):
     labelled = [prepared(i, known=known) for i in range(2)]
     others = [prepared(i, labelled=False) for i in range(2, 5)] if unlabelled else []
-    return Sampler(labelled, others, 3, plan, seed)
+    return Sampler(labelled, others, plan, seed)
 
 
 def trainer(name, task, plan, *, seed=3, **streams):

@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 def make(plan, seed=0, known=None, count=3):
     labelled = [prepared(i, known=known) for i in range(count)]
-    return Sampler(labelled, [prepared(9, labelled=False)], 3, plan, seed)
+    return Sampler(labelled, [prepared(9, labelled=False)], plan, seed)
 
 
 def test_batch_is_a_function_of_seed_and_step(plan):

@@ -23,7 +23,6 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -275,8 +274,3 @@ def _save(path: Path, array: NDArray[Any]) -> None:
 def _load(path: Path) -> NDArray[Any]:
     loaded: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return loaded
-
-
-def training_images(cohort: Cohort) -> Sequence[Case]:
-    """Cases in the order in which they are prepared."""
-    return (*cohort.training, *cohort.validation)

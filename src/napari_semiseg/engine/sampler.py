@@ -32,8 +32,6 @@ class Sampler:
     labelled, unlabelled : sequence of Prepared
         The streams; where no case is unlabelled, the second one draws from the
         labelled images without their labels.
-    classes : int
-        C, background included.
     plan : Plan
         Patch and batch sizes.
     seed : int
@@ -44,13 +42,11 @@ class Sampler:
         self,
         labelled: Sequence[Prepared],
         unlabelled: Sequence[Prepared],
-        classes: int,
         plan: Plan,
         seed: int,
     ) -> None:
         self._labelled = tuple(labelled)
         self._unlabelled = tuple(unlabelled) or tuple(labelled)
-        self._classes = classes
         self._plan = plan
         self._seed = seed
 

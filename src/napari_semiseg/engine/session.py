@@ -121,7 +121,6 @@ class Training:
         sampler = Sampler(
             streams["labelled"],
             streams["unlabelled"],
-            task.classes,
             plan,
             self._config.seed,
         )
