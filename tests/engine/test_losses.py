@@ -111,8 +111,8 @@ def test_average_warms_up_then_follows_slowly():
 
 
 def test_monte_carlo_uses_dropout_and_restores_the_mode():
-    net = torch.nn.Dropout(0.5).eval()
-    x = torch.ones(1000)
+    net = torch.nn.Dropout3d(0.5).eval()
+    x = torch.ones(1, 1000, 1, 1, 1)
     mean = ops.monte_carlo(net, 4, lambda: net(x))
     assert not net.training
     assert set(mean.unique().tolist()) <= {0.0, 0.5, 1.0, 1.5, 2.0}

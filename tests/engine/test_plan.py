@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine import plan as planning
 from napari_semiseg.engine.plan import Fingerprint
 
@@ -55,13 +56,27 @@ def test_patch_holds_a_volume_that_is_small_enough():
     assert patch == (40, 56, 40)
 
 
-def test_crop_shrinks_before_steps_do(plan):
-    wide = plan.model_copy(update={"patch_zyx": (40, 56, 40)})
-    smaller = planning.with_smaller_patch(wide, 400)
-    assert smaller is not None
-    assert np.prod(smaller.patch_zyx) < np.prod(wide.patch_zyx)
-    assert planning.with_smaller_patch(wide, planning.FEWEST_STEPS) is None
-    assert planning.with_smaller_patch(plan, 10) is None
+def test_minutes_and_speed_decide_voxels_then_crop(plan):
+    """Two minutes a hundredfold slower: coarser voxels; and smaller crops at last."""
+    config = TrainingConfig(minutes=20)
+    quick = planning.with_grid(plan, config, facts(), 2e-6)
+    slow = planning.with_grid(plan, config, facts(), 6e-6)
+    assert max(quick.spacing_mm) < max(slow.spacing_mm)
+    for made, pace in ((quick, 2e-6), (slow, 6e-6)):
+        voxels = np.prod(made.patch_zyx)
+        assert voxels * pace * planning.STEPS < 1.3 * 20 * 60
+        assert made.sdm_limit_mm == planning.LIMIT_VOXELS * min(made.spacing_mm)
+    crawling = planning.with_grid(plan, config, facts(), 1e-3)
+    assert np.prod(crawling.patch_zyx) < 1.3 * planning.SMALLEST_PATCH
+    assert "20 min" in crawling.reasons["spacing_mm"]
+
+
+def test_what_is_asked_for_is_taken(plan):
+    config = TrainingConfig(steps=5, spacing_mm=(2.0, 1.5, 1.5), patch_zyx=(16, 24, 32))
+    made = planning.with_grid(plan, config, facts(), 0.0)
+    assert made.spacing_mm == (2.0, 1.5, 1.5)
+    assert made.patch_zyx == (16, 24, 32)
+    assert made.reasons["patch_zyx"] == made.reasons["spacing_mm"] == "asked for"
 
 
 def test_oracle_dice_falls_with_the_voxel_size():

@@ -90,6 +90,7 @@ def test_distance_scales_with_the_object():
         image=torch.ones(1, 2, size, size, size),
         target=torch.ones(1, 1, size, size, size),
         bounds=maps,
+        classes=2,
     )
     slopes = []
     for seed in range(20):

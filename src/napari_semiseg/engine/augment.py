@@ -33,13 +33,16 @@ class Crops(NamedTuple):
         Intensities, and 1 inside the volume.
     target : Tensor (L, 1, Z, Y, X)
         Class index + 1; 0 outside the volume, 256 where not annotated.
-    bounds : Tensor (L, 2 C, Z, Y, X)
-        Low and high bound of the signed distance.
+    bounds : Tensor (L, C or 2 C, Z, Y, X)
+        Signed distances, or low and then high bounds where one is not exact.
+    classes : int
+        Number of classes C.
     """
 
     image: Tensor
     target: Tensor
     bounds: Tensor
+    classes: int
 
 
 def augment(
@@ -71,7 +74,7 @@ def augment(
     shrink = _per_item(scales[:labelled], bounds)
     # Beyond the limit a distance is only known to be long.
     bounds = torch.where(bounds.abs() > 0.999, bounds, bounds / shrink).clamp(-1, 1)
-    low, high = bounds.chunk(2, dim=1)
+    low, high = bounds[:, : crops.classes], bounds[:, -crops.classes :]
     return Batch(
         image=image.contiguous(memory_format=torch.channels_last_3d),
         inside=inside,

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from napari_semiseg.engine.nets import VNet
 from napari_semiseg.errors import EngineMissing
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from napari_semiseg.core.config import Precision
-
-PROBE = (40, 48, 48)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,36 +82,3 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def voxels_per_second(device: torch.device, precision: Precision, width: int) -> float:
-    """Speed of forward and backward of the V-Net, measured on a small batch."""
-    network = VNet(2, width, ((2, 2, 2),) * 3).to(
-        device,
-        memory_format=torch.channels_last_3d,  # type: ignore[call-overload]
-    )
-    image = torch.randn(2, 1, *PROBE, device=device)
-    times = []
-    for _ in range(4):
-        synchronise(device)
-        start = time.perf_counter()
-        with autocast(device, precision):
-            output = network(image)
-        (output.logits.square().mean() + output.distance.square().mean()).backward()
-        synchronise(device)
-        times.append(time.perf_counter() - start)
-    return image.numel() / min(times[1:])
-
-
-def fastest_precision(device: torch.device, width: int) -> tuple[Precision, float, str]:
-    """Faster of fp32 and bf16 on a device, its voxels per second, and why.
-
-    bf16 must win by 10 % to be taken, so that noise does not decide.
-    """
-    full = voxels_per_second(device, "fp32", width)
-    if device.type == "mps":
-        return "fp32", full, "bf16 is not used on this device"
-    half = voxels_per_second(device, "bf16", width)
-    ratio = half / full
-    why = f"bf16 measured {ratio:.2f} times as fast as fp32 on this device"
-    return ("bf16", half, why) if ratio > 1.1 else ("fp32", full, why)

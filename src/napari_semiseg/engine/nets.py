@@ -34,19 +34,14 @@ class Output(NamedTuple):
     distance: Tensor | None
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Normalisation without batch statistics, four channels a group."""
-    return nn.GroupNorm(max(1, channels // 4), channels)
-
-
 def convolutions(channels_in: int, channels: int, count: int) -> nn.Sequential:
-    """``count`` times convolution 3^3, group norm and ReLU."""
+    """``count`` times convolution 3^3, batch norm and ReLU."""
     layers: list[nn.Module] = []
     for index in range(count):
         source = channels_in if index == 0 else channels
         layers += [
             nn.Conv3d(source, channels, 3, padding=1, bias=False),
-            group_norm(channels),
+            nn.BatchNorm3d(channels),
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
@@ -58,7 +53,7 @@ class Down(nn.Sequential):
     def __init__(self, channels: int, stride: Stride) -> None:
         super().__init__(
             nn.Conv3d(channels, 2 * channels, stride, stride=stride, bias=False),
-            group_norm(2 * channels),
+            nn.BatchNorm3d(2 * channels),
             nn.ReLU(inplace=True),
         )
 
@@ -69,7 +64,7 @@ class Up(nn.Sequential):
     def __init__(self, channels: int, stride: Stride) -> None:
         super().__init__(
             nn.ConvTranspose3d(channels, channels // 2, stride, stride=stride),
-            group_norm(channels // 2),
+            nn.BatchNorm3d(channels // 2),
             nn.ReLU(inplace=True),
         )
 
@@ -122,9 +117,6 @@ class Decoder(nn.Module):
 
 class VNet(nn.Module):
     """V-Net (Milletari et al., 2016) as in UA-MT (Yu et al., 2019), dual-task heads.
-
-    Group normalisation replaces the batch normalisation of the public code, so
-    that an averaged copy needs no running statistics and a batch of one works.
 
     Parameters
     ----------

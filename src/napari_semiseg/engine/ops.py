@@ -19,8 +19,8 @@ def gaussian_ramp(fraction: float) -> float:
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
-    """A copy that no optimiser will move."""
-    return copy.deepcopy(module).requires_grad_(requires_grad=False)
+    """A copy in evaluation mode that no optimiser will move."""
+    return copy.deepcopy(module).requires_grad_(requires_grad=False).eval()
 
 
 @torch.no_grad()
@@ -29,12 +29,19 @@ def update_average(
 ) -> None:
     """Exponential moving average with the warm-up min(1 - 1/(t+1), decay).
 
-    Tarvainen and Valpola (2017); ``step`` counts from 0.
+    Tarvainen and Valpola (2017); ``step`` counts from 0. The statistics of the
+    normalisation are averaged as the weights are.
     """
     alpha = min(1.0 - 1.0 / (step + 1), decay)
-    mine: list[Tensor] = list(average.parameters())
+    mine, theirs = _averaged(average), _averaged(module)
     torch._foreach_mul_(mine, alpha)
-    torch._foreach_add_(mine, list(module.parameters()), alpha=1.0 - alpha)
+    torch._foreach_add_(mine, theirs, alpha=1.0 - alpha)
+
+
+def _averaged(module: nn.Module) -> list[Tensor]:
+    """Weights and statistics, but not counters."""
+    everything = (*module.parameters(), *module.buffers())
+    return [tensor for tensor in everything if tensor.is_floating_point()]
 
 
 def soft_mask(distance: Tensor, steepness: float) -> Tensor:
@@ -76,12 +83,14 @@ def monte_carlo(
     network: nn.Module, passes: int, forward: Callable[[], Tensor]
 ) -> Tensor:
     """Mean of ``passes`` stochastic forwards with dropout active."""
-    training = network.training
-    network.train()
+    dropouts = [part for part in network.modules() if isinstance(part, nn.Dropout3d)]
+    for part in dropouts:
+        part.train()
     try:
         mean = forward()
         for _ in range(passes - 1):
             mean = mean + forward()
     finally:
-        network.train(training)
+        for part in dropouts:
+            part.eval()
     return mean / passes

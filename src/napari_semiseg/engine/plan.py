@@ -10,7 +10,7 @@ import torch
 
 from napari_semiseg.core.config import Plan
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.engine.devices import cores, fastest_precision, voxels_per_second
+from napari_semiseg.engine.devices import cores
 from napari_semiseg.engine.resample import resample, working_shape
 
 if TYPE_CHECKING:
@@ -21,17 +21,21 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.project.cases import Case
 
-FACTORS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
+FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
+"""Working voxel sizes that are tried, over the finest size of the scans."""
 ORACLE_DICE = 0.975
-VISITS = 4_000
-"""Passes over a whole volume that a training should afford within its minutes."""
-PATCH_VOXELS = {"cpu": 110_000, "mps": 500_000, "cuda": 1_200_000}
-DEFAULT_VOXELS = {"cpu": 300_000, "mps": 1_000_000, "cuda": 4_000_000}
-FEWEST_STEPS = 1_000
-"""Steps that a training should have; the crop shrinks before they do."""
-SMALLEST_PATCH_VOXELS = 32_000
+STEPS = 1_500
+"""Steps that the minutes should hold; voxels get coarser, then crops smaller."""
+LARGEST_PATCH = {"cpu": 600_000, "mps": 1_000_000, "cuda": 2_500_000}
+DEFAULT_PATCH = {"cpu": 200_000, "mps": 500_000, "cuda": 1_200_000}
+"""Voxels of a crop: the most that memory is sure to hold, and without minutes."""
+SMALLEST_PATCH = 32_000
+PROBE = (32, 32, 32)
+"""Crop with which speed is measured before the working grid is known."""
 WIDTH = 16
 LEARNING_RATE = 0.1
+LIMIT_VOXELS = 10
+"""Distances beyond so many working voxels are only known to be long."""
 SAMPLE = 6
 """Cases whose voxels are read for the fingerprint."""
 
@@ -153,87 +157,94 @@ def choose_patch(
     return (int(patch[0]), int(patch[1]), int(patch[2])), strides  # type: ignore[return-value]
 
 
-def make_plan(
+def draft(
     config: TrainingConfig,
-    cases: Sequence[Case],
-    labelled: Sequence[Case],
+    facts: Fingerprint,
     device: torch.device,
     *,
     uses_unlabelled: bool,
 ) -> Plan:
-    """Decide everything but the number of steps, which `with_steps` fixes."""
-    width = config.width or WIDTH
-    threads = cores()
-    torch.set_num_threads(threads)
-    facts = fingerprint(cases, labelled)
-    if config.precision is None:
-        precision, speed, why_precision = fastest_precision(device, width)
-    else:
-        precision, why_precision = config.precision, "asked for"
-        speed = voxels_per_second(device, precision, width) if config.minutes else 0.0
-    if config.minutes is None:
-        budget, why = float(DEFAULT_VOXELS[device.type]), "budget given in steps"
-    else:
-        budget = speed * config.minutes * 60 / VISITS
-        why = f"{speed / 1e6:.2f} million voxels a second for {config.minutes:g} min"
-    if config.spacing_mm is None:
-        spacing, why_spacing = choose_spacing(facts, budget)
-        why_spacing = f"{why_spacing} ({why})"
-    else:
-        spacing, why_spacing = config.spacing_mm, "asked for"
-    shape = working_shape(facts.shape_zyx, facts.spacing_mm, spacing)
-    patch, strides = choose_patch(shape, PATCH_VOXELS[device.type])
-    if config.patch_zyx is not None:
-        patch, strides = choose_patch(config.patch_zyx, int(np.prod(config.patch_zyx)))
+    """Decide all that needs no measurement; grid, precision and steps come later."""
     unlabelled = config.unlabelled_batch
     if unlabelled is None or not uses_unlabelled:
         unlabelled = 2 if uses_unlabelled else 0
+    patch, strides = choose_patch(PROBE, int(np.prod(PROBE)))
     return Plan(
-        spacing_mm=spacing,
+        spacing_mm=facts.spacing_mm,
         patch_zyx=patch,
         strides=strides,
-        width=width,
+        width=config.width or WIDTH,
         labelled_batch=config.labelled_batch or 2,
         unlabelled_batch=unlabelled,
-        sdm_limit_mm=10.0 * min(spacing),
+        sdm_limit_mm=LIMIT_VOXELS * min(facts.spacing_mm),
         intensity=facts.modality,
         intensity_range=facts.intensity_range,
         intensity_mean_std=facts.intensity_mean_std,
         device=device.type,
-        precision=precision,
-        threads=threads,
+        precision=config.precision or "fp32",
+        threads=cores(),
         learning_rate=config.learning_rate or LEARNING_RATE,
         steps=config.steps or 0,
         validate_every=config.validate_every or 0,
         reasons={
-            "spacing_mm": why_spacing,
-            "patch_zyx": f"median volume of {shape} working voxels, as much of it as "
-            f"{PATCH_VOXELS[device.type]:,} voxels hold",
-            "precision": why_precision,
             "intensity": "air near -1000: CT, cut at the range of the labelled objects"
             if facts.modality == "ct"
             else "cut at the 0.5 and 99.5 percentile, mean 0 and SD 1 per volume",
-            "sdm_limit_mm": "ten working voxels",
+            "sdm_limit_mm": f"{LIMIT_VOXELS} working voxels",
+            "precision": "asked for",
         },
     )
 
 
-def with_smaller_patch(plan: Plan, steps: int) -> Plan | None:
-    """Plan with a smaller crop, when ``steps`` are too few to learn anything.
+def with_grid(
+    plan: Plan, config: TrainingConfig, facts: Fingerprint, pace: float
+) -> Plan:
+    """Choose voxel size and crop, so that the minutes hold enough steps.
 
-    None when the crop is as small as is useful, or the steps are enough.
+    A crop that holds a whole volume at coarser voxels learns more per minute than
+    a part of it at finer ones.
+
+    Parameters
+    ----------
+    pace : float
+        Seconds of a step over the voxels of its crop.
     """
-    voxels = int(np.prod(plan.patch_zyx))
-    wanted = max(SMALLEST_PATCH_VOXELS, voxels * steps // FEWEST_STEPS)
-    patch, strides = choose_patch(plan.patch_zyx, wanted)
-    if steps >= FEWEST_STEPS or int(np.prod(patch)) >= voxels:
-        return None
-    why = f"smaller than a volume, so that the minutes hold {FEWEST_STEPS} steps"
+    if config.minutes is None:
+        voxels = DEFAULT_PATCH[plan.device]
+        why = "budget given in steps"
+    else:
+        afford = int(config.minutes * 60 / (STEPS * pace))
+        voxels = min(max(afford, SMALLEST_PATCH), LARGEST_PATCH[plan.device])
+        why = (
+            f"{config.minutes:g} min hold {STEPS:,} steps with crops of "
+            f"{afford:,} voxels"
+        )
+    if config.spacing_mm is None:
+        spacing, why_spacing = choose_spacing(facts, voxels)
+        why_spacing = f"{why_spacing} ({why})"
+    else:
+        spacing, why_spacing = config.spacing_mm, "asked for"
+    shape = working_shape(facts.shape_zyx, facts.spacing_mm, spacing)
+    if config.patch_zyx is None:
+        patch, strides = choose_patch(shape, voxels)
+        why_patch = (
+            f"median volume of {shape} working voxels, as much of it as "
+            f"{voxels:,} voxels hold ({why})"
+        )
+    else:
+        patch, strides = choose_patch(config.patch_zyx, int(np.prod(config.patch_zyx)))
+        why_patch = "asked for"
     return plan.model_copy(
         update={
+            "spacing_mm": spacing,
             "patch_zyx": patch,
             "strides": strides,
-            "reasons": {**plan.reasons, "patch_zyx": why},
+            "sdm_limit_mm": LIMIT_VOXELS * min(spacing),
+            "reasons": {
+                **plan.reasons,
+                "spacing_mm": why_spacing,
+                "patch_zyx": why_patch,
+            },
         }
     )
 

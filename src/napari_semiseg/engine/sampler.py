@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
 from napari_semiseg.engine.augment import Crops, augment
+from napari_semiseg.engine.method import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,13 +16,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.config import Plan
-    from napari_semiseg.engine.method import Batch
     from napari_semiseg.engine.prepare import Prepared
 
 MARGIN = 1.25
 """Crops are read larger than the patch, so that rotations find voxels at the rim."""
 FOREGROUND_SHARE = 0.6
 LABELLED_STREAM, UNLABELLED_STREAM, BATCH_STREAM = 0, 1, 2
+
+
+class Batches(Protocol):
+    """Where a trainer takes its batches from."""
+
+    def batch(self, step: int, device: torch.device) -> Batch:
+        """The batch of a step, on the device; the same whenever it is drawn."""
+
+
+class Noise:
+    """Batches of noise, to measure a speed before there are data."""
+
+    def __init__(self, plan: Plan, classes: int) -> None:
+        self._plan = plan
+        self._classes = classes
+
+    def batch(self, step: int, device: torch.device) -> Batch:
+        """The same for every step."""
+        plan, generator = self._plan, torch.Generator().manual_seed(step)
+        patch, labelled = plan.patch_zyx, plan.labelled_batch
+        count = labelled + plan.unlabelled_batch
+        image = torch.randn(count, 1, *patch, generator=generator)
+        target = torch.randint(self._classes, (labelled, *patch), generator=generator)
+        distance = torch.rand(labelled, self._classes, *patch, generator=generator)
+        return Batch(
+            image=image.to(device).contiguous(memory_format=torch.channels_last_3d),
+            inside=torch.ones_like(image, dtype=torch.bool, device=device),
+            target=target.to(device),
+            valid=torch.ones_like(target, dtype=torch.bool, device=device),
+            low=distance.to(device),
+            high=distance.to(device),
+        )
 
 
 class Sampler:
@@ -49,6 +81,8 @@ class Sampler:
         self._unlabelled = tuple(unlabelled) or tuple(labelled)
         self._plan = plan
         self._seed = seed
+        assert labelled[0].low is not None
+        self._classes = len(labelled[0].low)
 
     def batch(self, step: int, device: torch.device) -> Batch:
         """The batch of a step, on the device."""
@@ -60,10 +94,17 @@ class Sampler:
         crops += [
             self._crop(self._unlabelled[i], rng, with_label=False) for i in second
         ]
+        known = crops[: len(first)]
+        bounds = [crop["bounds"] for crop in known]
+        channels = max(len(maps) for maps in bounds)
         stacked = Crops(
             image=_stack([crop["image"] for crop in crops], device),
-            target=_stack([crop["target"] for crop in crops[: len(first)]], device),
-            bounds=_stack([crop["bounds"] for crop in crops[: len(first)]], device),
+            target=_stack([crop["target"] for crop in known], device),
+            bounds=_stack(
+                [np.tile(maps, (channels // len(maps), 1, 1, 1)) for maps in bounds],
+                device,
+            ),
+            classes=self._classes,
         )
         return augment(stacked, rng, plan.patch_zyx, plan.spacing_mm)
 
@@ -94,7 +135,7 @@ class Sampler:
             maps = [
                 _read(channel, start, size)[0] for part in bounds for channel in part
             ]
-            found["bounds"] = np.stack(maps * (3 - len(bounds)))
+            found["bounds"] = np.stack(maps)
         return found
 
     def _start(

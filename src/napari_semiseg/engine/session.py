@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,21 +10,22 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.events import Finished, Planned, Staged, Warned
 from napari_semiseg.engine import method
 from napari_semiseg.engine.checkpoint import Checkpoint
-from napari_semiseg.engine.plan import make_plan, with_smaller_patch, with_steps
+from napari_semiseg.engine.plan import draft, fingerprint, with_grid, with_steps
 from napari_semiseg.engine.prepare import Cache
-from napari_semiseg.engine.sampler import Sampler
+from napari_semiseg.engine.sampler import Noise, Sampler
 from napari_semiseg.engine.trainer import Trainer, validation_dice
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.io.atomic import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
 
-    from napari_semiseg.core.config import Plan
+    from napari_semiseg.core.config import Plan, Precision
     from napari_semiseg.core.events import Event, FinishReason
     from napari_semiseg.engine.prepare import Cohort, Prepared
+    from napari_semiseg.engine.sampler import Batches
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
 
@@ -66,13 +68,7 @@ class Training:
         fresh = plan is None
         if plan is None:
             yield Staged(stage="Planning", done=0, total=1)
-            plan = make_plan(
-                config,
-                self._cohort.training,
-                self._cohort.labelled,
-                self._device,
-                uses_unlabelled=kind.unlabelled,
-            )
+            plan = self._planned(kind)
         streams: dict[str, list[Prepared]] = {}
         yield from self._prepare(plan, kind, streams)
         if self._stopped():
@@ -80,7 +76,7 @@ class Training:
         pace = 0.0
         if fresh:
             yield Staged(stage="Measuring the speed", done=0, total=1)
-            plan, pace = self._measured(plan, streams)
+            pace = self._trainer(plan, self._sampler(plan, streams)).measure()
             plan = self._fix_steps(plan, pace, time.perf_counter() - begun)
             if self._config.minutes is not None and plan.steps < FEW_STEPS:
                 yield Warned(
@@ -89,7 +85,7 @@ class Training:
                     f"minutes, or close other programs"
                 )
             write_json(self._run.folder.plan, plan.model_dump(mode="json"))
-        trainer = self._trainer(plan, streams)
+        trainer = self._trainer(plan, self._sampler(plan, streams))
         if self._run.has_model:
             trainer.restore(Checkpoint.load(self._run.folder.last, self._device))
         yield Planned(
@@ -114,30 +110,30 @@ class Training:
         self._step, self._seconds = trainer.step, trainer.seconds
         self.complete = trainer.step >= plan.steps
 
-    def _trainer(self, plan: Plan, streams: dict[str, list[Prepared]]) -> Trainer:
+    def _planned(self, kind: type[method.Method]) -> Plan:
+        """Everything but the number of steps, from the cohort and the speed here."""
+        config = self._config
+        facts = fingerprint(self._cohort.training, self._cohort.labelled)
+        plan = draft(config, facts, self._device, uses_unlabelled=kind.unlabelled)
+        plan, pace = fastest(
+            plan,
+            lambda plan: self._trainer(
+                plan, Noise(plan, len(self._project.labels) + 1)
+            ),
+            asked=config.precision,
+        )
+        return with_grid(plan, config, facts, pace)
+
+    def _trainer(self, plan: Plan, batches: Batches) -> Trainer:
         """Networks of a plan as they are before the first step."""
         task = make_task(self._project, plan)
         learner = method.build(self._config.method, self._config.params, task)
-        sampler = Sampler(
-            streams["labelled"],
-            streams["unlabelled"],
-            plan,
-            self._config.seed,
-        )
-        return Trainer(learner, sampler, plan, self._config.seed, self._device)
+        return Trainer(learner, batches, plan, self._config.seed, self._device)
 
-    def _measured(
-        self, plan: Plan, streams: dict[str, list[Prepared]]
-    ) -> tuple[Plan, float]:
-        """Seconds a step; with a smaller crop where the minutes hold too few steps."""
-        pace = self._trainer(plan, streams).measure()
-        minutes, asked = self._config.minutes, self._config.patch_zyx
-        if minutes is None or asked is not None:
-            return plan, pace
-        smaller = with_smaller_patch(plan, int(minutes * 60 / max(pace, 1e-4)))
-        if smaller is None:
-            return plan, pace
-        return smaller, self._trainer(smaller, streams).measure()
+    def _sampler(self, plan: Plan, streams: dict[str, list[Prepared]]) -> Sampler:
+        return Sampler(
+            streams["labelled"], streams["unlabelled"], plan, self._config.seed
+        )
 
     def _stopped(self) -> bool:
         return self._run.stop_requested
@@ -183,6 +179,24 @@ class Training:
             f"a step"
         )
         return with_steps(plan, steps, reason, every)
+
+
+def fastest(
+    plan: Plan, trainer: Callable[[Plan], Trainer], asked: Precision | None
+) -> tuple[Plan, float]:
+    """The faster precision, and seconds of a step over the voxels of its crop.
+
+    bf16 must win by 10 % to be taken, so that noise does not decide.
+    """
+    voxels = math.prod(plan.patch_zyx)
+    if asked is not None or plan.device == "mps":
+        return plan, trainer(plan).measure() / voxels
+    half = plan.model_copy(update={"precision": "bf16"})
+    slow, quick = (trainer(one).measure() / voxels for one in (plan, half))
+    why = f"bf16 measured {slow / quick:.2f} times as fast as fp32 on this device"
+    chosen, pace = (half, quick) if slow / quick > 1.1 else (plan, slow)
+    reasons = {**plan.reasons, "precision": why}
+    return chosen.model_copy(update={"reasons": reasons}), pace
 
 
 def make_task(project: Project, plan: Plan) -> method.Task:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.method import Method
     from napari_semiseg.engine.prepare import Prepared
-    from napari_semiseg.engine.sampler import Sampler
+    from napari_semiseg.engine.sampler import Batches
 
 WARM_UP = 0.06
 """Fraction of training in which the learning rate rises."""
@@ -55,7 +55,7 @@ class Trainer:
     ----------
     method : Method
         Says which networks and which loss.
-    sampler : Sampler
+    batches : Batches
         Gives the batch of a step.
     plan : Plan
         Decisions; ``steps`` may still be 0 while the speed is measured.
@@ -66,13 +66,13 @@ class Trainer:
     def __init__(
         self,
         method: Method,
-        sampler: Sampler,
+        batches: Batches,
         plan: Plan,
         seed: int,
         device: torch.device,
     ) -> None:
         self._method = method
-        self._sampler = sampler
+        self._batches = batches
         self._plan = plan
         self._seed = seed
         self._device = device
@@ -108,8 +108,11 @@ class Trainer:
         """Number of trained weights."""
         return sum(parameter.numel() for parameter in self._parameters)
 
-    def measure(self, count: int = 4) -> float:
-        """Seconds per step, from a few real ones; leaves this trainer used up."""
+    def measure(self, count: int = 8) -> float:
+        """Seconds per step, from a few real ones; leaves this trainer used up.
+
+        The faster half decides: what else runs now may be over soon.
+        """
         times = []
         for _ in range(count + 1):
             synchronise(self._device)
@@ -117,12 +120,12 @@ class Trainer:
             self._advance(total=10_000)
             synchronise(self._device)
             times.append(time.perf_counter() - start)
-        return float(np.median(times[1:]))
+        return float(np.quantile(times[1:], 0.25))
 
     def _advance(self, total: int) -> dict[str, Tensor]:
         """One optimisation step, a function of the weights, the seed and the step."""
         torch.manual_seed(hash((self._seed, self.step)) % 2**63)
-        batch = self._sampler.batch(self.step, self._device)
+        batch = self._batches.batch(self.step, self._device)
         for network in self.networks.students.values():
             network.train()
         with autocast(self._device, self._plan.precision):

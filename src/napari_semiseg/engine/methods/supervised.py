@@ -26,7 +26,7 @@ class SupervisedParams(MethodParams):
 
 @register
 class Supervised(Method):
-    """V-Net on the labelled crops: (CE + Dice) / 2 and regression of the SDM.
+    """V-Net on the labelled crops: (CE + Dice) / 2, and mask and value of the SDM.
 
     Full augmentation and an averaged network; every semi-supervised method must
     be compared with this one at the same budget.
@@ -42,7 +42,9 @@ class Supervised(Method):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms only."""
         output = forward(nets.students["student"], batch.image[: batch.labelled])
-        return dual_task_loss(output, batch, self.params.distance_weight)
+        return dual_task_loss(
+            output, batch, self.task.steepness, self.params.distance_weight
+        )
 
     def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
         """Segmentation head of the averaged network."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import softmax
 
 from napari_semiseg.engine.dual_task import dual_task_inference, dual_task_loss
-from napari_semiseg.engine.losses import consistency, soft_dice
+from napari_semiseg.engine.losses import consistency
 from napari_semiseg.engine.method import Method, MethodParams, forward, register
 from napari_semiseg.engine.ops import add_noise, entropy, monte_carlo, soft_mask
 
@@ -68,9 +68,8 @@ class UGMCL(Method):
         assert output.distance is not None
         probabilities = softmax(output.logits, dim=1)
         mask = soft_mask(output.distance, self.task.steepness)
-        terms = dual_task_loss(output, batch, self.params.distance_weight)
-        terms["distance_mask"] = soft_dice(
-            mask[: batch.labelled], batch.target, batch.valid
+        terms = dual_task_loss(
+            output, batch, self.task.steepness, self.params.distance_weight
         )
 
         def stochastic() -> Tensor:
