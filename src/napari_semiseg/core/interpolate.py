@@ -1,0 +1,238 @@
+"""Masks between annotated slices, by signed distance."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from napari_semiseg.core.labels import UNANNOTATED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+FOLLOW_MM = 5.0
+"""Distance from an annotated slice at which the prediction outweighs its shape."""
+
+Box = tuple[slice, slice, slice]
+
+
+def annotated_planes(labels: NDArray[np.uint8]) -> dict[int, list[int]]:
+    """Slices of which every voxel is annotated, per axis.
+
+    Parameters
+    ----------
+    labels : ndarray (Z, Y, X), uint8
+        255 where not annotated.
+
+    Returns
+    -------
+    dict
+        Axis 0, 1, 2 to rising indices.
+    """
+    known = labels != UNANNOTATED
+    return {
+        axis: np.flatnonzero(known.all(axis=_others(axis))).tolist()
+        for axis in range(3)
+    }
+
+
+def interpolate_slices(
+    labels: NDArray[np.uint8],
+    planes: Mapping[int, Sequence[int]],
+    spacing_mm: Sequence[float],
+    *,
+    sdm_mm: Mapping[int, NDArray[np.float32]] | None = None,
+    follow_mm: float = FOLLOW_MM,
+) -> NDArray[np.uint8]:
+    """Fill what is not annotated between annotated slices.
+
+    Between two neighbouring slices of one axis, the signed distances of each class
+    within them are blended linearly (shape-based interpolation: Raya and Udupa,
+    IEEE Trans. Med. Imaging 1990). A class that ends in one of them tapers off.
+    Where slices of several axes surround a voxel, the nearer ones count more, by the
+    inverse of their distance. A voxel goes to the class it is deepest in.
+
+    Parameters
+    ----------
+    labels : ndarray (Z, Y, X), uint8
+        Annotated voxels, which stay as they are, and 255 elsewhere.
+    planes : mapping
+        Axis to indices of the annotated slices to start from; unannotated voxels
+        of these count as background.
+    spacing_mm : (z, y, x)
+        Voxel size.
+    sdm_mm : mapping, optional
+        Per class value the predicted signed distance (Z, Y, X), mm, negative
+        inside. With it, the result turns from the annotated shapes to the prediction
+        with growing distance from the annotated slices.
+    follow_mm : float
+        Distance at which both count the same.
+
+    Returns
+    -------
+    ndarray (Z, Y, X), uint8
+        A new array; still 255 outside the stacks of annotated slices.
+    """
+    stacks = {
+        axis: sorted(set(planes.get(axis, ())))
+        for axis in range(3)
+        if len(set(planes.get(axis, ()))) > 1
+    }
+    result = labels.copy()
+    if not stacks:
+        return result
+    between = _between(labels.shape, stacks) & (labels == UNANNOTATED)
+    result[between] = 0
+    depth = np.zeros(labels.shape, np.float32)
+    for value in _classes(labels, sdm_mm):
+        inside = labels == value
+        predicted = None if sdm_mm is None else sdm_mm.get(value)
+        box = _box(inside, predicted, stacks)
+        if box is None:
+            continue
+        distance = _blend(inside, box, stacks, spacing_mm, predicted, follow_mm)
+        deeper = (distance < depth[box]) & between[box]
+        result[box][deeper] = value
+        depth[box][deeper] = distance[deeper]
+    return result
+
+
+def plane_distance(
+    inside: NDArray[np.bool_], spacing_mm: Sequence[float]
+) -> NDArray[np.float32]:
+    """Signed distance in mm to the outline in one slice, negative inside.
+
+    The outline lies halfway between neighbouring voxels. Without any voxel inside it
+    is infinite; with nothing outside, minus infinite.
+    """
+    if not inside.any():
+        return np.full(inside.shape, np.inf, np.float32)
+    if inside.all():
+        return np.full(inside.shape, -np.inf, np.float32)
+    half = 0.5 * min(spacing_mm)
+    out = ndimage.distance_transform_edt(~inside, sampling=spacing_mm) - half
+    deep = ndimage.distance_transform_edt(inside, sampling=spacing_mm) - half
+    return np.where(inside, -deep, out).astype(np.float32)
+
+
+def _blend(
+    inside: NDArray[np.bool_],
+    box: Box,
+    stacks: Mapping[int, Sequence[int]],
+    spacing_mm: Sequence[float],
+    predicted: NDArray[np.float32] | None,
+    follow_mm: float,
+) -> NDArray[np.float32]:
+    """Signed distance of one class in a box; infinite where nothing reaches."""
+    shape = tuple(edge.stop - edge.start for edge in box)
+    total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    nearest = np.full(shape, np.inf, np.float32)
+    for axis, indices in stacks.items():
+        step = spacing_mm[axis]
+        for index, distance, near in _stack(inside, box, axis, indices, spacing_mm):
+            here = (slice(None),) * axis + (index - box[axis].start,)
+            weight = 1 / (near * step)
+            total[here] += weight * distance
+            weights[here] += weight
+            nearest[here] = np.minimum(nearest[here], near * step)
+    covered = weights > 0
+    shaped = np.full(shape, np.inf, np.float32)
+    np.divide(total, weights, out=shaped, where=covered)
+    if predicted is None:
+        return shaped
+    trust = np.zeros(shape, np.float32)
+    trust[covered] = nearest[covered] / (nearest[covered] + max(follow_mm, 1e-6))
+    # A shape that is nowhere near has no finite distance to blend with.
+    limit = np.float32(2 * follow_mm)
+    bounded = np.clip(shaped, -limit, limit)
+    blended = (1 - trust) * bounded + trust * np.clip(predicted[box], -limit, limit)
+    return np.where(covered, blended, np.inf).astype(np.float32)
+
+
+def _stack(
+    inside: NDArray[np.bool_],
+    box: Box,
+    axis: int,
+    indices: Sequence[int],
+    spacing_mm: Sequence[float],
+) -> Iterator[tuple[int, NDArray[np.float32], int]]:
+    """Index, signed distance and slices to the nearest given one, between them."""
+    flat = [edge for at, edge in enumerate(box) if at != axis]
+    sizes = [size for at, size in enumerate(spacing_mm) if at != axis]
+
+    def given(index: int) -> NDArray[np.float32]:
+        return plane_distance(np.take(inside, index, axis)[tuple(flat)], sizes)
+
+    upper = given(indices[0])
+    for low, high in pairwise(indices):
+        lower, upper = upper, given(high)
+        if high - low < 2:
+            continue
+        first, last = _tapered(lower, upper), _tapered(upper, lower)
+        for index in range(max(low + 1, box[axis].start), min(high, box[axis].stop)):
+            part = (index - low) / (high - low)
+            blended = ((1 - part) * first + part * last).astype(np.float32)
+            yield index, blended, min(index - low, high - index)
+
+
+def _tapered(
+    distance: NDArray[np.float32], other: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Replace the infinite distances of a slice that is empty or full.
+
+    An empty slice lies as far outside as the other one reaches inside, so that the
+    structure ends halfway between them.
+    """
+    if np.isfinite(distance).all():
+        return distance
+    finite = np.isfinite(other).all()
+    if distance.flat[0] > 0:
+        reach = -float(other.min()) if finite else 1.0
+        return np.full_like(distance, max(reach, 1e-3))
+    reach = float(other.max()) if finite else 1.0
+    return np.full_like(distance, -max(reach, 1e-3))
+
+
+def _between(
+    shape: tuple[int, ...], stacks: Mapping[int, Sequence[int]]
+) -> NDArray[np.bool_]:
+    inner = np.zeros(shape, bool)
+    for axis, indices in stacks.items():
+        inner[(slice(None),) * axis + (slice(indices[0], indices[-1] + 1),)] = True
+    return inner
+
+
+def _classes(
+    labels: NDArray[np.uint8], sdm_mm: Mapping[int, NDArray[np.float32]] | None
+) -> list[int]:
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist()
+    found = {*present, *(sdm_mm or {})}
+    return sorted(found - {0, UNANNOTATED})
+
+
+def _box(
+    inside: NDArray[np.bool_],
+    predicted: NDArray[np.float32] | None,
+    stacks: Mapping[int, Sequence[int]],
+) -> Box | None:
+    """Where a class can come to lie, one voxel wider where the volume allows."""
+    where = inside if predicted is None else inside | (predicted < 0)
+    edges = []
+    for axis in range(3):
+        hit = np.flatnonzero(where.any(axis=_others(axis)))
+        if not len(hit):
+            return None
+        low, high = int(hit[0]) - 1, int(hit[-1]) + 2
+        if axis in stacks:
+            low, high = min(low, stacks[axis][0]), max(high, stacks[axis][-1] + 1)
+        edges.append(slice(max(low, 0), min(high, where.shape[axis])))
+    return (edges[0], edges[1], edges[2])
+
+
+def _others(axis: int) -> tuple[int, ...]:
+    return tuple(at for at in range(3) if at != axis)
