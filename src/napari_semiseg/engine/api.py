@@ -193,13 +193,13 @@ def load_predictor(
     state = Checkpoint.load(run.folder.last)
     config = run.config
     learner = method.build(config.method, config.params, make_task(project, plan))
-    teachers = {}
-    for name, network in learner.networks().items():
-        network.load_state_dict(state.teachers[name])
-        teachers[name] = ops.frozen_copy(network).to(
+    networks, teachers = learner.networks(), {}
+    for name, followed in learner.teachers().items():
+        teachers[name] = ops.frozen_copy(networks[followed]).to(
             chosen,
             memory_format=torch.channels_last_3d,  # type: ignore[call-overload]
         )
+        teachers[name].load_state_dict(state.teachers[name])
     return Predictor(learner, teachers, plan, chosen), state.step
 
 

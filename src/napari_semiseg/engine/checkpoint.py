@@ -14,7 +14,7 @@ from napari_semiseg.io.atomic import atomic_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Checkpoint:
     seconds: float
     students: dict[str, Any]
     teachers: dict[str, Any]
-    optimiser: dict[str, Any]
+    critics: dict[str, Any]
+    optimisers: dict[str, Any]
     best: float = -1.0
 
     def save(self, path: Path) -> None:

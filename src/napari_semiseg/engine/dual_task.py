@@ -1,52 +1,113 @@
-"""What methods with a segmentation and a distance head have in common."""
+"""The backbone that methods share: one V-Net with a mask and a distance head.
+
+So that a benchmark compares what methods do with unlabelled crops and nothing else,
+all of them have these labelled terms and this inference unless their idea is another.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pydantic import Field
+from torch import softmax
 
 from napari_semiseg.engine.losses import (
     cross_entropy_dice,
     distance_interval,
     soft_dice,
 )
-from napari_semiseg.engine.method import Inference
+from napari_semiseg.engine.method import Inference, Method, MethodParams, forward
 from napari_semiseg.engine.ops import gap, soft_mask
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch
+    from napari_semiseg.engine.method import Batch, Progress
     from napari_semiseg.engine.nets import Output
 
 
-def dual_task_loss(
-    output: Output, batch: Batch, steepness: float, distance_weight: float
-) -> dict[str, Tensor]:
-    """Labelled terms of a two-headed network, on the batch's first L crops.
+class DualTaskParams(MethodParams):
+    """Parameters of every `DualTaskMethod`."""
 
-    The mask of the distance head is compared as well as its distances: regression
-    alone moves the boundary between two classes slowly.
-    """
-    assert output.logits is not None
-    assert output.distance is not None
-    count = batch.labelled
-    regression = distance_interval(
-        output.distance[:count], batch.low, batch.high, batch.valid
+    distance_weight: float = Field(
+        default=0.3, ge=0, description="Weight of the signed distance regression"
     )
-    mask = soft_mask(output.distance[:count], steepness)
+
+
+class ConsistencyParams(DualTaskParams):
+    """Parameters of methods with one ramped unlabelled term."""
+
+    consistency_weight: float = Field(
+        default=0.1, ge=0, description="Final weight of the unlabelled terms"
+    )
+    ramp: float = Field(
+        default=1.0, gt=0, le=1, description="Fraction of training to reach it"
+    )
+
+    def weight(self, t: Progress) -> float:
+        """Weight of the unlabelled terms at a step."""
+        return self.consistency_weight * t.ramp(self.ramp)
+
+
+def segmentation(output: Output) -> Tensor:
+    """Class probabilities of the segmentation head."""
+    return softmax(logits(output), dim=1)
+
+
+def logits(output: Output) -> Tensor:
+    """Scores of the segmentation head, which the network must have."""
+    assert output.logits is not None
+    return output.logits
+
+
+def distances(output: Output) -> Tensor:
+    """Signed distances, whose head the network must have."""
+    assert output.distance is not None
+    return output.distance
+
+
+def mean_terms(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Terms of several outputs, averaged by name."""
     return {
-        "supervised": cross_entropy_dice(
-            output.logits[:count], batch.target, batch.valid
-        ),
-        "distance_mask": soft_dice(mask, batch.target, batch.valid),
-        "distance": distance_weight * regression,
+        name: torch.stack([terms[name] for terms in parts]).mean() for name in parts[0]
     }
 
 
-def dual_task_inference(
-    output: Output, probabilities: Tensor, steepness: float
-) -> Inference:
-    """Probabilities with the gap to the distance head."""
-    assert output.distance is not None
-    mask = soft_mask(output.distance, steepness)
-    return Inference(probabilities, output.distance, gap(probabilities, mask))
+class DualTaskMethod(Method):
+    """A method whose networks have both heads."""
+
+    Params: ClassVar[type[MethodParams]] = DualTaskParams
+    params: DualTaskParams
+
+    def mask(self, output: Output) -> Tensor:
+        """Class probabilities that the distance head implies: T(d)."""
+        return soft_mask(distances(output), self.task.steepness)
+
+    def labelled(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """(CE + Dice) / 2 + Dice(T(d), y) + w |d - phi| on the first L crops.
+
+        The mask of the distance head is compared as well as its distances:
+        regression alone moves the boundary between two classes slowly.
+        """
+        count = batch.labelled
+        regression = distance_interval(
+            distances(output)[:count], batch.low, batch.high, batch.valid
+        )
+        return {
+            "supervised": cross_entropy_dice(
+                logits(output)[:count], batch.target, batch.valid
+            ),
+            "distance_mask": soft_dice(
+                self.mask(output)[:count], batch.target, batch.valid
+            ),
+            "distance": self.params.distance_weight * regression,
+        }
+
+    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+        """Segmentation head of the averaged network; gap to its distance head."""
+        output = forward(teachers["student"], image)
+        probabilities = segmentation(output)
+        return Inference(
+            probabilities, distances(output), gap(probabilities, self.mask(output))
+        )

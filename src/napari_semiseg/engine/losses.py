@@ -41,14 +41,32 @@ def soft_dice(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return ((1.0 - dice) * present).sum() / present.sum().clamp_min(1.0)
 
 
-def cross_entropy_dice(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """(CE + Dice) / 2 on the valid voxels, the supervised loss of the family."""
+def divergence(p: Tensor, q: Tensor) -> Tensor:
+    """Kullback-Leibler divergence KL(p || q) per voxel: (B, 1, Z, Y, X)."""
+    first, second = p.float().clamp_min(1e-6), q.float().clamp_min(1e-6)
+    return (first * (first / second).log()).sum(dim=1, keepdim=True)
+
+
+def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
+    """Jensen-Shannon divergence per voxel: (B, 1, Z, Y, X), at most ln 2."""
+    middle = 0.5 * (p + q)
+    return 0.5 * (divergence(p, middle) + divergence(q, middle))
+
+
+def cross_entropy(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean cross-entropy of class indices (B, Z, Y, X) on the valid voxels."""
     picked = functional.cross_entropy(
         logits.float(), torch.where(valid, target, -1), ignore_index=-1, reduction="sum"
     )
-    cross_entropy = picked / valid.sum().clamp_min(1)
+    return picked / valid.sum().clamp_min(1)
+
+
+def cross_entropy_dice(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """(CE + Dice) / 2 on the valid voxels, the supervised loss of the family."""
     probabilities = torch.softmax(logits.float(), dim=1)
-    return 0.5 * (cross_entropy + soft_dice(probabilities, target, valid))
+    return 0.5 * (
+        cross_entropy(logits, target, valid) + soft_dice(probabilities, target, valid)
+    )
 
 
 def distance_interval(

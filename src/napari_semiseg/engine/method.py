@@ -23,9 +23,11 @@ from napari_semiseg.engine.ops import gaussian_ramp
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.nets import Head, Output, Stride
+    from napari_semiseg.engine.nets import Head, Output, Stride, Upsampling
 
 ENTRY_POINTS = "napari_semiseg.methods"
 
@@ -62,10 +64,12 @@ class Task:
     def network(
         self,
         heads: tuple[Head, ...] = ("segmentation", "distance"),
-        dropout: float = 0.2,
+        upsampling: tuple[Upsampling, ...] = ("transposed",),
     ) -> VNet:
         """A freshly initialised V-Net for this task."""
-        return VNet(self.classes, self.width, self.strides, heads, dropout)
+        return VNet(
+            self.classes, self.width, self.strides, heads, upsampling=upsampling
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,11 @@ class Batch:
         """Number L of labelled crops."""
         return self.target.shape[0]
 
+    @property
+    def free(self) -> slice:
+        """Crops for losses without labels: the unlabelled ones, or all if none is."""
+        return slice(self.labelled if len(self.image) > self.labelled else 0, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -106,16 +115,22 @@ class Progress:
     step: int
     total: int
 
+    @property
+    def fraction(self) -> float:
+        """Part of the training that is done, in [0, 1]."""
+        return min(1.0, self.step / max(1, self.total))
+
     def ramp(self, length: float) -> float:
         """Gaussian ramp-up that reaches 1 after the fraction ``length`` of training."""
         return gaussian_ramp(self.step / max(1.0, length * self.total))
 
 
 class Networks(NamedTuple):
-    """Trained networks and their averaged copies, by the same names."""
+    """Trained networks, averaged copies of them, and critics, by name."""
 
     students: dict[str, nn.Module]
     teachers: dict[str, nn.Module]
+    critics: dict[str, nn.Module]
 
 
 class Inference(NamedTuple):
@@ -162,8 +177,24 @@ class Method(ABC):
         self.task = task
 
     def networks(self) -> dict[str, nn.Module]:
-        """Networks to train; each gets an averaged copy of the same name."""
+        """Networks to train."""
         return {"student": self.task.network()}
+
+    def teachers(self) -> dict[str, str]:
+        """Averaged copies by name, and the network that each of them follows."""
+        return {name: name for name in self.networks()}
+
+    def followers(self, t: Progress) -> Collection[str]:
+        """Averaged copies that are updated after a step; all of them by default."""
+        return self.teachers()
+
+    def critics(self) -> dict[str, nn.Module]:
+        """Networks that judge the others; trained by `critic_loss` alone."""
+        return {}
+
+    def critic_loss(self, nets: Networks, batch: Batch) -> Tensor:
+        """What the critics minimise, after a step of the networks."""
+        raise NotImplementedError(f"{self.name} has critics, but no loss for them")
 
     @abstractmethod
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,3 +95,73 @@ def monte_carlo(
         for part in dropouts:
             part.eval()
     return mean / passes
+
+
+def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
+    """p^(1/T) over its sum: the temperature sharpening of MC-Net (Wu et al., 2021)."""
+    return torch.softmax(
+        probabilities.float().clamp_min(1e-6).log() / temperature, dim=1
+    )
+
+
+def confident(probabilities: Tensor, threshold: float) -> Tensor:
+    """Where the largest probability reaches a threshold: (B, 1, Z, Y, X), bool."""
+    return probabilities.amax(dim=1, keepdim=True) >= threshold
+
+
+def weak_to_strong(image: Tensor) -> Tensor:
+    """Contrast, brightness, noise and blur of normalised crops (B, 1, Z, Y, X).
+
+    The geometry stays, so that a prediction of the weak view is a target here. Each
+    crop draws its own view from PyTorch's generator.
+    """
+
+    def draw(low: float, high: float) -> Tensor:
+        shape = (image.shape[0], 1, 1, 1, 1)
+        return torch.empty(shape, device=image.device).uniform_(low, high)
+
+    view = image * draw(0.6, 1.5) + draw(-0.5, 0.5)
+    blurred = functional.avg_pool3d(view, 3, 1, 1, count_include_pad=False)
+    view = torch.lerp(view, blurred, (draw(-1.0, 1.0)).clamp_min(0.0))
+    return view + draw(-0.3, 0.4).clamp_min(0.0) * torch.randn_like(view)
+
+
+def random_box(like: Tensor, side: float) -> Tensor:
+    """True inside a box of ``side`` times each edge: (1, 1, Z, Y, X)."""
+    box = torch.ones((1, 1, *like.shape[2:]), dtype=torch.bool, device=like.device)
+    for axis, edge in enumerate(like.shape[2:], start=2):
+        size = max(1, round(side * edge))
+        first = int(torch.randint(edge - size + 1, ()))
+        position = torch.arange(edge, device=like.device)
+        within = (position >= first) & (position < first + size)
+        box &= within.view([-1 if other == axis else 1 for other in range(5)])
+    return box
+
+
+def beta(concentration: float, count: int = 1) -> Tensor:
+    """Draws (count,) from the symmetric beta distribution, with PyTorch's generator."""
+    shape = torch.full((count, 2), concentration)
+    return torch._sample_dirichlet(shape)[:, 0]
+
+
+def adversarial(
+    image: Tensor, disagree: Callable[[Tensor], Tensor], size: float
+) -> Tensor:
+    """Fast gradient sign step (Goodfellow et al., 2015) that raises a loss."""
+    probe = image.detach().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(disagree(probe), probe)
+    return image + size * gradient.sign()
+
+
+def feature_noise(features: Tensor, size: float = 0.3) -> Tensor:
+    """Multiply by 1 + U(-size, size), one field for the batch (CCT)."""
+    field = torch.empty_like(features[:1]).uniform_(-size, size)
+    return features * (1.0 + field)
+
+
+def attention_dropout(features: Tensor) -> Tensor:
+    """Drop the most active places: a threshold of 0.7 to 0.9 of the largest (CCT)."""
+    attention = features.detach().mean(dim=1, keepdim=True)
+    largest = attention.amax(dim=(2, 3, 4), keepdim=True)
+    share = torch.empty_like(largest).uniform_(0.7, 0.9)
+    return features * (attention < largest * share)

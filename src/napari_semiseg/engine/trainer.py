@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from napari_semiseg.engine.method import Networks, Progress
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import Plan
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.engine.method import Method
+    from napari_semiseg.engine.method import Batch, Method
     from napari_semiseg.engine.prepare import Prepared
     from napari_semiseg.engine.sampler import Batches
 
@@ -36,6 +36,7 @@ WARM_UP = 0.06
 MOMENTUM = 0.9
 WEIGHT_DECAY = 3e-5
 LARGEST_GRADIENT = 5.0
+CRITIC_LEARNING_RATE = 1e-4
 EVENT_SECONDS = 0.5
 
 
@@ -78,27 +79,36 @@ class Trainer:
         self._device = device
         torch.set_num_threads(plan.threads)
         torch.manual_seed(seed)
-        layout = torch.channels_last_3d
-        students = {
-            name: network.to(device, memory_format=layout)  # type: ignore[call-overload]
-            for name, network in method.networks().items()
-        }
+        students = _placed(method.networks(), device)
         teachers = {
-            name: ops.frozen_copy(network) for name, network in students.items()
+            name: ops.frozen_copy(students[followed])
+            for name, followed in method.teachers().items()
         }
-        self.networks = Networks(students, teachers)
+        self.networks = Networks(students, teachers, _placed(method.critics(), device))
         self._parameters = [
             parameter
             for network in students.values()
             for parameter in network.parameters()
         ]
-        self._optimiser = torch.optim.SGD(
-            self._parameters,
-            lr=plan.learning_rate,
-            momentum=MOMENTUM,
-            nesterov=True,
-            weight_decay=WEIGHT_DECAY,
-        )
+        self._optimisers: dict[str, torch.optim.Optimizer] = {
+            "students": torch.optim.SGD(
+                self._parameters,
+                lr=plan.learning_rate,
+                momentum=MOMENTUM,
+                nesterov=True,
+                weight_decay=WEIGHT_DECAY,
+            )
+        }
+        if self.networks.critics:
+            self._optimisers["critics"] = torch.optim.Adam(
+                [
+                    parameter
+                    for critic in self.networks.critics.values()
+                    for parameter in critic.parameters()
+                ],
+                lr=CRITIC_LEARNING_RATE,
+                betas=(0.9, 0.99),
+            )
         self.step = 0
         self.seconds = 0.0
         self.best = -1.0
@@ -128,24 +138,36 @@ class Trainer:
         batch = self._batches.batch(self.step, self._device)
         for network in self.networks.students.values():
             network.train()
+        t = Progress(self.step, total)
         with autocast(self._device, self._plan.precision):
-            terms = self._method.loss(self.networks, batch, Progress(self.step, total))
+            terms = self._method.loss(self.networks, batch, t)
         loss = torch.stack(list(terms.values())).sum()
-        for group in self._optimiser.param_groups:
+        optimiser = self._optimisers["students"]
+        for group in optimiser.param_groups:
             group["lr"] = learning_rate(self._plan.learning_rate, self.step, total)
-        self._optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._parameters, LARGEST_GRADIENT)
-        self._optimiser.step()
-        for name, student in self.networks.students.items():
+        optimiser.step()
+        if self.networks.critics:
+            self._advance_critics(batch)
+        followed = self._method.teachers()
+        for name in self._method.followers(t):
             ops.update_average(
                 self.networks.teachers[name],
-                student,
+                self.networks.students[followed[name]],
                 self.step,
                 self._method.params.ema_decay,
             )
         self.step += 1
         return {name: term.detach() for name, term in terms.items()}
+
+    def _advance_critics(self, batch: Batch) -> None:
+        with autocast(self._device, self._plan.precision):
+            loss = self._method.critic_loss(self.networks, batch)
+        self._optimisers["critics"].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimisers["critics"].step()
 
     def run(
         self,
@@ -207,7 +229,7 @@ class Trainer:
             step=self.step,
             steps=total,
             losses=losses,
-            learning_rate=float(self._optimiser.param_groups[0]["lr"]),
+            learning_rate=float(self._optimisers["students"].param_groups[0]["lr"]),
             seconds=self.seconds,
             seconds_left=pace * (total - self.step),
         )
@@ -217,24 +239,23 @@ class Trainer:
         return Checkpoint(
             step=self.step,
             seconds=self.seconds,
-            students={
-                name: network.state_dict()
-                for name, network in self.networks.students.items()
-            },
-            teachers={
-                name: network.state_dict()
-                for name, network in self.networks.teachers.items()
-            },
-            optimiser=self._optimiser.state_dict(),
+            students=_states(self.networks.students),
+            teachers=_states(self.networks.teachers),
+            critics=_states(self.networks.critics),
+            optimisers=_states(self._optimisers),
             best=self.best,
         )
 
     def restore(self, state: Checkpoint) -> None:
         """Go back to a checkpoint."""
-        for name, network in self.networks.students.items():
-            network.load_state_dict(state.students[name])
-            self.networks.teachers[name].load_state_dict(state.teachers[name])
-        self._optimiser.load_state_dict(state.optimiser)
+        for parts, states in (
+            (self.networks.students, state.students),
+            (self.networks.teachers, state.teachers),
+            (self.networks.critics, state.critics),
+            (self._optimisers, state.optimisers),
+        ):
+            for name, part in parts.items():
+                part.load_state_dict(states[name])
         self.step = state.step
         self.seconds = state.seconds
         self.best = state.best
@@ -242,6 +263,22 @@ class Trainer:
     def predictor(self) -> Predictor:
         """The averaged networks as they are now."""
         return Predictor(self._method, self.networks.teachers, self._plan, self._device)
+
+
+def _placed(
+    networks: dict[str, nn.Module], device: torch.device
+) -> dict[str, nn.Module]:
+    layout = torch.channels_last_3d
+    return {
+        name: network.to(device, memory_format=layout)  # type: ignore[call-overload]
+        for name, network in networks.items()
+    }
+
+
+def _states(
+    parts: Mapping[str, nn.Module | torch.optim.Optimizer],
+) -> dict[str, dict[str, Any]]:
+    return {name: part.state_dict() for name, part in parts.items()}
 
 
 def validation_dice(

@@ -5,22 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
-from torch import softmax
 
-from napari_semiseg.engine.losses import (
-    consistency,
-    cross_entropy_dice,
-    distance_interval,
-    soft_dice,
+from napari_semiseg.engine.dual_task import (
+    ConsistencyParams,
+    DualTaskMethod,
+    distances,
+    segmentation,
 )
-from napari_semiseg.engine.method import (
-    Inference,
-    Method,
-    MethodParams,
-    forward,
-    register,
-)
-from napari_semiseg.engine.ops import gap, soft_mask
+from napari_semiseg.engine.losses import consistency
+from napari_semiseg.engine.method import Inference, MethodParams, forward, register
+from napari_semiseg.engine.nets import Output
+from napari_semiseg.engine.ops import gap
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,14 +23,11 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.method import Batch, Networks, Progress
 
 
-class DTMLParams(MethodParams):
+class DTMLParams(ConsistencyParams):
     """Parameters of `DTML`."""
 
     consistency_weight: float = Field(
         default=1.0, ge=0, description="Final weight of the mutual consistency"
-    )
-    ramp: float = Field(
-        default=1.0, gt=0, le=1, description="Fraction of training to reach it"
     )
     distance_weight: float = Field(
         default=1.0, ge=0, description="Weight of the signed distance regression"
@@ -43,7 +35,7 @@ class DTMLParams(MethodParams):
 
 
 @register
-class DTML(Method):
+class DTML(DualTaskMethod):
     """Two V-Nets, one for the mask and one for the signed distance, teach each other.
 
     Zhang and Zhang, "Dual-task mutual learning for semi-supervised medical image
@@ -73,29 +65,20 @@ class DTML(Method):
             "distance": self.task.network(heads=("distance",)),
         }
 
-    def _outputs(
-        self, nets: dict[str, nn.Module], image: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        logits = forward(nets["segmentation"], image).logits
-        distance = forward(nets["distance"], image).distance
-        assert logits is not None
-        assert distance is not None
-        return logits, distance
+    def _output(self, nets: dict[str, nn.Module], image: Tensor) -> Output:
+        """Both networks as if they were one with two heads."""
+        return Output(
+            forward(nets["segmentation"], image).logits,
+            forward(nets["distance"], image).distance,
+        )
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Eq. 3-6 of the paper."""
-        count = batch.labelled
-        logits, distance = self._outputs(nets.students, batch.image)
-        probabilities = softmax(logits, dim=1)
-        mask = soft_mask(distance, self.task.steepness)
-        weight = self.params.consistency_weight * t.ramp(self.params.ramp)
-        regression = distance_interval(
-            distance[:count], batch.low, batch.high, batch.valid
-        )
+        output = self._output(nets.students, batch.image)
+        probabilities, mask = segmentation(output), self.mask(output)
+        weight = self.params.weight(t)
         return {
-            "supervised": cross_entropy_dice(logits[:count], batch.target, batch.valid),
-            "distance_mask": soft_dice(mask[:count], batch.target, batch.valid),
-            "distance": self.params.distance_weight * regression,
+            **self.labelled(output, batch),
             "mutual_segmentation": weight
             * consistency(probabilities, mask, batch.inside),
             "mutual_distance": weight * consistency(mask, probabilities, batch.inside),
@@ -103,9 +86,8 @@ class DTML(Method):
 
     def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
         """Mean of both networks; their gap is the uncertainty of two members."""
-        logits, distance = self._outputs(teachers, image)
-        probabilities = softmax(logits, dim=1)
-        mask = soft_mask(distance, self.task.steepness)
+        output = self._output(teachers, image)
+        probabilities, mask = segmentation(output), self.mask(output)
         return Inference(
-            0.5 * (probabilities + mask), distance, gap(probabilities, mask)
+            0.5 * (probabilities + mask), distances(output), gap(probabilities, mask)
         )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from pydantic import Field
-from torch import softmax
 
-from napari_semiseg.engine.dual_task import dual_task_inference, dual_task_loss
+from napari_semiseg.engine.dual_task import DualTaskMethod, segmentation
 from napari_semiseg.engine.losses import consistency
-from napari_semiseg.engine.method import Method, MethodParams, forward, register
-from napari_semiseg.engine.ops import add_noise, entropy, monte_carlo, soft_mask
+from napari_semiseg.engine.method import MethodParams, forward, register
+from napari_semiseg.engine.methods.ua_mt import UAMTParams
+from napari_semiseg.engine.ops import add_noise, entropy, monte_carlo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,25 +18,8 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.method import Batch, Inference, Networks, Progress
 
 
-class UGMCLParams(MethodParams):
-    """Parameters of `UGMCL`."""
-
-    consistency_weight: float = Field(
-        default=0.1, ge=0, description="Final weight of the consistency terms"
-    )
-    ramp: float = Field(
-        default=1.0, gt=0, le=1, description="Fraction of training to reach it"
-    )
-    passes: int = Field(
-        default=2, ge=1, le=16, description="Stochastic passes for the uncertainty"
-    )
-    distance_weight: float = Field(
-        default=0.3, ge=0, description="Weight of the signed distance regression"
-    )
-
-
 @register
-class UGMCL(Method):
+class UGMCL(DualTaskMethod):
     """Student and averaged teacher agree where the teacher is certain.
 
     Zhang et al., "Uncertainty-guided mutual consistency learning for
@@ -57,43 +39,35 @@ class UGMCL(Method):
     name = "ug_mcl"
     title = "UG-MCL: uncertainty-guided mutual consistency"
     cite = "Zhang et al., Artif. Intell. Med. 2023"
-    Params: ClassVar[type[MethodParams]] = UGMCLParams
-    params: UGMCLParams
+    Params: ClassVar[type[MethodParams]] = UAMTParams
+    params: UAMTParams
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, then intra-task and cross-task consistency."""
-        student, teacher = nets.students["student"], nets.teachers["student"]
-        output = forward(student, batch.image)
-        assert output.logits is not None
-        assert output.distance is not None
-        probabilities = softmax(output.logits, dim=1)
-        mask = soft_mask(output.distance, self.task.steepness)
-        terms = dual_task_loss(
-            output, batch, self.task.steepness, self.params.distance_weight
+        teacher = nets.teachers["student"]
+        output = forward(nets.students["student"], batch.image)
+        probabilities, mask = segmentation(output), self.mask(output)
+        target = monte_carlo(
+            teacher,
+            self.params.passes,
+            lambda: segmentation(forward(teacher, add_noise(batch.image))),
         )
-
-        def stochastic() -> Tensor:
-            logits = forward(teacher, add_noise(batch.image)).logits
-            assert logits is not None
-            return softmax(logits, dim=1)
-
-        target = monte_carlo(teacher, self.params.passes, stochastic)
-        ramp = t.ramp(self.params.ramp)
-        certain = (entropy(target) < 0.75 + 0.25 * ramp) & batch.inside
-        weight = self.params.consistency_weight * ramp
-        terms["intra_task"] = weight * consistency(probabilities, target, certain)
-        terms["cross_task"] = weight * (
-            consistency(mask, probabilities, certain)
-            + consistency(probabilities, mask, certain)
-        )
-        return terms
+        limit = 0.75 + 0.25 * t.ramp(self.params.ramp)
+        certain = (entropy(target) < limit) & batch.inside
+        weight = self.params.weight(t)
+        return {
+            **self.labelled(output, batch),
+            "intra_task": weight * consistency(probabilities, target, certain),
+            "cross_task": weight
+            * (
+                consistency(mask, probabilities, certain)
+                + consistency(probabilities, mask, certain)
+            ),
+        }
 
     def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
         """Mean of both heads of the teacher."""
         output = forward(teachers["student"], image)
-        assert output.logits is not None
-        assert output.distance is not None
-        probabilities = softmax(output.logits, dim=1)
-        mask = soft_mask(output.distance, self.task.steepness)
-        inference = dual_task_inference(output, probabilities, self.task.steepness)
-        return inference._replace(probabilities=torch.lerp(probabilities, mask, 0.5))
+        inference = super().infer(teachers, image)
+        both = torch.lerp(segmentation(output), self.mask(output), 0.5)
+        return inference._replace(probabilities=both)

@@ -1,0 +1,57 @@
+"""Methods with a critic that tells labelled from unlabelled outputs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from napari_semiseg.engine.dual_task import ConsistencyParams, DualTaskMethod
+from napari_semiseg.engine.method import forward
+from napari_semiseg.engine.nets import Critic
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.nets import Output
+
+
+class AdversarialMethod(DualTaskMethod):
+    """The network makes a critic take its unlabelled outputs for labelled ones."""
+
+    params: ConsistencyParams
+
+    @abstractmethod
+    def judged(self, output: Output) -> Tensor:
+        """Maps (B, C, Z, Y, X) that the critic sees beside the image."""
+
+    def critics(self) -> dict[str, nn.Module]:
+        """One critic of the maps and the image."""
+        return {"critic": Critic(self.task.classes + 1, 2 * self.task.width)}
+
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Labelled terms, and the critic's doubt on unlabelled crops."""
+        output = forward(nets.students["student"], batch.image)
+        free = batch.free
+        verdict = nets.critics["critic"](self.judged(output)[free], batch.image[free])
+        return {
+            **self.labelled(output, batch),
+            "adversarial": self.params.weight(t)
+            * functional.binary_cross_entropy_with_logits(
+                verdict, torch.ones_like(verdict)
+            ),
+        }
+
+    def critic_loss(self, nets: Networks, batch: Batch) -> Tensor:
+        """Cross-entropy of labelled (1) against unlabelled crops (0)."""
+        student = nets.students["student"]
+        student.eval()
+        with torch.no_grad():
+            maps = self.judged(forward(student, batch.image))
+        verdict = nets.critics["critic"](maps, batch.image)
+        truth = torch.zeros_like(verdict)
+        truth[: batch.labelled] = 1.0
+        return functional.binary_cross_entropy_with_logits(verdict, truth)

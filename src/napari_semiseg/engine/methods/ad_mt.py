@@ -1,0 +1,128 @@
+"""Alternate diverse teaching."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pydantic import Field
+
+from napari_semiseg.engine.dual_task import (
+    ConsistencyParams,
+    DualTaskMethod,
+    logits,
+    segmentation,
+)
+from napari_semiseg.engine.losses import cross_entropy
+from napari_semiseg.engine.method import Inference, MethodParams, forward, register
+from napari_semiseg.engine.ops import (
+    beta,
+    confident,
+    entropy,
+    random_box,
+    weak_to_strong,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from torch import Tensor, nn
+
+    from napari_semiseg.engine.method import Batch, Networks, Progress
+
+PERIOD = 20
+
+
+class ADMTParams(ConsistencyParams):
+    """Parameters of `ADMT`."""
+
+    consistency_weight: float = Field(
+        default=2.0, ge=0, description="Final weight of the pseudo labels"
+    )
+    threshold: float = Field(
+        default=0.8, ge=0.5, lt=1, description="Confidence that a label needs"
+    )
+
+
+@register
+class ADMT(DualTaskMethod):
+    """Two averaged teachers take turns, each with its own kind of strong view.
+
+    Zhao et al., "Alternate diverse teaching for semi-supervised medical image
+    segmentation", ECCV 2024. In its turn of random length a teacher follows the
+    student: the first while strong views change intensities, the second while they
+    are CutMix. Pseudo labels are the mean of both, weighted by exp(-entropy); where
+    the teachers and the student all differ, the more confident counts. L = L_sup +
+    lambda [max p' >= tau] CE. Departure: batch statistics of teachers are averaged.
+    """
+
+    name = "ad_mt"
+    title = "AD-MT: alternate diverse teaching"
+    cite = "Zhao et al., ECCV 2024"
+    Params: ClassVar[type[MethodParams]] = ADMTParams
+    params: ADMTParams
+
+    def teachers(self) -> dict[str, str]:
+        """Two averages of one student."""
+        return {"student": "student", "second": "student"}
+
+    def followers(self, t: Progress) -> Collection[str]:
+        """The teacher whose turn it is."""
+        return ("student",) if self._first_has_turn(t) else ("second",)
+
+    def _first_has_turn(self, t: Progress) -> bool:
+        """Turns of 1 to 19 steps; the same for the same step."""
+        period, position = divmod(t.step, PERIOD)
+        turn = torch.randint(
+            1, PERIOD, (), generator=torch.Generator().manual_seed(period)
+        )
+        return position < int(turn)
+
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Labelled terms, and the teachers' labels on a strong view."""
+        image, count = batch.image[batch.free], batch.labelled
+        inside = batch.inside[batch.free]
+        weak = batch.image if batch.free.start else torch.cat([batch.image, image])
+        with torch.no_grad():
+            first, second = (
+                segmentation(forward(teacher, image))
+                for teacher in nets.teachers.values()
+            )
+        if self._first_has_turn(t):
+            strong, pasted = weak_to_strong(image), torch.zeros_like(inside)
+        else:
+            side = float(torch.sqrt(1.0 - beta(4.0))[0])
+            pasted = random_box(image, side).expand_as(inside)
+            strong = torch.where(pasted, image.roll(1, 0), image)
+        output = forward(nets.students["student"], torch.cat([weak, strong]))
+        said = segmentation(output)[count : count + len(image)].detach()
+        target = settle(first, second, said)
+        target = torch.where(pasted, target.roll(1, 0), target)
+        inside = torch.where(pasted, inside.roll(1, 0), inside)
+        sure = confident(target, self.params.threshold) & inside
+        return {
+            **self.labelled(output, batch),
+            "pseudo_labels": self.params.weight(t)
+            * cross_entropy(
+                logits(output)[-len(image) :], target.argmax(dim=1), sure[:, 0]
+            ),
+        }
+
+    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+        """Mean of both teachers."""
+        one, two = (
+            super(ADMT, self).infer({"student": teacher}, image)
+            for teacher in teachers.values()
+        )
+        parts = (0.5 * (a + b) for a, b in zip(one, two, strict=True))
+        return Inference(*parts)
+
+
+def settle(first: Tensor, second: Tensor, student: Tensor) -> Tensor:
+    """Probabilities that two teachers and a student settle on (AD-MT, Sec. 3.3)."""
+    trust = torch.softmax(-torch.cat([entropy(first), entropy(second)], dim=1), dim=1)
+    mean = trust[:, :1] * first + trust[:, 1:] * second
+    labels = [one.argmax(dim=1, keepdim=True) for one in (first, second, student, mean)]
+    conflict = (labels[0] != labels[1]) & (labels[2] != labels[3])
+    bolder = student.amax(dim=1, keepdim=True) > mean.amax(dim=1, keepdim=True)
+    return torch.where(conflict & bolder, student, mean)

@@ -1,0 +1,45 @@
+"""Cross pseudo supervision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from napari_semiseg.engine.dual_task import ConsistencyParams, logits, mean_terms
+from napari_semiseg.engine.losses import cross_entropy
+from napari_semiseg.engine.method import MethodParams, forward, register
+from napari_semiseg.engine.pairs import PairMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_semiseg.engine.method import Batch, Networks, Progress
+
+
+@register
+class CPS(PairMethod):
+    """Two networks, each with the other's hard labels on unlabelled crops.
+
+    Chen et al., "Semi-supervised semantic segmentation with cross pseudo
+    supervision", CVPR 2021: L = sum_i L_sup(i) / 2
+    + lambda (CE(z_1, argmax p_2) + CE(z_2, argmax p_1)).
+    """
+
+    name = "cps"
+    title = "CPS: cross pseudo supervision"
+    cite = "Chen et al., CVPR 2021"
+    Params: ClassVar[type[MethodParams]] = ConsistencyParams
+    params: ConsistencyParams
+
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Labelled terms, and each other's labels."""
+        outputs = [forward(net, batch.image) for net in nets.students.values()]
+        first, second = (logits(output)[batch.free] for output in outputs)
+        inside = batch.inside[batch.free, 0]
+        return {
+            **mean_terms([self.labelled(output, batch) for output in outputs]),
+            "cross_labels": self.params.weight(t)
+            * (
+                cross_entropy(first, second.argmax(dim=1), inside)
+                + cross_entropy(second, first.argmax(dim=1), inside)
+            ),
+        }

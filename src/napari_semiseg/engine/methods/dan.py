@@ -1,0 +1,33 @@
+"""Deep adversarial network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from napari_semiseg.engine.adversary import AdversarialMethod
+from napari_semiseg.engine.dual_task import ConsistencyParams, segmentation
+from napari_semiseg.engine.method import MethodParams, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_semiseg.engine.nets import Output
+
+
+@register
+class DAN(AdversarialMethod):
+    """A critic cannot tell masks of unlabelled crops from those of labelled ones.
+
+    Zhang et al., "Deep adversarial networks for biomedical image segmentation
+    utilizing unannotated images", MICCAI 2017. The critic sees the image and the
+    probabilities; L = L_sup + lambda BCE(D(p, x), labelled) on unlabelled crops.
+    """
+
+    name = "dan"
+    title = "DAN: deep adversarial network"
+    cite = "Zhang et al., MICCAI 2017"
+    Params: ClassVar[type[MethodParams]] = ConsistencyParams
+
+    def judged(self, output: Output) -> Tensor:
+        """Class probabilities."""
+        return segmentation(output)

@@ -1,0 +1,82 @@
+"""Deep co-training."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pydantic import Field
+
+from napari_semiseg.engine.dual_task import ConsistencyParams, mean_terms, segmentation
+from napari_semiseg.engine.losses import divergence, jensen_shannon, weighted_mean
+from napari_semiseg.engine.method import MethodParams, forward, register
+from napari_semiseg.engine.ops import adversarial
+from napari_semiseg.engine.pairs import PairMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from napari_semiseg.engine.method import Batch, Networks, Progress
+
+
+class DeepCoTrainingParams(ConsistencyParams):
+    """Parameters of `DeepCoTraining`."""
+
+    attack: float = Field(
+        default=0.05, gt=0, description="Size of an adversarial step, in image SD"
+    )
+    difference_weight: float = Field(
+        default=0.5, ge=0, description="Weight of the view difference, over the other"
+    )
+
+
+@register
+class DeepCoTraining(PairMethod):
+    """Two networks agree on unlabelled crops and resist each other's attacks.
+
+    Qiao et al., "Deep co-training for semi-supervised image recognition", ECCV
+    2018: Jensen-Shannon divergence on unlabelled crops, and the view difference
+    KL(sg p_1(x) || p_2(g_1(x))) and its mirror, where g_i attacks network i by one
+    fast gradient sign step. Departure: attacks are made on unlabelled crops only.
+    """
+
+    name = "deep_co_training"
+    title = "Deep co-training"
+    cite = "Qiao et al., ECCV 2018"
+    Params: ClassVar[type[MethodParams]] = DeepCoTrainingParams
+    params: DeepCoTrainingParams
+
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Labelled terms, agreement, and resistance."""
+        networks = list(nets.students.values())
+        outputs = [forward(network, batch.image) for network in networks]
+        image, inside = batch.image[batch.free], batch.inside[batch.free]
+        first, second = (segmentation(output)[batch.free] for output in outputs)
+        resistance = self._resistance(networks, image, (first, second), inside)
+        weight = self.params.weight(t)
+        return {
+            **mean_terms([self.labelled(output, batch) for output in outputs]),
+            "agreement": weight * weighted_mean(jensen_shannon(first, second), inside),
+            "view_difference": weight * self.params.difference_weight * resistance,
+        }
+
+    def _resistance(
+        self,
+        networks: list[nn.Module],
+        image: Tensor,
+        said: tuple[Tensor, Tensor],
+        inside: Tensor,
+    ) -> Tensor:
+        """Divergence of each network under the attack on the other, summed."""
+
+        def error(network: nn.Module, target: Tensor, view: Tensor) -> Tensor:
+            answer = segmentation(forward(network, view))
+            return weighted_mean(divergence(target.detach(), answer), inside)
+
+        terms = []
+        for attacked, target, other in zip(networks, said, networks[::-1], strict=True):
+            against = partial(error, attacked, target)
+            view = adversarial(image, against, self.params.attack)
+            terms.append(error(other, target, view))
+        return torch.stack(terms).sum()

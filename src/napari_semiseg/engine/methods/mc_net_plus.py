@@ -1,0 +1,87 @@
+"""Mutual consistency network plus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pydantic import Field
+
+from napari_semiseg.engine.dual_task import (
+    ConsistencyParams,
+    DualTaskMethod,
+    distances,
+    mean_terms,
+    segmentation,
+)
+from napari_semiseg.engine.losses import consistency
+from napari_semiseg.engine.method import Inference, MethodParams, register
+from napari_semiseg.engine.nets import VNet
+from napari_semiseg.engine.ops import gap, sharpen
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from napari_semiseg.engine.method import Batch, Networks, Progress
+
+
+class MCNetPlusParams(ConsistencyParams):
+    """Parameters of `MCNetPlus`."""
+
+    consistency_weight: float = Field(
+        default=1.0, ge=0, description="Final weight of the mutual consistency"
+    )
+    temperature: float = Field(
+        default=0.1, gt=0, le=1, description="Temperature of the sharpened targets"
+    )
+
+
+@register
+class MCNetPlus(DualTaskMethod):
+    """Three decoders that up-sample differently agree with each other's labels.
+
+    Wu et al., "Mutual consistency learning for semi-supervised medical image
+    segmentation", Med. Image Anal. 2022: L = mean L_sup(p_i)
+    + lambda sum_{i != j} (p_i - sharpen(p_j))^2 / pairs on all crops. Departures:
+    the sharpened targets are detached, the mean of the decoders predicts.
+    """
+
+    name = "mc_net_plus"
+    title = "MC-Net+: mutual consistency of decoders"
+    cite = "Wu et al., Med. Image Anal. 2022"
+    Params: ClassVar[type[MethodParams]] = MCNetPlusParams
+    params: MCNetPlusParams
+
+    def networks(self) -> dict[str, nn.Module]:
+        """One encoder and three decoders."""
+        network = self.task.network(upsampling=("transposed", "linear", "nearest"))
+        return {"student": network}
+
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Labelled terms of all decoders, and their agreement."""
+        network = nets.students["student"]
+        assert isinstance(network, VNet)
+        outputs = network.outputs(batch.image)
+        said = [segmentation(output) for output in outputs]
+        targets = [sharpen(one, self.params.temperature) for one in said]
+        pairs = [
+            consistency(said[i], targets[j], batch.inside)
+            for i in range(len(said))
+            for j in range(len(said))
+            if i != j
+        ]
+        return {
+            **mean_terms([self.labelled(output, batch) for output in outputs]),
+            "mutual": self.params.weight(t) * torch.stack(pairs).mean(),
+        }
+
+    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+        """Mean of the decoders of the averaged network."""
+        network = teachers["student"]
+        assert isinstance(network, VNet)
+        outputs = network.outputs(image)
+        mean, distance, mask = (
+            torch.stack([part(output) for output in outputs]).mean(dim=0)
+            for part in (segmentation, distances, self.mask)
+        )
+        return Inference(mean, distance, gap(mean, mask))

@@ -1,0 +1,47 @@
+"""Mean teacher: the student follows its own average."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from napari_semiseg.engine.dual_task import (
+    ConsistencyParams,
+    DualTaskMethod,
+    segmentation,
+)
+from napari_semiseg.engine.losses import consistency
+from napari_semiseg.engine.method import MethodParams, forward, register
+from napari_semiseg.engine.ops import add_noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_semiseg.engine.method import Batch, Networks, Progress
+
+
+@register
+class MeanTeacher(DualTaskMethod):
+    """Student and averaged teacher agree on a noisy copy of unlabelled crops.
+
+    Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, for
+    segmentation as in UA-MT: L = L_sup + lambda (p(x) - sg p'(x + n))^2.
+    """
+
+    name = "mean_teacher"
+    title = "Mean teacher"
+    cite = "Tarvainen & Valpola, NeurIPS 2017"
+    Params: ClassVar[type[MethodParams]] = ConsistencyParams
+    params: ConsistencyParams
+
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Labelled terms and agreement with the teacher."""
+        output = forward(nets.students["student"], batch.image)
+        free = batch.free
+        target = segmentation(
+            forward(nets.teachers["student"], add_noise(batch.image[free]))
+        )
+        return {
+            **self.labelled(output, batch),
+            "consistency": self.params.weight(t)
+            * consistency(segmentation(output)[free], target, batch.inside[free]),
+        }

@@ -1,0 +1,97 @@
+"""Pasted crops: image, label, validity and distance come from the same volume."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_semiseg.engine.cut_paste import mixed, neighbours
+from napari_semiseg.engine.method import Batch
+from napari_semiseg.engine.ops import beta, confident, random_box, sharpen
+
+SIZE = (6, 8, 10)
+
+
+def batch(labelled: int, unlabelled: int) -> Batch:
+    """Every map of a crop holds the crop's number, so that sources can be told."""
+    count = labelled + unlabelled
+    numbers = torch.arange(count).float().view(-1, 1, 1, 1, 1)
+    image = numbers.expand(count, 1, *SIZE).contiguous()
+    known = image[:labelled]
+    return Batch(
+        image=image,
+        inside=torch.ones_like(image, dtype=torch.bool),
+        target=known[:, 0].long(),
+        valid=torch.ones_like(known[:, 0], dtype=torch.bool),
+        low=known.expand(-1, 2, *SIZE) / 10,
+        high=known.expand(-1, 2, *SIZE) / 10,
+    )
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled"), [(2, 2), (1, 3), (3, 1), (2, 0)])
+def test_all_maps_of_a_mixed_crop_have_one_source(labelled, unlabelled):
+    torch.manual_seed(1)
+    given = batch(labelled, unlabelled)
+    free = given.image[given.free]
+    guess = free.expand(-1, 2, *SIZE)
+    box = random_box(given.image, 0.5)
+    crops, moved, guessed = mixed(given, guess, (box, ~box))
+    count = max(labelled, len(free))
+    assert len(crops.image) == len(moved) == len(guessed) == 2 * count
+    assert torch.equal(crops.valid.unsqueeze(1), ~guessed)
+    on_label = crops.valid
+    assert torch.equal(crops.image[:, 0][on_label], crops.target[on_label].float())
+    assert torch.equal(crops.low[:, 0][on_label], crops.image[:, 0][on_label] / 10)
+    assert torch.equal(moved[:, :1][guessed], crops.image[guessed])
+    assert torch.equal(guessed[:count], ~box.expand(count, 1, *SIZE))
+    assert torch.equal(guessed[count:], box.expand(count, 1, *SIZE))
+
+
+def test_padding_is_never_guessed():
+    given = batch(2, 2)
+    given.inside[2:, :, :2] = False
+    everywhere = torch.ones((1, 1, *SIZE), dtype=torch.bool)
+    _, _, guessed = mixed(given, given.image[2:], (everywhere, ~everywhere))
+    assert not guessed[:2].any()
+    assert torch.equal(guessed[2:], given.inside[2:])
+
+
+def test_neighbours_exchange_boxes():
+    torch.manual_seed(0)
+    crops = neighbours(batch(3, 2), 0.5)
+    assert crops.image.shape[0] == 3
+    for index in range(3):
+        assert set(crops.image[index].unique().tolist()) == {index, (index - 1) % 3}
+    assert torch.equal(crops.image[:, 0], crops.target.float())
+
+
+def test_a_box_has_the_size_asked_for():
+    like = torch.zeros(1, 1, *SIZE)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        box = random_box(like, 0.5)[0, 0]
+        edges = [
+            int(box.amax(dim=[a for a in range(3) if a != axis]).sum())
+            for axis in range(3)
+        ]
+        assert edges == [3, 4, 5]
+        assert int(box.sum()) == 60
+
+
+def test_sharpening_keeps_order_and_sum():
+    said = torch.softmax(torch.randn(2, 3, 4, 4, 4), dim=1)
+    sharp = sharpen(said, 0.1)
+    assert torch.allclose(sharp.sum(dim=1), torch.ones(2, 4, 4, 4), atol=1e-5)
+    assert torch.equal(sharp.argmax(dim=1), said.argmax(dim=1))
+    assert (sharp.amax(dim=1) >= said.amax(dim=1) - 1e-5).all()
+    assert torch.allclose(sharpen(said, 1.0), said, atol=1e-5)
+
+
+def test_confidence_and_beta_draws():
+    said = torch.tensor([0.9, 0.1]).view(1, 2, 1, 1, 1)
+    assert bool(confident(said, 0.9).item())
+    assert not bool(confident(said, 0.95).item())
+    torch.manual_seed(0)
+    narrow, wide = beta(50.0, 400), beta(0.2, 400)
+    assert abs(float(narrow.mean()) - 0.5) < 0.02
+    assert narrow.std() < 0.1 < 0.3 < wide.std()
