@@ -6,7 +6,6 @@ import torch
 
 from engine.volumes import prepared
 from napari_semiseg.core.geometry import Geometry
-from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.engine import method as plugin
 from napari_semiseg.engine.infer import Maps, Predictor, gaussian_window, windows
 from napari_semiseg.engine.method import Inference
@@ -66,9 +65,7 @@ def maps_of(indices, doubt):
 
 
 def score_of(maps, geometry, kind="entropy"):
-    return score_case(
-        maps, getattr(maps, kind), geometry, LabelScheme.parse(["1=ball"])
-    )
+    return score_case(maps, getattr(maps, kind), geometry, {"ball": 1.0})
 
 
 def test_scores_do_not_depend_on_the_field_of_view():

@@ -34,7 +34,7 @@ STEP = 0.5
 """Distance of windows over their size, as in nnU-Net."""
 UNCERTAINTY = {
     "entropy": "entropy of the average over mirrored views",
-    "gap": "gap between segmentation and distance network",
+    "gap": "gap between mask and signed distance",
 }
 
 
@@ -146,16 +146,6 @@ class Predictor:
         maps = self.maps(image)
         kind = self._method.uncertainty
         doubt = maps.entropy if kind == "entropy" else maps.gap
-        score = score_case(maps, doubt, geometry, labels)
-        record = PredictionRecord(
-            case=case.id,
-            run=run,
-            step=step,
-            method=self._method.name,
-            image_sha256=case.record.sha256,
-            uncertainty_kind=UNCERTAINTY[kind],
-            score=score,
-        )
         values = np.array([0, *labels.values], dtype=np.uint8)
         indices = np.empty(shape, dtype=np.uint8)
         for planes, part in slabs(maps.probabilities, shape):
@@ -165,8 +155,14 @@ class Predictor:
             item.name: float(voxels[index] * geometry.voxel_ml)
             for index, item in enumerate(labels, start=1)
         }
-        record = record.model_copy(
-            update={"score": score.model_copy(update={"volumes_ml": volumes})}
+        record = PredictionRecord(
+            case=case.id,
+            run=run,
+            step=step,
+            method=self._method.name,
+            image_sha256=case.record.sha256,
+            uncertainty_kind=UNCERTAINTY[kind],
+            score=score_case(maps, doubt, geometry, volumes),
         )
         return Prediction(
             record=record,

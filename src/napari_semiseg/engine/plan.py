@@ -30,7 +30,7 @@ LARGEST_PATCH = {"cpu": 600_000, "mps": 1_000_000, "cuda": 2_500_000}
 DEFAULT_PATCH = {"cpu": 200_000, "mps": 500_000, "cuda": 1_200_000}
 """Voxels of a crop: the most that memory is sure to hold, and without minutes."""
 SMALLEST_PATCH = 32_000
-PROBE = (32, 32, 32)
+PROBE = (48, 48, 48)
 """Crop with which speed is measured before the working grid is known."""
 WIDTH = 16
 LEARNING_RATE = 0.1

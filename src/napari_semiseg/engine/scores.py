@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.infer import Maps
 
 SHELL_VOXELS = 3
@@ -23,11 +22,12 @@ PLANES = ("axial", "coronal", "sagittal")
 
 
 def score_case(
-    maps: Maps, doubt: Tensor, geometry: Geometry, labels: LabelScheme
+    maps: Maps, doubt: Tensor, geometry: Geometry, volumes_ml: dict[str, float]
 ) -> CaseScore:
     """Score a prediction from its maps on the working grid.
 
-    ``doubt`` is the map (1, Z, Y, X) that is stored as the case's uncertainty.
+    ``doubt`` is the map (1, Z, Y, X) that is stored as the case's uncertainty;
+    ``volumes_ml`` was counted on the case's own grid.
 
     The case's scores are means over a shell about the predicted surface, so that a
     large field of view does not dilute them; slices are scored by the mean over the
@@ -43,7 +43,7 @@ def score_case(
         uncertainty=float(uncertainty[shell].mean()),
         entropy=float(entropy[shell].mean()),
         gap=float(gap[shell].mean()),
-        volumes_ml={item.name: 0.0 for item in labels},
+        volumes_ml=volumes_ml,
         slices=tuple(
             score
             for axis in range(3)

@@ -1,0 +1,51 @@
+"""Volumes of a left atrium's size on a working grid, without any file."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from napari_semiseg.core.config import Plan
+from napari_semiseg.engine.plan import choose_patch
+from napari_semiseg.engine.prepare import Prepared
+from napari_semiseg.engine.sdm import distance_bounds
+
+SHAPE = (44, 72, 96)
+SPACING_MM = 1.25
+
+
+def volume(seed: int, shape: tuple[int, int, int] = SHAPE) -> Prepared:
+    """A bright ellipsoid on noise, with its label and distances."""
+    rng = np.random.default_rng(seed)
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    axes = rng.uniform(0.35, 0.6, 3)
+    inside = sum((g / a) ** 2 for g, a in zip(grid, axes, strict=True)) < 1
+    image = rng.normal(0, 1, shape) + 1.5 * inside
+    target = inside.astype(np.uint8)
+    low, _ = distance_bounds(target, 2, (SPACING_MM,) * 3, 10 * SPACING_MM)
+    half = low.astype(np.float16)
+    return Prepared(f"volume{seed}", image.astype(np.float16), target, half, half)
+
+
+def plan(precision: str, *, unlabelled: int = 0) -> Plan:
+    """A training of whole volumes on this machine's processor."""
+    patch, strides = choose_patch(SHAPE, 400_000)
+    return Plan(
+        spacing_mm=(SPACING_MM,) * 3,
+        patch_zyx=patch,
+        strides=strides,
+        width=16,
+        labelled_batch=2,
+        unlabelled_batch=unlabelled,
+        sdm_limit_mm=10 * SPACING_MM,
+        intensity="zscore",
+        intensity_range=(0.5, 99.5),
+        intensity_mean_std=(0.0, 1.0),
+        device="cpu",
+        precision=precision,
+        threads=torch.get_num_threads(),
+        learning_rate=0.1,
+        steps=100,
+        validate_every=1000,
+        reasons={},
+    )
