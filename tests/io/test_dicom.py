@@ -109,7 +109,7 @@ def test_a_series_is_found_as_its_folder(tmp_path):
     ]
     assert case_id(folder) == "patient_07"
     assert len(content_sha256(folder)) == 64
-    refused(folder / "IM0000", "one DICOM file")
+    assert find_images(folder / "IM0003") == [folder]
 
 
 def test_fractional_slopes_give_float32(tmp_path):
@@ -123,7 +123,27 @@ def test_fractional_slopes_give_float32(tmp_path):
 def test_several_series_are_listed(tmp_path):
     write_series(tmp_path / "series", straight(), uid="1.2.3.4", name="T1")
     write_series(tmp_path / "series", straight(), uid="1.2.3.5", name="FLAIR")
-    refused(tmp_path / "series", "found 2", "T1 (6 files, 1.2.3.4)", "FLAIR (6 files")
+    refused(tmp_path / "series", "found 2", "'T1' (6 files, 1.2.3.4)", "'FLAIR' (6")
+
+
+@pytest.mark.parametrize("choice", ["1.2.3.5", "flair"])
+def test_one_of_several_series_is_chosen_and_known_by_its_first_file(tmp_path, choice):
+    folder = tmp_path / "series"
+    write_series(folder, straight(), uid="1.2.3.4", name="T1")
+    stack = write_series(folder, straight(), uid="1.2.3.5", name="FLAIR")
+    assert find_images(tmp_path) == [folder]
+    assert find_images(tmp_path, [choice]) == [folder / "FLAIR0_0.dcm"]
+    assert len(find_images(tmp_path, ["all"])) == 2
+    image = read_image(folder / "FLAIR0_0.dcm")
+    assert np.array_equal(
+        image.geometry.to_native(image.data), stack.transpose(2, 1, 0)
+    )
+    before = content_sha256(folder / "FLAIR0_0.dcm")
+    (folder / "T10_0.dcm").unlink()
+    assert content_sha256(folder / "FLAIR0_0.dcm") == before
+    (folder / "FLAIR0_0.dcm").rename(folder / "A.dcm")
+    (folder / "FLAIR3_1.dcm").unlink()
+    assert content_sha256(folder / "A.dcm") != before
 
 
 def test_a_missing_slice_is_told_in_mm(tmp_path):
@@ -163,3 +183,66 @@ def test_a_torn_slice_is_refused(tmp_path):
     with pytest.raises(ImageError) as caught:
         read_image(tmp_path / "series")
     assert "\n" not in str(caught.value)
+
+
+def write_frames(path, folder, *, order=None, change=None):
+    """One enhanced multi-frame file of a series of slices."""
+    pydicom = pytest.importorskip("pydicom")
+    legacy = pytest.importorskip("highdicom.legacy")
+    slices = [pydicom.dcmread(file) for file in sorted(folder.iterdir())]
+    for item in slices:
+        item.StudyID, item.AccessionNumber, item.SeriesNumber = "1", "", 1
+        item.PatientID = item.PatientName = "nobody"
+        item.ImageType = ["ORIGINAL", "PRIMARY"]
+        item.FrameOfReferenceUID = "1.2.3.9"
+        item.SOPClassUID = pydicom.uid.MRImageStorage
+        for key in ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"):
+            setattr(item, key, "")
+    made = legacy.LegacyConvertedEnhancedMRImage(slices, "1.2.3.6", 1, "1.2.3.6.1", 1)
+    if change is not None:
+        change(made)
+    path.parent.mkdir(exist_ok=True)
+    made.save_as(path)
+    return path
+
+
+def test_a_multi_frame_file_is_a_volume_by_where_its_frames_lie(tmp_path):
+    stack = write_series(tmp_path / "slices", straight())
+    file = write_frames(tmp_path / "frames" / "scan.dcm", tmp_path / "slices")
+    image, series = read_image(file), read_image(tmp_path / "slices")
+    assert find_images(tmp_path / "frames") == [file]
+    assert case_id(file) == "scan"
+    assert image.geometry.difference(series.geometry, 1e-3) is None
+    assert np.array_equal(
+        image.geometry.to_native(image.data), stack.transpose(2, 1, 0)
+    )
+
+
+def test_multi_frame_files_with_gaps_or_several_slopes_are_refused(tmp_path):
+    positions = straight()
+    del positions[2]
+    write_series(tmp_path / "gap", positions)
+    file = write_frames(tmp_path / "frames" / "gap.dcm", tmp_path / "gap")
+    refused(file, "even distances")
+
+    def rescale(made):
+        for index, group in enumerate(made.PerFrameFunctionalGroupsSequence):
+            item = type(group)()
+            item.RescaleSlope, item.RescaleIntercept = 1 + index, 0
+            group.PixelValueTransformationSequence = [item]
+
+    write_series(tmp_path / "even", straight())
+    file = write_frames(
+        tmp_path / "frames" / "slopes.dcm", tmp_path / "even", change=rescale
+    )
+    refused(file, "one rescale slope")
+
+
+def test_a_slice_that_promises_more_than_it_holds_is_refused_unread(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    write_series(tmp_path / "series", straight())
+    for file in (tmp_path / "series").iterdir():
+        item = pydicom.dcmread(file)
+        item.Rows = item.Columns = 65535
+        item.save_as(file)
+    refused(tmp_path / "series", "whole image file of")

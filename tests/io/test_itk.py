@@ -119,3 +119,25 @@ def test_refuses_torn_and_empty_files(tmp_path):
                 read_image(path)
             assert str(path) in str(caught.value)
             assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.mha", "NDims = 3\nDimSize = {size}\nElementType = MET_SHORT\n"
+                  "ElementSpacing = 1 1 1\nElementDataFile = LOCAL\n"),
+        ("a.mhd", "NDims = 3\nDimSize = {size}\nElementType = MET_SHORT\n"
+                  "ElementSpacing = 1 1 1\nElementDataFile = a.raw\n"),
+        ("a.nrrd", "NRRD0004\ntype: short\ndimension: 3\nsizes: {size}\n"
+                   "encoding: gzip\nendian: little\n\n"),
+    ],
+)  # fmt: skip
+def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(
+    tmp_path, name, text
+):
+    path = tmp_path / name
+    path.write_bytes(text.format(size="60000 60000 3000").encode() + bytes(500))
+    (tmp_path / "a.raw").write_bytes(bytes(5000))
+    with pytest.raises(ImageError, match="of 21600000000000 bytes") as caught:
+        read_geometry(path)
+    assert "\n" not in str(caught.value)

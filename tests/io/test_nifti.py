@@ -431,3 +431,21 @@ def test_a_map_must_be_finite_and_fit(tmp_path):
             dtype="i2",
         )
     assert sorted(file.name for file in tmp_path.iterdir()) == ["i.nii.gz"]
+
+
+def test_analyze_is_read_with_a_note_and_its_masks_are_nifti(tmp_path):
+    data = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    source = nibabel.AnalyzeImage(data, None)
+    source.header.set_zooms((1.0, 2.0, 3.0))
+    source.to_filename(tmp_path / "old.img")
+    path = tmp_path / "old.hdr"
+    geometry, notes = read_geometry(path)
+    assert "left from right" in notes[0]
+    assert geometry.spacing_mm == (3.0, 2.0, 1.0)
+    image = read_image(path)
+    assert np.array_equal(geometry.to_native(image.data), data)
+    labels = (image.data % 3).astype(np.uint8)
+    write_labels(tmp_path / "mask.nii.gz", labels, geometry, path)
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    assert np.array_equal(np.asarray(mask.dataobj), data % 3)
+    assert np.allclose(mask.affine, nibabel.load(path).affine)

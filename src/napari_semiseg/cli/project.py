@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,24 @@ import typer
 from napari_semiseg.cli import render
 from napari_semiseg.cli.options import CaseList, Json, ProjectPath, read_list
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
+
+
+class Resample(StrEnum):
+    """How a mask may be brought onto the grid of its image."""
+
+    NEAREST = "nearest"
+
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what goes with what.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,18 +69,62 @@ def add(
         Split, typer.Option(help="What the images may be used for.")
     ] = Split.TRAIN,
     cases: CaseList = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NUMBER|NAME|UID|all",
+            help="DICOM series to take from folders with several; repeat.",
+        ),
+    ] = None,
+    channel: Annotated[
+        int | None, typer.Option(min=0, help="Channel of nnU-Net images with several.")
+    ] = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Add images by reference; nothing is copied."""
     from napari_semiseg.project.store import Project
 
-    report = Project.open(project).add(*paths, split=split, cases=read_list(cases))
+    report = Project.open(project).add(
+        *paths,
+        split=split,
+        cases=read_list(cases),
+        series=series or (),
+        channel=channel,
+        dry_run=dry_run,
+    )
     if json:
-        render.emit({"added": report.added, "skipped": report.skipped})
+        answer: dict[str, Any] = {
+            "added": report.added,
+            "skipped": report.skipped,
+            "notes": report.notes,
+        }
+        preview = {
+            "paths": _texts(report.paths),
+            "masks": _texts(report.masks),
+            "dry_run": True,
+        }
+        render.emit(answer | (preview if dry_run else {}))
         return
-    render.say(f"Added {_count(len(report.added), 'case')} ({split}).")
+    if dry_run:
+        render.table(
+            ("case", "image", "mask"),
+            (
+                (name, str(report.paths[name]), str(report.masks.get(name, "-")))
+                for name in report.added
+            ),
+        )
+    verb = "Would add" if dry_run else "Added"
+    render.say(f"{verb} {_count(len(report.added), 'case')} ({split}).")
     for path, reason in report.skipped.items():
         render.say(f"Skipped {path}: {reason}")
+    for note in (note for notes in report.notes.values() for note in notes):
+        render.say(f"Note: {note}")
+    if report.masks:
+        render.say(
+            f"{_count(len(report.masks), 'mask')} lie beside them: "
+            f"semiseg label {project} --masks {paths[0]}"
+        )
 
 
 def label(
@@ -75,6 +134,17 @@ def label(
         typer.Option(metavar="DIR", help="Masks named like the cases; 255 = not done."),
     ],
     cases: CaseList = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Label value of a structure in RTSTRUCT and SEG files; repeat.",
+        ),
+    ] = None,
+    resample: Annotated[
+        Resample | None, typer.Option(help="Allow masks on another grid.")
+    ] = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Attach human masks by case id; all are checked before any is written."""
@@ -82,13 +152,26 @@ def label(
     from napari_semiseg.project.store import Project
 
     opened = Project.open(project)
-    report = attach(opened, masks, read_list(cases))
+    report = attach(
+        opened,
+        masks,
+        read_list(cases),
+        structures=_structures(structure or ()),
+        resample=resample is not None,
+        dry_run=dry_run,
+    )
     if report.skipped:
         ignored = ", ".join(report.skipped)
         console = render.console(stderr=True)
         console.print(f"Masks without a case were left out: {ignored}", markup=False)
     if json:
-        render.emit({"labelled": report.added})
+        preview = {"paths": _texts(report.paths), "dry_run": True}
+        render.emit({"labelled": report.added} | (preview if dry_run else {}))
+        return
+    if dry_run:
+        pairs = ((name, str(report.paths[name])) for name in report.added)
+        render.table(("case", "mask"), pairs)
+        render.say(f"Would label {_count(len(report.added), 'case')}.")
         return
     render.say(f"Labelled {_count(len(report.added), 'case')}.")
     render.say(_next_step(opened, opened.cases(), str(project)))
@@ -124,6 +207,27 @@ def open_(project: ProjectPath) -> None:
     from napari_semiseg.project.store import Project
 
     show(Project.open(project).folder)
+
+
+def _structures(texts: Iterable[str]) -> dict[str, int]:
+    """Read ``NAME=VALUE`` texts; a name may hold an equals sign itself.
+
+    Raises
+    ------
+    ConfigError
+        A text is not of that form.
+    """
+    found = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        if not name or not value.strip().isdigit():
+            raise ConfigError(f"expected --structure NAME=VALUE, found {text!r}")
+        found[name] = int(value)
+    return found
+
+
+def _texts(paths: Mapping[str, Path]) -> dict[str, str]:
+    return {name: str(path) for name, path in sorted(paths.items())}
 
 
 def _labels(project: Project) -> list[dict[str, Any]]:

@@ -1,25 +1,34 @@
-"""Folders that hold one DICOM series of single-frame slices, through SimpleITK."""
+"""DICOM: folders that hold series of slices, and multi-frame files."""
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.itk import LPS, unreadable, voxels
-from napari_semiseg.io.source import SHEAR, Source, checked_geometry
+from napari_semiseg.io import enhanced
+from napari_semiseg.io.itk import unreadable, voxels
+from napari_semiseg.io.source import DEFLATE, Source, check_size
+from napari_semiseg.io.stack import Slice, stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
-UNEVEN = 0.01
-"""Largest deviation of a slice distance, relative to their median."""
+NO_IMAGES = ("SEG", "RTDOSE", "RTSTRUCT", "PR", "KO", "SR")
+"""Modalities of what is no image of a patient."""
+
+EVERY_SERIES = "all"
+"""The choice of all series of a folder."""
+
+_UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 
 
 def is_dicom(path: Path) -> bool:
@@ -31,22 +40,126 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def series_of(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Find the image series in a folder, not below it: series UID to file names."""
+@dataclass(frozen=True)
+class Series:
+    """Files of a folder that have one series UID, sorted by name.
+
+    Attributes
+    ----------
+    folder : Path
+    uid : str
+        Empty where the files have none.
+    files : tuple of Path
+    alone : bool
+        Whether there is no other series in the folder.
+    """
+
+    folder: Path
+    uid: str
+    files: tuple[Path, ...]
+    alone: bool = True
+
+    @cached_property
+    def _first(self) -> Any:
+        return _header(self.files[0])
+
+    @property
+    def number(self) -> str:
+        """Series number as the scanner gave it; may be empty, or not unique."""
+        return _text(self._first, "0020|0011")
+
+    @property
+    def description(self) -> str:
+        """Series description as the scanner gave it; may be empty."""
+        return _text(self._first, "0008|103e")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether these are images of a patient, by their modality."""
+        return _text(self._first, "0008|0060") not in NO_IMAGES
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether each file holds a volume of its own."""
+        return _text(self._first, "0028|0008") not in ("", "1")
+
+    @property
+    def images(self) -> list[Path]:
+        """How the volumes of the series are referred to.
+
+        A file each where they are multi-frame; else the folder, or the first file
+        where the folder holds several series.
+        """
+        if self.has_frames:
+            return list(self.files)
+        return [self.folder if self.alone else self.files[0]]
+
+    def answers_to(self, choice: str) -> bool:
+        """Whether a user means this series: its number, description, UID, or all."""
+        names = {self.uid, self.number, self.description.casefold(), EVERY_SERIES}
+        return choice.casefold() in names
+
+    def __str__(self) -> str:
+        number = f"{self.number} " if self.number else ""
+        name = self.description or "unnamed"
+        return f"{number}'{name}' ({len(self.files)} files, {self.uid or 'no UID'})"
+
+
+def series_of(folder: Path) -> list[Series]:
+    """Find the image series in a folder, not below it, by rising number."""
     import SimpleITK as sitk
 
     if not any(is_dicom(file) for file in folder.iterdir() if file.is_file()):
-        return {}
+        return []
     with _quiet():
-        found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        return {
-            uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-            for uid in found
+        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        groups = {
+            uid: sorted(
+                Path(file)
+                for file in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(
+                    str(folder), uid
+                )
+            )
+            for uid in uids
         }
+    found = [Series(folder, uid, tuple(files)) for uid, files in groups.items()]
+    found = [item for item in found if item.is_image]
+    found.sort(key=lambda item: (item.number.zfill(16), item.uid))
+    alone = len(found) == 1
+    return [Series(folder, item.uid, item.files, alone) for item in found]
 
 
-def open_dicom(folder: Path) -> Source:
-    """Read and check the headers of all slices in a folder.
+def chosen(found: Collection[Series], choices: Collection[str]) -> list[Series]:
+    """Those of several series that a user asked for."""
+    return [
+        item for item in found if any(item.answers_to(choice) for choice in choices)
+    ]
+
+
+def series_with(file: Path) -> Series:
+    """Find the series that a file is part of, in the file's own folder.
+
+    Raises
+    ------
+    ImageError
+        It is part of no series of images.
+    """
+    for series in series_of(file.parent):
+        if any(item.name == file.name for item in series.files):
+            return series
+    raise ImageError(
+        f"{file}: expected a DICOM image, found something else (a structure set, a "
+        f"segmentation or a report?); give the folder of an image series"
+    )
+
+
+def open_dicom(path: Path) -> Source:
+    """Read and check the headers of all slices of a series.
+
+    Parameters
+    ----------
+    path : Path
+        A folder with one series, a file of a series, or a multi-frame file.
 
     Raises
     ------
@@ -54,8 +167,52 @@ def open_dicom(folder: Path) -> Source:
         There is not exactly one series, or its slices are not one stack at right
         angles and even distances.
     """
-    import SimpleITK as sitk
+    series = series_with(path) if path.is_file() else _only_series(path)
+    if series.has_frames:
+        return _open_frames(path if path.is_file() else _only_file(series))
+    slices = [_slice(path, file) for file in series.files]
+    geometry, order = stacked(path, slices)
 
+    def read() -> NDArray[Any]:
+        import SimpleITK as sitk
+
+        reader = sitk.ImageSeriesReader()
+        reader.SetFileNames([os.fspath(series.files[index]) for index in order])
+        with _quiet():
+            return _stored(voxels(path, reader))
+
+    return Source(geometry, (), read)
+
+
+def instances(path: Path) -> tuple[list[Path], list[int]]:
+    """List the files of a DICOM image, and where its slices lie in them.
+
+    Returns
+    -------
+    files : list of Path
+        In the order of the slices, or one multi-frame file.
+    order : list of int
+        For each slice of the grid its file's rank, or its frame.
+
+    Raises
+    ------
+    ImageError
+        The image is no DICOM, or cannot be one stack.
+    """
+    if not (path.is_dir() or is_dicom(path)):
+        raise ImageError(
+            f"{path}: expected a DICOM image, found another format; export to NIfTI, "
+            f"NRRD or MHA"
+        )
+    series = series_with(path) if path.is_file() else _only_series(path)
+    if series.has_frames:
+        file = path if path.is_file() else _only_file(series)
+        return [file], stacked(file, enhanced.frames(file))[1]
+    _, order = stacked(path, [_slice(path, file) for file in series.files])
+    return [series.files[index] for index in order], list(range(len(order)))
+
+
+def _only_series(folder: Path) -> Series:
     found = series_of(folder)
     if not found:
         raise ImageError(
@@ -63,144 +220,88 @@ def open_dicom(folder: Path) -> Source:
             f"a folder without one; give the image files themselves"
         )
     if len(found) > 1:
-        listed = "; ".join(
-            f"{_header(files[0]).text('0008|103e') or 'unnamed'} "
-            f"({len(files)} files, {uid})"
-            for uid, files in sorted(found.items())
-        )
+        listed = "; ".join(str(series) for series in found)
         raise ImageError(
-            f"{folder}: expected one DICOM series, found {len(found)}: {listed}; move "
-            f"each to a folder of its own"
+            f"{folder}: expected one DICOM series, found {len(found)}: {listed}; "
+            f"choose by number, description or UID (--series), or move each to a "
+            f"folder of its own"
         )
-    (files,) = found.values()
-    slices = [_header(file) for file in files]
-    affine, order = _stack(folder, slices)
-    first = slices[0]
-    geometry = checked_geometry(folder, (*first.size, len(slices)), affine)
+    return found[0]
+
+
+def _only_file(series: Series) -> Path:
+    if len(series.files) > 1:
+        raise ImageError(
+            f"{series.folder}: expected one volume, found {len(series.files)} "
+            f"multi-frame files; give the files themselves"
+        )
+    return series.files[0]
+
+
+def _open_frames(path: Path) -> Source:
+    reader = _header(path)
+    _check_grey(path, reader)
+    geometry, order = stacked(path, enhanced.frames(path))
 
     def read() -> NDArray[Any]:
-        reader = sitk.ImageSeriesReader()
-        reader.SetFileNames([slices[index].file for index in order])
-        stored = voxels(folder, reader)
-        # GDCM gives float64 where a slope makes the values fractional.
-        return stored.astype(np.float32) if stored.dtype.kind == "f" else stored
+        with _quiet():
+            return _stored(voxels(path, reader))[:, :, order]
 
     return Source(geometry, (), read)
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """Header of one slice; positions and directions in LPS mm."""
-
-    file: str
-    size: tuple[int, int]
-    frames: int
-    components: int
-    spacing: tuple[float, float]
-    origin: NDArray[np.float64]
-    direction: NDArray[np.float64]
-    reader: Any
-
-    def text(self, key: str) -> str:
-        """Value of a tag; empty where the slice does not have it."""
-        if not self.reader.HasMetaDataKey(key):
-            return ""
-        return str(self.reader.GetMetaData(key)).strip()
+def _stored(native: NDArray[Any]) -> NDArray[Any]:
+    # GDCM gives float64 where a slope makes the values fractional.
+    return native.astype(np.float32) if native.dtype.kind == "f" else native
 
 
-def _header(file: str) -> _Slice:
-    from pathlib import Path
+def _slice(path: Path, file: Path) -> Slice:
+    reader = _header(file)
+    columns, rows, *frames = reader.GetSize()
+    if int(np.prod(frames)) > 1:
+        raise ImageError(
+            f"{path}: expected one DICOM file a slice, found a multi-frame file among "
+            f"them; remove those that do not belong"
+        )
+    _check_grey(file, reader)
+    return Slice(
+        size=(columns, rows),
+        spacing=reader.GetSpacing()[:2],
+        origin=np.array(reader.GetOrigin()[:3]),
+        direction=np.reshape(reader.GetDirection(), (3, 3)),
+    )
 
+
+def _check_grey(file: Path, reader: Any) -> None:
+    """Refuse colours, and more voxels than the file can hold."""
+    if reader.GetNumberOfComponents() > 1:
+        raise ImageError(
+            f"{file}: expected grey DICOM slices, found colours; choose another series"
+        )
+    packed = _text(reader, "0002|0010") not in _UNCOMPRESSED
+    # A blank JPEG 2000 or RLE slice is shorter still than a blank gzipped one.
+    check_size(file, reader.GetSize(), 1, file.stat().st_size, 20 * DEFLATE * packed)
+
+
+def _header(file: Path) -> Any:
+    """SimpleITK reader that has read the header of a file."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
+    reader.SetFileName(os.fspath(file))
     try:
         with _quiet():
             reader.ReadImageInformation()
     except RuntimeError as error:
-        raise unreadable(Path(file), error) from error
-    columns, rows, *frames = reader.GetSize()
-    return _Slice(
-        file=file,
-        size=(columns, rows),
-        frames=int(np.prod(frames)),
-        components=reader.GetNumberOfComponents(),
-        spacing=reader.GetSpacing()[:2],
-        origin=np.array(reader.GetOrigin()[:3]),
-        direction=np.reshape(reader.GetDirection(), (3, 3)),
-        reader=reader,
-    )
+        raise unreadable(file, error) from error
+    return reader
 
 
-def _stack(
-    folder: Path, slices: Sequence[_Slice]
-) -> tuple[NDArray[np.float64], list[int]]:
-    """Affine of the stack, (column, row, slice) to RAS mm, and the order of slices."""
-    first = slices[0]
-    _check_alike(folder, slices)
-    origins = np.stack([item.origin for item in slices])
-    normal = first.direction[:, 2]
-    heights = origins @ normal
-    order = np.argsort(heights, kind="stable")
-    gaps = np.diff(heights[order])
-    if len(slices) < 2:
-        raise ImageError(
-            f"{folder}: expected a DICOM series of at least 2 slices, found 1; give "
-            f"the whole series"
-        )
-    step = float(np.median(gaps))
-    if gaps.min() < 1e-3:
-        raise ImageError(
-            f"{folder}: expected each DICOM slice at a place of its own, found several "
-            f"{gaps.min():.3g} mm apart (time points or echoes?); keep one of them"
-        )
-    if np.abs(gaps - step).max() > max(UNEVEN * step, 1e-3):
-        raise ImageError(
-            f"{folder}: expected DICOM slices at even distances, found "
-            f"{gaps.min():.3f} to {gaps.max():.3f} mm; add the missing slices or "
-            f"resample the series"
-        )
-    along = origins[order[-1]] - origins[order[0]]
-    tilt = np.degrees(np.arccos(np.clip(along @ normal / np.linalg.norm(along), -1, 1)))
-    if np.sin(np.radians(tilt)) > SHEAR:
-        raise ImageError(
-            f"{folder}: expected DICOM slices straight above each other, found a "
-            f"gantry tilt of {tilt:.1f} degrees; resample the series without tilt"
-        )
-    affine = np.eye(4)
-    affine[:3, 0] = LPS @ first.direction[:, 0] * first.spacing[0]
-    affine[:3, 1] = LPS @ first.direction[:, 1] * first.spacing[1]
-    affine[:3, 2] = LPS @ along / (len(slices) - 1)
-    affine[:3, 3] = LPS @ origins[order[0]]
-    return affine, order.tolist()
-
-
-def _check_alike(folder: Path, slices: Sequence[_Slice]) -> None:
-    """Refuse slices that cannot be one stack of grey images."""
-    first = slices[0]
-    if any(item.frames > 1 for item in slices):
-        raise ImageError(
-            f"{folder}: expected one DICOM file a slice, found a multi-frame file; "
-            f"convert the series to NIfTI"
-        )
-    if any(item.components > 1 for item in slices):
-        raise ImageError(
-            f"{folder}: expected grey DICOM slices, found colours; choose another "
-            f"series"
-        )
-    sizes = {(*item.size, *item.spacing) for item in slices}
-    if len(sizes) > 1:
-        listed = ", ".join(str(size) for size in sorted(sizes)[:4])
-        raise ImageError(
-            f"{folder}: expected DICOM slices of one size, found (columns, rows, mm, "
-            f"mm) {listed}; remove those that do not belong"
-        )
-    if any(np.abs(item.direction - first.direction).max() > 1e-3 for item in slices):
-        raise ImageError(
-            f"{folder}: expected parallel DICOM slices, found several directions (a "
-            f"localiser?); remove those that do not belong"
-        )
+def _text(reader: Any, key: str) -> str:
+    """Value of a tag; empty where the file does not have it."""
+    if not reader.HasMetaDataKey(key):
+        return ""
+    return str(reader.GetMetaData(key)).strip("\0 ")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from napari_semiseg.io import dicom, itk, nifti
 from napari_semiseg.io.atomic import TEMPORARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -58,7 +58,7 @@ def read_geometry(path: Path) -> tuple[Geometry, tuple[str, ...]]:
     Parameters
     ----------
     path : Path
-        A file, or a folder that holds one DICOM series.
+        A file, a folder that holds one DICOM series, or a file of such a series.
 
     Returns
     -------
@@ -116,10 +116,7 @@ def open_source(path: Path) -> Source:
     if name.endswith(itk.SUFFIXES):
         return itk.open_itk(path)
     if dicom.is_dicom(path):
-        raise ImageError(
-            f"{path}: expected the folder of a DICOM series, found one DICOM file; "
-            f"give the folder, with nothing else in it"
-        )
+        return dicom.open_dicom(path)
     raise ImageError(
         f"{path}: expected a DICOM folder or an image ending in "
         f"{', '.join(IMAGE_SUFFIXES[:-1])}, found neither; convert it to one of these"
@@ -127,17 +124,24 @@ def open_source(path: Path) -> Source:
 
 
 def content_sha256(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a DICOM folder in sorted order.
+    """SHA-256 of a file, or of all files of a DICOM series in sorted order.
 
     A header file counts together with the file beside it that holds its voxels.
     """
-    files = _files_of(path)
+    files = files_of(path)
     if files == [path]:
-        return _sha256(path)
-    return hashlib.sha256("".join(map(_sha256, files)).encode()).hexdigest()
+        return file_sha256(path)
+    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """SHA-256 of one file.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read.
+    """
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -148,22 +152,31 @@ def _sha256(file: Path) -> str:
         ) from error
 
 
-def _files_of(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """List the files that make up an image, sorted."""
     if path.is_dir():
         return sorted(item for item in path.iterdir() if item.is_file())
+    if dicom.is_dicom(path):
+        series = dicom.series_with(path)
+        return [path] if series.has_frames else list(series.files)
     endings = _DETACHED.get(path.suffix.lower(), ())
     beside = [path.with_suffix(ending) for ending in endings]
     return [path, *(file for file in beside if file.is_file())]
 
 
-def find_images(path: Path) -> list[Path]:
+def find_images(path: Path, series: Collection[str] = ()) -> list[Path]:
     """List the images at a path, sorted.
 
     Parameters
     ----------
     path : Path
         A file, which is returned as it is, or a folder, which is searched with all
-        below it. A folder that holds DICOM slices is itself an image.
+        below it. A folder that holds DICOM slices is itself an image, and so is each
+        multi-frame file; of several series in one folder, each that is chosen is
+        known by its first file.
+    series : collection of str
+        Which series of a folder with several: numbers, descriptions, UIDs, or "all".
+        Without a choice such a folder is listed as it is.
 
     Raises
     ------
@@ -171,16 +184,20 @@ def find_images(path: Path) -> list[Path]:
         There is nothing at ``path``.
     """
     if path.is_file():
-        return [path]
+        return dicom.series_with(path).images if _is_slice(path) else [path]
     if not path.is_dir():
         raise ImageError(
             f"{path}: expected an image or a folder, found nothing there; check the "
             f"path"
         )
-    return sorted(_walk(path))
+    return sorted(_walk(path, series))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _is_slice(file: Path) -> bool:
+    return dicom.is_dicom(file) and not dicom.series_with(file).has_frames
+
+
+def _walk(folder: Path, series: Collection[str]) -> Iterator[Path]:
     for parent, _, names in os.walk(folder):
         # "._name" holds what macOS knows of "name", never an image.
         files = [
@@ -188,8 +205,13 @@ def _walk(folder: Path) -> Iterator[Path]:
             for name in names
             if not name.startswith(("._", TEMPORARY))
         ]
-        if dicom.series_of(Path(parent)):
-            yield Path(parent)
+        found = dicom.series_of(Path(parent))
+        if len(found) > 1:
+            found = dicom.chosen(found, series)
+            if not found:
+                yield Path(parent)
+        for item in found:
+            yield from item.images
         yield from (file for file in files if _is_volume(file))
 
 
@@ -210,3 +232,24 @@ def case_id(path: Path) -> str:
             if path.name.lower().endswith(suffix):
                 return path.name[: -len(suffix)]
     return path.name
+
+
+def slices_with(path: Path) -> tuple[Path, ...]:
+    """All slices of the DICOM series that a slice is part of; else none."""
+    return dicom.series_with(path).files if series_folder(path) is not None else ()
+
+
+def series_folder(path: Path) -> Path | None:
+    """Folder of the DICOM series that is known by its first file; None otherwise."""
+    return path.parent if path.is_file() and _is_slice(path) else None
+
+
+def series_number(path: Path) -> str:
+    """Say in a file name's letters which series of its folder a file is part of.
+
+    The number that the scanner gave where it has one, else the rank.
+    """
+    series = dicom.series_with(path)
+    rank = [item.uid for item in dicom.series_of(path.parent)].index(series.uid)
+    number = series.number
+    return number if number.isalnum() else str(rank + 1)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.source import Source, checked_geometry, spatial_shape
+from napari_semiseg.io.source import (
+    DEFLATE,
+    Source,
+    check_size,
+    checked_geometry,
+    spatial_shape,
+)
+from napari_semiseg.io.stack import LPS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +29,9 @@ SUFFIXES = (".gipl.gz", ".gipl", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITTEN = (".nrrd", ".mha")
 """Formats of one file that masks can be written to."""
 
-LPS = np.diag([-1.0, -1.0, 1.0])
-"""From ITK's world, which grows to Left and Posterior, to RAS and back."""
+_HEADER_BYTES = 65536
+_DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data file:)\s*(.+?)\s*$", re.M)
+"""Where MetaImage and NRRD headers say that the voxels lie."""
 
 
 def open_itk(path: Path) -> Source:
@@ -54,6 +63,7 @@ def open_itk(path: Path) -> Source:
         affine[:3, :3] = LPS @ direction * reader.GetSpacing()[:3]
         affine[:3, 3] = LPS @ reader.GetOrigin()[:3]
     geometry = checked_geometry(path, shape, affine)
+    check_size(path, shape, _itemsize(reader), _held(path), DEFLATE)
 
     def read() -> NDArray[Any]:
         return voxels(path, reader).reshape(spatial_shape(shape), order="F")
@@ -139,3 +149,22 @@ def _pixel_type(reader: Any) -> str:
     import SimpleITK as sitk
 
     return str(sitk.GetPixelIDValueAsString(reader.GetPixelID()))
+
+
+def _itemsize(reader: Any) -> int:
+    """Bytes a voxel."""
+    bits = re.match(r"\d+", _pixel_type(reader))
+    return int(bits[0]) // 8 if bits else 1
+
+
+def _held(path: Path) -> int:
+    """Bytes of a file together with the one beside it that holds its voxels."""
+    with path.open("rb") as stream:
+        named = _DATA_FILE.findall(stream.read(_HEADER_BYTES))
+    beside = path.parent / (named[-1].decode(errors="replace") if named else path.name)
+    if beside.is_file():
+        return path.stat().st_size + beside.stat().st_size
+    if named and named[-1].upper() == b"LOCAL":
+        return path.stat().st_size
+    # A list of files: no more than the whole folder.
+    return sum(item.stat().st_size for item in path.parent.iterdir() if item.is_file())

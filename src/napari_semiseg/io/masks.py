@@ -36,6 +36,49 @@ def read_labels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
     return np.ascontiguousarray(grid.to_canonical(labels))
 
 
+def resample_labels(
+    path: Path, geometry: Geometry, fill: int
+) -> tuple[NDArray[np.uint8], bool]:
+    """Read a mask of the same patient that may lie on another grid.
+
+    Parameters
+    ----------
+    path : Path
+    geometry : Geometry
+        The grid to bring it to, each voxel taking the value of the nearest one.
+    fill : int
+        Value of voxels that the mask does not reach.
+
+    Returns
+    -------
+    labels : ndarray (Z, Y, X), uint8
+    moved : bool
+        Whether it lay on another grid.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read, or holds no whole numbers from 0 to 255.
+    """
+    from scipy import ndimage
+
+    source = open_source(path)
+    if _differs(geometry, source.geometry)[1] is None:
+        return read_labels(path, geometry), False
+    labels = source.geometry.to_canonical(_as_labels(source.read(), str(path)))
+    matrix = np.linalg.inv(source.geometry.affine) @ geometry.affine
+    moved: NDArray[np.uint8] = ndimage.affine_transform(
+        labels,
+        matrix[:3, :3],
+        matrix[:3, 3],
+        geometry.shape_zyx,
+        order=0,
+        mode="grid-constant",
+        cval=fill,
+    )
+    return moved, True
+
+
 def write_labels(
     target: Path, labels_zyx: NDArray[Any], geometry: Geometry, image: Path
 ) -> None:
@@ -139,15 +182,22 @@ def read_map(path: Path, geometry: Geometry) -> NDArray[np.float32]:
 
 def _matched(path: Path, expected: Geometry, found: Geometry) -> Geometry:
     """Give the grid of a mask with its axes ordered as the image's are."""
-    grid = Geometry.from_native(found.native_shape, found.native_affine, expected)
-    # Other programs round directions to single precision.
-    difference = expected.difference(grid, max(0.01, 0.05 * min(expected.spacing_mm)))
+    grid, difference = _differs(expected, found)
     if difference is not None:
         raise ImageError(
             f"{path}: expected a mask on the image's grid, found {difference}; "
-            f"resample it to the image with nearest neighbours"
+            f"resample it to the image with nearest neighbours (semiseg label has "
+            f"--resample nearest)"
         )
     return grid
+
+
+def _differs(expected: Geometry, found: Geometry) -> tuple[Geometry, str | None]:
+    """Order the axes of a grid as the image's are, and say how it differs."""
+    grid = Geometry.from_native(found.native_shape, found.native_affine, expected)
+    # Other programs round directions to single precision.
+    tolerance = max(0.01, 0.05 * min(expected.spacing_mm))
+    return grid, expected.difference(grid, tolerance)
 
 
 def _check_shape(target: Path, shape: tuple[int, ...], geometry: Geometry) -> None:

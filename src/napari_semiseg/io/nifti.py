@@ -1,9 +1,8 @@
-"""NIfTI-1, NIfTI-2 and MGH files through nibabel."""
+"""NIfTI-1, NIfTI-2, Analyze and MGH files through nibabel."""
 
 from __future__ import annotations
 
 import itertools
-import math
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,13 @@ import numpy as np
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.source import Source, checked_geometry, spatial_shape
+from napari_semiseg.io.source import (
+    DEFLATE,
+    Source,
+    check_size,
+    checked_geometry,
+    spatial_shape,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +29,6 @@ if TYPE_CHECKING:
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
-
-DEFLATE = 1100
-"""More than gzip can ever shrink a file."""
 
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
@@ -104,7 +106,7 @@ def write_nifti(
     """
     import nibabel
 
-    if image.name.lower().endswith((*NIFTI_SUFFIXES, ".hdr", ".img")):
+    if _is_nifti(image):
         header, affine, shape = _source_header(image, geometry)
         if slope is None:
             native = native.reshape(shape, order="F")
@@ -124,6 +126,16 @@ def write_nifti(
         mask.to_filename(temporary)
 
 
+def _is_nifti(image: Path) -> bool:
+    """Whether a file has a NIfTI header that a mask can take over."""
+    import nibabel
+
+    name = image.name.lower()
+    if name.endswith((".hdr", ".img")):
+        return isinstance(_load(image), nibabel.Nifti1Pair)
+    return name.endswith(NIFTI_SUFFIXES)
+
+
 def _load(path: Path) -> Any:
     """Nibabel image whose voxels are still on the disk."""
     import nibabel
@@ -140,10 +152,11 @@ def _load(path: Path) -> Any:
 def _known(path: Path, image: Any) -> Any:
     import nibabel
 
-    if not isinstance(image, nibabel.Nifti1Pair | nibabel.MGHImage):
+    # NIfTI is a kind of Analyze to nibabel.
+    if not isinstance(image, nibabel.analyze.AnalyzeImage | nibabel.MGHImage):
         raise ImageError(
-            f"{path}: expected NIfTI, found {type(image).__name__}, which does not say "
-            f"left from right; convert it to .nii.gz"
+            f"{path}: expected NIfTI, Analyze or MGH, found {type(image).__name__}; "
+            f"convert it to .nii.gz"
         )
     return image
 
@@ -180,14 +193,9 @@ def _check_size(path: Path, image: Any) -> None:
     """Refuse a header that promises more than its file can hold, unread."""
     voxels = Path(image.file_map["image"].filename)
     packed = voxels.suffix.lower() in (".gz", ".mgz")
-    held = voxels.stat().st_size * (DEFLATE if packed else 1)
-    promised = math.prod(int(size) for size in image.shape)
-    promised *= int(image.get_data_dtype().itemsize)
-    if promised > held:
-        raise ImageError(
-            f"{path}: expected a whole image file of {promised} bytes, found at most "
-            f"{held}; copy or export the image again"
-        )
+    itemsize = int(image.get_data_dtype().itemsize)
+    held = voxels.stat().st_size
+    check_size(path, image.shape, itemsize, held, DEFLATE * packed)
 
 
 def _check_voxel_type(path: Path, dtype: np.dtype[Any]) -> None:
@@ -209,8 +217,13 @@ def _affine(path: Path, image: Any) -> tuple[NDArray[np.float64], tuple[str, ...
     import nibabel
 
     affine = np.array(image.affine, dtype=np.float64)
-    if not isinstance(image, nibabel.Nifti1Pair):
+    if isinstance(image, nibabel.MGHImage):
         return affine, ()
+    if not isinstance(image, nibabel.Nifti1Pair):
+        return affine, (
+            f"{path.name}: Analyze does not say left from right; the first axis is "
+            f"taken to run from right to left",
+        )
     header = image.header
     notes: list[str] = []
     qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]

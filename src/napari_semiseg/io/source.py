@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 SHEAR = 1e-3
 """Largest cosine between two voxel axes that still counts as a right angle."""
+
+DEFLATE = 1100
+"""More than gzip can ever shrink a file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,3 +97,35 @@ def spatial_shape(shape: Sequence[int]) -> tuple[int, ...]:
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     return tuple(sizes)
+
+
+def check_size(
+    path: Path, shape: Sequence[int], itemsize: int, held: int, packing: int
+) -> None:
+    """Refuse a header that promises more than its file can hold, before any is read.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    shape : sequence of int
+        What the header promises.
+    itemsize : int
+        Bytes a voxel.
+    held : int
+        Bytes on the disk.
+    packing : int
+        How many times larger they can become; 0 and 1 where they are not compressed.
+
+    Raises
+    ------
+    ImageError
+        The file is torn, or its header wrong.
+    """
+    promised = math.prod(int(size) for size in shape) * itemsize
+    most = held * max(packing, 1)
+    if promised > most:
+        raise ImageError(
+            f"{path}: expected a whole image file of {promised} bytes, found at most "
+            f"{most}; copy or export the image again"
+        )

@@ -15,7 +15,11 @@ from napari_semiseg.io.images import (
     content_sha256,
     find_images,
     read_geometry,
+    series_folder,
+    series_number,
+    slices_with,
 )
+from napari_semiseg.project.datasets import recognised
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -26,10 +30,52 @@ MOST_PARENTS = 4
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What became of the images: ids added, and path (or id) to reason for the rest."""
+    """What became of images or masks.
+
+    Attributes
+    ----------
+    added : list of str
+        Ids.
+    skipped : dict
+        Path (or id) to reason, for the rest.
+    paths : dict
+        The image or mask of each id.
+    masks : dict
+        Masks that a data set holds of its images, by id; they are not attached.
+    notes : dict
+        What the user should know of an image, by id.
+    """
 
     added: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
+    masks: dict[str, Path] = field(default_factory=dict)
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image that may become a case.
+
+    Attributes
+    ----------
+    image : Path
+        Absolute.
+    named : bool
+        Whether it was named itself, and not found in a folder.
+    names : tuple of str
+        Ids to try, in this order.
+    split : Split, optional
+        What the data set that it is from uses it for.
+    mask : Path, optional
+        What the data set that it is from has as its mask.
+    """
+
+    image: Path
+    named: bool
+    names: tuple[str, ...]
+    split: Split | None = None
+    mask: Path | None = None
 
 
 def locate(path: Path) -> Path:
@@ -56,27 +102,80 @@ def resolve(text: str, project: Path) -> Path:
     return Path(os.path.normpath(project / text))
 
 
-def collect(paths: Iterable[str | Path]) -> list[tuple[Path, bool]]:
-    """Images at the paths; the flag tells those that were named themselves.
+def collect(
+    paths: Iterable[str | Path],
+    series: Collection[str] = (),
+    channel: int | None = None,
+) -> list[Found]:
+    """Find the images at the paths.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        Files, folders, data sets in a known layout, or wildcards.
+    series : collection of str
+        Which DICOM series to take from a folder with several.
+    channel : int, optional
+        Which channel to take from an nnU-Net data set with several.
 
     Raises
     ------
-    ProjectError
+    SemisegError
         A path does not exist, or holds no image.
     """
-    found: dict[Path, bool] = {}
+    found: dict[Path, Found] = {}
+    covered: set[Path] = set()  # slices of series that were found already
     for given in paths:
         for path in _expand(Path(given)):
-            images = find_images(path)
-            if not images:
-                raise ImageError(
-                    f"{path}: expected an image or a folder of images, found none; "
-                    "supported are NIfTI, NRRD, MetaImage and DICOM series"
-                )
-            for image in images:
-                located = locate(image)
-                found[located] = found.get(located, False) or image == path
-    return list(found.items())
+            if path in covered:
+                continue
+            covered.update(slices_with(path))
+            for item in _at(path, series, channel):
+                known = found.get(item.image)
+                if known is None or item.named:
+                    found[item.image] = item
+    return list(found.values())
+
+
+def _at(path: Path, series: Collection[str], channel: int | None) -> list[Found]:
+    dataset = recognised(path, channel) if path.is_dir() else None
+    if dataset is not None and dataset.entries:
+        return [
+            Found(
+                locate(entry.image),
+                False,
+                (entry.id, f"{path.absolute().name}_{entry.id}"),
+                entry.split,
+                dataset.masks.get(entry.id),
+            )
+            for entry in dataset.entries
+        ]
+    images = find_images(path, series)
+    if not images:
+        raise ImageError(
+            f"{path}: expected an image or a folder of images, found none; supported "
+            "are NIfTI, Analyze, NRRD, MetaImage, GIPL, MGH and DICOM"
+        )
+    located = [locate(image) for image in images]
+    return [
+        Found(image, path.is_file() or image == locate(path), _names(image, located))
+        for image in located
+    ]
+
+
+def _names(image: Path, others: list[Path]) -> tuple[str, ...]:
+    """Ids that an image may get by its path alone, never by what its tags say."""
+    folder = series_folder(image)
+    if folder is None:
+        plain = case_id(image)
+        return plain, f"{image.parent.name}_{plain}"
+    number = series_number(image)
+    beside = sum(series_folder(other) == folder for other in others)
+    numbered = (
+        f"{folder.name}_{number}",
+        f"{folder.parent.name}_{folder.name}_{number}",
+    )
+    return numbered if beside > 1 else (folder.name, *numbered)
 
 
 def _expand(path: Path) -> list[Path]:
@@ -93,15 +192,15 @@ def _expand(path: Path) -> list[Path]:
 
 
 def name_cases(
-    images: Iterable[tuple[Path, bool]],
+    images: Iterable[Found],
     known: Mapping[str, Path],
     wanted: Collection[str] | None,
-) -> tuple[dict[str, tuple[Path, bool]], dict[str, str]]:
+) -> tuple[dict[str, Found], dict[str, str]]:
     """Give every new image an id that no other image has.
 
     Parameters
     ----------
-    images : iterable of (Path, bool)
+    images : iterable of Found
         From `collect`.
     known : mapping
         Image path per id of the cases that exist.
@@ -120,36 +219,41 @@ def name_cases(
     ProjectError
         Two images have one name, and their folders' names do not tell them apart.
     """
-    new: dict[str, tuple[Path, bool]] = {}
+    new: dict[str, Found] = {}
     skipped: dict[str, str] = {}
     holders = {name.casefold(): path for name, path in known.items()}
     ids = {path: name for name, path in known.items()}
-    for image, named in images:
+    for item in images:
+        image = item.image
         if image in ids:
             if wanted is None or ids[image] in wanted:
                 skipped[str(image)] = f"already in the project as '{ids[image]}'"
             continue
-        plain = case_id(image)
-        qualified = f"{image.parent.name}_{plain}"
-        name = plain
-        if plain.casefold() in holders:
-            name = qualified
-        if wanted is not None and not {plain, name} & set(wanted):
+        free = [name for name in item.names if name.casefold() not in holders]
+        name = free[0] if free else item.names[0]
+        if wanted is not None and not {item.names[0], name} & set(wanted):
             continue
-        other = holders.get(name.casefold())
-        beside = holders.get(plain.casefold())
-        if other is not None or (beside is not None and beside.parent == image.parent):
+        beside = holders.get(item.names[0].casefold())
+        twins = beside is not None and _twins(beside, image)
+        if not free or twins:
             raise ProjectError(
-                f"expected images with distinct names, found '{plain}' at {image} and "
-                f"at {other or beside}; rename one of the files"
+                f"expected images with distinct names, found '{item.names[0]}' at "
+                f"{image} and at {holders.get(name.casefold(), beside)}; rename one "
+                "of the files"
             )
-        new[name] = (image, named)
+        new[name] = item
         ids[image] = name
         holders[name.casefold()] = image
     for missing in sorted(set(wanted or ()) - set(new) - set(known)):
-        if not any(case_id(image) == missing for image, _ in new.values()):
+        if not any(item.names[0] == missing for item in new.values()):
             skipped[missing] = "no image of this id was found"
     return new, skipped
+
+
+def _twins(one: Path, other: Path) -> bool:
+    """Whether two files of one folder differ in nothing but their endings."""
+    same = case_id(one).casefold() == case_id(other).casefold()
+    return one.parent == other.parent and same
 
 
 def describe_image(
@@ -177,25 +281,56 @@ def describe_image(
 
 
 def describe_images(
-    new: Mapping[str, tuple[Path, bool]], project: Path, split: Split, by: str
-) -> tuple[list[CaseRecord], dict[str, str]]:
-    """Records of new cases; an image found in a folder that cannot be used is skipped.
+    new: Mapping[str, Found], project: Path, split: Split, by: str
+) -> list[CaseRecord]:
+    """Records of new cases, of a split unless their data set says otherwise.
+
+    Raises
+    ------
+    ImageError
+        An image cannot be used.
+    """
+    return [
+        describe_image(name, item.image, project, item.split or split, by)
+        for name, item in new.items()
+    ]
+
+
+def check(
+    new: Mapping[str, Found], skipped: dict[str, str]
+) -> tuple[dict[str, Found], AddReport]:
+    """Leave out images that cannot be used, and say why.
+
+    Parameters
+    ----------
+    new, skipped
+        From `name_cases`.
 
     Raises
     ------
     SemisegError
         An image that was named itself cannot be used.
     """
-    records: list[CaseRecord] = []
-    skipped: dict[str, str] = {}
-    for name, (image, named) in new.items():
+    good: dict[str, Found] = {}
+    skipped = dict(skipped)
+    notes: dict[str, tuple[str, ...]] = {}
+    for name, item in new.items():
         try:
-            records.append(describe_image(name, image, project, split, by))
+            _, found = read_geometry(item.image)
         except SemisegError as error:
-            if named:
+            if item.named:
                 raise
-            skipped[str(image)] = str(error)
-    return records, skipped
+            skipped[str(item.image)] = str(error)
+        else:
+            good[name] = item
+            notes |= {name: found} if found else {}
+    return good, AddReport(
+        added=sorted(good),
+        skipped=skipped,
+        paths={name: item.image for name, item in good.items()},
+        masks={name: item.mask for name, item in good.items() if item.mask},
+        notes=notes,
+    )
 
 
 def file_facts(path: Path) -> dict[str, int]:

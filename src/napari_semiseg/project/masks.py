@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_semiseg.errors import ProjectError
+import numpy as np
+
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.images import case_id, find_images
+from napari_semiseg.io.masks import resample_labels
+from napari_semiseg.io.structures import (
+    find_structures,
+    open_structures,
+    read_structures,
+    series_uid,
+)
 from napari_semiseg.project import labelling
 from napari_semiseg.project.adding import AddReport
+from napari_semiseg.project.datasets import CHANNEL, bids_mask_of, masks_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
+    from numpy.typing import NDArray
+
+    from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
-
-CHANNEL = "_0000"
-"""nnU-Net's ending of an image's name, which the name of its mask does not have."""
 
 
 class MaskFolder:
@@ -25,7 +36,14 @@ class MaskFolder:
     Parameters
     ----------
     folder : Path
-        Searched with its subfolders.
+        Searched with its subfolders; of a data set in a known layout only the masks.
+
+    Attributes
+    ----------
+    paths : list of Path
+        All masks.
+    structures : list of Path
+        Those of them that are RTSTRUCT or SEG files.
 
     Raises
     ------
@@ -40,17 +58,27 @@ class MaskFolder:
                 f"{folder}: expected a folder of masks, found nothing there; check "
                 "the path"
             )
-        self.paths = find_images(self.folder)
+        self.structures = find_structures(self.folder)
+        volumes = [] if self.structures == [self.folder] else self._volumes()
+        self.paths = sorted([*volumes, *self.structures])
         if not self.paths:
             raise ProjectError(
-                f"{folder}: expected masks (NIfTI, NRRD, MetaImage), found none; check "
-                "the folder"
+                f"{folder}: expected masks (NIfTI, NRRD, MetaImage, RTSTRUCT, SEG), "
+                "found none; check the folder"
             )
         self._named: dict[str, list[Path]] = {}
         for path in self.paths:
-            name = case_id(path)
-            for key in (name, f"{path.parent.name}_{name}"):
+            name, parent = case_id(path), path.parent.name
+            keys = {name, f"{parent}_{name}"}
+            # Structure sets bear names like RS.dcm in the folder of their patient.
+            for key in keys | ({parent} if path in self.structures else set()):
                 self._named.setdefault(key, []).append(path)
+
+    def _volumes(self) -> list[Path]:
+        known = masks_in(self.folder)
+        found = find_images(self.folder) if known is None else known
+        # Images of a patient lie beside structure sets and are no masks.
+        return [path for path in found if not (self.structures and path.is_dir())]
 
     def find(self, case: str) -> Path | None:
         """Mask of a case, or None.
@@ -60,21 +88,42 @@ class MaskFolder:
         ProjectError
             Two files bear its name.
         """
-        for name in (case, case.removesuffix(CHANNEL)):
-            found = self._named.get(name, [])
-            if len(found) > 1:
-                raise ProjectError(
-                    f"expected one mask of case '{case}', found {found[0]} and "
-                    f"{found[1]}; keep one of them in {self.folder}"
-                )
-            if found:
-                return found[0]
-        return None
+        for name in (case, CHANNEL.sub("", case)):
+            if name in self._named:
+                return self._single(case, self._named[name])
+        by_entities = [path for path in self.paths if bids_mask_of(case, case_id(path))]
+        return self._single(case, by_entities) if by_entities else None
+
+    def _single(self, case: str, found: list[Path]) -> Path:
+        if len(found) > 1:
+            raise ProjectError(
+                f"expected one mask of case '{case}', found {found[0]} and "
+                f"{found[1]}; keep one of them in {self.folder}"
+            )
+        return found[0]
 
     def pair(self, cases: Iterable[str]) -> dict[str, Path]:
-        """Masks of those cases that have one."""
-        found = {case: self.find(case) for case in cases}
-        return {case: path for case, path in found.items() if path is not None}
+        """Masks of those cases that have one.
+
+        Raises
+        ------
+        ProjectError
+            Two files bear the name of a case, or two cases have one mask.
+        """
+        found: dict[str, Path] = {}
+        owners: dict[Path, str] = {}
+        for case in cases:
+            path = self.find(case)
+            if path is None:
+                continue
+            other = owners.setdefault(path, case)
+            if other != case:
+                raise ProjectError(
+                    f"{path}: expected the mask of one case, found that '{other}' and "
+                    f"'{case}' both fit its name; choose with --cases, or rename it"
+                )
+            found[case] = path
+        return found
 
     def require(self, cases: Iterable[str]) -> dict[str, Path]:
         """Masks of all the cases.
@@ -86,35 +135,61 @@ class MaskFolder:
         """
         wanted = list(cases)
         found = self.pair(wanted)
+        self.check_all(wanted, found)
+        return found
+
+    def check_all(self, wanted: list[str], found: Mapping[str, Path]) -> None:
+        """Refuse where a case has no mask.
+
+        Raises
+        ------
+        ProjectError
+            Names those that have none.
+        """
         missing = [case for case in wanted if case not in found]
         if missing:
             raise ProjectError(
                 f"{self.folder}: expected masks of {len(wanted)} cases, found none of "
                 f"{listed(missing)}; add the masks or shorten the list"
             )
-        return found
 
 
 def attach(
-    project: Project, folder: str | Path, cases: Collection[str] | None = None
+    project: Project,
+    folder: str | Path,
+    cases: Collection[str] | None = None,
+    *,
+    structures: Mapping[str, int] | None = None,
+    resample: bool = False,
+    dry_run: bool = False,
 ) -> AddReport:
     """Make the masks of a folder the human labels of the cases of the same id.
 
-    Every mask is checked before the first is written.
+    Structure sets and segmentations in DICOM go to the case whose series they refer
+    to, else by name as well. Every mask is checked before the first is written.
 
     Parameters
     ----------
     project : Project
         The project.
     folder : Path
-        Masks, named like the cases.
+        Masks, named like the cases; or a data set in a known layout.
     cases : collection of str, optional
         Ids to label; by default all that have a mask.
+    structures : mapping of str to int, optional
+        Label value of structures in DICOM files by name; by default those that bear
+        the name of a class.
+    resample : bool
+        Bring masks on another grid onto the image's, by nearest neighbours. Voxels
+        that they do not reach are not annotated.
+    dry_run : bool
+        Only check, and say what would be labelled.
 
     Returns
     -------
     AddReport
-        ``added``: ids labelled; ``skipped``: masks that belong to no case.
+        ``added``: ids labelled; ``paths``: their masks; ``skipped``: masks that belong
+        to no case.
 
     Raises
     ------
@@ -123,11 +198,13 @@ def attach(
         cannot be a label. Nothing is changed then.
     """
     masks = MaskFolder(folder)
+    chosen = project.cases() if cases is None else [project.case(c) for c in cases]
+    pairs = _referenced(masks, chosen)
+    pairs |= masks.pair(case.id for case in chosen if case.id not in pairs)
     if cases is not None:
-        pairs = masks.require(project.case(case).id for case in cases)
+        masks.check_all([case.id for case in chosen], pairs)
         skipped = {}
     else:
-        pairs = masks.pair(case.id for case in project.cases())
         unused = sorted(set(masks.paths) - set(pairs.values()))
         skipped = {str(path): "no case has this name" for path in unused}
     if not pairs:
@@ -135,11 +212,89 @@ def attach(
             f"{folder}: expected masks named like the cases, found none of these; add "
             "the images first, or rename the masks"
         )
-    for case, path in pairs.items():
-        labelling.checked(path, project.case(case), project.labels)
-    for case, path in pairs.items():
-        project.set_label(case, path, details={"mask": str(path)})
-    return AddReport(added=sorted(pairs), skipped=skipped)
+
+    def mask_of(case: str) -> tuple[Path | NDArray[np.uint8], dict[str, Any]]:
+        path, details = pairs[case], {"mask": str(pairs[case])}
+        if path in masks.structures:
+            return _painted(
+                project, path, project.case(case), structures or {}
+            ), details
+        if resample:
+            labels, moved = resample_labels(
+                path, project.case(case).geometry, UNANNOTATED
+            )
+            if moved:
+                project.labels.check(labels, str(path))
+                return labels, details | {"resampled": "nearest"}
+        return path, details
+
+    for case in pairs:
+        labelling.checked(mask_of(case)[0], project.case(case), project.labels)
+    if not dry_run:
+        for case in pairs:
+            labels, details = mask_of(case)
+            project.set_label(case, labels, details=details)
+    return AddReport(added=sorted(pairs), skipped=skipped, paths=pairs)
+
+
+def _referenced(masks: MaskFolder, cases: Iterable[Case]) -> dict[str, Path]:
+    """Structure sets by the case whose DICOM series they were made on."""
+    if not masks.structures:
+        return {}
+    uids = {case.id: series_uid(case.image) for case in cases if case.image.exists()}
+    found: dict[str, Path] = {}
+    for path in masks.structures:
+        series = open_structures(path).series
+        for case in (name for name, uid in uids.items() if uid in series):
+            if case in found:
+                raise ProjectError(
+                    f"expected one structure set of case '{case}', found {found[case]} "
+                    f"and {path}; keep one of them in {masks.folder}"
+                )
+            found[case] = path
+    return found
+
+
+def _painted(
+    project: Project, path: Path, case: Case, values: Mapping[str, int]
+) -> NDArray[np.uint8]:
+    """Labels (Z, Y, X) of the structures that are classes.
+
+    Raises
+    ------
+    ProjectError
+        No structure is a class.
+    ImageError
+        Two structures of different classes share a voxel.
+    """
+    file = open_structures(path)
+    by_name = {item.name.casefold(): item.value for item in project.labels}
+    wanted = {name: values[name] for name in file.names if name in values}
+    if not wanted:
+        wanted = {
+            name: by_name[name.casefold()]
+            for name in file.names
+            if name.casefold() in by_name
+        }
+    if not wanted:
+        classes = ", ".join(f"{item.value}={item.name}" for item in project.labels)
+        raise ProjectError(
+            f"{path}: expected a structure with the name of a class ({classes}), found "
+            f"{listed(list(file.names))}; say which is which with --structure "
+            f"'NAME=VALUE'"
+        )
+    labels = np.zeros(case.geometry.shape_zyx, np.uint8)
+    for name, voxels in read_structures(file, wanted, case.geometry).items():
+        taken = np.unique(labels[voxels])
+        other = int(taken[-1]) if taken.size else 0
+        if other not in (0, wanted[name]):
+            raise ImageError(
+                f"{path}: expected structures that do not overlap, found that '{name}' "
+                f"shares voxels with label {other}; leave one out with --structure"
+            )
+        labels[voxels] = wanted[name]
+    project.labels.check(labels, str(path))
+    return labels
 
 
 def listed(names: list[str], most: int = 5) -> str:

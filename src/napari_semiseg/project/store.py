@@ -178,22 +178,24 @@ class Project:
         *paths: str | Path,
         split: Split | str = Split.TRAIN,
         cases: Collection[str] | None = None,
+        series: Collection[str] = (),
+        channel: int | None = None,
+        dry_run: bool = False,
     ) -> AddReport:
         """Add images as cases, by reference; nothing is copied or changed.
 
         Parameters
         ----------
         *paths : path
-            Image files, folders of images, DICOM folders, or wildcards.
+            Files, folders, wildcards, or data sets of nnU-Net, the Decathlon or BIDS.
         split : Split
-            What the new cases may be used for.
+            What new cases may be used for; the test part of a data set stays test.
         cases : collection of str, optional
             Ids to take from what is found; all by default.
-
-        Returns
-        -------
-        AddReport
-            Ids added, and why the others were not.
+        series, channel
+            What to take where there are several; see `adding.collect`.
+        dry_run : bool
+            Only say what would be added.
 
         Raises
         ------
@@ -206,16 +208,14 @@ class Project:
             for name in self._records.ids()
         }
         own = {self.layout.cases, self.layout.runs}
-        found = adding.collect(paths)
-        images = [item for item in found if own.isdisjoint(item[0].parents)]
-        new, skipped = adding.name_cases(images, known, cases)
-        records, unusable = adding.describe_images(
-            new, self.folder, Split(split), _user()
-        )
-        for record in records:
-            self._records.write(record)
-        added = sorted(record.id for record in records)
-        return AddReport(added=added, skipped=skipped | unusable)
+        found = adding.collect(paths, series, channel)
+        images = [item for item in found if own.isdisjoint(item.image.parents)]
+        good, report = adding.check(*adding.name_cases(images, known, cases))
+        if not dry_run:
+            records = adding.describe_images(good, self.folder, Split(split), _user())
+            for record in records:
+                self._records.write(record)
+        return report
 
     def set_label(
         self,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.io.images import content_sha256
+from napari_semiseg.io.dicom import EVERY_SERIES
+from napari_semiseg.io.images import content_sha256, files_of
 from napari_semiseg.project.adding import collect, file_facts
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def find_moved(
         Reason by case id.
     """
     by_name: dict[str, list[Path]] = {}
-    for image, _ in collect([folder]):
-        by_name.setdefault(image.name, []).append(image)
+    for item in collect([folder], [EVERY_SERIES]):
+        by_name.setdefault(item.image.name, []).append(item.image)
     found: dict[str, Path] = {}
     missed: dict[str, str] = {}
     for case in cases:
@@ -66,7 +67,7 @@ def check(cases: Iterable[Case]) -> dict[str, str]:
 def _untouched(case: Case) -> bool:
     """Whether the image's size and time of change are as when it was added."""
     facts = file_facts(case.image)
-    return case.image.is_file() and any(
+    return files_of(case.image) == [case.image] and any(
         entry.action == "add"
         and all(entry.details.get(key) == facts[key] for key in facts)
         for entry in case.record.history

@@ -1,0 +1,80 @@
+"""Frames of enhanced multi-frame DICOM files, through pydicom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_semiseg.errors import ImageError
+from napari_semiseg.io.stack import Slice
+from napari_semiseg.io.tags import read_dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset
+
+_POSITION = ("PlanePositionSequence", "ImagePositionPatient")
+_ORIENTATION = ("PlaneOrientationSequence", "ImageOrientationPatient")
+_SPACING = ("PixelMeasuresSequence", "PixelSpacing")
+_SLOPE = ("PixelValueTransformationSequence", "RescaleSlope")
+_INTERCEPT = ("PixelValueTransformationSequence", "RescaleIntercept")
+
+
+def frames(path: Path) -> list[Slice]:
+    """Where each frame of a file lies, in stored order.
+
+    ITK assumes that frames lie in order and at even distances, and that one slope
+    serves all of them; the functional groups (DICOM PS3.3 C.7.6.16) tell.
+
+    Raises
+    ------
+    ImageError
+        The file does not say where its frames lie, or scales them differently.
+    """
+    dataset = read_dataset(path)
+    groups = list(dataset.get("PerFrameFunctionalGroupsSequence", ()))
+    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence", ())), None)
+    scales = {
+        (_value(group, shared, _SLOPE), _value(group, shared, _INTERCEPT))
+        for group in groups
+    }
+    if len(scales) > 1:
+        raise ImageError(
+            f"{path}: expected frames of one rescale slope and intercept, found "
+            f"{len(scales)}; convert the file to NIfTI"
+        )
+    size = (int(dataset.Columns), int(dataset.Rows))
+    found = []
+    for group in groups:
+        position = _value(group, shared, _POSITION)
+        orientation = _value(group, shared, _ORIENTATION)
+        spacing = _value(group, shared, _SPACING)
+        if position is None or orientation is None or spacing is None:
+            break
+        columns, rows = np.reshape(np.array(orientation, float), (2, 3))
+        found.append(
+            Slice(
+                size=size,
+                spacing=(float(spacing[1]), float(spacing[0])),
+                origin=np.array(position, float),
+                direction=np.stack([columns, rows, np.cross(columns, rows)], axis=1),
+            )
+        )
+    if len(found) != int(dataset.get("NumberOfFrames", 1)) or not found:
+        raise ImageError(
+            f"{path}: expected a multi-frame DICOM file that says where each frame "
+            f"lies, found one that does not; export it as single slices"
+        )
+    return found
+
+
+def _value(group: Dataset, shared: Dataset | None, names: tuple[str, str]) -> Any:
+    """Value of a functional group: the frame's own, else the shared one; hashable."""
+    for holder in (group, shared):
+        sequence = holder.get(names[0]) if holder is not None else None
+        if sequence and names[1] in sequence[0]:
+            value = sequence[0].get(names[1])
+            return tuple(value) if isinstance(value, list) else value
+    return None
