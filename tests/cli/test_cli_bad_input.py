@@ -178,7 +178,7 @@ def test_formats_and_strategies_that_are_not_there(
 ) -> None:
     unchanged()
     folder, out = ball_project.folder, tmp_path / "out"
-    assert "nifti" in semiseg("export", folder, out, "--format", "stl").refusal
+    assert "nifti" in semiseg("export", folder, out, "--format", "docx").refusal
     assert "random" in semiseg("suggest", folder, "--strategy", "best").refusal
 
 

@@ -122,7 +122,8 @@ def export(
         What, typer.Option(help="best: complete labels, else predictions.")
     ] = What.BEST,
     fmt: Annotated[
-        str, typer.Option("--format", metavar="nifti|nrrd|mha|nnunet")
+        str,
+        typer.Option("--format", metavar="nifti|nrrd|mha|nnunet|dicom-seg|stl|obj|ply"),
     ] = "nifti",
     cases: CaseList = None,
     run: RunId = None,

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.atomic import write_json, write_text
-from napari_semiseg.io.masks import read_labels, write_labels
+from napari_semiseg.io.images import file_sha256
+from napari_semiseg.io.masks import read_labels
+from napari_semiseg.io.surface import surface_mm2
 from napari_semiseg.project import nnunet
+from napari_semiseg.project.formats import FORMATS, write_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
     from napari_semiseg.project.store import Project
 
 What = Literal["best", "labels", "predictions"]
-SUFFIXES = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
-FORMATS = (*SUFFIXES, "nnunet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,15 @@ class Source:
     def describe(self) -> dict[str, Any]:
         """Provenance for the manifest."""
         case = self.case
+        entries = [entry for entry in case.record.history if entry.action == "label"]
         facts: dict[str, Any] = {
             "case": case.id,
             "image": str(case.image),
             "image_sha256": case.record.sha256,
             "state": str(case.state),
             "split": str(case.split),
+            "human_edits": len(entries),
+            "minutes": sum(entry.minutes or 0.0 for entry in entries),
         }
         if self.run is not None:
             record = self.run.prediction_record(case.id)
@@ -71,7 +75,6 @@ class Source:
                 "step": record.step,
                 "uncertainty": record.score.uncertainty,
             }
-        entries = [entry for entry in case.record.history if entry.action == "label"]
         by = entries[-1].by if entries else "unknown"
         at = entries[-1].at if entries else None
         return facts | {
@@ -94,6 +97,8 @@ def export(
 ) -> ExportReport:
     """Write masks, ``volumes.csv`` and ``manifest.json`` to a folder.
 
+    A case is written whole or left out with a reason.
+
     Parameters
     ----------
     project : Project
@@ -102,8 +107,9 @@ def export(
         Folder to write to; is made where it is absent.
     what : {"best", "labels", "predictions"}
         "best" is the human label where it is complete, else the newest prediction.
-    fmt : {"nifti", "nrrd", "mha", "nnunet"}
-        "nnunet" is a raw data set of nnU-Net with copies of the images.
+    fmt : {"nifti", "nrrd", "mha", "nnunet", "dicom-seg", "stl", "obj", "ply"}
+        "nnunet" is a raw data set of nnU-Net with copies of the images. "dicom-seg"
+        is for cases whose image is DICOM. Surfaces are one file a class.
     cases : collection of str, optional
         Ids; by default all but the excluded ones.
     run : Run, optional
@@ -116,7 +122,7 @@ def export(
     ConfigError
         The format is not available.
     ProjectError
-        There is nothing to export, or the folder cannot be written.
+        There is nothing that can be exported, or the folder cannot be written.
     """
     if fmt not in FORMATS:
         raise ConfigError(
@@ -137,27 +143,28 @@ def export(
             report.skipped[case.id] = found
         else:
             sources.append(found)
-    if not sources:
-        first = next(iter(report.skipped.items()), None)
-        reason = f" ({first[0]}: {first[1]})" if first else ""
+    rows: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    for done, source in enumerate(sources, start=1):
+        case = source.case
+        try:
+            labels = source.read()
+            paths = write_case(fmt, project, case, labels, source.run, target)
+        except ImageError as error:
+            report.skipped[case.id] = str(error)
+            continue
+        described = source.describe()
+        report.written.extend(paths)
+        files += [_file(path, target) | described for path in paths]
+        rows += _volumes(project, case, labels, described)
+        progress(done, len(sources))
+    if not files:
+        last = next(reversed(report.skipped.items()), None)
+        reason = f" ({last[0]}: {last[1]})" if last else ""
         raise ProjectError(
             f"expected masks to export ({what}), found none{reason}; label or predict "
             "cases first"
         )
-    rows: list[dict[str, Any]] = []
-    files: list[dict[str, Any]] = []
-    for done, source in enumerate(sources, start=1):
-        labels = source.read()
-        if fmt == "nnunet":
-            path = nnunet.write_case(project, source.case, labels, target)
-        else:
-            path = target / f"{source.case.id}{SUFFIXES[fmt]}"
-            write_labels(path, labels, source.case.geometry, source.case.image)
-        report.written.append(path)
-        described = source.describe()
-        files.append({"file": path.relative_to(target).as_posix()} | described)
-        rows += _volumes(project, source.case, labels, described)
-        progress(done, len(sources))
     if fmt == "nnunet":
         report.written.append(nnunet.write_dataset(project, target))
     report.written.append(_write_volumes(target / "volumes.csv", rows))
@@ -165,6 +172,11 @@ def export(
     write_json(manifest, _manifest(project, what, fmt, files, report.skipped))
     report.written.append(manifest)
     return report
+
+
+def _file(path: Path, target: Path) -> dict[str, Any]:
+    name = path.relative_to(target).as_posix()
+    return {"file": name, "sha256": file_sha256(path)}
 
 
 def _check_target(project: Project, target: Path) -> None:
@@ -206,6 +218,7 @@ def _volumes(
     project: Project, case: Case, labels: NDArray[np.uint8], facts: dict[str, Any]
 ) -> list[dict[str, Any]]:
     counts = np.bincount(labels.ravel(), minlength=256)
+    surfaces = surface_mm2(labels, case.geometry)
     return [
         {
             "case": case.id,
@@ -213,6 +226,7 @@ def _volumes(
             "label": item.name,
             "voxels": int(counts[item.value]),
             "volume_ml": f"{counts[item.value] * case.geometry.voxel_ml:.4f}",
+            "surface_mm2": f"{surfaces.get(item.value, 0.0):.2f}",
             "source": facts.get("run", "human"),
         }
         for item in project.labels

@@ -39,8 +39,13 @@ def write_case(
         table[value] = rank
     table[UNANNOTATED] = len(project.labels) + 1
     mask = folder / f"labels{part}" / f"{case.id}{ENDING}"
-    _copy_image(case, folder / f"images{part}" / f"{case.id}_0000{ENDING}")
-    write_labels(mask, table[labels], case.geometry, case.image)
+    image = folder / f"images{part}" / f"{case.id}_0000{ENDING}"
+    _copy_image(case, image)
+    try:
+        write_labels(mask, table[labels], case.geometry, case.image)
+    except Exception:
+        image.unlink(missing_ok=True)
+        raise
     return mask
 
 

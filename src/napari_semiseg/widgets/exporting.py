@@ -17,7 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.project.export import FORMATS, ExportReport, export
+from napari_semiseg.project.export import ExportReport, export
+from napari_semiseg.project.formats import FORMATS
 from napari_semiseg.widgets.tasks import in_background
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ TITLES = {
     "nrrd": "NRRD (.nrrd)",
     "mha": "MetaImage (.mha)",
     "nnunet": "nnU-Net raw data set",
+    "dicom-seg": "DICOM segmentation (.dcm)",
+    "stl": "Surfaces (.stl)",
+    "obj": "Surfaces (.obj)",
+    "ply": "Surfaces (.ply)",
 }
 NAMED = 3
 

@@ -1,0 +1,69 @@
+"""Surfaces of masks in patient millimetres, as STL, OBJ and PLY."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.io.atomic import atomic_path
+from napari_semiseg.io.stack import LPS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.geometry import Geometry
+
+SUFFIXES = (".stl", ".obj", ".ply")
+
+
+def write_surface(target: Path, inside: NDArray[np.bool_], geometry: Geometry) -> None:
+    """Write the surface of a structure, atomically.
+
+    Marching cubes (Lewiner et al., 2003) half-way between the voxels inside and those
+    outside. Coordinates are DICOM's: mm to Left, Posterior and Superior, as 3D Slicer
+    takes them. Triangles turn so that their normals point outwards.
+
+    Parameters
+    ----------
+    target : Path
+        Ends in one of `SUFFIXES`.
+    inside : ndarray (Z, Y, X), bool
+        Not empty.
+    geometry : Geometry
+        Its grid.
+    """
+    import trimesh
+    from skimage.measure import marching_cubes
+
+    box = [(int(axis.min()), int(axis.max()) + 1) for axis in np.nonzero(inside)]
+    part = np.pad(inside[tuple(slice(low, high) for low, high in box)], 1)
+    corners, faces, _, _ = marching_cubes(part.astype(np.uint8), 0.5)
+    voxels = corners + [low - 1 for low, _ in box]
+    to_lps = LPS @ geometry.affine[:3, :3]
+    vertices = voxels @ to_lps.T + LPS @ geometry.affine[:3, 3]
+    if np.linalg.det(to_lps) > 0:  # skimage's triangles face inwards
+        faces = faces[:, ::-1]
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    with atomic_path(target) as temporary:
+        mesh.export(temporary)
+
+
+def surface_mm2(labels_zyx: NDArray[np.uint8], geometry: Geometry) -> dict[int, float]:
+    """Surface area of each value of a mask, mm^2.
+
+    Crofton's formula over 13 directions, as ITK estimates it (Lehmann and Legland,
+    Insight Journal 2012): a count of triangles would measure the staircase of voxels.
+    """
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(labels_zyx))
+    image.SetSpacing(geometry.spacing_mm[::-1])
+    shapes = sitk.LabelShapeStatisticsImageFilter()
+    shapes.ComputePerimeterOn()
+    shapes.Execute(image)
+    return {
+        int(value): float(shapes.GetPerimeter(value)) for value in shapes.GetLabels()
+    }
