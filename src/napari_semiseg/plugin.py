@@ -114,6 +114,7 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """
     import numpy as np
 
+    from napari_semiseg.core.marking import Marking
     from napari_semiseg.errors import ImageError
     from napari_semiseg.io.masks import write_labels
     from napari_semiseg.project.store import Project
@@ -124,7 +125,8 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
             f"layer '{meta.get('name', '')}' does not say which image it belongs to: "
             "save a mask that the Semiseg panel opened, or use another file type"
         )
-    case = Project.open(known["project"]).case(known["case"])
+    project = Project.open(known["project"])
+    case = project.case(known["case"])
     labels = np.asarray(data)
     shape = case.geometry.shape_zyx
     if labels.shape != shape or labels.min() < 0 or labels.max() > 255:
@@ -132,7 +134,8 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
             f"expected labels from 0 to 255 of shape {shape}, found {labels.min()} to "
             f"{labels.max()} of shape {labels.shape}: undo the change of the layer"
         )
-    write_labels(Path(path), labels.astype(np.uint8), case.geometry, case.image)
+    classes = Marking(project.labels).classes(labels.astype(np.uint8))
+    write_labels(Path(path), classes, case.geometry, case.image)
     return [path]
 
 
@@ -215,3 +218,38 @@ def export_masks() -> None:
 def save_draft() -> None:
     """Keep the edits of the open case without accepting them."""
     open_panel().case_view.save_draft()
+
+
+def mark_slice_done() -> None:
+    """Count the slice shown as annotated, or take that back."""
+    open_panel().case_view.mark_slice()
+
+
+def fill_between_slices() -> None:
+    """Preview the mask between slices that are done."""
+    from napari_semiseg.widgets.mask_tools import BETWEEN
+
+    panel = open_panel()
+    panel.show_tab("Review")
+    panel.review.toolbox.take(BETWEEN)
+
+
+def move_boundary() -> None:
+    """Preview the mask with its boundary moved by millimetres."""
+    from napari_semiseg.widgets.mask_tools import BOUNDARY
+
+    panel = open_panel()
+    panel.show_tab("Review")
+    panel.review.toolbox.take(BOUNDARY)
+
+
+def adopt_layer() -> None:
+    """Preview another Labels layer as the mask of the open case."""
+    panel = open_panel()
+    panel.show_tab("Review")
+    panel.review.toolbox.adopt_layer()
+
+
+def use_prediction() -> None:
+    """Fill in the prediction where nobody has annotated."""
+    open_panel().case_view.fill_from_prediction()

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from napari.layers import Labels
 
+from napari_semiseg.core.labels import LabelScheme
+from napari_semiseg.core.marking import Marking
 from napari_semiseg.widgets.editing import ActiveTime, Editing
+from napari_semiseg.widgets.mask_layer import MaskLayer
 from napari_semiseg.widgets.sources import corrective_dice
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.store import Project
 
 SHAPE = (6, 8, 8)
+MARKING = Marking(LabelScheme.parse(["1=left atrium", "2=vein"]))
 
 
 class Clock:
@@ -27,12 +30,13 @@ class Clock:
 
 def make(
     values: np.ndarray, reference: np.ndarray | None = None, **options: object
-) -> tuple[Editing, Labels, list[np.ndarray]]:
-    layer = Labels(values.copy())
+) -> tuple[Editing, MaskLayer, list[np.ndarray]]:
+    layer = MaskLayer(values.copy())
     saved: list[np.ndarray] = []
     editing = Editing(
         layer,
         values if reference is None else reference,
+        MARKING,
         lambda mask: saved.append(mask.copy()),
         **options,
     )
@@ -107,26 +111,46 @@ def _qt(editing: Editing) -> object:
     return editing._count.timeout
 
 
-def test_only_painted_and_marked_slices_are_annotated(
-    qapp: object, empty: np.ndarray
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_scribbles_count_voxel_by_voxel_and_done_slices_whole(
+    qapp: object, axis: int
 ) -> None:
-    editing, layer, _ = make(empty)
+    editing, layer, _ = make(np.full(SHAPE, 255, np.uint8), np.zeros(SHAPE, np.uint8))
+    layer.brush_size = 1
     layer.paint((2, 4, 4), 1)
-    editing.mark_done(4)
-    stored = editing.touched_only()
-    assert [bool((plane != 255).all()) for plane in stored] == [
-        False,
-        False,
-        True,
-        False,
-        True,
-        False,
-    ]
-    assert (stored[2] == 1).any()
-    assert (stored[4] == 0).all()
+    layer.paint((2, 5, 5), 0)
+    assert np.count_nonzero(editing.annotated_only() != 255) == 2
+    assert editing.toggle_done(axis, 4)
+    assert editing.is_done(axis, 4)
+    stored = editing.annotated_only()
     assert stored.dtype == np.uint8
-    editing.unmark(4)
-    assert (editing.touched_only()[4] == 255).all()
+    assert not (np.take(stored, 4, axis) == 255).any()
+    assert stored[2, 4, 4] == 1
+    assert stored[2, 5, 5] == 0
+    extra = 0 if axis == 0 else 1
+    assert np.count_nonzero(stored != 255) == np.take(stored, 4, axis).size + 2 - extra
+    editing.recount()
+    assert editing.annotated == pytest.approx((stored != 255).mean())
+    for other in range(3):
+        others = tuple(at for at in range(3) if at != other)
+        found = editing.annotated_slices(other)
+        assert found == pytest.approx((stored != 255).mean(axis=others))
+    editing.stop()
+
+
+def test_done_is_one_step_and_can_be_taken_back(qapp: object) -> None:
+    editing, layer, _ = make(np.full(SHAPE, 255, np.uint8), np.zeros(SHAPE, np.uint8))
+    layer.brush_size = 1
+    layer.paint((2, 4, 4), 1)
+    painted = layer.data.copy()
+    editing.toggle_done(0, 2)
+    assert (layer.data[2] == 1).sum() == 1
+    assert not editing.toggle_done(0, 2)
+    assert np.array_equal(layer.data, painted)
+    layer.undo()
+    assert editing.is_done(0, 2)
+    layer.undo()
+    assert np.array_equal(layer.data, painted)
     editing.stop()
 
 
@@ -135,28 +159,34 @@ def test_a_proposal_that_nobody_touched_is_not_annotation(
 ) -> None:
     proposal = empty.copy()
     proposal[1:5, 2:5, 2:5] = 1
-    editing, layer, _ = make(proposal)
+    editing, layer, _ = make(MARKING.propose(proposal), proposal)
+    assert (editing.annotated_only() == 255).all()
+    assert np.array_equal(editing.whole(), proposal)
+    assert editing.changed_voxels() == 0
+    layer.brush_size = 1
+    layer.paint((3, 3, 3), 1)
     layer.paint((3, 6, 6), 1)
-    stored = editing.touched_only()
-    assert (stored[[0, 1, 2, 4, 5]] == 255).all()
-    assert (stored[3] == layer.data[3]).all()
+    assert np.count_nonzero(editing.annotated_only() == 1) == 2
+    assert editing.changed_voxels() == 1
+    editing.toggle_done(0, 3)
+    expected = proposal[3].copy()
+    expected[6, 6] = 1
+    assert np.array_equal(editing.annotated_only()[3], expected)
     editing.stop()
 
 
-def test_slices_of_an_accepted_label_stay_annotated(
+def test_proposals_are_counted_with_their_class(
     qapp: object, empty: np.ndarray
 ) -> None:
-    label = np.full(SHAPE, 255, np.uint8)
-    label[1] = 0
-    label[1, 2:4, 2:4] = 1
-    editing, layer, _ = make(label, accepted=True)
+    proposal = empty.copy()
+    proposal[1, 2, 2:5] = 2
+    editing, layer, _ = make(MARKING.propose(proposal), proposal)
+    counts: list[dict[int, int]] = []
+    editing.counted.connect(counts.append)
     layer.brush_size = 1
-    layer.paint((3, 4, 4), 1)
-    stored = editing.touched_only()
-    assert np.array_equal(stored[1], label[1])
-    assert (stored[[0, 2, 4, 5]] == 255).all()
-    assert stored[3].sum() == 1
-    assert not (editing.whole() == 255).any()
+    layer.paint((1, 2, 2), 2)
+    editing.recount()
+    assert counts[-1] == {2: 3, 255: empty.size - 3}
     editing.stop()
 
 

@@ -86,11 +86,12 @@ def test_source_is_label_then_draft_then_prediction_then_empty(
 ) -> None:
     view.open("case_3")
     assert view.opened.source is MaskSource.EMPTY
-    assert not view.mask.data.any()
+    assert (view.mask.data == 255).all()
     run = store_prediction(project, "case_3")
     view.open("case_3")
     assert view.opened.source is MaskSource.PROPOSAL
-    assert view.mask.data[BLOCK].all()
+    assert view.mask.data[BLOCK].tolist() == np.full((4, 5, 4), 254).tolist()
+    assert not view.editing.marking.seen(view.mask.data).any()
     assert f"Proposed by {run.id}" in said[-1]
     draft = np.zeros(view.mask.data.shape, np.uint8)
     draft[0, 0, 0] = 1
@@ -120,24 +121,57 @@ def test_undo_after_another_case_writes_nothing_stale(
     assert np.array_equal(view.mask.data, before)
 
 
-def test_undo_after_a_new_prediction_writes_nothing_stale(
+def test_a_new_prediction_is_one_reversible_step(
     view: CaseView, session: Session, project: Project
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
+    before = view.mask.data.copy()
     paint(view)
     view.mask.undo()
     view.editing.recount()
     run = store_prediction(project, "case_0", shift=3)
     session.runs_changed.emit()
     assert view.text == f"Proposed by {run.id}"
-    proposed = np.roll(np.zeros_like(view.mask.data), 0)
+    assert not view.dirty
+    assert view.editing.changed_voxels() == 0
+    proposed = np.zeros_like(view.mask.data)
     proposed[BLOCK] = 1
     proposed = np.roll(proposed, 3, axis=2)
-    for _ in range(3):
+    assert np.array_equal(view.editing.whole(), proposed)
+    view.mask.undo()
+    assert np.array_equal(view.mask.data, before)
+    view.mask.redo()
+    assert np.array_equal(view.editing.whole(), proposed)
+
+
+def test_undo_never_writes_into_another_array(
+    view: CaseView, session: Session, project: Project
+) -> None:
+    """Every voxel an undo writes was in this very mask before."""
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    paint(view)
+    view.mark_slice()
+    first = view.mask
+    view.accept()
+    accepted = view.mask.data.copy()
+    for _ in range(4):
         view.mask.undo()
-        view.mask.redo()
-    assert np.array_equal(view.mask.data, proposed)
+    assert np.array_equal(view.mask.data, accepted)
+    left = first.data.copy()
+    view.open("case_1")
+    paint(view, z=2)
+    painted = view.mask.data.copy()
+    view.previous_case()
+    assert view.case.id == "case_0"
+    for _ in range(4):
+        view.mask.undo()
+    assert np.array_equal(view.mask.data, accepted)
+    assert np.array_equal(first.data, left)
+    view.previous_case()
+    assert view.case.id == "case_1"
+    assert np.array_equal(view.mask.data, painted)
 
 
 def test_a_new_prediction_leaves_edits_alone(
@@ -222,7 +256,7 @@ def test_accept_stores_who_how_long_and_what_changed(
     session.cases_changed.connect(changed.append)
     view.open("case_0")
     paint(view)
-    painted = view.mask.data.copy()
+    painted = view.editing.whole()
     assert view.accept()
     case = project.case("case_0")
     assert case.state is CaseState.LABELLED
@@ -236,23 +270,30 @@ def test_accept_stores_who_how_long_and_what_changed(
         painted != view.prediction.labels
     )
     assert 0 < entry.details["corrective_dice"] < 1
+    assert 0 < entry.details["seen_fraction"] < 0.1
     assert {"case_0"} in changed
     assert not view.dirty
     assert view.opened.source is MaskSource.LABEL
 
 
-def test_accepting_painted_slices_makes_a_partial_label(
-    view: CaseView, project: Project
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_accepting_what_is_annotated_makes_a_partial_label(
+    view: CaseView, project: Project, axis: int
 ) -> None:
     view.open("case_2")
-    planes.show(view.viewer, 0, 7, view.case.geometry)
+    planes.show(view.viewer, axis, 7, view.case.geometry)
     view.mark_slice()
     paint(view, z=5)
+    painted = view.mask.data.copy()
     assert view.accept(painted_only=True)
     label = label_of(project, "case_2")
-    annotated = np.flatnonzero((label != 255).all(axis=(1, 2)))
-    assert annotated.tolist() == [5, 7]
+    assert np.array_equal(label, painted)
+    assert not (np.take(label, 7, axis) == 255).any()
+    assert (label == 1).any()
+    assert (label == 255).mean() > 0.8
     assert project.case("case_2").state is CaseState.PARTIAL
+    fraction = project.case("case_2").annotated_fraction
+    assert fraction == pytest.approx((label != 255).mean())
     assert np.array_equal(view.mask.data, label)
 
 
@@ -294,10 +335,10 @@ def test_filling_keeps_what_a_person_annotated(
     view.fill_from_prediction()
     assert view.dirty
     assert not view.mask.data[4].any()
-    assert view.mask.data[3, 4:9, 4:8].all()
-    filled = view.mask.data.copy()
+    assert (view.editing.whole()[3, 4:9, 4:8] == 1).all()
+    assert np.array_equal(view.editing.annotated_only(), label)
     view.mask.undo()
-    assert np.array_equal(view.mask.data, filled)
+    assert np.array_equal(view.mask.data, label)
 
 
 def test_discard_goes_back_to_the_proposal(view: CaseView, project: Project) -> None:
@@ -308,15 +349,63 @@ def test_discard_goes_back_to_the_proposal(view: CaseView, project: Project) -> 
     assert project.case("case_0").has_draft
     view.discard_draft()
     assert not project.case("case_0").has_draft
-    assert np.array_equal(view.mask.data, view.prediction.labels)
+    assert np.array_equal(view.editing.whole(), view.prediction.labels)
 
 
 def test_only_classes_of_the_project_can_be_painted(view: CaseView) -> None:
     view.open("case_0")
     view.mask.selected_label = 7
     assert view.mask.selected_label == 1
-    view.mask.selected_label = 0
-    assert view.mask.selected_label == 0
+    for value in (0, 255):
+        view.mask.selected_label = value
+        assert view.mask.selected_label == value
+    view.mask.selected_label = 254
+    assert view.mask.selected_label == 1
+
+
+def test_a_locked_class_is_never_painted_over(view: CaseView, project: Project) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    view.mask.brush_size = 4
+    view.mask.paint((5, 5, 5), 1)
+    held = view.editing.whole() == 1
+    view.layers.set_locked(1, True)
+    view.mask.paint((5, 5, 7), 0)
+    view.mask.fill((5, 5, 5), 0)
+    view.mask.paint_polygon([(5, 1, 1), (5, 1, 9), (5, 9, 9)], 0)
+    for _ in range(3):
+        view.mask.undo()
+        view.mask.redo()
+    assert (view.editing.whole()[held] == 1).all()
+    assert (view.mask.data == 0).any()
+    view.open("case_1")
+    assert view.mask.protected == {1, 254}
+    view.open("case_0")
+    view.layers.set_locked(1, False)
+    view.mask.paint((5, 5, 6), 0)
+    assert (view.editing.whole()[held] == 0).any()
+
+
+def test_a_reopened_draft_knows_what_was_annotated(view: CaseView) -> None:
+    view.open("case_0")
+    view.mark_slice()
+    paint(view, z=2)
+    marked = view.mask.data.copy()
+    view.save_draft()
+    view.open("case_1")
+    view.open("case_0")
+    assert np.array_equal(view.mask.data, marked)
+
+
+def test_the_veil_goes_and_comes(view: CaseView) -> None:
+    view.open("case_0")
+    assert view.mask.get_color(255)[3] > 0
+    view.layers.toggle_veil()
+    assert view.mask.get_color(255)[3] == 0
+    view.open("case_1")
+    assert view.mask.get_color(255)[3] == 0
+    view.layers.toggle_veil()
+    assert view.mask.get_color(255)[3] > 0
 
 
 def test_the_tool_stays_in_hand(view: CaseView) -> None:

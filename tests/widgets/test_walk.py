@@ -286,13 +286,15 @@ def paint_and_accept(person: Person, project: Project, case_id: str) -> None:
     view = person.panel.case_view
     person.press(Qt.Key.Key_1)
     assert view.mask.mode == "paint"
-    assert not view.mask.data.any()
+    assert (view.mask.data == 255).all()
     first = view.slice_index
     for index in (first, first + 1):
         assert view.slice_index == index
         person.drag([(0.45, 0.45), (0.55, 0.45), (0.55, 0.55), (0.46, 0.54)])
         painted = np.flatnonzero((view.mask.data == 1).any(axis=(1, 2)))
         assert painted.tolist() == list(range(first, index + 1))
+        person.press(Qt.Key.Key_D)
+        assert view.editing.is_done(0, index)
         person.press(Qt.Key.Key_Right)
     person.press(Qt.Key.Key_Left)
     assert np.count_nonzero(view.mask.data == 1) > 300
@@ -406,7 +408,7 @@ def correct_and_accept(
 ) -> np.ndarray[Any, Any]:
     """Paint into the proposal, accept it and go on, all by key and mouse."""
     view = person.panel.case_view
-    proposed = view.mask.data.copy()
+    proposed = view.editing.whole()
     assert np.array_equal(
         proposed, run.read_prediction(case_id, project.case(case_id).geometry).labels
     )
@@ -419,7 +421,7 @@ def correct_and_accept(
     person.press(Qt.Key.Key_E)
     person.drag([(0.1, 0.55), (0.9, 0.55)])
     person.press(Qt.Key.Key_P)
-    corrected = view.mask.data.copy()
+    corrected = view.editing.whole()
     assert (corrected != proposed).any()
     person.wait_for(lambda: "not saved" in person.panel.review.saved.text())
     person.picture("08-corrected")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import getpass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.widgets.editing import Editing
+from napari_semiseg.widgets.planes import NAMES
 from napari_semiseg.widgets.questions import Leave
 from napari_semiseg.widgets.sources import corrective_dice
 from napari_semiseg.widgets.tasks import tell
@@ -15,9 +18,9 @@ from napari_semiseg.widgets.tasks import tell
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.marking import Marking
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
@@ -39,12 +42,12 @@ class Annotation:
         What the mask is compared with when it is accepted.
     opened : OpenedMask
         What is shown.
-    layer : napari.layers.Labels
+    layer : MaskLayer
         The layer that shows it.
+    marking : Marking
+        What its values mean.
     questions : Questions
         Asks the user.
-    saved : bool
-        Whether the mask is in a file as it is.
     autosave_s : float
         Seconds from an edit to the saving of the draft.
     """
@@ -56,9 +59,9 @@ class Annotation:
         prediction: Prediction | None,
         opened: OpenedMask,
         layer: Any,
+        marking: Marking,
         questions: Questions,
         *,
-        saved: bool,
         autosave_s: float,
     ) -> None:
         self.session = session
@@ -69,9 +72,8 @@ class Annotation:
         self.editing = Editing(
             layer,
             opened.reference,
+            marking,
             self.write_draft,
-            accepted=opened.accepted,
-            saved=saved,
             autosave_s=autosave_s,
         )
         self._first_draft = case.read_draft()
@@ -82,7 +84,8 @@ class Annotation:
 
     def write_draft(self, values: NDArray[np.uint8]) -> None:
         """Write ``values`` to the case's draft."""
-        self._project().labels.check(values, f"mask of {self.case.id}")
+        classes = self.editing.marking.classes(values)
+        self._project().labels.check(classes, f"mask of {self.case.id}")
         self._project().save_draft(self.case.id, values)
         self.editing.mark_saved()
         self.session.cases_changed.emit({self.case.id})
@@ -100,7 +103,7 @@ class Annotation:
     def accept(self, *, painted_only: bool) -> bool:
         """Store the mask as the human label; False when it was not."""
         editing = self.editing
-        values = editing.touched_only() if painted_only else editing.whole()
+        values = editing.annotated_only() if painted_only else editing.whole()
         sure = self._has_painted(values) if painted_only else self._sure(values)
         if not sure:
             return False
@@ -125,16 +128,36 @@ class Annotation:
             return self._forget()
         return False
 
-    def mark_slice(self, index: int) -> None:
-        """Count an axial slice as annotated, or take that back."""
-        if self.editing.is_done(index):
-            self.editing.unmark(index)
-            self.session.say(f"Axial slice {index + 1} is no longer marked as done.")
+    def mark_slice(self, axis: int, index: int) -> None:
+        """Count a slice of any plane as annotated, or take that back."""
+        done = self.editing.toggle_done(axis, index)
+        name = f"{NAMES[axis]} slice {index + 1}"
+        if done:
+            text = f"{name} is done: what is not painted in it is background."
         else:
-            self.editing.mark_done(index)
-            self.session.say(
-                f"Axial slice {index + 1} done: what is not painted is background."
-            )
+            text = f"{name} is no longer done: only what is painted in it counts."
+        self.session.say(text)
+
+    def fill(self, prediction: Prediction) -> bool:
+        """Put a prediction where nobody has annotated, as one undo step.
+
+        Where everything is annotated, the whole mask is replaced after asking.
+        """
+        editing, run = self.editing, prediction.record.run
+        marking, values = editing.marking, editing.values
+        if marking.seen(values).all():
+            question = f"Replace the whole mask by what {run} proposes?"
+            if not self.questions.confirm("Replace the mask?", question):
+                return False
+            filled = marking.propose(prediction.labels)
+        else:
+            filled = marking.fill(values, prediction.labels)
+        changed = editing.layer.put(filled)
+        if changed:
+            self.session.say(f"Filled in by {run}, not accepted yet. Ctrl+Z undoes it.")
+        else:
+            self.session.say(f"The mask is what {run} proposes already.")
+        return bool(changed)
 
     def _forget(self) -> bool:
         """Bring the draft back to what it was when the mask was opened."""
@@ -168,6 +191,7 @@ class Annotation:
         details: dict[str, Any] = {
             "run": None,
             "changed_voxels": self.editing.changed_voxels(),
+            "seen_fraction": round(self._seen(), 4),
         }
         if self.prediction is not None:
             scheme = self._project().labels
@@ -176,6 +200,11 @@ class Annotation:
             details["corrective_dice"] = round(dice, 4)
         return details
 
+    def _seen(self) -> float:
+        """Part of the volume that a person has annotated."""
+        self.editing.recount()
+        return self.editing.annotated
+
     def _has_painted(self, values: NDArray[np.uint8]) -> bool:
         if (values == UNANNOTATED).all():
             self.session.say("Nothing is painted or marked as done yet.")
@@ -183,17 +212,19 @@ class Annotation:
         return True
 
     def _sure(self, values: NDArray[np.uint8]) -> bool:
-        unseen = int((self.editing.values == UNANNOTATED).any(axis=(1, 2)).sum())
-        if unseen:
-            return self.questions.confirm(
-                "Accept the whole volume?",
-                f"{unseen} slices hold voxels that nobody has annotated. Count them "
-                "as background?",
-            )
         if not values.any():
             return self.questions.confirm(
                 "Accept an empty mask?",
                 "Nothing is painted. Accept that this volume holds none of the "
                 "structures?",
+            )
+        marked = self.editing.values
+        unknown = int((marked == UNANNOTATED).any(axis=(1, 2)).sum())
+        proposed = np.isin(marked, list(self.editing.marking.proposed.values())).any()
+        if unknown and not proposed:
+            return self.questions.confirm(
+                "Accept the whole volume?",
+                f"{unknown} slices hold voxels that nobody has annotated. Count them "
+                "as background?",
             )
         return True

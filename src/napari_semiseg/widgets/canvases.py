@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from napari_semiseg.widgets.compat import canvas_widget
 from napari_semiseg.widgets.legend import CanvasNotes
@@ -40,6 +40,7 @@ class LinkedCanvases(QObject):
         self.viewer = viewer
         self.views: PredictionViews | None = None
         self.main_notes: CanvasNotes | None = None
+        self.sliders: QWidget | None = None
         self._window: QMainWindow | None = None
         self._dock: Any = None
         self._link: ViewLink | None = None
@@ -68,6 +69,7 @@ class LinkedCanvases(QObject):
         if self.main_notes is None:
             self._window, view = _window_of(self.viewer)
             self._window.installEventFilter(self)
+            self.sliders = view.dims
             self.main_notes = CanvasNotes(canvas_widget(view), self.viewer, MAIN_TITLE)
 
     def focus(self) -> None:
@@ -132,7 +134,7 @@ class LinkedCanvases(QObject):
         self._unlink()
         if self.main_notes is not None:
             self.main_notes.close_notes()
-            self.main_notes = None
+            self.main_notes = self.sliders = None
         if self.views is not None:
             self.views.close_views()
             self.views = None

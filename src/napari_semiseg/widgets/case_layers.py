@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image
 from napari.utils.colormaps import DirectLabelColormap
 
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.widgets.mask_layer import MaskLayer
 from napari_semiseg.widgets.planes import NAMES
-from napari_semiseg.widgets.sources import contrast_of, direct_colours
+from napari_semiseg.widgets.sources import contrast_of, direct_colours, value_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.marking import Marking
     from napari_semiseg.project.cases import Case
 
 MASK_NAME = "mask"
@@ -37,15 +40,24 @@ class CaseLayers:
     ----------
     image, mask : layer or None
         What is in the viewer now.
+    marking : Marking or None
+        What the values of the mask mean.
+    locked : set of int
+        Classes that nothing paints over.
+    veil : bool
+        Whether what nobody has annotated is veiled.
     """
 
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
         self.image: Image | None = None
-        self.mask: Labels | None = None
+        self.mask: MaskLayer | None = None
+        self.marking: Marking | None = None
+        self.locked: set[int] = set()
+        self.veil = True
+        self._scheme: LabelScheme | None = None
         self._options: dict[str, Any] = {}
         self._tool: dict[str, Any] = {}
-        self._values: tuple[int, ...] = ()
 
     def show_image(self, case: Case, folder: Path, voxels: NDArray[Any]) -> None:
         """Show the image of a case in place of the layers of the one before.
@@ -88,17 +100,24 @@ class CaseLayers:
             self._remove(held)
         self._remove(before)
 
-    def show_mask(self, values: NDArray[np.uint8], scheme: LabelScheme) -> Labels:
+    def show_mask(
+        self, values: NDArray[np.uint8], scheme: LabelScheme, marking: Marking
+    ) -> MaskLayer:
         """Add a mask in place of the present one, with the same tool in hand."""
         self.drop_mask()
-        self._values = (0, *scheme.values)
-        mask = Labels(
+        if scheme != self._scheme:
+            self.locked.clear()
+        self.marking, self._scheme = marking, scheme
+        names = value_names(scheme, marking)
+        mask = MaskLayer(
             np.ascontiguousarray(values, dtype=np.uint8),
             name=MASK_NAME,
             opacity=MASK_OPACITY,
-            colormap=DirectLabelColormap(color_dict=direct_colours(scheme)),
+            colormap=self._colours(scheme, marking),
+            properties={"index": list(names), "is": list(names.values())},
             **self._options,
         )
+        self._lock(mask)
         mask.selected_label = scheme.values[0]
         mask.brush_size = BRUSH_VOXELS
         mask.events.selected_label.connect(self._keep_to_classes)
@@ -107,6 +126,19 @@ class CaseLayers:
         for name, value in self._tool.items():
             setattr(mask, name, value)
         return mask
+
+    def set_locked(self, value: int, locked: bool) -> None:
+        """Let nothing paint over a class, or let it again."""
+        (self.locked.add if locked else self.locked.discard)(value)
+        self._lock(self.mask)
+
+    def toggle_veil(self) -> None:
+        """Show or hide the veil over what nobody has annotated."""
+        self.veil = not self.veil
+        if self.mask is not None and self._scheme and self.marking:
+            selected = self.mask.selected_label
+            self.mask.colormap = self._colours(self._scheme, self.marking)
+            self.mask.selected_label = selected
 
     def drop_mask(self) -> None:
         """Remove the mask; the next one is given its tool."""
@@ -127,9 +159,26 @@ class CaseLayers:
         if layer is not None and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
 
+    def _colours(self, scheme: LabelScheme, marking: Marking) -> DirectLabelColormap:
+        colours = direct_colours(scheme, marking, veil=self.veil)
+        return DirectLabelColormap(color_dict=colours)
+
+    def _lock(self, mask: MaskLayer | None) -> None:
+        if mask is not None and self.marking is not None:
+            proposed = self.marking.proposed
+            codes = {proposed[value] for value in self.locked}
+            mask.protected = frozenset(self.locked | codes)
+
     def _keep_to_classes(self, event: Any) -> None:
-        """Let nobody paint a value that is no class of the project."""
-        mask = event.source
-        if mask.selected_label not in self._values:
-            chosen = mask.selected_label
-            mask.selected_label = min(self._values, key=lambda v: abs(v - chosen))
+        """Let nobody paint a value that is no class of the project.
+
+        A proposal that was picked stands for its class.
+        """
+        mask, marking = event.source, self.marking
+        if marking is None:
+            return
+        allowed = (0, *marking.values, UNANNOTATED)
+        if mask.selected_label not in allowed:
+            picked = np.array([mask.selected_label % 256], np.uint8)
+            chosen = int(marking.classes(picked)[0])
+            mask.selected_label = min(allowed, key=lambda v: abs(v - chosen))

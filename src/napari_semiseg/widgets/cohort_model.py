@@ -167,12 +167,20 @@ def _text(field: str, value: Any) -> str:
         return "-"
     match field:
         case "annotated":
-            return f"{100 * value:.0f} %"
+            return percent(value)
         case "uncertainty" | "dice":
             return f"{value:.2f}"
         case "minutes":
             return f"{value:.1f}"
     return str(value)
+
+
+def percent(part: float) -> str:
+    """Write a part of 1; what is begun is not 0 %, what is not whole not 100 %."""
+    rounded = round(100 * part)
+    if 0 < part < 1 and rounded in (0, 100):
+        return "<1 %" if rounded == 0 else ">99 %"
+    return f"{rounded} %"
 
 
 def _sort_key(field: str, value: Any) -> Any:

@@ -10,12 +10,12 @@ import numpy as np
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
-from napari_semiseg.core.labels import UNANNOTATED
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from napari_semiseg.core.marking import Marking
 
 AUTOSAVE_S = 20.0
 IDLE_S = 60.0
@@ -56,24 +56,24 @@ class Editing(QObject):
 
     Parameters
     ----------
-    layer : napari.layers.Labels
-        The mask, uint8.
+    layer : MaskLayer
+        The mask, uint8, with values as ``marking`` has them.
     reference : ndarray (Z, Y, X), uint8
-        What was there before the user painted: the accepted label, else the
-        proposal, else zeros.
-    accepted : bool
-        Whether the reference is an accepted label.
-    saved : bool
-        Whether the mask is in a file as it is.
+        Classes that were there before the user painted: the accepted label, else
+        the proposal, else zeros.
+    marking : Marking
+        Tells what a person has annotated from what is proposed.
     save : callable
         Called with the mask when the draft is to be written.
+    saved : bool
+        Whether the mask is in a file as it is.
     autosave_s : float
         Seconds from an edit to the saving of the draft.
 
     Signals
     -------
     counted(dict of int to int)
-        Voxels per value, a moment after each edit.
+        Voxels per class, a moment after each edit.
     dirtied(bool)
         Whether there are unsaved edits, when that changes.
     """
@@ -85,9 +85,9 @@ class Editing(QObject):
         self,
         layer: Any,
         reference: NDArray[np.uint8],
+        marking: Marking,
         save: Callable[[NDArray[np.uint8]], None],
         *,
-        accepted: bool = False,
         saved: bool = True,
         autosave_s: float = AUTOSAVE_S,
         clock: Callable[[], float] = time.monotonic,
@@ -95,13 +95,16 @@ class Editing(QObject):
         super().__init__()
         self.layer = layer
         self.reference = reference
-        self.accepted = accepted
+        self.marking = marking
         self.active = ActiveTime(clock)
-        self._seen = _digests(layer.data)
-        self._saved = self._seen if saved else []
-        self._voxels = np.stack([_voxels(plane) for plane in layer.data])
+        depth, height, width = layer.data.shape
+        self._digests: list[int | None] = [None] * depth
+        self._voxels = np.zeros((depth, 256), np.int64)
+        self._rows = np.zeros((depth, height), np.int64)
+        self._columns = np.zeros((depth, width), np.int64)
+        self._look()
+        self._saved = list(self._digests) if saved else []
         self._dirty = False
-        self._done: set[int] = set()
         self._save = save
         self._autosave = _timer(self, autosave_s, self.autosave)
         self._count = _timer(self, COUNT_S, self.recount)
@@ -124,47 +127,64 @@ class Editing(QObject):
         """Minutes of active work, pauses left out."""
         return self.active.minutes
 
-    def mark_done(self, index: int) -> None:
-        """Count an axial slice as annotated although nothing is painted in it."""
-        self._done.add(index)
+    @property
+    def annotated(self) -> float:
+        """Part of the volume that a person has annotated, at the last count."""
+        return float(self._rows.sum() / max(self.values.size, 1))
 
-    def unmark(self, index: int) -> None:
-        """Take `mark_done` back."""
-        self._done.discard(index)
+    def annotated_slices(self, axis: int) -> NDArray[np.float64]:
+        """Annotated part of each slice across an axis, at the last count."""
+        counts = (
+            self._rows.sum(axis=1),
+            self._rows.sum(axis=0),
+            self._columns.sum(axis=0),
+        )[axis]
+        return np.asarray(counts / max(self.values.size // len(counts), 1))
 
-    def is_done(self, index: int) -> bool:
-        """Whether the slice was marked."""
-        return index in self._done
+    def toggle_done(self, axis: int, index: int) -> bool:
+        """Count a slice as annotated, or take that back, as one undo step.
 
-    def touched_slices(self) -> NDArray[np.bool_]:
-        """Axial slices that were painted or marked done, (Z,) bool."""
-        touched: NDArray[np.bool_] = (self.values != self.reference).any(axis=(1, 2))
-        touched[sorted(self._done)] = True
-        return touched
+        Proposals in it are taken over; what is not painted is background.
+
+        Returns
+        -------
+        bool
+            Whether it is done now.
+        """
+        key = plane_key(axis, index)
+        plane = self.values[key]
+        done = not self.marking.seen(plane).all()
+        change = self.marking.confirm if done else self.marking.unconfirm
+        self.layer.put(change(plane), key)
+        return done
+
+    def is_done(self, axis: int, index: int) -> bool:
+        """Whether every voxel of the slice is annotated."""
+        return bool(self.marking.seen(self.values[plane_key(axis, index)]).all())
 
     def whole(self) -> NDArray[np.uint8]:
-        """Mask with every voxel annotated: what was not is background."""
-        values = self.values.copy()
-        values[values == UNANNOTATED] = 0
-        return values
+        """Classes, with every voxel annotated: what was not is background."""
+        return self.marking.confirm(self.values)
 
-    def touched_only(self) -> NDArray[np.uint8]:
-        """Mask in which only touched slices gain annotation.
-
-        The others stay as they were accepted, or are 255 where nothing was.
-        """
-        touched = self.touched_slices()
-        values = self.whole()
-        values[~touched] = self.reference[~touched] if self.accepted else UNANNOTATED
-        return values
+    def annotated_only(self) -> NDArray[np.uint8]:
+        """Classes where a person has painted or said that it is done; 255 elsewhere."""
+        return self.marking.human(self.values)
 
     def changed_voxels(self) -> int:
-        """Voxels that differ from the reference."""
-        return int(np.count_nonzero(self.values != self.reference))
+        """Voxels of which the class differs from the reference."""
+        before = self.marking.confirm(self.reference)
+        return int(np.count_nonzero(self.whole() != before))
+
+    def rebase(self, reference: NDArray[np.uint8]) -> None:
+        """Take the present mask as what was there before, and as saved."""
+        self.reference = reference
+        self.recount()
+        self.mark_saved()
 
     def mark_saved(self) -> None:
         """Take the present mask as saved."""
-        self._saved = _digests(self.values)
+        self._look()
+        self._saved = list(self._digests)
         self._set_dirty(False)
 
     def recount(self) -> None:
@@ -175,16 +195,11 @@ class Editing(QObject):
         tenth of the time at most.
         """
         began = time.perf_counter()
-        values, seen = self.values, _digests(self.values)
-        for index, (new, old) in enumerate(zip(seen, self._seen, strict=True)):
-            if new != old:
-                self._voxels[index] = _voxels(values[index])
-        self._seen = seen
-        self._set_dirty(seen != self._saved)
+        self._look()
+        self._set_dirty(self._digests != self._saved)
         took = time.perf_counter() - began
         self._count.setInterval(round(1000 * max(COUNT_S, took / COUNT_SHARE)))
-        total = self._voxels.sum(axis=0)
-        self.counted.emit({int(v): int(total[v]) for v in np.flatnonzero(total)})
+        self.counted.emit(self.marking.count(self._voxels.sum(axis=0)))
 
     def autosave(self) -> None:
         """Write the draft when there is something to write."""
@@ -198,6 +213,17 @@ class Editing(QObject):
         for name in EDIT_EVENTS:
             getattr(self.layer.events, name).disconnect(self._edited)
         self.layer.events.set_data.disconnect(self._redrawn)
+
+    def _look(self) -> None:
+        """Count anew in the slices that have changed."""
+        for index, plane in enumerate(self.values):
+            digest = zlib.crc32(plane.tobytes())
+            if digest != self._digests[index]:
+                self._digests[index] = digest
+                self._voxels[index] = np.bincount(plane.ravel(), minlength=256)
+                seen = self.marking.seen(plane)
+                self._rows[index] = np.count_nonzero(seen, axis=1)
+                self._columns[index] = np.count_nonzero(seen, axis=0)
 
     def _edited(self, event: Any = None) -> None:
         self.active.tick()
@@ -226,9 +252,8 @@ def _timer(parent: QObject, seconds: float, callback: Callable[[], None]) -> QTi
     return timer
 
 
-def _digests(values: NDArray[np.uint8]) -> list[int]:
-    return [zlib.crc32(plane.tobytes()) for plane in values]
-
-
-def _voxels(plane: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return np.bincount(plane.ravel(), minlength=256)
+def plane_key(axis: int, index: int) -> tuple[slice, slice, slice]:
+    """Cut one slice across an axis out of a volume, as a block one voxel thick."""
+    key = [slice(0, None)] * 3
+    key[axis] = slice(index, index + 1)
+    return (key[0], key[1], key[2])

@@ -19,9 +19,19 @@ class Shortcut:
 
 ACCEPT = Shortcut("A", "Accept: the whole volume counts as annotated")
 ACCEPT_NEXT = Shortcut("N", "Accept and open the next case of the queue")
-ACCEPT_PAINTED = Shortcut("Shift-A", "Accept painted slices only")
+ACCEPT_PAINTED = Shortcut(
+    "Shift-A", "Accept only what is painted, and slices that are done"
+)
 WORST = Shortcut("W", "Next most doubtful slice")
-DONE = Shortcut("D", "This axial slice is done (unpainted is background)")
+DONE = Shortcut("D", "This slice is done: what is not painted is background")
+UNKNOWN = Shortcut("Shift-E", "Paint 'not annotated': nobody has looked there")
+VEIL = Shortcut("H", "Show or hide the veil over what is not annotated")
+BETWEEN = Shortcut("I", "Fill the mask in between slices that are done")
+ALONG = Shortcut("Shift-I", "Fill in between, following the prediction")
+BOUNDARY = Shortcut("J", "Move the boundary by millimetres")
+APPLY = Shortcut("U", "Use the tool: apply its preview; Ctrl+Z undoes it in one step")
+LOCK = Shortcut("K", "Lock or unlock the structure in hand")
+BACK = Shortcut("Shift-N", "Back to the case that was open before")
 MASK = Shortcut("T", "Show or hide the mask")
 PLANE = Shortcut("Q", "Axial, coronal, sagittal")
 VIEWS = Shortcut("R", "Show or hide distance and uncertainty")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.marking import Marking
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.widgets import planes
 from napari_semiseg.widgets.annotation import Annotation
@@ -25,13 +24,14 @@ from napari_semiseg.widgets.sources import (
 from napari_semiseg.widgets.tasks import tell, told
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
     from napari_semiseg.widgets.editing import Editing
+    from napari_semiseg.widgets.mask_layer import MaskLayer
     from napari_semiseg.widgets.session import Session
 
 
@@ -77,7 +77,8 @@ class CaseView:
         self.case: Case | None = None
         self.prediction: Prediction | None = None
         self.annotation: Annotation | None = None
-        self._layers = CaseLayers(viewer)
+        self.layers = CaseLayers(viewer)
+        self._before: str | None = None
         self._autosave_s = autosave_s
         self._orientation = planes.Orientation(viewer)
         session.case_requested.connect(self.open)
@@ -90,12 +91,12 @@ class CaseView:
     @property
     def image(self) -> Image | None:
         """Image layer of the case."""
-        return self._layers.image
+        return self.layers.image
 
     @property
-    def mask(self) -> Labels | None:
-        """Labels layer of the case, uint8."""
-        return self._layers.mask
+    def mask(self) -> MaskLayer | None:
+        """Labels layer of the case, uint8, with values as `Marking` has them."""
+        return self.layers.mask
 
     # -- what is shown ---------------------------------------------------------------
 
@@ -147,8 +148,8 @@ class CaseView:
     def clear(self) -> None:
         """Remove the layers of the case; edits in no file are lost."""
         self._leave_annotation()
-        self.prediction = self.case = None
-        self._layers.drop()
+        self.prediction = self.case = self._before = None
+        self.layers.drop()
         self.canvases.clear()
         self.shown.emit()
 
@@ -171,7 +172,7 @@ class CaseView:
             untouched = not self.dirty and not self.case.has_draft
             untouched &= self.opened.source in (MaskSource.PROPOSAL, MaskSource.EMPTY)
             if untouched:
-                self._show_mask(choose_mask(self.case, self.prediction))
+                self._put_prediction()
             self._say_what_is_shown(
                 () if untouched else (f"prediction by {record.run} shown beside it",)
             )
@@ -203,38 +204,28 @@ class CaseView:
         if self.mask is not None:
             self.mask.visible = not self.mask.visible
 
+    def previous_case(self) -> None:
+        """Go back to the case that was open before this one."""
+        project, before = self.session.project, self._before
+        if project is None or before is None:
+            self.session.say("No other case was open before this one.")
+        else:
+            self.session.case_requested.emit(before)
+
     # -- edits -----------------------------------------------------------------------
 
     def mark_slice(self) -> None:
-        """Count the axial slice shown as annotated, or take that back."""
-        if self.annotation is None:
-            return
-        if self.viewer.dims.order[0] == 0:
-            self.annotation.mark_slice(self.slice_index)
-        else:
-            self.session.say("Go to an axial slice to mark it as done.")
+        """Count the slice shown as annotated, in any plane, or take that back."""
+        if self.annotation is not None:
+            axis = int(self.viewer.dims.order[0])
+            self.annotation.mark_slice(axis, self.slice_index)
 
     def fill_from_prediction(self) -> None:
-        """Put the prediction where no person has annotated, as a new mask layer."""
-        if self.prediction is None or self.editing is None or self.opened is None:
+        """Put the prediction where no person has annotated, as one undo step."""
+        if self.prediction is None or self.annotation is None:
             self.session.say("No prediction of this case yet: train, then predict.")
-            return
-        values, run = self.editing.values, self.prediction.record.run
-        keep = values != UNANNOTATED
-        if keep.all():
-            keep = np.zeros_like(keep)
-            question = f"Replace the whole mask by what {run} proposes?"
-            if not self.questions.confirm("Replace the mask?", question):
-                return
-        filled = replace(
-            self.opened,
-            values=np.where(keep, values, self.prediction.labels),
-            source=MaskSource.DRAFT,
-            text=f"Filled in by {run}, not accepted yet",
-        )
-        self._show_mask(filled, saved=False)
-        self._say_what_is_shown()
-        self.shown.emit()
+        elif self.annotation.fill(self.prediction):
+            self.shown.emit()
 
     def save_draft(self) -> None:
         """Write the mask to the case's draft."""
@@ -252,8 +243,8 @@ class CaseView:
         Parameters
         ----------
         painted_only : bool
-            Count only axial slices that were painted or marked done as annotated,
-            and store 255 elsewhere; otherwise the whole volume counts.
+            Count only voxels that were painted, and slices that were marked done,
+            as annotated, and store 255 elsewhere; otherwise the whole volume counts.
 
         Returns
         -------
@@ -291,11 +282,13 @@ class CaseView:
         case = project.case(case_id)
         voxels = case.read_image()
         prediction = self._read_prediction(case)
-        opened = choose_mask(case, prediction)
+        opened = choose_mask(case, prediction, Marking(project.labels))
         self._leave_annotation()
+        if self.case is not None and self.case.id != case_id:
+            self._before = self.case.id
         self.case, self.prediction = case, prediction
         self.session.case_id = case_id
-        self._layers.show_image(case, project.folder, voxels.data)
+        self.layers.show_image(case, project.folder, voxels.data)
         self.canvases.annotate()
         self._show_mask(opened)
         self._orientation.apply()
@@ -330,16 +323,31 @@ class CaseView:
         run = self._run_of(case)
         return None if run is None else run.read_prediction(case.id, case.geometry)
 
-    def _show_mask(self, opened: OpenedMask, *, saved: bool = True) -> None:
+    def _put_prediction(self) -> None:
+        """Put another prediction into an untouched mask, as one undo step."""
+        if self.prediction is None or self.annotation is None or self.mask is None:
+            return
+        editing, labels = self.annotation.editing, self.prediction.labels
+        self.mask.put(editing.marking.propose(labels))
+        editing.rebase(labels)
+        self.annotation.prediction = self.prediction
+        self.annotation.opened = replace(
+            self.annotation.opened,
+            source=MaskSource.PROPOSAL,
+            text=f"Proposed by {self.prediction.record.run}",
+        )
+
+    def _show_mask(self, opened: OpenedMask) -> None:
         self._leave_annotation()
+        marking = Marking(self._project().labels)
         self.annotation = Annotation(
             self.session,
             self._case(),
             self.prediction,
             opened,
-            self._layers.show_mask(opened.values, self._project().labels),
+            self.layers.show_mask(opened.values, self._project().labels, marking),
+            marking,
             self.questions,
-            saved=saved,
             autosave_s=self._autosave_s,
         )
         editing = self.annotation.editing
@@ -363,7 +371,8 @@ class CaseView:
     def _reopen_mask(self) -> None:
         """Show what the case's files hold now."""
         self.case = self._project().case(self._case().id)
-        self._show_mask(choose_mask(self.case, self.prediction))
+        marking = Marking(self._project().labels)
+        self._show_mask(choose_mask(self.case, self.prediction, marking))
         self.session.cases_changed.emit({self.case.id})
         self._say_what_is_shown()
         self.shown.emit()

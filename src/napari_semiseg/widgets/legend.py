@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QFont, QLinearGradient, QPainter, QPen
+from qtpy.QtGui import QColor, QFont, QLinearGradient, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_semiseg.widgets.compat import camera_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 ENDS = (("I", "S"), ("A", "P"), ("R", "L"))
 """Patient directions at the low and high end of the canonical axes (z, y, x)."""
@@ -43,6 +45,7 @@ class CanvasNotes(QWidget):
         self.title = title
         self._viewer = viewer
         self._cursor: tuple[float, ...] | None = None
+        self._outlines: Sequence[tuple[str, NDArray[np.float64]]] = ()
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -53,6 +56,8 @@ class CanvasNotes(QWidget):
             viewer.dims.events.order,
             viewer.dims.events.ndisplay,
             camera.events.orientation,
+            camera.events.center,
+            camera.events.zoom,
         ]
         for emitter in self._emitters:
             emitter.connect(self._repaint)
@@ -78,6 +83,11 @@ class CanvasNotes(QWidget):
         self._cursor = None if world is None else tuple(world)
         self.update()
 
+    def set_outlines(self, lines: Sequence[tuple[str, NDArray[np.float64]]]) -> None:
+        """Draw lines of a colour through places (N, 3) of the world, mm."""
+        self._outlines = lines
+        self.update()
+
     def edges(self) -> dict[str, str]:
         """Patient direction at the left, right, top and bottom edge of the picture."""
         if self._viewer.dims.ndisplay != 2 or self._viewer.dims.ndim != 3:
@@ -95,13 +105,18 @@ class CanvasNotes(QWidget):
 
     def to_canvas(self, world: Sequence[float]) -> QPointF:
         """Pixel of the canvas at which a place of the world is drawn."""
-        camera = camera_of(self._viewer)
+        ((x, y),) = self._to_pixels(np.asarray([world], float))
+        return QPointF(x, y)
+
+    def _to_pixels(self, world: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels (x, y) of places (N, 3)."""
+        camera, ratio = camera_of(self._viewer), self.devicePixelRatioF()
+        centre, zoom = camera.center, camera.zoom / ratio
         row, column = self._viewer.dims.displayed
         down, right = self._signs()
-        x = right * (world[column] - camera.center[-1]) * camera.zoom
-        y = down * (world[row] - camera.center[-2]) * camera.zoom
-        ratio = self.devicePixelRatioF()
-        return QPointF(self.width() / 2 + x / ratio, self.height() / 2 + y / ratio)
+        x = self.width() / 2 + right * (world[:, column] - centre[-1]) * zoom
+        y = self.height() / 2 + down * (world[:, row] - centre[-2]) * zoom
+        return np.column_stack([x, y])
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Follow the size of the canvas."""
@@ -110,9 +125,11 @@ class CanvasNotes(QWidget):
         return False
 
     def paintEvent(self, event: Any) -> None:
-        """Draw the title, the directions and the cursor."""
+        """Draw outlines, the title, the directions and the cursor."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self._viewer.dims.ndisplay == 2:
+            self._draw_outlines(painter)
         font = QFont(self.font())
         font.setPointSizeF(9.5)
         painter.setFont(font)
@@ -136,6 +153,13 @@ class CanvasNotes(QWidget):
             _outlined(painter, area, places[edge], letter)
         if self._cursor is not None and self._viewer.dims.ndisplay == 2:
             self._draw_cursor(painter, self.to_canvas(self._cursor))
+
+    def _draw_outlines(self, painter: QPainter) -> None:
+        for colour, places in self._outlines:
+            line = QPolygonF([QPointF(x, y) for x, y in self._to_pixels(places)])
+            for pen in (QPen(QColor(0, 0, 0, 200), 4.0), QPen(QColor(colour), 2.0)):
+                painter.setPen(pen)
+                painter.drawPolyline(line)
 
     def _draw_cursor(self, painter: QPainter, at: QPointF) -> None:
         for colour, width in ((QColor(0, 0, 0, 160), 3.0), (QColor("#ffffff"), 1.2)):

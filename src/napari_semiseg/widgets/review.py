@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QDialog,
     QFrame,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.ranking import Suggestions, suggest
 from napari_semiseg.widgets import keys, planes
+from napari_semiseg.widgets.actions import ActionGrid, plain_button
+from napari_semiseg.widgets.cohort_model import percent
 from napari_semiseg.widgets.exporting import ExportDialog
 from napari_semiseg.widgets.keys import Keys, Shortcut
+from napari_semiseg.widgets.mask_tools import ALONG, BETWEEN, BOUNDARY
 from napari_semiseg.widgets.review_queue import ReviewQueue
 from napari_semiseg.widgets.sheet import ShortcutSheet
+from napari_semiseg.widgets.strip import StripKeeper
 from napari_semiseg.widgets.tasks import told
+from napari_semiseg.widgets.toolbox import ToolBox
 from napari_semiseg.widgets.tools import ClassButtons, ToolRow
 
 if TYPE_CHECKING:
@@ -40,16 +44,8 @@ if TYPE_CHECKING:
 QUEUE_LENGTH = 30
 REFRESH_MS = 200
 NO_CASE = "No case is open. Double-click one in the cohort or in the queue below."
-HELP = "0-9 class, P paint, E erase, F fill, Z pan, [ ] brush, Ctrl+Z undo"
+HELP = "0-9 class, P paint, E erase, F fill, D slice done, [ ] brush, Ctrl+Z undo"
 EMPTY_QUEUE = "The queue fills once a trained model has predicted cases."
-BUTTONS = (
-    ((keys.WORST, "Next worst slice"), (keys.PLANE, "Next plane")),
-    ((keys.MASK, "Show / hide mask"), (keys.VIEWS, "Show / hide maps")),
-    ((keys.FILL, "Use prediction"), (keys.DONE, "Slice done")),
-    ((keys.ACCEPT, "Accept"), (keys.ACCEPT_PAINTED, "Accept painted")),
-    ((keys.ACCEPT_NEXT, "Accept && next"),),
-    ((keys.SAVE, "Save draft"),),
-)
 TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
 
 
@@ -78,7 +74,10 @@ class ReviewPanel(QWidget):
         self.tools = ToolRow()
         self.queue = ReviewQueue()
         self.queue_text = _text(EMPTY_QUEUE)
-        self.buttons: dict[Shortcut, QPushButton] = {}
+        self.toolbox = ToolBox(session, case_view)
+        self.strip = StripKeeper(case_view)
+        self.grid = ActionGrid(self._actions(), case_view.discard_draft)
+        self.buttons = self.grid.buttons
         self._viewer_keys = Keys(case_view.viewer)
         self._layer_keys: list[Keys] = []
         self._stale = True
@@ -150,6 +149,19 @@ class ReviewPanel(QWidget):
             mask.selected_label = value
             mask.mode = "paint" if mask.mode == "pan_zoom" else mask.mode
 
+    def lock(self, value: int, locked: bool) -> None:
+        """Let nothing paint over a class, or let it again."""
+        self.case_view.layers.set_locked(value, locked)
+        self.classes.show_locked(self.case_view.layers.locked)
+        self.toolbox.cancel()
+
+    def toggle_lock(self) -> None:
+        """Lock or unlock the structure in hand."""
+        mask, locked = self.case_view.mask, self.case_view.layers.locked
+        if mask is not None and mask.selected_label in self.classes.locks:
+            value = int(mask.selected_label)
+            self.lock(value, value not in locked)
+
     def ask_export(self) -> None:
         """Ask what to export to where, then do it in the background."""
         project = self.session.project
@@ -183,6 +195,8 @@ class ReviewPanel(QWidget):
         self._viewer_keys.release()
         self._release_layers()
         self.tools.follow(None)
+        self.toolbox.close_box()
+        self.strip.close()
         session, view = self.session, self.case_view
         session.project_changed.disconnect(self._show_project)
         session.cases_changed.disconnect(self._queue_is_stale)
@@ -190,6 +204,7 @@ class ReviewPanel(QWidget):
         view.shown.disconnect(self._show_case)
         view.counted.disconnect(self._show_counts)
         view.dirtied.disconnect(self._show_saved)
+        view.viewer.dims.events.order.disconnect(self._turned)
 
     # -- building --------------------------------------------------------------------
 
@@ -203,6 +218,14 @@ class ReviewPanel(QWidget):
             keys.MASK: view.toggle_mask,
             keys.PLANE: lambda: planes.next_plane(view.viewer),
             keys.VIEWS: view.canvases.toggle,
+            keys.VEIL: view.layers.toggle_veil,
+            keys.UNKNOWN: lambda: self.choose_class(UNANNOTATED),
+            keys.LOCK: self.toggle_lock,
+            keys.BETWEEN: lambda: self.toolbox.take(BETWEEN),
+            keys.ALONG: lambda: self.toolbox.take(ALONG),
+            keys.BOUNDARY: lambda: self.toolbox.take(BOUNDARY),
+            keys.APPLY: self.toolbox.apply,
+            keys.BACK: view.previous_case,
             keys.WORST: view.next_worst_slice,
             keys.DONE: view.mark_slice,
             keys.FILL: view.fill_from_prediction,
@@ -214,34 +237,25 @@ class ReviewPanel(QWidget):
 
     def _build(self) -> None:
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.discard = _button("Discard draft", "Forget what is not accepted")
-        self.discard.clicked.connect(_call(self.case_view.discard_draft))
-        export = _button("Export\u2026", "Write masks on the grid of their images")
+        export = plain_button("Export\u2026", "Write masks on the grid of their images")
         export.clicked.connect(self.ask_export)
-        sheet = _button("Shortcuts", "List of keys")
+        sheet = plain_button("Shortcuts", "List of keys")
         sheet.clicked.connect(self.show_shortcuts)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        for row, pair in enumerate(BUTTONS):
-            for column, (shortcut, text) in enumerate(pair):
-                button = _button(f"{text}  ({_short(shortcut.key)})", shortcut.text)
-                button.clicked.connect(_call(self._actions()[shortcut]))
-                self.buttons[shortcut] = button
-                wide = shortcut is keys.ACCEPT_NEXT
-                grid.addWidget(button, row, column, 1, 2 if wide else 1)
-        grid.addWidget(self.discard, len(BUTTONS) - 1, 1)
-        grid.setColumnStretch(0, 1)
-        grid.setColumnStretch(1, 1)
-        self.buttons[keys.ACCEPT_NEXT].setStyleSheet("font-weight: bold; padding: 6px")
         foot = QHBoxLayout()
         foot.addWidget(export)
         foot.addWidget(sheet)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(6)
-        for widget in (self.info, self.saved, self.classes, self.tools):
+        for widget in (
+            self.info,
+            self.saved,
+            self.classes,
+            self.tools,
+            self.grid,
+            self.toolbox,
+        ):
             layout.addWidget(widget)
-        layout.addLayout(grid)
         layout.addWidget(_line())
         layout.addWidget(self.queue_text)
         layout.addWidget(self.queue, 1)
@@ -255,7 +269,9 @@ class ReviewPanel(QWidget):
         view.shown.connect(self._show_case)
         view.counted.connect(self._show_counts)
         view.dirtied.connect(self._show_saved)
+        view.viewer.dims.events.order.connect(self._turned)
         self.classes.chosen.connect(self.choose_class)
+        self.classes.lock_asked.connect(self.lock)
         self.queue.asked.connect(self.open_place)
         for shortcut, action in self._actions().items():
             self._viewer_keys.bind(shortcut.key, action)
@@ -286,8 +302,9 @@ class ReviewPanel(QWidget):
         view = self.case_view
         self._release_layers()
         self.tools.follow(view.mask)
-        for widget in (self.classes, self.discard, *self.buttons.values()):
-            widget.setEnabled(view.mask is not None)
+        for part in (self.classes, self.grid, self.toolbox):
+            part.setEnabled(view.mask is not None)
+        self.classes.show_locked(view.layers.locked)
         if view.case is None or view.mask is None or view.image is None:
             self.info.setText(NO_CASE)
             self.saved.setText("")
@@ -323,6 +340,7 @@ class ReviewPanel(QWidget):
     def _show_class(self, event: object = None) -> None:
         if self.case_view.mask is not None:
             self.classes.select(self.case_view.mask.selected_label)
+            self.toolbox.renew()
 
     def _help(self, event: object = None) -> None:
         """Put our keys where napari tells its own, which our digits replace."""
@@ -332,22 +350,28 @@ class ReviewPanel(QWidget):
         if self.case_view.case is not None:
             voxel_ml = self.case_view.case.geometry.voxel_ml
             self.classes.show_counts(counts, voxel_ml)
+        self._show_saved(self.case_view.dirty)
+
+    def _turned(self, event: object = None) -> None:
+        self._show_saved(self.case_view.dirty)
 
     def _show_saved(self, dirty: bool) -> None:
-        self.saved.setText("Edits not saved yet" if dirty else "No unsaved edits")
+        text = "Edits not saved yet" if dirty else "No unsaved edits"
+        editing = self.case_view.editing
+        if editing is not None:
+            axis = int(self.case_view.viewer.dims.order[0])
+            parts = editing.annotated_slices(axis)
+            done = int((parts == 1).sum())
+            plane = planes.NAMES[axis].lower()
+            text += (
+                f" \u00b7 annotated {percent(editing.annotated)}, "
+                f"{done} of {len(parts)} {plane} slices done"
+            )
+        self.saved.setText(text)
 
     def _scheme(self) -> tuple[LabelClass, ...]:
         project = self.session.project
         return () if project is None else project.labels.classes
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setMinimumWidth(40)
-    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return button
 
 
 def _text(text: str) -> QLabel:
@@ -361,15 +385,6 @@ def _line() -> QFrame:
     line.setFrameShape(QFrame.Shape.HLine)
     line.setFrameShadow(QFrame.Shadow.Sunken)
     return line
-
-
-def _short(key: str) -> str:
-    return key.replace("Shift-", "\u21e7")
-
-
-def _call(action: Callable[[], object]) -> Callable[[], object]:
-    """Leave out the state that a button's click hands over."""
-    return lambda *_: action()
 
 
 def _choose(choose: Callable[[int], None], value: int) -> Callable[[], None]:

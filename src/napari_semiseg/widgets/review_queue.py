@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from napari_semiseg.ranking import Suggestions
 
 PLACE_ROLE = Qt.ItemDataRole.UserRole
+SELECTED = """
+QTreeView::item:selected, QTreeView::branch:selected {
+    background-color: #3f5bc4; color: white;
+}
+"""
+"""napari's themes say nothing of trees: Qt would put white text on a white row."""
 
 
 class ReviewQueue(QTreeWidget):
@@ -32,6 +38,7 @@ class ReviewQueue(QTreeWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setHeaderLabels(["Case or slice", "Why"])
+        self.setStyleSheet(SELECTED)
         self.setUniformRowHeights(True)
         self.setRootIsDecorated(True)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

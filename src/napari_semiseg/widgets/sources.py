@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.marking import Marking
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases import Case
+
+PALE = 0.6
+"""Opacity of a proposal beside that of what a person has annotated."""
+VEIL = (0.45, 0.55, 0.75, 0.25)
 
 
 class MaskSource(StrEnum):
@@ -35,14 +40,12 @@ class OpenedMask:
     Attributes
     ----------
     values : ndarray (Z, Y, X), uint8
-        What is shown.
+        What is shown, as `Marking` writes it: proposals have values of their own.
     reference : ndarray (Z, Y, X), uint8
-        What was there before anybody painted: the accepted label, else the
-        proposal, else zeros.
+        Classes that were there before anybody painted: the accepted label, else
+        the proposal, else zeros.
     source : MaskSource
         Where ``values`` come from.
-    accepted : bool
-        Whether ``reference`` is an accepted label.
     text : str
         The same in words.
     """
@@ -50,27 +53,29 @@ class OpenedMask:
     values: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     source: MaskSource
-    accepted: bool
     text: str
 
 
-def choose_mask(case: Case, prediction: Prediction | None) -> OpenedMask:
+def choose_mask(
+    case: Case, prediction: Prediction | None, marking: Marking
+) -> OpenedMask:
     """Choose label, draft, newest prediction or an empty mask, in this order.
 
-    A draft that is newer than the label wins: it is the label being corrected.
+    A draft that is newer than the label wins: it is the label being corrected. In an
+    empty mask nothing is annotated, background neither.
     """
     label = case.read_label()
     reference, text = _before(case, label, prediction)
     source = MaskSource.EMPTY if prediction is None else MaskSource.PROPOSAL
     if label is not None:
         source = MaskSource.LABEL
-    values = reference
+    values = reference if label is not None else marking.propose(reference)
     if case.has_draft and (label is None or _draft_is_newer(case)):
         draft = case.read_draft()
         if draft is not None:
             values, source = draft, MaskSource.DRAFT
             text = _describe_draft(case, newer=label is not None)
-    return OpenedMask(values.copy(), reference, source, label is not None, text)
+    return OpenedMask(values.copy(), reference, source, text)
 
 
 def corrective_dice(
@@ -91,10 +96,27 @@ def corrective_dice(
     return float(np.mean(scores))
 
 
-def direct_colours(scheme: LabelScheme) -> dict[int | None, Any]:
-    """Colours of a mask: named classes, faint grey where nobody has looked."""
-    colours: dict[int | None, Any] = {item.value: item.colour for item in scheme}
-    return colours | {None: "transparent", 0: "transparent", 255: (0.6, 0.6, 0.7, 0.3)}
+def direct_colours(
+    scheme: LabelScheme, marking: Marking, *, veil: bool = True
+) -> dict[int | None, Any]:
+    """Colours of a mask: classes, paler where proposed; a veil where nobody looked."""
+    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    colours[UNANNOTATED] = VEIL if veil else "transparent"
+    for item in scheme:
+        colours[item.value] = item.colour
+        red, green, blue = (int(item.colour[at : at + 2], 16) for at in (1, 3, 5))
+        pale = (red / 255, green / 255, blue / 255, PALE)
+        colours[marking.proposed[item.value]] = pale
+    return colours
+
+
+def value_names(scheme: LabelScheme, marking: Marking) -> dict[int, str]:
+    """What napari's status bar says of a voxel, by value."""
+    names = {0: "background", UNANNOTATED: "not annotated"}
+    for item in scheme:
+        names[item.value] = item.name
+        names[marking.proposed[item.value]] = f"{item.name}, proposed"
+    return names
 
 
 def contrast_of(image: NDArray[Any]) -> tuple[float, float]:

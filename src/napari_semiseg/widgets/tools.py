@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import (
     QButtonGroup,
     QGridLayout,
@@ -19,10 +19,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.widgets import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from napari_semiseg.core.labels import LabelScheme
 
@@ -36,19 +37,23 @@ BRUSH_MAX = 60
 
 
 class ClassButtons(QWidget):
-    """One button per class, with its key, colour, name and volume in mL.
+    """One button per class, with its key, colour, name, volume in mL and lock.
 
     Signals
     -------
     chosen(int)
         The value to paint.
+    lock_asked(int, bool)
+        Nothing shall paint over this class, or may again.
     """
 
     chosen = Signal(int)
+    lock_asked = Signal(int, bool)
 
     def __init__(self) -> None:
         super().__init__()
         self.buttons: dict[int, QPushButton] = {}
+        self.locks: dict[int, QPushButton] = {}
         self._volumes: dict[int, QLabel] = {}
         self._group = QButtonGroup(self)
         self._group.idClicked.connect(self._choose)
@@ -59,23 +64,45 @@ class ClassButtons(QWidget):
 
     def set_scheme(self, scheme: LabelScheme | None) -> None:
         """Show the classes of a project."""
-        for widget in (*self.buttons.values(), *self._volumes.values()):
+        old = (self.buttons, self._volumes, self.locks)
+        for widget in (one for some in old for one in some.values()):
             self._layout.removeWidget(widget)
             widget.deleteLater()
-        self.buttons.clear()
-        self._volumes.clear()
+        for some in old:
+            some.clear()
         if scheme is None:
             return
         for position, item in enumerate(scheme, start=1):
             key = str(position) if position <= 9 else ""
             self._add(position, item.value, item.name, item.colour, key)
-        self._add(len(scheme) + 1, 0, "background", "#000000", "0")
+        row = len(scheme) + 1
+        background = self._button(0, "background", "#000000", "0")
+        unknown = self._button(
+            UNANNOTATED, "not annotated", "#5f7399", short(keys.UNKNOWN.key)
+        )
+        background.setToolTip("Paint background: there is none of the structures (0)")
+        unknown.setToolTip(
+            f"Take annotation back: nobody has looked there ({keys.UNKNOWN.key})"
+        )
+        both = QHBoxLayout()
+        both.setSpacing(4)
+        both.addWidget(background)
+        both.addWidget(unknown)
+        self._layout.addLayout(both, row, 0, 1, 3)
 
     def show_counts(self, counts: dict[int, int], voxel_ml: float) -> None:
         """Write the volume of each class."""
         for value, label in self._volumes.items():
             if value:
                 label.setText(f"{counts.get(value, 0) * voxel_ml:.1f} mL")
+
+    def show_locked(self, locked: Collection[int]) -> None:
+        """Mark the classes that are locked."""
+        for value, button in self.locks.items():
+            button.blockSignals(True)
+            button.setChecked(value in locked)
+            button.setIcon(padlock(closed=value in locked))
+            button.blockSignals(False)
 
     def select(self, value: int) -> None:
         """Mark the class that is painted."""
@@ -86,6 +113,24 @@ class ClassButtons(QWidget):
         self.chosen.emit(value)
 
     def _add(self, row: int, value: int, name: str, colour: str, key: str) -> None:
+        button = self._button(value, name, colour, key)
+        volume = QLabel("")
+        volume.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        volume.setMinimumWidth(volume.fontMetrics().horizontalAdvance("0000.0 mL"))
+        lock = QPushButton()
+        lock.setCheckable(True)
+        lock.setIcon(padlock(closed=False))
+        lock.setFixedWidth(28)
+        lock.setToolTip(f"Lock {name}: nothing paints over it ({keys.LOCK.key})")
+        lock.setAccessibleName(f"Lock {name}")
+        lock.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        lock.toggled.connect(lambda on: self.lock_asked.emit(value, on))
+        for column, widget in enumerate((button, volume, lock)):
+            self._layout.addWidget(widget, row, column)
+        self._volumes[value] = volume
+        self.locks[value] = lock
+
+    def _button(self, value: int, name: str, colour: str, key: str) -> QPushButton:
         button = QPushButton()
         button.setText(f" {key}  {name}" if key else f"     {name}")
         button.setToolTip(f"Paint {name}" + (f" (key {key})" if key else ""))
@@ -95,14 +140,9 @@ class ClassButtons(QWidget):
         button.setStyleSheet("text-align: left; padding: 3px 6px")
         button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        volume = QLabel("")
-        volume.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        volume.setMinimumWidth(volume.fontMetrics().horizontalAdvance("0000.0 mL"))
         self._group.addButton(button, value)
-        self._layout.addWidget(button, row, 0)
-        self._layout.addWidget(volume, row, 1)
         self.buttons[value] = button
-        self._volumes[value] = volume
+        return button
 
 
 class ToolRow(QWidget):
@@ -193,3 +233,24 @@ def swatch(colour: str) -> QIcon:
     painter.drawRoundedRect(2, 2, 23, 23, 5, 5)
     painter.end()
     return QIcon(picture)
+
+
+def padlock(*, closed: bool) -> QIcon:
+    """A padlock: bright and shut, or dim and open."""
+    picture = QPixmap(28, 28)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    colour = QColor("#F0E442" if closed else "#8a9099")
+    painter.setPen(QPen(colour, 2.6))
+    painter.drawArc(8 if closed else 14, 3, 12, 16, 0, 180 * 16)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(colour)
+    painter.drawRoundedRect(5, 12, 18, 13, 3, 3)
+    painter.end()
+    return QIcon(picture)
+
+
+def short(key: str) -> str:
+    """Write a key the way it fits on a button."""
+    return key.replace("Shift-", "\u21e7")

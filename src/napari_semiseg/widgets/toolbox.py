@@ -1,0 +1,400 @@
+"""The tools of the review: choose one, see its outline, apply it as one step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
+
+from napari_semiseg.core.refine import signed_distance
+from napari_semiseg.errors import ProjectError, SemisegError
+from napari_semiseg.widgets import keys, mask_tools
+from napari_semiseg.widgets.mask_layer import MaskLayer
+from napari_semiseg.widgets.mask_tools import BOUNDARY, REACH_MM, TOOLS, Inputs, Tool
+from napari_semiseg.widgets.preview import Preview
+from napari_semiseg.widgets.tasks import in_background
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_semiseg.widgets.layers import CaseView
+    from napari_semiseg.widgets.session import Session
+
+WAIT_MS = 60
+ADOPT = "Adopt layer: "
+
+
+class ToolBox(QWidget):
+    """One row until a tool is chosen; then its amount, and apply or cancel.
+
+    Parameters
+    ----------
+    session : Session
+        Told what happens.
+    view : CaseView
+        The case that is open.
+    """
+
+    def __init__(self, session: Session, view: CaseView) -> None:
+        super().__init__()
+        self.session = session
+        self.view = view
+        self.preview = Preview(view)
+        self._inputs: Inputs | None = None
+        self._result: NDArray[np.uint8] | None = None
+        self._asked = 0
+        self.choice = QComboBox()
+        self.choice.setAccessibleName("Tool for the mask")
+        self.choice.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.choice.setMinimumContentsLength(16)
+        self.amount = QDoubleSpinBox()
+        self.amount.setAccessibleName("Amount")
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setAccessibleName("Amount")
+        self.vouch = QCheckBox("Count what is filled in as annotated")
+        self.vouch.setToolTip(
+            "Otherwise it is a proposal, shown paler, until you mark slices as done "
+            "or accept the whole volume"
+        )
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.apply_button = _button(f"Apply ({keys.APPLY.key})", keys.APPLY.text)
+        self.cancel_button = _button("Cancel", "Put the tool away; nothing changes")
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(WAIT_MS)
+        self._later.timeout.connect(self._compute)
+        self._build()
+        self.fill_choice()
+        view.shown.connect(self.cancel)
+        view.counted.connect(self._mask_changed)
+        for emitter in self._layer_events():
+            emitter.connect(self.fill_choice)
+
+    @property
+    def tool(self) -> Tool | None:
+        """The tool in hand; None while none is chosen."""
+        chosen = self.choice.currentData()
+        return chosen if isinstance(chosen, Tool) else None
+
+    def fill_choice(self, _: object = None) -> None:
+        """List the tools, and the layers that can be adopted."""
+        before = self.choice.currentText()
+        self.choice.blockSignals(True)
+        self.choice.clear()
+        self.choice.addItem("Tools for the mask…", None)
+        for tool in TOOLS:
+            self.choice.addItem(tool.name, tool)
+            tip = f"{tool.tip}{_key_of(tool)}"
+            row = self.choice.count() - 1
+            self.choice.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+        for layer in self._other_layers():
+            self.choice.addItem(f"{ADOPT}{layer.name}", self._adopter(layer))
+        found = self.choice.findText(before)
+        self.choice.setCurrentIndex(max(found, 0))
+        self.choice.blockSignals(False)
+        if found < 0:
+            self._show_tool()
+
+    def take(self, tool: Tool) -> None:
+        """Take a tool in hand, or put it away when it is in hand already."""
+        if self.tool is tool:
+            self.cancel()
+        else:
+            self.choice.setCurrentIndex(self.choice.findText(tool.name))
+
+    def cancel(self) -> None:
+        """Put the tool away; the mask stays as it is."""
+        if self.choice.currentIndex() != 0:
+            self.choice.setCurrentIndex(0)
+
+    def renew(self) -> None:
+        """Look anew, for another structure is in hand."""
+        if self.tool is not None:
+            self._soon()
+
+    def adopt_layer(self) -> None:
+        """Take the newest Labels layer that is no mask of ours as the tool."""
+        self.fill_choice()
+        last = self.choice.count() - 1
+        if self.choice.itemText(last).startswith(ADOPT):
+            self.choice.setCurrentIndex(last)
+        else:
+            self.session.say(
+                "No other Labels layer to adopt: make one first, for example with "
+                "nnInteractive or micro-sam."
+            )
+
+    def apply(self) -> None:
+        """Write what is previewed into the mask, as one undo step."""
+        tool, mask = self.tool, self.view.mask
+        if tool is None or mask is None or self._inputs is None:
+            self.session.say("Choose a tool first.")
+            return
+        now = self._inputs.marked
+        if not np.array_equal(now, mask.data):
+            self.session.say("The mask has changed: look at the preview once more.")
+            self._compute()
+            return
+        result = self._result
+        if tool.pointwise:
+            result = tool.run(self._inputs, self.amount.value())
+        if result is None:
+            self.session.say("The preview is not ready yet.")
+            return
+        changed = mask.put(result)
+        self.cancel()
+        self.session.say(
+            f"{tool.name}: {changed} voxels changed. Ctrl+Z undoes it in one step."
+            if changed
+            else f"{tool.name}: nothing to change."
+        )
+
+    def close_box(self) -> None:
+        """Let go of the case; called before the dock goes."""
+        self._later.stop()
+        self._asked += 1
+        self.preview.close()
+        self.view.shown.disconnect(self.cancel)
+        self.view.counted.disconnect(self._mask_changed)
+        for emitter in self._layer_events():
+            emitter.disconnect(self.fill_choice)
+
+    # -- building --------------------------------------------------------------------
+
+    def _build(self) -> None:
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setVerticalSpacing(4)
+        layout.addWidget(self.choice, 0, 0, 1, 2)
+        layout.addWidget(self.slider, 1, 0)
+        layout.addWidget(self.amount, 1, 1)
+        layout.addWidget(self.vouch, 2, 0, 1, 2)
+        layout.addWidget(self.text, 3, 0, 1, 2)
+        layout.addWidget(self.apply_button, 4, 0)
+        layout.addWidget(self.cancel_button, 4, 1)
+        layout.setColumnStretch(0, 3)
+        layout.setColumnStretch(1, 2)
+        self.choice.currentIndexChanged.connect(self._show_tool)
+        self.choice.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.amount.valueChanged.connect(self._amount_changed)
+        self.slider.valueChanged.connect(self._slid)
+        self.vouch.toggled.connect(self._soon)
+        self.apply_button.clicked.connect(self.apply)
+        self.cancel_button.clicked.connect(self.cancel)
+
+    def _show_tool(self, _: object = None) -> None:
+        """Show what belongs to the tool, and its preview."""
+        tool = self.tool
+        self._asked += 1
+        self._inputs = self._result = None
+        self.preview.clear()
+        amount = None if tool is None else tool.amount
+        if amount is not None:
+            self.amount.blockSignals(True)
+            self.amount.setRange(amount.low, amount.high)
+            self.amount.setSingleStep(amount.step)
+            self.amount.setDecimals(2 if amount.step < 1 else 0)
+            self.amount.setSuffix(f" {amount.unit}")
+            self.amount.setValue(amount.start)
+            self.amount.blockSignals(False)
+            self.slider.blockSignals(True)
+            steps = (amount.low, amount.high, amount.start)
+            low, high, start = (round(one / amount.step) for one in steps)
+            self.slider.setRange(low, high)
+            self.slider.setValue(start)
+            self.slider.blockSignals(False)
+        self.slider.setVisible(amount is not None and amount.slides)
+        self.amount.setVisible(amount is not None)
+        self.vouch.setVisible(tool is not None and tool.fills)
+        self.text.setVisible(tool is not None)
+        self.apply_button.setVisible(tool is not None)
+        self.cancel_button.setVisible(tool is not None)
+        self.choice.setToolTip("" if tool is None else tool.tip)
+        if tool is not None:
+            self.text.setText(tool.tip)
+            self._soon()
+
+    def _slid(self, position: int) -> None:
+        if self.tool is not None and self.tool.amount is not None:
+            self.amount.setValue(position * self.tool.amount.step)
+
+    def _amount_changed(self, value: float) -> None:
+        if self.tool is not None and self.tool.amount is not None:
+            self.slider.blockSignals(True)
+            self.slider.setValue(round(value / self.tool.amount.step))
+            self.slider.blockSignals(False)
+            self._soon()
+
+    def _soon(self, _: object = None) -> None:
+        if not self._later.isActive():
+            self._later.start()
+
+    def _mask_changed(self, _: object = None) -> None:
+        mask, inputs = self.view.mask, self._inputs
+        if mask is None or inputs is None or np.array_equal(mask.data, inputs.marked):
+            return
+        self._inputs = None
+        self._soon()
+
+    # -- preview ---------------------------------------------------------------------
+
+    def _compute(self) -> None:
+        tool = self.tool
+        if tool is None:
+            return
+        try:
+            inputs = self._read_inputs(tool)
+        except SemisegError as error:
+            self._refused(str(error))
+            return
+        self._asked += 1
+        amount, asked = self.amount.value(), self._asked
+        if tool.pointwise:
+            self.preview.show_slices(
+                lambda axis, index: inputs.marking.confirm(
+                    tool.run(inputs.at(axis, index), amount)
+                )
+            )
+            self._ready(tool)
+            return
+        if tool.quick:
+            self._computed(asked, tool, _outcome(tool, inputs, amount))
+            return
+        in_background(
+            self.session,
+            tool.name,
+            lambda: _outcome(tool, inputs, amount),
+            lambda outcome: self._computed(asked, tool, outcome),
+            quiet=True,
+        )
+
+    def _computed(self, asked: int, tool: Tool, outcome: Any) -> None:
+        """Show a result, unless another one was asked for meanwhile."""
+        if asked != self._asked or self._inputs is None:
+            return
+        if isinstance(outcome, SemisegError):
+            self._refused(str(outcome))
+            return
+        self._result, classes = outcome
+        self.preview.show_slices(lambda axis, index: np.take(classes, index, axis))
+        self._ready(tool)
+
+    def _ready(self, tool: Tool) -> None:
+        self.apply_button.setEnabled(True)
+        self.text.setText(f"{tool.tip} The outline shows the result.")
+
+    def _refused(self, reason: str) -> None:
+        self.preview.clear()
+        self._result = None
+        self.apply_button.setEnabled(False)
+        self.text.setText(reason)
+        self.session.say(reason)
+
+    def _read_inputs(self, tool: Tool) -> Inputs:
+        """Copy what the tool needs; the layer may change while it computes."""
+        view = self.view
+        editing, case, mask = view.editing, view.case, view.mask
+        if editing is None or case is None or mask is None:
+            raise ProjectError("Open a case first.")
+        inputs = self._inputs
+        if inputs is None or inputs.value != self._class():
+            sdm = None
+            if view.prediction is not None:
+                values = editing.marking.values
+                sdm = dict(zip(values, view.prediction.sdm_mm, strict=True))
+            inputs = Inputs(
+                marked=mask.data.copy(),
+                marking=editing.marking,
+                value=self._class(),
+                locked=frozenset(view.layers.locked),
+                spacing_mm=tuple(case.geometry.spacing_mm),
+                sdm_mm=sdm,
+            )
+            if tool is BOUNDARY:
+                inputs = _with_distance(inputs)
+        self._inputs = replace(inputs, vouch=self.vouch.isChecked())
+        if tool.one_class and inputs.value in inputs.locked:
+            raise ProjectError("This structure is locked: unlock it to change it.")
+        return self._inputs
+
+    def _class(self) -> int:
+        """Class that is painted; the first one while background is."""
+        editing, mask = self.view.editing, self.view.mask
+        if editing is None or mask is None:
+            raise ProjectError("Open a case first.")
+        values = editing.marking.values
+        return mask.selected_label if mask.selected_label in values else values[0]
+
+    # -- other layers ----------------------------------------------------------------
+
+    def _layer_events(self) -> tuple[Any, Any]:
+        events = self.view.viewer.layers.events
+        return events.inserted, events.removed
+
+    def _other_layers(self) -> list[Any]:
+        return [
+            layer
+            for layer in self.view.viewer.layers
+            if isinstance(layer, Labels) and not isinstance(layer, MaskLayer)
+        ]
+
+    def _adopter(self, layer: Any) -> Tool:
+        def run(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
+            return mask_tools.adopt(layer, self.view.mask, inputs)
+
+        return Tool(
+            f"{ADOPT}{layer.name}",
+            "Takes the voxels of this layer where you have not annotated.",
+            run,
+            quick=True,
+        )
+
+
+def _outcome(tool: Tool, inputs: Inputs, amount: float) -> Any:
+    """New mask and its classes, or why there is none."""
+    try:
+        result = tool.run(inputs, amount)
+    except SemisegError as error:
+        return error
+    return result, inputs.marking.confirm(result)
+
+
+def _with_distance(inputs: Inputs) -> Inputs:
+    """Add the distance to the mask's own surface where no prediction can be moved."""
+    proposed = not inputs.marking.seen(inputs.marked).all()
+    if inputs.sdm_mm is not None and proposed:
+        return inputs
+    own = signed_distance(inputs.classes, inputs.value, inputs.spacing_mm, REACH_MM)
+    return replace(inputs, own_sdm_mm=own)
+
+
+def _key_of(tool: Tool) -> str:
+    bound: dict[str, str] = {
+        mask_tools.BETWEEN.name: keys.BETWEEN.key,
+        mask_tools.ALONG.name: keys.ALONG.key,
+        BOUNDARY.name: keys.BOUNDARY.key,
+    }
+    return f" Key {bound[tool.name]}." if tool.name in bound else ""
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from napari.utils.key_bindings import coerce_keybinding
+
+from napari_semiseg.widgets import planes
+from napari_semiseg.widgets.layers import CaseView
+from napari_semiseg.widgets.mask_tools import (
+    ALONG,
+    BETWEEN,
+    BOUNDARY,
+    HOLES,
+    LARGEST,
+    SMOOTH,
+    SPECKS,
+)
+from napari_semiseg.widgets.review import ReviewPanel
+from widgets.viewing import Answers, store_prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.toolbox import ToolBox
+
+
+@pytest.fixture
+def view(make_napari_viewer: Callable[[], Any], session: Session) -> Iterator[CaseView]:
+    made = CaseView(session, make_napari_viewer(), Answers())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPanel]:
+    made = ReviewPanel(session, view)
+    made.resize(440, 620)
+    made.show()
+    yield made
+    made.close_panel()
+    made.close()
+    made.deleteLater()
+
+
+@pytest.fixture
+def said(session: Session) -> list[str]:
+    texts: list[str] = []
+    session.status_changed.connect(texts.append)
+    return texts
+
+
+def press(view: CaseView, key: str) -> None:
+    view.viewer.keymap[coerce_keybinding(key)](view.viewer)
+
+
+def previewed(box: ToolBox, qtbot: QtBot) -> None:
+    """Wait until the outline of the tool is drawn."""
+    qtbot.waitUntil(
+        lambda: "outline shows the result" in box.text.text(), timeout=30_000
+    )
+
+
+def block(view: CaseView, slices: tuple[int, ...]) -> None:
+    """Paint a block into axial slices and mark these as done."""
+    for index in slices:
+        plane = view.mask.data[index : index + 1].copy()
+        plane[:, 4:9, 4:8] = 1
+        view.mask.put(plane, (slice(index, index + 1), slice(0, None), slice(0, None)))
+        view.annotation.mark_slice(0, index)
+
+
+def test_between_slices_is_previewed_and_one_step(
+    panel: ReviewPanel, view: CaseView, qtbot: QtBot, said: list[str]
+) -> None:
+    view.open("case_0")
+    block(view, (2, 6))
+    planes.show(view.viewer, 0, 4, view.case.geometry)
+    before = view.mask.data.copy()
+    box = panel.toolbox
+    press(view, "I")
+    assert box.tool is BETWEEN
+    previewed(box, qtbot)
+    assert box.preview.lines
+    assert view.canvases.main_notes._outlines == box.preview.lines
+    assert np.array_equal(view.mask.data, before)
+    press(view, "U")
+    assert box.tool is None
+    assert not box.preview.lines
+    assert "Ctrl+Z" in said[-1]
+    classes = view.editing.whole()
+    assert (classes[2:7, 4:9, 4:8] == 1).all()
+    assert np.count_nonzero(classes) == 5 * 5 * 4
+    assert np.array_equal(
+        view.editing.annotated_only(), view.editing.marking.human(before)
+    )
+    after = view.mask.data.copy()
+    view.mask.undo()
+    assert np.array_equal(view.mask.data, before)
+    view.mask.redo()
+    assert np.array_equal(view.mask.data, after)
+
+
+def test_what_is_filled_in_can_count_as_annotated(
+    panel: ReviewPanel, view: CaseView, qtbot: QtBot
+) -> None:
+    view.open("case_0")
+    block(view, (2, 6))
+    box = panel.toolbox
+    box.take(BETWEEN)
+    box.vouch.setChecked(True)
+    previewed(box, qtbot)
+    qtbot.waitUntil(
+        lambda: box._result is not None and bool((box._result[4] == 1).any()),
+        timeout=30_000,
+    )
+    box.apply()
+    assert not (view.editing.annotated_only()[2:7] == 255).any()
+    assert (view.editing.annotated_only()[:2] == 255).all()
+
+
+def test_tools_say_what_they_miss(
+    panel: ReviewPanel, view: CaseView, qtbot: QtBot, said: list[str]
+) -> None:
+    view.open("case_0")
+    box = panel.toolbox
+    for tool, words in ((BETWEEN, "as done first"), (ALONG, "No prediction")):
+        box.take(tool)
+        qtbot.waitUntil(lambda words=words: words in box.text.text(), timeout=30_000)
+        assert not box.apply_button.isEnabled()
+        assert words in said[-1]
+    panel.lock(1, True)
+    box.take(HOLES)
+    qtbot.waitUntil(lambda: "locked" in box.text.text(), timeout=30_000)
+    box.cancel()
+    assert (view.mask.data == 255).all()
+
+
+def test_the_predicted_boundary_moves_live_and_spares_annotation(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    planes.show(view.viewer, 0, 5, view.case.geometry)
+    view.annotation.mark_slice(0, 4)
+    before = view.mask.data.copy()
+    box = panel.toolbox
+    press(view, "J")
+    previewed(box, qtbot)
+    assert box.preview.lines
+    box.slider.setValue(round(-3 / 0.25))
+    assert box.amount.value() == -3
+    qtbot.waitUntil(lambda: not box.preview.lines, timeout=30_000)
+    assert np.array_equal(view.mask.data, before)
+    press(view, "U")
+    classes = view.editing.whole()
+    assert np.array_equal(classes[4], view.prediction.labels[4])
+    assert not np.delete(classes, 4, axis=0).any()
+    view.mask.undo()
+    assert np.array_equal(view.mask.data, before)
+
+
+def test_without_prediction_the_masks_own_boundary_moves(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    label = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
+    label[3:7, 4:8, 4:8] = 1
+    project.set_label("case_0", label)
+    view.open("case_0")
+    box = panel.toolbox
+    box.take(BOUNDARY)
+    box.amount.setValue(1.0)
+    previewed(box, qtbot)
+    box.apply()
+    grown = view.editing.annotated_only()
+    assert not (grown == 255).any()
+    assert grown[5, 3, 5] == 1
+    assert grown[5, 2, 5] == 0
+    assert grown[2, 5, 5] == 0
+
+
+@pytest.mark.parametrize(
+    ("tool", "place", "expected"),
+    [(LARGEST, (0, 0, 0), 0), (SPECKS, (0, 0, 0), 0), (HOLES, (5, 6, 6), 1)],
+)
+def test_cleaning_is_one_step_each(
+    panel: ReviewPanel,
+    view: CaseView,
+    project: Project,
+    qtbot: QtBot,
+    tool: Any,
+    place: tuple[int, int, int],
+    expected: int,
+) -> None:
+    label = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
+    label[2:9, 3:10, 3:10] = 1
+    label[5, 6, 6] = 0
+    label[0, 0, 0] = 1
+    project.set_label("case_0", label)
+    view.open("case_0")
+    box = panel.toolbox
+    box.take(tool)
+    previewed(box, qtbot)
+    box.apply()
+    assert np.flatnonzero(view.mask.data != label).size == 1
+    assert view.mask.data[place] == expected
+    assert view.dirty
+    view.mask.undo()
+    assert np.array_equal(view.mask.data, label)
+
+
+def test_an_edit_meanwhile_renews_the_preview(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot, said: list[str]
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    box = panel.toolbox
+    box.take(SMOOTH)
+    previewed(box, qtbot)
+    view.mask.brush_size = 1
+    view.mask.paint((9, 11, 11), 1)
+    painted = view.mask.data.copy()
+    box.apply()
+    assert "has changed" in said[-1]
+    assert np.array_equal(view.mask.data, painted)
+    box.cancel()
+
+
+def test_another_case_puts_the_tool_away(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    panel.toolbox.take(BOUNDARY)
+    previewed(panel.toolbox, qtbot)
+    view.open("case_1")
+    assert panel.toolbox.tool is None
+    assert not panel.toolbox.preview.lines
+    press(view, "U")
+    assert (view.mask.data == 255).all()
+
+
+def test_other_layers_are_adopted_on_their_geometry(
+    panel: ReviewPanel, view: CaseView, qtbot: QtBot
+) -> None:
+    view.open("case_0")
+    view.annotation.mark_slice(0, 4)
+    values = np.zeros(view.mask.data.shape, np.int32)
+    values[3:6, 4:8, 4:8] = 17
+    here = Labels(values, name="nnInteractive", scale=view.mask.scale)
+    elsewhere = Labels(values, name="no spacing")
+    view.viewer.layers.extend([elsewhere, here])
+    view.viewer.layers.selection.active = view.mask
+    box = panel.toolbox
+    box.adopt_layer()
+    assert box.tool.name.endswith("nnInteractive")
+    previewed(box, qtbot)
+    box.apply()
+    classes = view.editing.whole()
+    assert (classes[[3, 5], 4:8, 4:8] == 1).all()
+    assert not classes[4].any()
+    box.choice.setCurrentIndex(box.choice.findText("Adopt layer: no spacing"))
+    qtbot.waitUntil(lambda: "to lie on the image" in box.text.text(), timeout=30_000)
+    assert not box.apply_button.isEnabled()
+    view.viewer.layers.remove(elsewhere)
+    assert box.tool is None
+
+
+def test_the_strip_shows_which_slices_are_done(
+    panel: ReviewPanel, view: CaseView, qtbot: QtBot
+) -> None:
+    view.open("case_0")
+    block(view, (2,))
+    view.mask.brush_size = 1
+    view.mask.paint((6, 2, 2), 1)
+    view.editing.recount()
+    strip = panel.strip.strip
+    assert strip is not None
+    assert strip.parts[2] == 1
+    assert 0 < strip.parts[6] < 1
+    assert np.flatnonzero(strip.parts).tolist() == [2, 6]
+    assert "1 of 10 axial slices done" in panel.saved.text()
+    planes.set_plane(view.viewer, 1)
+    assert len(strip.parts) == 12
+    assert (strip.parts > 0).all()
+    view.clear()
+    assert not len(strip.parts)
+
+
+def test_locks_are_kept_by_key_and_button(panel: ReviewPanel, view: CaseView) -> None:
+    view.open("case_0")
+    press(view, "K")
+    assert panel.classes.locks[1].isChecked()
+    assert view.mask.protected == {1, 254}
+    panel.classes.locks[1].click()
+    assert view.mask.protected == frozenset()
+    press(view, "Shift-E")
+    assert view.mask.selected_label == 255
+    assert panel.classes.buttons[255].isChecked()
