@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.progress import (
     BarColumn,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.project.runs import Run
 
 
 TRAINING = "Training"
@@ -49,8 +48,15 @@ class Signals:
     received: list[int] = field(default_factory=list)
 
 
+class Stoppable(Protocol):
+    """What can be asked to end, as a run can."""
+
+    def request_stop(self) -> None:
+        """Ask; returns at once."""
+
+
 @contextmanager
-def stoppable(run: Run) -> Iterator[Signals]:
+def stoppable(run: Stoppable) -> Iterator[Signals]:
     """Turn Ctrl-C and SIGTERM into a request to stop; a second one ends it at once."""
     signals = Signals()
 

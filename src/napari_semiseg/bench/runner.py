@@ -1,0 +1,269 @@
+"""All trials, one after the other, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_semiseg import jobs
+from napari_semiseg.bench import TRIAL_VERB
+from napari_semiseg.bench import results as store
+from napari_semiseg.bench.cohort import make_project
+from napari_semiseg.bench.results import TrialResult
+from napari_semiseg.bench.worker import read_facts
+from napari_semiseg.core.events import Finished, Planned, Staged
+from napari_semiseg.core.metrics import evaluate_labels
+from napari_semiseg.errors import SemisegError
+from napari_semiseg.io.atomic import read_json
+from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.runs import Run
+from napari_semiseg.project.store import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from pathlib import Path
+
+    from napari_semiseg.bench.layout import Dataset
+    from napari_semiseg.bench.results import Results
+    from napari_semiseg.bench.spec import Benchmark, Trial
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.metrics import Metrics
+
+PROJECTS = "projects"
+POLL_S = 0.5
+
+Scores = dict[str, dict[str, "Metrics"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A trial begins.
+
+    Attributes
+    ----------
+    number, total : int
+        Of all trials, those that were done before included.
+    seconds_after : float or None
+        What the trials behind it will take, as far as is known.
+    """
+
+    trial: Trial
+    number: int
+    total: int
+    seconds_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A trial has its scores or its error; ``results`` holds all so far."""
+
+    trial: Trial
+    result: TrialResult
+    results: Results
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """A benchmark on its data, with the folder that it works in."""
+
+    benchmark: Benchmark
+    dataset: Dataset
+    scheme: LabelScheme
+    out: Path
+
+    def run(
+        self, results: Results, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Began | Ended | Event]:
+        """Do what is not done yet.
+
+        Parameters
+        ----------
+        results : Results
+            From `napari_semiseg.bench.results.begin`.
+        stop : callable
+            Asked often; the run that is going on then writes a checkpoint and this
+            generator ends. The next call goes on from there.
+
+        Yields
+        ------
+        Began, Ended, Event
+            ``Staged`` while projects are made, then per trial ``Began``, the events of
+            its run, and ``Ended``, unless it was stopped.
+
+        Raises
+        ------
+        SemisegError
+            The projects cannot be made; what fails later is recorded instead.
+        """
+        store.write(self.out, results)
+        for labelled in self.benchmark.labelled:
+            for event in make_project(
+                self._folder(labelled),
+                self.benchmark,
+                labelled,
+                self.dataset,
+                self.scheme,
+            ):
+                yield event
+                if stop():
+                    return
+        trials = self.benchmark.trials()
+        waiting = [trial for trial in trials if not results.is_done(trial)]
+        for position, trial in enumerate(waiting):
+            if stop():
+                return
+            number = len(trials) - len(waiting) + position + 1
+            after = seconds_left(waiting[position + 1 :], results)
+            yield Began(trial, number, len(trials), after)
+            project = Project.open(self._folder(trial.labelled))
+            result = yield from self._try(project, trial, stop)
+            if result is None:
+                return
+            environment = project.layout.run(trial.run_id).environment
+            results = results.with_run(
+                result, read_json(environment) if environment.exists() else {}
+            )
+            store.write(self.out, results)
+            yield Ended(trial, result, results)
+
+    def _folder(self, labelled: str) -> Path:
+        return self.out / PROJECTS / labelled
+
+    def _try(
+        self, project: Project, trial: Trial, stop: Callable[[], bool]
+    ) -> Generator[Event, None, TrialResult | None]:
+        """One trial; returns its result, or None when it was stopped."""
+        run = Run(project.layout.run(trial.run_id))
+        try:
+            if not run.started and not _has_worker(run):
+                run.discard()
+                Run.create(project, self.benchmark.config(trial), trial.run_id)
+            error = None
+            if not self._is_complete(run):
+                error = yield from self._train(project, run, stop)
+            if error is not None:
+                return self._result(run, trial, {}, error)
+            if not self._is_complete(run):
+                return None
+            scores = yield from self._score(project, run)
+        except SemisegError as refusal:
+            return self._result(run, trial, {}, str(refusal))
+        return self._result(run, trial, scores, None)
+
+    def _train(
+        self, project: Project, run: Run, stop: Callable[[], bool]
+    ) -> Generator[Event, None, str | None]:
+        """Train and predict in a child; returns what went wrong, if anything.
+
+        A child that an interrupted benchmark has left at work is followed instead of
+        starting another one.
+        """
+        job = None
+        if not _has_worker(run):
+            words = [TRIAL_VERB, str(project.folder), run.id]
+            job = jobs.start(words, run.folder.log)
+            run.claim(job.pid)
+
+        def relay() -> bool:
+            if stop():
+                run.request_stop()
+            return False  # look on until the child has written its checkpoint
+
+        error = None
+        for event in jobs.follow(run, job=job, poll_s=POLL_S, stop=relay):
+            if isinstance(event, Finished):
+                error = event.error if event.reason == "failed" else None
+            else:
+                yield event
+        while job.poll() is None if job is not None else _has_worker(run):
+            relay()
+            done = sum(map(run.has_prediction, self._test_cases()))
+            yield Staged(stage="Predicting", done=done, total=len(self.benchmark.test))
+            time.sleep(POLL_S)
+        if self._is_complete(run) or stop():
+            return None
+        said = (jobs.last_words(run) or ["its process ended early"])[-1]
+        return (error or said).removeprefix("semiseg: ")
+
+    def _is_complete(self, run: Run) -> bool:
+        """Whether a run has its last checkpoint and all predictions."""
+        trained = read_facts(run).steps > 0
+        return trained and all(map(run.has_prediction, self._test_cases()))
+
+    def _test_cases(self) -> list[str]:
+        return [self.dataset.case(name) for name in self.benchmark.test]
+
+    def _score(self, project: Project, run: Run) -> Generator[Event, None, Scores]:
+        """Metrics of the test cases; returns them by id."""
+        scores: Scores = {}
+        total = len(self.benchmark.test)
+        for done, name in enumerate(self.benchmark.test, start=1):
+            case = project.case(self.dataset.case(name))
+            reference = self.dataset.read_mask(name, case.geometry)
+            path = run.folder.prediction(case.id).labels
+            labels = read_labels(path, case.geometry)
+            scores[name] = evaluate_labels(
+                labels, reference, case.geometry, self.scheme
+            )
+            yield Staged(stage="Scoring", done=done, total=total)
+        return scores
+
+    def _result(
+        self, run: Run, trial: Trial, scores: Scores, error: str | None
+    ) -> TrialResult:
+        facts = read_facts(run)
+        plans = [event for event in run.events() if isinstance(event, Planned)]
+        return TrialResult(
+            labelled=trial.labelled,
+            labels=len(self.benchmark.labelled[trial.labelled]),
+            method=trial.entry.label,
+            budget=trial.budget.text,
+            minutes=trial.budget.minutes,
+            seed=trial.seed,
+            run=trial.run_id,
+            status="completed" if error is None else "failed",
+            error=error,
+            device=plans[-1].device if plans else None,
+            steps=facts.steps or run.steps_done,
+            seconds=round(run.seconds, 1),
+            predict_seconds=round(facts.predict_seconds, 1),
+            peak_memory_mb=round(facts.peak_memory_mb) or None,
+            parameters=plans[-1].parameters if plans else None,
+            cases=scores,
+        )
+
+
+def _has_worker(run: Run) -> bool:
+    """Whether another process is at work on a run: one that outlived its benchmark."""
+    return run.is_working and run.pid != os.getpid()
+
+
+def seconds_left(trials: Sequence[Trial], results: Results) -> float | None:
+    """Estimate of what trials will take, s; None while nothing is known.
+
+    Minutes take what they say; steps as long as those of the same method did, or of
+    any. The time for predictions is added as it was measured.
+    """
+    done = results.completed()
+    if not trials:
+        return 0.0
+    predicting = _mean([run.predict_seconds for run in done]) or 0.0
+    total = 0.0
+    for trial in trials:
+        if trial.budget.minutes is not None:
+            total += 60 * trial.budget.minutes + predicting
+            continue
+        alike = [run for run in done if run.budget == trial.budget.text]
+        same = [run for run in alike if run.method == trial.entry.label]
+        training = _mean([run.seconds for run in same or alike])
+        if training is None:
+            return None
+        total += training + predicting
+    return total
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,135 @@
+"""One trial in a process of its own: train or go on, then predict the test cases."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from napari_semiseg.core.case import Split
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+
+FACTS = "bench.json"
+
+
+class Facts(BaseModel):
+    """What only the process itself can know; lies beside the run's log.
+
+    Attributes
+    ----------
+    steps : int
+        Of the model, once training is complete.
+    predict_seconds : float
+        Over all sessions.
+    peak_memory_mb : float
+        Largest of all sessions, 10^6 bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = 0
+    predict_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+def read_facts(run: Run) -> Facts:
+    """What the processes of a run have noted so far."""
+    try:
+        return Facts.model_validate(read_json(run.folder.path / FACTS))
+    except (ProjectError, ValidationError):
+        return Facts()
+
+
+def work(project: Project, run: Run) -> Iterator[Event]:
+    """Train a run to its end, from where it is, and predict the test cases.
+
+    The model is the last checkpoint. A request to stop ends it early; the next call
+    goes on.
+
+    Yields
+    ------
+    Event
+        As the engine gives them.
+
+    Raises
+    ------
+    SemisegError
+        The run cannot be trained.
+    """
+    from napari_semiseg import engine
+
+    try:
+        if not _is_trained(run):
+            if run.started:
+                yield from engine.resume(project, run)
+            else:
+                yield from engine.train(project, run.config, run=run)
+        if _is_trained(run):
+            yield from _predict(project, run)
+    finally:
+        _note(run, 0.0)
+
+
+def _is_trained(run: Run) -> bool:
+    """Whether the last checkpoint is that of the last step."""
+    from napari_semiseg.engine.checkpoint import Checkpoint
+
+    plan = run.plan
+    if plan is None or not run.has_model:
+        return False
+    return Checkpoint.load(run.folder.last).step >= plan.steps
+
+
+def _predict(project: Project, run: Run) -> Iterator[Event]:
+    from napari_semiseg import engine
+
+    waiting = [
+        case
+        for case in project.cases(split=Split.TEST)
+        if not run.has_prediction(case.id)
+    ]
+    begun = time.perf_counter()
+    if waiting:
+        yield from engine.predict_cases(project, run, waiting)
+    _note(run, time.perf_counter() - begun, trained=True)
+
+
+def _note(run: Run, seconds: float, *, trained: bool = False) -> None:
+    if not run.folder.path.is_dir():
+        return
+    known, plan = read_facts(run), run.plan
+    facts = Facts(
+        steps=plan.steps if trained and plan is not None else known.steps,
+        predict_seconds=known.predict_seconds + seconds,
+        peak_memory_mb=max(known.peak_memory_mb, peak_memory_mb()),
+    )
+    write_json(run.folder.path / FACTS, facts.model_dump())
+
+
+def peak_memory_mb() -> float:
+    """Most memory that this process has held, 10^6 bytes; shared libraries count."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would tell the memory of the parent from which this was forked.
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
