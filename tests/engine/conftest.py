@@ -12,7 +12,7 @@ from napari_semiseg.engine.method import Task
 
 @pytest.fixture(autouse=True)
 def _threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def plan() -> Plan:
         intensity_mean_std=(0.0, 1.0),
         device="cpu",
         precision="fp32",
-        threads=2,
+        threads=1,
         learning_rate=0.1,
         steps=12,
         validate_every=100,

@@ -18,7 +18,7 @@ from napari_semiseg.engine.losses import (
     soft_dice,
 )
 from napari_semiseg.engine.method import Inference, Method, MethodParams, forward
-from napari_semiseg.engine.ops import gap, soft_mask
+from napari_semiseg.engine.ops import entropy, gap, soft_mask
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,6 +48,18 @@ class ConsistencyParams(DualTaskParams):
     def weight(self, t: Progress) -> float:
         """Weight of the unlabelled terms at a step."""
         return self.consistency_weight * t.ramp(self.ramp)
+
+
+class MonteCarloParams(ConsistencyParams):
+    """Parameters of methods that follow a teacher where it is certain."""
+
+    passes: int = Field(
+        default=2, ge=1, le=16, description="Stochastic passes for the uncertainty"
+    )
+
+    def certain(self, target: Tensor, t: Progress) -> Tensor:
+        """Where the entropy is below (0.75 + 0.25 ramp) of the largest (UA-MT)."""
+        return entropy(target) < 0.75 + 0.25 * t.ramp(self.ramp)
 
 
 def segmentation(output: Output) -> Tensor:

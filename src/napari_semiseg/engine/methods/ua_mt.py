@@ -4,29 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
 from napari_semiseg.engine.dual_task import (
-    ConsistencyParams,
     DualTaskMethod,
+    MonteCarloParams,
     segmentation,
 )
 from napari_semiseg.engine.losses import consistency
 from napari_semiseg.engine.method import MethodParams, forward, register
-from napari_semiseg.engine.ops import add_noise, entropy, monte_carlo
+from napari_semiseg.engine.ops import add_noise, monte_carlo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_semiseg.engine.method import Batch, Networks, Progress
-
-
-class UAMTParams(ConsistencyParams):
-    """Parameters of `UAMT`."""
-
-    passes: int = Field(
-        default=2, ge=1, le=16, description="Stochastic passes for the uncertainty"
-    )
 
 
 @register
@@ -43,8 +33,8 @@ class UAMT(DualTaskMethod):
     name = "ua_mt"
     title = "UA-MT: uncertainty-aware mean teacher"
     cite = "Yu et al., MICCAI 2019"
-    Params: ClassVar[type[MethodParams]] = UAMTParams
-    params: UAMTParams
+    Params: ClassVar[type[MethodParams]] = MonteCarloParams
+    params: MonteCarloParams
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms and agreement where the teacher is certain."""
@@ -55,10 +45,9 @@ class UAMT(DualTaskMethod):
             self.params.passes,
             lambda: segmentation(forward(teacher, add_noise(image))),
         )
-        limit = 0.75 + 0.25 * t.ramp(self.params.ramp)
-        certain = (entropy(target) < limit) & batch.inside[batch.free]
+        sure = self.params.certain(target, t) & batch.inside[batch.free]
         return {
             **self.labelled(output, batch),
             "consistency": self.params.weight(t)
-            * consistency(segmentation(output)[batch.free], target, certain),
+            * consistency(segmentation(output)[batch.free], target, sure),
         }

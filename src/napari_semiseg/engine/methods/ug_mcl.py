@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from napari_semiseg.engine.dual_task import DualTaskMethod, segmentation
+from napari_semiseg.engine.dual_task import (
+    DualTaskMethod,
+    MonteCarloParams,
+    segmentation,
+)
 from napari_semiseg.engine.losses import consistency
 from napari_semiseg.engine.method import MethodParams, forward, register
-from napari_semiseg.engine.methods.ua_mt import UAMTParams
-from napari_semiseg.engine.ops import add_noise, entropy, monte_carlo
+from napari_semiseg.engine.ops import add_noise, monte_carlo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,8 +42,8 @@ class UGMCL(DualTaskMethod):
     name = "ug_mcl"
     title = "UG-MCL: uncertainty-guided mutual consistency"
     cite = "Zhang et al., Artif. Intell. Med. 2023"
-    Params: ClassVar[type[MethodParams]] = UAMTParams
-    params: UAMTParams
+    Params: ClassVar[type[MethodParams]] = MonteCarloParams
+    params: MonteCarloParams
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, then intra-task and cross-task consistency."""
@@ -52,8 +55,7 @@ class UGMCL(DualTaskMethod):
             self.params.passes,
             lambda: segmentation(forward(teacher, add_noise(batch.image))),
         )
-        limit = 0.75 + 0.25 * t.ramp(self.params.ramp)
-        certain = (entropy(target) < limit) & batch.inside
+        certain = self.params.certain(target, t) & batch.inside
         weight = self.params.weight(t)
         return {
             **self.labelled(output, batch),
