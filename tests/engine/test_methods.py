@@ -36,12 +36,15 @@ def name(request):
 
 
 def decided(networks):
-    """Networks that are sure of what they say, as pseudo labels need them."""
-    for part in networks:
-        for network in part.values():
-            for module in network.modules():
-                if isinstance(module, Heads):
-                    module.head.weight.data.mul_(1000.0)
+    """Teachers that are sure, by both heads, of class 1: pseudo labels need that."""
+    for network in networks.teachers.values():
+        for module in network.modules():
+            if isinstance(module, Heads):
+                hot = torch.zeros(module.classes)
+                hot[1] = 9.0
+                both = {"segmentation": hot, "distance": 1.0 - hot}
+                module.head.weight.data.zero_()
+                module.head.bias.data = torch.cat([both[name] for name in module.names])
     return networks
 
 

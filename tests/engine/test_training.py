@@ -19,6 +19,7 @@ from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.session import FEW_STEPS
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.store import Project
 
 TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32"}
 
@@ -39,7 +40,7 @@ def same(first, second):
     )
 
 
-@pytest.mark.parametrize("method", [info.name for info in engine.list_methods()])
+@pytest.mark.parametrize("method", ["supervised", "dtml", "ad_mt", "sassnet", "cct"])
 def test_a_run_tells_its_story_and_predicts(ball_project, method):
     events = list(engine.train(ball_project, config(method=method)))
     run = ball_project.latest_run()
@@ -209,6 +210,16 @@ def test_test_cases_are_out_of_reach(ball_project, spheres):
     list(engine.train(ball_project, config(method="ug_mcl")))
     cached = {path.name.split(".")[0] for path in ball_project.folder.glob("cache/*")}
     assert cached == set(spheres.ids[:3])
+
+
+def test_a_class_that_nobody_painted_is_named(tmp_path, ball_project, spheres):
+    project = Project.create(tmp_path / "two", labels={"ball": 1, "rim": 2})
+    project.add(*(case.image for case in ball_project.cases()))
+    for case in ball_project.cases(state=CaseState.LABELLED):
+        project.set_label(case.id, case.read_label())
+    said = [e.message for e in engine.train(project, config()) if e.type == "warned"]
+    assert any("'rim'" in message and "label some" in message for message in said)
+    assert not any("'ball'" in message for message in said)
 
 
 def test_damaged_image_is_left_out_with_a_warning(ball_project, spheres):

@@ -7,6 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_semiseg.core.events import Finished, Planned, Staged, Warned
 from napari_semiseg.engine import method
 from napari_semiseg.engine.checkpoint import Checkpoint
@@ -165,6 +167,13 @@ class Training:
                 yield Staged(stage="Preparing the cohort", done=done, total=total)
         if not into["labelled"]:
             raise ProjectError("no labelled case could be read; see the warnings")
+        shown = {int(i) for case in into["labelled"] for i in np.unique(case.target)}
+        for index, item in enumerate(self._project.labels, start=1):
+            if index not in shown:
+                yield Warned(
+                    message=f"no labelled voxel of {item.name!r} in any training case: "
+                    f"it cannot be learned and will not be predicted; label some"
+                )
 
     def _fix_steps(self, plan: Plan, pace: float, spent: float) -> Plan:
         config = self._config
@@ -190,7 +199,8 @@ def fastest(
     """
     voxels = math.prod(plan.patch_zyx)
     if asked is not None or plan.device == "mps":
-        return plan, trainer(plan).measure() / voxels
+        needed = not plan.steps
+        return plan, trainer(plan).measure() / voxels if needed else 0.0
     half = plan.model_copy(update={"precision": "bf16"})
     slow, quick = (trainer(one).measure() / voxels for one in (plan, half))
     why = f"bf16 measured {slow / quick:.2f} times as fast as fp32 on this device"

@@ -24,7 +24,7 @@ ACCEPT_PAINTED = Shortcut(
 )
 WORST = Shortcut("W", "Next most doubtful slice")
 DONE = Shortcut("D", "This slice is done: what is not painted is background")
-UNKNOWN = Shortcut("Shift-E", "Paint 'not annotated': nobody has looked there")
+UNKNOWN = Shortcut("Shift-E", "Paint as not annotated: nobody has looked there")
 VEIL = Shortcut("H", "Show or hide the veil over what is not annotated")
 BETWEEN = Shortcut("I", "Fill the mask in between slices that are done")
 ALONG = Shortcut("Shift-I", "Fill in between, following the prediction")

@@ -1,0 +1,177 @@
+"""The benchmark from the command line, with real trainings of a few steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from synthetic import ball, save_nifti, snapshot
+
+TINY = (
+    "--set=width=4",
+    "--set=patch_zyx=[16,16,16]",
+    "--set=labelled_batch=1",
+    "--set=unlabelled_batch=1",
+    "--set=precision=fp32",
+)
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A data set of seven balls, its lists, and the words of a command on it."""
+    data = tmp_path / "Balls"
+    for number in range(7):
+        mask = ball(number)
+        noise = np.random.default_rng(number).normal(0, 10, mask.shape)
+        image = (100 * mask + noise).astype(np.int16)
+        save_nifti(data / "imagesTr" / f"case_{number}.nii.gz", image)
+        save_nifti(data / "labelsTr" / f"case_{number}.nii.gz", mask)
+    lists = {"few": (0, 1), "rest": (0, 1, 2, 3), "held": (4, 5, 6)}
+    for name, numbers in lists.items():
+        text = "".join(f"case_{number}\n" for number in numbers)
+        (tmp_path / f"{name}.list").write_text(text)
+
+    def make(**changes):
+        options = {
+            "labelled": tmp_path / "few.list",
+            "unlabelled": tmp_path / "rest.list",
+            "test": tmp_path / "held.list",
+            "methods": "supervised",
+            "steps": 3,
+            "out": tmp_path / "out",
+        } | changes
+        given = [(f"--{key}", str(value)) for key, value in options.items() if value]
+        return ["bench", str(data), *(word for pair in given for word in pair), *TINY]
+
+    return make
+
+
+def test_a_benchmark_of_two_methods(semiseg, words, tmp_path) -> None:
+    answer = semiseg(*words(methods="supervised,ug_mcl"), "--json")
+    assert answer.code == 0, answer.err
+    assert answer.err == ""
+    said = answer.json
+    assert said["failed"] == []
+    assert {row["method"] for row in said["table"]} == {"supervised", "ug_mcl"}
+    tests = {row["method"]: row["tests"] for row in said["table"]}
+    assert 0 < tests["ug_mcl"]["dice"]["p_holm"] <= 1
+    stored = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert said["results"] == str(tmp_path / "out" / "results.json")
+    for run in stored["runs"]:
+        assert (run["status"], run["steps"], run["device"]) != ("failed", 0, None)
+        assert 50 < run["peak_memory_mb"] < 5000
+        assert run["parameters"] > 1000
+        assert sorted(run["cases"]) == ["case_4", "case_5", "case_6"]
+        assert 0 <= run["cases"]["case_4"]["class 1"]["dice"] <= 1
+    assert "`ug_mcl`" in (tmp_path / "out" / "results.md").read_text()
+    again = semiseg(*words(methods="supervised,ug_mcl"))
+    assert again.code == 0
+    assert "results.md" in again.out
+
+
+def test_a_failed_run_is_the_last_word(semiseg, words, tmp_path) -> None:
+    # Of all that goes wrong in the child alone, this can be had at will.
+    answer = semiseg(*words(steps=20), "--set=learning_rate=1e30")
+    assert answer.code == 1
+    last = answer.err.strip().splitlines()[-1]
+    assert "found that 1 failed" in last
+    assert "Traceback" not in answer.err
+    (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    assert run["status"] == "failed"
+    assert "not a number" in run["error"]
+
+
+def test_killed_and_gone_on_with(words, tmp_path) -> None:
+    """Neither the benchmark nor its worker has time to say goodbye."""
+    # Long enough that a checkpoint is written before the end.
+    command = [sys.executable, "-m", "napari_semiseg", *words(steps=400)]
+    command += ["--set=checkpoint_seconds=0.2", "--json"]
+    run = tmp_path / "out" / "projects" / "few" / "runs" / "supervised_400steps_seed0"
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 200
+    while not (run / "checkpoints" / "last.pt").exists():
+        assert parent.poll() is None, parent.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.kill()
+    parent.communicate()
+    os.kill(int((run / "pid").read_text()), signal.SIGKILL)
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["runs"] == []
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["table"]
+    assert row["steps"] == 400
+    events = [json.loads(line) for line in (run / "events.jsonl").open()]
+    starts = [event["step"] for event in events if event["type"] == "started"]
+    assert starts[0] == 0
+    assert starts[-1] > 0  # not from the beginning
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labelled": "none.list"}, "none.list"),
+        ({"test": "none.list"}, "none.list"),
+        ({"methods": "magic"}, "magic"),
+        ({"methods": "supervised:magic=1"}, "no parameter 'magic'"),
+        ({"methods": ","}, "--methods"),
+        ({"steps": "few"}, "--steps"),
+        ({"steps": "0"}, "--steps"),
+        ({"seeds": "-1"}, "--seeds"),
+        ({"minutes": "5"}, "found both"),
+        ({"steps": None}, "found neither"),
+        ({"steps": None, "minutes": "0"}, "--minutes"),
+        ({"steps": None, "minutes": "long"}, "--minutes"),
+        ({"device": "tpu"}, "device"),
+        ({"label": "ball"}, "1=left atrium"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    semiseg, words, tmp_path, changes, said
+) -> None:
+    before = snapshot(tmp_path)
+    assert said in semiseg(*words(**changes)).refusal
+    assert snapshot(tmp_path) == before
+
+
+def test_lists_that_do_not_fit_the_data(semiseg, words, tmp_path) -> None:
+    for name, ids in (
+        ("overlap", "case_3\ncase_4\n"),
+        ("ghost", "case_3\nghost\n"),
+        ("empty", "# nobody\n"),
+    ):
+        (tmp_path / f"{name}.list").write_text(ids)
+    before = snapshot(tmp_path)
+    overlap = tmp_path / "overlap.list"
+    for changes, said in (
+        ({"labelled": overlap}, "found 'case_4'"),
+        ({"unlabelled": overlap}, "found 'case_4'"),
+        ({"unlabelled": tmp_path / "ghost.list"}, "ghost"),
+        ({"test": tmp_path / "ghost.list"}, "ghost"),
+        ({"labelled": tmp_path / "empty.list"}, "found none"),
+    ):
+        assert said in semiseg(*words(**changes)).refusal
+    assert snapshot(tmp_path) == before
+
+
+def test_folders_that_cannot_be_used(semiseg, words, tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    other = tmp_path / "other"
+    save_nifti(other / "scan.nii.gz", ball(0))
+    before = snapshot(tmp_path)
+    assert "writable" in semiseg(*words(out=tmp_path / "file" / "out")).refusal
+    assert "new folder" in semiseg(*words(out=other)).refusal
+    command = words()
+    command[1] = str(other)
+    assert "imagesTr" in semiseg(*command).refusal
+    assert snapshot(tmp_path) == before
