@@ -167,7 +167,8 @@ class Training:
                 yield Staged(stage="Preparing the cohort", done=done, total=total)
         if not into["labelled"]:
             raise ProjectError("no labelled case could be read; see the warnings")
-        shown = {int(i) for case in into["labelled"] for i in np.unique(case.target)}
+        targets = [case.target for case in into["labelled"] if case.target is not None]
+        shown = {int(index) for target in targets for index in np.unique(target)}
         for index, item in enumerate(self._project.labels, start=1):
             if index not in shown:
                 yield Warned(
