@@ -193,11 +193,10 @@ class CaseView:
             return
         here = (self.viewer.dims.order[0], self.slice_index)
         places = [(item.axis, item.index) for item in slices]
-        following = (places.index(here) + 1) % len(places) if here in places else 0
-        worst = slices[following]
+        worst = slices[(places.index(here) + 1) % len(places) if here in places else 0]
         self.go_to(worst.axis, worst.index)
-        plane = planes.NAMES[worst.axis].lower()
-        self.session.say(f"Slice {worst.index + 1} {plane}: {worst.reason}")
+        place = f"Slice {worst.index + 1} {planes.NAMES[worst.axis].lower()}"
+        self.session.say(f"{place}: {worst.reason}")
 
     def toggle_mask(self) -> None:
         """Show or hide the mask."""
@@ -251,9 +250,8 @@ class CaseView:
         bool
             False when the user took it back or it could not be stored.
         """
-        if self.annotation is None:
-            return False
-        if not self.annotation.accept(painted_only=painted_only):
+        annotation = self.annotation
+        if annotation is None or not annotation.accept(painted_only=painted_only):
             return False
         self._reopen_mask()
         self.session.say(f"Accepted {self._case().id}.")
