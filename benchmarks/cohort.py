@@ -10,7 +10,7 @@ from napari_semiseg.engine.plan import choose_patch
 from napari_semiseg.engine.prepare import Prepared
 from napari_semiseg.engine.sdm import distance_bounds
 
-SHAPE = (44, 72, 96)
+SHAPE = (48, 80, 96)
 SPACING_MM = 1.25
 
 

@@ -21,7 +21,7 @@ from napari_semiseg.engine.sampler import Sampler
 from napari_semiseg.engine.trainer import Trainer
 
 
-def trained(steps: int = 40) -> Trainer:
+def trained(steps: int = 25) -> Trainer:
     """A network that has learned something, so that a Dice means something."""
     made = plan("bf16")
     task = method.Task(2, 20.0, made.width, made.strides)
@@ -43,7 +43,7 @@ def main() -> None:
     trainer = trained()
     network = trainer.networks.teachers["student"].eval()
     plain = ops.frozen_copy(network).to(memory_format=torch.contiguous_format)
-    large = volume(9, (88, 144, 192))
+    large = volume(9, (64, 112, 144))
     image = torch.from_numpy(large.image.astype(np.float32))
     patch = plan("bf16").patch_zyx
     found: dict[str, np.ndarray] = {}
@@ -82,12 +82,12 @@ def main() -> None:
                 float(2 * both.sum() / ((labels == 1).sum() + large.target.sum())), 4
             )
         compare(
-            "inference of 88x144x192",
+            "inference of 64x112x144",
             ours,
             theirs,
             peer="MONAI sliding_window_inference, fp32",
             precision=precision,
-            repeats=3,
+            repeats=2,
             dice_ours=dice["ours"],
             dice_peer=dice["theirs"],
         )

@@ -110,5 +110,5 @@ if __name__ == "__main__":
             theirs(),
             peer="MONAI VNet, fp32",
             precision=precision,
-            repeats=5,
+            repeats=3,
         )
