@@ -116,10 +116,15 @@ class DualTaskMethod(Method):
             "distance": self.params.distance_weight * regression,
         }
 
-    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
-        """Segmentation head of the averaged network; gap to its distance head."""
-        output = forward(teachers["student"], image)
+    def said(self, output: Output) -> Inference:
+        """What one averaged network says: its mask head, and the gap of its heads."""
         probabilities = segmentation(output)
         return Inference(
             probabilities, distances(output), gap(probabilities, self.mask(output))
         )
+
+    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+        """Mean over the averaged networks."""
+        said = [self.said(forward(teacher, image)) for teacher in teachers.values()]
+        means = (torch.stack(part).mean(dim=0) for part in zip(*said, strict=True))
+        return Inference(*means)

@@ -14,7 +14,7 @@ from napari_semiseg.engine.dual_task import (
     segmentation,
 )
 from napari_semiseg.engine.losses import cross_entropy
-from napari_semiseg.engine.method import Inference, MethodParams, forward, register
+from napari_semiseg.engine.method import MethodParams, forward, register
 from napari_semiseg.engine.ops import (
     beta,
     confident,
@@ -26,7 +26,7 @@ from napari_semiseg.engine.ops import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.engine.method import Batch, Networks, Progress
 
@@ -107,15 +107,6 @@ class ADMT(DualTaskMethod):
                 logits(output)[-len(image) :], target.argmax(dim=1), sure[:, 0]
             ),
         }
-
-    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
-        """Mean of both teachers."""
-        one, two = (
-            super(ADMT, self).infer({"student": teacher}, image)
-            for teacher in teachers.values()
-        )
-        parts = (0.5 * (a + b) for a, b in zip(one, two, strict=True))
-        return Inference(*parts)
 
 
 def settle(first: Tensor, second: Tensor, student: Tensor) -> Tensor:

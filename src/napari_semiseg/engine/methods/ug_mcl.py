@@ -16,9 +16,10 @@ from napari_semiseg.engine.method import MethodParams, forward, register
 from napari_semiseg.engine.ops import add_noise, monte_carlo
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.engine.method import Batch, Inference, Networks, Progress
+    from napari_semiseg.engine.nets import Output
 
 
 @register
@@ -67,9 +68,7 @@ class UGMCL(DualTaskMethod):
             ),
         }
 
-    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
-        """Mean of both heads of the teacher."""
-        output = forward(teachers["student"], image)
-        inference = super().infer(teachers, image)
+    def said(self, output: Output) -> Inference:
+        """Mean of both heads."""
         both = torch.lerp(segmentation(output), self.mask(output), 0.5)
-        return inference._replace(probabilities=both)
+        return super().said(output)._replace(probabilities=both)
