@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import difflib
 import getpass
-import os
-import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +17,7 @@ from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.cases import Case, derive_state
 from napari_semiseg.project.layout import Layout
 from napari_semiseg.project.records import Records
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.run_list import RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
 if TYPE_CHECKING:
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.project.export import ExportReport
+    from napari_semiseg.project.runs import Run
 
 
 class Project:
@@ -52,7 +50,7 @@ class Project:
         self.labels = settings.scheme
         self.layout = Layout(folder)
         self._records = Records(self.layout)
-        self._runs: dict[str, Run] = {}
+        self._runs = RunList(self.layout)
 
     def __repr__(self) -> str:
         return f"Project({str(self.folder)!r})"
@@ -253,7 +251,7 @@ class Project:
         case = self.case(case_id)
         labels = labelling.checked(mask, case, self.labels)
         facts = labelling.replace_label(case, labels)
-        self._note(
+        self.note(
             case_id,
             "label",
             by=by,
@@ -276,13 +274,13 @@ class Project:
         """Take a case out of training, prediction and scores, or back in."""
         if self.case(case_id).record.excluded != excluded:
             action = "exclude" if excluded else "include"
-            self._note(case_id, action, excluded=excluded)
+            self.note(case_id, action, excluded=excluded)
 
     def set_split(self, case_id: str, split: Split | str) -> None:
         """Change what a case may be used for."""
         chosen = Split(split)
         if self.case(case_id).split != chosen:
-            self._note(case_id, "split", details={"split": str(chosen)}, split=chosen)
+            self.note(case_id, "split", details={"split": str(chosen)}, split=chosen)
 
     def relocate(self, folder: str | Path) -> AddReport:
         """Point cases whose image has moved to the same image in another folder.
@@ -295,7 +293,7 @@ class Project:
         found, skipped = whereabouts.find_moved(self.cases(), folder)
         for name, image in found.items():
             noted = adding.reference(image, self.folder)
-            self._note(name, "relocate", details={"image": noted}, image=noted)
+            self.note(name, "relocate", details={"image": noted}, image=noted)
         return AddReport(added=sorted(found), skipped=skipped)
 
     def check_images(self) -> dict[str, str]:
@@ -311,7 +309,7 @@ class Project:
 
         return export(self, out, **options)
 
-    def _note(
+    def note(
         self,
         case_id: str,
         action: str,
@@ -321,6 +319,7 @@ class Project:
         details: dict[str, Any] | None = None,
         **changes: Any,
     ) -> None:
+        """Add to a case's history who did what; ``changes`` go into its record."""
         record = self._records.read(case_id)
         entry = HistoryEntry(
             action=action, by=by or _user(), minutes=minutes, details=details or {}
@@ -332,18 +331,7 @@ class Project:
 
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
-        try:
-            names = {
-                entry.name
-                for entry in os.scandir(self.layout.runs)
-                if entry.is_dir() and not entry.name.startswith(".")
-            }
-        except FileNotFoundError:
-            names = set()
-        self._runs = {
-            name: self._runs.get(name) or Run(self.layout.run(name)) for name in names
-        }
-        return sorted(self._runs.values(), key=lambda run: (run.created, run.id))
+        return self._runs.all()
 
     def run(self, run_id: str) -> Run:
         """One run.
@@ -353,38 +341,19 @@ class Project:
         ProjectError
             There is none of this id; names those there are.
         """
-        runs = self.runs()
-        for run in runs:
-            if run.id == run_id:
-                return run
-        known = ", ".join(run.id for run in runs[-5:]) or "none; train one first"
-        raise ProjectError(
-            f"expected a run of the project, found '{run_id}'; there is {known}"
-        )
+        return self._runs.get(run_id)
 
     def latest_run(self, finished: bool = False) -> Run | None:
         """Newest run; with ``finished``, the newest that has ended with a model."""
-        for run in reversed(self.runs()):
-            ended = run.has_model and run.status not in ("preparing", "running")
-            if ended or not finished:
-                return run
-        return None
+        return self._runs.latest(finished)
 
     def new_run_id(self, method: str) -> str:
         """Give an id that no run has, such as ``2026-11-21_ug_mcl_01``."""
-        plain = re.sub(r"[^\w-]", "-", method)
-        number = 1
-        while True:
-            name = f"{time.strftime('%Y-%m-%d')}_{plain}_{number:02d}"
-            if not self.layout.run(name).path.exists():
-                return name
-            number += 1
+        return self._runs.new_id(method)
 
     def prediction_run(self, case_id: str) -> Run | None:
         """Newest run that holds a prediction of the case."""
-        return next(
-            (run for run in reversed(self.runs()) if run.has_prediction(case_id)), None
-        )
+        return self._runs.predicting(case_id)
 
 
 def _is_id(text: str) -> bool:
