@@ -35,8 +35,9 @@ def test_all_maps_of_a_mixed_crop_have_one_source(labelled, unlabelled):
     free = given.image[given.free]
     guess = free.expand(-1, 2, *SIZE)
     box = random_box(given.image, 0.5)
-    crops, moved, guessed = mixed(given, guess, (box, ~box))
     count = max(labelled, len(free))
+    boxes = box.expand(count, 1, *SIZE)
+    crops, moved, guessed = mixed(given, torch.cat([boxes, ~boxes]), guess)
     assert len(crops.image) == len(moved) == len(guessed) == 2 * count
     assert torch.equal(crops.valid.unsqueeze(1), ~guessed)
     on_label = crops.valid
@@ -50,10 +51,23 @@ def test_all_maps_of_a_mixed_crop_have_one_source(labelled, unlabelled):
 def test_padding_is_never_guessed():
     given = batch(2, 2)
     given.inside[2:, :, :2] = False
-    everywhere = torch.ones((1, 1, *SIZE), dtype=torch.bool)
-    _, _, guessed = mixed(given, given.image[2:], (everywhere, ~everywhere))
+    everywhere = torch.ones((2, 1, *SIZE), dtype=torch.bool)
+    ours = torch.cat([everywhere, ~everywhere])
+    _, _, guessed = mixed(given, ours, given.image[2:])
     assert not guessed[:2].any()
     assert torch.equal(guessed[2:], given.inside[2:])
+
+
+def test_voxels_without_annotation_are_guessed_by_their_own_map():
+    given = batch(2, 1)
+    given.valid[:, 3:] = False
+    ours = torch.ones((2, 1, *SIZE), dtype=torch.bool)
+    ours[1, :, :, 4:] = False
+    crops, moved, guessed = mixed(given, ours, given.image[2:], given.image[:2])
+    assert torch.equal(guessed, ~crops.valid.unsqueeze(1))
+    assert torch.equal(moved, crops.image)
+    _, _, guessed = mixed(given, ours, given.image[2:])
+    assert torch.equal(guessed, ~ours)
 
 
 def test_neighbours_exchange_boxes():

@@ -33,46 +33,52 @@ def neighbours(batch: Batch, side: float) -> Batch:
 
 
 def mixed(
-    batch: Batch, guess: Tensor, labelled: tuple[Tensor, Tensor]
+    batch: Batch, ours: Tensor, guess: Tensor, known_guess: Tensor | None = None
 ) -> tuple[Batch, Tensor, Tensor]:
     """Crops put together from labelled and unlabelled ones, voxel by voxel.
+
+    The i-th of N crops has voxels of the i-th labelled and of the i-th unlabelled
+    crop; both lists are repeated where they are shorter.
 
     Parameters
     ----------
     batch : Batch
-        L labelled crops and the U ones of `Batch.free`; the shorter list is repeated
-        to the length N of the longer.
+        L labelled crops and the U ones of `Batch.free`.
+    ours : Tensor (N, 1, Z, Y, X), bool
+        Where a crop shows the labelled volume.
     guess : Tensor (U, C, Z, Y, X)
-        Class probabilities of the unlabelled crops.
-    labelled : pair of Tensor (1, 1, Z, Y, X), bool
-        Where the first N and the second N crops show the labelled volume.
+        Maps of the unlabelled crops, such as class probabilities.
+    known_guess : Tensor (L, C, Z, Y, X), optional
+        The same of the labelled crops, for their voxels without annotation.
 
     Returns
     -------
     Batch
-        2 N crops; ``valid`` is true on voxels that come with a label.
-    Tensor (2 N, C, Z, Y, X)
-        The class probabilities, moved along; any value on labelled voxels.
-    Tensor (2 N, 1, Z, Y, X), bool
-        Voxels without a label, inside a volume.
+        N crops; ``valid`` is true on voxels that come with a label.
+    Tensor (N, C, Z, Y, X)
+        The maps, moved along; any value on voxels that neither map speaks of.
+    Tensor (N, 1, Z, Y, X), bool
+        Voxels without a label that a map speaks of, inside a volume.
     """
-    everything = torch.arange(len(batch.image), device=batch.image.device)
-    known, free = everything[: batch.labelled], everything[batch.free]
-    count = max(len(known), len(free))
-    known, free = (one.repeat(-(-count // len(one)))[:count] for one in (known, free))
-    known, free = known.repeat(2), free.repeat(2)
-    ours = torch.cat([part.expand(count, -1, -1, -1, -1) for part in labelled])
+    order = torch.arange(len(ours), device=ours.device)
+    known = order % batch.labelled
+    free = int(batch.free.start) + order % len(guess)
     inside = torch.where(ours, batch.inside[known], batch.inside[free])
-    image = torch.where(ours, batch.image[known], batch.image[free])
+    valid = batch.valid[known].unsqueeze(1) & ours
+    moved = guess[order % len(guess)]
+    guessed = inside & ~ours
+    if known_guess is not None:
+        moved = torch.where(ours, known_guess[known], moved)
+        guessed = inside & ~valid
     crops = Batch(
-        image=_packed(image),
+        image=_packed(torch.where(ours, batch.image[known], batch.image[free])),
         inside=inside,
         target=batch.target[known],
-        valid=batch.valid[known] & ours[:, 0],
+        valid=valid[:, 0],
         low=batch.low[known],
         high=batch.high[known],
     )
-    return crops, guess[free - int(batch.free.start)], ~ours & inside
+    return crops, moved, guessed
 
 
 def _packed(image: Tensor) -> Tensor:

@@ -158,8 +158,8 @@ class Method(ABC):
     ----------
     name, title, cite : str
         Identifier, what a person reads, and the paper.
-    unlabelled : bool
-        Whether unlabelled crops take part in the loss.
+    unlabelled : int
+        Unlabelled crops of a batch unless asked otherwise; 0 where none takes part.
     uncertainty : {"entropy", "gap"}
         Which map says best where it errs: the entropy of its probabilities, or the
         gap between its segmentation and its distance.
@@ -168,7 +168,7 @@ class Method(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     cite: ClassVar[str]
-    unlabelled: ClassVar[bool] = True
+    unlabelled: ClassVar[int] = 2
     uncertainty: ClassVar[Literal["entropy", "gap"]] = "entropy"
     Params: ClassVar[type[MethodParams]] = MethodParams
 

@@ -162,12 +162,18 @@ def draft(
     facts: Fingerprint,
     device: torch.device,
     *,
-    uses_unlabelled: bool,
+    unlabelled: int,
 ) -> Plan:
-    """Decide all that needs no measurement; grid, precision and steps come later."""
-    unlabelled = config.unlabelled_batch
-    if unlabelled is None or not uses_unlabelled:
-        unlabelled = 2 if uses_unlabelled else 0
+    """Decide all that needs no measurement; grid, precision and steps come later.
+
+    Parameters
+    ----------
+    unlabelled : int
+        Unlabelled crops of a batch by default; 0 where the method or the cohort has
+        none.
+    """
+    if unlabelled and config.unlabelled_batch is not None:
+        unlabelled = config.unlabelled_batch
     patch, strides = choose_patch(PROBE, int(np.prod(PROBE)))
     return Plan(
         spacing_mm=facts.spacing_mm,

@@ -116,7 +116,8 @@ class Training:
         """Everything but the number of steps, from the cohort and the speed here."""
         config = self._config
         facts = fingerprint(self._cohort.training, self._cohort.labelled)
-        plan = draft(config, facts, self._device, uses_unlabelled=kind.unlabelled)
+        unlabelled = kind.unlabelled if self._cohort.unlabelled else 0
+        plan = draft(config, facts, self._device, unlabelled=unlabelled)
         plan, pace = fastest(
             plan,
             lambda plan: self._trainer(

@@ -38,6 +38,8 @@ WEIGHT_DECAY = 3e-5
 LARGEST_GRADIENT = 5.0
 CRITIC_LEARNING_RATE = 1e-4
 EVENT_SECONDS = 0.5
+PARTS, MEASURED_STEPS = 4, 5
+"""Of a training whose speed is measured, and steps in each; the first warms up."""
 
 
 def learning_rate(peak: float, step: int, total: int) -> float:
@@ -118,20 +120,25 @@ class Trainer:
         """Number of trained weights."""
         return sum(parameter.numel() for parameter in self._parameters)
 
-    def measure(self, count: int = 6) -> float:
+    def measure(self) -> float:
         """Seconds per step, from a few real ones; leaves this trainer used up.
 
-        The quickest counts: another program can only make a step slower, and it may
-        be gone in a minute.
+        Steps of several parts of a training are averaged, since a method may do more
+        in a later one. In each part the quickest counts: another program can only
+        make a step slower, and it may be gone in a minute.
         """
-        times = []
-        for _ in range(count + 1):
-            synchronise(self._device)
-            start = time.perf_counter()
-            self._advance(total=10_000)
-            synchronise(self._device)
-            times.append(time.perf_counter() - start)
-        return min(times[1:])
+        parts = []
+        for part in range(PARTS):
+            self.step = (2 * part + 1) * MEASURED_STEPS
+            times = []
+            for _ in range(MEASURED_STEPS):
+                synchronise(self._device)
+                start = time.perf_counter()
+                self._advance(total=2 * PARTS * MEASURED_STEPS)
+                synchronise(self._device)
+                times.append(time.perf_counter() - start)
+            parts.append(min(times[1:]))
+        return float(np.mean(parts))
 
     def _advance(self, total: int) -> dict[str, Tensor]:
         """One optimisation step, a function of the weights, the seed and the step."""

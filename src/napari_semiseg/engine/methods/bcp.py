@@ -67,7 +67,9 @@ class BCP(DualTaskMethod):
                 forward(nets.teachers["student"], batch.image[batch.free])
             )
         box = random_box(batch.image, self.params.side)
-        crops, guess, guessed = mixed(batch, said, (box, ~box))
+        count = max(batch.labelled, len(said))
+        boxes = box.expand(count, *box.shape[1:])
+        crops, guess, guessed = mixed(batch, torch.cat([boxes, ~boxes]), said)
         output = forward(nets.students["student"], crops.image)
         return {
             **self.labelled(output, crops),

@@ -24,7 +24,7 @@ class Supervised(DualTaskMethod):
     name = "supervised"
     title = "Supervised"
     cite = "Milletari et al., V-Net, 3DV 2016"
-    unlabelled = False
+    unlabelled = 0
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms only."""
