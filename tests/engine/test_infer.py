@@ -7,9 +7,11 @@ import torch
 from engine.volumes import prepared
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.engine import method as plugin
-from napari_semiseg.engine.infer import Maps, Predictor, gaussian_window, windows
+from napari_semiseg.engine import sweep as sweeping
+from napari_semiseg.engine.infer import Maps, Predictor
 from napari_semiseg.engine.method import Inference
-from napari_semiseg.engine.scores import score_case, surface_shell
+from napari_semiseg.engine.scores import Evidence, score_case, surface_shell
+from napari_semiseg.engine.sweep import gaussian_window, windows
 
 
 class Local:
@@ -43,6 +45,51 @@ def test_windows_blend_to_the_whole(predictor, shape):
     assert torch.allclose(maps.distance[1], torch.tanh(-image), atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(16, 16, 16), (60, 23, 40), (5, 30, 9)])
+def test_planes_come_in_order_and_few_at_a_time(predictor, shape):
+    image = torch.randn(shape)
+    blocks = list(predictor.planes(image))
+    assert max(block.gap.shape[1] for block in blocks) <= 16
+    joined = torch.cat([block.probabilities for block in blocks], dim=1)
+    assert torch.equal(joined, predictor.maps(image).probabilities)
+
+
+def ball_image(shape, centre, radius):
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    inside = np.linalg.norm(grid - np.array(centre), axis=-1) < radius
+    return torch.from_numpy(np.where(inside, 1.5, -1.5).astype(np.float32))
+
+
+def test_a_large_volume_is_only_predicted_where_something_is(predictor, monkeypatch):
+    """The mask and the distances near it are those of the whole lattice."""
+    image = ball_image((48, 64, 64), (20, 20, 45), 7)
+    monkeypatch.setattr(sweeping, "MANY_WINDOWS", 10**6)
+    whole = predictor.maps(image)
+    looks = []
+    look = predictor._look
+    monkeypatch.setattr(predictor, "_look", lambda crop: looks.append(0) or look(crop))
+    monkeypatch.setattr(sweeping, "MANY_WINDOWS", 8)
+    sparse = predictor.maps(image)
+    every = len(list(windows(image.shape, (16, 16, 16))))
+    assert 0 < len(looks) < every / 3
+    assert torch.equal(sparse.probabilities.argmax(0), whole.probabilities.argmax(0))
+    near = whole.probabilities[1] > 0.5
+    assert torch.equal(sparse.distance[:, near], whole.distance[:, near])
+    far = sparse.probabilities[1] == 0
+    assert far.float().mean() > 0.5
+    assert (sparse.distance[1][far] == 1).all()
+    assert (sparse.entropy[0][far] < 1e-5).all()
+    assert torch.isfinite(sparse.distance).all()
+
+
+def test_where_the_first_look_finds_nothing_all_is_predicted(predictor, monkeypatch):
+    monkeypatch.setattr(sweeping, "MANY_WINDOWS", 8)
+    image = torch.full((48, 48, 48), -1.5)
+    maps = predictor.maps(image)
+    expected = float(torch.sigmoid(torch.tensor(-6.0)))
+    assert maps.probabilities[1].mean() == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(16, 16, 16), (17, 40, 33)])
 def test_windows_cover_every_voxel(shape):
     seen = np.zeros(shape)
@@ -65,7 +112,9 @@ def maps_of(indices, doubt):
 
 
 def score_of(maps, geometry, kind="entropy"):
-    return score_case(maps, getattr(maps, kind), geometry, {"ball": 1.0})
+    indices = maps.probabilities.argmax(0).numpy().astype(np.uint8)
+    said = Evidence(indices, maps.entropy[0].numpy(), maps.gap[0].numpy(), kind)
+    return score_case(said, geometry, {"ball": 1.0})
 
 
 def test_scores_do_not_depend_on_the_field_of_view():

@@ -31,6 +31,8 @@ def test_slabs_equal_the_whole(shape, voxels):
         maps[None], size=shape, mode="trilinear", align_corners=False
     )[0]
     result = torch.full_like(whole, float("nan"))
-    for planes, part in slabs(maps, shape, voxels):
+    blocks = (maps[:, :2], maps[:, 2:2], maps[:, 2:3], maps[:, 3:])
+    for planes, part in slabs(blocks, 5, shape, voxels):
+        assert planes.start == 0 or not result[:, planes.start - 1].isnan().any()
         result[:, planes] = part
     assert torch.allclose(result, whole, atol=1e-5)

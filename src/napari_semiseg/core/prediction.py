@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
+
+LARGE = 50_000_000
+"""Voxels from which on a volume is large."""
 
 
 class SliceScore(BaseModel):
@@ -78,14 +84,22 @@ class Prediction:
         The case's own grid.
     labels : ndarray (Z, Y, X), uint8
         Values of the project's label scheme; 0 is background.
-    sdm_mm : ndarray (K, Z, Y, X), float32
+    sdm_mm : ndarray (K, Z, Y, X), float32, or float16 for large volumes
         Signed distance in mm per foreground class, negative inside.
-    uncertainty : ndarray (Z, Y, X), float32
+    uncertainty : ndarray (Z, Y, X), as ``sdm_mm``
         In [0, 1]; 0 is certain.
     """
 
     record: PredictionRecord
     geometry: Geometry
     labels: NDArray[np.uint8]
-    sdm_mm: NDArray[np.float32]
-    uncertainty: NDArray[np.float32]
+    sdm_mm: NDArray[np.floating]
+    uncertainty: NDArray[np.floating]
+
+
+def map_dtype(shape: Sequence[int]) -> type[np.floating]:
+    """Type in which the maps of a volume of this shape are held.
+
+    Half precision, which is as fine as what is stored, for more than `LARGE` voxels.
+    """
+    return np.float16 if math.prod(shape) > LARGE else np.float32

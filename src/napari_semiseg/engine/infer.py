@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from napari_semiseg.core.prediction import Prediction, PredictionRecord
+from napari_semiseg.core.prediction import Prediction, PredictionRecord, map_dtype
 from napari_semiseg.engine.augment import FLIP_AXES
 from napari_semiseg.engine.devices import autocast
 from napari_semiseg.engine.ops import entropy
 from napari_semiseg.engine.prepare import working_image
 from napari_semiseg.engine.resample import slabs, working_shape
-from napari_semiseg.engine.scores import score_case
+from napari_semiseg.engine.scores import Evidence, score_case
+from napari_semiseg.engine.sweep import padded, sweep, worthwhile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from napari_semiseg.core.config import Plan
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.method import Inference, Method
     from napari_semiseg.project.cases import Case
 
-STEP = 0.5
-"""Distance of windows over their size, as in nnU-Net."""
 UNCERTAINTY = {
     "entropy": "entropy of the average over mirrored views",
     "gap": "gap between mask and signed distance",
@@ -40,7 +37,7 @@ UNCERTAINTY = {
 
 @dataclass(frozen=True)
 class Maps:
-    """Everything a model says of a volume, on the working grid, float32.
+    """What a model says of a volume or some planes of it, working grid, float32.
 
     Attributes
     ----------
@@ -90,35 +87,56 @@ class Predictor:
 
     @torch.inference_mode()
     def maps(self, image: Tensor) -> Maps:
-        """Predict a normalised volume (Z, Y, X) on the working grid."""
-        patch = self._plan.patch_zyx
-        shape = image.shape
-        padding: list[int] = []
-        for size, edge in zip(reversed(shape), reversed(patch), strict=True):
-            missing = max(0, edge - size)
-            padding += [missing // 2, missing - missing // 2]
-        padded = functional.pad(image.float(), padding)
-        classes = self._method.task.classes
-        total = torch.zeros((2 * classes + 2, *padded.shape))
-        window = gaussian_window(patch)
-        for box in windows(padded.shape, patch):
-            crop = padded[box].to(self._device)[None, None]
-            values = self._window(crop)
-            stacked = torch.cat(
-                [values.probabilities, values.distance, values.gap], dim=1
-            )[0].cpu()
-            total[(slice(0, -1), *box)] += stacked * window
-            total[(-1, *box)] += window
-        inner = tuple(
-            slice(padding[2 * axis], padding[2 * axis] + size)
-            for axis, size in zip((2, 1, 0), shape, strict=True)
+        """Predict a normalised volume (Z, Y, X) on the working grid, whole."""
+        blocks = list(self.planes(image))
+        return Maps(
+            *(
+                torch.cat([getattr(block, name) for block in blocks], dim=1)
+                for name in ("probabilities", "distance", "gap")
+            )
         )
-        mean = (total[:-1] / total[-1:].clamp_min(1e-6))[(slice(None), *inner)]
-        return Maps(mean[:classes], mean[classes:-1], mean[-1:])
+
+    @torch.inference_mode()
+    def planes(self, image: Tensor) -> Iterator[Maps]:
+        """The same in blocks of planes, from the first to the last.
+
+        In a volume of many windows only those near something that a quicker look
+        has found are predicted; the rest is background, which is certain.
+        """
+        patch, classes = self._plan.patch_zyx, self._method.task.classes
+        larger, inner = padded(image, patch)
+        boxes = worthwhile(larger, patch, self._foreground)
+        nothing = torch.ones(2 * classes + 1)
+        nothing[1:classes] = nothing[-1] = 0  # no class likely, no gap,
+        nothing[classes] = -1  # and background deep inside of itself
+        depth, at = image.shape[-3], -inner[0].start
+        for block in sweep(larger, patch, 2 * classes + 1, self._look, boxes):
+            where = slice(max(0, -at), max(0, depth - at))
+            at += block.shape[1]
+            maps = block[:, where, inner[1], inner[2]]
+            if boxes is not None:
+                maps = maps.where(~maps.isnan(), nothing.view(-1, 1, 1, 1))
+            yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
+
+    def _crop(self, window: Tensor) -> Tensor:
+        crop = window.float().to(self._device)[None, None]
+        return crop.contiguous(memory_format=torch.channels_last_3d)
+
+    def _foreground(self, window: Tensor) -> Tensor:
+        """Probability (z, y, x) of any structure, at a glance."""
+        with autocast(self._device, self._plan.precision):
+            said = self._method.infer(self._teachers, self._crop(window))
+        return 1 - said.probabilities[0, 0].float()
+
+    def _look(self, window: Tensor) -> Tensor:
+        """All maps (2 C + 1, z, y, x) of a window."""
+        values = self._window(self._crop(window))
+        return torch.cat([values.probabilities, values.distance, values.gap], dim=1)[
+            0
+        ].cpu()
 
     def _window(self, crop: Tensor) -> Inference:
         """Average over the mirrored views that training has seen."""
-        crop = crop.contiguous(memory_format=torch.channels_last_3d)
         views = [
             [axis + 2 for axis in axes]
             for count in range(len(FLIP_AXES) + 1)
@@ -143,14 +161,20 @@ class Predictor:
         shape = geometry.shape_zyx
         working = working_shape(shape, geometry.spacing_mm, self._plan.spacing_mm)
         image = working_image(case.read_image().data, working, self._plan)
-        maps = self.maps(image)
-        kind = self._method.uncertainty
-        doubt = maps.entropy if kind == "entropy" else maps.gap
+        kind, classes = self._method.uncertainty, self._method.task.classes
+        said = Evidence.empty(working, kind)
         values = np.array([0, *labels.values], dtype=np.uint8)
-        indices = np.empty(shape, dtype=np.uint8)
-        for planes, part in slabs(maps.probabilities, shape):
-            indices[planes] = part.argmax(dim=0).numpy()
-        voxels = np.bincount(indices.ravel(), minlength=len(values))
+        voxels = np.zeros(classes, dtype=np.int64)
+        found = np.empty(shape, dtype=np.uint8)
+        sdm = np.empty((classes - 1, *shape), dtype=map_dtype(shape))
+        doubt = np.empty(shape, dtype=map_dtype(shape))
+        blocks = self._noted(self.planes(image), said)
+        for planes, part in slabs(blocks, working[0], shape):
+            indices = part[:classes].argmax(dim=0).numpy()
+            voxels += np.bincount(indices.ravel(), minlength=classes)
+            found[planes] = values[indices]
+            sdm[:, planes] = part[classes:-1].numpy()
+            doubt[planes] = part[-1].numpy()
         volumes = {
             item.name: float(voxels[index] * geometry.voxel_ml)
             for index, item in enumerate(labels, start=1)
@@ -162,44 +186,25 @@ class Predictor:
             method=self._method.name,
             image_sha256=case.record.sha256,
             uncertainty_kind=UNCERTAINTY[kind],
-            score=score_case(maps, doubt, geometry, volumes),
+            score=score_case(said, geometry, volumes),
         )
         return Prediction(
             record=record,
             geometry=geometry,
-            labels=values[indices],
-            sdm_mm=_resampled(maps.distance[1:] * self._plan.sdm_limit_mm, shape),
-            uncertainty=_resampled(doubt, shape)[0],
+            labels=found,
+            sdm_mm=sdm,
+            uncertainty=doubt,
         )
 
-
-def _resampled(maps: Tensor, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    result = np.empty((maps.shape[0], *shape), dtype=np.float32)
-    for planes, part in slabs(maps, shape):
-        result[:, planes] = part.numpy()
-    return result
-
-
-def gaussian_window(patch: Sequence[int]) -> Tensor:
-    """Weight of a window: a Gaussian, sigma an eighth of the size, at least 1e-3."""
-    window = torch.ones(())
-    for size in patch:
-        position = torch.arange(size) - (size - 1) / 2
-        window = window[..., None] * torch.exp(-0.5 * (position / (size / 8)) ** 2)
-    return window.clamp_min(1e-3)
-
-
-def windows(
-    shape: Sequence[int], patch: Sequence[int]
-) -> Iterator[tuple[slice, slice, slice]]:
-    """Boxes of ``patch`` that cover ``shape`` evenly, at most half a patch apart."""
-    starts = []
-    for size, edge in zip(shape, patch, strict=True):
-        count = int(np.ceil((size - edge) / (edge * STEP))) + 1
-        starts.append(np.round(np.linspace(0, size - edge, count)).astype(int))
-    for z, y, x in itertools.product(*starts):
-        yield (
-            slice(int(z), int(z) + patch[0]),
-            slice(int(y), int(y) + patch[1]),
-            slice(int(x), int(x) + patch[2]),
-        )
+    def _noted(self, blocks: Iterable[Maps], said: Evidence) -> Iterator[Tensor]:
+        """Note what scores are made of, and stack what goes onto the case's grid."""
+        start = 0
+        for maps in blocks:
+            planes = slice(start, start + maps.gap.shape[1])
+            start = planes.stop
+            said.indices[planes] = maps.probabilities.argmax(dim=0).numpy()
+            said.entropy[planes] = maps.entropy[0].numpy()
+            said.gap[planes] = maps.gap[0].numpy()
+            distance_mm = maps.distance[1:] * self._plan.sdm_limit_mm
+            doubt = maps.entropy if said.kind == "entropy" else maps.gap
+            yield torch.cat([maps.probabilities, distance_mm, doubt])

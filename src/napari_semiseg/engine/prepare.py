@@ -138,13 +138,14 @@ class Prepared:
 
 def normalise(image: NDArray[Any], plan: Plan) -> NDArray[np.float32]:
     """Cut and scale intensities as the plan says."""
-    values: NDArray[np.float32] = np.asarray(image, dtype=np.float32)
     low, high = plan.intensity_range
     mean, deviation = plan.intensity_mean_std
     if plan.intensity == "zscore":
-        step = max(1, values.size // 500_000)
-        low, high = np.percentile(values.ravel()[::step], [low, high])
-    values = np.clip(values, np.float32(low), np.float32(high))
+        step = max(1, image.size // 500_000)
+        sample = np.asarray(image.ravel()[::step], dtype=np.float32)
+        low, high = np.percentile(sample, [low, high])
+    values = np.empty(image.shape, dtype=np.float32)
+    np.clip(image, np.float32(low), np.float32(high), out=values, casting="same_kind")
     if plan.intensity == "zscore":
         mean, deviation = float(values.mean()), max(float(values.std()), 1e-6)
     values -= np.float32(mean)

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -47,26 +47,50 @@ def resample(volume: Tensor, shape: Shape) -> Tensor:
 
 
 def slabs(
-    volume: Tensor, shape: Shape, voxels: int = 4_000_000
+    blocks: Iterable[Tensor], depth: int, shape: Shape, voxels: int = 4_000_000
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Trilinear resampling of (K, Z, Y, X) in slabs along z, in bounded memory.
+    """Trilinear resampling of maps that come in blocks of planes, in bounded memory.
 
-    Yields the slice of output planes and their values (K, n, Y, X), float32; the
-    concatenation equals ``interpolate(..., mode="trilinear")``.
+    Parameters
+    ----------
+    blocks : iterable of Tensor (K, n, Y, X)
+        The maps from their first plane to their last; each is taken when needed.
+    depth : int
+        Number of all their planes.
+    shape : (z, y, x)
+        What to resample to.
+    voxels : int
+        Most values to give at once, though always a whole plane.
+
+    Yields
+    ------
+    slice, Tensor (K, n, Y, X)
+        Output planes and their values, float32; the concatenation equals
+        ``interpolate(..., mode="trilinear")``.
     """
-    depth = volume.shape[1]
-    step = max(1, voxels // (volume.shape[0] * shape[1] * shape[2]))
-    for start in range(0, shape[0], step):
-        stop = min(shape[0], start + step)
-        position = (torch.arange(start, stop) + 0.5) * (depth / shape[0]) - 0.5
-        position = position.clamp(0, depth - 1)
-        below = position.floor().long()
-        above = (below + 1).clamp(max=depth - 1)
-        share = (position - below).view(1, -1, 1, 1)
-        planes = torch.lerp(volume[:, below].float(), volume[:, above].float(), share)
-        yield (
-            slice(start, stop),
-            functional.interpolate(
-                planes, size=shape[1:], mode="bilinear", align_corners=False
-            ),
-        )
+    position = (torch.arange(shape[0]) + 0.5) * (depth / shape[0]) - 0.5
+    position = position.clamp(0, depth - 1)
+    below = position.floor().long()
+    above = (below + 1).clamp(max=depth - 1)
+    share = (position - below).view(1, -1, 1, 1)
+    held, first, start = torch.empty(0), 0, 0
+    for block in blocks:
+        held = torch.cat([held, block], dim=1) if held.numel() else block
+        step = max(1, voxels // (block.shape[0] * shape[1] * shape[2]))
+        ready = int((above < first + held.shape[1]).sum())
+        while start < ready:
+            planes = slice(start, min(ready, start + step))
+            low, high = (held[:, index[planes] - first] for index in (below, above))
+            yield (
+                planes,
+                functional.interpolate(
+                    torch.lerp(low.float(), high.float(), share[:, planes]),
+                    size=shape[1:],
+                    mode="bilinear",
+                    align_corners=False,
+                ),
+            )
+            start = planes.stop
+        if start < shape[0]:
+            passed = int(below[start]) - first
+            held, first = held[:, passed:], first + passed

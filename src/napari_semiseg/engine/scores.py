@@ -2,57 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from scipy import ndimage
 
-from napari_semiseg.core.prediction import CaseScore, SliceScore
+from napari_semiseg.core.prediction import CaseScore, SliceScore, map_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.engine.infer import Maps
 
 SHELL_VOXELS = 3
 SLICES_PER_PLANE = 8
 PLANES = ("axial", "coronal", "sagittal")
 
 
-def score_case(
-    maps: Maps, doubt: Tensor, geometry: Geometry, volumes_ml: dict[str, float]
-) -> CaseScore:
-    """Score a prediction from its maps on the working grid.
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What the scores of a case are made of, on the working grid.
 
-    ``doubt`` is the map (1, Z, Y, X) that is stored as the case's uncertainty;
-    ``volumes_ml`` was counted on the case's own grid.
+    Attributes
+    ----------
+    indices : ndarray (Z, Y, X), uint8
+        Predicted class of each voxel.
+    entropy, gap : ndarray (Z, Y, X), float32, or float16 for large volumes
+        As in `infer.Maps`.
+    kind : {"entropy", "gap"}
+        Which of the two is stored as the case's uncertainty.
+    """
+
+    indices: NDArray[np.uint8]
+    entropy: NDArray[np.floating]
+    gap: NDArray[np.floating]
+    kind: Literal["entropy", "gap"]
+
+    @classmethod
+    def empty(
+        cls, shape: tuple[int, int, int], kind: Literal["entropy", "gap"]
+    ) -> Self:
+        """Room for the evidence of a volume, to be filled."""
+        kept = map_dtype(shape)
+        entropy, gap = np.empty((2, *shape), kept)
+        return cls(np.empty(shape, np.uint8), entropy, gap, kind)
+
+
+def score_case(
+    said: Evidence, geometry: Geometry, volumes_ml: dict[str, float]
+) -> CaseScore:
+    """Score a prediction; ``volumes_ml`` was counted on the case's own grid.
 
     The case's scores are means over a shell about the predicted surface, so that a
     large field of view does not dilute them; slices are scored by the mean over the
     whole slice, which ranks them as the sum does.
     """
-    indices = maps.probabilities.argmax(dim=0).numpy()
-    shell = surface_shell(indices)
-    uncertainty = doubt[0].numpy()
-    entropy = maps.entropy[0].numpy()
-    gap = maps.gap[0].numpy()
-    split: NDArray[np.float32] = (gap / (entropy + 0.05)).astype(np.float32)
+    shell = surface_shell(said.indices)
+    entropy, gap = (_mean(values[shell]) for values in (said.entropy, said.gap))
+    doubt = said.entropy if said.kind == "entropy" else said.gap
+    split = (said.gap / (said.entropy + np.float32(0.05))).astype(said.gap.dtype)
     return CaseScore(
-        uncertainty=float(uncertainty[shell].mean()),
-        entropy=float(entropy[shell].mean()),
-        gap=float(gap[shell].mean()),
+        uncertainty=entropy if said.kind == "entropy" else gap,
+        entropy=entropy,
+        gap=gap,
         volumes_ml=volumes_ml,
         slices=tuple(
             score
             for axis in range(3)
-            for score in _slices(uncertainty, split, axis, geometry.shape_zyx[axis])
+            for score in _slices(doubt, split, axis, geometry.shape_zyx[axis])
         ),
     )
 
 
-def surface_shell(indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _mean(values: NDArray[np.floating]) -> float:
+    return float(values.mean(dtype=np.float32))
+
+
+def surface_shell(indices: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Voxels within `SHELL_VOXELS` of a predicted surface; all where there is none."""
     changed = np.zeros(indices.shape, dtype=bool)
     for axis in range(3):
@@ -69,14 +96,16 @@ def surface_shell(indices: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _slices(
-    doubt: NDArray[np.float32], split: NDArray[np.float32], axis: int, size: int
+    doubt: NDArray[np.floating], split: NDArray[np.floating], axis: int, size: int
 ) -> list[SliceScore]:
     """Most doubtful slices of a plane, worst first, as indices of the case's grid.
 
     ``split`` is how much segmentation and distance disagree for their entropy.
     """
     across = tuple(other for other in range(3) if other != axis)
-    profile, disagreement = doubt.mean(axis=across), split.mean(axis=across)
+    profile, disagreement = (
+        values.mean(axis=across, dtype=np.float32) for values in (doubt, split)
+    )
     usual = float(disagreement.mean())
     found: list[SliceScore] = []
     for index in np.argsort(profile)[::-1]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.geometry import Geometry
+from napari_semiseg.core.prediction import map_dtype
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io import itk, nifti
 from napari_semiseg.io.images import open_source
@@ -152,32 +153,40 @@ def write_map(
     native = np.empty((*geometry.native_shape, len(volumes)), dtype, order="F")
     limits = np.iinfo(native.dtype)
     for index, volume in enumerate(volumes):
-        if not np.isfinite(volume).all():
-            raise ValueError(f"{target}: a map must be finite")
-        steps = np.rint(geometry.to_native(volume) / np.float32(slope))
-        native[..., index] = np.clip(steps, limits.min, limits.max)
+        into = geometry.to_canonical(native[..., index])
+        # Plane by plane: the maps of a large scan fill the memory once already.
+        for plane, written in zip(volume, into, strict=True):
+            if not np.isfinite(plane).all():
+                raise ValueError(f"{target}: a map must be finite")
+            steps = np.rint(plane / np.float32(slope))
+            written[:] = np.clip(steps, limits.min, limits.max)
     stored = native if values.ndim == 4 else native[..., 0]
     nifti.write_nifti(target, stored, geometry, image, slope=slope)
 
 
-def read_map(path: Path, geometry: Geometry) -> NDArray[np.float32]:
+def read_map(path: Path, geometry: Geometry) -> NDArray[np.floating]:
     """Read what `write_map` wrote.
 
     Returns
     -------
-    values : ndarray (Z, Y, X) or (K, Z, Y, X), float32
+    values : ndarray (Z, Y, X) or (K, Z, Y, X)
+        float32, or float16 for large volumes; see `core.prediction.map_dtype`.
 
     Raises
     ------
     ImageError
         The file cannot be read or lies on another grid.
     """
-    native, found = nifti.read_scaled(path)
+    native, slope, found = nifti.read_stored(path)
     grid = _matched(path, geometry, found)
-    if native.ndim == 3:
-        return np.ascontiguousarray(grid.to_canonical(native))
-    volumes = np.moveaxis(native, -1, 0)
-    return np.stack([grid.to_canonical(volume) for volume in volumes])
+    volumes = native if native.ndim == 4 else native[..., np.newaxis]
+    count = volumes.shape[-1]
+    values = np.empty((count, *geometry.shape_zyx), map_dtype(geometry.shape_zyx))
+    for index in range(count):
+        stored = grid.to_canonical(volumes[..., index])
+        for plane, into in zip(stored, values[index], strict=True):
+            into[:] = plane * np.float32(slope)
+    return values if native.ndim == 4 else values[0]
 
 
 def _matched(path: Path, expected: Geometry, found: Geometry) -> Geometry:

@@ -55,20 +55,25 @@ def open_nifti(path: Path) -> Source:
     return Source(geometry, notes, read)
 
 
-def read_scaled(path: Path) -> tuple[NDArray[np.float32], Geometry]:
+def read_stored(path: Path) -> tuple[NDArray[Any], float, Geometry]:
     """Read a map as it was stored by `write_nifti`, a fourth axis included.
 
     Returns
     -------
-    values : ndarray (I, J, K) or (I, J, K, N), float32
-        In the file's own order.
+    stored : ndarray (I, J, K) or (I, J, K, N)
+        In the file's own order and type.
+    slope : float
+        What one step of it means.
     geometry : Geometry
         Grid of the first three axes.
     """
     image = _load(path)
     affine, _ = _affine(path, image)
     geometry = checked_geometry(path, image.shape[:3], affine)
-    return _voxels(path, image).astype(np.float32, copy=False), geometry
+    with _reading(path):
+        _check_size(path, image)
+        stored: NDArray[Any] = np.asarray(image.dataobj.get_unscaled())
+    return stored, float(image.dataobj.slope), geometry
 
 
 def write_nifti(

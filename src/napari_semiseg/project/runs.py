@@ -337,11 +337,12 @@ def _parse(content: bytes) -> list[Event]:
 
 def _write_maps(prediction: Prediction, image: Path, folder: PredictionFolder) -> None:
     geometry = prediction.geometry
-    furthest = float(np.abs(prediction.sdm_mm).max(initial=0.0))
+    sdm = prediction.sdm_mm
+    furthest = float(max(sdm.max(initial=0.0), -sdm.min(initial=0.0)))
     write_labels(folder.labels, prediction.labels, geometry, image)
     write_map(
         folder.sdm,
-        prediction.sdm_mm,
+        sdm,
         geometry,
         image,
         slope=(furthest or 1.0) / np.iinfo(np.int16).max,
@@ -349,7 +350,7 @@ def _write_maps(prediction: Prediction, image: Path, folder: PredictionFolder) -
     )
     write_map(
         folder.uncertainty,
-        np.clip(prediction.uncertainty, 0, 1),
+        prediction.uncertainty,
         geometry,
         image,
         slope=1 / np.iinfo(np.uint8).max,
