@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ProjectError,
         SemisegError,
     )
+    from napari_semiseg.project.accepting import accept, reopen
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.evaluate import evaluate
     from napari_semiseg.project.export import export
@@ -53,10 +54,12 @@ __all__ = [
     "Split",
     "TrainingConfig",
     "__version__",
+    "accept",
     "evaluate",
     "events",
     "export",
     "predict",
+    "reopen",
     "resume",
     "suggest",
     "train",
@@ -77,8 +80,10 @@ _HOMES = {
     "SemisegError": "errors",
     "Split": "core.case",
     "TrainingConfig": "core.config",
+    "accept": "project.accepting",
     "evaluate": "project.evaluate",
     "export": "project.export",
+    "reopen": "project.accepting",
     "resume": "engine",
     "suggest": "ranking",
     "train": "engine",

@@ -15,9 +15,11 @@ from napari_semiseg.cli import render
 from napari_semiseg.cli.options import CaseList, Json, ProjectPath, RunId, read_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from napari_semiseg.project.estimates import Estimate
     from napari_semiseg.project.evaluate import Evaluation
+    from napari_semiseg.project.store import Project
 
 SHOWN = ("dice", "jaccard", "hd95_mm", "assd_mm", "volume_ml", "reference_ml")
 
@@ -86,18 +88,31 @@ def suggest(
     from napari_semiseg import ranking
     from napari_semiseg.project.store import Project
 
-    found = ranking.suggest(Project.open(project), k, strategy)
+    opened = Project.open(project)
+    found = ranking.suggest(opened, k, strategy)
+    estimates = _estimates(opened, [item.case for item in found.volumes])
     if json:
         render.emit(
             {
-                "volumes": [asdict(item) for item in found.volumes],
+                "volumes": [
+                    asdict(item) | render.estimated(estimates[item.case])
+                    for item in found.volumes
+                ],
                 "slices": [asdict(item) for item in found.slices],
             }
         )
         return
     render.table(
-        ("volume", "score ", "reason"),
-        ((item.case, f"{item.score:.3f}", item.reason) for item in found.volumes),
+        ("volume", "score ", "estimated Dice ", "reason"),
+        (
+            (
+                item.case,
+                f"{item.score:.3f}",
+                str(estimates[item.case] or "-"),
+                item.reason,
+            )
+            for item in found.volumes
+        ),
     )
     render.say("")
     render.table(
@@ -169,6 +184,20 @@ def bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     finally:
         if progress.live.is_started:
             progress.stop()
+
+
+def _estimates(project: Project, cases: Iterable[str]) -> dict[str, Estimate | None]:
+    """Estimated Dice of the newest prediction of each case."""
+    from napari_semiseg.project.corrections import corrections
+    from napari_semiseg.project.estimates import Estimator
+
+    estimator = Estimator(corrections(project.cases()))
+    found = {}
+    for name in cases:
+        run = project.prediction_run(name)
+        record = None if run is None else run.prediction_record(name)
+        found[name] = None if record is None else estimator.estimate(record)
+    return found
 
 
 def _show(result: Evaluation) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from napari_semiseg.cli import analysis, bench, loop, machine, project, training
+from napari_semiseg.cli import (
+    accepting,
+    analysis,
+    bench,
+    loop,
+    machine,
+    project,
+    training,
+)
 
 app = typer.Typer(
     name="semiseg",
@@ -15,5 +23,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (project, training, analysis, machine, loop, bench):
+for module in (project, training, analysis, accepting, machine, loop, bench):
     module.register(app)

@@ -19,6 +19,9 @@ CaseList = Annotated[
     Path | None,
     typer.Option("--cases", metavar="LIST", help="Text file with a case id a line."),
 ]
+CaseIds = Annotated[
+    list[str] | None, typer.Option("--case", metavar="ID", help="A case; repeat.")
+]
 RunId = Annotated[
     str | None,
     typer.Option("--run", metavar="RUN", help="Id of a run; the newest by default."),
@@ -54,6 +57,11 @@ def read_list(path: Path | None) -> list[str] | None:
     if not ids:
         raise ProjectError(f"{path}: expected a case id a line, found none; add some")
     return ids
+
+
+def chosen_ids(listed: Path | None, named: list[str] | None) -> list[str]:
+    """Ids of a list and of options, each once; empty where neither is given."""
+    return list(dict.fromkeys([*(read_list(listed) or ()), *(named or ())]))
 
 
 def check_minutes(minutes: float | None) -> None:

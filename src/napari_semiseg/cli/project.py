@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.estimates import Estimator
     from napari_semiseg.project.store import Project
 
 
@@ -115,14 +117,14 @@ def add(
             ),
         )
     verb = "Would add" if dry_run else "Added"
-    render.say(f"{verb} {_count(len(report.added), 'case')} ({split}).")
+    render.say(f"{verb} {render.count(len(report.added), 'case')} ({split}).")
     for path, reason in report.skipped.items():
         render.say(f"Skipped {path}: {reason}")
     for note in (note for notes in report.notes.values() for note in notes):
         render.say(f"Note: {note}")
     if report.masks:
         render.say(
-            f"{_count(len(report.masks), 'mask')} lie beside them: "
+            f"{render.count(len(report.masks), 'mask')} lie beside them: "
             f"semiseg label {project} --masks {paths[0]}"
         )
 
@@ -171,19 +173,23 @@ def label(
     if dry_run:
         pairs = ((name, str(report.paths[name])) for name in report.added)
         render.table(("case", "mask"), pairs)
-        render.say(f"Would label {_count(len(report.added), 'case')}.")
+        render.say(f"Would label {render.count(len(report.added), 'case')}.")
         return
-    render.say(f"Labelled {_count(len(report.added), 'case')}.")
+    render.say(f"Labelled {render.count(len(report.added), 'case')}.")
     render.say(_next_step(opened, opened.cases(), str(project)))
 
 
 def status(project: ProjectPath, json: Json = False) -> None:
     """Show the cohort, the runs, and the next sensible step."""
+    from napari_semiseg.project.corrections import corrections, plateau
+    from napari_semiseg.project.estimates import Estimator
     from napari_semiseg.project.store import Project
 
     opened = Project.open(project)
     found = opened.cases()
-    cases = [_case_row(opened, case) for case in found]
+    done = corrections(found)
+    estimator = Estimator(done)
+    cases = [_case_row(opened, case, estimator) for case in found]
     runs = [
         {
             "id": run.id,
@@ -195,9 +201,16 @@ def status(project: ProjectPath, json: Json = False) -> None:
         for run in opened.runs()
     ]
     if json:
-        render.emit({"cases": cases, "labels": _labels(opened), "runs": runs})
+        answer = {"cases": cases, "labels": _labels(opened), "runs": runs}
+        work = {
+            "corrections": [asdict(item) for item in done],
+            "plateau": plateau(done),
+        }
+        render.emit(answer | work)
         return
     _show_status(opened, cases, runs)
+    if (said := plateau(done)) is not None:
+        render.say(f"{said} semiseg predict {project}")
     render.say(_next_step(opened, found, str(project)))
 
 
@@ -234,13 +247,15 @@ def _labels(project: Project) -> list[dict[str, Any]]:
     return [item.model_dump() for item in project.labels]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _case_row(project: Project, case: Case, estimator: Estimator) -> dict[str, Any]:
+    from napari_semiseg.project.corrections import effort
 
-
-def _case_row(project: Project, case: Case) -> dict[str, Any]:
     run = project.prediction_run(case.id)
-    score = run.prediction_record(case.id).score if run is not None else None
+    record = run.prediction_record(case.id) if run is not None else None
+    waiting = record is not None and case.state is not CaseState.LABELLED
+    estimate = estimator.estimate(record) if record is not None and waiting else None
+    spent = effort(case.record)
+    accepted = "unseen" if case.accepted_unseen else "seen"
     return {
         "id": case.id,
         "state": str(case.state),
@@ -248,15 +263,32 @@ def _case_row(project: Project, case: Case) -> dict[str, Any]:
         "shape": list(case.geometry.shape_zyx),
         "spacing_mm": [round(step, 6) for step in case.geometry.spacing_mm],
         "annotated_fraction": case.annotated_fraction,
-        "uncertainty": None if score is None else score.uncertainty,
+        "uncertainty": None if record is None else record.score.uncertainty,
+        **render.estimated(estimate),
+        "corrective_dice": spent.dice,
+        "changed_voxels": spent.changed_voxels,
+        "minutes": spent.minutes,
+        "accepted": accepted if case.has_label else None,
     }
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    return "accepted unseen" if row["accepted"] == "unseen" else str(row["state"])
+
+
+def _dice(row: Mapping[str, Any]) -> str:
+    """Dice that the correction showed; with a ~ and its error where estimated."""
+    if row["estimated_dice"] is None:
+        return render.number(row["corrective_dice"], 2)
+    estimate, error = row["estimated_dice"], row["estimated_dice_error"]
+    return f"~{estimate:.2f} ± {error:.2f}"
 
 
 def _show_status(
     project: Project, cases: list[dict[str, Any]], runs: list[dict[str, Any]]
 ) -> None:
     labels = ", ".join(f"{item.value}={item.name}" for item in project.labels)
-    render.say(f"{project.name}: {_count(len(cases), 'case')}; {labels}\n")
+    render.say(f"{project.name}: {render.count(len(cases), 'case')}; {labels}\n")
     if cases:
         render.table(
             (
@@ -267,16 +299,20 @@ def _show_status(
                 "mm zyx",
                 "annotated ",
                 "uncertainty ",
+                "Dice ",
+                "minutes ",
             ),
             (
                 (
                     row["id"],
-                    row["state"],
+                    _state(row),
                     row["split"],
                     "x".join(str(size) for size in row["shape"]),
                     "x".join(f"{step:.3g}" for step in row["spacing_mm"]),
                     f"{row['annotated_fraction']:.1%}",
                     render.number(row["uncertainty"]),
+                    _dice(row),
+                    render.number(row["minutes"], 1),
                 )
                 for row in cases
             ),

@@ -12,6 +12,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from napari_semiseg.project.estimates import Estimate
+
 
 def emit(value: dict[str, Any]) -> None:
     """Write one JSON object to stdout."""
@@ -48,6 +50,19 @@ def table(
 def number(value: float | None, digits: int = 3) -> str:
     """Write a number with a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def estimated(estimate: Estimate | None) -> dict[str, float | None]:
+    """Give the keys of an estimated Dice."""
+    return {
+        "estimated_dice": None if estimate is None else estimate.dice,
+        "estimated_dice_error": None if estimate is None else estimate.error,
+    }
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

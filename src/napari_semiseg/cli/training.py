@@ -10,6 +10,7 @@ import typer
 from napari_semiseg.cli import render
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.cli.options import (
+    CaseIds,
     CaseList,
     Json,
     Minutes,
@@ -17,7 +18,7 @@ from napari_semiseg.cli.options import (
     RunId,
     Steps,
     check_minutes,
-    read_list,
+    chosen_ids,
     read_settings,
 )
 from napari_semiseg.core.case import CaseState
@@ -162,9 +163,7 @@ def predict(
     project: ProjectPath,
     run: RunId = None,
     cases: CaseList = None,
-    case: Annotated[
-        list[str] | None, typer.Option("--case", metavar="ID", help="A case; repeat.")
-    ] = None,
+    case: CaseIds = None,
     json: Json = False,
 ) -> None:
     """Predict cases and store what the model says; by default all without a label."""
@@ -172,7 +171,7 @@ def predict(
     from napari_semiseg.project.store import Project
 
     opened = Project.open(project)
-    ids = list(dict.fromkeys([*(read_list(cases) or ()), *(case or ())]))
+    ids = chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
     wanted = [opened.case(name) for name in ids] if ids else _open_cases(opened)
     from napari_semiseg import engine

@@ -8,6 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LABEL, ACCEPT, REOPEN, VIEW = "label", "accept", "reopen", "view"
+"""Actions of a history: a person's mask, a prediction taken as it is, the label taken
+back, and time spent on the case without any of these."""
+ENDINGS = frozenset({LABEL, ACCEPT, REOPEN})
+
 
 class CaseState(StrEnum):
     """Derived from the files of a case; never stored."""
@@ -57,3 +62,11 @@ class CaseRecord(BaseModel):
     split: Split = Split.TRAIN
     excluded: bool = False
     history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def accepted_unseen(self) -> bool:
+        """Whether the label is a prediction that nobody had open before."""
+        last = next((e for e in reversed(self.history) if e.action in ENDINGS), None)
+        return (
+            last is not None and last.action == ACCEPT and not last.details.get("seen")
+        )

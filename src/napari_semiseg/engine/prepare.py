@@ -42,7 +42,8 @@ class Cohort:
     """The cases a training may use; test cases are never among them.
 
     A partly annotated case is in both streams: its annotated voxels are labels, the
-    others are unlabelled data.
+    others are unlabelled data. A prediction that was accepted unseen teaches nothing:
+    its case is unlabelled here, and never scores a model.
     """
 
     labelled: tuple[Case, ...]
@@ -74,7 +75,7 @@ def select(project: Project) -> Cohort:
         )
     usable = [case for case in cases if case.state is not CaseState.EXCLUDED]
     train = [case for case in usable if case.split is Split.TRAIN]
-    labelled = tuple(case for case in train if case.has_label)
+    labelled = tuple(case for case in train if _vouched_for(case))
     if not labelled:
         raise ProjectError(
             f"none of the {len(train)} training cases has a label; label at least one "
@@ -83,12 +84,21 @@ def select(project: Project) -> Cohort:
     return Cohort(
         labelled=labelled,
         unlabelled=tuple(
-            case for case in train if case.state is not CaseState.LABELLED
+            case
+            for case in train
+            if case.state is not CaseState.LABELLED or case.accepted_unseen
         ),
         validation=tuple(
-            case for case in usable if case.split is Split.VALIDATION and case.has_label
+            case
+            for case in usable
+            if case.split is Split.VALIDATION and _vouched_for(case)
         ),
     )
+
+
+def _vouched_for(case: Case) -> bool:
+    """Whether a person has looked at the label of a case."""
+    return case.has_label and not case.accepted_unseen
 
 
 @dataclass(frozen=True)

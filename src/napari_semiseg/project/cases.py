@@ -67,6 +67,11 @@ class Case:
         """What the case may be used for."""
         return self.record.split
 
+    @property
+    def accepted_unseen(self) -> bool:
+        """Whether the label is a prediction that nobody had open before."""
+        return self.has_label and self.record.accepted_unseen
+
     def read_image(self) -> Image:
         """Read the voxels from the image file."""
         return read_image(self.image)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.case import ACCEPT, LABEL, CaseState
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.atomic import write_json, write_text
 from napari_semiseg.io.images import file_sha256
@@ -56,7 +56,8 @@ class Source:
     def describe(self) -> dict[str, Any]:
         """Provenance for the manifest."""
         case = self.case
-        entries = [entry for entry in case.record.history if entry.action == "label"]
+        history = case.record.history
+        entries = [entry for entry in history if entry.action == LABEL]
         facts: dict[str, Any] = {
             "case": case.id,
             "image": str(case.image),
@@ -64,7 +65,8 @@ class Source:
             "state": str(case.state),
             "split": str(case.split),
             "human_edits": len(entries),
-            "minutes": sum(entry.minutes or 0.0 for entry in entries),
+            "minutes": sum(entry.minutes or 0.0 for entry in history),
+            "accepted": None,
         }
         if self.run is not None:
             record = self.run.prediction_record(case.id)
@@ -75,14 +77,21 @@ class Source:
                 "step": record.step,
                 "uncertainty": record.score.uncertainty,
             }
-        by = entries[-1].by if entries else "unknown"
-        at = entries[-1].at if entries else None
-        return facts | {
+        last = next((e for e in reversed(history) if e.action in (LABEL, ACCEPT)), None)
+        facts |= {
             "source": "human",
-            "by": by,
-            "at": at,
+            "accepted": "seen",
+            "by": "unknown" if last is None else last.by,
+            "at": None if last is None else last.at,
             "annotated_fraction": case.annotated_fraction,
         }
+        if last is not None and last.action == ACCEPT:
+            facts["source"] = "model"
+            for key in ("run", "method", "step", "uncertainty"):
+                facts[key] = last.details.get(key)
+        if case.accepted_unseen:
+            facts["accepted"] = "unseen"
+        return facts
 
 
 def export(
@@ -228,6 +237,7 @@ def _volumes(
             "volume_ml": f"{counts[item.value] * case.geometry.voxel_ml:.4f}",
             "surface_mm2": f"{surfaces.get(item.value, 0.0):.2f}",
             "source": facts.get("run", "human"),
+            "accepted": facts["accepted"] or "no",
         }
         for item in project.labels
     ]

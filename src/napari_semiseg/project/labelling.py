@@ -110,6 +110,12 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
     return facts | file_facts(case.folder.label)
 
 
+def remove_label(case: Case) -> None:
+    """Take the label of a case away; it is kept with the previous ones."""
+    _keep(case.folder)
+    case.folder.label.unlink()
+
+
 def recorded_fraction(record: CaseRecord, facts: dict[str, int]) -> float | None:
     """Annotated part of a label by the history, when it speaks of this very file."""
     for entry in reversed(record.history):

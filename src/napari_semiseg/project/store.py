@@ -7,12 +7,12 @@ import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from napari_semiseg.core.case import CaseState, HistoryEntry, Split
+from napari_semiseg.core.case import LABEL, CaseState, HistoryEntry, Split
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.masks import write_labels
-from napari_semiseg.project import adding, labelling, whereabouts
+from napari_semiseg.project import adding, corrections, labelling, whereabouts
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.cases import Case, derive_state
 from napari_semiseg.project.layout import Layout
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.export import ExportReport
     from napari_semiseg.project.runs import Run
 
@@ -223,6 +224,7 @@ class Project:
         by: str | None = None,
         minutes: float | None = None,
         details: dict[str, Any] | None = None,
+        prediction: Prediction | None = None,
     ) -> None:
         """Accept a human label; the one before is kept in ``previous``.
 
@@ -241,6 +243,8 @@ class Project:
             Time spent on it.
         details : dict, optional
             Further plain values for the history.
+        prediction : Prediction, optional
+            What was corrected, for the history; the newest one stored by default.
 
         Raises
         ------
@@ -250,13 +254,19 @@ class Project:
         """
         case = self.case(case_id)
         labels = labelling.checked(mask, case, self.labels)
+        if prediction is None:
+            compared = corrections.newest_facts(self, case, labels)
+        else:
+            compared = corrections.correction_facts(
+                prediction.record, prediction.labels, labels, self.labels
+            )
         facts = labelling.replace_label(case, labels)
         self.note(
             case_id,
-            "label",
+            LABEL,
             by=by,
             minutes=minutes,
-            details={**(details or {}), **facts},
+            details={**compared, **(details or {}), **facts},
         )
         self.discard_draft(case_id)
 

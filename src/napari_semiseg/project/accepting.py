@@ -1,0 +1,155 @@
+"""Predictions accepted as they are, and labels taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.case import ACCEPT, REOPEN, CaseState
+from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project import labelling
+from napari_semiseg.project.corrections import prediction_facts, was_viewed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptReport:
+    """Ids that were accepted, which of them unseen, and why others were not."""
+
+    accepted: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenReport:
+    """Ids that were reopened, and why others were not."""
+
+    reopened: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def accept(
+    project: Project,
+    cases: Iterable[str],
+    *,
+    run: Run | None = None,
+    seen: bool = False,
+    by: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AcceptReport:
+    """Make predictions the labels of their cases, as they are.
+
+    A prediction that nobody had open in the viewer is marked "accepted unseen", in the
+    history and in exports. Training does not learn from such a label.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    cases : iterable of str
+        Ids.
+    run : Run, optional
+        Whose predictions; by default the newest of each case.
+    seen : bool
+        A person vouches for having looked at all of them, in another program.
+    by : str, optional
+        Who; the user of this computer by default.
+    progress : callable
+        Told how many cases are done, out of how many.
+
+    Returns
+    -------
+    AcceptReport
+        Cases with a label, with edits that are not accepted, without a prediction or
+        excluded are skipped.
+
+    Raises
+    ------
+    ProjectError
+        An id is no case. Nothing is changed then.
+    """
+    chosen = [project.case(name) for name in dict.fromkeys(cases)]
+    report = AcceptReport()
+    for done, case in enumerate(chosen, start=1):
+        holder = run or project.prediction_run(case.id)
+        reason = _why_not(case, holder)
+        if reason is not None or holder is None:
+            report.skipped[case.id] = reason or ""
+            continue
+        if not _accept(project, case, holder, seen=seen, by=by):
+            report.unseen.append(case.id)
+        report.accepted.append(case.id)
+        progress(done, len(chosen))
+    return report
+
+
+def reopen(
+    project: Project, cases: Iterable[str], *, by: str | None = None
+) -> ReopenReport:
+    """Take labels back: the cases are without a label again.
+
+    The label goes to the case's ``previous`` folder and the history stays, so nothing
+    is lost. Edits that are not accepted stay too.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    cases : iterable of str
+        Ids.
+    by : str, optional
+        Who; the user of this computer by default.
+
+    Raises
+    ------
+    ProjectError
+        An id is no case. Nothing is changed then.
+    """
+    report = ReopenReport()
+    for case in [project.case(name) for name in dict.fromkeys(cases)]:
+        if not case.has_label:
+            report.skipped[case.id] = "it has no label"
+            continue
+        labelling.remove_label(case)
+        project.note(case.id, REOPEN, by=by)
+        report.reopened.append(case.id)
+    return report
+
+
+def _accept(
+    project: Project, case: Case, run: Run, *, seen: bool, by: str | None
+) -> bool:
+    """Accept one prediction; gives whether a person had seen it."""
+    record = run.prediction_record(case.id)
+    labels = read_labels(run.folder.prediction(case.id).labels, case.geometry)
+    labels = labelling.checked(labels, case, project.labels)
+    viewed = was_viewed(case.record, record)
+    known = seen or viewed
+    details = {**prediction_facts(record), "method": record.method, "seen": known}
+    if viewed:  # a mere statement says nothing about how good the prediction is
+        by_class = {item.name: 1.0 for item in project.labels}
+        details["corrective_dice"] = 1.0
+        details["corrective_dice_by_class"] = by_class
+    facts = labelling.replace_label(case, labels)
+    details = {**details, "changed_voxels": 0, **facts}
+    project.note(case.id, ACCEPT, by=by, details=details)
+    return known
+
+
+def _why_not(case: Case, run: Run | None) -> str | None:
+    if case.state is CaseState.EXCLUDED:
+        return "it is excluded"
+    if case.has_label:
+        return "it has a label already"
+    if case.has_draft:
+        return "it has edits that are not accepted: open it"
+    if run is None or not run.has_prediction(case.id):
+        return "it has no prediction"
+    return None

@@ -1,0 +1,240 @@
+"""What people made of predictions: how much they corrected, and how long it took."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_semiseg.core.case import ACCEPT, LABEL, VIEW
+from napari_semiseg.core.metrics import overlap
+from napari_semiseg.errors import SemisegError
+from napari_semiseg.io.masks import read_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.case import CaseRecord
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.prediction import PredictionRecord
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.store import Project
+
+IN_A_ROW = 5
+QUICK_MINUTES = 1.0
+"""So many cases in a row, each done so quickly, are a plateau."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One acceptance of a label, as the history of its case tells it.
+
+    Attributes
+    ----------
+    case, by : str
+        Which case, and who accepted it.
+    at : float
+        Unix time, s.
+    minutes : float or None
+        Active minutes with the case since the acceptance before, viewing included;
+        None for masks that came from a file.
+    dice : float or None
+        Corrective Dice, in [0, 1]: prediction before against label after, mean over
+        the classes. None without a prediction, or where nobody looked.
+    dice_by_class : dict of str to float
+        The same per class.
+    changed_voxels : int or None
+        Voxels of which the class was changed.
+    run, step : str and int, or None
+        The model whose prediction was corrected.
+    uncertainty, kind : float and str, or None
+        Of that prediction, see `CaseScore`; None where nothing had been predicted.
+    seen : bool
+        Whether a person had the case open with this very prediction, or drew the mask.
+    whole : bool
+        Whether every voxel is annotated.
+    first : bool
+        Whether the case had no whole label before.
+    """
+
+    case: str
+    by: str
+    at: float
+    minutes: float | None
+    dice: float | None
+    dice_by_class: dict[str, float] = field(compare=False)
+    changed_voxels: int | None
+    run: str | None
+    step: int | None
+    uncertainty: float | None
+    kind: str | None
+    seen: bool
+    whole: bool
+    first: bool
+
+
+def prediction_facts(record: PredictionRecord) -> dict[str, Any]:
+    """Say for the history which prediction a label was made from."""
+    found = any(record.score.volumes_ml.values())
+    return {
+        "run": record.run,
+        "step": record.step,
+        "uncertainty": record.score.uncertainty if found else None,
+        "uncertainty_kind": record.uncertainty_kind,
+    }
+
+
+def correction_facts(
+    record: PredictionRecord,
+    proposed: NDArray[np.uint8],
+    accepted: NDArray[np.uint8],
+    labels: LabelScheme,
+) -> dict[str, Any]:
+    """Say for the history what a person made of a prediction.
+
+    Parameters
+    ----------
+    record : PredictionRecord
+        Of the prediction.
+    proposed, accepted : ndarray (Z, Y, X), uint8
+        Mask of the prediction, and the label; 255 where nobody looked.
+    labels : LabelScheme
+        The classes.
+    """
+    found = overlap(proposed, accepted, labels)
+    return {
+        **prediction_facts(record),
+        "corrective_dice": round(found.mean_dice, 4),
+        "corrective_dice_by_class": {
+            name: round(value, 4) for name, value in found.dice.items()
+        },
+        "changed_voxels": found.changed_voxels,
+    }
+
+
+def newest_facts(
+    project: Project, case: Case, accepted: NDArray[np.uint8]
+) -> dict[str, Any]:
+    """As `correction_facts`, for the newest stored prediction of the case, if any.
+
+    One that cannot be read must not keep anybody from accepting a label.
+    """
+    run = project.prediction_run(case.id)
+    if run is not None:
+        with suppress(SemisegError, OSError):
+            record = run.prediction_record(case.id)
+            proposed = read_labels(run.folder.prediction(case.id).labels, case.geometry)
+            return correction_facts(record, proposed, accepted, project.labels)
+    return {"run": None}
+
+
+def was_viewed(record: CaseRecord, prediction: PredictionRecord) -> bool:
+    """Whether a person had the case open in the viewer with this prediction."""
+    return any(
+        entry.details.get("run") == prediction.run
+        and entry.details.get("step") == prediction.step
+        and (entry.details.get("seen") or entry.action == VIEW)
+        for entry in record.history
+    )
+
+
+def corrections_of(record: CaseRecord) -> list[Correction]:
+    """Every acceptance in the history of a case, oldest first."""
+    found: list[Correction] = []
+    spent: float | None = None
+    was_whole = False
+    for entry in record.history:
+        if entry.minutes is not None:
+            spent = (spent or 0.0) + entry.minutes
+        if entry.action not in (LABEL, ACCEPT):
+            continue
+        details = entry.details
+        whole = details.get("annotated_fraction", 1.0) == 1.0
+        found.append(
+            Correction(
+                case=record.id,
+                by=entry.by,
+                at=entry.at,
+                minutes=spent,
+                dice=details.get("corrective_dice"),
+                dice_by_class=details.get("corrective_dice_by_class", {}),
+                changed_voxels=details.get("changed_voxels"),
+                run=details.get("run"),
+                step=details.get("step"),
+                uncertainty=details.get("uncertainty"),
+                kind=details.get("uncertainty_kind"),
+                seen=entry.action == LABEL or bool(details.get("seen")),
+                whole=whole,
+                first=not was_whole,
+            )
+        )
+        was_whole |= whole
+        spent = None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a case has cost so far, and how much its prediction was corrected.
+
+    Attributes
+    ----------
+    minutes : float or None
+        Active minutes of all sittings; None where nobody has worked on it.
+    dice, changed_voxels : float and int, or None
+        Of its newest acceptance that corrected a prediction.
+    """
+
+    minutes: float | None
+    dice: float | None
+    changed_voxels: int | None
+
+
+def effort(record: CaseRecord) -> Effort:
+    """Sum up the history of a case."""
+    minutes = [entry.minutes for entry in record.history if entry.minutes]
+    compared = [item for item in corrections_of(record) if item.dice is not None]
+    last = compared[-1] if compared else None
+    return Effort(
+        minutes=sum(minutes) if minutes else None,
+        dice=None if last is None else last.dice,
+        changed_voxels=None if last is None else last.changed_voxels,
+    )
+
+
+def corrections(cases: Iterable[Case]) -> list[Correction]:
+    """Every acceptance in a cohort, oldest first; excluded cases are left out."""
+    found = [
+        item
+        for case in cases
+        if not case.record.excluded
+        for item in corrections_of(case.record)
+    ]
+    return sorted(found, key=lambda item: (item.at, item.case))
+
+
+def plateau(found: Sequence[Correction]) -> str | None:
+    """Say in words that predictions need hardly any correction by now; or None.
+
+    Parameters
+    ----------
+    found : sequence of Correction
+        Of the cohort, oldest first. Only whole predictions that a person looked at
+        count.
+    """
+    timed = [
+        item
+        for item in found
+        if item.seen and item.whole and item.run and item.minutes is not None
+    ]
+    last = timed[-IN_A_ROW:]
+    minutes = [item.minutes for item in last if item.minutes is not None]
+    if len(last) < IN_A_ROW or max(minutes) >= QUICK_MINUTES:
+        return None
+    return (
+        f"The last {IN_A_ROW} cases needed under {QUICK_MINUTES:g} minute each: "
+        "predict the rest?"
+    )

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.project.runs import Run
+from napari_semiseg.project.store import Project
+from synthetic import ball, save_nifti, snapshot
+
+
+@pytest.fixture
+def run(ball_project, predict_ball) -> Run:
+    made = Run.create(ball_project, TrainingConfig())
+    for name in ("case_2", "case_3", "case_4"):
+        case = ball_project.case(name)
+        made.write_prediction(predict_ball(made, case), case.image)
+    return made
+
+
+@pytest.fixture
+def corrected(ball_project, predict_ball, spheres) -> Project:
+    """Five corrected cases, Dice falling with uncertainty, and three proposals."""
+    for number in range(5, 13):
+        save_nifti(spheres.images / f"more_{number % 5}{number}.nii.gz", ball(0))
+    ball_project.add(spheres.images)
+    run = Run.create(ball_project, TrainingConfig())
+    names = [case.id for case in ball_project.cases() if case.id.startswith("more")]
+    for rank, name in enumerate(names):
+        case = ball_project.case(name)
+        made = predict_ball(run, case, uncertainty=0.1 + 0.05 * (rank % 5))
+        run.write_prediction(made, case.image)
+        if rank < 5:
+            label = made.labels.copy()
+            label[:, : 2 * rank + 7] = 0
+            ball_project.set_label(name, label, minutes=0.5)
+    return ball_project
+
+
+def test_accept_marks_and_reopen_takes_back(semiseg, ball_project, run) -> None:
+    folder = ball_project.folder
+    chosen = ("--case", "case_2", "--case", "case_0")
+    assert semiseg("accept", folder, *chosen, "--json").json == {
+        "accepted": ["case_2"],
+        "unseen": ["case_2"],
+        "skipped": {"case_0": "it has a label already"},
+    }
+    rows = {row["id"]: row for row in semiseg("status", folder, "--json").json["cases"]}
+    assert rows["case_2"]["state"] == "labelled"
+    accepted = [rows[f"case_{number}"]["accepted"] for number in range(5)]
+    assert accepted == ["seen", "seen", "unseen", None, None]
+    assert "accepted unseen" in semiseg("status", folder).out
+    assert semiseg("reopen", folder, "--case", "case_2", "--json").json == {
+        "reopened": ["case_2"],
+        "skipped": {},
+    }
+    answer = semiseg("accept", folder, "--all", "--seen", "--json").json
+    assert answer["accepted"] == ["case_2", "case_3", "case_4"]
+    assert answer["unseen"] == []
+    assert "accepted unseen" not in semiseg("status", folder).out
+
+
+def test_people_read_what_was_done(semiseg, ball_project, run) -> None:
+    said = semiseg("accept", ball_project.folder, "--all").out
+    assert "Accepted 3 predictions, 3 of them unseen." in said
+    assert "semiseg reopen" in said
+    said = semiseg("reopen", ball_project.folder, "--case", "case_3").out
+    assert said == "Reopened 1 case.\n"
+
+
+def test_a_choice_is_asked_for(semiseg, ball_project, run) -> None:
+    folder = ball_project.folder
+    before = snapshot(folder)
+    assert "found neither" in semiseg("accept", folder).refusal
+    assert "found both" in semiseg("accept", folder, "--all", "--case", "x").refusal
+    assert "ghost" in semiseg("accept", folder, "--case", "ghost").refusal
+    assert "from 0 to 1" in semiseg("accept", folder, "--all", "--at-least", 2).refusal
+    assert "found none" in semiseg("reopen", folder).refusal
+    assert snapshot(folder) == before
+
+
+def test_estimates_stand_in_status_and_suggest(semiseg, corrected) -> None:
+    status = semiseg("status", corrected.folder, "--json").json
+    rows = {row["id"]: row for row in status["cases"]}
+    done = [row for row in rows.values() if row["corrective_dice"] is not None]
+    assert len(done) == 5
+    assert {row["minutes"] for row in done} == {0.5}
+    assert all(row["estimated_dice"] is None for row in done)
+    assert len(status["corrections"]) == 7
+    assert status["plateau"].startswith("The last 5 cases needed under 1 minute")
+    volumes = semiseg("suggest", corrected.folder, "--json").json["volumes"]
+    assert len(volumes) == 3
+    for item in volumes:
+        row = rows[item["case"]]
+        assert item["estimated_dice"] == row["estimated_dice"]
+        assert 0 < item["estimated_dice_error"] < 0.5
+    worst, best = volumes[0], volumes[-1]
+    assert worst["estimated_dice"] < best["estimated_dice"]
+    assert f"~{rows[best['case']]['estimated_dice']:.2f} ±" in (
+        semiseg("status", corrected.folder).out
+    )
+
+
+def test_only_good_ones_are_accepted_when_asked(semiseg, corrected) -> None:
+    status = semiseg("status", corrected.folder, "--json").json
+    known = {
+        row["id"]: row["estimated_dice"]
+        for row in status["cases"]
+        if row["estimated_dice"] is not None
+    }
+    middle = sorted(known.values())[1]
+    found = semiseg(
+        "accept", corrected.folder, "--all", "--at-least", middle - 1e-6, "--json"
+    ).json
+    assert found["accepted"] == sorted(
+        name for name, dice in known.items() if dice >= middle - 1e-6
+    )
+    [reason] = found["skipped"].values()
+    assert "estimated from the uncertainty" in reason
+
+
+def test_without_corrections_no_estimate_is_made_up(semiseg, ball_project, run) -> None:
+    found = semiseg(
+        "accept", ball_project.folder, "--all", "--at-least", 0.5, "--json"
+    ).json
+    assert found["accepted"] == []
+    assert set(found["skipped"].values()) == {"Dice not yet known: accept 5 more"}
