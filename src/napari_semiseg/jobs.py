@@ -141,7 +141,9 @@ def follow(
         gone = not _works(run, job)  # before reading: a last line is never missed
         yield from tail.read()
         last = tail.last
-        if isinstance(last, Finished) and last.at >= since:
+        # By the process too: the clock may have been set back meanwhile.
+        ours = job is not None and tail.pid == job.pid
+        if isinstance(last, Finished) and (ours or last.at >= since):
             return
         if gone:
             yield _made_up(run, job)
@@ -156,6 +158,7 @@ class _Tail:
         self._path = path
         self._offset = 0
         self.last: Started | Finished | None = None
+        self.pid: int | None = None
 
     def read(self) -> Iterator[Event]:
         try:
@@ -173,6 +176,8 @@ class _Tail:
                 continue
             if isinstance(event, Started | Finished):
                 self.last = event
+            if isinstance(event, Started):
+                self.pid = event.pid
             yield event
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json
+from napari_semiseg.project.processes import Claim
 from napari_semiseg.project.runs import Run
 
 
@@ -79,6 +82,11 @@ def test_the_status_follows_from_the_log_and_the_process(run) -> None:
 
 def test_a_pid_that_went_to_a_younger_process_is_not_the_run(run) -> None:
     run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid(), at=1000.0))
+    assert run.status == "running"  # whatever the clock said, it is this process
+    claim = Claim.of(os.getpid())
+    run.folder.pid.write_text(replace(claim, born=claim.born - 100).text)
+    assert run.status == "interrupted"
+    run.folder.pid.unlink()
     assert run.status == "interrupted"
 
 
@@ -146,17 +154,15 @@ def test_a_torn_prediction_is_never_seen(
         run.write_prediction(predict_ball(run, case, uncertainty=0.9), case.image)
     assert run.prediction_record("case_3").score.uncertainty == 0.2
     monkeypatch.undo()
-    replace = os.replace
-    moved: list[str] = []
+    moved: list[Path] = []
 
-    def die_second(source: str, target: str) -> None:
-        if "predictions" in str(target) and ".tmp-" not in str(source):
-            moved.append(str(target))
-            if len(moved) == 2:
-                raise KeyboardInterrupt
-        replace(source, target)
+    def die_second(source: Path, target: Path) -> None:
+        moved.append(target)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        source.replace(target)
 
-    monkeypatch.setattr("napari_semiseg.project.runs.os.replace", die_second)
+    monkeypatch.setattr("napari_semiseg.project.runs.rename", die_second)
     with pytest.raises(KeyboardInterrupt):
         run.write_prediction(predict_ball(run, case, uncertainty=0.9), case.image)
     assert run.predicted() == ()

@@ -193,12 +193,25 @@ class Geometry:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        z, y, x = values["shape_zyx"]
-        i, j, k = values["axes"]
-        a, b, c = values["flips"]
-        return cls(
-            shape_zyx=(int(z), int(y), int(x)),
-            affine=np.array(values["affine"], dtype=np.float64).reshape(4, 4),
-            axes=(int(i), int(j), int(k)),
-            flips=(bool(a), bool(b), bool(c)),
-        )
+        try:
+            z, y, x = values["shape_zyx"]
+            i, j, k = values["axes"]
+            a, b, c = values["flips"]
+            made = cls(
+                shape_zyx=(int(z), int(y), int(x)),
+                affine=np.array(values["affine"], dtype=np.float64).reshape(4, 4),
+                axes=(int(i), int(j), int(k)),
+                flips=(bool(a), bool(b), bool(c)),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ImageError(
+                f"expected shape_zyx, affine, axes and flips of a grid, found "
+                f"{error!r}; restore the file"
+            ) from error
+        sound = np.isfinite(made.affine).all() and np.linalg.det(made.affine) != 0
+        if sorted(made.axes) != [0, 1, 2] or min(made.shape_zyx) < 1 or not sound:
+            raise ImageError(
+                f"expected the grid of a volume, found shape {made.shape_zyx}, axes "
+                f"{made.axes} and affine {made.affine.tolist()}; restore the file"
+            )
+        return made

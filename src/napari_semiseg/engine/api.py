@@ -21,7 +21,7 @@ from napari_semiseg.engine.plan import with_steps
 from napari_semiseg.engine.prepare import select
 from napari_semiseg.engine.session import Training, make_task
 from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
-from napari_semiseg.io.atomic import TEMPORARY, write_json
+from napari_semiseg.io.atomic import sweep, write_json
 from napari_semiseg.project.runs import Run
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ def _session(run: Run, training: Training) -> Iterator[Event]:
     """Frame the events of a training, log them, and turn errors into events."""
     run.claim()
     run.clear_stop()
-    for unfinished in run.folder.checkpoints.glob(f"{TEMPORARY}*"):
-        unfinished.unlink(missing_ok=True)  # left by a session that was killed
+    sweep(run.folder.path, run.folder.checkpoints)  # after a session that was killed
     done = Checkpoint.load(run.folder.last).step if run.has_model else 0
     opening = Started(run=run.id, method=run.config.method, pid=os.getpid(), step=done)
     run.append(opening)

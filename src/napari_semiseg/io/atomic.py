@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
+import platform
+import shutil
+import time
 import uuid
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.errors import ProjectError
@@ -15,7 +21,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEMPORARY = ".tmp-"
-"""How the names of unfinished files begin; such a file may be deleted."""
+"""How the names of unfinished files begin."""
+
+PASSING = (errno.EBUSY, errno.ESTALE, errno.EAGAIN)
+"""What network shares answer to a rename that works a moment later."""
+
+WAITS_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses between the tries of a rename, s."""
+
+PATIENCE_S = 20.0
+"""Longest wait for another program that changes the same folder, s."""
+
+_DAY_S = 86400.0
 
 
 @contextmanager
@@ -32,12 +49,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
         The folder or the file cannot be written.
     """
     suffixes = target.suffixes[-2:] if target.suffix == ".gz" else [target.suffix]
-    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}{''.join(suffixes)}")
+    temporary = target.with_name(f"{temporary_name()}{''.join(suffixes)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
-        os.replace(temporary, target)
+        rename(temporary, target)
         _flush_folder(target.parent)
     except OSError as error:
         raise ProjectError(
@@ -55,18 +72,141 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def rename(source: Path, target: Path) -> None:
+    """Let a file take the place of another, with patience where a share is busy.
+
+    Raises
+    ------
+    OSError
+        It still does not work after the last of `WAITS_S`.
+    """
+    size = source.stat().st_size
+    for wait in (*WAITS_S, None):
+        try:
+            os.replace(source, target)
+        except FileNotFoundError:
+            # The answer to an earlier try was lost, the try itself was not.
+            if wait == WAITS_S[0] or not _has_size(target, size):
+                raise
+            return
+        except OSError as error:
+            busy = isinstance(error, PermissionError) and os.name == "nt"
+            if wait is None or not (busy or error.errno in PASSING):
+                raise
+            time.sleep(wait)
+        else:
+            return
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
 def _flush_folder(folder: Path) -> None:
     """Make the rename itself durable, where the system lets a folder be opened."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    with suppress(OSError):  # some shares cannot; the file itself is whole
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# -- unfinished files ----------------------------------------------------------------
+
+
+@cache
+def machine() -> str:
+    """Short mark of this computer, which does not tell its name."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def temporary_name() -> str:
+    """Give the beginning of a name that says whose unfinished file it is."""
+    return f"{TEMPORARY}{machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether nobody works on an unfinished file any more.
+
+    Its process is gone; of another computer's file, nobody has touched it for a day.
+    """
+    import psutil
+
+    host, _, rest = path.name.removeprefix(TEMPORARY).partition("-")
+    number = rest.partition("-")[0]
+    if host == machine() and number.isdecimal():
+        return not psutil.pid_exists(int(number))
     try:
-        os.fsync(descriptor)
+        return time.time() - path.lstat().st_mtime > _DAY_S
     except OSError:
-        # Some network shares cannot flush a folder; the file itself is whole.
-        return
+        return False
+
+
+def sweep(*folders: Path) -> None:
+    """Remove what writes that were killed have left in folders."""
+    for folder in folders:
+        for unfinished in filter(is_abandoned, folder.glob(f"{TEMPORARY}*")):
+            with suppress(OSError):
+                if unfinished.is_dir() and not unfinished.is_symlink():
+                    shutil.rmtree(unfinished)
+                else:
+                    unfinished.unlink()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other programs from changing a folder in the same way meanwhile.
+
+    The lock is the system's own: it leaves no file and ends with its process. Where
+    there is none (Windows, some shares) the block runs without.
+
+    Raises
+    ------
+    ProjectError
+        Another program does not let go within `PATIENCE_S`.
+    """
+    descriptor = _locked(folder)
+    try:
+        yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(folder: Path) -> int | None:
+    """Descriptor that holds the lock of a folder until it is closed."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                time.sleep(0.02)
+                continue
+            os.close(descriptor)
+            raise ProjectError(
+                f"{folder}: expected to change it alone, found another program that "
+                f"has been at it for {PATIENCE_S:g} s; wait for it, or end it"
+            ) from None
+        except OSError:  # this share knows no locks
+            os.close(descriptor)
+            return None
+        return descriptor
+
+
+# -- text ----------------------------------------------------------------------------
 
 
 def write_text(target: Path, text: str) -> None:

@@ -104,12 +104,12 @@ def open_source(path: Path) -> Source:
     ImageError
         See `read_geometry`.
     """
-    if not path.exists():
+    if path.is_dir():
+        return dicom.open_dicom(path)
+    if not path.is_file():  # nor a device, which would never end
         raise ImageError(
             f"{path}: expected an image, found nothing there; check the path"
         )
-    if path.is_dir():
-        return dicom.open_dicom(path)
     name = path.name.lower()
     if name.endswith(nifti.SUFFIXES):
         return nifti.open_nifti(path)
@@ -143,6 +143,8 @@ def file_sha256(file: Path) -> str:
         It cannot be read.
     """
     try:
+        if not file.is_file():  # a device would never end
+            raise FileNotFoundError("no file")
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_semiseg.errors import ImageError, ProjectError
-from napari_semiseg.io.atomic import TEMPORARY, atomic_path
+from napari_semiseg.io.atomic import atomic_path, sweep
 from napari_semiseg.io.masks import read_labels, write_labels
 from napari_semiseg.project.adding import file_facts
 from napari_semiseg.project.cases import annotated_fraction
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 KEPT = 5
 """How many previous labels of a case are kept."""
+
+_STAMP = "%Y%m%dT%H%M%S_%fZ.nii.gz"
 
 
 def checked(
@@ -100,9 +102,7 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
     dict
         Facts for the history, by which `recorded_fraction` knows the file again.
     """
-    for folder in (case.folder.path, case.folder.previous):
-        for unfinished in folder.glob(f"{TEMPORARY}*"):
-            unfinished.unlink(missing_ok=True)
+    sweep(case.folder.path, case.folder.previous)
     if case.folder.label.exists():
         _keep(case.folder)
     write_labels(case.folder.label, labels, case.geometry, case.image)
@@ -134,9 +134,21 @@ def _keep(folder: CaseFolder) -> None:
     """Copy the label to ``previous``, unless its newest copy is the same already."""
     kept = sorted(folder.previous.glob("[0-9]*.nii.gz"))
     if not kept or not filecmp.cmp(kept[-1], folder.label, shallow=False):
-        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ").replace(".", "_")
-        with atomic_path(folder.previous / f"{name}.nii.gz") as copy:
+        path = folder.previous / _later_than(kept[-1].name if kept else "")
+        with atomic_path(path) as copy:
             shutil.copyfile(folder.label, copy)
-        kept.append(folder.previous / f"{name}.nii.gz")
+        kept.append(path)
     for old in kept[:-KEPT]:
         old.unlink(missing_ok=True)
+
+
+def _later_than(newest: str) -> str:
+    """Name of a copy that is sorted behind the newest, even if the clock went back."""
+    name = datetime.now(UTC).strftime(_STAMP)
+    if name > newest:
+        return name
+    try:
+        last = datetime.strptime(newest, _STAMP)
+    except ValueError:  # not one of our names
+        return name
+    return (last + timedelta(microseconds=1)).strftime(_STAMP)

@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from napari_semiseg.errors import ProjectError
+
+
+def is_id(text: str) -> bool:
+    """Whether a text names a folder right inside another one."""
+    return bool(text) and Path(text).name == text and text not in (".", "..")
+
+
+def refuse_strange(path: Path, root: Path) -> None:
+    """Refuse what a stranger could have laid in the place of a project's own files.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder of a project, looked at with all that is right inside it.
+    root : Path
+        The project; links that stay in it are taken as they are.
+
+    Raises
+    ------
+    ProjectError
+        A link leads out of the project, or something is neither file nor folder.
+    """
+    own = root.resolve()
+    entries = [path]
+    if path.is_dir():
+        entries += [Path(entry) for entry in os.scandir(path) if not _plain(entry)]
+    for entry in entries:
+        if entry.is_symlink() and not entry.resolve().is_relative_to(own):
+            raise ProjectError(
+                f"{entry}: expected a file or folder of the project, found a link that "
+                f"leads out of it; put what it leads to in its place, or delete it"
+            )
+        if entry.exists() and not (entry.is_file() or entry.is_dir()):
+            raise ProjectError(
+                f"{entry}: expected a file of the project, found neither file nor "
+                f"folder; delete it"
+            )
+
+
+def _plain(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +71,12 @@ class Layout:
         """Holds one folder per training."""
         return self.root / "runs"
 
+    def check(self) -> None:
+        """Refuse links that lead out of the project; see `refuse_strange`."""
+        for part in (self.project_file, self.cases, self.runs, self.root / "cache"):
+            if part.is_symlink() or part == self.project_file:
+                refuse_strange(part, self.root)
+
     def case(self, case_id: str) -> CaseFolder:
         """Folder of a case, there or not."""
         return CaseFolder(self.cases / case_id)
@@ -44,6 +91,11 @@ class CaseFolder:
     """Paths of one case; written by the annotator's side only."""
 
     path: Path
+
+    def check(self) -> None:
+        """Refuse links that lead out of the project; see `refuse_strange`."""
+        for part in (self.path, self.previous):
+            refuse_strange(part, self.path.parents[1])
 
     @property
     def json(self) -> Path:
@@ -72,6 +124,10 @@ class PredictionFolder:
 
     path: Path
 
+    def check(self) -> None:
+        """Refuse links that lead out of the project; see `refuse_strange`."""
+        refuse_strange(self.path, self.path.parents[3])
+
     @property
     def labels(self) -> Path:
         """Predicted voxel values."""
@@ -98,6 +154,11 @@ class RunFolder:
     """Paths of one run; written by that run only, but for ``stop``."""
 
     path: Path
+
+    def check(self) -> None:
+        """Refuse links that lead out of the project; see `refuse_strange`."""
+        for part in (self.path, self.checkpoints, self.predictions):
+            refuse_strange(part, self.path.parents[1])
 
     @property
     def config(self) -> Path:

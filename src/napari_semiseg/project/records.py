@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from napari_semiseg.core.case import CaseRecord
 from napari_semiseg.core.config import describe
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.core.geometry import Geometry
+from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import read_json, write_json
 from napari_semiseg.project import labelling
 from napari_semiseg.project.adding import file_facts
 
 if TYPE_CHECKING:
-    from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.project.layout import Layout
 
 
@@ -53,13 +53,22 @@ class Records:
         known = self._records.get(case_id)
         if known is not None and known[0] == key:
             return known[1]
+        self._layout.case(case_id).check()
         try:
             record = CaseRecord.model_validate(read_json(path))
+            Geometry.from_json(record.geometry)
         except ValidationError as error:
             raise ProjectError(
                 f"{describe(error, str(path))}; correct the file, or delete the case's "
                 "folder and add the image again"
             ) from error
+        except ImageError as error:
+            raise ProjectError(f"{path}: {error}") from error
+        if record.id != case_id:
+            raise ProjectError(
+                f"{path}: expected the record of case {case_id!r}, as its folder is "
+                f"named, found that of {record.id!r}; give the folder its old name back"
+            )
         self._records[case_id] = (key, record)
         return record
 

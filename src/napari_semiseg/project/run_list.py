@@ -32,7 +32,8 @@ class RunList:
         except FileNotFoundError:
             names = set()
         self._runs = {
-            name: self._runs.get(name) or Run(self._layout.run(name)) for name in names
+            name: self._runs.get(name) or Run.open(self._layout.run(name))
+            for name in names
         }
         return sorted(self._runs.values(), key=lambda run: (run.created, run.id))
 

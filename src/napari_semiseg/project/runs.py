@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import platform
 import shutil
 import tempfile
 import time
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import tomlkit
@@ -20,8 +19,16 @@ from napari_semiseg.core.config import Plan, TrainingConfig, describe
 from napari_semiseg.core.events import Finished, Started, from_line
 from napari_semiseg.core.prediction import Prediction, PredictionRecord
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.io.atomic import read_json, write_json, write_text
+from napari_semiseg.io.atomic import (
+    read_json,
+    rename,
+    sweep,
+    temporary_name,
+    write_json,
+    write_text,
+)
 from napari_semiseg.io.masks import read_labels, read_map, write_labels, write_map
+from napari_semiseg.project.processes import Claim, environment, is_alive
 
 if TYPE_CHECKING:
     from napari_semiseg.core.events import Event
@@ -32,8 +39,6 @@ if TYPE_CHECKING:
 RunStatus = Literal[
     "preparing", "running", "completed", "cancelled", "failed", "interrupted"
 ]
-PACKAGES = ("napari-semiseg", "numpy", "scipy", "torch", "nibabel", "SimpleITK")
-CLOCK_SLACK_S = 2.0
 
 
 class Run:
@@ -69,23 +74,57 @@ class Run:
         ProjectError
             The id is taken, or the folder cannot be written.
         """
-        run = cls(project.layout.run(run_id or project.new_run_id(config.method)))
-        try:
-            run.folder.path.mkdir(parents=True)
-        except FileExistsError:
-            raise ProjectError(
-                f"expected a new run, found that '{run.id}' exists; use semiseg resume"
-            ) from None
-        except OSError as error:
-            raise ProjectError(
-                f"{run.folder.path}: expected a folder that can be written, found "
-                f"'{error.strerror}'; check the folder's permissions"
-            ) from error
+        # A clock that went back does not make the new run an older one.
+        newest = max((run.created for run in project.runs()), default=0.0)
+        run = cls._made(project, config, run_id)
         run.claim()
         values = config.model_dump(mode="json", exclude_none=True)
-        write_json(run.folder.environment, _environment())
+        created = max(time.time(), newest + 0.001)
+        write_json(run.folder.environment, {"created": created} | environment())
         write_text(run.folder.config, tomlkit.dumps(values))
         return run
+
+    @classmethod
+    def _made(
+        cls, project: Project, config: TrainingConfig, run_id: str | None
+    ) -> Self:
+        """Make an empty folder; of two programs with one idea, one takes the next id.
+
+        Raises
+        ------
+        ProjectError
+            As `create`.
+        """
+        for _ in itertools.count():
+            run = cls(project.layout.run(run_id or project.new_run_id(config.method)))
+            try:
+                run.folder.path.mkdir(parents=True)
+            except FileExistsError:
+                if run_id is None:
+                    continue
+                raise ProjectError(
+                    f"expected a new run, found that '{run.id}' exists; use semiseg "
+                    f"resume"
+                ) from None
+            except OSError as error:
+                raise ProjectError(
+                    f"{run.folder.path}: expected a folder that can be written, found "
+                    f"'{error.strerror}'; check the folder's permissions"
+                ) from error
+            break
+        return run
+
+    @classmethod
+    def open(cls, folder: RunFolder) -> Self:
+        """Find a run in its folder.
+
+        Raises
+        ------
+        ProjectError
+            A link in the folder leads out of the project.
+        """
+        folder.check()
+        return cls(folder)
 
     def discard(self) -> None:
         """Remove a run that never started; any other is left alone."""
@@ -166,31 +205,36 @@ class Run:
             if isinstance(event, Finished):
                 return event.reason
             if isinstance(event, Started):
-                alive = is_alive(event.pid, before=event.at)
+                claim = self.claimed
+                if claim is not None and claim.pid == event.pid:
+                    alive = claim.holds(self.folder.events)
+                else:
+                    alive = is_alive(event.pid, before=event.at)
                 return "running" if alive else "interrupted"
-        pid = self.pid
-        return "preparing" if pid and is_alive(pid) else "interrupted"
+        return "preparing" if self.is_working else "interrupted"
 
     @property
-    def pid(self) -> int | None:
+    def claimed(self) -> Claim | None:
         """Process that works, or last worked, on the run."""
         try:
-            return int(self.folder.pid.read_text(encoding="ascii"))
+            return Claim.parse(self.folder.pid.read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
 
     @property
+    def pid(self) -> int | None:
+        """Number of the process that works, or last worked, on the run."""
+        return None if self.claimed is None else self.claimed.pid
+
+    @property
     def is_working(self) -> bool:
         """Whether its process still runs: after training it goes on to predict."""
-        try:
-            noted = self.folder.pid.stat().st_mtime
-        except FileNotFoundError:
-            return False
-        return self.pid is not None and is_alive(self.pid, before=noted)
+        claim = self.claimed
+        return claim is not None and claim.holds(self.folder.events)
 
     def claim(self, pid: int | None = None) -> None:
         """Note the process (this one by default) that works on the run."""
-        write_text(self.folder.pid, f"{pid or os.getpid()}\n")
+        write_text(self.folder.pid, Claim.of(pid or os.getpid()).text)
 
     @property
     def steps_done(self) -> int:
@@ -254,7 +298,9 @@ class Run:
         ProjectError
             There is no prediction of this case in the run.
         """
-        path = self.folder.prediction(case_id).json
+        folder = self.folder.prediction(case_id)
+        folder.check()
+        path = folder.json
         if not path.exists():
             raise ProjectError(
                 f"expected a prediction of case '{case_id}' in run '{self.id}', found "
@@ -295,33 +341,17 @@ class Run:
             The case's image, whose header the files are written onto.
         """
         target = self.folder.prediction(prediction.record.case)
+        target.check()
         target.path.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder.predictions)
         with tempfile.TemporaryDirectory(
-            prefix=".", dir=self.folder.predictions
+            prefix=temporary_name(), dir=self.folder.predictions
         ) as fresh:
             staged = type(target)(Path(fresh))
             _write_maps(prediction, image, staged)
             target.json.unlink(missing_ok=True)
             for name in ("labels", "sdm", "uncertainty", "json"):
-                os.replace(getattr(staged, name), getattr(target, name))
-
-
-def is_alive(pid: int, *, before: float | None = None) -> bool:
-    """Whether a process runs, and (``before``, Unix time) already ran at that time.
-
-    The second guards against a number that the system has given to another process.
-    """
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return before is None or process.create_time() <= before + CLOCK_SLACK_S
-    except psutil.AccessDenied:
-        return True
-    except psutil.Error:
-        return False
+                rename(getattr(staged, name), getattr(target, name))
 
 
 def _parse(content: bytes) -> list[Event]:
@@ -357,20 +387,3 @@ def _write_maps(prediction: Prediction, image: Path, folder: PredictionFolder) -
         dtype=np.uint8,
     )
     write_json(folder.json, prediction.record.model_dump(mode="json"))
-
-
-def _environment() -> dict[str, Any]:
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "created": time.time(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "packages": versions,
-    }

@@ -11,11 +11,12 @@ from napari_semiseg.core.case import LABEL, CaseState, HistoryEntry, Split
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import alone_in
 from napari_semiseg.io.masks import write_labels
 from napari_semiseg.project import adding, corrections, labelling, whereabouts
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.cases import Case, derive_state
-from napari_semiseg.project.layout import Layout
+from napari_semiseg.project.layout import Layout, is_id
 from napari_semiseg.project.records import Records
 from napari_semiseg.project.run_list import RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
@@ -106,6 +107,7 @@ class Project:
             The folder is no project, or its settings are wrong.
         """
         root = Path(folder).expanduser().resolve()
+        Layout(root).check()
         return cls(root, read_settings(Layout(root).project_file))
 
     # -- cases: reading ------------------------------------------------------------
@@ -134,7 +136,7 @@ class Project:
         ProjectError
             There is none of this id; names the closest ones.
         """
-        if not _is_id(case_id) or not self.layout.case(case_id).json.exists():
+        if not is_id(case_id) or not self.layout.case(case_id).json.exists():
             known = self._records.ids()
             close = difflib.get_close_matches(case_id, known, n=3)
             hint = (
@@ -260,7 +262,8 @@ class Project:
             compared = corrections.correction_facts(
                 prediction.record, prediction.labels, labels, self.labels
             )
-        facts = labelling.replace_label(case, labels)
+        with alone_in(case.folder.path):
+            facts = labelling.replace_label(case, labels)
         self.note(
             case_id,
             LABEL,
@@ -330,12 +333,15 @@ class Project:
         **changes: Any,
     ) -> None:
         """Add to a case's history who did what; ``changes`` go into its record."""
-        record = self._records.read(case_id)
         entry = HistoryEntry(
             action=action, by=by or _user(), minutes=minutes, details=details or {}
         )
-        history = (*record.history, entry)
-        self._records.write(record.model_copy(update={"history": history, **changes}))
+        with alone_in(self.layout.case(case_id).path):
+            record = self._records.read(case_id)
+            history = (*record.history, entry)
+            self._records.write(
+                record.model_copy(update={"history": history, **changes})
+            )
 
     # -- runs ------------------------------------------------------------------------
 
@@ -364,11 +370,6 @@ class Project:
     def prediction_run(self, case_id: str) -> Run | None:
         """Newest run that holds a prediction of the case."""
         return self._runs.predicting(case_id)
-
-
-def _is_id(text: str) -> bool:
-    """Whether a text names a folder right inside another one."""
-    return bool(text) and Path(text).name == text and text not in (".", "..")
 
 
 def _user() -> str:

@@ -28,7 +28,6 @@ from napari_semiseg.core.events import (
     Validated,
     Warned,
 )
-from napari_semiseg.project.runs import is_alive
 from napari_semiseg.widgets.plots import Curves
 from napari_semiseg.widgets.tasks import named
 
@@ -76,7 +75,7 @@ def watch(
 def _alive(run: Run, job: jobs.Job | None) -> bool:
     if job is not None:
         return job.poll() is None
-    return run.pid is not None and is_alive(run.pid)
+    return run.is_working
 
 
 class _Halt:
