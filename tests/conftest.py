@@ -66,6 +66,7 @@ def predict_ball() -> Callable[..., Prediction]:
     """Make up a prediction of a case: a ball, doubtful in the slices asked for."""
     from napari_semiseg.core.prediction import (
         CaseScore,
+        ClassScore,
         Prediction,
         PredictionRecord,
         SliceScore,
@@ -79,11 +80,17 @@ def predict_ball() -> Callable[..., Prediction]:
         gap: float = 0.1,
         slices: tuple[tuple[int, int, float], ...] = ((0, 11, 0.4), (0, 12, 0.3)),
         empty: bool = False,
+        features: tuple[float, ...] = (),
+        classes: dict[str, float] | None = None,
     ) -> Prediction:
         labels = case.geometry.to_canonical(ball(int(case.id[-1]))).copy()
         labels *= not empty
         shape = case.geometry.shape_zyx
         sdm = np.where(labels > 0, -2.5, 7.25).astype(np.float32)
+        places = tuple(
+            SliceScore(axis=a, index=i, score=s, reason="boundary uncertain")
+            for a, i, s in slices
+        )
         return Prediction(
             record=PredictionRecord(
                 case=case.id,
@@ -97,12 +104,12 @@ def predict_ball() -> Callable[..., Prediction]:
                     entropy=uncertainty / 2,
                     gap=gap,
                     volumes_ml={"left atrium": float(labels.sum()) / 500},
-                    slices=tuple(
-                        SliceScore(
-                            axis=a, index=i, score=s, reason="boundary uncertain"
-                        )
-                        for a, i, s in slices
-                    ),
+                    slices=places,
+                    classes={
+                        name: ClassScore(entropy=value, slices=places)
+                        for name, value in (classes or {}).items()
+                    },
+                    features=features,
                 ),
             ),
             geometry=case.geometry,

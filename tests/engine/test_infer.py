@@ -8,6 +8,7 @@ from engine.volumes import prepared
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.engine import method as plugin
 from napari_semiseg.engine import sweep as sweeping
+from napari_semiseg.engine.features import Encoded
 from napari_semiseg.engine.infer import Maps, Predictor
 from napari_semiseg.engine.method import Inference
 from napari_semiseg.engine.scores import Evidence, score_case, surface_shell
@@ -128,6 +129,125 @@ def test_scores_do_not_depend_on_the_field_of_view():
 
     assert score(0).uncertainty == pytest.approx(score(20).uncertainty)
     assert 0 < score(0).uncertainty < 1
+
+
+@pytest.mark.parametrize("change", ["padded", "cropped", "doubled"])
+def test_neither_volumes_nor_slices_gain_by_size(change):
+    """A case keeps its scores, so its rank, whatever the field of view or voxels."""
+    indices = np.zeros((32, 32, 32), np.int64)
+    indices[10:20, 8:24, 9:22] = 1
+    rng = np.random.default_rng(0)
+    haze = rng.uniform(0.1, 0.5, indices.shape).astype(np.float32)
+    doubt = np.where(surface_shell(indices), haze, 0.0).astype(np.float32)
+
+    def score(indices, doubt):
+        return score_of(maps_of(indices, doubt), Geometry(indices.shape, np.eye(4)))
+
+    if change == "padded":
+        other = score(np.pad(indices, 24), np.pad(doubt, 24))
+    elif change == "cropped":
+        box = (slice(5, 25), slice(3, 29), slice(4, 27))
+        other = score(indices[box], doubt[box])
+    else:
+        wide = ((0, 32), (0, 0), (0, 0))
+        other = score(np.pad(indices, wide), np.pad(doubt, wide))
+    known = score(indices, doubt)
+    for key in ("uncertainty", "entropy"):
+        assert getattr(other, key) == pytest.approx(getattr(known, key))
+    assert other.classes["ball"].entropy == pytest.approx(known.classes["ball"].entropy)
+    for ours, theirs in zip(known.slices, other.slices, strict=True):
+        assert theirs.score == pytest.approx(ours.score, rel=1e-4)
+        assert (theirs.axis, theirs.reason) == (ours.axis, ours.reason)
+
+
+def test_a_case_at_twice_the_voxels_scores_alike():
+    indices = np.zeros((24, 24, 24), np.int64)
+    indices[6:18, 6:18, 6:18] = 1
+    shell = surface_shell(indices)
+    fine = np.kron(indices, np.ones((2, 2, 2), np.int64))
+    coarse_score = score_of(
+        maps_of(indices, np.where(shell, 0.4, 0).astype(np.float32)),
+        Geometry(indices.shape, np.eye(4)),
+    )
+    fine_score = score_of(
+        maps_of(fine, np.where(surface_shell(fine), 0.4, 0).astype(np.float32)),
+        Geometry(fine.shape, np.diag([0.5, 0.5, 0.5, 1])),
+    )
+    assert fine_score.uncertainty == pytest.approx(coarse_score.uncertainty)
+    best = [max(s.score for s in one.slices) for one in (coarse_score, fine_score)]
+    assert best[1] == pytest.approx(best[0])
+
+
+def test_doubt_far_from_the_surface_counts_when_it_is_undecided():
+    indices = np.zeros((24, 24, 24), np.int64)
+    indices[2:8, 8:16, 8:16] = 1
+    doubt = np.where(surface_shell(indices), 0.2, 0.01).astype(np.float32)
+    doubt[18, 4:20, 4:20] = 0.95  # perhaps a second piece that was missed
+    score = score_of(maps_of(indices, doubt), Geometry(indices.shape, np.eye(4)))
+    assert score.slices[0].index == 18
+
+
+def test_classes_have_their_own_doubt_and_slices():
+    indices = np.zeros((24, 24, 24), np.int64)
+    indices[2:8, 4:20, 4:20], indices[15:20, 9:14, 9:14] = 1, 2
+    doubt = np.zeros(indices.shape, np.float32)
+    doubt[surface_shell(indices == 2)] = 0.6
+    hot = torch.nn.functional.one_hot(torch.from_numpy(indices), 4).movedim(-1, 0)
+    mixed = torch.from_numpy(doubt)
+    p = hot.float() * (1 - mixed) + 0.25 * mixed
+    maps = Maps(p, torch.zeros_like(p), torch.zeros(1, *indices.shape))
+    said = Evidence(
+        indices.astype(np.uint8),
+        maps.entropy[0].numpy(),
+        maps.gap[0].numpy(),
+        "entropy",
+    )
+    names = {"large": 1.0, "small": 0.1, "missed": 0.0}
+    score = score_case(said, Geometry(indices.shape, np.eye(4)), names)
+    assert list(score.classes) == ["large", "small"]
+    assert score.classes["small"].entropy > 0.3 > score.classes["large"].entropy
+    small = score.classes["small"].slices
+    assert {item.index for item in small if item.axis == 0} <= set(range(12, 23))
+    assert small[0].reason == "small uncertain"
+
+
+def test_features_tell_scans_apart_and_repeat(plan, task):
+    torch.manual_seed(0)
+    method = plugin.build("supervised", {}, task)
+    teachers = method.networks()
+
+    def features(shape, low, high):
+        image = torch.zeros(shape)
+        image[low:high, low:high, low:high] = 2.0
+        predictor = Predictor(method, teachers, plan, torch.device("cpu"))
+        predictor.maps(image)
+        return predictor._encoded.mean
+
+    found = features((16, 16, 16), 4, 12)
+    assert found.shape == (4 * task.width,)
+    assert torch.isfinite(found).all()
+    assert torch.equal(found, features((16, 16, 16), 4, 12))
+    assert not torch.allclose(found, features((16, 16, 16), 2, 14), atol=1e-3)
+    encoder = next(iter(teachers.values())).encoder
+    assert not encoder._forward_hooks  # nothing goes on listening
+
+
+def test_encoded_weighs_places_by_their_foreground():
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.Identity()
+
+    net, heard = Net(), Encoded()
+    maps = torch.zeros(1, 1, 2, 1, 1)
+    maps[0, 0, 0] = 1.0
+    p = torch.zeros(1, 2, 4, 2, 2)
+    p[:, 1, :2], p[:, 0, 2:] = 1.0, 1.0
+    with heard.of(net):
+        net.encoder([maps])
+    heard.take(p)
+    assert heard.mean.item() == pytest.approx(1.01 / 1.02)
+    assert Encoded().mean.numel() == 0
 
 
 def test_worst_slices_come_first_on_the_case_grid():

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.estimates import Estimate
     from napari_semiseg.project.evaluate import Evaluation
     from napari_semiseg.project.store import Project
+    from napari_semiseg.ranking import VolumeSuggestion
 
 SHOWN = ("dice", "jaccard", "hd95_mm", "assd_mm", "volume_ml", "reference_ml")
 
@@ -80,8 +81,18 @@ def suggest(
     project: ProjectPath,
     k: Annotated[int, typer.Option("-k", min=1, help="How many to name.")] = 10,
     strategy: Annotated[
-        str, typer.Option(metavar="NAME", help="uncertainty, gap, entropy or random.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="uncertainty, mix, stratified, gap, entropy, diverse, spread, random.",
+        ),
     ] = "uncertainty",
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    plane: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="axial, coronal or sagittal; else any."),
+    ] = None,
+    cases: CaseList = None,
     json: Json = False,
 ) -> None:
     """Say what to annotate next, and why."""
@@ -89,13 +100,15 @@ def suggest(
     from napari_semiseg.project.store import Project
 
     opened = Project.open(project)
-    found = ranking.suggest(opened, k, strategy)
+    found = ranking.suggest(
+        opened, k, strategy, seed=seed, plane=plane, cases=read_list(cases)
+    )
     estimates = _estimates(opened, [item.case for item in found.volumes])
     if json:
         render.emit(
             {
                 "volumes": [
-                    asdict(item) | render.estimated(estimates[item.case])
+                    _volume(item) | render.estimated(estimates[item.case])
                     for item in found.volumes
                 ],
                 "slices": [asdict(item) for item in found.slices],
@@ -184,6 +197,14 @@ def bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     finally:
         if progress.live.is_started:
             progress.stop()
+
+
+def _volume(item: VolumeSuggestion) -> dict[str, Any]:
+    """What is said of every volume, and what a reviewer has noted, if anything."""
+    values = asdict(item)
+    flag, skipped = values.pop("flag"), values.pop("skipped")
+    noted = {} if flag is None else {"flag": flag}
+    return values | noted | ({"skipped": True} if skipped else {})
 
 
 def _estimates(project: Project, cases: Iterable[str]) -> dict[str, Estimate | None]:

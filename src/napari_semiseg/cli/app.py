@@ -11,6 +11,7 @@ from napari_semiseg.cli import (
     loop,
     machine,
     project,
+    review,
     training,
 )
 
@@ -23,5 +24,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (project, training, analysis, accepting, machine, loop, bench):
+for module in (project, training, analysis, review, accepting, machine, loop, bench):
     module.register(app)

@@ -249,7 +249,13 @@ def _labels(project: Project) -> list[dict[str, Any]]:
 
 def _case_row(project: Project, case: Case, estimator: Estimator) -> dict[str, Any]:
     from napari_semiseg.project.corrections import effort
+    from napari_semiseg.project.review import is_put_off
 
+    noted: dict[str, Any] = {}
+    if case.record.flag is not None:
+        noted["flag"] = case.record.flag
+    if is_put_off(project, case):
+        noted["skipped"] = True
     run = project.prediction_run(case.id)
     record = run.prediction_record(case.id) if run is not None else None
     waiting = record is not None and case.state is not CaseState.LABELLED
@@ -269,7 +275,15 @@ def _case_row(project: Project, case: Case, estimator: Estimator) -> dict[str, A
         "changed_voxels": spent.changed_voxels,
         "minutes": spent.minutes,
         "accepted": accepted if case.has_label else None,
+        **noted,
     }
+
+
+def _noted(row: Mapping[str, Any]) -> str:
+    """Flag and skip of a case in words."""
+    flag = row.get("flag")
+    words = [] if flag is None else [f"flagged: {flag}" if flag else "flagged"]
+    return ", ".join([*words, *(["skipped"] if row.get("skipped") else [])])
 
 
 def _state(row: Mapping[str, Any]) -> str:
@@ -301,6 +315,7 @@ def _show_status(
                 "uncertainty ",
                 "Dice ",
                 "minutes ",
+                "note",
             ),
             (
                 (
@@ -313,6 +328,7 @@ def _show_status(
                     render.number(row["uncertainty"]),
                     _dice(row),
                     render.number(row["minutes"], 1),
+                    _noted(row),
                 )
                 for row in cases
             ),

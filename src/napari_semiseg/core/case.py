@@ -12,6 +12,8 @@ LABEL, ACCEPT, REOPEN, VIEW = "label", "accept", "reopen", "view"
 """Actions of a history: a person's mask, a prediction taken as it is, the label taken
 back, and time spent on the case without any of these."""
 ENDINGS = frozenset({LABEL, ACCEPT, REOPEN})
+FLAG, UNFLAG, SKIP = "flag", "unflag", "skip"
+"""What a reviewer notes: look twice, no longer, not now."""
 
 
 class CaseState(StrEnum):
@@ -62,6 +64,25 @@ class CaseRecord(BaseModel):
     split: Split = Split.TRAIN
     excluded: bool = False
     history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def flag(self) -> str | None:
+        """Comment of the flag that somebody has put on the case; None without one."""
+        for entry in reversed(self.history):
+            if entry.action in (FLAG, UNFLAG):
+                return str(entry.details["comment"]) if entry.action == FLAG else None
+        return None
+
+    @property
+    def put_off(self) -> str | None:
+        """Which prediction was skipped in the review; None when none was.
+
+        What was decided about the case since then takes it back.
+        """
+        for entry in reversed(self.history):
+            if entry.action in (SKIP, *ENDINGS):
+                return str(entry.details["shown"]) if entry.action == SKIP else None
+        return None
 
     @property
     def accepted_unseen(self) -> bool:

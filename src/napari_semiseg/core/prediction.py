@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,15 +31,34 @@ class SliceScore(BaseModel):
     reason: str
 
 
+class ClassScore(BaseModel):
+    """How doubtful one structure of a case is, in [0, 1].
+
+    Attributes
+    ----------
+    entropy : float
+        Mean of the normalised entropy within 3 voxels of the structure's predicted
+        surface.
+    slices : tuple of SliceScore
+        The slices of each plane in which that structure is most doubtful.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    entropy: float
+    slices: tuple[SliceScore, ...] = ()
+
+
 class CaseScore(BaseModel):
     """Numbers that rank volumes and slices for review, all in [0, 1] but volumes.
+
+    None of them grows with the field of view.
 
     Attributes
     ----------
     uncertainty : float
         Mean of the stored uncertainty map within 3 voxels of the predicted
-        surface; of the whole volume where nothing was predicted. Does not grow with
-        the size of the volume.
+        surface; of the whole volume where nothing was predicted.
     entropy, gap : float
         The same mean of the normalised entropy of the probabilities, and of the
         gap between segmentation and distance head.
@@ -47,6 +66,15 @@ class CaseScore(BaseModel):
         Predicted volume per class name, mL.
     slices : tuple of SliceScore
         The most doubtful slices of each plane, worst first.
+    gap_slices : tuple of SliceScore
+        Those in which segmentation and distance disagree most.
+    classes : dict
+        Doubt per structure that was predicted, by its name.
+    features : tuple of float
+        What the averaged network's encoder says of the predicted structures: its
+        coarsest feature maps, averaged over the scan with the foreground weighing
+        most. Comparable between predictions of one model; empty where a network has
+        no encoder of that kind.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +84,9 @@ class CaseScore(BaseModel):
     gap: float
     volumes_ml: dict[str, float]
     slices: tuple[SliceScore, ...]
+    gap_slices: tuple[SliceScore, ...] = ()
+    classes: dict[str, ClassScore] = Field(default_factory=dict)
+    features: tuple[float, ...] = ()
 
 
 class PredictionRecord(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import torch
 from napari_semiseg.core.prediction import Prediction, PredictionRecord, map_dtype
 from napari_semiseg.engine.augment import FLIP_AXES
 from napari_semiseg.engine.devices import autocast
+from napari_semiseg.engine.features import Encoded
 from napari_semiseg.engine.ops import entropy
 from napari_semiseg.engine.prepare import working_image
 from napari_semiseg.engine.resample import slabs, working_shape
@@ -82,6 +84,7 @@ class Predictor:
         self._teachers = teachers
         self._plan = plan
         self._device = device
+        self._encoded = Encoded()
         for teacher in teachers.values():
             teacher.eval()
 
@@ -143,9 +146,13 @@ class Predictor:
             for axes in itertools.combinations(FLIP_AXES, count)
         ]
         found = []
+        first = next(iter(self._teachers.values()), None)
         for axes in views:
-            with autocast(self._device, self._plan.precision):
+            heard = nullcontext() if axes else self._encoded.of(first)
+            with heard, autocast(self._device, self._plan.precision):
                 said = self._method.infer(self._teachers, crop.flip(axes))
+            if not axes:
+                self._encoded.take(said.probabilities)
             found.append([part.float().flip(axes) for part in said])
         means = (torch.stack(part).mean(dim=0) for part in zip(*found, strict=True))
         return type(said)(*means)
@@ -168,6 +175,7 @@ class Predictor:
         found = np.empty(shape, dtype=np.uint8)
         sdm = np.empty((classes - 1, *shape), dtype=map_dtype(shape))
         doubt = np.empty(shape, dtype=map_dtype(shape))
+        self._encoded = Encoded()
         blocks = self._noted(self.planes(image), said)
         for planes, part in slabs(blocks, working[0], shape):
             indices = part[:classes].argmax(dim=0).numpy()
@@ -186,7 +194,7 @@ class Predictor:
             method=self._method.name,
             image_sha256=case.record.sha256,
             uncertainty_kind=UNCERTAINTY[kind],
-            score=score_case(said, geometry, volumes),
+            score=score_case(said, geometry, volumes, self._encoded.mean.tolist()),
         )
         return Prediction(
             record=record,

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from scipy import ndimage
 
-from napari_semiseg.core.prediction import CaseScore, SliceScore, map_dtype
+from napari_semiseg.core.prediction import (
+    CaseScore,
+    ClassScore,
+    SliceScore,
+    map_dtype,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.engine.resample import Shape
 
 SHELL_VOXELS = 3
 SLICES_PER_PLANE = 8
-PLANES = ("axial", "coronal", "sagittal")
+SLICES_PER_CLASS = 4
+UNDECIDED = 0.5
+"""Doubt from which a voxel far from any predicted surface counts too."""
+DIGITS = 4
+"""Of a feature: what JSON holds of it."""
+DISAGREE = "segmentation and distance disagree"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,36 +63,65 @@ class Evidence:
 
 
 def score_case(
-    said: Evidence, geometry: Geometry, volumes_ml: dict[str, float]
+    said: Evidence,
+    geometry: Geometry,
+    volumes_ml: dict[str, float],
+    features: Iterable[float] = (),
 ) -> CaseScore:
-    """Score a prediction; ``volumes_ml`` was counted on the case's own grid.
+    """Score a prediction.
 
-    The case's scores are means over a shell about the predicted surface, so that a
-    large field of view does not dilute them; slices are scored by the mean over the
-    whole slice, which ranks them as the sum does.
+    ``volumes_ml`` was counted on the case's own grid, per class in their order;
+    ``features`` are `features.Encoded.mean`.
+
+    The case's scores are means over a shell about the predicted surface. Those of
+    slices are sums over the shell, and over what is undecided elsewhere, divided by
+    the largest slice of the shell: within a plane they rank as the doubt in a slice
+    does, and neither a large field of view nor small voxels change them.
     """
-    shell = surface_shell(said.indices)
+    shell, shape = surface_shell(said.indices), geometry.shape_zyx
     entropy, gap = (_mean(values[shell]) for values in (said.entropy, said.gap))
     doubt = said.entropy if said.kind == "entropy" else said.gap
-    split = (said.gap / (said.entropy + np.float32(0.05))).astype(said.gap.dtype)
     return CaseScore(
         uncertainty=entropy if said.kind == "entropy" else gap,
         entropy=entropy,
         gap=gap,
         volumes_ml=volumes_ml,
-        slices=tuple(
-            score
-            for axis in range(3)
-            for score in _slices(doubt, split, axis, geometry.shape_zyx[axis])
-        ),
+        slices=_worst(doubt, shell, shape, _reasons(said, shell)),
+        gap_slices=_worst(said.gap, shell, shape, lambda axis, index: DISAGREE),
+        classes=_classes(said, shell, shape, list(volumes_ml)),
+        features=tuple(float(f"{value:.{DIGITS}g}") for value in features),
     )
+
+
+def _classes(
+    said: Evidence, shell: NDArray[np.bool_], shape: Shape, names: list[str]
+) -> dict[str, ClassScore]:
+    """Doubt of every structure that was predicted."""
+    found = {}
+    for index, name in enumerate(names, start=1):
+        inside = said.indices == index
+        if not inside.any():
+            continue
+        own = shell if len(names) == 1 else surface_shell(inside)
+        words = f"{name} uncertain"
+        found[name] = ClassScore(
+            entropy=_mean(said.entropy[own]),
+            slices=_worst(
+                said.entropy,
+                own,
+                shape,
+                lambda axis, index, words=words: words,  # type: ignore[misc]
+                SLICES_PER_CLASS,
+            ),
+        )
+    return found
 
 
 def _mean(values: NDArray[np.floating]) -> float:
     return float(values.mean(dtype=np.float32))
 
 
-def surface_shell(indices: NDArray[np.integer]) -> NDArray[np.bool_]:
+def surface_shell(indices: NDArray[np.integer | np.bool_]) -> NDArray[np.bool_]:
     """Voxels within `SHELL_VOXELS` of a predicted surface; all where there is none."""
     changed = np.zeros(indices.shape, dtype=bool)
     for axis in range(3):
@@ -95,32 +137,43 @@ def surface_shell(indices: NDArray[np.integer]) -> NDArray[np.bool_]:
     return np.asarray(grown, dtype=bool)
 
 
-def _slices(
-    doubt: NDArray[np.floating], split: NDArray[np.floating], axis: int, size: int
-) -> list[SliceScore]:
-    """Most doubtful slices of a plane, worst first, as indices of the case's grid.
-
-    ``split`` is how much segmentation and distance disagree for their entropy.
-    """
-    across = tuple(other for other in range(3) if other != axis)
-    profile, disagreement = (
-        values.mean(axis=across, dtype=np.float32) for values in (doubt, split)
-    )
-    usual = float(disagreement.mean())
+def _worst(
+    doubt: NDArray[np.floating],
+    shell: NDArray[np.bool_],
+    shape: Shape,
+    reason: Callable[[int, int], str],
+    most: int = SLICES_PER_PLANE,
+) -> tuple[SliceScore, ...]:
+    """Most doubtful slices of each plane, worst first, on the case's own grid."""
+    region = shell | (doubt >= UNDECIDED)
     found: list[SliceScore] = []
-    for index in np.argsort(profile)[::-1]:
-        if len(found) == SLICES_PER_PLANE or profile[index] <= 0:
-            break
-        own = int((index + 0.5) * size / len(profile))
-        disagrees = disagreement[index] > 1.5 * usual
-        found.append(
-            SliceScore(
-                axis=axis,
-                index=min(own, size - 1),
-                score=float(profile[index]),
-                reason="segmentation and distance disagree"
-                if disagrees
-                else "boundary uncertain",
-            )
-        )
-    return found
+    for axis, size in enumerate(shape):
+        across = tuple(other for other in range(3) if other != axis)
+        profile = doubt.sum(axis=across, where=region, dtype=np.float32)
+        profile /= shell.sum(axis=across).max()
+        for index in np.argsort(-profile, kind="stable")[:most]:
+            if profile[index] <= 0:
+                break
+            own = min(int((index + 0.5) * size / len(profile)), size - 1)
+            score = min(1.0, float(profile[index]))
+            why = reason(axis, int(index))
+            found.append(SliceScore(axis=axis, index=own, score=score, reason=why))
+    return tuple(found)
+
+
+def _reasons(said: Evidence, shell: NDArray[np.bool_]) -> Callable[[int, int], str]:
+    """Say why a slice is doubtful: mask and distance disagree, for their entropy."""
+
+    def split(at: tuple[Any, ...]) -> float:
+        near = shell[at]
+        if not near.any():
+            return 0.0
+        return _mean(said.gap[at][near] / (said.entropy[at][near] + np.float32(0.05)))
+
+    usual = split(())
+
+    def reason(axis: int, index: int) -> str:
+        at = (*(slice(None),) * axis, index)
+        return DISAGREE if split(at) > 1.5 * usual else "boundary uncertain"
+
+    return reason

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import atomic_path, sweep
 from napari_semiseg.io.masks import read_labels, write_labels
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 KEPT = 5
 """How many previous labels of a case are kept."""
+DONE = "done_slices"
+"""Key of the history: per axis, first and last of the slices that are done."""
 
 _STAMP = "%Y%m%dT%H%M%S_%fZ.nii.gz"
 
@@ -106,7 +109,10 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
     if case.folder.label.exists():
         _keep(case.folder)
     write_labels(case.folder.label, labels, case.geometry, case.image)
-    facts: dict[str, Any] = {"annotated_fraction": annotated_fraction(labels)}
+    fraction = annotated_fraction(labels)
+    facts: dict[str, Any] = {"annotated_fraction": fraction}
+    if fraction < 1:
+        facts[DONE] = [_ranges(done) for done in measured_slices(labels)]
     return facts | file_facts(case.folder.label)
 
 
@@ -118,11 +124,53 @@ def remove_label(case: Case) -> None:
 
 def recorded_fraction(record: CaseRecord, facts: dict[str, int]) -> float | None:
     """Annotated part of a label by the history, when it speaks of this very file."""
+    details = _recorded(record, facts)
+    return None if details is None else float(details["annotated_fraction"])
+
+
+def _recorded(record: CaseRecord, facts: dict[str, int]) -> dict[str, Any] | None:
     for entry in reversed(record.history):
         if "annotated_fraction" in entry.details:
             same = all(entry.details.get(key) == facts[key] for key in facts)
-            return float(entry.details["annotated_fraction"]) if same else None
+            return entry.details if same else None
     return None
+
+
+def done_slices(case: Case) -> tuple[frozenset[int], ...]:
+    """Slices of a case that are annotated whole: indices along z, y and x.
+
+    As the history says; the voxels are read only where it does not speak of this
+    very label.
+    """
+    if not case.has_label:
+        return (frozenset(),) * 3
+    details = _recorded(case.record, file_facts(case.folder.label))
+    if details is not None and DONE in details:
+        return tuple(
+            frozenset(i for first, last in ranges for i in range(first, last + 1))
+            for ranges in details[DONE]
+        )
+    return measured_slices(read_labels(case.folder.label, case.geometry))
+
+
+def measured_slices(labels: NDArray[np.uint8]) -> tuple[frozenset[int], ...]:
+    """Slices without 255: indices along z, y and x."""
+    known = labels != UNANNOTATED
+    return tuple(
+        frozenset(np.flatnonzero(known.all(axis=across)).tolist())
+        for across in ((1, 2), (0, 2), (0, 1))
+    )
+
+
+def _ranges(indices: frozenset[int]) -> list[list[int]]:
+    """First and last of each unbroken row of indices."""
+    found: list[list[int]] = []
+    for index in sorted(indices):
+        if found and found[-1][1] == index - 1:
+            found[-1][1] = index
+        else:
+            found.append([index, index])
+    return found
 
 
 def measured_fraction(folder: CaseFolder, geometry: Geometry) -> float:

@@ -1,0 +1,68 @@
+"""What an encoder says of a scan, by which scans are compared."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+
+class Encoded:
+    """Averages what an encoder says of the windows of a volume.
+
+    Each place of the coarsest feature maps weighs as much as there is foreground in
+    it, so that the structures and not the field of view decide; a little weight is
+    everywhere, so that a prediction of nothing has features too.
+    """
+
+    FLOOR = 0.01
+
+    def __init__(self) -> None:
+        self._last: Tensor | None = None
+        self._sum: Tensor | None = None
+        self._weight = 0.0
+
+    @contextmanager
+    def of(self, network: nn.Module | None) -> Iterator[None]:
+        """Listen to the encoder of a network, where it has one, for a while."""
+        encoder = getattr(network, "encoder", None)
+        if not isinstance(encoder, nn.Module):
+            yield
+            return
+
+        def keep(_module: nn.Module, _given: object, levels: list[Tensor]) -> None:
+            self._last = levels[-1]
+
+        handle = encoder.register_forward_hook(keep)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def take(self, probabilities: Tensor) -> None:
+        """Add what was heard last, for a window (1, C, Z, Y, X) so predicted."""
+        if self._last is None:
+            return
+        maps, self._last = self._last.float(), None
+        inside = 1 - probabilities[:, :1].float()
+        depth, height, width = maps.shape[2:]
+        weight = functional.adaptive_avg_pool3d(inside, (depth, height, width))
+        weight = weight + self.FLOOR
+        total = (maps * weight).sum(dim=(0, 2, 3, 4))
+        self._sum = total if self._sum is None else self._sum + total
+        self._weight += float(weight.sum())
+
+    @property
+    def mean(self) -> Tensor:
+        """Features (F,) of all windows so far, on the CPU; empty without any."""
+        if self._sum is None:
+            return torch.zeros(0)
+        return (self._sum / self._weight).cpu()
