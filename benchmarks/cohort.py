@@ -24,7 +24,9 @@ def volume(seed: int, shape: tuple[int, int, int] = SHAPE) -> Prepared:
     target = inside.astype(np.uint8)
     low, _ = distance_bounds(target, 2, (SPACING_MM,) * 3, 10 * SPACING_MM)
     half = low.astype(np.float16)
-    return Prepared(f"volume{seed}", image.astype(np.float16), target, half, half)
+    return Prepared(
+        f"volume{seed}", image.astype(np.float16)[np.newaxis], target, half, half
+    )
 
 
 def plan(precision: str, *, unlabelled: int = 0) -> Plan:

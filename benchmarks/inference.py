@@ -56,7 +56,7 @@ def main() -> None:
     def theirs() -> None:
         with torch.inference_mode():
             maps = sliding_window_inference(
-                image[None, None], patch, 1, both_views, overlap=0.5, mode="gaussian"
+                image[None], patch, 1, both_views, overlap=0.5, mode="gaussian"
             )
         found["theirs"] = maps[0].argmax(0).numpy()
 

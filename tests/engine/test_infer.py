@@ -40,7 +40,7 @@ def predictor(plan, task):
 def test_windows_blend_to_the_whole(predictor, shape):
     """With a local model the blend must equal the model on the whole volume."""
     image = torch.randn(shape)
-    maps = predictor.maps(image)
+    maps = predictor.maps(image[None])
     assert maps.probabilities.shape == (2, *shape)
     assert torch.allclose(maps.probabilities[1], torch.sigmoid(4 * image), atol=1e-4)
     assert torch.allclose(maps.distance[1], torch.tanh(-image), atol=1e-4)
@@ -49,10 +49,10 @@ def test_windows_blend_to_the_whole(predictor, shape):
 @pytest.mark.parametrize("shape", [(16, 16, 16), (60, 23, 40), (5, 30, 9)])
 def test_planes_come_in_order_and_few_at_a_time(predictor, shape):
     image = torch.randn(shape)
-    blocks = list(predictor.planes(image))
+    blocks = list(predictor.planes(image[None]))
     assert max(block.gap.shape[1] for block in blocks) <= 16
     joined = torch.cat([block.probabilities for block in blocks], dim=1)
-    assert torch.equal(joined, predictor.maps(image).probabilities)
+    assert torch.equal(joined, predictor.maps(image[None]).probabilities)
 
 
 def ball_image(shape, centre, radius):
@@ -65,12 +65,12 @@ def test_a_large_volume_is_only_predicted_where_something_is(predictor, monkeypa
     """The mask and the distances near it are those of the whole lattice."""
     image = ball_image((48, 64, 64), (20, 20, 45), 7)
     monkeypatch.setattr(sweeping, "MANY_WINDOWS", 10**6)
-    whole = predictor.maps(image)
+    whole = predictor.maps(image[None])
     looks = []
     look = predictor._look
     monkeypatch.setattr(predictor, "_look", lambda crop: looks.append(0) or look(crop))
     monkeypatch.setattr(sweeping, "MANY_WINDOWS", 8)
-    sparse = predictor.maps(image)
+    sparse = predictor.maps(image[None])
     every = len(list(windows(image.shape, (16, 16, 16))))
     assert 0 < len(looks) < every / 3
     assert torch.equal(sparse.probabilities.argmax(0), whole.probabilities.argmax(0))
@@ -86,7 +86,7 @@ def test_a_large_volume_is_only_predicted_where_something_is(predictor, monkeypa
 def test_where_the_first_look_finds_nothing_all_is_predicted(predictor, monkeypatch):
     monkeypatch.setattr(sweeping, "MANY_WINDOWS", 8)
     image = torch.full((48, 48, 48), -1.5)
-    maps = predictor.maps(image)
+    maps = predictor.maps(image[None])
     expected = float(torch.sigmoid(torch.tensor(-6.0)))
     assert maps.probabilities[1].mean() == pytest.approx(expected, rel=1e-3)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.config import Intensity, TrainingConfig
 from napari_semiseg.engine import plan as planning
 from napari_semiseg.engine.plan import Fingerprint
 
@@ -11,9 +11,8 @@ from napari_semiseg.engine.plan import Fingerprint
 def facts(shape=(88, 142, 190), spacing=(0.625, 0.625, 0.625), radius=20.0):
     grid = np.indices((88, 88, 88)) - 44.0
     mask = (np.linalg.norm(grid, axis=0) < radius).astype(np.uint8)
-    return Fingerprint(
-        spacing, shape, "zscore", (0.5, 99.5), (0.0, 1.0), (mask,), ((0.625,) * 3,)
-    )
+    grey = Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
+    return Fingerprint(spacing, shape, (), (grey,), (mask,), ((0.625,) * 3,))
 
 
 def test_working_grid_is_as_coarse_as_the_budget_needs():

@@ -26,7 +26,7 @@ def two_balls(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def prepared(seed: int, *, labelled: bool = True, known: slice | None = None):
     image, target = two_balls(seed)
-    half = image.astype(np.float16)
+    half = image.astype(np.float16)[np.newaxis]
     if not labelled:
         return Prepared(f"case{seed}", half)
     if known is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -32,18 +30,6 @@ def test_nnunet_raw_data_sets_bring_images_of_one_channel_and_their_masks(
     assert attach(empty_project, root).added == ["a", "b"]
     label = empty_project.case("a").read_label()
     assert np.array_equal(empty_project.case("a").geometry.to_native(label), ball(1))
-
-
-def test_several_channels_are_asked_for(empty_project, tmp_path):
-    root = tmp_path / "data"
-    for channel in range(2):
-        save_nifti(root / "imagesTr" / f"a_000{channel}.nii.gz", noise(channel))
-    text = json.dumps({"channel_names": {"0": "T1", "1": "FLAIR"}})
-    (root / "dataset.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ProjectError, match="0=T1, 1=FLAIR; choose one with --channel"):
-        empty_project.add(root)
-    assert empty_project.add(root, channel=1).added == ["a"]
-    assert empty_project.case("a").image.name == "a_0001.nii.gz"
 
 
 def test_decathlon_data_sets_have_names_without_channels(empty_project, tmp_path):

@@ -17,6 +17,7 @@ from napari_semiseg.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from napari_semiseg.project.adding import AddReport
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.estimates import Estimator
     from napari_semiseg.project.store import Project
@@ -79,7 +80,12 @@ def add(
         ),
     ] = None,
     channel: Annotated[
-        int | None, typer.Option(min=0, help="Channel of nnU-Net images with several.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|NUMBER|NAME=ENDING",
+            help="Images of a case to use together: channels of a known data set, or "
+            "as T1=_t1 by the ending of file names; repeat.",
+        ),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -92,7 +98,7 @@ def add(
         split=split,
         cases=read_list(cases),
         series=series or (),
-        channel=channel,
+        channels=channel or (),
         dry_run=dry_run,
     )
     if json:
@@ -106,13 +112,18 @@ def add(
             "masks": _texts(report.masks),
             "dry_run": True,
         }
+        if report.channels:
+            preview["channels"] = {
+                name: {one.name: str(one.image) for one in several}
+                for name, several in report.channels.items()
+            }
         render.emit(answer | (preview if dry_run else {}))
         return
     if dry_run:
         render.table(
             ("case", "image", "mask"),
             (
-                (name, str(report.paths[name]), str(report.masks.get(name, "-")))
+                (name, _images(report, name), str(report.masks.get(name, "-")))
                 for name in report.added
             ),
         )
@@ -241,6 +252,14 @@ def _structures(texts: Iterable[str]) -> dict[str, int]:
 
 def _texts(paths: Mapping[str, Path]) -> dict[str, str]:
     return {name: str(path) for name, path in sorted(paths.items())}
+
+
+def _images(report: AddReport, name: str) -> str:
+    """Image of a case, or all of its channels."""
+    several = report.channels.get(name)
+    if several is None:
+        return str(report.paths[name])
+    return "; ".join(f"{one.name}: {one.image.name}" for one in several)
 
 
 def _labels(project: Project) -> list[dict[str, Any]]:

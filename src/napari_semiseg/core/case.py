@@ -47,11 +47,26 @@ class HistoryEntry(BaseModel):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
+class ChannelRecord(BaseModel):
+    """One image of a case that has several on one grid, such as T1 and FLAIR.
+
+    ``volume`` is its place along the fourth axis of a file that holds several.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    image: str
+    sha256: str
+    volume: int | None = None
+
+
 class CaseRecord(BaseModel):
     """Contents of ``case.json``.
 
     ``image`` is relative to the project folder where both share a root, absolute
-    otherwise. ``geometry`` is ``Geometry.to_json()``.
+    otherwise. ``geometry`` is ``Geometry.to_json()``. ``channels`` lists all images
+    of a case that has several, the first of which is ``image``; else it is empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +75,7 @@ class CaseRecord(BaseModel):
     id: str
     image: str
     sha256: str
+    channels: tuple[ChannelRecord, ...] = ()
     geometry: dict[str, Any]
     split: Split = Split.TRAIN
     excluded: bool = False
@@ -91,3 +107,9 @@ class CaseRecord(BaseModel):
         return (
             last is not None and last.action == ACCEPT and not last.details.get("seen")
         )
+
+    @property
+    def several(self) -> tuple[str, ...]:
+        """Names of the channels where there are several; else none."""
+        names = tuple(channel.name for channel in self.channels)
+        return names if len(names) > 1 else ()

@@ -109,10 +109,32 @@ class TrainingConfig(BaseModel):
             raise ConfigError(describe(error, "training settings")) from error
 
 
+class Intensity(BaseModel):
+    """How the grey values of one channel are cut and scaled.
+
+    Attributes
+    ----------
+    kind : {"zscore", "ct"}
+        Per volume, or the same for all volumes.
+    cut : tuple of float
+        Lowest and highest value: percentiles for "zscore", else grey values.
+    mean_std : tuple of float
+        Of the cohort's objects; for "ct" only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["zscore", "ct"]
+    cut: tuple[float, float]
+    mean_std: tuple[float, float]
+
+
 class Plan(BaseModel):
     """Everything the engine decided before the first step; obeyed afterwards.
 
-    ``reasons`` says in a sentence per decision why it was taken.
+    ``channels`` names the images of a case where it has several, and
+    ``further_intensities`` are those of all but the first. ``reasons`` says in a
+    sentence per decision why it was taken.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,6 +149,8 @@ class Plan(BaseModel):
     intensity: Literal["zscore", "ct"]
     intensity_range: tuple[float, float]
     intensity_mean_std: tuple[float, float]
+    channels: tuple[str, ...] = ()
+    further_intensities: tuple[Intensity, ...] = ()
     device: str
     precision: Precision
     threads: int
@@ -134,6 +158,16 @@ class Plan(BaseModel):
     steps: int
     validate_every: int
     reasons: dict[str, str]
+
+    @property
+    def intensities(self) -> tuple[Intensity, ...]:
+        """Intensities of each channel, in order."""
+        first = Intensity(
+            kind=self.intensity,
+            cut=self.intensity_range,
+            mean_std=self.intensity_mean_std,
+        )
+        return (first, *self.further_intensities)
 
 
 def describe(error: ValidationError, what: str) -> str:

@@ -30,7 +30,8 @@ class AdversarialMethod(DualTaskMethod):
 
     def critics(self) -> dict[str, nn.Module]:
         """One critic of the maps and the image."""
-        return {"critic": Critic(self.task.classes + 1, 2 * self.task.width)}
+        seen = self.task.classes + self.task.channels
+        return {"critic": Critic(seen, 2 * self.task.width)}
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and the critic's doubt on unlabelled crops."""

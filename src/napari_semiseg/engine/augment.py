@@ -29,8 +29,8 @@ class Crops(NamedTuple):
 
     Attributes
     ----------
-    image : Tensor (B, 2, Z, Y, X)
-        Intensities, and 1 inside the volume.
+    image : Tensor (B, K + 1, Z, Y, X)
+        Intensities of each channel, and 1 inside the volume.
     target : Tensor (L, 1, Z, Y, X)
         Class index + 1; 0 outside the volume, 256 where not annotated.
     bounds : Tensor (L, C or 2 C, Z, Y, X)
@@ -61,8 +61,11 @@ def augment(
     matrices = np.stack([_matrix(rng, spacing_mm, scale) for scale in scales])
     grid = _grid(matrices, crops.image.shape[2:], patch, crops.image.device)
     view = functional.grid_sample(crops.image, grid, align_corners=False)
-    inside = view[:, 1:] > 0.5
-    image = torch.where(inside, _intensities(view[:, :1], rng), 0.0)
+    inside = view[:, -1:] > 0.5
+    # Each channel has a scanner's mood of its own, as if it were a crop.
+    grey = view[:, :-1].flatten(0, 1).unsqueeze(1)
+    seen = _intensities(grey, rng).view(count, -1, *patch)
+    image = torch.where(inside, seen, 0.0)
     target = functional.grid_sample(
         crops.target, grid[:labelled], mode="nearest", align_corners=False
     )

@@ -16,7 +16,7 @@ from napari_semiseg.engine.augment import FLIP_AXES
 from napari_semiseg.engine.devices import autocast
 from napari_semiseg.engine.features import Encoded
 from napari_semiseg.engine.ops import entropy
-from napari_semiseg.engine.prepare import working_image
+from napari_semiseg.engine.prepare import working_images
 from napari_semiseg.engine.resample import slabs, working_shape
 from napari_semiseg.engine.scores import Evidence, score_case
 from napari_semiseg.engine.sweep import padded, sweep, worthwhile
@@ -90,7 +90,7 @@ class Predictor:
 
     @torch.inference_mode()
     def maps(self, image: Tensor) -> Maps:
-        """Predict a normalised volume (Z, Y, X) on the working grid, whole."""
+        """Predict normalised channels (K, Z, Y, X) on the working grid, whole."""
         blocks = list(self.planes(image))
         return Maps(
             *(
@@ -122,7 +122,7 @@ class Predictor:
             yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
 
     def _crop(self, window: Tensor) -> Tensor:
-        crop = window.float().to(self._device)[None, None]
+        crop = window.float().to(self._device)[None]
         return crop.contiguous(memory_format=torch.channels_last_3d)
 
     def _foreground(self, window: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class Predictor:
         geometry = case.geometry
         shape = geometry.shape_zyx
         working = working_shape(shape, geometry.spacing_mm, self._plan.spacing_mm)
-        image = working_image(case.read_image().data, working, self._plan)
+        image = working_images(case, working, self._plan)
         kind, classes = self._method.uncertainty, self._method.task.classes
         said = Evidence.empty(working, kind)
         values = np.array([0, *labels.values], dtype=np.uint8)

@@ -54,12 +54,15 @@ class Task:
         k of `ops.soft_mask`: 2 * SDM limit / voxel size.
     width, strides
         Of the network, from the plan.
+    channels : int
+        Number of images K of a case.
     """
 
     classes: int
     steepness: float
     width: int
     strides: tuple[Stride, ...]
+    channels: int = 1
 
     def network(
         self,
@@ -68,7 +71,12 @@ class Task:
     ) -> VNet:
         """A freshly initialised V-Net for this task."""
         return VNet(
-            self.classes, self.width, self.strides, heads, upsampling=upsampling
+            self.classes,
+            self.width,
+            self.strides,
+            heads,
+            upsampling=upsampling,
+            channels=self.channels,
         )
 
 
@@ -78,8 +86,8 @@ class Batch:
 
     Attributes
     ----------
-    image : Tensor (L + U, 1, Z, Y, X), float32
-        Normalised intensities.
+    image : Tensor (L + U, K, Z, Y, X), float32
+        Normalised intensities of each channel.
     inside : Tensor (L + U, 1, Z, Y, X), bool
         False in padding.
     target : Tensor (L, Z, Y, X), int64
@@ -202,7 +210,7 @@ class Method(ABC):
 
     @abstractmethod
     def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
-        """Predict a window (B, 1, Z, Y, X) with the averaged networks."""
+        """Predict a window (B, K, Z, Y, X) with the averaged networks."""
 
 
 def forward(network: nn.Module, image: Tensor) -> Output:

@@ -81,21 +81,21 @@ class Up(nn.Sequential):
 class Encoder(nn.Module):
     """Image to feature maps of every level, finest first."""
 
-    def __init__(self, width: int, strides: Sequence[Stride], dropout: float) -> None:
+    def __init__(
+        self, width: int, strides: Sequence[Stride], dropout: float, channels: int
+    ) -> None:
         super().__init__()
         counts = CONVOLUTIONS_DOWN[: len(strides) + 1]
-        self.levels = nn.ModuleList([convolutions(1, width, counts[0])])
+        self.levels = nn.ModuleList([convolutions(channels, width, counts[0])])
         self.downs = nn.ModuleList()
         for level, stride in enumerate(strides):
-            channels = width * 2**level
-            self.downs.append(Down(channels, stride))
-            self.levels.append(
-                convolutions(2 * channels, 2 * channels, counts[level + 1])
-            )
+            maps = width * 2**level
+            self.downs.append(Down(maps, stride))
+            self.levels.append(convolutions(2 * maps, 2 * maps, counts[level + 1]))
         self.dropout = nn.Dropout3d(dropout)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Image (B, 1, Z, Y, X) to one feature map per level."""
+        """Image (B, K, Z, Y, X) to one feature map per level."""
         features = [self.levels[0](image)]
         for down, level in zip(self.downs, self.levels[1:], strict=True):
             features.append(level(down(features[-1])))
@@ -182,6 +182,8 @@ class VNet(nn.Module):
         Channel dropout at the bottleneck (training and Monte Carlo passes only).
     upsampling : tuple of {"transposed", "linear", "nearest"}
         One decoder each.
+    channels : int
+        Number of images K of a case.
     """
 
     def __init__(
@@ -192,9 +194,10 @@ class VNet(nn.Module):
         heads: tuple[Head, ...] = ("segmentation", "distance"),
         dropout: float = 0.2,
         upsampling: tuple[Upsampling, ...] = ("transposed",),
+        channels: int = 1,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(width, strides, dropout)
+        self.encoder = Encoder(width, strides, dropout, channels)
         self.decoders = nn.ModuleList(
             Decoder(width, strides, how) for how in upsampling
         )
@@ -207,7 +210,7 @@ class VNet(nn.Module):
         return output
 
     def forward(self, image: Tensor) -> Output:
-        """Image (B, 1, Z, Y, X), each size a multiple of the product of strides."""
+        """Image (B, K, Z, Y, X), each size a multiple of the product of strides."""
         return self.decode(self.encoder(image))
 
     def outputs(self, image: Tensor) -> list[Output]:
@@ -223,10 +226,15 @@ class PyramidVNet(nn.Module):
     """
 
     def __init__(
-        self, classes: int, width: int, strides: Sequence[Stride], dropout: float = 0.2
+        self,
+        classes: int,
+        width: int,
+        strides: Sequence[Stride],
+        dropout: float = 0.2,
+        channels: int = 1,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(width, strides, dropout)
+        self.encoder = Encoder(width, strides, dropout, channels)
         self.decoder = Decoder(width, strides)
         names: tuple[Head, ...] = ("segmentation", "distance")
         self.heads = nn.ModuleList(

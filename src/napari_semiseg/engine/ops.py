@@ -110,14 +110,14 @@ def confident(probabilities: Tensor, threshold: float) -> Tensor:
 
 
 def weak_to_strong(image: Tensor) -> Tensor:
-    """Contrast, brightness, noise and blur of normalised crops (B, 1, Z, Y, X).
+    """Contrast, brightness, noise and blur of normalised crops (B, K, Z, Y, X).
 
     The geometry stays, so that a prediction of the weak view is a target here. Each
-    crop draws its own view from PyTorch's generator.
+    channel of a crop draws its own view from PyTorch's generator.
     """
 
     def draw(low: float, high: float) -> Tensor:
-        shape = (image.shape[0], 1, 1, 1, 1)
+        shape = (*image.shape[:2], 1, 1, 1)
         return torch.empty(shape, device=image.device).uniform_(low, high)
 
     view = image * draw(0.6, 1.5) + draw(-0.5, 0.5)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from napari_semiseg.core.config import Plan
+from napari_semiseg.core.config import Intensity, Plan
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.devices import cores
 from napari_semiseg.engine.resample import resample, working_shape
@@ -48,9 +48,8 @@ class Fingerprint:
 
     spacing_mm: Spacing
     shape_zyx: tuple[int, int, int]
-    modality: Literal["zscore", "ct"]
-    intensity_range: tuple[float, float]
-    intensity_mean_std: tuple[float, float]
+    channels: tuple[str, ...]
+    intensities: tuple[Intensity, ...]
     masks: tuple[NDArray[np.uint8], ...]
     mask_spacings: tuple[Spacing, ...]
 
@@ -66,37 +65,53 @@ def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
         axis=0,
     )
     shape = np.maximum(1, np.round(extent / spacing)).astype(int)
-    lowest, object_values, masks, steps = [], [], [], []
-    for case in labelled[:SAMPLE]:
+    channels = labelled[0].channel_names
+    seen = [_Values() for _ in range(max(1, len(channels)))]
+    masks, steps = [], []
+    alike = [case for case in labelled if case.channel_names == channels]
+    for case in alike[:SAMPLE]:
         mask = case.read_label()
         if mask is None:
             continue
-        image = case.read_image().data
-        lowest.append(float(np.percentile(image, 0.5)))
-        inside = image[(mask > 0) & (mask != UNANNOTATED)]
-        if inside.size:
-            object_values.append(inside[:: max(1, inside.size // 20_000)])
+        inside = (mask > 0) & (mask != UNANNOTATED)
+        for index, values in enumerate(seen):
+            values.note(case.read_image(index).data, inside)
         if not (mask == UNANNOTATED).any():
             masks.append(mask)
             steps.append(case.geometry.spacing_mm)
-    values = np.concatenate(object_values).astype(np.float64) if object_values else None
-    # Air is about -1000 HU in CT; no other modality has such a floor.
-    is_ct = bool(lowest) and max(lowest) < -500 and values is not None
-    if is_ct and values is not None:
-        low, high = np.percentile(values, [0.5, 99.5])
-        clipped = np.clip(values, low, high)
-        moments = (float(clipped.mean()), float(max(clipped.std(), 1e-3)))
-    else:
-        low, high, moments = 0.5, 99.5, (0.0, 1.0)
     return Fingerprint(
         spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         shape_zyx=(int(shape[0]), int(shape[1]), int(shape[2])),
-        modality="ct" if is_ct else "zscore",
-        intensity_range=(float(low), float(high)),
-        intensity_mean_std=moments,
+        channels=channels,
+        intensities=tuple(values.intensity() for values in seen),
         masks=tuple(masks[:3]),
         mask_spacings=tuple(steps[:3]),
     )
+
+
+class _Values:
+    """Grey values of one channel: how low they go, and those of the objects."""
+
+    def __init__(self) -> None:
+        self._lowest: list[float] = []
+        self._objects: list[NDArray[Any]] = []
+
+    def note(self, image: NDArray[Any], inside: NDArray[np.bool_]) -> None:
+        """Look at an image (Z, Y, X) and where its objects are."""
+        self._lowest.append(float(np.percentile(image, 0.5)))
+        values = image[inside]
+        if values.size:
+            self._objects.append(values[:: max(1, values.size // 20_000)])
+
+    def intensity(self) -> Intensity:
+        """Those of CT where all images have air, about -1000 HU, as no other has."""
+        if not self._objects or max(self._lowest) >= -500:
+            return Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
+        values = np.concatenate(self._objects).astype(np.float64)
+        low, high = np.percentile(values, [0.5, 99.5])
+        clipped = np.clip(values, low, high)
+        moments = (float(clipped.mean()), float(max(clipped.std(), 1e-3)))
+        return Intensity(kind="ct", cut=(float(low), float(high)), mean_std=moments)
 
 
 def oracle_dice(facts: Fingerprint, working_mm: Spacing) -> float:
@@ -175,6 +190,7 @@ def draft(
     if unlabelled and config.unlabelled_batch is not None:
         unlabelled = config.unlabelled_batch
     patch, strides = choose_patch(PROBE, int(np.prod(PROBE)))
+    first, *further = facts.intensities
     return Plan(
         spacing_mm=facts.spacing_mm,
         patch_zyx=patch,
@@ -183,9 +199,11 @@ def draft(
         labelled_batch=config.labelled_batch or 2,
         unlabelled_batch=unlabelled,
         sdm_limit_mm=LIMIT_VOXELS * min(facts.spacing_mm),
-        intensity=facts.modality,
-        intensity_range=facts.intensity_range,
-        intensity_mean_std=facts.intensity_mean_std,
+        intensity=first.kind,
+        intensity_range=first.cut,
+        intensity_mean_std=first.mean_std,
+        channels=facts.channels,
+        further_intensities=tuple(further),
         device=device.type,
         precision=config.precision or "fp32",
         threads=cores(),
@@ -194,11 +212,12 @@ def draft(
         validate_every=config.validate_every or 0,
         reasons={
             "intensity": "air near -1000: CT, cut at the range of the labelled objects"
-            if facts.modality == "ct"
+            if first.kind == "ct"
             else "cut at the 0.5 and 99.5 percentile, mean 0 and SD 1 per volume",
             "sdm_limit_mm": f"{LIMIT_VOXELS} working voxels",
             "precision": "asked for",
-        },
+        }
+        | ({"channels": "those of the labelled cases"} if facts.channels else {}),
     )
 
 

@@ -21,18 +21,19 @@ from napari_semiseg.engine.resample import Shape, resample, working_shape
 from napari_semiseg.engine.sdm import distance_bounds
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
+from napari_semiseg.project.channels import worded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.config import Plan
+    from napari_semiseg.core.config import Intensity, Plan
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 CENTRES = 8_192
 """Voxels per class that are remembered as centres of crops."""
 
@@ -107,8 +108,8 @@ class Prepared:
 
     Attributes
     ----------
-    image : ndarray (Z, Y, X), float16
-        Memory-mapped, normalised.
+    image : ndarray (K, Z, Y, X), float16
+        Memory-mapped, normalised; a channel each.
     target : ndarray (Z, Y, X), uint8, or None
         Class indices; 255 where not annotated.
     low, high : ndarray (C, Z, Y, X), float16, or None
@@ -146,26 +147,42 @@ class Prepared:
         )
 
 
-def normalise(image: NDArray[Any], plan: Plan) -> NDArray[np.float32]:
-    """Cut and scale intensities as the plan says."""
-    low, high = plan.intensity_range
-    mean, deviation = plan.intensity_mean_std
-    if plan.intensity == "zscore":
+def normalise(image: NDArray[Any], how: Intensity) -> NDArray[np.float32]:
+    """Cut and scale intensities as a plan says."""
+    low, high = how.cut
+    mean, deviation = how.mean_std
+    if how.kind == "zscore":
         step = max(1, image.size // 500_000)
         sample = np.asarray(image.ravel()[::step], dtype=np.float32)
         low, high = np.percentile(sample, [low, high])
     values = np.empty(image.shape, dtype=np.float32)
     np.clip(image, np.float32(low), np.float32(high), out=values, casting="same_kind")
-    if plan.intensity == "zscore":
+    if how.kind == "zscore":
         mean, deviation = float(values.mean()), max(float(values.std()), 1e-6)
     values -= np.float32(mean)
     values /= np.float32(deviation)
     return values
 
 
-def working_image(image: NDArray[Any], shape: Shape, plan: Plan) -> torch.Tensor:
-    """Normalised image (Z, Y, X), float32, on the working grid."""
-    return resample(torch.from_numpy(normalise(image, plan)).unsqueeze(0), shape)[0]
+def working_images(case: Case, shape: Shape, plan: Plan) -> torch.Tensor:
+    """Normalised channels (K, Z, Y, X) of a case, float32, on the working grid.
+
+    Raises
+    ------
+    SemisegError
+        The case has other channels than the plan, or an image cannot be read.
+    """
+    if case.channel_names != plan.channels:
+        raise ProjectError(
+            f"case '{case.id}': expected {worded(plan.channels)}, as the model was "
+            f"trained on, found {worded(case.channel_names)}; add the case again with "
+            f"these"
+        )
+    parts = []
+    for index, how in enumerate(plan.intensities):
+        values = normalise(case.read_image(index).data, how)
+        parts.append(resample(torch.from_numpy(values).unsqueeze(0), shape))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def class_indices(labels: NDArray[np.uint8], scheme: LabelScheme) -> NDArray[np.uint8]:
@@ -216,9 +233,11 @@ class Cache:
         shape = working_shape(
             case.geometry.shape_zyx, case.geometry.spacing_mm, self._plan.spacing_mm
         )
-        image = self._file("image", case, case.record.sha256)
+        several = [f"{one.sha256}:{one.volume}" for one in case.record.channels]
+        content = " ".join(several or [case.record.sha256])
+        image = self._file("image", case, content)
         if not image.exists():
-            values = working_image(case.read_image().data, shape, self._plan)
+            values = working_images(case, shape, self._plan)
             _save(image, values.numpy().astype(np.float16))
         if not with_label:
             return Prepared(case.id, _load(image))
@@ -260,7 +279,7 @@ class Cache:
             CACHE_VERSION,
             content,
             plan.spacing_mm,
-            (plan.intensity, plan.intensity_range, plan.intensity_mean_std)
+            [(how.kind, how.cut, how.mean_std) for how in plan.intensities]
             if kind == "image"
             else (plan.sdm_limit_mm, self._labels.values),
         )

@@ -43,12 +43,13 @@ class Noise:
         plan, generator = self._plan, torch.Generator().manual_seed(step)
         patch, labelled = plan.patch_zyx, plan.labelled_batch
         count = labelled + plan.unlabelled_batch
-        image = torch.randn(count, 1, *patch, generator=generator)
+        inputs = len(plan.intensities)
+        image = torch.randn(count, inputs, *patch, generator=generator)
         target = torch.randint(self._classes, (labelled, *patch), generator=generator)
         distance = torch.rand(labelled, self._classes, *patch, generator=generator)
         return Batch(
             image=image.to(device).contiguous(memory_format=torch.channels_last_3d),
-            inside=torch.ones_like(image, dtype=torch.bool, device=device),
+            inside=torch.ones(count, 1, *patch, dtype=torch.bool, device=device),
             target=target.to(device),
             valid=torch.ones_like(target, dtype=torch.bool, device=device),
             low=distance.to(device),
@@ -123,8 +124,8 @@ class Sampler:
     ) -> dict[str, NDArray[np.float32]]:
         size = [int(np.ceil(edge * MARGIN)) for edge in self._plan.patch_zyx]
         start = self._start(case, rng, size, with_label=with_label)
-        image, inside = _read(case.image, start, size)
-        found = {"image": np.stack([image, inside])}
+        read = [_read(channel, start, size) for channel in case.image]
+        found = {"image": np.stack([*(image for image, _ in read), read[0][1]])}
         if with_label:
             assert case.target is not None
             assert case.low is not None
@@ -147,7 +148,7 @@ class Sampler:
         with_label: bool,
     ) -> list[int]:
         """First voxel of a crop, negative where the crop is larger than the case."""
-        shape = case.image.shape
+        shape = case.image.shape[1:]
         patch = self._plan.patch_zyx
         uniform = rng.random(3)
         if with_label and rng.random() < FOREGROUND_SHARE:

@@ -218,4 +218,5 @@ def make_task(project: Project, plan: Plan) -> method.Task:
         steepness=2.0 * plan.sdm_limit_mm / min(plan.spacing_mm),
         width=plan.width,
         strides=plan.strides,
+        channels=len(plan.intensities),
     )

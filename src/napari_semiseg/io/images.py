@@ -52,13 +52,17 @@ class Image:
     notes: tuple[str, ...]
 
 
-def read_geometry(path: Path) -> tuple[Geometry, tuple[str, ...]]:
+def read_geometry(
+    path: Path, volume: int | None = None
+) -> tuple[Geometry, tuple[str, ...]]:
     """Read the grid of an image from its header alone.
 
     Parameters
     ----------
     path : Path
         A file, a folder that holds one DICOM series, or a file of such a series.
+    volume : int, optional
+        Which one of a NIfTI file that holds several along its fourth axis.
 
     Returns
     -------
@@ -71,19 +75,19 @@ def read_geometry(path: Path) -> tuple[Geometry, tuple[str, ...]]:
     ImageError
         There is no such file, or it is not one 3D volume on a rectangular grid.
     """
-    source = open_source(path)
+    source = open_source(path, volume)
     return source.geometry, source.notes
 
 
-def read_image(path: Path) -> Image:
-    """Read an image whole.
+def read_image(path: Path, volume: int | None = None) -> Image:
+    """Read an image whole, or one volume of a NIfTI file that holds several.
 
     Raises
     ------
     ImageError
         As `read_geometry`; also for a torn file and for NaN or infinite voxels.
     """
-    source = open_source(path)
+    source = open_source(path, volume)
     native = source.read()
     if native.dtype.kind == "f":
         bad = native.size - int(np.count_nonzero(np.isfinite(native)))
@@ -96,7 +100,7 @@ def read_image(path: Path) -> Image:
     return Image(data, source.geometry, source.notes)
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, volume: int | None = None) -> Source:
     """Read and check the header of a file of any known format.
 
     Raises
@@ -111,8 +115,8 @@ def open_source(path: Path) -> Source:
             f"{path}: expected an image, found nothing there; check the path"
         )
     name = path.name.lower()
-    if name.endswith(nifti.SUFFIXES):
-        return nifti.open_nifti(path)
+    if volume is not None or name.endswith(nifti.SUFFIXES):
+        return nifti.open_nifti(path, volume)
     if name.endswith(itk.SUFFIXES):
         return itk.open_itk(path)
     if dicom.is_dicom(path):

@@ -33,8 +33,15 @@ SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
-def open_nifti(path: Path) -> Source:
+def open_nifti(path: Path, volume: int | None = None) -> Source:
     """Read and check the header of a file of `SUFFIXES`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    volume : int, optional
+        Which volume along the fourth axis; without it there must be one.
 
     Raises
     ------
@@ -47,12 +54,40 @@ def open_nifti(path: Path) -> Source:
         _check_voxel_type(path, image.get_data_dtype())
         _check_size(path, image)
         affine, notes = _affine(path, image)
-        geometry = checked_geometry(path, image.shape, affine)
+        shape = _shape_of_one(path, image.shape, volume)
+        geometry = checked_geometry(path, shape, affine)
 
     def read() -> NDArray[Any]:
-        return _voxels(path, image).reshape(spatial_shape(image.shape), order="F")
+        part = ... if volume is None else (..., volume)
+        return _voxels(path, image, part).reshape(spatial_shape(shape), order="F")
 
     return Source(geometry, notes, read)
+
+
+def count_volumes(path: Path) -> int:
+    """Number of volumes along the fourth axis of a file of `SUFFIXES`.
+
+    Raises
+    ------
+    ImageError
+        The file is absent or no such image.
+    """
+    shape = spatial_shape(_load(path).shape)
+    return shape[3] if len(shape) == 4 else 1
+
+
+def _shape_of_one(
+    path: Path, shape: tuple[int, ...], volume: int | None
+) -> tuple[int, ...]:
+    if volume is None:
+        return shape
+    sizes = spatial_shape(shape)
+    if len(sizes) != 4 or not 0 <= volume < sizes[3]:
+        raise ImageError(
+            f"{path}: expected at least {volume + 1} volumes along a fourth axis, "
+            f"found shape {sizes}; put the original back"
+        )
+    return sizes[:3]
 
 
 def read_stored(path: Path) -> tuple[NDArray[Any], float, Geometry]:
@@ -259,15 +294,19 @@ def _apart_mm(shape: tuple[int, ...], one: Any, other: Any) -> float:
     return float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
 
 
-def _voxels(path: Path, image: Any) -> NDArray[Any]:
+def _voxels(path: Path, image: Any, part: Any = ...) -> NDArray[Any]:
     """Read the stored values, or float32 where the header scales them."""
     proxy = image.dataobj
     with _reading(path):
         if proxy.slope == 1.0 and proxy.inter == 0.0:
-            stored: NDArray[Any] = np.asarray(proxy.get_unscaled())
+            # Without scaling a part comes in the stored type.
+            whole = part is ...
+            stored: NDArray[Any] = np.asarray(
+                proxy.get_unscaled() if whole else proxy[part]
+            )
             return stored.astype(stored.dtype.newbyteorder("="), copy=False)
         with np.errstate(over="ignore"):
-            scaled = np.asarray(proxy, dtype=np.float32)
+            scaled = np.asarray(proxy if part is ... else proxy[part], dtype=np.float32)
         return scaled.astype(np.float32, copy=False)
 
 
@@ -277,6 +316,8 @@ def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int
 
     source = _load(image)
     shape = spatial_shape(source.shape)
+    several = len(shape) == 4
+    shape = shape[:3] if several else shape  # volumes of one file are channels
     if shape != geometry.native_shape:
         raise ImageError(
             f"{image}: expected the shape {geometry.native_shape} that it had when it "
@@ -297,4 +338,4 @@ def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int
     for field in ("intent_name", "aux_file", "descrip"):
         header[field] = b""
     header["intent_code"] = 0
-    return header, source.affine, tuple(source.shape)
+    return header, source.affine, shape if several else tuple(source.shape)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import glob
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_semiseg.core.case import CaseRecord, HistoryEntry, Split
-from napari_semiseg.errors import ImageError, ProjectError, SemisegError
+from napari_semiseg.core.case import CaseRecord, ChannelRecord, HistoryEntry, Split
+from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.io.images import (
     case_id,
     content_sha256,
-    find_images,
     read_geometry,
-    series_folder,
-    series_number,
-    slices_with,
 )
-from napari_semiseg.project.datasets import recognised
+from napari_semiseg.project.channels import Channel, check_same_grid, worded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+
+    from napari_semiseg.project.finding import Found
 
 MOST_PARENTS = 4
 """A relative path that climbs higher than this is written absolute instead."""
@@ -44,6 +42,8 @@ class AddReport:
         Masks that a data set holds of its images, by id; they are not attached.
     notes : dict
         What the user should know of an image, by id.
+    channels : dict
+        All images of a case that has several, by id.
     """
 
     added: list[str] = field(default_factory=list)
@@ -51,37 +51,7 @@ class AddReport:
     paths: dict[str, Path] = field(default_factory=dict)
     masks: dict[str, Path] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An image that may become a case.
-
-    Attributes
-    ----------
-    image : Path
-        Absolute.
-    named : bool
-        Whether it was named itself, and not found in a folder.
-    names : tuple of str
-        Ids to try, in this order.
-    split : Split, optional
-        What the data set that it is from uses it for.
-    mask : Path, optional
-        What the data set that it is from has as its mask.
-    """
-
-    image: Path
-    named: bool
-    names: tuple[str, ...]
-    split: Split | None = None
-    mask: Path | None = None
-
-
-def locate(path: Path) -> Path:
-    """Absolute path with links in the folders resolved, but not a linked file."""
-    path = path.expanduser().absolute()
-    return path.parent.resolve() / path.name if path.name not in ("", "..") else path
+    channels: dict[str, tuple[Channel, ...]] = field(default_factory=dict)
 
 
 def reference(image: Path, project: Path) -> str:
@@ -102,93 +72,14 @@ def resolve(text: str, project: Path) -> Path:
     return Path(os.path.normpath(project / text))
 
 
-def collect(
-    paths: Iterable[str | Path],
-    series: Collection[str] = (),
-    channel: int | None = None,
-) -> list[Found]:
-    """Find the images at the paths.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        Files, folders, data sets in a known layout, or wildcards.
-    series : collection of str
-        Which DICOM series to take from a folder with several.
-    channel : int, optional
-        Which channel to take from an nnU-Net data set with several.
-
-    Raises
-    ------
-    SemisegError
-        A path does not exist, or holds no image.
-    """
-    found: dict[Path, Found] = {}
-    covered: set[Path] = set()  # slices of series that were found already
-    for given in paths:
-        for path in _expand(Path(given)):
-            if path in covered:
-                continue
-            covered.update(slices_with(path))
-            for item in _at(path, series, channel):
-                known = found.get(item.image)
-                if known is None or item.named:
-                    found[item.image] = item
-    return list(found.values())
-
-
-def _at(path: Path, series: Collection[str], channel: int | None) -> list[Found]:
-    dataset = recognised(path, channel) if path.is_dir() else None
-    if dataset is not None and dataset.entries:
-        return [
-            Found(
-                locate(entry.image),
-                False,
-                (entry.id, f"{path.absolute().name}_{entry.id}"),
-                entry.split,
-                dataset.masks.get(entry.id),
-            )
-            for entry in dataset.entries
-        ]
-    images = find_images(path, series)
-    if not images:
-        raise ImageError(
-            f"{path}: expected an image or a folder of images, found none; supported "
-            "are NIfTI, Analyze, NRRD, MetaImage, GIPL, MGH and DICOM"
-        )
-    located = [locate(image) for image in images]
-    return [
-        Found(image, path.is_file() or image == locate(path), _names(image, located))
-        for image in located
-    ]
-
-
-def _names(image: Path, others: list[Path]) -> tuple[str, ...]:
-    """Ids that an image may get by its path alone, never by what its tags say."""
-    folder = series_folder(image)
-    if folder is None:
-        plain = case_id(image)
-        return plain, f"{image.parent.name}_{plain}"
-    number = series_number(image)
-    beside = sum(series_folder(other) == folder for other in others)
-    numbered = (
-        f"{folder.name}_{number}",
-        f"{folder.parent.name}_{folder.name}_{number}",
+def channels_of(record: CaseRecord, project: Path) -> tuple[Channel, ...]:
+    """Channels of a case; one without a name where it has just an image."""
+    if not record.channels:
+        return (Channel("", resolve(record.image, project)),)
+    return tuple(
+        Channel(channel.name, resolve(channel.image, project), channel.volume)
+        for channel in record.channels
     )
-    return numbered if beside > 1 else (folder.name, *numbered)
-
-
-def _expand(path: Path) -> list[Path]:
-    """Resolve a wildcard that no shell has resolved."""
-    if path.exists():
-        return [path]
-    matches = sorted(glob.glob(str(path))) if glob.has_magic(str(path)) else []
-    if not matches:
-        raise ProjectError(
-            f"{path}: expected an image or a folder, found nothing there; check the "
-            "path"
-        )
-    return [Path(match) for match in matches]
 
 
 def name_cases(
@@ -201,7 +92,7 @@ def name_cases(
     Parameters
     ----------
     images : iterable of Found
-        From `collect`.
+        From `finding.collect`.
     known : mapping
         Image path per id of the cases that exist.
     wanted : collection of str, optional
@@ -257,7 +148,7 @@ def _twins(one: Path, other: Path) -> bool:
 
 
 def describe_image(
-    name: str, image: Path, project: Path, split: Split, by: str
+    name: str, item: Found, project: Path, split: Split, by: str
 ) -> CaseRecord:
     """Record of a new case.
 
@@ -266,14 +157,28 @@ def describe_image(
     ImageError
         The image cannot be used.
     """
-    geometry, notes = read_geometry(image)
+    image = item.image
+    geometry, notes = read_geometry(image, item.volume)
     details: dict[str, Any] = file_facts(image)
+    further = [channel.image for channel in item.channels[1:]]
+    if further:
+        details["channels"] = [file_facts(path) for path in further]
     if notes:
         details["notes"] = list(notes)
+    hashes = {path: content_sha256(path) for path in {image, *further}}
     return CaseRecord(
         id=name,
         image=reference(image, project),
-        sha256=content_sha256(image),
+        sha256=hashes[image],
+        channels=tuple(
+            ChannelRecord(
+                name=channel.name,
+                image=reference(channel.image, project),
+                sha256=hashes[channel.image],
+                volume=channel.volume,
+            )
+            for channel in item.channels
+        ),
         geometry=geometry.to_json(),
         split=split,
         history=(HistoryEntry(action="add", by=by, details=details),),
@@ -291,13 +196,15 @@ def describe_images(
         An image cannot be used.
     """
     return [
-        describe_image(name, item.image, project, item.split or split, by)
+        describe_image(name, item, project, item.split or split, by)
         for name, item in new.items()
     ]
 
 
 def check(
-    new: Mapping[str, Found], skipped: dict[str, str]
+    new: Mapping[str, Found],
+    skipped: dict[str, str],
+    channels: tuple[str, ...] | None = None,
 ) -> tuple[dict[str, Found], AddReport]:
     """Leave out images that cannot be used, and say why.
 
@@ -305,6 +212,8 @@ def check(
     ----------
     new, skipped
         From `name_cases`.
+    channels : tuple of str, optional
+        What the cases of the project have; by default what most of these have.
 
     Raises
     ------
@@ -314,9 +223,13 @@ def check(
     good: dict[str, Found] = {}
     skipped = dict(skipped)
     notes: dict[str, tuple[str, ...]] = {}
+    if channels is None and new:
+        usual = Counter(item.several for item in new.values() if not item.lacks)
+        channels = usual.most_common(1)[0][0] if usual else ()
     for name, item in new.items():
         try:
-            _, found = read_geometry(item.image)
+            _check_channels(name, item, channels)
+            found = _check_grids(item)
         except SemisegError as error:
             if item.named:
                 raise
@@ -330,7 +243,34 @@ def check(
         paths={name: item.image for name, item in good.items()},
         masks={name: item.mask for name, item in good.items() if item.mask},
         notes=notes,
+        channels={name: item.channels for name, item in good.items() if item.several},
     )
+
+
+def _check_channels(name: str, item: Found, channels: tuple[str, ...] | None) -> None:
+    if item.lacks:
+        there = (channel.name for channel in item.channels)
+        raise ProjectError(
+            f"'{name}': expected {worded((*there, *item.lacks))}, found no "
+            f"{' and no '.join(item.lacks)}; complete the case, or leave the channel "
+            f"out with --channel"
+        )
+    if item.several != channels:
+        raise ProjectError(
+            f"'{name}': expected {worded(channels or ())}, as the other cases have, "
+            f"found {worded(item.several)}; choose with --channel, or use another "
+            f"project"
+        )
+
+
+def _check_grids(item: Found) -> tuple[str, ...]:
+    """Notes on a case whose images can be read and lie on one grid."""
+    grid, notes = read_geometry(item.image, item.volume)
+    for channel in item.channels[1:]:
+        found, further = read_geometry(channel.image, channel.volume)
+        check_same_grid(channel.image, found, item.image, grid)
+        notes += tuple(note for note in further if note not in notes)
+    return notes
 
 
 def file_facts(path: Path) -> dict[str, int]:

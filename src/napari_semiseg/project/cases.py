@@ -11,6 +11,7 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.io.images import read_image
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.channels import Channel, check_same_grid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,9 @@ class Case:
     state : CaseState
         Derived from the files.
     image : Path
-        Absolute path of the image file, or of a DICOM folder.
+        Absolute path of the image file, or of a DICOM folder; the first channel's.
+    channels : tuple of Channel
+        All images of the case, the first included; one as a rule.
     geometry : Geometry
         The image's grid.
     annotated_fraction : float
@@ -49,6 +52,7 @@ class Case:
     record: CaseRecord
     state: CaseState
     image: Path
+    channels: tuple[Channel, ...]
     geometry: Geometry
     annotated_fraction: float
     has_label: bool
@@ -72,9 +76,24 @@ class Case:
         """Whether the label is a prediction that nobody had open before."""
         return self.has_label and self.record.accepted_unseen
 
-    def read_image(self) -> Image:
-        """Read the voxels from the image file."""
-        return read_image(self.image)
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels where there are several; else none."""
+        return self.record.several
+
+    def read_image(self, channel: int = 0) -> Image:
+        """Read the voxels of a channel, the first one by default.
+
+        Raises
+        ------
+        ImageError
+            The file cannot be read, or lies on another grid than the case by now.
+        """
+        chosen = self.channels[channel]
+        image = read_image(chosen.image, chosen.volume)
+        if channel:
+            check_same_grid(chosen.image, image.geometry, self.image, self.geometry)
+        return image
 
     def read_label(self) -> NDArray[np.uint8] | None:
         """Accepted label (Z, Y, X) with 255 where not annotated, or None."""

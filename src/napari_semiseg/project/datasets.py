@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import Split
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.images import case_id, find_images
+from napari_semiseg.io.nifti import count_volumes
+from napari_semiseg.project.channels import Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 CHANNEL = re.compile(r"_(\d{4})$")
@@ -26,11 +30,17 @@ _MASK_SUFFIXES = ("dseg", "mask", "probseg", "seg")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image of a data set: its id there, and the part that it belongs to."""
+    """An image of a data set: its id there, and the part that it belongs to.
+
+    ``channels`` are all images where there are several, ``image`` first, and
+    ``lacks`` names those that should be there.
+    """
 
     id: str
     image: Path
-    split: Split
+    split: Split | None
+    channels: tuple[Channel, ...] = ()
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +62,30 @@ class Dataset:
     masks: dict[str, Path] = field(default_factory=dict)
 
 
-def recognised(folder: Path, channel: int | None = None) -> Dataset | None:
+def recognised(folder: Path, channels: Collection[str] = ()) -> Dataset | None:
     """Read the layout of a folder; None where it has none that is known.
 
     Parameters
     ----------
     folder : Path
         The root of the data set.
-    channel : int, optional
-        Which channel to take where nnU-Net images have several.
+    channels : collection of str
+        Names or numbers of the channels to take where there are several; all by
+        default. In BIDS the suffixes of images to take together, as T1w.
 
     Raises
     ------
     ProjectError
-        There are several channels, and none was chosen that there is.
+        There is no channel of that name.
     """
     if (folder / "imagesTr").is_dir():
-        return _nnunet(folder, channel)
+        parts = {folder / f"images{part}": split for part, split in PARTS.items()}
+        return _nnunet(folder, parts, channels)
     if (folder / "dataset_description.json").is_file():
-        return _bids(folder)
+        return _bids(folder, channels)
+    if folder.absolute().name in ("imagesTr", "imagesTs"):
+        found = _nnunet(folder.absolute().parent, {folder: None}, channels)
+        return found if any(entry.channels for entry in found.entries) else None
     return None
 
 
@@ -84,53 +99,131 @@ def masks_in(folder: Path) -> list[Path] | None:
     return None
 
 
-def _nnunet(folder: Path, channel: int | None) -> Dataset:
+def _nnunet(
+    folder: Path, parts: Mapping[Path, Split | None], choices: Collection[str]
+) -> Dataset:
+    """Images of nnU-Net, or of the Decathlon, whose files may hold several volumes."""
+    masks = {case_id(path): path for path in masks_in(folder) or ()}
+    names = _channel_names(folder / "dataset.json")
     entries: list[Entry] = []
     numbered = False
-    for part, split in PARTS.items():
-        images = folder / f"images{part}"
+    for images, split in parts.items():
         found = find_images(images) if images.is_dir() else []
-        numbered = bool(found) and all(CHANNEL.search(case_id(path)) for path in found)
-        if numbered:
-            found = _one_channel(images, found, channel)
-        entries += [
-            Entry(CHANNEL.sub("", name) if numbered else name, path, split)
-            for path in found
-            for name in [case_id(path)]
-        ]
-    masks = {case_id(path): path for path in masks_in(folder) or ()}
+        cases = _numbered(found, names, masks)
+        numbered |= bool(cases)
+        if cases:
+            entries += _by_number(images, cases, names, choices, split)
+        else:
+            entries += [
+                _by_volume(case_id(path), path, names, choices, split) for path in found
+            ]
     kind = "nnU-Net" if numbered else "Medical Segmentation Decathlon"
     return Dataset(kind, entries, masks)
 
 
-def _one_channel(folder: Path, found: list[Path], channel: int | None) -> list[Path]:
-    numbers = {path: int(case_id(path)[-4:]) for path in found}
-    present = sorted(set(numbers.values()))
-    if channel is None and len(present) == 1:
-        return found
-    if channel not in present:
-        names = _channel_names(folder.parent / "dataset.json")
+def _numbered(
+    found: list[Path], names: Mapping[int, str], masks: Collection[str]
+) -> dict[str, dict[int, Path]]:
+    """Channels by number of each case; none where the numbers are parts of names."""
+    ids = [case_id(path) for path in found]
+    if not all(CHANNEL.search(name) for name in ids) or set(ids) & set(masks):
+        return {}
+    cases: dict[str, dict[int, Path]] = {}
+    for name, path in zip(ids, found, strict=True):
+        cases.setdefault(CHANNEL.sub("", name), {})[int(name[-4:])] = path
+    largest = max(
+        (number for members in cases.values() for number in members), default=0
+    )
+    return cases if not names or largest <= max(names) else {}
+
+
+def _by_number(
+    folder: Path,
+    cases: Mapping[str, Mapping[int, Path]],
+    names: Mapping[int, str],
+    choices: Collection[str],
+    split: Split | None,
+) -> list[Entry]:
+    present = sorted({number for members in cases.values() for number in members})
+    chosen = _chosen(
+        folder, {one: names.get(one, str(one)) for one in present}, choices
+    )
+    entries = []
+    for name, members in sorted(cases.items()):
+        channels = tuple(
+            Channel(said, members[number])
+            for number, said in chosen.items()
+            if number in members
+        )
+        lacks = tuple(said for one, said in chosen.items() if one not in members)
+        image = channels[0].image if channels else next(iter(members.values()))
+        several = channels if len(chosen) > 1 else ()
+        entries.append(Entry(name, image, split, several, lacks))
+    return entries
+
+
+def _by_volume(
+    name: str,
+    path: Path,
+    names: Mapping[int, str],
+    choices: Collection[str],
+    split: Split | None,
+) -> Entry:
+    """An image of the Decathlon; its channels lie along the fourth axis."""
+    count = 1
+    if len(names) > 1:
+        with suppress(ImageError):  # told when the image is checked
+            count = count_volumes(path)
+    if count == 1:
+        return Entry(name, path, split)
+    here = {number: names.get(number, str(number)) for number in range(count)}
+    channels = tuple(
+        Channel(said, path, number)
+        for number, said in _chosen(path, here, choices).items()
+    )
+    return Entry(name, path, split, channels)
+
+
+def _chosen(
+    where: Path, names: Mapping[int, str], choices: Collection[str]
+) -> dict[int, str]:
+    """Channels that a user asked for, by number; all without a choice.
+
+    Raises
+    ------
+    ProjectError
+        There is none of that name or number.
+    """
+    if not choices:
+        return dict(names)
+    by_text = {said.casefold(): number for number, said in names.items()}
+    by_text |= {str(number): number for number in names}
+    unknown = [text for text in choices if text.casefold() not in by_text]
+    if unknown:
         listed = ", ".join(
-            f"{number}={names[str(number)]}" if str(number) in names else str(number)
-            for number in present
+            str(number) if said == str(number) else f"{number}={said}"
+            for number, said in names.items()
         )
         raise ProjectError(
-            f"{folder}: expected one channel, found {listed}; choose one with --channel"
+            f"{where}: expected channels out of {listed}, found '{unknown[0]}'; choose "
+            f"with --channel"
         )
-    return [path for path, number in numbers.items() if number == channel]
+    numbers = dict.fromkeys(by_text[text.casefold()] for text in choices)
+    return {number: names[number] for number in numbers}
 
 
-def _channel_names(path: Path) -> dict[str, str]:
+def _channel_names(path: Path) -> dict[int, str]:
+    """Names by number as ``dataset.json`` has them; empty where it does not say."""
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         names = described.get("channel_names") or described.get("modality") or {}
-        return {str(key): str(value) for key, value in names.items()}
+        return {int(key): str(value) for key, value in names.items()}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
-def _bids(folder: Path) -> Dataset:
-    entries: list[Entry] = []
+def _bids(folder: Path, choices: Collection[str]) -> Dataset:
+    images: dict[str, Path] = {}
     masks: list[Path] = []
     for path in find_images(folder):
         inside = path.relative_to(folder).parts
@@ -138,7 +231,11 @@ def _bids(folder: Path) -> Dataset:
         if _is_bids_mask(name):
             masks.append(path)
         elif inside[0].startswith("sub-") and name.startswith("sub-"):
-            entries.append(Entry(name, path, Split.TRAIN))
+            images[name] = path
+    if choices:
+        entries = _by_suffix(folder, images, choices)
+    else:
+        entries = [Entry(name, path, Split.TRAIN) for name, path in images.items()]
     paired = {
         entry.id: path
         for entry in entries
@@ -148,6 +245,33 @@ def _bids(folder: Path) -> Dataset:
     return Dataset("BIDS", entries, paired)
 
 
+def _by_suffix(
+    folder: Path, images: Mapping[str, Path], choices: Collection[str]
+) -> list[Entry]:
+    """Images of one subject and session that differ in their suffix alone."""
+    present = sorted({name.rpartition("_")[2] for name in images})
+    chosen = _chosen(folder, dict(enumerate(present)), choices).values()
+    wanted = {
+        name: path for name, path in images.items() if name.rpartition("_")[2] in chosen
+    }
+    if len(chosen) == 1:
+        return [Entry(name, path, Split.TRAIN) for name, path in wanted.items()]
+    cases: dict[str, dict[str, Path]] = {}
+    for name, path in wanted.items():
+        entities, _, suffix = name.rpartition("_")
+        cases.setdefault(entities, {})[suffix] = path
+    return [
+        Entry(
+            entities,
+            next(iter(members.values())),
+            Split.TRAIN,
+            tuple(Channel(one, members[one]) for one in chosen if one in members),
+            tuple(one for one in chosen if one not in members),
+        )
+        for entities, members in cases.items()
+    ]
+
+
 def bids_mask_of(image: str, mask: str) -> bool:
     """Whether a mask is one of an image by the entities of their BIDS names.
 
@@ -155,13 +279,14 @@ def bids_mask_of(image: str, mask: str) -> bool:
     image where a subject has several.
     """
     *parts, suffix = image.split("_")
+    several = "-" in suffix  # a case of several channels has no suffix
     if not _is_bids_mask(mask):
         return False
     said = mask.split("_")[:-1]
     spaces = [item.partition("-")[2] for item in said if item.startswith("space-")]
     known = [item for item in said if item.partition("-")[0] not in _NO_ENTITIES]
-    return known == parts and all(
-        space in (suffix, "orig", "individual") for space in spaces
+    return known == ([*parts, suffix] if several else parts) and all(
+        several or space in (suffix, "orig", "individual") for space in spaces
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,18 @@ class Records:
             )
         self._records[case_id] = (key, record)
         return record
+
+    def unknown(self, case_id: str) -> ProjectError:
+        """Error that no case has this id; names the closest ones."""
+        known = self.ids()
+        close = difflib.get_close_matches(case_id, known, n=3)
+        hint = (
+            f"did you mean {', '.join(close)}?" if close else "add it with semiseg add"
+        )
+        return ProjectError(
+            f"expected a case of the project, found '{case_id}', which is none of its "
+            f"{len(known)}; {hint}"
+        )
 
     def write(self, record: CaseRecord) -> None:
         """Write the record of a case, new or known."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,13 @@ from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import alone_in
 from napari_semiseg.io.masks import write_labels
-from napari_semiseg.project import adding, corrections, labelling, whereabouts
+from napari_semiseg.project import (
+    adding,
+    corrections,
+    finding,
+    labelling,
+    whereabouts,
+)
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.cases import Case, derive_state
 from napari_semiseg.project.layout import Layout, is_id
@@ -137,17 +142,7 @@ class Project:
             There is none of this id; names the closest ones.
         """
         if not is_id(case_id) or not self.layout.case(case_id).json.exists():
-            known = self._records.ids()
-            close = difflib.get_close_matches(case_id, known, n=3)
-            hint = (
-                f"did you mean {', '.join(close)}?"
-                if close
-                else "add it with semiseg add"
-            )
-            raise ProjectError(
-                f"expected a case of the project, found '{case_id}', which is none of "
-                f"its {len(known)}; {hint}"
-            )
+            raise self._records.unknown(case_id)
         return self._case(case_id, self.prediction_run(case_id) is not None)
 
     def _case(self, case_id: str, has_prediction: bool) -> Case:
@@ -166,11 +161,18 @@ class Project:
                 has_prediction=has_prediction,
             ),
             image=adding.resolve(record.image, self.folder),
+            channels=adding.channels_of(record, self.folder),
             geometry=geometry,
             annotated_fraction=fraction or 0.0,
             has_label=fraction is not None,
             has_draft=has_draft,
         )
+
+    @property
+    def channels(self) -> tuple[str, ...] | None:
+        """Names of the images of a case where it has several; None without cases."""
+        known = self._records.ids()
+        return self._records.read(known[0]).several if known else None
 
     # -- cases: writing ------------------------------------------------------------
 
@@ -180,7 +182,7 @@ class Project:
         split: Split | str = Split.TRAIN,
         cases: Collection[str] | None = None,
         series: Collection[str] = (),
-        channel: int | None = None,
+        channels: Collection[str] = (),
         dry_run: bool = False,
     ) -> AddReport:
         """Add images as cases, by reference; nothing is copied or changed.
@@ -193,8 +195,8 @@ class Project:
             What new cases may be used for; the test part of a data set stays test.
         cases : collection of str, optional
             Ids to take from what is found; all by default.
-        series, channel
-            What to take where there are several; see `adding.collect`.
+        series, channels
+            What to take where there are several; see `finding.collect`.
         dry_run : bool
             Only say what would be added.
 
@@ -209,9 +211,10 @@ class Project:
             for name in self._records.ids()
         }
         own = {self.layout.cases, self.layout.runs}
-        found = adding.collect(paths, series, channel)
+        found, left = finding.collect(paths, series, channels)
         images = [item for item in found if own.isdisjoint(item.image.parents)]
-        good, report = adding.check(*adding.name_cases(images, known, cases))
+        new, skipped = adding.name_cases(images, known, cases)
+        good, report = adding.check(new, left | skipped, self.channels)
         if not dry_run:
             records = adding.describe_images(good, self.folder, Split(split), _user())
             for record in records:
@@ -304,9 +307,11 @@ class Project:
             ``added``: ids found again; ``skipped``: why others were not.
         """
         found, skipped = whereabouts.find_moved(self.cases(), folder)
-        for name, image in found.items():
-            noted = adding.reference(image, self.folder)
-            self.note(name, "relocate", details={"image": noted}, image=noted)
+        for name, images in found.items():
+            record = self._records.read(name)
+            image, moved = whereabouts.noted(record, images, self.folder)
+            details = {"image": image}
+            self.note(name, "relocate", details=details, image=image, channels=moved)
         return AddReport(added=sorted(found), skipped=skipped)
 
     def check_images(self) -> dict[str, str]:

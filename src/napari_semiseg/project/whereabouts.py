@@ -2,73 +2,97 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.io.dicom import EVERY_SERIES
-from napari_semiseg.io.images import content_sha256, files_of
-from napari_semiseg.project.adding import collect, file_facts
+from napari_semiseg.io.images import content_sha256, files_of, find_images
+from napari_semiseg.project.adding import file_facts, reference
+from napari_semiseg.project.finding import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
+    from napari_semiseg.core.case import CaseRecord, ChannelRecord
     from napari_semiseg.project.cases import Case
 
 
 def find_moved(
     cases: Iterable[Case], folder: str | Path
-) -> tuple[dict[str, Path], dict[str, str]]:
+) -> tuple[dict[str, list[Path]], dict[str, str]]:
     """Look for missing images in a folder, by file name and content.
 
     Returns
     -------
     found : dict
-        Image by case id.
+        Images by case id, one a channel; those that are not missing included.
     missed : dict
         Reason by case id.
     """
     by_name: dict[str, list[Path]] = {}
-    for item in collect([folder], [EVERY_SERIES]):
-        by_name.setdefault(item.image.name, []).append(item.image)
-    found: dict[str, Path] = {}
+    for image in map(locate, find_images(Path(folder), [EVERY_SERIES])):
+        by_name.setdefault(image.name, []).append(image)
+    found: dict[str, list[Path]] = {}
     missed: dict[str, str] = {}
     for case in cases:
-        if case.image.exists():
+        if all(image.exists() for image, _ in _hashed(case)):
             continue
-        candidates = by_name.get(case.image.name, [])
-        same = (
-            item for item in candidates if content_sha256(item) == case.record.sha256
-        )
-        moved = next(same, None)
-        if moved is not None:
-            found[case.id] = moved
-        elif candidates:
-            missed[case.id] = "an image of this name was found, but it is another one"
-        else:
-            missed[case.id] = f"no image named {case.image.name} was found"
+        images = []
+        for image, sha256 in _hashed(case):
+            candidates = [image] if image.exists() else by_name.get(image.name, [])
+            same = (item for item in candidates if content_sha256(item) == sha256)
+            moved = next(same, None)
+            if moved is not None:
+                images.append(moved)
+            elif candidates:
+                missed[case.id] = (
+                    "an image of this name was found, but it is another one"
+                )
+            else:
+                missed[case.id] = f"no image named {image.name} was found"
+        if case.id not in missed:
+            found[case.id] = images
     return found, missed
+
+
+def noted(
+    record: CaseRecord, images: Iterable[Path], project: Path
+) -> tuple[str, tuple[ChannelRecord, ...]]:
+    """What a record says of its image and channels once they lie elsewhere."""
+    places = [reference(image, project) for image in images]
+    moved = tuple(
+        channel.model_copy(update={"image": place})
+        for channel, place in zip(record.channels, places, strict=False)
+    )
+    return places[0], moved
 
 
 def check(cases: Iterable[Case]) -> dict[str, str]:
     """Say by case id what is wrong with an image."""
     problems = {}
     for case in cases:
-        if not case.image.exists():
-            problems[case.id] = (
-                f"{case.image} is missing; point the project to its new folder"
-            )
-        elif not _untouched(case) and (
-            content_sha256(case.image) != case.record.sha256
-        ):
-            problems[case.id] = f"{case.image} has changed since it was added"
+        for image, sha256 in dict.fromkeys(_hashed(case)):
+            if not image.exists():
+                problems[case.id] = (
+                    f"{image} is missing; point the project to its new folder"
+                )
+            elif not _untouched(case, image) and content_sha256(image) != sha256:
+                problems[case.id] = f"{image} has changed since it was added"
     return problems
 
 
-def _untouched(case: Case) -> bool:
-    """Whether the image's size and time of change are as when it was added."""
-    facts = file_facts(case.image)
-    return files_of(case.image) == [case.image] and any(
-        entry.action == "add"
-        and all(entry.details.get(key) == facts[key] for key in facts)
-        for entry in case.record.history
-    )
+def _hashed(case: Case) -> list[tuple[Path, str]]:
+    """Each image of a case with the hash it had when it was added."""
+    hashes = [channel.sha256 for channel in case.record.channels]
+    images = [channel.image for channel in case.channels]
+    return list(zip(images, hashes or [case.record.sha256], strict=True))
+
+
+def _untouched(case: Case, image: Path) -> bool:
+    """Whether an image's size and time of change are as when it was added."""
+    facts = file_facts(image)
+    if files_of(image) != [image]:
+        return False
+    known = [entry.details for entry in case.record.history if entry.action == "add"]
+    known += [own for details in known for own in details.get("channels", ())]
+    return any(all(own.get(key) == facts[key] for key in facts) for own in known)

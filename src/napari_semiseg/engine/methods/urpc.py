@@ -41,7 +41,10 @@ class URPC(DualTaskMethod):
     def networks(self) -> dict[str, nn.Module]:
         """A V-Net with heads at every level of its decoder."""
         task = self.task
-        return {"student": PyramidVNet(task.classes, task.width, task.strides)}
+        network = PyramidVNet(
+            task.classes, task.width, task.strides, channels=task.channels
+        )
+        return {"student": network}
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all levels, and their agreement."""

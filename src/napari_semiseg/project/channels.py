@@ -1,0 +1,215 @@
+"""Several images of one case on one grid: its channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.errors import ConfigError, ImageError, ProjectError
+from napari_semiseg.io.dicom import series_with
+from napari_semiseg.io.images import case_id, series_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from napari_semiseg.core.geometry import Geometry
+
+OFF_GRID = 0.05
+"""How far, in voxels, the corners of two channels' grids may lie apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One image of a case.
+
+    Attributes
+    ----------
+    name : str
+        What it shows, such as T1; may be empty where it is the only one.
+    image : Path
+        Absolute path of its file, or of a DICOM folder.
+    volume : int, optional
+        Its place along the fourth axis of a file that holds several.
+    """
+
+    name: str
+    image: Path
+    volume: int | None = None
+
+
+def worded(channels: Collection[str]) -> str:
+    """Channels in words, for a message."""
+    return f"the channels {', '.join(channels)}" if channels else "one image a case"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Images that are the channels of one case.
+
+    Attributes
+    ----------
+    id : str
+        What their names have in common, else the name of their folder.
+    holder : Path
+        The folder that holds the first of them.
+    channels : tuple of Channel
+    lacks : tuple of str
+        Channels that were not found.
+    """
+
+    id: str
+    holder: Path
+    channels: tuple[Channel, ...]
+    lacks: tuple[str, ...] = ()
+
+
+def endings_of(choices: Collection[str]) -> dict[str, str]:
+    """Ending of file names by the channel's name, from texts ``NAME=ENDING``.
+
+    Empty where the choices are names or numbers of a known data set's channels.
+
+    Raises
+    ------
+    ConfigError
+        Both kinds are mixed, or a name or an ending is given twice.
+    """
+    pairs = [tuple(text.split("=", 1)) for text in choices if "=" in text]
+    if not pairs:
+        return {}
+    found = {name.strip(): ending.strip() for name, ending in pairs}
+    clear = len(pairs) == len(choices) == len(set(found.values())) == len(found)
+    if not clear or "" in found or "" in found.values():
+        raise ConfigError(
+            f"expected channels as NAME=ENDING, each once, found "
+            f"{', '.join(map(repr, choices))}; give --channel T1=_t1 for files "
+            f"ending in _t1"
+        )
+    return found
+
+
+def grouped(
+    images: Iterable[Path], endings: Mapping[str, str]
+) -> tuple[list[Group], list[Path]]:
+    """Sort images into cases by what their names end in.
+
+    ``a_t1.nii.gz`` is the channel with the ending ``_t1`` of the case ``a``, and
+    ``a/t1.nii.gz`` that of ``a`` too. A DICOM series is known by its number,
+    description or UID as well, and its case by its folder.
+
+    Returns
+    -------
+    groups : list of Group
+        By rising id; each with its channels in the order of ``endings``.
+    others : list of Path
+        Images with none of the endings.
+
+    Raises
+    ------
+    ProjectError
+        A case has two images of one channel.
+    """
+    sorted_in: dict[tuple[Path, str], dict[str, Path]] = {}
+    others: list[Path] = []
+    for image in images:
+        said = _channel(image, endings)
+        if said is None:
+            others.append(image)
+            continue
+        name, stem = said
+        members = sorted_in.setdefault((image.parent, stem), {})
+        if members.setdefault(name, image) != image:
+            raise ProjectError(
+                f"expected one image of channel {name} of a case, found "
+                f"{members[name]} and {image}; give a longer ending with --channel"
+            )
+    groups = [
+        Group(
+            stem or holder.name,
+            holder,
+            tuple(Channel(name, members[name]) for name in endings if name in members),
+            tuple(name for name in endings if name not in members),
+        )
+        for (holder, stem), members in _joined(sorted_in, len(endings)).items()
+    ]
+    return sorted(groups, key=lambda group: (group.id, group.holder)), others
+
+
+def _channel(image: Path, endings: Mapping[str, str]) -> tuple[str, str] | None:
+    """Channel of an image, and what its name says of the case."""
+    if series_folder(image) is not None:
+        series = series_with(image)
+        told = (name for name, end in endings.items() if series.answers_to(end))
+        name = next(told, None)
+        return None if name is None else (name, "")
+    text = case_id(image)
+    fits = [
+        name
+        for name, end in endings.items()
+        if text.casefold().endswith(end.casefold())
+    ]
+    if not fits:
+        return None
+    name = max(fits, key=lambda name: len(endings[name]))
+    return name, text[: -len(endings[name])].rstrip("_-. ")
+
+
+def _joined(
+    sorted_in: dict[tuple[Path, str], dict[str, Path]], count: int
+) -> dict[tuple[Path, str], dict[str, Path]]:
+    """Join what folders named after channels keep apart: ``t1/a_t1``, ``t2/a_t2``."""
+    whole = {key: group for key, group in sorted_in.items() if len(group) == count}
+    parts = {key: group for key, group in sorted_in.items() if key not in whole}
+    first: dict[str, tuple[Path, str]] = {}
+    for key, members in parts.items():
+        home = first.setdefault(key[1], key) if key[1] else key
+        known = whole.setdefault(home, {})
+        if known.keys() & members.keys():
+            whole[key] = members
+        else:
+            known |= members
+    return whole
+
+
+def check_same_grid(path: Path, found: Geometry, first: Path, grid: Geometry) -> None:
+    """Refuse a channel on another grid than the first one.
+
+    Raises
+    ------
+    ImageError
+        Says what differs: shape, voxel size, or place.
+    """
+    if found.shape_zyx != grid.shape_zyx:
+        theirs, ours = found.shape_zyx, grid.shape_zyx
+        differs = f"shape (z, y, x) {ours}", f"{theirs}"
+    elif not np.allclose(found.spacing_mm, grid.spacing_mm, rtol=1e-3):
+        differs = f"voxels of {_mm(grid)}", _mm(found)
+    else:
+        shift = np.abs(_corners(found) - _corners(grid)).max()
+        if shift <= OFF_GRID * min(grid.spacing_mm):
+            return
+        differs = "the same place", f"corners up to {shift:.3g} mm apart"
+    raise ImageError(
+        f"{path}: expected the grid of {first.name} ({differs[0]}), found "
+        f"{differs[1]}; register and resample all channels of a case onto one grid"
+    )
+
+
+def _mm(geometry: Geometry) -> str:
+    return " x ".join(f"{step:.4g}" for step in geometry.spacing_mm) + " mm"
+
+
+def _corners(geometry: Geometry) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Places (8, 3) of the corners in RAS mm."""
+    ends = np.array(
+        [
+            (z, y, x, 1)
+            for z in (0, geometry.shape_zyx[0] - 1)
+            for y in (0, geometry.shape_zyx[1] - 1)
+            for x in (0, geometry.shape_zyx[2] - 1)
+        ],
+        dtype=np.float64,
+    )
+    return (ends @ geometry.affine.T)[:, :3]

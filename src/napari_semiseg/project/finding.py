@@ -1,0 +1,203 @@
+"""Which images lie at the paths that a user gives, and what they may be called."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_semiseg.errors import ImageError, ProjectError
+from napari_semiseg.io.images import (
+    case_id,
+    find_images,
+    series_folder,
+    series_number,
+    slices_with,
+)
+from napari_semiseg.project.channels import Channel, endings_of, grouped
+from napari_semiseg.project.datasets import recognised
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from napari_semiseg.core.case import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image that may become a case.
+
+    Attributes
+    ----------
+    image : Path
+        Absolute.
+    named : bool
+        Whether it was named itself, and not found in a folder.
+    names : tuple of str
+        Ids to try, in this order.
+    split : Split, optional
+        What the data set that it is from uses it for.
+    mask : Path, optional
+        What the data set that it is from has as its mask.
+    channels : tuple of Channel
+        All images of the case, ``image`` first, where it has several, or where the
+        file holds several.
+    lacks : tuple of str
+        Channels that were not found.
+    """
+
+    image: Path
+    named: bool
+    names: tuple[str, ...]
+    split: Split | None = None
+    mask: Path | None = None
+    channels: tuple[Channel, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def several(self) -> tuple[str, ...]:
+        """Names of the channels where there are several; else none."""
+        names = tuple(channel.name for channel in self.channels)
+        return names if len(names) > 1 else ()
+
+    @property
+    def volume(self) -> int | None:
+        """Which volume of ``image`` it is, where the file holds several."""
+        return self.channels[0].volume if self.channels else None
+
+
+def locate(path: Path) -> Path:
+    """Absolute path with links in the folders resolved, but not a linked file."""
+    path = path.expanduser().absolute()
+    return path.parent.resolve() / path.name if path.name not in ("", "..") else path
+
+
+def collect(
+    paths: Iterable[str | Path],
+    series: Collection[str] = (),
+    channels: Collection[str] = (),
+) -> tuple[list[Found], dict[str, str]]:
+    """Find the images at the paths.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        Files, folders, data sets in a known layout, or wildcards.
+    series : collection of str
+        Which DICOM series to take from a folder with several.
+    channels : collection of str
+        Names or numbers of those to take of a data set's channels, all by default;
+        or ``NAME=ENDING`` for each channel of other images.
+
+    Returns
+    -------
+    found : list of Found
+    skipped : dict
+        Reason per image that is no channel of a case.
+
+    Raises
+    ------
+    SemisegError
+        A path does not exist, or holds no image.
+    """
+    endings = endings_of(channels)
+    found: dict[Path, Found] = {}
+    covered: set[Path] = set()  # slices of series that were found already
+    for given in paths:
+        for path in _expand(Path(given)):
+            if path in covered:
+                continue
+            covered.update(slices_with(path))
+            wanted = [*series, *endings.values()]
+            for item in _at(path, wanted, channels, layouts=not endings):
+                known = found.get(item.image)
+                if known is None or item.named:
+                    found[item.image] = item
+    return _with_channels(found, endings) if endings else (list(found.values()), {})
+
+
+def _with_channels(
+    found: Mapping[Path, Found], endings: Mapping[str, str]
+) -> tuple[list[Found], dict[str, str]]:
+    """Put images together that are channels of one case, by their names' endings."""
+    groups, others = grouped(found, endings)
+    cases = [
+        Found(
+            group.channels[0].image,
+            all(found[channel.image].named for channel in group.channels),
+            (group.id, f"{group.holder.name}_{group.id}"),
+            channels=group.channels,
+            lacks=group.lacks,
+        )
+        for group in groups
+    ]
+    said = ", ".join(endings.values())
+    return cases, {str(path): f"its name ends in none of {said}" for path in others}
+
+
+def _at(
+    path: Path, series: Collection[str], channels: Collection[str], *, layouts: bool
+) -> list[Found]:
+    dataset = recognised(path, channels) if layouts and path.is_dir() else None
+    if dataset is not None and dataset.entries:
+        return [
+            Found(
+                locate(entry.image),
+                False,
+                (entry.id, f"{path.absolute().name}_{entry.id}"),
+                entry.split,
+                dataset.masks.get(entry.id),
+                tuple(
+                    replace(channel, image=locate(channel.image))
+                    for channel in entry.channels
+                ),
+                entry.lacks,
+            )
+            for entry in dataset.entries
+        ]
+    if channels and layouts:
+        raise ProjectError(
+            f"{path}: expected a data set of nnU-Net, the Decathlon or BIDS to choose "
+            f"the channels {', '.join(channels)} of, found none; give --channel "
+            f"NAME=ENDING for each channel, as T1=_t1"
+        )
+    images = find_images(path, series)
+    if not images:
+        raise ImageError(
+            f"{path}: expected an image or a folder of images, found none; supported "
+            "are NIfTI, Analyze, NRRD, MetaImage, GIPL, MGH and DICOM"
+        )
+    located = [locate(image) for image in images]
+    return [
+        Found(image, path.is_file() or image == locate(path), _names(image, located))
+        for image in located
+    ]
+
+
+def _names(image: Path, others: list[Path]) -> tuple[str, ...]:
+    """Ids that an image may get by its path alone, never by what its tags say."""
+    folder = series_folder(image)
+    if folder is None:
+        plain = case_id(image)
+        return plain, f"{image.parent.name}_{plain}"
+    number = series_number(image)
+    beside = sum(series_folder(other) == folder for other in others)
+    numbered = (
+        f"{folder.name}_{number}",
+        f"{folder.parent.name}_{folder.name}_{number}",
+    )
+    return numbered if beside > 1 else (folder.name, *numbered)
+
+
+def _expand(path: Path) -> list[Path]:
+    """Resolve a wildcard that no shell has resolved."""
+    if path.exists():
+        return [path]
+    matches = sorted(glob.glob(str(path))) if glob.has_magic(str(path)) else []
+    if not matches:
+        raise ProjectError(
+            f"{path}: expected an image or a folder, found nothing there; check the "
+            "path"
+        )
+    return [Path(match) for match in matches]

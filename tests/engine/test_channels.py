@@ -1,0 +1,105 @@
+"""Several images of a case, learned from together."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from engine.volumes import prepared
+from napari_semiseg.core.config import Intensity
+from napari_semiseg.engine import method as plugin
+from napari_semiseg.engine.augment import Crops, augment
+from napari_semiseg.engine.infer import Predictor
+from napari_semiseg.engine.sampler import Noise, Sampler
+from napari_semiseg.engine.trainer import Trainer
+
+CPU = torch.device("cpu")
+GREY = Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
+
+
+def two_channels(seed: int, *, labelled: bool = True):
+    """Noise first, and the picture of the two balls second."""
+    one = prepared(seed, labelled=labelled)
+    noise = np.random.default_rng(seed).normal(0, 1, one.image.shape)
+    both = np.concatenate([noise.astype(np.float16), one.image])
+    return dataclasses.replace(one, image=both)
+
+
+@pytest.fixture
+def wide_plan(plan):
+    return plan.model_copy(
+        update={"channels": ("T1", "FLAIR"), "further_intensities": (GREY,)}
+    )
+
+
+@pytest.fixture
+def wide_task(task):
+    return dataclasses.replace(task, channels=2)
+
+
+def trainer(name, task, plan):
+    labelled = [two_channels(i) for i in range(3)]
+    others = [two_channels(i, labelled=False) for i in range(3, 5)]
+    learner = plugin.build(name, {}, task)
+    return Trainer(learner, Sampler(labelled, others, plan, 3), plan, 3, CPU)
+
+
+@pytest.mark.parametrize("name", sorted(plugin.registry()))
+def test_every_method_takes_several_channels(name, wide_task, wide_plan):
+    made = trainer(name, wide_task, wide_plan)
+    made._advance(12)
+    learner = made._method
+    batch = made._batches.batch(1, CPU)
+    assert batch.image.shape[1] == 2
+    assert batch.inside.shape[1] == 1
+    image = batch.image.clone().requires_grad_()
+    terms = learner.loss(
+        made.networks, dataclasses.replace(batch, image=image), plugin.Progress(6, 12)
+    )
+    (gradient,) = torch.autograd.grad(sum(terms.values()), image)
+    assert (gradient.abs().sum(dim=(0, 2, 3, 4)) > 0).all()
+    with torch.inference_mode():
+        said = learner.infer(made.networks.teachers, torch.randn(1, 2, 16, 16, 16))
+    assert said.probabilities.shape == (1, 3, 16, 16, 16)
+
+
+def test_speed_is_measured_with_as_many_channels(wide_plan):
+    batch = Noise(wide_plan, 3).batch(0, CPU)
+    assert batch.image.shape[1] == 2
+    assert batch.inside.shape[1] == 1
+
+
+def test_channels_move_together_and_have_intensities_of_their_own():
+    ramp = torch.rand(3, 1, 20, 20, 20)
+    crops = Crops(
+        image=torch.cat([ramp, ramp, torch.ones_like(ramp)], dim=1),
+        target=torch.ones(1, 1, 20, 20, 20),
+        bounds=torch.zeros(1, 2, 20, 20, 20),
+        classes=2,
+    )
+    batch = augment(crops, np.random.default_rng(0), (16, 16, 16), (1, 1, 1))
+    for first, second in batch.image:
+        assert not torch.allclose(first, second, atol=0.05)
+        both = torch.stack([first.flatten(), second.flatten()])
+        assert torch.corrcoef(both)[0, 1] > 0.7
+
+
+def test_predicts_what_only_the_second_channel_shows(wide_task, wide_plan):
+    plan = wide_plan.model_copy(update={"steps": 60, "patch_zyx": (24, 24, 24)})
+    made = trainer("supervised", dataclasses.replace(wide_task, width=8), plan)
+    for _ in range(plan.steps):
+        made._advance(plan.steps)
+    unseen = two_channels(8)
+    both = torch.from_numpy(unseen.image.astype(np.float32))
+
+    def dice(image):
+        predictor = Predictor(made._method, made.networks.teachers, plan, CPU)
+        said = predictor.maps(image).probabilities.argmax(0).numpy() > 0
+        truth = unseen.target > 0
+        return 2 * (said & truth).sum() / max(1, said.sum() + truth.sum())
+
+    assert dice(both) > 0.8
+    assert dice(both.flip(0)) < 0.5
