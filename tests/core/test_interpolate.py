@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from napari_semiseg.core.interpolate import (
     interpolate_slices,
     plane_distance,
 )
+from real_data import data_folder
 
 SPACING = (2.0, 1.0, 1.0)
 
@@ -186,3 +188,62 @@ def test_full_slices_stay_full(value: int) -> None:
     labels = np.full((5, 4, 4), 255, np.uint8)
     labels[[0, 4]] = value
     assert (interpolate_slices(labels, {0: [0, 4]}, SPACING) == value).all()
+
+
+def tube(shape: tuple[int, int, int]) -> np.ndarray:
+    """A disc that goes sideways, faster and faster, from slice to slice."""
+    rows, columns = np.indices(shape[1:])
+    centres = 20 + 16 * np.linspace(0, 1, shape[0]) ** 2
+    discs = [(rows - 24) ** 2 + (columns - at) ** 2 <= 81 for at in centres]
+    return np.stack(discs).astype(np.uint8)
+
+
+def test_with_the_image_outlines_follow_the_anatomy() -> None:
+    truth = tube((11, 48, 72))
+    rng = np.random.default_rng(0)
+    image = 100.0 * truth + rng.normal(0, 5, truth.shape)
+    planes = {0: [0, 10]}
+    labels = sparse(truth, planes)
+    shape_only = interpolate_slices(labels, planes, SPACING)[1:-1]
+    followed = interpolate_slices(labels, planes, SPACING, image=image)
+    between = truth[1:-1] == 1
+    assert dice(followed[1:-1] == 1, between) > 0.95
+    assert dice(followed[1:-1] == 1, between) > dice(shape_only == 1, between) + 0.05
+    assert np.array_equal(followed[[0, 10]], truth[[0, 10]])
+
+
+def test_the_image_changes_no_annotated_voxel_and_nothing_outside_the_stack() -> None:
+    truth = ball((25, 50, 50), (12, 24, 26), 20)
+    truth[:, :, 30:] *= 2
+    labels = sparse(truth, {0: [6, 18]})
+    labels[12, 20:24, 20:24] = 0
+    image = np.random.default_rng(1).normal(0, 1, truth.shape)
+    result = interpolate_slices(labels, {0: [6, 18]}, SPACING, image=image)
+    known = labels != 255
+    assert np.array_equal(result[known], labels[known])
+    assert (result[:6] == 255).all()
+    assert (result[19:] == 255).all()
+    assert set(np.unique(result[7:18])) == {0, 1, 2}
+
+
+@pytest.mark.data
+def test_the_image_brings_the_outlines_of_a_real_atrium_nearer() -> None:
+    folder = data_folder("LA")
+    names = (folder / "splits" / "dev_train.list").read_text(encoding="utf-8").split()
+    image, truth = (
+        np.asarray(nibabel.load(folder / kind / f"{names[0]}.nii.gz").dataobj).T
+        for kind in ("imagesTr", "labelsTr")
+    )
+    truth = (truth > 0).astype(np.uint8)
+    middle = int(np.median(np.flatnonzero(truth.any(axis=(1, 2)))))
+    planes = {0: [middle - 10, middle + 1, middle + 12]}
+    labels, spacing = sparse(truth, planes), (0.625, 0.625, 0.625)
+    inside = slice(middle - 10, middle + 13)
+    scores = [
+        dice(
+            interpolate_slices(labels, planes, spacing, image=shown)[inside] == 1,
+            truth[inside] == 1,
+        )
+        for shown in (None, image)
+    ]
+    assert scores[1] > scores[0] + 0.005

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pytestqt.qtbot import QtBot
+
     from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.layers import CaseView
+    from napari_semiseg.widgets.review import ReviewPanel
     from napari_semiseg.widgets.session import Session
 
 SHAPE = (10, 12, 14)
@@ -180,3 +184,30 @@ def methods() -> list[dict[str, Any]]:
 def devices() -> list[dict[str, Any]]:
     """Answer of the fake engine: one device."""
     return DEVICES
+
+
+@pytest.fixture
+def view(
+    make_napari_viewer: Callable[..., Any], session: Session, qtbot: QtBot
+) -> Iterator[CaseView]:
+    """Cases of the project in a viewer; nobody has to answer a question."""
+    from napari_semiseg.widgets.layers import CaseView
+    from widgets.viewing import Answers
+
+    made = CaseView(session, make_napari_viewer(), Answers())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPanel]:
+    """The Review tab of that viewer, narrow."""
+    from napari_semiseg.widgets.review import ReviewPanel
+
+    made = ReviewPanel(session, view)
+    made.resize(360, 800)
+    made.show()
+    yield made
+    made.close_panel()
+    made.close()
+    made.deleteLater()

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import Qt
 
@@ -13,44 +12,16 @@ from napari_semiseg.widgets.exporting import ExportDialog, summary
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.review import ReviewPanel
 from napari_semiseg.widgets.sheet import ShortcutSheet
-from widgets.viewing import Answers, store_prediction
+from widgets.viewing import Answers, press, store_prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.store import Project
     from napari_semiseg.widgets.session import Session
-
-
-@pytest.fixture
-def view(make_napari_viewer: Callable[[], Any], session: Session) -> Iterator[CaseView]:
-    made = CaseView(session, make_napari_viewer(), Answers())
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPanel]:
-    made = ReviewPanel(session, view)
-    made.resize(360, 800)
-    made.show()
-    yield made
-    made.close_panel()
-    made.close()
-    made.deleteLater()
-
-
-def press(view: CaseView, key: str) -> None:
-    """Press a key as napari does: the active layer first, then the viewer."""
-    wanted = coerce_keybinding(key)
-    for provider in (view.viewer.layers.selection.active, view.viewer):
-        if provider is not None and wanted in provider.keymap:
-            provider.keymap[wanted](provider)
-            return
-    raise AssertionError(f"{key} is bound to nothing")
 
 
 def test_classes_have_key_colour_name_and_volume(

@@ -1,29 +1,29 @@
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from napari.layers import Labels
-from napari.utils.key_bindings import coerce_keybinding
 
+from napari_semiseg.core import refine
 from napari_semiseg.widgets import planes
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.mask_tools import (
     ALONG,
     BETWEEN,
     BOUNDARY,
+    FOLLOW,
     HOLES,
     LARGEST,
     SMOOTH,
     SPECKS,
 )
 from napari_semiseg.widgets.review import ReviewPanel
-from widgets.viewing import Answers, store_prediction
+from widgets.viewing import press, store_prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.store import Project
@@ -32,32 +32,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def view(make_napari_viewer: Callable[[], Any], session: Session) -> Iterator[CaseView]:
-    made = CaseView(session, make_napari_viewer(), Answers())
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPanel]:
-    made = ReviewPanel(session, view)
-    made.resize(440, 620)
-    made.show()
-    yield made
-    made.close_panel()
-    made.close()
-    made.deleteLater()
-
-
-@pytest.fixture
 def said(session: Session) -> list[str]:
     texts: list[str] = []
     session.status_changed.connect(texts.append)
     return texts
-
-
-def press(view: CaseView, key: str) -> None:
-    view.viewer.keymap[coerce_keybinding(key)](view.viewer)
 
 
 def previewed(box: ToolBox, qtbot: QtBot) -> None:
@@ -107,6 +85,61 @@ def test_between_slices_is_previewed_and_one_step(
     assert np.array_equal(view.mask.data, after)
 
 
+def test_outlines_can_follow_the_image(
+    panel: ReviewPanel, view: CaseView, qtbot: QtBot
+) -> None:
+    view.open("case_0")
+    data = view.image.data
+    data[:] = 0
+    for index in range(10):
+        data[index, 4:9, 2 + index // 2 : 7 + index // 2] = 100
+    for index in (2, 8):
+        plane = (data[index : index + 1] > 0).astype(np.uint8)
+        view.mask.put(plane, (slice(index, index + 1), slice(0, None), slice(0, None)))
+    before = view.mask.data.copy()
+    press(view, "Shift-J")
+    assert panel.toolbox.tool is FOLLOW
+    previewed(panel.toolbox, qtbot)
+    press(view, "U")
+    classes = view.editing.whole()
+    found, truth = classes[3:8] == 1, data[3:8] > 0
+    assert 2 * np.count_nonzero(found & truth) / (found.sum() + truth.sum()) > 0.85
+    assert np.array_equal(classes[[2, 8]], before[[2, 8]])
+    view.mask.undo()
+    assert np.array_equal(view.mask.data, before)
+
+
+def test_the_masks_own_distance_is_measured_beside_the_window(
+    panel: ReviewPanel,
+    view: CaseView,
+    project: Project,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[str] = []
+    measure = refine.signed_distance
+
+    def watched(*args: Any) -> np.ndarray:
+        threads.append(threading.current_thread().name)
+        return measure(*args)
+
+    monkeypatch.setattr(refine, "signed_distance", watched)
+    label = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
+    label[3:7, 4:8, 4:8] = 1
+    project.set_label("case_0", label)
+    view.open("case_0")
+    box = panel.toolbox
+    box.take(BOUNDARY)
+    for millimetres in (0.5, 1.0, 1.5):
+        box.amount.setValue(millimetres)
+        box._compute()
+    previewed(box, qtbot)
+    assert len(threads) == 1
+    assert threads[0] != threading.main_thread().name
+    box.apply()
+    assert view.editing.whole()[5, 3, 5] == 1
+
+
 def test_what_is_filled_in_can_count_as_annotated(
     panel: ReviewPanel, view: CaseView, qtbot: QtBot
 ) -> None:
@@ -117,7 +150,7 @@ def test_what_is_filled_in_can_count_as_annotated(
     box.vouch.setChecked(True)
     previewed(box, qtbot)
     qtbot.waitUntil(
-        lambda: box._result is not None and bool((box._result[4] == 1).any()),
+        lambda: box.work._result is not None and bool((box.work._result[4] == 1).any()),
         timeout=30_000,
     )
     box.apply()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.utils.key_bindings import coerce_keybinding
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.prediction import (
@@ -18,6 +19,7 @@ from napari_semiseg.widgets.questions import Leave
 
 if TYPE_CHECKING:
     from napari_semiseg.project.store import Project
+    from napari_semiseg.widgets.layers import CaseView
 
 WORST = (
     SliceScore(axis=0, index=6, score=0.9, reason="boundary uncertain"),
@@ -41,6 +43,16 @@ class Answers:
     def confirm(self, title: str, text: str) -> bool:
         self.asked.append(title)
         return self.to_confirm
+
+
+def press(view: CaseView, key: str) -> None:
+    """Press a key as napari does: the active layer first, then the viewer."""
+    wanted = coerce_keybinding(key)
+    for provider in (view.viewer.layers.selection.active, view.viewer):
+        if provider is not None and wanted in provider.keymap:
+            provider.keymap[wanted](provider)
+            return
+    raise AssertionError(f"{key} is bound to nothing")
 
 
 def store_prediction(project: Project, case_id: str, *, shift: int = 0) -> Run:

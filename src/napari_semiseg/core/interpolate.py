@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.slice_motion import Box, SliceMotion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 FOLLOW_MM = 5.0
 """Distance from an annotated slice at which the prediction outweighs its shape."""
-
-Box = tuple[slice, slice, slice]
+ROOM_VOXELS = 10
+"""Around the outlines, for what the anatomy does between them."""
 
 
 def annotated_planes(labels: NDArray[np.uint8]) -> dict[int, list[int]]:
@@ -48,6 +49,7 @@ def interpolate_slices(
     *,
     sdm_mm: Mapping[int, NDArray[np.float32]] | None = None,
     follow_mm: float = FOLLOW_MM,
+    image: NDArray[Any] | None = None,
 ) -> NDArray[np.uint8]:
     """Fill what is not annotated between annotated slices.
 
@@ -72,6 +74,9 @@ def interpolate_slices(
         with growing distance from the annotated slices.
     follow_mm : float
         Distance at which both count the same.
+    image : ndarray (Z, Y, X), optional
+        Grey values. With them, each outline is carried from slice to slice with the
+        anatomy (`SliceMotion`) before it is blended with the one from the other side.
 
     Returns
     -------
@@ -89,13 +94,18 @@ def interpolate_slices(
     between = _between(labels.shape, stacks) & (labels == UNANNOTATED)
     result[between] = 0
     depth = np.zeros(labels.shape, np.float32)
+    motion = None
+    if image is not None:
+        given = (labels != 0) & (labels != UNANNOTATED)
+        around = _box(given, None, stacks, ROOM_VOXELS)
+        motion = None if around is None else SliceMotion(image, around)
     for value in _classes(labels, sdm_mm):
         inside = labels == value
         predicted = None if sdm_mm is None else sdm_mm.get(value)
-        box = _box(inside, predicted, stacks)
-        if box is None:
+        box = _box(inside, predicted, stacks) if motion is None else motion.box
+        if box is None or not (inside.any() or predicted is not None):
             continue
-        distance = _blend(inside, box, stacks, spacing_mm, predicted, follow_mm)
+        distance = _blend(inside, box, stacks, spacing_mm, predicted, follow_mm, motion)
         deeper = (distance < depth[box]) & between[box]
         result[box][deeper] = value
         depth[box][deeper] = distance[deeper]
@@ -127,6 +137,7 @@ def _blend(
     spacing_mm: Sequence[float],
     predicted: NDArray[np.float32] | None,
     follow_mm: float,
+    motion: SliceMotion | None,
 ) -> NDArray[np.float32]:
     """Signed distance of one class in a box; infinite where nothing reaches."""
     shape = tuple(edge.stop - edge.start for edge in box)
@@ -134,7 +145,9 @@ def _blend(
     nearest = np.full(shape, np.inf, np.float32)
     for axis, indices in stacks.items():
         step = spacing_mm[axis]
-        for index, distance, near in _stack(inside, box, axis, indices, spacing_mm):
+        for index, distance, near in _stack(
+            inside, box, axis, indices, spacing_mm, motion
+        ):
             here = (slice(None),) * axis + (index - box[axis].start,)
             weight = 1 / (near * step)
             total[here] += weight * distance
@@ -160,6 +173,7 @@ def _stack(
     axis: int,
     indices: Sequence[int],
     spacing_mm: Sequence[float],
+    motion: SliceMotion | None,
 ) -> Iterator[tuple[int, NDArray[np.float32], int]]:
     """Index, signed distance and slices to the nearest given one, between them."""
     flat = [edge for at, edge in enumerate(box) if at != axis]
@@ -176,7 +190,11 @@ def _stack(
         first, last = _tapered(lower, upper), _tapered(upper, lower)
         for index in range(max(low + 1, box[axis].start), min(high, box[axis].stop)):
             part = (index - low) / (high - low)
-            blended = ((1 - part) * first + part * last).astype(np.float32)
+            one, other = first, last
+            if motion is not None:
+                one = motion.carry(first, axis, low, index)
+                other = motion.carry(last, axis, high, index)
+            blended = ((1 - part) * one + part * other).astype(np.float32)
             yield index, blended, min(index - low, high - index)
 
 
@@ -219,15 +237,16 @@ def _box(
     inside: NDArray[np.bool_],
     predicted: NDArray[np.float32] | None,
     stacks: Mapping[int, Sequence[int]],
+    wider: int = 1,
 ) -> Box | None:
-    """Where a class can come to lie, one voxel wider where the volume allows."""
+    """Where a class can come to lie, some voxels wider where the volume allows."""
     where = inside if predicted is None else inside | (predicted < 0)
     edges = []
     for axis in range(3):
         hit = np.flatnonzero(where.any(axis=_others(axis)))
         if not len(hit):
             return None
-        low, high = int(hit[0]) - 1, int(hit[-1]) + 2
+        low, high = int(hit[0]) - wider, int(hit[-1]) + 1 + wider
         if axis in stacks:
             low, high = min(low, stacks[axis][0]), max(high, stacks[axis][-1] + 1)
         edges.append(slice(max(low, 0), min(high, where.shape[axis])))

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from napari_semiseg.widgets.compat import canvas_widget
 from napari_semiseg.widgets.legend import CanvasNotes
-from napari_semiseg.widgets.link import ViewLink
+from napari_semiseg.widgets.link import Connections, ViewLink
 from napari_semiseg.widgets.views import PredictionViews
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class LinkedCanvases(QObject):
         self._dock: Any = None
         self._link: ViewLink | None = None
         self._image: Any = None
-        self._cursors: list[tuple[Any, Any]] = []
+        self._cursors = Connections()
         self._beside: list[tuple[QDockWidget, int]] = []
         self._tries = self._steady = 0
         self._widths: list[int] = []
@@ -236,17 +236,14 @@ class LinkedCanvases(QObject):
         self._link = ViewLink(models)
         for model, own in zip(models, notes, strict=True):
             others = [item for item in notes if item is not None and item is not own]
-            callback = _cursor_copier(model, own, others)
-            model.cursor.events.position.connect(callback)
-            self._cursors.append((model.cursor.events.position, callback))
+            copier = _cursor_copier(model, own, others)
+            self._cursors.add(copier, model.cursor.events.position)
 
     def _unlink(self) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None
-        for emitter, callback in self._cursors:
-            emitter.disconnect(callback)
-        self._cursors.clear()
+        self._cursors.close()
 
     def _forget_image(self) -> None:
         if self._image is not None:

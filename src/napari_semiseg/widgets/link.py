@@ -13,6 +13,25 @@ SHARED_CAMERA = ("orientation", "center", "zoom")
 SHARED_DIMS = ("order", "point")
 
 
+class Connections:
+    """Callbacks that are let go of together."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[Any, Any]] = []
+
+    def add(self, callback: Any, *signals: Any) -> None:
+        """Call ``callback`` on each of these signals (of napari or psygnal)."""
+        for signal in signals:
+            signal.connect(callback)
+            self._made.append((signal, callback))
+
+    def close(self) -> None:
+        """Disconnect all of them."""
+        for signal, callback in self._made:
+            signal.disconnect(callback)
+        self._made.clear()
+
+
 class ViewLink:
     """Keeps slice, plane, zoom, centre and orientation of viewers the same.
 
@@ -23,13 +42,9 @@ class ViewLink:
     def __init__(self, viewers: Sequence[Any]) -> None:
         self._viewers = list(viewers)
         self._copying = False
-        self._connected = [
-            (emitter, self._follow(viewer))
-            for viewer in self._viewers
-            for emitter in _shared_events(viewer)
-        ]
-        for emitter, callback in self._connected:
-            emitter.connect(callback)
+        self._connected = Connections()
+        for viewer in self._viewers:
+            self._connected.add(self._follow(viewer), *_shared_events(viewer))
 
     def copy_from(self, source: Any) -> None:
         """Bring every other viewer to what ``source`` shows."""
@@ -45,9 +60,7 @@ class ViewLink:
 
     def close(self) -> None:
         """Stop following."""
-        for emitter, callback in self._connected:
-            emitter.disconnect(callback)
-        self._connected.clear()
+        self._connected.close()
         self._viewers.clear()
 
     def _follow(self, viewer: Any) -> Any:

@@ -40,6 +40,8 @@ class Inputs:
         Classes that stay as they are.
     spacing_mm : (z, y, x)
         Voxel size.
+    image : ndarray (Z, Y, X)
+        Grey values.
     sdm_mm : mapping or None
         Predicted signed distance by class, mm; None without a prediction.
     own_sdm_mm : ndarray or None
@@ -53,6 +55,7 @@ class Inputs:
     value: int
     locked: frozenset[int]
     spacing_mm: tuple[float, ...]
+    image: NDArray[Any]
     sdm_mm: Mapping[int, NDArray[np.float32]] | None = None
     own_sdm_mm: NDArray[np.float32] | None = None
     vouch: bool = False
@@ -68,6 +71,7 @@ class Inputs:
         return replace(
             self,
             marked=np.take(self.marked, index, axis),
+            image=np.take(self.image, index, axis),
             sdm_mm=None
             if sdm is None
             else {value: np.take(one, index, axis) for value, one in sdm.items()},
@@ -100,6 +104,8 @@ class Tool:
         it cannot be used on these.
     amount : Amount or None
         Its number, when it has one.
+    prepare : callable or None
+        Adds to the inputs what does not depend on the amount and takes a moment.
     pointwise : bool
         Whether a slice can be computed without the others.
     one_class : bool
@@ -114,6 +120,7 @@ class Tool:
     tip: str
     run: Callable[[Inputs, float], NDArray[np.uint8]]
     amount: Amount | None = None
+    prepare: Callable[[Inputs], Inputs] | None = None
     pointwise: bool = False
     one_class: bool = True
     fills: bool = False
@@ -121,7 +128,9 @@ class Tool:
 
 
 def _interpolate(
-    inputs: Inputs, sdm_mm: Mapping[int, NDArray[np.float32]] | None
+    inputs: Inputs,
+    sdm_mm: Mapping[int, NDArray[np.float32]] | None = None,
+    image: NDArray[Any] | None = None,
 ) -> NDArray[np.uint8]:
     marking, marked = inputs.marking, inputs.marked
     human = marking.human(marked)
@@ -131,7 +140,9 @@ def _interpolate(
             "Mark two or more slices of one plane as done first (key D): the mask is "
             "filled in between them."
         )
-    between = interpolate_slices(human, planes, inputs.spacing_mm, sdm_mm=sdm_mm)
+    between = interpolate_slices(
+        human, planes, inputs.spacing_mm, sdm_mm=sdm_mm, image=image
+    )
     new = between if inputs.vouch else marking.propose(between)
     keep = (human != UNANNOTATED) | (between == UNANNOTATED)
     keep |= np.isin(marking.classes(marked), list(inputs.locked))
@@ -139,7 +150,11 @@ def _interpolate(
 
 
 def _between_slices(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
-    return _interpolate(inputs, None)
+    return _interpolate(inputs)
+
+
+def _along_image(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
+    return _interpolate(inputs, image=inputs.image)
 
 
 def _along_prediction(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
@@ -153,39 +168,35 @@ def _along_prediction(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
 
 def _boundary(inputs: Inputs, mm: float) -> NDArray[np.uint8]:
     marking, classes = inputs.marking, inputs.classes
-    if inputs.sdm_mm is None or inputs.own_sdm_mm is not None:
-        if inputs.own_sdm_mm is None:
-            raise LookupError("expected a signed distance, found none")
+    if inputs.own_sdm_mm is not None:
         own = inputs.own_sdm_mm
         moved = refine.move_boundary(classes, inputs.value, own, mm, inputs.locked)
         return marking.change(inputs.marked, moved)
+    if inputs.sdm_mm is None:
+        raise LookupError("expected a signed distance, found none")
     sdm = inputs.sdm_mm[inputs.value]
     moved = refine.move_boundary(classes, inputs.value, sdm, mm, inputs.locked)
     return marking.fill(inputs.marked, moved)
 
 
-def _largest(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
-    kept = refine.largest_component(inputs.classes, inputs.value, inputs.locked)
-    return inputs.marking.change(inputs.marked, kept)
-
-
-def _specks(inputs: Inputs, mm3: float) -> NDArray[np.uint8]:
-    kept = refine.remove_specks(
-        inputs.classes, inputs.value, mm3, inputs.spacing_mm, inputs.locked
+def _cleaning(
+    clean: Callable[[Inputs, float], NDArray[np.uint8]],
+) -> Callable[[Inputs, float], NDArray[np.uint8]]:
+    """Make a tool of what changes the classes of a mask."""
+    return lambda inputs, amount: inputs.marking.change(
+        inputs.marked, clean(inputs, amount)
     )
-    return inputs.marking.change(inputs.marked, kept)
 
 
-def _holes(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
-    filled = refine.fill_holes(inputs.classes, inputs.value, inputs.locked)
-    return inputs.marking.change(inputs.marked, filled)
-
-
-def _smooth(inputs: Inputs, mm: float) -> NDArray[np.uint8]:
-    smoothed = refine.smooth(
-        inputs.classes, inputs.value, mm, inputs.spacing_mm, inputs.locked
+def _own_distance(inputs: Inputs) -> Inputs:
+    """Add the distance to the mask's own surface where no prediction can be moved."""
+    proposed = not inputs.marking.seen(inputs.marked).all()
+    if inputs.sdm_mm is not None and proposed:
+        return inputs
+    own = refine.signed_distance(
+        inputs.classes, inputs.value, inputs.spacing_mm, REACH_MM
     )
-    return inputs.marking.change(inputs.marked, smoothed)
+    return replace(inputs, own_sdm_mm=own)
 
 
 BETWEEN = Tool(
@@ -196,9 +207,18 @@ BETWEEN = Tool(
     one_class=False,
     fills=True,
 )
+FOLLOW = Tool(
+    "Fill between, following the image",
+    "Fills in between done slices, and moves each outline along with the anatomy that "
+    "the scan shows from slice to slice.",
+    _along_image,
+    one_class=False,
+    fills=True,
+)
 ALONG = Tool(
     "Fill between, following the prediction",
-    "As above, but away from the done slices the shape follows the newest prediction.",
+    "Fills in between done slices; away from them the shape follows the newest "
+    "prediction.",
     _along_prediction,
     one_class=False,
     fills=True,
@@ -209,32 +229,39 @@ BOUNDARY = Tool(
     "its surface is moved, and what you have annotated stays.",
     _boundary,
     Amount("mm", -5, 5, 0, 0.25, slides=True),
+    prepare=_own_distance,
     pointwise=True,
 )
 LARGEST = Tool(
     "Keep the largest piece",
     "Removes every separate piece of the chosen structure but the largest.",
-    _largest,
+    _cleaning(lambda it, _: refine.largest_component(it.classes, it.value, it.locked)),
 )
 SPECKS = Tool(
     "Remove specks",
     "Removes separate pieces of the chosen structure that are smaller than this.",
-    _specks,
+    _cleaning(
+        lambda it, mm3: refine.remove_specks(
+            it.classes, it.value, mm3, it.spacing_mm, it.locked
+        )
+    ),
     Amount("mm³", 1, 100_000, 100, 50),
 )
 HOLES = Tool(
     "Fill holes",
     "Fills what the chosen structure encloses on all sides; other structures in it "
     "stay.",
-    _holes,
+    _cleaning(lambda it, _: refine.fill_holes(it.classes, it.value, it.locked)),
 )
 SMOOTH = Tool(
     "Smooth the surface",
     "Removes bumps and dents of the chosen structure that are finer than this.",
-    _smooth,
+    _cleaning(
+        lambda it, mm: refine.smooth(it.classes, it.value, mm, it.spacing_mm, it.locked)
+    ),
     Amount("mm", 0.25, 10, 1.5, 0.25, slides=True),
 )
-TOOLS = (BETWEEN, ALONG, BOUNDARY, LARGEST, SPECKS, HOLES, SMOOTH)
+TOOLS = (BETWEEN, FOLLOW, ALONG, BOUNDARY, LARGEST, SPECKS, HOLES, SMOOTH)
 
 
 def adopt(layer: Any, mask: Any, inputs: Inputs) -> NDArray[np.uint8]:

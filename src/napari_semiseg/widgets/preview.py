@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.widgets.link import Connections
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,8 +31,8 @@ class Preview:
         self._slices: Callable[[int, int], NDArray[np.uint8]] | None = None
         self.lines: list[tuple[str, NDArray[np.float64]]] = []
         dims = view.viewer.dims.events
-        for emitter in (dims.point, dims.order, dims.ndisplay):
-            emitter.connect(self._draw)
+        self._connected = Connections()
+        self._connected.add(self._draw, dims.point, dims.order, dims.ndisplay)
 
     def show_slices(self, slices: Callable[[int, int], NDArray[np.uint8]]) -> None:
         """Outline the classes of any slice, given by axis and index."""
@@ -46,9 +48,7 @@ class Preview:
     def close(self) -> None:
         """Let go of the viewer."""
         self.clear()
-        dims = self._view.viewer.dims.events
-        for emitter in (dims.point, dims.order, dims.ndisplay):
-            emitter.disconnect(self._draw)
+        self._connected.close()
 
     def _draw(self, event: Any = None) -> None:
         view = self._view

@@ -24,7 +24,7 @@ from napari_semiseg.widgets.actions import ActionGrid, plain_button
 from napari_semiseg.widgets.cohort_model import percent
 from napari_semiseg.widgets.exporting import ExportDialog
 from napari_semiseg.widgets.keys import Keys, Shortcut
-from napari_semiseg.widgets.mask_tools import ALONG, BETWEEN, BOUNDARY
+from napari_semiseg.widgets.mask_tools import ALONG, BETWEEN, BOUNDARY, FOLLOW
 from napari_semiseg.widgets.review_queue import ReviewQueue
 from napari_semiseg.widgets.sheet import ShortcutSheet
 from napari_semiseg.widgets.strip import StripKeeper
@@ -222,6 +222,7 @@ class ReviewPanel(QWidget):
             keys.UNKNOWN: lambda: self.choose_class(UNANNOTATED),
             keys.LOCK: self.toggle_lock,
             keys.BETWEEN: lambda: self.toolbox.take(BETWEEN),
+            keys.FOLLOW: lambda: self.toolbox.take(FOLLOW),
             keys.ALONG: lambda: self.toolbox.take(ALONG),
             keys.BOUNDARY: lambda: self.toolbox.take(BOUNDARY),
             keys.APPLY: self.toolbox.apply,

@@ -9,6 +9,8 @@ from qtpy.QtCore import QEvent, QPoint, QRectF, Qt, QTimer
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QWidget
 
+from napari_semiseg.widgets.link import Connections
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -103,15 +105,13 @@ class StripKeeper:
     def __init__(self, view: CaseView) -> None:
         self._view = view
         self.strip: SliceStrip | None = None
-        view.shown.connect(self._show)
-        view.counted.connect(self._show)
-        view.viewer.dims.events.order.connect(self._show)
+        order = view.viewer.dims.events.order
+        self._connected = Connections()
+        self._connected.add(self._show, view.shown, view.counted, order)
 
     def close(self) -> None:
         """Take the strip away."""
-        self._view.shown.disconnect(self._show)
-        self._view.counted.disconnect(self._show)
-        self._view.viewer.dims.events.order.disconnect(self._show)
+        self._connected.close()
         if self.strip is not None:
             strip, self.strip = self.strip, None
             strip.destroyed.disconnect(self._gone)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
@@ -19,15 +17,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.core.refine import signed_distance
-from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.widgets import keys, mask_tools
+from napari_semiseg.widgets.link import Connections
 from napari_semiseg.widgets.mask_layer import MaskLayer
-from napari_semiseg.widgets.mask_tools import BOUNDARY, REACH_MM, TOOLS, Inputs, Tool
+from napari_semiseg.widgets.mask_tools import BOUNDARY, TOOLS, Inputs, Tool
 from napari_semiseg.widgets.preview import Preview
-from napari_semiseg.widgets.tasks import in_background
+from napari_semiseg.widgets.tool_work import ToolWork
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_semiseg.widgets.layers import CaseView
@@ -53,9 +51,7 @@ class ToolBox(QWidget):
         self.session = session
         self.view = view
         self.preview = Preview(view)
-        self._inputs: Inputs | None = None
-        self._result: NDArray[np.uint8] | None = None
-        self._asked = 0
+        self.work = ToolWork(session, view)
         self.choice = QComboBox()
         self.choice.setAccessibleName("Tool for the mask")
         self.choice.setSizeAdjustPolicy(
@@ -81,10 +77,13 @@ class ToolBox(QWidget):
         self._later.timeout.connect(self._compute)
         self._build()
         self.fill_choice()
-        view.shown.connect(self.cancel)
-        view.counted.connect(self._mask_changed)
-        for emitter in self._layer_events():
-            emitter.connect(self.fill_choice)
+        layers = view.viewer.layers.events
+        self._connected = Connections()
+        self._connected.add(self.cancel, view.shown)
+        self._connected.add(self._mask_changed, view.counted)
+        self._connected.add(self.fill_choice, layers.inserted, layers.removed)
+        self._connected.add(self._ready, self.work.ready)
+        self._connected.add(self._refused, self.work.refused)
 
     @property
     def tool(self) -> Tool | None:
@@ -143,17 +142,15 @@ class ToolBox(QWidget):
     def apply(self) -> None:
         """Write what is previewed into the mask, as one undo step."""
         tool, mask = self.tool, self.view.mask
-        if tool is None or mask is None or self._inputs is None:
+        if tool is None or mask is None or not self.work.has_read:
             self.session.say("Choose a tool first.")
             return
-        now = self._inputs.marked
-        if not np.array_equal(now, mask.data):
+        if self.work.stale:
             self.session.say("The mask has changed: look at the preview once more.")
+            self.work.forget()
             self._compute()
             return
-        result = self._result
-        if tool.pointwise:
-            result = tool.run(self._inputs, self.amount.value())
+        result = self.work.result(tool, self.amount.value())
         if result is None:
             self.session.say("The preview is not ready yet.")
             return
@@ -168,12 +165,9 @@ class ToolBox(QWidget):
     def close_box(self) -> None:
         """Let go of the case; called before the dock goes."""
         self._later.stop()
-        self._asked += 1
+        self.work.forget()
         self.preview.close()
-        self.view.shown.disconnect(self.cancel)
-        self.view.counted.disconnect(self._mask_changed)
-        for emitter in self._layer_events():
-            emitter.disconnect(self.fill_choice)
+        self._connected.close()
 
     # -- building --------------------------------------------------------------------
 
@@ -201,8 +195,7 @@ class ToolBox(QWidget):
     def _show_tool(self, _: object = None) -> None:
         """Show what belongs to the tool, and its preview."""
         tool = self.tool
-        self._asked += 1
-        self._inputs = self._result = None
+        self.work.forget()
         self.preview.clear()
         amount = None if tool is None else tool.amount
         if amount is not None:
@@ -246,106 +239,30 @@ class ToolBox(QWidget):
             self._later.start()
 
     def _mask_changed(self, _: object = None) -> None:
-        mask, inputs = self.view.mask, self._inputs
-        if mask is None or inputs is None or np.array_equal(mask.data, inputs.marked):
-            return
-        self._inputs = None
-        self._soon()
+        if self.work.stale:
+            self.work.forget()
+            self._soon()
 
     # -- preview ---------------------------------------------------------------------
 
     def _compute(self) -> None:
-        tool = self.tool
-        if tool is None:
-            return
-        try:
-            inputs = self._read_inputs(tool)
-        except SemisegError as error:
-            self._refused(str(error))
-            return
-        self._asked += 1
-        amount, asked = self.amount.value(), self._asked
-        if tool.pointwise:
-            self.preview.show_slices(
-                lambda axis, index: inputs.marking.confirm(
-                    tool.run(inputs.at(axis, index), amount)
-                )
-            )
-            self._ready(tool)
-            return
-        if tool.quick:
-            self._computed(asked, tool, _outcome(tool, inputs, amount))
-            return
-        in_background(
-            self.session,
-            tool.name,
-            lambda: _outcome(tool, inputs, amount),
-            lambda outcome: self._computed(asked, tool, outcome),
-            quiet=True,
-        )
+        if self.tool is not None:
+            vouch = self.vouch.isChecked()
+            self.work.start(self.tool, self.amount.value(), vouch=vouch)
 
-    def _computed(self, asked: int, tool: Tool, outcome: Any) -> None:
-        """Show a result, unless another one was asked for meanwhile."""
-        if asked != self._asked or self._inputs is None:
-            return
-        if isinstance(outcome, SemisegError):
-            self._refused(str(outcome))
-            return
-        self._result, classes = outcome
-        self.preview.show_slices(lambda axis, index: np.take(classes, index, axis))
-        self._ready(tool)
-
-    def _ready(self, tool: Tool) -> None:
-        self.apply_button.setEnabled(True)
-        self.text.setText(f"{tool.tip} The outline shows the result.")
+    def _ready(self, slices: Any) -> None:
+        if self.tool is not None:
+            self.preview.show_slices(slices)
+            self.apply_button.setEnabled(True)
+            self.text.setText(f"{self.tool.tip} The outline shows the result.")
 
     def _refused(self, reason: str) -> None:
         self.preview.clear()
-        self._result = None
         self.apply_button.setEnabled(False)
         self.text.setText(reason)
         self.session.say(reason)
 
-    def _read_inputs(self, tool: Tool) -> Inputs:
-        """Copy what the tool needs; the layer may change while it computes."""
-        view = self.view
-        editing, case, mask = view.editing, view.case, view.mask
-        if editing is None or case is None or mask is None:
-            raise ProjectError("Open a case first.")
-        inputs = self._inputs
-        if inputs is None or inputs.value != self._class():
-            sdm = None
-            if view.prediction is not None:
-                values = editing.marking.values
-                sdm = dict(zip(values, view.prediction.sdm_mm, strict=True))
-            inputs = Inputs(
-                marked=mask.data.copy(),
-                marking=editing.marking,
-                value=self._class(),
-                locked=frozenset(view.layers.locked),
-                spacing_mm=tuple(case.geometry.spacing_mm),
-                sdm_mm=sdm,
-            )
-            if tool is BOUNDARY:
-                inputs = _with_distance(inputs)
-        self._inputs = replace(inputs, vouch=self.vouch.isChecked())
-        if tool.one_class and inputs.value in inputs.locked:
-            raise ProjectError("This structure is locked: unlock it to change it.")
-        return self._inputs
-
-    def _class(self) -> int:
-        """Class that is painted; the first one while background is."""
-        editing, mask = self.view.editing, self.view.mask
-        if editing is None or mask is None:
-            raise ProjectError("Open a case first.")
-        values = editing.marking.values
-        return mask.selected_label if mask.selected_label in values else values[0]
-
     # -- other layers ----------------------------------------------------------------
-
-    def _layer_events(self) -> tuple[Any, Any]:
-        events = self.view.viewer.layers.events
-        return events.inserted, events.removed
 
     def _other_layers(self) -> list[Any]:
         return [
@@ -366,27 +283,10 @@ class ToolBox(QWidget):
         )
 
 
-def _outcome(tool: Tool, inputs: Inputs, amount: float) -> Any:
-    """New mask and its classes, or why there is none."""
-    try:
-        result = tool.run(inputs, amount)
-    except SemisegError as error:
-        return error
-    return result, inputs.marking.confirm(result)
-
-
-def _with_distance(inputs: Inputs) -> Inputs:
-    """Add the distance to the mask's own surface where no prediction can be moved."""
-    proposed = not inputs.marking.seen(inputs.marked).all()
-    if inputs.sdm_mm is not None and proposed:
-        return inputs
-    own = signed_distance(inputs.classes, inputs.value, inputs.spacing_mm, REACH_MM)
-    return replace(inputs, own_sdm_mm=own)
-
-
 def _key_of(tool: Tool) -> str:
     bound: dict[str, str] = {
         mask_tools.BETWEEN.name: keys.BETWEEN.key,
+        mask_tools.FOLLOW.name: keys.FOLLOW.key,
         mask_tools.ALONG.name: keys.ALONG.key,
         BOUNDARY.name: keys.BOUNDARY.key,
     }
