@@ -5,9 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from bench.conftest import IDS
+from napari_semiseg.bench.cohort import make_project
 from napari_semiseg.bench.layout import Dataset
+from napari_semiseg.bench.spec import Benchmark, Budget, Entry
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.images import read_geometry
+from napari_semiseg.project.store import Project
 from synthetic import ball, save_nifti
 
 
@@ -89,7 +93,34 @@ def test_what_is_no_such_data_set_is_refused(data, tmp_path) -> None:
     dataset = Dataset.open(data)
     with pytest.raises(SemisegError, match="grid"):
         dataset.check(["case_1"], dataset.scheme(["1=ball"], ()))
-    for channel in ("_0000", "_0001"):
-        save_nifti(data / "imagesTr" / f"case_9{channel}.nii.gz", ball(0))
-    with pytest.raises(SemisegError, match="one channel"):
+
+
+def test_cases_of_several_channels_go_in_whole(data, tmp_path) -> None:
+    for number in range(7):
+        plain = data / "imagesTr" / f"case_{number}.nii.gz"
+        save_nifti(plain.with_name(f"case_{number}_0001.nii.gz"), 50 - ball(number))
+        plain.rename(plain.with_name(f"case_{number}_0000.nii.gz"))
+    dataset = Dataset.open(data)
+    assert sorted(dataset.images) == list(IDS)
+    assert dataset.case("case_3") == "case_3"
+    assert dataset.read_image("case_3").data.max() > 90
+    plan = Benchmark(
+        data=data,
+        labelled={"one": ("case_0",)},
+        unlabelled=("case_0", "case_1"),
+        test=("case_2",),
+        entries=(Entry.parse("supervised"),),
+        budgets=(Budget(steps=1),),
+    )
+    list(make_project(tmp_path / "p", plan, "one", dataset, dataset.scheme((), ())))
+    cases = {case.id: case for case in Project.open(tmp_path / "p").cases()}
+    assert {name: case.split for name, case in cases.items()} == {
+        "case_0": "train",
+        "case_1": "train",
+        "case_2": "test",
+    }
+    assert cases["case_2"].channel_names == ("0", "1")
+    assert cases["case_0"].has_label
+    (data / "imagesTr" / "case_5_0001.nii.gz").unlink()
+    with pytest.raises(SemisegError, match="channels of 'case_5', found no 1"):
         Dataset.open(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -289,3 +290,45 @@ def test_bids_suffixes_are_channels_when_asked_for(empty_project, tmp_path):
     assert report.added == ["sub-01", "sub-02"]
     assert report.masks == {"sub-01": mask}
     assert empty_project.case("sub-01").channel_names == ("FLAIR", "T1w")
+
+
+# -- export
+
+
+def test_all_channels_go_into_nnunet_and_the_manifest(
+    empty_project, patients, tmp_path
+):
+    flair = patients / "p0_flair.nii.gz"
+    image = nib.load(flair)
+    turned = image.as_reoriented(nib.orientations.axcodes2ornt(("L", "P", "I")))
+    nib.save(turned, flair)
+    empty_project.add(patients, channels=BOTH)
+    case = empty_project.case("p0")
+    empty_project.set_label("p0", case.geometry.to_canonical(ball(0)))
+    out = tmp_path / "out"
+    empty_project.export(out, fmt="nnunet")
+    assert json.loads((out / "dataset.json").read_text())["channel_names"] == {
+        "0": "T1",
+        "1": "FLAIR",
+    }
+    t1, second, mask = (
+        nib.load(out / name)
+        for name in (
+            "imagesTr/p0_0000.nii.gz",
+            "imagesTr/p0_0001.nii.gz",
+            "labelsTr/p0.nii.gz",
+        )
+    )
+    for one in (second, mask):
+        assert np.allclose(one.affine, t1.affine)
+    assert np.array_equal(np.asarray(second.dataobj), noise(1))
+    (row,) = (
+        item
+        for item in json.loads((out / "manifest.json").read_text())["files"]
+        if item["case"] == "p0"
+    )
+    assert [item["name"] for item in row["channels"]] == ["T1", "FLAIR"]
+    assert Path(row["channels"][1]["image"]).name == "p0_flair.nii.gz"
+    again = Project.create(tmp_path / "again", {"ball": 1})
+    assert again.add(out).added == ["p0"]
+    assert again.channels == ("T1", "FLAIR")

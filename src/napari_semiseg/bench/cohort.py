@@ -74,7 +74,7 @@ def make_project(
         for some in _parts(names):
             new = [name for name in some if dataset.case(name) not in known]
             if new:
-                project.add(*(dataset.image(name) for name in new), split=split)
+                _add(project, dataset, new, split)
             done += len(some)
             yield Staged(stage=stage, done=done, total=len(splits))
     _refuse_twins(project)
@@ -83,6 +83,20 @@ def make_project(
         if not case.has_label:
             mask = dataset.read_mask(name, case.geometry)
             project.set_label(case.id, mask, by=AUTHOR)
+
+
+def _add(
+    project: Project, dataset: Dataset, names: Sequence[str], split: Split
+) -> None:
+    if not dataset.channels:
+        project.add(*(dataset.image(name) for name in names), split=split)
+        return
+    report = project.add(dataset.folder, cases=names)
+    for name in names:
+        if name not in report.added:
+            reason = next(iter(report.skipped.values()), "it was not found")
+            raise ProjectError(f"case '{name}' cannot be used: {reason}")
+        project.set_split(name, split)
 
 
 def _refuse_twins(project: Project) -> None:

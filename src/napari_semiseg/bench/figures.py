@@ -11,7 +11,6 @@ from napari_semiseg.bench.spec import REFERENCE
 from napari_semiseg.demo.pictures import PLANES, Slice, slices_through
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.images import read_image
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.layout import Layout
 
@@ -242,7 +241,7 @@ def _qualitative(
     figure = Figure(figsize=(9.0, 3.0 * len(cases) + 0.5), layout="constrained")
     grid = figure.subplots(len(cases), len(PLANES), squeeze=False)
     for line, (rank, name) in zip(grid, cases, strict=True):
-        image = read_image(dataset.image(name))
+        image = dataset.read_image(name)
         truth = dataset.read_mask(name, image.geometry)
         masks = [(truth, TRUTH)]
         for run, colour in zip(runs, CONTOURS, strict=False):

@@ -10,8 +10,14 @@ import numpy as np
 from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED, LabelScheme
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.atomic import read_json
-from napari_semiseg.io.images import case_id, find_images, read_geometry
+from napari_semiseg.io.images import (
+    case_id,
+    find_images,
+    read_geometry,
+    read_image,
+)
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.datasets import recognised
 from napari_semiseg.project.masks import MaskFolder, listed
 
 if TYPE_CHECKING:
@@ -21,13 +27,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.io.images import Image
+    from napari_semiseg.project.channels import Channel
 
 IMAGES = ("imagesTr", "imagesTs")
 MASKS = ("labelsTr", "labelsTs")
 DESCRIPTION = "dataset.json"
 IGNORE = "ignore"
-FIRST, SECOND = "_0000", "_0001"
-"""nnU-Net's endings of an image's channels, which its id and its mask do not have."""
+FIRST = "_0000"
+"""nnU-Net's ending of an image, which its id and its mask do not have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,17 +47,26 @@ class Dataset:
     folder : Path
         The data set.
     images : dict
-        Image per id, with or without nnU-Net's ``_0000``.
+        Image per id, with or without nnU-Net's ``_0000``; the first of several
+        channels.
     masks : tuple of MaskFolder
         Where the masks are.
     ignore : int or None
         Value of voxels that nobody has annotated, beside 255.
+    channels : tuple of Channel
+        Those of the first case where cases have several; else none.
     """
 
     folder: Path
     images: dict[str, Path]
     masks: tuple[MaskFolder, ...]
     ignore: int | None
+    channels: tuple[Channel, ...] = ()
+
+    @property
+    def volume(self) -> int | None:
+        """Which volume of a file is the first channel; None where files hold one."""
+        return self.channels[0].volume if self.channels else None
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -58,34 +75,19 @@ class Dataset:
         Raises
         ------
         SemisegError
-            The folder has not that layout, an id has two images, or images have
-            several channels.
+            The folder has not that layout, an id has two images, or lacks a channel.
         """
-        images: dict[str, Path] = {}
         if not (folder / IMAGES[0]).is_dir() or not (folder / MASKS[0]).is_dir():
             raise ProjectError(
                 f"{folder}: expected a data set with {IMAGES[0]} and {MASKS[0]}, found "
                 "no such folders; give a folder in nnU-Net's raw layout"
             )
-        for part in (folder / name for name in IMAGES):
-            for path in find_images(part) if part.is_dir() else ():
-                name = case_id(path).removesuffix(FIRST)
-                other = images.setdefault(name, path)
-                if other != path:
-                    raise ProjectError(
-                        f"expected one image of '{name}', found {other} and {path}; "
-                        "remove one of them"
-                    )
-        several = next((name for name in images if name.endswith(SECOND)), None)
-        if several is not None and several.removesuffix(SECOND) in images:
-            raise ProjectError(
-                f"{images[several]}: expected images of one channel, found a second "
-                "one; leave one channel in the data set"
-            )
+        images, channels = _images_in(folder)
         masks = tuple(
             MaskFolder(folder / name) for name in MASKS if (folder / name).is_dir()
         )
-        return cls(folder, images, masks, _ignored(_described(folder)))
+        ignore = _ignored(_described(folder))
+        return cls(folder, images, masks, ignore, channels)
 
     def scheme(self, labels: Sequence[str], labelled: Iterable[str]) -> LabelScheme:
         """Give the classes: as told, by ``dataset.json``, or those of the masks.
@@ -114,7 +116,7 @@ class Dataset:
             )
         present: set[int] = set()
         for name in labelled:
-            geometry, _ = read_geometry(self.image(name))
+            geometry, _ = read_geometry(self.image(name), self.volume)
             present |= set(np.unique(self.read_mask(name, geometry)).tolist())
         return LabelScheme.parse(
             f"{value}=class {value}"
@@ -134,7 +136,11 @@ class Dataset:
 
     def case(self, name: str) -> str:
         """Id of the case that the image of an id becomes in a project."""
-        return case_id(self.image(name))
+        return name if self.channels else case_id(self.image(name))
+
+    def read_image(self, name: str) -> Image:
+        """Image of an id, or its first channel."""
+        return read_image(self.image(name), self.volume)
 
     def require(self, names: Iterable[str], *, masks: bool = False) -> None:
         """Refuse ids without an image, or without a mask.
@@ -184,11 +190,39 @@ class Dataset:
             A mask lies on another grid or holds unknown values.
         """
         for name in names:
-            geometry, _ = read_geometry(self.image(name))
+            geometry, _ = read_geometry(self.image(name), self.volume)
             scheme.check(self.read_mask(name, geometry), str(self._mask(name)))
 
     def _mask(self, name: str) -> Path | None:
         return next((path for item in self.masks if (path := item.find(name))), None)
+
+
+def _images_in(folder: Path) -> tuple[dict[str, Path], tuple[Channel, ...]]:
+    """Images by id, and the channels of the first case where it has several."""
+    known = recognised(folder)
+    entries = [entry for entry in known.entries if entry.channels] if known else []
+    if known is not None and entries:
+        names = entries[0].channels
+        odd = (one for one in known.entries if one.lacks or not one.channels)
+        broken = next(odd, None)
+        if broken is not None:
+            raise ProjectError(
+                f"{broken.image}: expected {len(names)} channels of '{broken.id}', "
+                f"found no {' and no '.join(broken.lacks) or 'other'}; complete the "
+                f"case, or take it out of the data set"
+            )
+        return {entry.id: entry.image for entry in entries}, names
+    images: dict[str, Path] = {}
+    for part in (folder / name for name in IMAGES):
+        for path in find_images(part) if part.is_dir() else ():
+            name = case_id(path).removesuffix(FIRST)
+            other = images.setdefault(name, path)
+            if other != path:
+                raise ProjectError(
+                    f"expected one image of '{name}', found {other} and {path}; "
+                    "remove one of them"
+                )
+    return images, ()
 
 
 def _described(folder: Path) -> dict[int, str]:

@@ -68,6 +68,12 @@ class Source:
             "minutes": sum(entry.minutes or 0.0 for entry in history),
             "accepted": None,
         }
+        if case.channel_names:
+            pairs = zip(case.channels, case.record.channels, strict=True)
+            facts["channels"] = [
+                {"name": one.name, "image": str(one.image), "sha256": noted.sha256}
+                for one, noted in pairs
+            ]
         if self.run is not None:
             record = self.run.prediction_record(case.id)
             return facts | {

@@ -10,6 +10,7 @@ import numpy as np
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.io.atomic import atomic_path, write_json
+from napari_semiseg.io.images import read_geometry
 from napari_semiseg.io.masks import write_labels
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ ENDING = ".nii.gz"
 def write_case(
     project: Project, case: Case, labels: NDArray[np.uint8], folder: Path
 ) -> Path:
-    """Write image and mask; the values become 1, 2, ... and 255 the ignore label.
+    """Write images and mask; the values become 1, 2, ... and 255 the ignore label.
 
     Returns
     -------
@@ -39,12 +40,17 @@ def write_case(
         table[value] = rank
     table[UNANNOTATED] = len(project.labels) + 1
     mask = folder / f"labels{part}" / f"{case.id}{ENDING}"
-    image = folder / f"images{part}" / f"{case.id}_0000{ENDING}"
-    _copy_image(case, image)
+    images = [
+        folder / f"images{part}" / f"{case.id}_{number:04d}{ENDING}"
+        for number in range(len(case.channels))
+    ]
     try:
+        for number, image in enumerate(images):
+            _copy_image(case, number, image)
         write_labels(mask, table[labels], case.geometry, case.image)
     except Exception:
-        image.unlink(missing_ok=True)
+        for image in images:
+            image.unlink(missing_ok=True)
         raise
     return mask
 
@@ -61,7 +67,10 @@ def write_dataset(project: Project, folder: Path) -> Path:
         path,
         {
             "name": project.name,
-            "channel_names": {"0": "image"},
+            "channel_names": {
+                str(number): name
+                for number, name in enumerate(project.channels or ("image",))
+            },
             "labels": names,
             "numTraining": len(training),
             "file_ending": ENDING,
@@ -70,16 +79,21 @@ def write_dataset(project: Project, folder: Path) -> Path:
     return path
 
 
-def _copy_image(case: Case, target: Path) -> None:
-    """Copy a NIfTI file as it is; bring any other format onto NIfTI."""
+def _copy_image(case: Case, number: int, target: Path) -> None:
+    """Copy a NIfTI file as it is; bring any other image onto NIfTI.
+
+    All channels of a case are written in the voxel order of the first one.
+    """
+    channel, geometry = case.channels[number], case.geometry
     with atomic_path(target) as temporary:
-        if case.image.name.lower().endswith(ENDING):
-            shutil.copyfile(case.image, temporary)
-            return
+        if channel.image.name.lower().endswith(ENDING) and channel.volume is None:
+            own, _ = read_geometry(channel.image)
+            if np.allclose(own.native_affine, geometry.native_affine, atol=1e-3):
+                shutil.copyfile(channel.image, temporary)
+                return
         import nibabel as nib
 
-        image = case.read_image()
-        native = np.ascontiguousarray(image.geometry.to_native(image.data))
+        native = np.ascontiguousarray(geometry.to_native(case.read_image(number).data))
         stored = native.astype(np.float32) if native.dtype == np.float64 else native
-        affine = image.geometry.native_affine
+        affine = geometry.native_affine
         nib.save(nib.Nifti1Image(stored, affine, dtype=stored.dtype), temporary)
