@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
 from engine.volumes import prepared
-from napari_semiseg.core.config import Intensity
+from napari_semiseg import engine
+from napari_semiseg.core.config import Intensity, TrainingConfig
 from napari_semiseg.engine import method as plugin
 from napari_semiseg.engine.augment import Crops, augment
 from napari_semiseg.engine.infer import Predictor
+from napari_semiseg.engine.plan import fingerprint
 from napari_semiseg.engine.sampler import Noise, Sampler
 from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.store import Project
+from synthetic import ball, save_nifti
 
 CPU = torch.device("cpu")
 GREY = Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
@@ -103,3 +110,67 @@ def test_predicts_what_only_the_second_channel_shows(wide_task, wide_plan):
 
     assert dice(both) > 0.8
     assert dice(both.flip(0)) < 0.5
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Five cases whose ball only the second channel shows; two are labelled."""
+    folder = tmp_path / "scans"
+    for number in range(5):
+        noise = np.random.default_rng(number).normal(0, 10, (2, 24, 24, 24))
+        for name, values in (
+            ("T1", noise[0]),
+            ("FLAIR", 100 * ball(number) + noise[1]),
+        ):
+            path = folder / f"case_{number}_{name}.nii.gz"
+            save_nifti(path, values.astype(np.int16))
+    project = Project.create(tmp_path / "atrium", {"left atrium": 1})
+    project.add(folder, channels=("T1=_T1", "FLAIR=_FLAIR"))
+    for number in range(2):
+        case = project.case(f"case_{number}")
+        project.set_label(case.id, case.geometry.to_canonical(ball(number)))
+    return project
+
+
+def test_a_project_of_two_channels_is_trained_and_predicted(scans):
+    """And a case with other channels than the model has is refused."""
+    config = TrainingConfig(
+        method="supervised",
+        steps=2,
+        device="cpu",
+        patch_zyx=(16, 16, 16),
+        precision="fp32",
+        width=4,
+    )
+    list(engine.train(scans, config))
+    run = scans.latest_run()
+    assert run.plan.channels == ("T1", "FLAIR")
+    assert len(run.plan.intensities) == 2
+    assert "channels" in run.plan.reasons
+    record = scans.folder / "cases" / "case_3" / "case.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({**content, "channels": []}))
+    with pytest.raises(ProjectError, match="T1, FLAIR, as the model was trained on, f"):
+        engine.predict(scans, run, scans.case("case_3"))
+    events = list(engine.predict_cases(scans, run, scans.cases(state="unlabelled")))
+    assert [event.case for event in events if event.type == "predicted"] == [
+        "case_2",
+        "case_4",
+    ]
+    (warned,) = (event for event in events if event.type == "warned")
+    assert "found one image a case" in warned.message
+
+
+def test_each_channel_gets_the_intensities_of_its_kind(scans):
+    """Hounsfield units in one channel, and any in the other."""
+    for case in scans.cases():
+        path = case.channels[1].image
+        image = nib.load(path)
+        values = np.asarray(image.dataobj).astype(np.float32) - 1000
+        nib.save(nib.Nifti1Image(values, image.affine), path)
+    cases = scans.cases(state="labelled")
+    grey, ct = fingerprint(cases, cases).intensities
+    assert grey.kind == "zscore"
+    assert ct.kind == "ct"
+    assert -950 < ct.cut[0] < ct.cut[1] < -850
+    assert -920 < ct.mean_std[0] < -880
