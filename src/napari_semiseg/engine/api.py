@@ -73,7 +73,9 @@ def train(
         Before ``Started``: nothing is left on disk but ``run``, if it was given.
     """
     cohort = select(project)
-    method.check_params(method.find(config.method), config.params)
+    kind = method.find(config.method)
+    method.check_params(kind, config.params)
+    method.check_batch(kind, config.labelled_batch)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
     yield from _session(run, Training(project, run, cohort, device))

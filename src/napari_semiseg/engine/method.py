@@ -168,6 +168,8 @@ class Method(ABC):
         Identifier, what a person reads, and the paper.
     unlabelled : int
         Unlabelled crops of a batch unless asked otherwise; 0 where none takes part.
+    least_labelled : int
+        Labelled crops that a batch must have.
     uncertainty : {"entropy", "gap"}
         Which map says best where it errs: the entropy of its probabilities, or the
         gap between its segmentation and its distance.
@@ -177,6 +179,7 @@ class Method(ABC):
     title: ClassVar[str]
     cite: ClassVar[str]
     unlabelled: ClassVar[int] = 2
+    least_labelled: ClassVar[int] = 1
     uncertainty: ClassVar[Literal["entropy", "gap"]] = "entropy"
     Params: ClassVar[type[MethodParams]] = MethodParams
 
@@ -284,3 +287,13 @@ def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
         return kind.Params(**params)
     except ValidationError as error:
         raise ConfigError(describe(error, f"parameters of {kind.name}")) from error
+
+
+def check_batch(kind: type[Method], labelled: int | None) -> None:
+    """Refuse a number of labelled crops a step that a method cannot work with."""
+    if labelled is not None and labelled < kind.least_labelled:
+        raise ConfigError(
+            f"expected at least {kind.least_labelled} labelled crops a step for "
+            f"{kind.name!r}, found labelled_batch={labelled}; leave it out, or use "
+            f"--method mean_teacher"
+        )

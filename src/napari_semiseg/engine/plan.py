@@ -30,6 +30,8 @@ LARGEST_PATCH = {"cpu": 600_000, "mps": 1_000_000, "cuda": 2_500_000}
 DEFAULT_PATCH = {"cpu": 200_000, "mps": 500_000, "cuda": 1_200_000}
 """Voxels of a crop: the most that memory is sure to hold, and without minutes."""
 SMALLEST_PATCH = 32_000
+SLACK = 1.25
+"""How much larger than asked for a crop may get when its edges are rounded."""
 PROBE = (48, 48, 48)
 """Crop with which speed is measured before the working grid is known."""
 WIDTH = 16
@@ -156,7 +158,7 @@ def choose_patch(
     full = np.maximum(16, 8 * np.ceil(np.array(shape) / 8)).astype(int)
     share = min(1.0, (voxels / float(np.prod(full))) ** (1 / 3))
     patch = np.maximum(16, 8 * np.round(full * share / 8)).astype(int)
-    while np.prod(patch) > 1.25 * voxels and patch.max() > 16:
+    while np.prod(patch) > SLACK * voxels and patch.max() > 16:
         patch[patch.argmax()] -= 8
     halvings = [min(4, int(np.log2(size // 4))) for size in patch]
     # An axis may be halved as often as its size stays even.
@@ -222,7 +224,11 @@ def draft(
 
 
 def with_grid(
-    plan: Plan, config: TrainingConfig, facts: Fingerprint, pace: float
+    plan: Plan,
+    config: TrainingConfig,
+    facts: Fingerprint,
+    pace: float,
+    most: int | None = None,
 ) -> Plan:
     """Choose voxel size and crop, so that the minutes hold enough steps.
 
@@ -233,6 +239,8 @@ def with_grid(
     ----------
     pace : float
         Seconds of a step over the voxels of its crop.
+    most : int, optional
+        Voxels of the largest crop that the memory holds.
     """
     if config.minutes is None:
         voxels = DEFAULT_PATCH[plan.device]
@@ -244,6 +252,9 @@ def with_grid(
             f"{config.minutes:g} min hold {STEPS:,} steps with crops of "
             f"{afford:,} voxels"
         )
+    if most is not None and most < SLACK * voxels:
+        voxels = int(most / SLACK)
+        why = f"the free memory holds crops of {most:,} voxels"
     if config.spacing_mm is None:
         spacing, why_spacing = choose_spacing(facts, voxels)
         why_spacing = f"{why_spacing} ({why})"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_semiseg.core.events import Finished, Planned, Staged, Warned
-from napari_semiseg.engine import method
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.engine import memory, method
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.plan import draft, fingerprint, with_grid, with_steps
 from napari_semiseg.engine.prepare import Cache
@@ -118,14 +119,15 @@ class Training:
         facts = fingerprint(self._cohort.training, self._cohort.labelled)
         unlabelled = kind.unlabelled if self._cohort.unlabelled else 0
         plan = draft(config, facts, self._device, unlabelled=unlabelled)
-        plan, pace = fastest(
-            plan,
-            lambda plan: self._trainer(
-                plan, Noise(plan, len(self._project.labels) + 1)
-            ),
-            asked=config.precision,
-        )
-        return with_grid(plan, config, facts, pace)
+        plan, pace = fastest(plan, self._rehearsal, asked=config.precision)
+        small = plan.model_copy(update={"patch_zyx": memory.PROBE})
+        need = memory.footprint(self._rehearsal(small), math.prod(memory.PROBE))
+        most = memory.largest_crop(need, memory.available(self._device), config)
+        return with_grid(plan, config, facts, pace, most)
+
+    def _rehearsal(self, plan: Plan) -> Trainer:
+        """A trainer on noise, to see what a step costs."""
+        return self._trainer(plan, Noise(plan, len(self._project.labels) + 1))
 
     def _trainer(self, plan: Plan, batches: Batches) -> Trainer:
         """Networks of a plan as they are before the first step."""
@@ -170,6 +172,11 @@ class Training:
             raise ProjectError("no labelled case could be read; see the warnings")
         targets = [case.target for case in into["labelled"] if case.target is not None]
         shown = {int(index) for target in targets for index in np.unique(target)}
+        if not any(0 < index < UNANNOTATED for index in shown):
+            raise ProjectError(
+                "expected labels that show a structure, found nothing but background "
+                "in those of the training cases; paint some of it, then train"
+            )
         for index, item in enumerate(self._project.labels, start=1):
             if index not in shown:
                 yield Warned(

@@ -116,6 +116,11 @@ class Trainer:
         self.best = -1.0
 
     @property
+    def weights(self) -> tuple[nn.Parameter, ...]:
+        """All trained weights."""
+        return tuple(self._parameters)
+
+    @property
     def parameters(self) -> int:
         """Number of trained weights."""
         return sum(parameter.numel() for parameter in self._parameters)
@@ -139,6 +144,13 @@ class Trainer:
                 times.append(time.perf_counter() - start)
             parts.append(min(times[1:]))
         return float(np.mean(parts))
+
+    def rehearse(self) -> Iterator[None]:
+        """Take a step of each part of a training; leaves this trainer used up."""
+        for part in range(PARTS):
+            self.step = 2 * part + 1
+            self._advance(total=2 * PARTS)
+            yield
 
     def _advance(self, total: int) -> dict[str, Tensor]:
         """One optimisation step, a function of the weights, the seed and the step."""

@@ -54,6 +54,7 @@ class BCP(DualTaskMethod):
     name = "bcp"
     title = "BCP: bidirectional copy-paste"
     cite = "Bai et al., CVPR 2023"
+    least_labelled = 2  # they are pasted into each other
     Params: ClassVar[type[MethodParams]] = BCPParams
     params: BCPParams
 

@@ -1,0 +1,157 @@
+"""What a training step needs of the memory, and what is free."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.engine.trainer import Trainer
+
+GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
+SHARE = 0.8
+"""Part of the free memory that a training may take."""
+OVERHEAD = 1.7
+"""Peak of a step over what its backward pass keeps, as measured on a processor: the
+gradients of the feature maps, and what convolutions copy."""
+PROBE = (32, 32, 32)
+"""Crop with which a step is rehearsed."""
+SMALLEST_CROP = (16, 16, 16)
+GB = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Memory of a training step, bytes.
+
+    Attributes
+    ----------
+    fixed : float
+        Gradients and momentum of the weights.
+    per_voxel : float
+        For each voxel of a crop, over all crops of a step.
+    """
+
+    fixed: float
+    per_voxel: float
+
+    def of(self, voxels: float) -> float:
+        """Bytes of a step with crops of so many voxels."""
+        return self.fixed + voxels * self.per_voxel
+
+    def voxels(self, memory: float) -> int:
+        """Voxels of the largest crop that fits."""
+        return max(0, int((memory - self.fixed) / self.per_voxel))
+
+
+def footprint(trainer: Trainer, voxels: int) -> Footprint:
+    """Measure a trainer whose crops have so many voxels; it is used up by that.
+
+    What the backward pass needs is counted as it is put aside, which is exact, the
+    same on every device, and grows with the voxels of a crop.
+    """
+    weights = {
+        parameter.untyped_storage().data_ptr(): parameter.nbytes
+        for parameter in trainer.weights
+    }
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    most = 0
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        for _ in trainer.rehearse():
+            most = max(most, sum(kept.values()))
+            kept.clear()
+    return Footprint(2.0 * sum(weights.values()), OVERHEAD * most / voxels)
+
+
+def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
+    """Voxels of the largest crop for which the memory is enough.
+
+    Parameters
+    ----------
+    need : Footprint
+        Of the method with the batch and width that were asked for.
+    free : float
+        Bytes that `available` found.
+    config : TrainingConfig
+        What was asked for.
+
+    Raises
+    ------
+    ConfigError
+        The crop that was asked for, or any at all, does not fit; names what would.
+    """
+    fits = need.voxels(SHARE * free)
+    crop = config.patch_zyx or SMALLEST_CROP
+    if math.prod(crop) <= fits:
+        return fits
+    scale = (fits / math.prod(crop)) ** (1 / 3)
+    smaller = [8 * int(edge * scale / 8) for edge in crop]
+    width = config.width is None or config.width > 8
+    ways = [
+        f"--set patch_zyx={smaller}" * (min(smaller) >= min(SMALLEST_CROP)),
+        "--set width=8" * width,
+        "--method supervised" * (config.method != "supervised"),
+    ]
+    remedy = " or ".join(way for way in ways if way) or "a machine with more memory"
+    raise ConfigError(
+        f"expected a training step that fits into {free / GB:.1f} GB of free memory, "
+        f"found that {config.method!r} with crops of {list(crop)} voxels needs about "
+        f"{need.of(math.prod(crop)) / GB:.1f} GB; close other programs, or use {remedy}"
+    )
+
+
+def available(device: torch.device) -> float:
+    """Bytes of memory that are free on a device; of a container, within its limit."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        limit = torch.mps.recommended_max_memory()
+        return float(limit - torch.mps.driver_allocated_memory())
+    import psutil
+
+    return min([float(psutil.virtual_memory().available), *_left_in_groups()])
+
+
+def _left_in_groups() -> Iterator[float]:
+    """What the control groups of this process (Linux) leave to it, bytes."""
+    try:
+        lines = OWN_GROUP.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root, limit, used = (
+            (GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+            if controllers
+            else (GROUPS, "memory.max", "memory.current")
+        )
+        inner = PurePosixPath(name.lstrip("/"))
+        for group in (inner, *inner.parents):
+            try:
+                most = int((root / group / limit).read_text(encoding="ascii"))
+                held = int((root / group / used).read_text(encoding="ascii"))
+                stat = (root / group / "memory.stat").read_text(encoding="ascii")
+            except (OSError, ValueError):  # no limit ("max"), or not to be seen
+                continue
+            # Files that were read stay in memory until it is needed.
+            facts = dict(entry.split(" ", 1) for entry in stat.splitlines())
+            yield float(max(0, most - held + int(facts.get("inactive_file", 0))))

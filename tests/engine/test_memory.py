@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from engine.test_plan import facts
+from napari_semiseg import engine
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.engine import memory
+from napari_semiseg.engine import method as plugin
+from napari_semiseg.engine.plan import with_grid
+from napari_semiseg.engine.sampler import Noise
+from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.errors import ConfigError, ProjectError
+
+
+def footprint(plan, task, name="supervised", edge=16, **changes):
+    made = plan.model_copy(update={"patch_zyx": (edge,) * 3, **changes})
+    trainer = Trainer(
+        plugin.build(name, {}, task), Noise(made, 3), made, 0, torch.device("cpu")
+    )
+    return memory.footprint(trainer, edge**3)
+
+
+def test_a_step_needs_memory_by_the_voxels_of_its_crops(plan, task):
+    """What a small crop tells holds for a larger one, and for more of them."""
+    small, large = (footprint(plan, task, edge=edge) for edge in (16, 32))
+    assert small.per_voxel == pytest.approx(large.per_voxel, rel=0.15)
+    double = footprint(plan, task, labelled_batch=4)
+    assert double.per_voxel == pytest.approx(2 * small.per_voxel, rel=0.1)
+    assert large.voxels(large.of(12345)) in (12344, 12345)
+
+
+def test_two_networks_need_more_than_one(plan, task):
+    one, two = (footprint(plan, task, name) for name in ("supervised", "cps"))
+    assert two.fixed == pytest.approx(2 * one.fixed, rel=0.1)
+    assert two.per_voxel > 2 * one.per_voxel
+
+
+def test_everything_kept_for_the_backward_pass_is_counted(plan, task):
+    """At least the feature maps of the finest level, of which there are many."""
+    need = footprint(plan, task)
+    finest = plan.width * 4 * plan.labelled_batch
+    assert need.per_voxel > 3 * finest
+
+
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "OWN_GROUP", tmp_path / "own")
+    free = memory.available(torch.device("cpu"))
+    assert free > 1e6  # no groups at all
+    (tmp_path / "own").write_text("0::/job/step\n")
+    for name, limit in (("", "max"), ("job", "30000000"), ("job/step", "max")):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text("25000000\n")
+        (folder / "memory.stat").write_text("anon 5\ninactive_file 4000000\n")
+    assert memory.available(torch.device("cpu")) == 9e6
+    (tmp_path / "own").write_text("5:cpu,memory:/\n")
+    (tmp_path / "own").write_text("6:memory:/\n")
+    old = tmp_path / "memory"
+    old.mkdir()
+    (old / "memory.limit_in_bytes").write_text("7000000\n")
+    (old / "memory.usage_in_bytes").write_text("2000000\n")
+    (old / "memory.stat").write_text("cache 1\n")
+    assert memory.available(torch.device("cpu")) == 5e6
+
+
+def test_crops_shrink_to_what_the_memory_holds(plan):
+    need = memory.Footprint(fixed=1e6, per_voxel=1e4)
+    config = TrainingConfig(minutes=60)
+    most = memory.largest_crop(need, 1e9, config)
+    assert need.of(most) <= memory.SHARE * 1e9
+    roomy, tight = (
+        with_grid(plan, config, facts(), 1e-7, limit) for limit in (None, most)
+    )
+    assert math.prod(roomy.patch_zyx) > most
+    assert math.prod(tight.patch_zyx) <= most
+    assert "memory" in tight.reasons["patch_zyx"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"patch_zyx": (96, 96, 96)}, "--set patch_zyx=["),
+        ({"patch_zyx": (96, 96, 96)}, "--set width=8 or --method supervised"),
+        ({"patch_zyx": (96, 96, 96), "width": 8, "method": "supervised"}, "patch_zyx"),
+    ],
+)
+def test_a_crop_that_does_not_fit_is_refused_with_one_that_does(asked, named):
+    need = memory.Footprint(fixed=1e6, per_voxel=1e4)
+    with pytest.raises(ConfigError, match=r"8\.8 GB") as refused:
+        memory.largest_crop(
+            need, 1e9, TrainingConfig(method="cct").model_copy(update=asked)
+        )
+    text = str(refused.value)
+    assert named in text
+    assert "\n" not in text
+    edges = text.split("patch_zyx=[")[1].split("]")[0].split(",")
+    smaller = math.prod(int(edge) for edge in edges)
+    assert need.of(smaller) <= memory.SHARE * 1e9
+
+
+def test_training_says_before_its_first_step_that_memory_is_short(
+    ball_project, monkeypatch
+):
+    monkeypatch.setattr(memory, "available", lambda device: 2e6)
+    config = TrainingConfig(method="mean_teacher", steps=2, width=4, precision="fp32")
+    events = []
+    with pytest.raises(ConfigError, match="or use --method supervised"):
+        events.extend(iter_into(events, engine.train(ball_project, config)))
+    kinds = [event.type for event in events]
+    assert "stepped" not in kinds
+    assert "planned" not in kinds
+    assert kinds[-1] == "finished"
+    assert "memory" in events[-1].error
+
+
+def iter_into(events, source):
+    for event in source:
+        events.append(event)
+    return []
+
+
+def test_training_fits_its_crops_to_the_memory(ball_project, monkeypatch):
+    config = TrainingConfig(method="supervised", steps=1, width=4, precision="fp32")
+    monkeypatch.setattr(memory, "available", lambda device: 12e6)
+    list(engine.train(ball_project, config))
+    plan = ball_project.latest_run().plan
+    assert plan.patch_zyx == (16, 16, 16)
+    assert "memory" in plan.reasons["patch_zyx"]
+
+
+def test_a_method_that_needs_two_labelled_crops_says_so(ball_project):
+    config = TrainingConfig(method="bcp", steps=1, labelled_batch=1)
+    with pytest.raises(ConfigError, match=r"at least 2 .* --method mean_teacher"):
+        next(engine.train(ball_project, config))
+    assert not ball_project.runs()
+
+
+def test_labels_without_any_structure_are_refused(ball_project):
+    empty = np.zeros((24, 24, 24), np.uint8)
+    for case in ball_project.cases(state="labelled"):
+        ball_project.set_label(case.id, empty)
+    config = TrainingConfig(
+        method="supervised", steps=1, width=4, precision="fp32", patch_zyx=(16, 16, 16)
+    )
+    with pytest.raises(ProjectError, match="nothing but background"):
+        list(engine.train(ball_project, config))
