@@ -77,7 +77,7 @@ def make_project(
                 _add(project, dataset, new, split)
             done += len(some)
             yield Staged(stage=stage, done=done, total=len(splits))
-    _refuse_twins(project)
+    refuse_twins(project)
     for name in benchmark.labelled[labelled]:
         case = project.case(dataset.case(name))
         if not case.has_label:
@@ -99,8 +99,14 @@ def _add(
         project.set_split(name, split)
 
 
-def _refuse_twins(project: Project) -> None:
-    """Refuse a test image that is also learned from, under another name."""
+def refuse_twins(project: Project) -> None:
+    """Refuse a test image that is also learned from, under another name.
+
+    Raises
+    ------
+    ConfigError
+        Names both.
+    """
     cases = project.cases()
     seen = {case.record.sha256: case.id for case in cases if case.split is Split.TRAIN}
     for case in cases:

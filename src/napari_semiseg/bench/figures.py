@@ -33,6 +33,8 @@ MARKERS = ("o", "s", "^")
 TRUTH = "#F0E442"
 CONTOURS = ("#56B4E9", "#D55E00", "#009E73", "#CC79A7")
 """Of the methods in a qualitative panel; more could not be told apart."""
+MOST_TICKS = 8
+"""Values that can be told apart along an axis."""
 MARGIN = 0.2
 """Around the structures of a qualitative panel, of their size."""
 
@@ -84,7 +86,7 @@ def draw(
         ("accuracy-labels", "labelled cases", _against_labels(rows)),
     ):
         if panels:
-            _save(out, name, _lines(panels, across))
+            save(out, name, lines(panels, [across] * len(panels)))
             drawn.append((f"{FOLDER}/{name}.png", f"Dice against {across}"))
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -98,13 +100,14 @@ def draw(
         ]
         if not runs:
             continue
-        _save(out, name, _qualitative(dataset, projects / labelled, runs))
+        save(out, name, _qualitative(dataset, projects / labelled, runs))
         text = f"Best, middle and worst test case, {labelled}, {budget}"
         drawn.append((f"{FOLDER}/{name}.png", text))
     return drawn
 
 
-def _save(out: Path, name: str, figure: Figure) -> None:
+def save(out: Path, name: str, figure: Figure) -> None:
+    """Write a figure as PNG and SVG into the folder of figures in ``out``."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
@@ -149,13 +152,14 @@ def _panels(
     }
 
 
-def _lines(panels: dict[str, dict[str, Curve]], across: str) -> Figure:
+def lines(panels: dict[str, dict[str, Curve]], across: Sequence[str]) -> Figure:
+    """Draw curves of Dice, a panel per title, with what lies across each panel."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.0 * len(panels) + 1.5, 4.0), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     methods = sorted({method for curves in panels.values() for method in curves})
-    for axis, (title, curves) in zip(axes, panels.items(), strict=True):
+    for axis, words, (title, curves) in zip(axes, across, panels.items(), strict=True):
         for method, points in curves.items():
             place = methods.index(method)
             x, y, spread = np.array(points).T
@@ -169,8 +173,10 @@ def _lines(panels: dict[str, dict[str, Curve]], across: str) -> Figure:
                 linewidth=2.5 if method == REFERENCE else 1.3,
                 capsize=3,
             )
-        axis.set(title=title, xlabel=across)
-        axis.set_xticks(sorted({x for points in curves.values() for x, _, _ in points}))
+        axis.set(title=title, xlabel=words)
+        ticks = sorted({x for points in curves.values() for x, _, _ in points})
+        if len(ticks) <= MOST_TICKS:
+            axis.set_xticks(ticks)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("Dice, mean of the test cases")
     handles = {

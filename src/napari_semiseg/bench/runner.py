@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_semiseg import jobs
-from napari_semiseg.bench import TRIAL_VERB
+from napari_semiseg.bench import child
 from napari_semiseg.bench import results as store
 from napari_semiseg.bench.cohort import make_project
 from napari_semiseg.bench.results import TrialResult
 from napari_semiseg.bench.worker import read_facts
-from napari_semiseg.core.events import Finished, Planned, Staged
+from napari_semiseg.core.events import Planned, Staged
 from napari_semiseg.core.metrics import evaluate_labels
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import read_json
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
     from napari_semiseg.core.metrics import Metrics
 
 PROJECTS = "projects"
-POLL_S = 0.5
 
 Scores = dict[str, dict[str, "Metrics"]]
 
@@ -138,60 +134,17 @@ class Bench:
         """One trial; returns its result, or None when it was stopped."""
         run = Run(project.layout.run(trial.run_id))
         try:
-            if not run.started and not _has_worker(run):
-                run.discard()
-                Run.create(project, self.benchmark.config(trial), trial.run_id)
-            error = None
-            if not self._is_complete(run):
-                error = yield from self._train(project, run, stop)
+            wanted = self._test_cases()
+            config = self.benchmark.config(trial)
+            error = yield from child.train(project, run, config, wanted, stop)
             if error is not None:
                 return self._result(run, trial, {}, error)
-            if not self._is_complete(run):
+            if not child.is_complete(run, wanted):
                 return None
             scores = yield from self._score(project, run)
         except SemisegError as refusal:
             return self._result(run, trial, {}, str(refusal))
         return self._result(run, trial, scores, None)
-
-    def _train(
-        self, project: Project, run: Run, stop: Callable[[], bool]
-    ) -> Generator[Event, None, str | None]:
-        """Train and predict in a child; returns what went wrong, if anything.
-
-        A child that an interrupted benchmark has left at work is followed instead of
-        starting another one.
-        """
-        job = None
-        if not _has_worker(run):
-            words = [TRIAL_VERB, str(project.folder), run.id]
-            job = jobs.start(words, run.folder.log)
-            run.claim(job.pid)
-
-        def relay() -> bool:
-            if stop():
-                run.request_stop()
-            return False  # look on until the child has written its checkpoint
-
-        error = None
-        for event in jobs.follow(run, job=job, poll_s=POLL_S, stop=relay):
-            if isinstance(event, Finished):
-                error = event.error if event.reason == "failed" else None
-            else:
-                yield event
-        while job.poll() is None if job is not None else _has_worker(run):
-            relay()
-            done = sum(map(run.has_prediction, self._test_cases()))
-            yield Staged(stage="Predicting", done=done, total=len(self.benchmark.test))
-            time.sleep(POLL_S)
-        if self._is_complete(run) or stop():
-            return None
-        said = (jobs.last_words(run) or ["its process ended early"])[-1]
-        return (error or said).removeprefix("semiseg: ")
-
-    def _is_complete(self, run: Run) -> bool:
-        """Whether a run has its last checkpoint and all predictions."""
-        trained = read_facts(run).steps > 0
-        return trained and all(map(run.has_prediction, self._test_cases()))
 
     def _test_cases(self) -> list[str]:
         return [self.dataset.case(name) for name in self.benchmark.test]
@@ -234,11 +187,6 @@ class Bench:
             parameters=plans[-1].parameters if plans else None,
             cases=scores,
         )
-
-
-def _has_worker(run: Run) -> bool:
-    """Whether another process is at work on a run: one that outlived its benchmark."""
-    return run.is_working and run.pid != os.getpid()
 
 
 def seconds_left(trials: Sequence[Trial], results: Results) -> float | None:

@@ -14,7 +14,7 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.project.runs import Run
@@ -51,11 +51,20 @@ def read_facts(run: Run) -> Facts:
         return Facts()
 
 
-def work(project: Project, run: Run) -> Iterator[Event]:
-    """Train a run to its end, from where it is, and predict the test cases.
+def work(
+    project: Project, run: Run, cases: Collection[str] | None = None
+) -> Iterator[Event]:
+    """Train a run to its end, from where it is, and predict cases: the test cases.
 
     The model is the last checkpoint. A request to stop ends it early; the next call
     goes on.
+
+    Parameters
+    ----------
+    project, run : Project, Run
+        Where to work.
+    cases : collection of str, optional
+        Ids to predict instead.
 
     Yields
     ------
@@ -76,7 +85,7 @@ def work(project: Project, run: Run) -> Iterator[Event]:
             else:
                 yield from engine.train(project, run.config, run=run)
         if _is_trained(run):
-            yield from _predict(project, run)
+            yield from _predict(project, run, cases)
     finally:
         _note(run, 0.0)
 
@@ -91,14 +100,16 @@ def _is_trained(run: Run) -> bool:
     return Checkpoint.load(run.folder.last).step >= plan.steps
 
 
-def _predict(project: Project, run: Run) -> Iterator[Event]:
+def _predict(
+    project: Project, run: Run, cases: Collection[str] | None
+) -> Iterator[Event]:
     from napari_semiseg import engine
 
-    waiting = [
-        case
-        for case in project.cases(split=Split.TEST)
-        if not run.has_prediction(case.id)
-    ]
+    if cases is None:
+        wanted = project.cases(split=Split.TEST)
+    else:
+        wanted = [project.case(name) for name in cases]
+    waiting = [case for case in wanted if not run.has_prediction(case.id)]
     begun = time.perf_counter()
     if waiting:
         yield from engine.predict_cases(project, run, waiting)

@@ -12,6 +12,7 @@ from napari_semiseg.cli import (
     machine,
     project,
     review,
+    simulate,
     training,
 )
 
@@ -24,5 +25,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (project, training, analysis, review, accepting, machine, loop, bench):
+for module in (
+    project,
+    training,
+    analysis,
+    review,
+    accepting,
+    machine,
+    loop,
+    bench,
+    simulate,
+):
     module.register(app)

@@ -12,7 +12,13 @@ import typer
 from napari_semiseg.bench import TRIAL_VERB
 from napari_semiseg.cli import render
 from napari_semiseg.cli.errors import STOPPED
-from napari_semiseg.cli.options import Json, check_minutes, read_list, read_settings
+from napari_semiseg.cli.options import (
+    CaseList,
+    Json,
+    check_minutes,
+    read_list,
+    read_settings,
+)
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
@@ -20,9 +26,10 @@ if TYPE_CHECKING:
 
     from napari_semiseg.bench.results import Results
     from napari_semiseg.bench.runner import Bench
-    from napari_semiseg.bench.spec import Benchmark, Budget, Entry
+    from napari_semiseg.bench.spec import Budget, Entry
     from napari_semiseg.bench.statistics import Row
     from napari_semiseg.cli.bench_board import Board
+    from napari_semiseg.core.config import TrainingConfig
 
 ALL = "all"
 
@@ -90,14 +97,14 @@ def bench(
         labelled=_lists(labelled),
         unlabelled=tuple(read_list(unlabelled) or ()),
         test=tuple(read_list(test) or ()),
-        entries=_entries(_words(methods)),
-        budgets=_budgets(_words(minutes), _words(steps)),
-        seeds=tuple(_whole(text, "--seeds", 0) for text in _words(seeds or ["0"])),
+        entries=_entries(words(methods)),
+        budgets=_budgets(words(minutes), words(steps)),
+        seeds=tuple(whole(text, "--seeds", 0) for text in words(seeds or ["0"])),
         device=device,
         settings=read_settings(settings),
     )
     figures.check_installed()
-    _check(benchmark)
+    check_trainings([benchmark.config(trial) for trial in benchmark.trials()])
     dataset = Dataset.open(data)
     with_mask = [name for names in benchmark.labelled.values() for name in names]
     with_mask += benchmark.test
@@ -107,7 +114,7 @@ def bench(
     dataset.check(dict.fromkeys(with_mask), scheme)
     ours = Bench(benchmark, dataset, scheme, out)
     begun = results.begin(out, benchmark, scheme)
-    stop = _Stop()
+    stop = Stop()
     with stoppable(stop), Board(quiet=json) as board:
         found = _run(ours, begun, board, stop)
     if stop.asked:
@@ -118,9 +125,11 @@ def bench(
 
 
 def trial(
-    project: Annotated[Path, typer.Argument()], run: Annotated[str, typer.Argument()]
+    project: Annotated[Path, typer.Argument()],
+    run: Annotated[str, typer.Argument()],
+    cases: CaseList = None,
 ) -> None:
-    """Do one trial of a benchmark; started by semiseg bench."""
+    """Do one trial; started by semiseg bench and semiseg simulate."""
     from napari_semiseg.bench.worker import work
     from napari_semiseg.cli.progress import stoppable
     from napari_semiseg.project.store import Project
@@ -128,21 +137,22 @@ def trial(
     opened = Project.open(project)
     chosen = opened.run(run)
     with stoppable(chosen):
-        for _ in work(opened, chosen):
+        for _ in work(opened, chosen, read_list(cases)):
             pass
 
 
 @dataclass(slots=True)
-class _Stop:
+class Stop:
     """Whether the user has asked to stop."""
 
     asked: bool = False
 
     def request_stop(self) -> None:
+        """Note that the user wants to stop."""
         self.asked = True
 
 
-def _run(ours: Bench, results: Results, board: Board, stop: _Stop) -> Results:
+def _run(ours: Bench, results: Results, board: Board, stop: Stop) -> Results:
     """Go through all trials that are not done; tables grow with each."""
     from napari_semiseg.bench.report import publish
     from napari_semiseg.bench.runner import Ended
@@ -201,14 +211,13 @@ def _show(rows: Sequence[Row]) -> None:
     )
 
 
-def _check(benchmark: Benchmark) -> None:
+def check_trainings(configs: Sequence[TrainingConfig]) -> None:
     """Refuse what the engine would refuse at the start of a training."""
     from napari_semiseg.engine import devices, method
 
-    for trial in benchmark.trials():
-        config = benchmark.config(trial)
+    for config in configs:
         method.check_params(method.find(config.method), config.params)
-    devices.choose(benchmark.device)
+        devices.choose(config.device)
 
 
 def _lists(paths: Sequence[Path]) -> dict[str, tuple[str, ...]]:
@@ -224,7 +233,7 @@ def _lists(paths: Sequence[Path]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _words(texts: Sequence[str] | None) -> list[str]:
+def words(texts: Sequence[str] | None) -> list[str]:
     """Split what was repeated or set apart by commas; order stays, repeats go."""
     words = [word.strip() for text in texts or () for word in text.split(",")]
     return list(dict.fromkeys(word for word in words if word))
@@ -250,7 +259,7 @@ def _budgets(minutes: Sequence[str], steps: Sequence[str]) -> tuple[Budget, ...]
         found = "both" if minutes else "neither"
         raise ConfigError(f"expected --minutes or --steps, found {found}; give one")
     if steps:
-        return tuple(Budget(steps=_whole(text, "--steps", 1)) for text in steps)
+        return tuple(Budget(steps=whole(text, "--steps", 1)) for text in steps)
     budgets = []
     for text in minutes:
         try:
@@ -264,7 +273,14 @@ def _budgets(minutes: Sequence[str], steps: Sequence[str]) -> tuple[Budget, ...]
     return tuple(budgets)
 
 
-def _whole(text: str, option: str, least: int) -> int:
+def whole(text: str, option: str, least: int) -> int:
+    """Read a whole number.
+
+    Raises
+    ------
+    ConfigError
+        It is none, or too small.
+    """
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise ConfigError(
             f"expected {option} with whole numbers from {least}, as 1,2, found {text!r}"

@@ -27,9 +27,12 @@ class Board:
     ----------
     quiet : bool
         Show nothing.
+    name : str
+        What is going on as a whole.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, name: str = "Benchmark") -> None:
+        self._name = name
         self._progress = Progress(
             TextColumn(
                 "{task.description}", markup=False, table_column=Column(no_wrap=True)
@@ -61,7 +64,11 @@ class Board:
         """Show an event."""
         match event:
             case Began():
-                self._begin(event)
+                self.begin(event.trial.text, event.number, event.total)
+                self._after = event.seconds_after
+                minutes = event.trial.budget.minutes
+                if minutes is not None and self._after is not None:
+                    self._left(60 * minutes + self._after)
             case Staged():
                 self._move(event.stage, event.done, event.total)
             case Stepped():
@@ -72,25 +79,26 @@ class Board:
             case Warned():
                 self._line(f"Note: {event.message}")
             case Ended():
-                self._line(f"{event.trial.text}: {_outcome(event.result)}")
-                if self._all is not None:
-                    self._progress.advance(self._all)
+                self.end(f"{event.trial.text}: {_outcome(event.result)}")
             case _:
                 pass
 
-    def _begin(self, event: Began) -> None:
+    def begin(self, text: str, number: int, total: int) -> None:
+        """Say what begins now, out of how many."""
         self._show()
         if self._all is None:
-            self._all = self._progress.add_task("Benchmark", note="", total=event.total)
+            self._all = self._progress.add_task(self._name, note="", total=total)
             if self._now is not None:
                 self._progress.remove_task(self._now)
                 self._now = None
-        self._after = event.seconds_after
-        self._progress.update(self._all, completed=event.number - 1)
-        minutes = event.trial.budget.minutes
-        if minutes is not None and self._after is not None:
-            self._left(60 * minutes + self._after)
-        self._line(f"{event.number} of {event.total}: {event.trial.text}")
+        self._progress.update(self._all, completed=number - 1)
+        self._line(f"{number} of {total}: {text}")
+
+    def end(self, text: str) -> None:
+        """Say what came out of it."""
+        self._line(text)
+        if self._all is not None:
+            self._progress.advance(self._all)
 
     def _left(self, seconds: float) -> None:
         if self._all is not None:

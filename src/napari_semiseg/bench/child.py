@@ -1,0 +1,100 @@
+"""Training and prediction in a process of its own, for whoever needs many of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from napari_semiseg import jobs
+from napari_semiseg.bench import TRIAL_VERB
+from napari_semiseg.bench.worker import read_facts
+from napari_semiseg.core.events import Finished, Staged
+from napari_semiseg.project.runs import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.project.store import Project
+
+POLL_S = 0.5
+
+
+def is_complete(run: Run, wanted: Sequence[str]) -> bool:
+    """Whether a run has its last checkpoint and the predictions that are wanted."""
+    return read_facts(run).steps > 0 and all(map(run.has_prediction, wanted))
+
+
+def train(
+    project: Project,
+    run: Run,
+    config: TrainingConfig,
+    wanted: Sequence[str],
+    stop: Callable[[], bool],
+    listed: Path | None = None,
+) -> Generator[Event, None, str | None]:
+    """Train a run to its end, from where it is, and predict cases.
+
+    A child that an interrupted parent has left at work is followed instead of starting
+    another one. After a stop the run is not complete; the next call goes on.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    run : Run
+        There or not.
+    config : TrainingConfig
+        Of a run that is not there yet.
+    wanted : sequence of str
+        Ids of the cases to predict.
+    stop : callable
+        Asked often; the child then writes a checkpoint and ends.
+    listed : Path, optional
+        File that names those cases, one a line; without it they are the test cases.
+
+    Returns
+    -------
+    str or None
+        What went wrong, if anything.
+    """
+    if not run.started and not _has_worker(run):
+        run.discard()
+        Run.create(project, config, run.id)
+    if is_complete(run, wanted):
+        return None
+    job = None
+    if not _has_worker(run):
+        words = [TRIAL_VERB, str(project.folder), run.id]
+        words += [] if listed is None else ["--cases", str(listed)]
+        job = jobs.start(words, run.folder.log)
+        run.claim(job.pid)
+
+    def relay() -> bool:
+        if stop():
+            run.request_stop()
+        return False  # look on until the child has written its checkpoint
+
+    error = None
+    for event in jobs.follow(run, job=job, poll_s=POLL_S, stop=relay):
+        if isinstance(event, Finished):
+            error = event.error if event.reason == "failed" else None
+        else:
+            yield event
+    while job.poll() is None if job is not None else _has_worker(run):
+        relay()
+        done = sum(map(run.has_prediction, wanted))
+        yield Staged(stage="Predicting", done=done, total=len(wanted))
+        time.sleep(POLL_S)
+    if is_complete(run, wanted) or stop():
+        return None
+    said = (jobs.last_words(run) or ["its process ended early"])[-1]
+    return (error or said).removeprefix("semiseg: ")
+
+
+def _has_worker(run: Run) -> bool:
+    """Whether another process is at work on a run: one that outlived its parent."""
+    return run.is_working and run.pid != os.getpid()

@@ -1,0 +1,193 @@
+"""The simulated user: a copy of the project, reference masks, and a brush."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.bench.cohort import refuse_twins
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project import adding, labelling
+from napari_semiseg.project.masks import MaskFolder
+from napari_semiseg.project.records import Records
+from napari_semiseg.project.store import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.case import CaseRecord
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.simulate.results import Place
+    from napari_semiseg.simulate.spec import Simulation
+
+AUTHOR = "semiseg simulate"
+
+
+def choose(project: Project, masks: Path, test: Sequence[str] | None) -> list[str]:
+    """Ids of the training cases that have a mask: those to annotate by default."""
+    known = set(test or ())
+    training = (case.id for case in _training(project) if case.id not in known)
+    return sorted(MaskFolder(masks).pair(training))
+
+
+def held_out(project: Project) -> list[str]:
+    """Ids of the project's own test cases."""
+    found = project.cases(split=Split.TEST)
+    return [case.id for case in found if case.state is not CaseState.EXCLUDED]
+
+
+def _training(project: Project) -> list[Case]:
+    found = project.cases(split=Split.TRAIN)
+    return [case for case in found if case.state is not CaseState.EXCLUDED]
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Masks of the cases to annotate and of the test cases, by id."""
+
+    paths: dict[str, Path]
+
+    @classmethod
+    def check(
+        cls,
+        project: Project,
+        simulation: Simulation,
+        progress: Callable[[int, int], None],
+    ) -> References:
+        """Find and read all masks, so that nothing is missed hours later.
+
+        Raises
+        ------
+        SemisegError
+            A case or its mask is missing, the mask lies on another grid, holds unknown
+            values, or does not cover the whole of a case that is to be annotated.
+        """
+        wanted = [*simulation.cases, *simulation.test]
+        cases = {name: project.case(name) for name in wanted}
+        paths = MaskFolder(simulation.masks).require(wanted)
+        for done, (name, case) in enumerate(cases.items(), start=1):
+            labels = labelling.checked(paths[name], case, project.labels)
+            if name in simulation.cases and (labels == UNANNOTATED).any():
+                raise ConfigError(
+                    f"{paths[name]}: expected a whole reference mask, found voxels "
+                    "that are not annotated (255); complete it, or leave the case out "
+                    "with --cases"
+                )
+            progress(done, len(cases))
+        return cls(paths)
+
+    def read(self, case: Case) -> NDArray[np.uint8]:
+        """Reference mask (Z, Y, X) of a case."""
+        return read_labels(self.paths[case.id], case.geometry)
+
+
+def copy_project(source: Project, folder: Path, simulation: Simulation) -> Project:
+    """Make a project of the same images without any label, or open the one there.
+
+    Cases to annotate and all other training cases are in it, the latter as unlabelled
+    data; cases to score on are out of training's reach. Validation cases stay behind.
+
+    Raises
+    ------
+    SemisegError
+        The folder holds another project, or a test image is a training image too.
+    """
+    if (folder / "project.toml").exists():
+        copy = Project.open(folder)
+    else:
+        copy = Project.create(folder, source.labels, name=folder.name)
+    if copy.labels != source.labels:
+        raise ProjectError(
+            f"{folder}: expected the classes of {source.folder}, found others; choose "
+            "another --out"
+        )
+    records = Records(copy.layout)
+    known = set(records.ids())
+    splits = dict.fromkeys((case.id for case in _training(source)), Split.TRAIN)
+    splits |= dict.fromkeys(simulation.cases, Split.TRAIN)
+    splits |= dict.fromkeys(simulation.test, Split.TEST)
+    for name, split in splits.items():
+        if name not in known:
+            record = _moved(source.case(name).record, source.folder, copy.folder)
+            records.write(record.model_copy(update={"split": split, "history": ()}))
+    refuse_twins(copy)
+    return copy
+
+
+def _moved(record: CaseRecord, source: Path, target: Path) -> CaseRecord:
+    """The record in another project's folder, of the same images."""
+
+    def again(image: str) -> str:
+        return adding.reference(adding.resolve(image, source), target)
+
+    channels = tuple(
+        channel.model_copy(update={"image": again(channel.image)})
+        for channel in record.channels
+    )
+    return record.model_copy(
+        update={
+            "image": again(record.image),
+            "channels": channels,
+            "excluded": False,
+        }
+    )
+
+
+def count_slices(project: Project, cases: Iterable[str], plane: int | None) -> int:
+    """Slices of cases in a plane, or where it is open, in that of the finest pixels."""
+    total = 0
+    for name in cases:
+        geometry = project.case(name).geometry
+        axis = int(np.argmax(geometry.spacing_mm)) if plane is None else plane
+        total += geometry.shape_zyx[axis]
+    return total
+
+
+def cost(
+    project: Project, case: Case, places: Iterable[Place], references: References
+) -> int:
+    """Voxels that a user changes to make slices of a case right.
+
+    The user starts from the newest prediction, or from nothing, and does not touch
+    what is annotated already.
+    """
+    run = project.prediction_run(case.id)
+    shape = case.geometry.shape_zyx
+    before = np.zeros(shape, np.uint8)
+    if run is not None:
+        before = read_labels(run.folder.prediction(case.id).labels, case.geometry)
+    painted = _painted(places, shape) & (_label(case) == UNANNOTATED)
+    return int(np.count_nonzero((before != references.read(case)) & painted))
+
+
+def annotate(
+    project: Project, case: Case, places: Iterable[Place], references: References
+) -> None:
+    """Make slices of a case right; what is so already is left alone."""
+    label = _label(case)
+    painted = _painted(places, case.geometry.shape_zyx)
+    wanted = np.where(painted, references.read(case), label)
+    if not np.array_equal(wanted, label):
+        project.set_label(case.id, wanted, by=AUTHOR)
+
+
+def _label(case: Case) -> NDArray[np.uint8]:
+    label = case.read_label()
+    if label is None:
+        return np.full(case.geometry.shape_zyx, UNANNOTATED, np.uint8)
+    return label
+
+
+def _painted(places: Iterable[Place], shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    painted = np.zeros(shape, bool)
+    for place in places:
+        np.moveaxis(painted, place.axis, 0)[place.index] = True
+    return painted
