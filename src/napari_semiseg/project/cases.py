@@ -95,6 +95,10 @@ class Case:
             check_same_grid(chosen.image, image.geometry, self.image, self.geometry)
         return image
 
+    def read_images(self) -> list[Image]:
+        """Read the voxels of all channels; as `read_image`."""
+        return [self.read_image(index) for index in range(len(self.channels))]
+
     def read_label(self) -> NDArray[np.uint8] | None:
         """Accepted label (Z, Y, X) with 255 where not annotated, or None."""
         return read_labels(self.folder.label, self.geometry) if self.has_label else None

@@ -17,6 +17,7 @@ from napari_semiseg.widgets.views import PredictionViews
 if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.widgets.image_layers import ImageLayers
 
 TITLE = "Semiseg views"
 MAIN_TITLE = "Image and mask"
@@ -33,9 +34,11 @@ class LinkedCanvases(QObject):
     ----------
     viewer : napari.Viewer
         The main viewer; its canvas is given patient directions too.
+    images : ImageLayers, optional
+        The images of the case that is open.
     """
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, images: ImageLayers | None = None) -> None:
         super().__init__()
         self.viewer = viewer
         self.views: PredictionViews | None = None
@@ -45,6 +48,9 @@ class LinkedCanvases(QObject):
         self._dock: Any = None
         self._link: ViewLink | None = None
         self._image: Any = None
+        self._images = images
+        if images is not None:
+            images.looked_at.connect(self._look_at)
         self._cursors = Connections()
         self._beside: list[tuple[QDockWidget, int]] = []
         self._tries = self._steady = 0
@@ -71,6 +77,7 @@ class LinkedCanvases(QObject):
             self._window.installEventFilter(self)
             self.sliders = view.dims
             self.main_notes = CanvasNotes(canvas_widget(view), self.viewer, MAIN_TITLE)
+        self._name_image()
 
     def focus(self) -> None:
         """Let keys go to the main canvas."""
@@ -97,6 +104,21 @@ class LinkedCanvases(QObject):
         image.events.contrast_limits.connect(self._follow_contrast)
         if self._link is not None:
             self._link.copy_from(self.viewer)
+
+    def _look_at(self, image: Any) -> None:
+        """Draw under the maps whichever image of the case is in view, and name it."""
+        self._name_image()
+        if self.views is not None and self._image is not None:
+            self._forget_image()
+            self._image = image
+            self.views.show_image(image)
+            image.events.contrast_limits.connect(self._follow_contrast)
+
+    def _name_image(self) -> None:
+        channel = "" if self._images is None else self._images.channel
+        if self.main_notes is not None:
+            title = f"{channel} and mask" if channel else MAIN_TITLE
+            self.main_notes.set_title(title)
 
     def clear(self) -> None:
         """Forget the case and hide the side canvases."""
@@ -129,6 +151,9 @@ class LinkedCanvases(QObject):
 
     def close(self) -> None:
         """Remove the dock, the canvases and every callback."""
+        if self._images is not None:
+            self._images.looked_at.disconnect(self._look_at)
+            self._images = None
         self._settle.stop()
         self._forget_image()
         self._unlink()

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.widgets.image_layers import ImageLayers
 from napari_semiseg.widgets.mask_layer import MaskLayer
 from napari_semiseg.widgets.planes import NAMES
-from napari_semiseg.widgets.sources import contrast_of, direct_colours, value_names
+from napari_semiseg.widgets.sources import direct_colours, value_names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from napari.layers import Image
     from numpy.typing import NDArray
 
     from napari_semiseg.core.labels import LabelScheme
@@ -38,7 +40,9 @@ class CaseLayers:
 
     Attributes
     ----------
-    image, mask : layer or None
+    images : ImageLayers
+        The channels of the case.
+    mask : layer or None
         What is in the viewer now.
     marking : Marking or None
         What the values of the mask mean.
@@ -50,7 +54,7 @@ class CaseLayers:
 
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
-        self.image: Image | None = None
+        self.images = ImageLayers(viewer)
         self.mask: MaskLayer | None = None
         self.marking: Marking | None = None
         self.locked: set[int] = set()
@@ -59,8 +63,20 @@ class CaseLayers:
         self._options: dict[str, Any] = {}
         self._tool: dict[str, Any] = {}
 
-    def show_image(self, case: Case, folder: Path, voxels: NDArray[Any]) -> None:
-        """Show the image of a case in place of the layers of the one before.
+    @property
+    def image(self) -> Image | None:
+        """Image that is in view."""
+        return self.images.shown
+
+    @property
+    def ours(self) -> list[Any]:
+        """Layers of the case in the viewer."""
+        return [*self.images.all, *([] if self.mask is None else [self.mask])]
+
+    def show_images(
+        self, case: Case, folder: Path, voxels: Sequence[NDArray[Any]]
+    ) -> None:
+        """Show the images of a case in place of the layers of the one before.
 
         The old layers go last: without any, napari would take its slider away and
         draw in the middle of that.
@@ -71,8 +87,8 @@ class CaseLayers:
             Gives the spacing; obliqueness is not drawn, napari cannot slice it.
         folder : Path
             The project, noted in the layers' metadata for the writer.
-        voxels : ndarray (Z, Y, X)
-            Shown without a copy.
+        voxels : sequence of ndarray (Z, Y, X)
+            A channel each; shown without a copy.
         """
         self._options = {
             "scale": case.geometry.spacing_mm,
@@ -80,25 +96,17 @@ class CaseLayers:
             "axis_labels": NAMES,
             "metadata": {"semiseg": {"project": str(folder), "case": case.id}},
         }
-        before, held = self.image, self.mask
+        held = self.mask
         # napari takes the tool away from a layer that is no longer the active one.
         if held is not None:
             self._tool = {name: getattr(held, name) for name in TOOL_STATE}
-        image = self.viewer.add_layer(
-            Image(
-                voxels,
-                name=case.id,
-                colormap="gray",
-                contrast_limits=contrast_of(voxels),
-                **self._options,
-            )
-        )
+        before = self.images.show(case, voxels, self._options)
         self.mask = None
-        self.image = image
         if held is not None:
             held.events.selected_label.disconnect(self._keep_to_classes)
             self._remove(held)
-        self._remove(before)
+        for layer in before:
+            self._remove(layer)
 
     def show_mask(
         self, values: NDArray[np.uint8], scheme: LabelScheme, marking: Marking
@@ -150,10 +158,10 @@ class CaseLayers:
         self._remove(mask)
 
     def drop(self) -> None:
-        """Remove both layers."""
+        """Remove all layers."""
         self.drop_mask()
-        image, self.image = self.image, None
-        self._remove(image)
+        for layer in self.images.drop():
+            self._remove(layer)
 
     def _remove(self, layer: Any) -> None:
         if layer is not None and layer in self.viewer.layers:

@@ -34,6 +34,7 @@ APPLY = Shortcut("U", "Use the tool: apply its preview; Ctrl+Z undoes it in one 
 LOCK = Shortcut("K", "Lock or unlock the structure in hand")
 BACK = Shortcut("Shift-N", "Back to the case that was open before")
 MASK = Shortcut("T", "Show or hide the mask")
+CHANNEL = Shortcut("Shift-T", "Next image of the case, such as from T1 to FLAIR")
 PLANE = Shortcut("Q", "Axial, coronal, sagittal")
 VIEWS = Shortcut("R", "Show or hide distance and uncertainty")
 SAVE = Shortcut("S", "Save the draft now")

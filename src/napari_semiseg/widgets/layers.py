@@ -72,12 +72,12 @@ class CaseView:
     ) -> None:
         self.session = session
         self.viewer = viewer
-        self.canvases = LinkedCanvases(viewer)
+        self.layers = CaseLayers(viewer)
+        self.canvases = LinkedCanvases(viewer, self.layers.images)
         self.questions = questions or Questions(lambda: self.canvases.window)
         self.case: Case | None = None
         self.prediction: Prediction | None = None
         self.annotation: Annotation | None = None
-        self.layers = CaseLayers(viewer)
         self._before: str | None = None
         self._autosave_s = autosave_s
         self._orientation = planes.Orientation(viewer)
@@ -90,7 +90,7 @@ class CaseView:
 
     @property
     def image(self) -> Image | None:
-        """Image layer of the case."""
+        """Image layer of the case that is in view."""
         return self.layers.image
 
     @property
@@ -278,7 +278,7 @@ class CaseView:
     def _open(self, case_id: str) -> None:
         project = self._project()
         case = project.case(case_id)
-        voxels = case.read_image()
+        images = case.read_images()
         prediction = self._read_prediction(case)
         opened = choose_mask(case, prediction, Marking(project.labels))
         self._leave_annotation()
@@ -286,7 +286,7 @@ class CaseView:
             self._before = self.case.id
         self.case, self.prediction = case, prediction
         self.session.case_id = case_id
-        self.layers.show_image(case, project.folder, voxels.data)
+        self.layers.show_images(case, project.folder, [one.data for one in images])
         self.canvases.annotate()
         self._show_mask(opened)
         self._orientation.apply()
@@ -295,7 +295,7 @@ class CaseView:
         self._show_views()
         self.canvases.focus()
         self.session.case_opened.emit(case_id)
-        self._say_what_is_shown(voxels.notes)
+        self._say_what_is_shown(tuple({n: 0 for one in images for n in one.notes}))
         self.shown.emit()
 
     def _project(self) -> Project:
@@ -389,7 +389,7 @@ class CaseView:
 
     def _layer_removed(self, event: Any) -> None:
         """Keep the edits of a mask that the user removes from the layer list."""
-        if event.value is None or event.value not in (self.mask, self.image):
+        if event.value not in self.layers.ours:
             return
         case = self._case()
         if self.dirty:

@@ -23,6 +23,7 @@ from napari_semiseg.widgets import keys, planes
 from napari_semiseg.widgets.actions import ActionGrid, plain_button
 from napari_semiseg.widgets.cohort_model import percent
 from napari_semiseg.widgets.exporting import ExportDialog
+from napari_semiseg.widgets.image_layers import ChannelChoice
 from napari_semiseg.widgets.keys import Keys, Shortcut
 from napari_semiseg.widgets.mask_tools import ALONG, BETWEEN, BOUNDARY, FOLLOW
 from napari_semiseg.widgets.review_queue import ReviewQueue
@@ -70,6 +71,7 @@ class ReviewPanel(QWidget):
         self.case_view = case_view
         self.info = _text("")
         self.saved = _text("")
+        self.channels = ChannelChoice(case_view.layers.images)
         self.classes = ClassButtons()
         self.tools = ToolRow()
         self.queue = ReviewQueue()
@@ -204,6 +206,7 @@ class ReviewPanel(QWidget):
         view.shown.disconnect(self._show_case)
         view.counted.disconnect(self._show_counts)
         view.dirtied.disconnect(self._show_saved)
+        self.channels.let_go()
         view.viewer.dims.events.order.disconnect(self._turned)
 
     # -- building --------------------------------------------------------------------
@@ -216,6 +219,7 @@ class ReviewPanel(QWidget):
             keys.BUCKET: lambda: tools.set_mode("fill"),
             keys.PAN: lambda: tools.set_mode("pan_zoom"),
             keys.MASK: view.toggle_mask,
+            keys.CHANNEL: view.layers.images.next,
             keys.PLANE: lambda: planes.next_plane(view.viewer),
             keys.VIEWS: view.canvases.toggle,
             keys.VEIL: view.layers.toggle_veil,
@@ -251,6 +255,7 @@ class ReviewPanel(QWidget):
         for widget in (
             self.info,
             self.saved,
+            self.channels,
             self.classes,
             self.tools,
             self.grid,
@@ -302,6 +307,7 @@ class ReviewPanel(QWidget):
     def _show_case(self) -> None:
         view = self.case_view
         self._release_layers()
+        self.channels.refresh()
         self.tools.follow(view.mask)
         for part in (self.classes, self.grid, self.toolbox):
             part.setEnabled(view.mask is not None)
@@ -323,11 +329,11 @@ class ReviewPanel(QWidget):
     def _bind_classes(self) -> None:
         """Digits choose a class while one of the case's layers is selected.
 
-        On these two layers only, in place of napari's digits for the tools, which
+        On these layers only, in place of napari's digits for the tools, which
         keep their letters.
         """
         values = [0, *(item.value for item in self._scheme())][:10]
-        for layer in (self.case_view.mask, self.case_view.image):
+        for layer in self.case_view.layers.ours:
             bound = Keys(layer)
             for position, value in enumerate(values):
                 bound.bind(str(position), _choose(self.choose_class, value))

@@ -158,6 +158,12 @@ class PredictionViews(QWidget):
         self.classes.setVisible(len(scheme) > 1)
         self._show_class(0)
 
+    def show_image(self, image: Any) -> None:
+        """Draw another image of the case under both maps."""
+        for side in (self.distance, self.doubt):
+            side.image.data = image.data
+            side.image.contrast_limits = image.contrast_limits
+
     def contrast(self, limits: Sequence[float]) -> None:
         """Draw the images with these contrast limits."""
         for side in (self.distance, self.doubt):
