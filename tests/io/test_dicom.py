@@ -123,7 +123,7 @@ def test_fractional_slopes_give_float32(tmp_path):
 def test_several_series_are_listed(tmp_path):
     write_series(tmp_path / "series", straight(), uid="1.2.3.4", name="T1")
     write_series(tmp_path / "series", straight(), uid="1.2.3.5", name="FLAIR")
-    refused(tmp_path / "series", "found 2", "'T1' (6 files, 1.2.3.4)", "'FLAIR' (6")
+    refused(tmp_path / "series", "found 2", "'T1' (", "6 files, 1.2.3.4)", "'FLAIR' (")
 
 
 @pytest.mark.parametrize("choice", ["1.2.3.5", "flair"])

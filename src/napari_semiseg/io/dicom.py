@@ -74,6 +74,13 @@ class Series:
         return _text(self._first, "0008|103e")
 
     @property
+    def date(self) -> str:
+        """When it was made, as 2020-11-21; empty where the files do not say."""
+        text = _text(self._first, "0008|0021") or _text(self._first, "0008|0020")
+        known = len(text) == 8 and text.isdigit()
+        return f"{text[:4]}-{text[4:6]}-{text[6:]}" if known else ""
+
+    @property
     def is_image(self) -> bool:
         """Whether these are images of a patient, by their modality."""
         return _text(self._first, "0008|0060") not in NO_IMAGES
@@ -102,7 +109,9 @@ class Series:
     def __str__(self) -> str:
         number = f"{self.number} " if self.number else ""
         name = self.description or "unnamed"
-        return f"{number}'{name}' ({len(self.files)} files, {self.uid or 'no UID'})"
+        date = f"{self.date}, " if self.date else ""
+        count = f"{len(self.files)} files"
+        return f"{number}'{name}' ({date}{count}, {self.uid or 'no UID'})"
 
 
 def series_of(folder: Path) -> list[Series]:

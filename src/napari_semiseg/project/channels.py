@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
-from napari_semiseg.io.dicom import series_with
+from napari_semiseg.io.dicom import series_of, series_with
 from napari_semiseg.io.images import case_id, series_folder
 
 if TYPE_CHECKING:
@@ -151,7 +151,10 @@ def _channel(image: Path, endings: Mapping[str, str]) -> tuple[str, str] | None:
         if text.casefold().endswith(end.casefold())
     ]
     if not fits:
-        return None
+        own = series_of(image) if image.is_dir() else []
+        told = (name for name, end in endings.items() if own and own[0].answers_to(end))
+        name = next(told, None)
+        return None if name is None else (name, image.name)
     name = max(fits, key=lambda name: len(endings[name]))
     return name, text[: -len(endings[name])].rstrip("_-. ")
 

@@ -37,6 +37,8 @@ class MaskFolder:
     ----------
     folder : Path
         Searched with its subfolders; of a data set in a known layout only the masks.
+    volumes : bool
+        Without, only RTSTRUCT and SEG files count, which cannot be images.
 
     Attributes
     ----------
@@ -51,7 +53,7 @@ class MaskFolder:
         There is no such folder, or no mask in it.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, volumes: bool = True) -> None:
         self.folder = Path(folder)
         if not self.folder.exists():
             raise ProjectError(
@@ -59,8 +61,8 @@ class MaskFolder:
                 "the path"
             )
         self.structures = find_structures(self.folder)
-        volumes = [] if self.structures == [self.folder] else self._volumes()
-        self.paths = sorted([*volumes, *self.structures])
+        alone = not volumes or self.structures == [self.folder]
+        self.paths = sorted([*([] if alone else self._volumes()), *self.structures])
         if not self.paths:
             raise ProjectError(
                 f"{folder}: expected masks (NIfTI, NRRD, MetaImage, RTSTRUCT, SEG), "
@@ -123,6 +125,37 @@ class MaskFolder:
                     f"'{case}' both fit its name; choose with --cases, or rename it"
                 )
             found[case] = path
+        return found
+
+    def pair_images(self, images: Mapping[str, Iterable[Path]]) -> dict[str, Path]:
+        """Masks of the images of those cases that have one, by reference or name.
+
+        Raises
+        ------
+        ProjectError
+            As `pair`; also where two structure sets were made on one image.
+        """
+        found = self._referenced(images)
+        return found | self.pair(case for case in images if case not in found)
+
+    def _referenced(self, images: Mapping[str, Iterable[Path]]) -> dict[str, Path]:
+        """Structure sets by the case whose DICOM series they were made on."""
+        if not self.structures:
+            return {}
+        uids = {
+            case: {series_uid(path) for path in paths if path.exists()}
+            for case, paths in images.items()
+        }
+        found: dict[str, Path] = {}
+        for path in self.structures:
+            series = open_structures(path).series
+            for case in (name for name, own in uids.items() if own & series):
+                if case in found:
+                    raise ProjectError(
+                        f"expected one structure set of case '{case}', found "
+                        f"{found[case]} and {path}; keep one of them in {self.folder}"
+                    )
+                found[case] = path
         return found
 
     def require(self, cases: Iterable[str]) -> dict[str, Path]:
@@ -199,8 +232,7 @@ def attach(
     """
     masks = MaskFolder(folder)
     chosen = project.cases() if cases is None else [project.case(c) for c in cases]
-    pairs = _referenced(masks, chosen)
-    pairs |= masks.pair(case.id for case in chosen if case.id not in pairs)
+    pairs = masks.pair_images(images_of(chosen))
     if cases is not None:
         masks.check_all([case.id for case in chosen], pairs)
         skipped = {}
@@ -212,10 +244,35 @@ def attach(
             f"{folder}: expected masks named like the cases, found none of these; add "
             "the images first, or rename the masks"
         )
+    attach_pairs(project, pairs, structures, resample=resample, dry_run=dry_run)
+    return AddReport(added=sorted(pairs), skipped=skipped, paths=pairs)
+
+
+def images_of(cases: Iterable[Case]) -> dict[str, list[Path]]:
+    """Images by id, for `MaskFolder.pair_images`."""
+    return {case.id: [channel.image for channel in case.channels] for case in cases}
+
+
+def attach_pairs(
+    project: Project,
+    pairs: Mapping[str, Path],
+    structures: Mapping[str, int] | None = None,
+    *,
+    resample: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Make masks the human labels of cases, by id; as `attach`.
+
+    Raises
+    ------
+    SemisegError
+        A mask cannot be a label. Nothing is changed then.
+    """
+    named = {path for path in pairs.values() if find_structures(path)}
 
     def mask_of(case: str) -> tuple[Path | NDArray[np.uint8], dict[str, Any]]:
         path, details = pairs[case], {"mask": str(pairs[case])}
-        if path in masks.structures:
+        if path in named:
             return _painted(
                 project, path, project.case(case), structures or {}
             ), details
@@ -234,25 +291,6 @@ def attach(
         for case in pairs:
             labels, details = mask_of(case)
             project.set_label(case, labels, details=details)
-    return AddReport(added=sorted(pairs), skipped=skipped, paths=pairs)
-
-
-def _referenced(masks: MaskFolder, cases: Iterable[Case]) -> dict[str, Path]:
-    """Structure sets by the case whose DICOM series they were made on."""
-    if not masks.structures:
-        return {}
-    uids = {case.id: series_uid(case.image) for case in cases if case.image.exists()}
-    found: dict[str, Path] = {}
-    for path in masks.structures:
-        series = open_structures(path).series
-        for case in (name for name, uid in uids.items() if uid in series):
-            if case in found:
-                raise ProjectError(
-                    f"expected one structure set of case '{case}', found {found[case]} "
-                    f"and {path}; keep one of them in {masks.folder}"
-                )
-            found[case] = path
-    return found
 
 
 def _painted(

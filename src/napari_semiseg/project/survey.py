@@ -1,0 +1,344 @@
+"""What files and folders would become: cases, their masks, and what is unclear."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.case import Split
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.dicom import Series, series_of
+from napari_semiseg.io.images import find_images
+from napari_semiseg.io.structures import open_structures
+from napari_semiseg.project.adding import AddReport
+from napari_semiseg.project.datasets import recognised
+from napari_semiseg.project.masks import MaskFolder, attach_pairs, images_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from napari_semiseg.project.store import Project
+
+MASK_FOLDERS = (
+    "annotations",
+    "contours",
+    "labels",
+    "mask",
+    "masks",
+    "rtstruct",
+    "seg",
+    "segmentation",
+    "segmentations",
+    "structures",
+)
+"""Names of folders whose images are taken for masks, when they are shown first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What a user wants to take in.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        Images: files, folders, data sets in a known layout.
+    masks : Path, optional
+        Where masks are, beside those that a data set brings itself.
+    series, channels
+        What to take where there are several, as `Project.add` has them.
+    structures : mapping of str to int
+        Label value of structures in RTSTRUCT and SEG files.
+    split : Split
+        What new cases may be used for.
+    """
+
+    paths: tuple[Path, ...] = ()
+    masks: Path | None = None
+    series: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    structures: Mapping[str, int] = field(default_factory=dict)
+    split: Split = Split.TRAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A case, new or known, with its images and the mask that belongs to it.
+
+    Attributes
+    ----------
+    case : str
+        Its id.
+    images : tuple of Path
+        A channel each.
+    mask : Path or None
+        None where there is none; every known case that is listed has one.
+    known : bool
+        Whether the project has the case.
+    labelled : bool
+        Whether the mask would take the place of a label, which is kept.
+    """
+
+    case: str
+    images: tuple[Path, ...]
+    mask: Path | None
+    known: bool = False
+    labelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found; nothing is written yet.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        Layouts that were recognised.
+    pairs : list of Pair
+        By rising id.
+    left : dict
+        Reason per image, folder or mask that is left out.
+    folders : dict
+        Series of each folder that holds several.
+    structures : dict
+        Value of the class of each structure in the masks; None where no class has
+        its name.
+    endings : tuple of str
+        ``NAME=ENDING`` of each channel, where the images look like several a case.
+    notes : dict
+        What the user should know of an image, by id.
+    """
+
+    kinds: tuple[str, ...] = ()
+    pairs: list[Pair] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    folders: dict[Path, list[Series]] = field(default_factory=dict)
+    structures: dict[str, int | None] = field(default_factory=dict)
+    endings: tuple[str, ...] = ()
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def intake_of(paths: Iterable[Path]) -> Intake:
+    """Tell folders of masks from those of images, by their own names.
+
+    A folder that holds ``images`` and ``masks`` is taken apart; data sets in a known
+    layout are left as they are.
+    """
+    images: list[Path] = []
+    masks: list[Path] = []
+    for path in paths:
+        if not path.is_dir() or recognised(path) is not None:
+            images.append(path)
+        elif path.name.casefold() in MASK_FOLDERS:
+            masks.append(path)
+        else:
+            inside = [item for item in path.iterdir() if not item.name.startswith(".")]
+            own = [
+                item
+                for item in inside
+                if item.is_dir() and item.name.casefold() in MASK_FOLDERS
+            ]
+            others = [item for item in inside if item not in own]
+            whole = len(own) != 1 or not others
+            images += [path] if whole else sorted(others)
+            masks += [] if whole else own
+    if len(masks) > 1:  # which one is for the user to say
+        return Intake(tuple(images))
+    return Intake(tuple(images), masks[0] if masks else None)
+
+
+def survey(project: Project, intake: Intake) -> Survey:
+    """Find out what would be added, and which mask goes with which image.
+
+    Raises
+    ------
+    SemisegError
+        As `Project.add` and `MaskFolder`: two images cannot be told apart by name, a
+        mask fits two cases, or there is nothing of use.
+    """
+    folders = _several_series(intake.paths)
+    open_ = {folder for folder in folders if not _is_chosen(folders[folder], intake)}
+    paths = [path for path in intake.paths if path not in open_]
+    report = AddReport()
+    if paths:
+        report = project.add(
+            *_images_in(paths),
+            series=intake.series,
+            channels=intake.channels,
+            dry_run=True,
+        )
+    left = dict(report.skipped)
+    for folder in open_:
+        left[str(folder)] = f"holds {len(folders[folder])} series: choose"
+    images = {name: [path] for name, path in report.paths.items()}
+    images |= {
+        name: [one.image for one in several]
+        for name, several in report.channels.items()
+    }
+    cases = {case.id: case for case in project.cases()}
+    masks, unused, files = _masks(intake, images | images_of(cases.values()))
+    masks |= {name: path for name, path in report.masks.items() if name not in masks}
+    pairs = [
+        Pair(name, tuple(paths), masks.get(name)) for name, paths in images.items()
+    ]
+    pairs += [
+        Pair(name, (cases[name].image,), path, True, cases[name].has_label)
+        for name, path in masks.items()
+        if name in cases
+    ]
+    return Survey(
+        kinds=tuple(
+            dict.fromkeys(
+                found.kind
+                for path in intake.paths
+                if path.is_dir() and (found := recognised(path)) and found.entries
+            )
+        ),
+        pairs=sorted(pairs, key=lambda pair: pair.case),
+        left=left | unused,
+        folders=folders,
+        structures=_structures(project, files & set(masks.values())),
+        endings=() if intake.channels else suggest_endings(images, project.channels),
+        notes=report.notes,
+    )
+
+
+def take_in(
+    project: Project, intake: Intake, pairs: Collection[Pair]
+) -> tuple[AddReport, int]:
+    """Add the cases of a survey that a user agreed to, and attach their masks.
+
+    Returns
+    -------
+    report : AddReport
+        Of the images.
+    labelled : int
+        Number of cases that were given a mask.
+
+    Raises
+    ------
+    SemisegError
+        As `Project.add` and `attach_pairs`.
+    """
+    new = [pair.case for pair in pairs if not pair.known]
+    report = AddReport()
+    if new:
+        report = project.add(
+            *_images_in(intake.paths),
+            split=intake.split,
+            cases=new,
+            series=intake.series,
+            channels=intake.channels,
+        )
+    known = {case.id for case in project.cases()}
+    masks = {
+        pair.case: pair.mask
+        for pair in pairs
+        if pair.mask is not None and pair.case in known
+    }
+    attach_pairs(project, masks, intake.structures)
+    return report, len(masks)
+
+
+def suggest_endings(
+    names: Iterable[str], known: Collection[str] | None = None
+) -> tuple[str, ...]:
+    """Say how names would be put together as channels, if they look like it.
+
+    ``a_t1, a_flair, b_t1, b_flair`` differ in their last parts alone, which most of
+    them have in common. Nobody is asked of plain numbers, which count cases.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of images.
+    known : collection of str, optional
+        Channels of the project; an ending that is one of them bears its name.
+
+    Returns
+    -------
+    tuple of str
+        ``NAME=ENDING`` of each channel, or nothing.
+    """
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        said = re.fullmatch(r"(.+)([_\-. ][^_\-. ]*[^\W\d_][^_\-. ]*)", name)
+        if said:
+            groups.setdefault(said[1], set()).add(said[2])
+    kinds = Counter(frozenset(endings) for endings in groups.values())
+    if not kinds:
+        return ()
+    usual, count = kinds.most_common(1)[0]
+    if len(usual) < 2 or 2 * count <= len(groups):
+        return ()
+    own = {name.casefold(): name for name in known or ()}
+    called = {ending: ending[1:] for ending in sorted(usual)}
+    return tuple(
+        f"{own.get(name.casefold(), name.upper())}={ending}"
+        for ending, name in called.items()
+    )
+
+
+def _images_in(paths: Iterable[Path]) -> list[Path]:
+    """Leave out files of structures, which are no images."""
+    return [path for path in paths if path.is_dir() or not _is_structure_set(path)]
+
+
+def _is_structure_set(path: Path) -> bool:
+    try:
+        return bool(MaskFolder(path, volumes=False).structures)
+    except ProjectError:
+        return False
+
+
+def _several_series(paths: Iterable[Path]) -> dict[Path, list[Series]]:
+    """Folders with several DICOM series, at and below the paths."""
+    folders: dict[Path, list[Series]] = {}
+    for path in paths:
+        if path.is_dir() and recognised(path) is None:
+            for image in find_images(path):
+                found = series_of(image) if image.is_dir() else []
+                if len(found) > 1:
+                    folders[image] = found
+    return folders
+
+
+def _is_chosen(found: Iterable[Series], intake: Intake) -> bool:
+    texts = [*intake.series, *(text.partition("=")[2] for text in intake.channels)]
+    return any(series.answers_to(text) for series in found for text in texts if text)
+
+
+def _masks(
+    intake: Intake, images: Mapping[str, list[Path]]
+) -> tuple[dict[str, Path], dict[str, str], set[Path]]:
+    """Mask by case, reason by mask without one, and which of them name structures."""
+    holders = [] if intake.masks is None else [MaskFolder(intake.masks)]
+    for path in intake.paths:
+        if recognised(path) is None if path.is_dir() else _is_structure_set(path):
+            try:
+                holders.append(MaskFolder(path, volumes=False))
+            except ProjectError:
+                continue
+    found: dict[str, Path] = {}
+    unused: dict[str, str] = {}
+    files: set[Path] = set()
+    for holder in holders:
+        pairs = holder.pair_images(images)
+        for case, path in pairs.items():
+            if found.setdefault(case, path) != path:
+                raise ProjectError(
+                    f"expected one mask of case '{case}', found {found[case]} and "
+                    f"{path}; keep one of them"
+                )
+        left = set(holder.paths) - set(pairs.values())
+        unused |= {str(path): "a mask, but no image has its name" for path in left}
+        files |= set(holder.structures)
+    return found, unused, files
+
+
+def _structures(project: Project, files: Iterable[Path]) -> dict[str, int | None]:
+    by_name = {item.name.casefold(): item.value for item in project.labels}
+    names = sorted({name for path in files for name in open_structures(path).names})
+    return {name: by_name.get(name.casefold()) for name in names}
