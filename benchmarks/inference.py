@@ -17,7 +17,7 @@ from pairs import compare
 from napari_semiseg.engine import method, ops
 from napari_semiseg.engine.dual_task import segmentation
 from napari_semiseg.engine.infer import Predictor
-from napari_semiseg.engine.sampler import Sampler
+from napari_semiseg.engine.sampler import Sampler, Streams
 from napari_semiseg.engine.trainer import Trainer
 
 
@@ -28,7 +28,7 @@ def trained(steps: int = 25) -> Trainer:
     cases = [volume(seed) for seed in range(4)]
     trainer = Trainer(
         method.build("supervised", {}, task),
-        Sampler(cases, (), made, 0),
+        Sampler(Streams(tuple(cases), ()), made, 0),
         made,
         0,
         torch.device("cpu"),

@@ -30,7 +30,7 @@ from monai.transforms import (
 from pairs import compare
 
 from napari_semiseg.engine import method
-from napari_semiseg.engine.sampler import Sampler
+from napari_semiseg.engine.sampler import Sampler, Streams
 from napari_semiseg.engine.trainer import Trainer
 
 CASES = [volume(seed) for seed in range(4)]
@@ -40,7 +40,7 @@ def ours(precision: str):
     """One step of the method `supervised`."""
     made = plan(precision)
     task = method.Task(2, 20.0, made.width, made.strides)
-    sampler = Sampler(CASES, (), made, 0)
+    sampler = Sampler(Streams(tuple(CASES), ()), made, 0)
     trainer = Trainer(
         method.build("supervised", {}, task), sampler, made, 0, torch.device("cpu")
     )

@@ -10,7 +10,7 @@ import torch
 from engine.volumes import prepared
 from napari_semiseg.engine import method as plugin
 from napari_semiseg.engine.nets import Heads
-from napari_semiseg.engine.sampler import Sampler
+from napari_semiseg.engine.sampler import Sampler, Streams
 from napari_semiseg.engine.trainer import Trainer
 from napari_semiseg.errors import ConfigError
 
@@ -22,7 +22,7 @@ DRAWABLE = {"number", "integer", "boolean", "string"}
 def sampler(plan, *, unlabelled=True, known=None, seed=3):
     labelled = [prepared(i, known=known) for i in range(2)]
     others = [prepared(i, labelled=False) for i in range(2, 5)] if unlabelled else []
-    return Sampler(labelled, others, plan, seed)
+    return Sampler(Streams(tuple(labelled), tuple(others)), plan, seed)
 
 
 def trainer(name, task, plan, *, seed=3, **streams):

@@ -5,14 +5,14 @@ import torch
 
 from engine.volumes import prepared
 from napari_semiseg.engine.augment import Crops, augment
-from napari_semiseg.engine.sampler import Sampler
+from napari_semiseg.engine.sampler import Sampler, Streams
 
 CPU = torch.device("cpu")
 
 
 def make(plan, seed=0, known=None, count=3):
     labelled = [prepared(i, known=known) for i in range(count)]
-    return Sampler(labelled, [prepared(9, labelled=False)], plan, seed)
+    return Sampler(Streams(tuple(labelled), (prepared(9, labelled=False),)), plan, seed)
 
 
 def test_batch_is_a_function_of_seed_and_step(plan):

@@ -12,6 +12,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import (
     Event,
     Finished,
+    Learned,
     Planned,
     Predicted,
     Staged,
@@ -299,3 +300,22 @@ def test_a_refusal_to_predict_is_told_in_its_words(run: Run) -> None:
     (event,) = watch(run, Refused(), lambda: False, 0.05, trains=False)
     assert event.type == "warned"
     assert event.message == "expected a model, found none"
+
+
+def test_labels_taken_in_are_told_and_marked_in_the_curve(qtbot: QtBot) -> None:
+    shown = RunProgress()
+    qtbot.addWidget(shown)
+    values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 9}
+    shown.take(Stepped(step=10, steps=90, losses={"supervised": 0.4}, **values))
+    cases = tuple(f"case_{number}" for number in range(5))
+    shown.take(Learned(step=12, cases=cases, labelled=7, unlabelled=2))
+    text = shown.messages.text()
+    assert text == (
+        "From step 12 on it learns from the new labels of case_0, case_1, case_2 and 2 "
+        "more (7 labelled, 2 unlabelled)"
+    )
+    assert [line.value() for line in shown.losses.marks] == [12]
+    shown.take(Learned(step=20, cases=(), dropped=("a",), labelled=6, unlabelled=3))
+    assert "From step 20 on it no longer learns from a (6" in shown.messages.text()
+    shown.clear()
+    assert shown.losses.marks == []

@@ -20,6 +20,7 @@ from rich.table import Column
 from napari_semiseg.cli import render
 from napari_semiseg.core.events import (
     Finished,
+    Learned,
     Planned,
     Predicted,
     Staged,
@@ -129,10 +130,7 @@ class Display:
         """Show an event and remember what counts at the end."""
         match event:
             case Started():
-                if event.step:
-                    self._line(f"{event.run} goes on from step {event.step}")
-                else:
-                    self._line(f"{event.run} ({event.method})")
+                self._line(_opening(event))
             case Staged():
                 self._bar(event.stage, event.done, event.total)
             case Planned():
@@ -149,6 +147,8 @@ class Display:
             case Validated():
                 self.outcome.validation = event.dice
                 self._line(f"step {event.step}: Dice {_dice(event.dice)}")
+            case Learned():
+                self._line(event.sentence)
             case Predicted():
                 self.outcome.predicted.append(event.case)
                 note = f"{event.case} (uncertainty {event.uncertainty:.2f})"
@@ -185,6 +185,12 @@ class Display:
         self._show()
         if not self._progress.disable:
             self._progress.console.print(text, markup=False)
+
+
+def _opening(event: Started) -> str:
+    if event.step:
+        return f"{event.run} goes on from step {event.step}"
+    return f"{event.run} ({event.method})"
 
 
 def _dice(scores: dict[str, float]) -> str:

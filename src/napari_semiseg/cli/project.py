@@ -12,6 +12,7 @@ import typer
 from napari_semiseg.cli import render
 from napari_semiseg.cli.options import CaseList, Json, ProjectPath, read_list
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.events import Learned
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -208,6 +209,11 @@ def status(project: ProjectPath, json: Json = False) -> None:
             "status": run.status,
             "steps": run.steps_done,
             "seconds": round(run.seconds, 1),
+            "learned": [
+                {"step": event.step, "cases": event.cases, "dropped": event.dropped}
+                for event in run.events()
+                if isinstance(event, Learned)
+            ],
         }
         for run in opened.runs()
     ]
@@ -355,7 +361,7 @@ def _show_status(
         render.say("")
     if runs:
         render.table(
-            ("run", "method", "status", "steps ", "time "),
+            ("run", "method", "status", "steps ", "time ", "labels taken in "),
             (
                 (
                     run["id"],
@@ -363,6 +369,7 @@ def _show_status(
                     run["status"],
                     str(run["steps"]),
                     render.duration(run["seconds"]),
+                    str(sum(len(item["cases"]) for item in run["learned"])),
                 )
                 for run in runs
             ),

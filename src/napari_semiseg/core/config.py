@@ -43,6 +43,13 @@ class TrainingConfig(BaseModel):
         Longest time between two checkpoints.
     validate_every : int, optional
         Steps between two validations, where there are validation cases.
+    look_seconds : float
+        Shortest time between two looks for labels that have changed, s.
+    fresh_weight : int
+        How many times as often as the others a label is drawn that came in while the
+        training ran.
+    fresh_steps : int
+        For how many steps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +69,9 @@ class TrainingConfig(BaseModel):
     precision: Precision | None = None
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     validate_every: int | None = Field(default=None, ge=1)
+    look_seconds: float = Field(default=2.0, ge=0)
+    fresh_weight: int = Field(default=4, ge=1)
+    fresh_steps: int = Field(default=200, ge=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -1,8 +1,8 @@
 """What happens in a run, one JSON line each.
 
 Grammar of a session: ``Started (Staged | Planned | Stepped | Validated |
-Checkpointed | Predicted | Warned)* Finished``. A resumed run appends a further
-session to the same log; a session without ``Finished`` was interrupted.
+Checkpointed | Learned | Predicted | Warned)* Finished``. A resumed run appends a
+further session to the same log; a session without ``Finished`` was interrupted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 FinishReason = Literal["completed", "cancelled", "failed"]
+NAMED = 3
+"""Cases that a sentence names before it only counts."""
 
 
 class _Event(BaseModel):
@@ -84,6 +86,41 @@ class Checkpointed(_Event):
     step: int
 
 
+class Learned(_Event):
+    """Labels that changed since are learnt from, from ``step`` on.
+
+    Attributes
+    ----------
+    cases : tuple of str
+        Cases with a new or changed label.
+    dropped : tuple of str
+        Cases whose label is no longer learnt from.
+    labelled, unlabelled : int
+        Cases in the two streams now; a partly annotated one is in both.
+    """
+
+    type: Literal["learned"] = "learned"
+    step: int
+    cases: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+    labelled: int
+    unlabelled: int
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        parts = []
+        if self.cases:
+            parts.append(f"learns from the new labels of {_names(self.cases)}")
+        if self.dropped:
+            parts.append(f"no longer learns from {_names(self.dropped)}")
+        what = " and ".join(parts) or "learns from other unlabelled scans"
+        return (
+            f"From step {self.step} on it {what} "
+            f"({self.labelled} labelled, {self.unlabelled} unlabelled)"
+        )
+
+
 class Predicted(_Event):
     """A prediction of a case was stored."""
 
@@ -119,12 +156,19 @@ Event = Annotated[
     | Stepped
     | Validated
     | Checkpointed
+    | Learned
     | Predicted
     | Warned
     | Finished,
     Field(discriminator="type"),
 ]
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def _names(cases: tuple[str, ...]) -> str:
+    shown = ", ".join(cases[:NAMED])
+    more = len(cases) - NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def from_line(line: str) -> Event:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -22,8 +22,10 @@ class Checkpoint:
     """State of a training after ``step`` steps.
 
     ``best`` is the highest mean validation Dice so far, -1 before there is one.
+    ``schedule`` is `Schedule.state`.
 
-    Batches and noise are functions of (seed, step): there is no generator to keep.
+    Batches and noise are functions of (seed, step, schedule): there is no generator
+    to keep.
     """
 
     step: int
@@ -33,6 +35,7 @@ class Checkpoint:
     critics: dict[str, Any]
     optimisers: dict[str, Any]
     best: float = -1.0
+    schedule: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write atomically; a reader sees the old file or the whole new one."""

@@ -22,6 +22,7 @@ from napari_semiseg.engine.sdm import distance_bounds
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.project.channels import worded
+from napari_semiseg.project.watching import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +45,14 @@ class Cohort:
 
     A partly annotated case is in both streams: its annotated voxels are labels, the
     others are unlabelled data. A prediction that was accepted unseen teaches nothing:
-    its case is unlabelled here, and never scores a model.
+    its case is unlabelled here, and never scores a model. ``watch`` notices what
+    changes from here on.
     """
 
     labelled: tuple[Case, ...]
     unlabelled: tuple[Case, ...]
     validation: tuple[Case, ...]
+    watch: Watch
 
     @property
     def training(self) -> tuple[Case, ...]:
@@ -69,6 +72,7 @@ def select(project: Project) -> Cohort:
     ProjectError
         The project is empty, or no training case has a label.
     """
+    watch = Watch(project.layout)
     cases = project.cases()
     if not cases:
         raise ProjectError(
@@ -76,7 +80,7 @@ def select(project: Project) -> Cohort:
         )
     usable = [case for case in cases if case.state is not CaseState.EXCLUDED]
     train = [case for case in usable if case.split is Split.TRAIN]
-    labelled = tuple(case for case in train if _vouched_for(case))
+    labelled = tuple(case for case in train if vouched_for(case))
     if not labelled:
         raise ProjectError(
             f"none of the {len(train)} training cases has a label; label at least one "
@@ -92,12 +96,13 @@ def select(project: Project) -> Cohort:
         validation=tuple(
             case
             for case in usable
-            if case.split is Split.VALIDATION and _vouched_for(case)
+            if case.split is Split.VALIDATION and vouched_for(case)
         ),
+        watch=watch,
     )
 
 
-def _vouched_for(case: Case) -> bool:
+def vouched_for(case: Case) -> bool:
     """Whether a person has looked at the label of a case."""
     return case.has_label and not case.accepted_unseen
 
@@ -114,6 +119,8 @@ class Prepared:
         Class indices; 255 where not annotated.
     low, high : ndarray (C, Z, Y, X), float16, or None
         Bounds of the signed distance; the same array where the label is complete.
+    version : str
+        SHA-256 of the label file; empty where there is no label.
     """
 
     id: str
@@ -121,6 +128,12 @@ class Prepared:
     target: NDArray[np.uint8] | None = None
     low: NDArray[np.float16] | None = None
     high: NDArray[np.float16] | None = None
+    version: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every voxel is annotated."""
+        return self.target is not None and self.high is self.low
 
     @cached_property
     def centres(self) -> tuple[NDArray[np.int64], ...]:
@@ -229,7 +242,13 @@ class Cache:
         self._folder = project.layout.root / "cache"
 
     def prepare(self, case: Case, *, with_label: bool) -> Prepared:
-        """Read a case's files, making those that are not there yet."""
+        """Read a case's files, making those that are not there yet.
+
+        Raises
+        ------
+        SemisegError
+            The image or the label cannot be read.
+        """
         shape = working_shape(
             case.geometry.shape_zyx, case.geometry.spacing_mm, self._plan.spacing_mm
         )
@@ -241,12 +260,12 @@ class Cache:
             _save(image, values.numpy().astype(np.float16))
         if not with_label:
             return Prepared(case.id, _load(image))
-        label_hash = hashlib.sha256(case.folder.label.read_bytes()).hexdigest()
+        version = _content(case.folder.label)
         target, low, high = (
-            self._file(kind, case, label_hash) for kind in ("target", "low", "high")
+            self._file(kind, case, version) for kind in ("target", "low", "high")
         )
         if not target.exists():
-            self._make_target(case, shape, target, low, high)
+            self._make_target(case, shape, version, target, low, high)
         lower = _load(low)
         return Prepared(
             case.id,
@@ -254,13 +273,24 @@ class Cache:
             _load(target),
             lower,
             _load(high) if high.exists() else lower,
+            version,
         )
 
     def _make_target(
-        self, case: Case, shape: Shape, target: Path, low: Path, high: Path
+        self,
+        case: Case,
+        shape: Shape,
+        version: str,
+        target: Path,
+        low: Path,
+        high: Path,
     ) -> None:
         labels = case.read_label()
-        assert labels is not None
+        if labels is None or _content(case.folder.label) != version:
+            raise ProjectError(
+                f"{case.folder.label}: expected a label, found that it was replaced "
+                f"while it was read; save it once more"
+            )
         classes = len(self._labels) + 1
         indices = class_indices(labels, self._labels)
         bounds = distance_bounds(
@@ -286,6 +316,16 @@ class Cache:
         digest = hashlib.sha256(repr(source).encode()).hexdigest()[:16]
         path: Path = self._folder / f"{case.id}.{kind}.{digest}.npy"
         return path
+
+
+def _content(label: Path) -> str:
+    try:
+        return hashlib.sha256(label.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ProjectError(
+            f"{label}: expected a label, found '{error.strerror or error}'; save it "
+            f"once more"
+        ) from error
 
 
 def _shrink(maps: torch.Tensor, shape: Shape) -> torch.Tensor:

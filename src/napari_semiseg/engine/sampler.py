@@ -1,7 +1,8 @@
-"""Batches as a function of (seed, step)."""
+"""Batches as a function of (seed, step, versions of the labels)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from napari_semiseg.engine.augment import Crops, augment
 from napari_semiseg.engine.method import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,44 +58,75 @@ class Noise:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What batches are drawn from, from a step on.
+
+    Attributes
+    ----------
+    labelled, unlabelled : tuple of Prepared
+        A partly annotated case is in both. Where no case is unlabelled, the second
+        stream draws from the labelled images without their labels.
+    since : int
+        First step.
+    fresh : dict of str to int
+        Cases whose label came in late, with the step at which it did.
+    """
+
+    labelled: tuple[Prepared, ...]
+    unlabelled: tuple[Prepared, ...]
+    since: int = 0
+    fresh: Mapping[str, int] = field(default_factory=dict)
+
+
 class Sampler:
     """Draws augmented crops of a labelled and an unlabelled stream.
 
     Parameters
     ----------
-    labelled, unlabelled : sequence of Prepared
-        The streams; where no case is unlabelled, the second one draws from the
-        labelled images without their labels.
+    streams : Streams
+        What to draw from.
     plan : Plan
         Patch and batch sizes.
     seed : int
-        With the step it determines the batch, wherever it is drawn.
+        With the step and the streams it determines the batch, wherever it is drawn.
+    fresh_weight, fresh_steps : int
+        How many times as often as the others a fresh label is drawn, and for how many
+        steps.
     """
 
     def __init__(
         self,
-        labelled: Sequence[Prepared],
-        unlabelled: Sequence[Prepared],
+        streams: Streams,
         plan: Plan,
         seed: int,
+        *,
+        fresh_weight: int = 1,
+        fresh_steps: int = 0,
     ) -> None:
-        self._labelled = tuple(labelled)
-        self._unlabelled = tuple(unlabelled) or tuple(labelled)
+        self._streams = [streams]
         self._plan = plan
         self._seed = seed
-        assert labelled[0].low is not None
-        self._classes = len(labelled[0].low)
+        self._fresh_weight = fresh_weight
+        self._fresh_steps = fresh_steps
+        assert streams.labelled[0].low is not None
+        self._classes = len(streams.labelled[0].low)
+
+    def change(self, streams: Streams) -> None:
+        """Draw from other streams from their first step on."""
+        self._streams = [
+            known for known in self._streams if known.since < streams.since
+        ]
+        self._streams.append(streams)
 
     def batch(self, step: int, device: torch.device) -> Batch:
         """The batch of a step, on the device."""
         plan = self._plan
         rng = np.random.default_rng([self._seed, BATCH_STREAM, step])
-        first = self._pick(LABELLED_STREAM, step, plan.labelled_batch)
-        second = self._pick(UNLABELLED_STREAM, step, plan.unlabelled_batch)
-        crops = [self._crop(self._labelled[i], rng, with_label=True) for i in first]
-        crops += [
-            self._crop(self._unlabelled[i], rng, with_label=False) for i in second
-        ]
+        first = self.picked(LABELLED_STREAM, step)
+        second = self.picked(UNLABELLED_STREAM, step)
+        crops = [self._crop(case, rng, with_label=True) for case in first]
+        crops += [self._crop(case, rng, with_label=False) for case in second]
         known = crops[: len(first)]
         bounds = [crop["bounds"] for crop in known]
         channels = max(len(maps) for maps in bounds)
@@ -109,15 +141,39 @@ class Sampler:
         )
         return augment(stacked, rng, plan.patch_zyx, plan.spacing_mm)
 
-    def _pick(self, stream: int, step: int, count: int) -> list[int]:
-        """Cases of a step: every case once before any a second time."""
-        size = len(self._labelled if stream == LABELLED_STREAM else self._unlabelled)
-        picked = []
-        for position in range(step * count, (step + 1) * count):
-            epoch, index = divmod(position, size)
-            order = np.random.default_rng([self._seed, stream, epoch]).permutation(size)
-            picked.append(int(order[index]))
-        return picked
+    def picked(self, stream: int, step: int) -> list[Prepared]:
+        """Cases of a step.
+
+        Every case is drawn once before any a second time, a fresh one as many times
+        as it weighs. The round begins anew when the streams change and when a label
+        is fresh no longer.
+        """
+        streams = next(one for one in self._streams[::-1] if one.since <= step)
+        start, fresh = self._freshness(streams, step)
+        if stream == LABELLED_STREAM:
+            count, cases = self._plan.labelled_batch, streams.labelled
+            deck = [
+                case
+                for case in cases
+                for _ in range(self._fresh_weight if case.id in fresh else 1)
+            ]
+        else:
+            count = self._plan.unlabelled_batch
+            deck = list(streams.unlabelled or streams.labelled)
+        found = []
+        for position in range((step - start) * count, (step - start + 1) * count):
+            turn, index = divmod(position, len(deck))
+            rng = np.random.default_rng([self._seed, stream, turn, start])
+            found.append(deck[rng.permutation(len(deck))[index]])
+        return found
+
+    def _freshness(self, streams: Streams, step: int) -> tuple[int, set[str]]:
+        """Step since when the same labels are fresh, and which they are."""
+        ends = {case: at + self._fresh_steps for case, at in streams.fresh.items()}
+        passed = [end for end in ends.values() if streams.since <= end <= step]
+        return max([streams.since, *passed]), {
+            case for case, end in ends.items() if step < end
+        }
 
     def _crop(
         self, case: Prepared, rng: np.random.Generator, *, with_label: bool

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.core.events import Finished, Planned, Staged, Warned
+from napari_semiseg.core.events import (
+    Checkpointed,
+    Finished,
+    Planned,
+    Staged,
+    Warned,
+)
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine import memory, method
 from napari_semiseg.engine.checkpoint import Checkpoint
+from napari_semiseg.engine.intake import Intake
 from napari_semiseg.engine.plan import draft, fingerprint, with_grid, with_steps
 from napari_semiseg.engine.prepare import Cache
 from napari_semiseg.engine.sampler import Noise, Sampler
+from napari_semiseg.engine.schedule import Schedule
 from napari_semiseg.engine.trainer import Trainer, validation_dice
-from napari_semiseg.errors import ProjectError, SemisegError
+from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
 
 if TYPE_CHECKING:
@@ -26,9 +34,9 @@ if TYPE_CHECKING:
     import torch
 
     from napari_semiseg.core.config import Plan, Precision
-    from napari_semiseg.core.events import Event, FinishReason
-    from napari_semiseg.engine.prepare import Cohort, Prepared
-    from napari_semiseg.engine.sampler import Batches
+    from napari_semiseg.core.events import Event, FinishReason, Learned
+    from napari_semiseg.engine.prepare import Cohort
+    from napari_semiseg.engine.sampler import Batches, Streams
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
 
@@ -72,14 +80,24 @@ class Training:
         if plan is None:
             yield Staged(stage="Planning", done=0, total=1)
             plan = self._planned(kind)
-        streams: dict[str, list[Prepared]] = {}
-        yield from self._prepare(plan, kind, streams)
+        intake = Intake(
+            self._project,
+            self._cohort,
+            Cache(self._project, plan),
+            unlabelled=kind.unlabelled,
+            look_seconds=config.look_seconds,
+        )
+        yield from self._prepare(intake)
         if self._stopped():
             return
+        saved = self._saved()
+        schedule = Schedule.from_state(saved.schedule if saved else ())
+        learned = self._begin(schedule, intake, saved)
+        sampler = self._sampler(plan, intake.streams(schedule))
         pace = 0.0
         if fresh:
             yield Staged(stage="Measuring the speed", done=0, total=1)
-            pace = self._trainer(plan, self._sampler(plan, streams)).measure()
+            pace = self._trainer(plan, sampler).measure()
             plan = self._fix_steps(plan, pace, time.perf_counter() - begun)
             if self._config.minutes is not None and plan.steps < FEW_STEPS:
                 yield Warned(
@@ -88,16 +106,19 @@ class Training:
                     f"minutes, or close other programs"
                 )
             write_json(self._run.folder.plan, plan.model_dump(mode="json"))
-        trainer = self._trainer(plan, self._sampler(plan, streams))
-        if self._run.has_model:
-            trainer.restore(Checkpoint.load(self._run.folder.last, self._device))
+        trainer = self._trainer(plan, sampler)
+        if saved is not None:
+            trainer.restore(saved)
+        trainer.schedule = schedule
         yield Planned(
             device=plan.device,
             steps=plan.steps,
             seconds_per_step=pace,
             parameters=trainer.parameters,
         )
-        held_out = streams["validation"]
+        if learned is not None:
+            yield learned
+        held_out = intake.validation
         for event in trainer.run(
             self._run.folder.last,
             every_seconds=config.checkpoint_seconds,
@@ -107,6 +128,7 @@ class Training:
             )
             if held_out
             else None,
+            between=partial(self._take_in, intake=intake, sampler=sampler),
         ):
             self._step, self._seconds = trainer.step, trainer.seconds
             yield event
@@ -135,42 +157,59 @@ class Training:
         learner = method.build(self._config.method, self._config.params, task)
         return Trainer(learner, batches, plan, self._config.seed, self._device)
 
-    def _sampler(self, plan: Plan, streams: dict[str, list[Prepared]]) -> Sampler:
+    def _sampler(self, plan: Plan, streams: Streams) -> Sampler:
+        config = self._config
         return Sampler(
-            streams["labelled"], streams["unlabelled"], plan, self._config.seed
+            streams,
+            plan,
+            config.seed,
+            fresh_weight=config.fresh_weight,
+            fresh_steps=config.fresh_steps,
         )
+
+    def _saved(self) -> Checkpoint | None:
+        last = self._run.folder.last
+        return Checkpoint.load(last, self._device) if self._run.has_model else None
+
+    def _begin(
+        self, schedule: Schedule, intake: Intake, saved: Checkpoint | None
+    ) -> Learned | None:
+        """Put the cohort in force; what changed since the last session is told."""
+        if schedule.takes and saved is not None:
+            return intake.take(schedule, saved.step)
+        schedule.take(0, intake.roles, fresh=())
+        return None
+
+    def _take_in(
+        self, trainer: Trainer, *, intake: Intake, sampler: Sampler
+    ) -> Iterator[Event]:
+        """Between two steps: learn from labels that the user has changed.
+
+        A checkpoint is written before the first step with them, so that a killed
+        session goes on with the same labels at the same steps.
+        """
+        changed = yield from intake.look()
+        if changed and not intake.labelled:
+            yield Warned(
+                message="no label is left in the project: training goes on with those "
+                "it has; label a case, or stop it"
+            )
+        learned = intake.take(trainer.schedule, trainer.step) if changed else None
+        if learned is not None:
+            sampler.change(intake.streams(trainer.schedule))
+            trainer.state().save(self._run.folder.last)
+            yield learned
+            yield Checkpointed(step=trainer.step)
 
     def _stopped(self) -> bool:
         return self._run.stop_requested
 
-    def _prepare(
-        self, plan: Plan, kind: type[method.Method], into: dict[str, list[Prepared]]
-    ) -> Iterator[Event]:
-        """Bring the cohort onto the working grid; a broken image is left out."""
-        cache = Cache(self._project, plan)
-        streams = {
-            "labelled": self._cohort.labelled,
-            "unlabelled": self._cohort.unlabelled if kind.unlabelled else (),
-            "validation": self._cohort.validation,
-        }
-        total = sum(len(cases) for cases in streams.values())
-        done = 0
-        for name, cases in streams.items():
-            into[name] = []
-            for case in cases:
-                if self._stopped():
-                    return
-                try:
-                    into[name].append(
-                        cache.prepare(case, with_label=name != "unlabelled")
-                    )
-                except SemisegError as error:
-                    yield Warned(message=f"case {case.id} is left out: {error}")
-                done += 1
-                yield Staged(stage="Preparing the cohort", done=done, total=total)
-        if not into["labelled"]:
-            raise ProjectError("no labelled case could be read; see the warnings")
-        targets = [case.target for case in into["labelled"] if case.target is not None]
+    def _prepare(self, intake: Intake) -> Iterator[Event]:
+        """Bring the cohort onto the working grid, and name classes nobody painted."""
+        yield from intake.prepare(self._stopped)
+        if self._stopped():
+            return
+        targets = [case.target for case in intake.labelled if case.target is not None]
         shown = {int(index) for target in targets for index in np.unique(target)}
         if not any(0 < index < UNANNOTATED for index in shown):
             raise ProjectError(

@@ -16,6 +16,7 @@ from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.devices import autocast, synchronise
 from napari_semiseg.engine.infer import Predictor
 from napari_semiseg.engine.method import Networks, Progress
+from napari_semiseg.engine.schedule import Schedule
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.best = -1.0
+        self.schedule = Schedule()
 
     @property
     def weights(self) -> tuple[nn.Parameter, ...]:
@@ -196,8 +198,12 @@ class Trainer:
         every_seconds: float,
         stop: Callable[[], bool],
         validate: Callable[[Trainer], dict[str, float]] | None = None,
+        between: Callable[[Trainer], Iterator[Event]] = lambda _: iter(()),
     ) -> Iterator[Event]:
         """Train to the plan's last step, or until ``stop()``.
+
+        ``between`` is called after every step but the last; it may change what the
+        next batches are drawn from.
 
         Both ways end with a checkpoint. Raises ``ProjectError`` when the loss is no
         longer a number; the last checkpoint is then still good.
@@ -225,6 +231,8 @@ class Trainer:
                 self.state().save(checkpoint)
                 saved = time.perf_counter()
                 yield Checkpointed(step=self.step)
+            if self.step < total:
+                yield from between(self)
         self.state().save(checkpoint)
         yield Checkpointed(step=self.step)
 
@@ -264,6 +272,7 @@ class Trainer:
             critics=_states(self.networks.critics),
             optimisers=_states(self._optimisers),
             best=self.best,
+            schedule=self.schedule.state(),
         )
 
     def restore(self, state: Checkpoint) -> None:
@@ -279,6 +288,7 @@ class Trainer:
         self.step = state.step
         self.seconds = state.seconds
         self.best = state.best
+        self.schedule = Schedule.from_state(state.schedule)
 
     def predictor(self) -> Predictor:
         """The averaged networks as they are now."""

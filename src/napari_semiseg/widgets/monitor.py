@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg import jobs
 from napari_semiseg.core.events import (
     Finished,
+    Learned,
     Planned,
     Predicted,
     Staged,
@@ -234,6 +235,9 @@ class RunProgress(QWidget):
             case Validated():
                 self.dice.show()
                 self.dice.add(event.step, event.dice)
+            case Learned():
+                self._say(event.sentence)
+                self.losses.mark(event.step)
             case Predicted():
                 self._predicted(event)
             case Warned():

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -42,6 +42,7 @@ class Curves(QWidget):
     ) -> None:
         super().__init__(parent)
         self.values: dict[str, tuple[list[float], list[float]]] = {}
+        self.marks: list[pg.InfiniteLine] = []
         self._title = title
         self._points = points
         self._colours: Mapping[str, str] = {}
@@ -81,6 +82,14 @@ class Curves(QWidget):
         if not self._timer.isActive():
             self._timer.start()
 
+    def mark(self, step: float) -> None:
+        """Draw a dashed line where something happened."""
+        colour = self.palette().color(QPalette.ColorRole.WindowText)
+        pen = pg.mkPen(colour, width=1, style=Qt.PenStyle.DashLine)
+        line = pg.InfiniteLine(step, angle=90, pen=pen)
+        self._plot.addItem(line)
+        self.marks.append(line)
+
     def clear(self, colours: Mapping[str, str] | None = None) -> None:
         """Remove all curves; ``colours`` by name for those to come."""
         self._timer.stop()
@@ -88,6 +97,9 @@ class Curves(QWidget):
         for item in self._items.values():
             self._plot.removeItem(item)
         self._items.clear()
+        for line in self.marks:
+            self._plot.removeItem(line)
+        self.marks.clear()
         self._colours = colours or {}
         self._drawn.clear()
         self.legend.clear()

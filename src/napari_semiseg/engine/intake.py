@@ -1,0 +1,188 @@
+"""The cases of a training on the working grid, and what a user changes meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.events import Learned, Staged, Warned
+from napari_semiseg.engine.prepare import vouched_for
+from napari_semiseg.engine.sampler import Streams
+from napari_semiseg.engine.schedule import Role
+from napari_semiseg.errors import ProjectError, SemisegError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.engine.prepare import Cache, Cohort, Prepared
+    from napari_semiseg.engine.schedule import Schedule
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.store import Project
+
+LOOK_SHARE = 0.01
+"""Part of the time, at most, that goes into looking for changed labels."""
+
+
+class Intake:
+    """Prepares the cohort, and then the labels that change.
+
+    Cases that are added to the project while a training runs are taken in when they
+    have a label, or else when the run is resumed.
+
+    Parameters
+    ----------
+    project : Project
+        Whose cases they are.
+    cohort : Cohort
+        The cases to begin with, and the watch over them.
+    cache : Cache
+        Prepares a case.
+    unlabelled : bool
+        Whether the method learns from unlabelled images.
+    look_seconds : float
+        Shortest time between two looks, s; on a slow network share they are rarer,
+        so that looking takes a hundredth of the time at most.
+
+    Attributes
+    ----------
+    cases : dict of str to Prepared
+        The newest readable version of each case, by id.
+    validation : list of Prepared
+        Cases that only score.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        cohort: Cohort,
+        cache: Cache,
+        *,
+        unlabelled: bool,
+        look_seconds: float,
+    ) -> None:
+        self._project = project
+        self._cohort = cohort
+        self._cache = cache
+        self._unlabelled = unlabelled
+        self._look_seconds = look_seconds
+        self._next = 0.0
+        self._doubted: set[str] = set()
+        self.cases: dict[str, Prepared] = {}
+        self.validation: list[Prepared] = []
+
+    def prepare(self, stop: Callable[[], bool]) -> Iterator[Event]:
+        """Bring the cohort onto the working grid; a broken image is left out.
+
+        Raises
+        ------
+        ProjectError
+            No labelled case could be read.
+        """
+        cohort = self._cohort
+        training = cohort.training if self._unlabelled else cohort.labelled
+        todo = [*training, *cohort.validation]
+        for done, case in enumerate(todo, start=1):
+            if stop():
+                return
+            try:
+                ready = self._cache.prepare(case, with_label=vouched_for(case))
+                if case.split is Split.VALIDATION:
+                    self.validation.append(ready)
+                else:
+                    self.cases[case.id] = ready
+            except SemisegError as error:
+                yield Warned(message=f"case {case.id} is left out: {error}")
+            yield Staged(stage="Preparing the cohort", done=done, total=len(todo))
+        if not self.labelled:
+            raise ProjectError("no labelled case could be read; see the warnings")
+
+    @property
+    def labelled(self) -> list[Prepared]:
+        """Cases with a label, by id."""
+        return [case for _, case in sorted(self.cases.items()) if case.version]
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """What each case gives to the training now."""
+        return {
+            name: Role(case.version, case.whole) for name, case in self.cases.items()
+        }
+
+    def streams(self, schedule: Schedule) -> Streams:
+        """What to draw from, when the roles of all cases are in force."""
+        rest = (case for _, case in sorted(self.cases.items()) if not case.whole)
+        return Streams(
+            tuple(self.labelled),
+            tuple(rest) if self._unlabelled else (),
+            schedule.since,
+            schedule.fresh,
+        )
+
+    def look(self) -> Generator[Warned, None, bool]:
+        """Read what was changed since the last look, unless that was just now.
+
+        Returns whether there was anything.
+
+        A label that cannot be read is tried once more at the next look, since another
+        program may be writing it; the version before stays in force meanwhile.
+        """
+        began = time.perf_counter()
+        if began < self._next:
+            return False
+        changed = self._cohort.watch.changed()
+        took = time.perf_counter() - began
+        for name in changed:
+            try:
+                self._renew(name)
+            except (SemisegError, OSError) as error:
+                if name in self._doubted:
+                    self._doubted.discard(name)
+                    yield Warned(
+                        message=f"the new label of {name} is not learnt from: {error}"
+                    )
+                else:
+                    self._doubted.add(name)
+                    self._cohort.watch.again(name)
+            else:
+                self._doubted.discard(name)
+        pause = max(self._look_seconds, took / LOOK_SHARE)
+        self._next = time.perf_counter() + pause
+        return bool(changed)
+
+    def take(self, schedule: Schedule, step: int) -> Learned | None:
+        """Put what was read in force from ``step`` on; None when nothing changed.
+
+        The last label cannot go: it is learnt from until there is another one.
+        """
+        roles = self.roles
+        if not self.labelled:
+            return None
+        new, lost = schedule.new_labels(roles), schedule.lost_labels(roles)
+        if schedule.take(step, roles) is None:
+            return None
+        streams = self.streams(schedule)
+        return Learned(
+            step=step,
+            cases=tuple(new),
+            dropped=tuple(lost),
+            labelled=len(streams.labelled),
+            unlabelled=len(streams.unlabelled),
+        )
+
+    def _renew(self, name: str) -> None:
+        case = self._usable(name)
+        if case is None:
+            self.cases.pop(name, None)
+        elif vouched_for(case) or (self._unlabelled and name in self.cases):
+            self.cases[name] = self._cache.prepare(case, with_label=vouched_for(case))
+        else:
+            self.cases.pop(name, None)
+
+    def _usable(self, name: str) -> Case | None:
+        if not self._project.layout.case(name).json.exists():
+            return None
+        case = self._project.case(name)
+        usable = case.split is Split.TRAIN and case.state is not CaseState.EXCLUDED
+        return case if usable else None

@@ -1,0 +1,60 @@
+"""Whether a label has changed, at the price of a look at its file's facts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_semiseg.project.layout import Layout
+
+Facts = tuple[int, int, int] | None
+
+
+class Watch:
+    """Notices labels and records of cases that were written, replaced or removed.
+
+    Nothing is read: size, time of change and inode tell. An atomic write always gives
+    a new inode, so that two writes within one tick of the clock are told apart too.
+
+    Parameters
+    ----------
+    layout : Layout
+        Paths of the project; what is there now is taken as known.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._known = self._look()
+
+    def changed(self) -> list[str]:
+        """Ids of the cases that differ from the last look, sorted."""
+        found, before = self._look(), self._known
+        self._known = found
+        return sorted(
+            name
+            for name in found.keys() | before.keys()
+            if found.get(name) != before.get(name)
+        )
+
+    def again(self, case_id: str) -> None:
+        """Name this case at the next look too."""
+        self._known.pop(case_id, None)
+
+    def _look(self) -> dict[str, tuple[Facts, Facts]]:
+        try:
+            names = [entry.name for entry in os.scandir(self._layout.cases)]
+        except FileNotFoundError:
+            return {}
+        folders = ((name, self._layout.case(name)) for name in names)
+        return {name: (_facts(at.label), _facts(at.json)) for name, at in folders}
+
+
+def _facts(path: Path) -> Facts:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -1,0 +1,345 @@
+"""Labels that change while a training runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from engine.volumes import prepared
+from napari_semiseg import engine
+from napari_semiseg.core.case import Split
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Learned
+from napari_semiseg.engine.checkpoint import Checkpoint
+from napari_semiseg.engine.sampler import Sampler, Streams
+from napari_semiseg.engine.schedule import Role, Schedule
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.store import Project
+from napari_semiseg.project.watching import Watch
+from synthetic import ball
+
+TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32"}
+EVERY_STEP = {"checkpoint_seconds": 0.0, "look_seconds": 0.0}
+
+
+def config(**values):
+    known = {"method": "ug_mcl", "steps": 12} | TINY | EVERY_STEP
+    return TrainingConfig.build(**known | values)
+
+
+def state(run):
+    saved = Checkpoint.load(run.folder.last)
+    return [
+        value
+        for nets in (saved.students, saved.teachers)
+        for net in nets.values()
+        for value in net.values()
+    ], saved
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def learned(run):
+    return [event for event in run.events() if isinstance(event, Learned)]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    """One thread: several that share a core with other programs are slower."""
+    monkeypatch.setattr("napari_semiseg.engine.plan.cores", lambda: 1)
+
+
+@pytest.fixture
+def make(tmp_path, spheres):
+    """A project of the cohort, by name; the first two cases are labelled."""
+
+    def one(name: str) -> Project:
+        project = Project.create(tmp_path / name, {"ball": 1})
+        project.add(spheres.images)
+        for case in spheres.ids[:2]:
+            project.set_label(case, spheres.masks / f"{case}.nii.gz")
+        return project
+
+    return one
+
+
+def accept(project, name, spheres, known=slice(None)):
+    """Store the mask of a case; ``known`` axial slices are annotated."""
+    mask = project.case(name).geometry.to_canonical(ball(int(name[-1])))
+    label = np.full_like(mask, 255)
+    label[known] = mask[known]
+    project.set_label(name, label)
+
+
+def go(training, at):
+    """Run a training; ``at`` says what to do after which step."""
+    for event in training:
+        if event.type == "checkpointed" and event.step in at:
+            at.pop(event.step)()
+
+
+# -- what is drawn
+
+
+def picks(sampler, steps):
+    return [case.id for step in steps for case in sampler.picked(0, step)]
+
+
+def test_a_fresh_label_is_drawn_more_often_for_a_while(plan):
+    old = tuple(prepared(i) for i in range(3))
+    sampler = Sampler(Streams(old, ()), plan, 0, fresh_weight=4, fresh_steps=14)
+    before = picks(sampler, range(30))
+    more = (*old, prepared(7))
+    sampler.change(Streams(more, (), since=9, fresh={"case7": 9}))
+    assert picks(sampler, range(9)) == before[:18]
+    during = picks(sampler, range(9, 23))
+    assert [during.count(case.id) for case in more] == [4, 4, 4, 16]
+    after = picks(sampler, range(23, 31))
+    assert [after.count(case.id) for case in more] == [4, 4, 4, 4]
+
+
+def test_what_is_drawn_does_not_depend_on_where_a_session_began(plan):
+    old, more = [tuple(prepared(i) for i in range(n)) for n in (3, 4)]
+    late = Streams(more, (), since=5, fresh={"case3": 5})
+    whole = Sampler(Streams(old, ()), plan, 0, fresh_weight=3, fresh_steps=6)
+    whole.change(late)
+    resumed = Sampler(late, plan, 0, fresh_weight=3, fresh_steps=6)
+    for step in (5, 8, 11, 20):
+        assert picks(whole, [step]) == picks(resumed, [step])
+
+
+def test_a_schedule_knows_what_is_in_force():
+    a, b, none = Role("a", True), Role("b", False), Role("", False)
+    schedule = Schedule()
+    schedule.take(0, {"one": a, "two": none}, fresh=())
+    assert schedule.take(3, {"one": a, "two": none}) is None
+    take = schedule.take(7, {"one": a, "two": b})
+    assert take.roles == {"two": b}
+    assert (schedule.since, schedule.fresh) == (7, {"two": 7})
+    assert schedule.lost_labels({"one": a, "two": none}) == ["two"]
+    schedule.take(9, {"two": a})
+    assert schedule.fresh == {"two": 9}
+    again = Schedule.from_state(schedule.state())
+    assert again.takes == schedule.takes
+    assert again.roles == {"two": a}
+
+
+# -- what is noticed
+
+
+def test_only_what_was_written_is_noticed(make, spheres):
+    project = make("p")
+    watch = Watch(project.layout)
+    assert watch.changed() == []
+    project.save_draft("case_3", np.zeros((24, 24, 24), np.uint8))
+    assert watch.changed() == []
+    label = project.layout.case("case_0").label
+    before = label.stat()
+    accept(project, "case_0", spheres)
+    os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns))
+    accept(project, "case_4", spheres, slice(8, 12))
+    assert watch.changed() == ["case_0", "case_4"]
+    assert watch.changed() == []
+    project.layout.case("case_1").label.unlink()
+    assert watch.changed() == ["case_1"]
+
+
+def test_labels_of_all_kinds_are_taken_in_while_it_runs(make, spheres):
+    project = make("p")
+    go(
+        engine.train(project, config()),
+        {
+            2: lambda: accept(project, "case_2", spheres),
+            4: lambda: accept(project, "case_3", spheres, slice(8, 12)),
+            6: lambda: accept(project, "case_2", spheres, slice(10, 14)),
+            8: lambda: project.layout.case("case_2").label.unlink(),
+            10: lambda: project.set_split("case_3", Split.TEST),
+        },
+    )
+    found = learned(project.latest_run())
+    assert [(event.step, event.cases, event.dropped) for event in found] == [
+        (2, ("case_2",), ()),
+        (4, ("case_3",), ()),
+        (6, ("case_2",), ()),
+        (8, (), ("case_2",)),
+        (10, (), ("case_3",)),
+    ]
+    counts = [(event.labelled, event.unlabelled) for event in found]
+    assert counts == [(3, 2), (4, 2), (4, 3), (3, 3), (2, 2)]
+
+
+def test_the_label_is_learnt_from_at_the_step_that_is_told(make, spheres):
+    """The same weights up to that step, and others from there on."""
+    told, still, at_three = make("told"), make("still"), []
+
+    def keep(project):
+        at_three.append(state(project.latest_run())[0])
+        if project is told:
+            accept(project, "case_2", spheres)
+
+    for project in (still, told):
+        after = {3: lambda project=project: keep(project)}
+        go(engine.train(project, config(steps=5)), after)
+    assert same(*at_three)
+    assert not same(state(still.latest_run())[0], state(told.latest_run())[0])
+
+
+def test_a_stopped_training_with_new_labels_resumes_exactly(make, spheres):
+    whole, broken = make("whole"), make("broken")
+    labels = (lambda p: accept(p, "case_2", spheres, slice(8, 14)),)
+    go(engine.train(whole, config()), {4: lambda: labels[0](whole)})
+    run = None
+
+    def stop():
+        nonlocal run
+        run = broken.latest_run()
+        run.request_stop()
+
+    go(engine.train(broken, config()), {4: lambda: labels[0](broken), 7: stop})
+    assert run.status == "cancelled"
+    assert run.steps_done == 7
+    list(engine.resume(broken, run))
+    assert [event.step for event in learned(run)] == [4]
+    (values, saved), (expected, other) = state(run), state(whole.latest_run())
+    assert same(values, expected)
+    assert saved.schedule == other.schedule
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from napari_semiseg import engine
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.engine import plan
+from napari_semiseg.project.store import Project
+plan.cores = lambda: 1
+project = Project.open(sys.argv[1])
+config = TrainingConfig.build(
+    method="ug_mcl", steps=15, width=4, patch_zyx=(16, 16, 16), precision="fp32",
+    checkpoint_seconds=1000.0, look_seconds=0.0,
+)
+label = np.load(sys.argv[2])
+for event in engine.train(project, config):
+    if event.type == "planned":
+        project.set_label("case_2", label)
+    print(event.type, getattr(event, "step", ""), flush=True)
+"""
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.2])
+def test_a_killed_training_with_new_labels_resumes_exactly(
+    make, spheres, tmp_path, wait
+):
+    """The take-in itself is a checkpoint: there is no other one here."""
+    settings = config(steps=15, checkpoint_seconds=1000.0)
+    whole, killed = make("whole"), make("killed")
+    mask = whole.case("case_2").geometry.to_canonical(ball(2))
+    np.save(tmp_path / "label.npy", mask)
+    for event in engine.train(whole, settings):
+        if event.type == "planned":
+            whole.set_label("case_2", mask)
+    child = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, killed.folder, tmp_path / "label.npy"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in child.stdout:
+        if line.startswith("learned"):
+            break
+    time.sleep(wait)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    run = killed.latest_run()
+    if run.status == "interrupted":
+        opening = next(engine.resume(killed, run))
+        assert opening.step == 1
+        list(engine.resume(killed, run))
+    assert [event.step for event in learned(run)] == [1]
+    assert same(state(run)[0], state(whole.latest_run())[0])
+
+
+def test_what_changed_while_nothing_ran_is_taken_in_on_resume(make, spheres):
+    project = make("p")
+    go(
+        engine.train(project, config()),
+        {5: lambda: project.latest_run().request_stop()},
+    )
+    accept(project, "case_1", spheres, slice(9, 12))
+    project.layout.case("case_0").label.unlink()
+    run = project.latest_run()
+    events = list(engine.resume(project, run))
+    told = [event for event in events if isinstance(event, Learned)]
+    assert [(event.step, event.cases, event.dropped) for event in told] == [
+        (5, ("case_1",), ("case_0",))
+    ]
+    assert state(run)[1].schedule[-1]["fresh"] == ["case_1"]
+    assert events[-1].reason == "completed"
+
+
+def test_a_label_that_cannot_be_read_is_tried_again_and_then_told(make, spheres):
+    project = make("p")
+    label = project.layout.case("case_2").label
+
+    def tear():
+        label.write_bytes(b"half a file")
+
+    whole = spheres.masks / "case_2.nii.gz"
+    go(
+        engine.train(project, config()),
+        {
+            2: tear,
+            3: lambda: label.write_bytes(whole.read_bytes()),
+            6: tear,
+        },
+    )
+    run = project.latest_run()
+    assert [event.step for event in learned(run)] == [3]
+    said = [event.message for event in run.events() if event.type == "warned"]
+    assert len(said) == 1
+    assert "case_2" in said[0]
+    assert run.status == "completed"
+
+
+def test_the_last_label_stays_in_use(make):
+    project = make("p")
+
+    def remove():
+        for name in ("case_0", "case_1"):
+            project.layout.case(name).label.unlink()
+
+    go(engine.train(project, config()), {3: remove})
+    run = project.latest_run()
+    assert learned(run) == []
+    assert "no label is left" in next(
+        event.message for event in run.events() if event.type == "warned"
+    )
+    with pytest.raises(ProjectError, match="has a label"):
+        list(engine.resume(project, run, steps=20))
+
+
+def test_looking_takes_a_small_part_of_the_time(make, monkeypatch):
+    """Where a look is slow, as on a network share, it is done less often."""
+    looks = []
+    seen = Watch.changed
+
+    def slow(self):
+        looks.append(time.perf_counter())
+        time.sleep(0.02)
+        return seen(self)
+
+    monkeypatch.setattr(Watch, "changed", slow)
+    project = make("p")
+    began = time.perf_counter()
+    list(engine.train(project, config(method="supervised", steps=30)))
+    spent = time.perf_counter() - began
+    assert len(looks) <= 1 + spent / 2.0
