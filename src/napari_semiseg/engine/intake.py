@@ -13,7 +13,7 @@ from napari_semiseg.engine.schedule import Role
 from napari_semiseg.errors import ProjectError, SemisegError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.engine.prepare import Cache, Cohort, Prepared
@@ -133,20 +133,18 @@ class Intake:
             return False
         changed = self._cohort.watch.changed()
         took = time.perf_counter() - began
-        for name in changed:
-            try:
-                self._renew(name)
-            except (SemisegError, OSError) as error:
-                if name in self._doubted:
-                    self._doubted.discard(name)
-                    yield Warned(
-                        message=f"the new label of {name} is not learnt from: {error}"
-                    )
-                else:
-                    self._doubted.add(name)
-                    self._cohort.watch.again(name)
+        failed: dict[str, Exception] = {}
+        self._renew(changed, failed)
+        if changed:  # a case's record is written a moment after its label
+            self._renew(self._cohort.watch.changed(), failed)
+        for name, error in failed.items():
+            if name in self._doubted:
+                yield Warned(
+                    message=f"the new label of {name} is not learnt from: {error}"
+                )
             else:
-                self._doubted.discard(name)
+                self._cohort.watch.again(name)
+        self._doubted ^= failed.keys()
         pause = max(self._look_seconds, took / LOOK_SHARE)
         self._next = time.perf_counter() + pause
         return bool(changed)
@@ -171,14 +169,28 @@ class Intake:
             unlabelled=len(streams.unlabelled),
         )
 
-    def _renew(self, name: str) -> None:
+    def _renew(self, names: Iterable[str], failed: dict[str, Exception]) -> None:
+        for name in names:
+            try:
+                ready = self._read(name)
+            except (SemisegError, OSError) as error:
+                failed[name] = error
+                continue
+            failed.pop(name, None)
+            self._doubted.discard(name)
+            if ready is None:
+                self.cases.pop(name, None)
+            else:
+                self.cases[name] = ready
+
+    def _read(self, name: str) -> Prepared | None:
         case = self._usable(name)
         if case is None:
-            self.cases.pop(name, None)
-        elif vouched_for(case) or (self._unlabelled and name in self.cases):
-            self.cases[name] = self._cache.prepare(case, with_label=vouched_for(case))
-        else:
-            self.cases.pop(name, None)
+            return None
+        labelled = vouched_for(case)
+        if not labelled and not (self._unlabelled and name in self.cases):
+            return None
+        return self._cache.prepare(case, with_label=labelled)
 
     def _usable(self, name: str) -> Case | None:
         if not self._project.layout.case(name).json.exists():

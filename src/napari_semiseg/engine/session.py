@@ -84,7 +84,7 @@ class Training:
             self._project,
             self._cohort,
             Cache(self._project, plan),
-            unlabelled=kind.unlabelled,
+            unlabelled=kind.unlabelled > 0,
             look_seconds=config.look_seconds,
         )
         yield from self._prepare(intake)
