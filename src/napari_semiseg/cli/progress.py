@@ -150,15 +150,21 @@ class Display:
             case Learned():
                 self._line(event.sentence)
             case Predicted():
-                self.outcome.predicted.append(event.case)
-                note = f"{event.case} (uncertainty {event.uncertainty:.2f})"
-                self._bar("Predicting", event.done, event.total, note)
+                self._predicted(event)
             case Warned():
                 self._line(f"Note: {event.message}")
             case Finished():
                 self.outcome.finished = event
             case _:
                 pass
+
+    def _predicted(self, event: Predicted) -> None:
+        if event.training_step is not None:
+            self._line(event.sentence)
+            return
+        self.outcome.predicted.append(event.case)
+        note = f"{event.case} (uncertainty {event.uncertainty:.2f})"
+        self._bar("Predicting", event.done, event.total, note)
 
     def _bar(self, name: str, done: int, total: int, note: str = "") -> None:
         self._show()

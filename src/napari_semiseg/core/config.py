@@ -50,6 +50,9 @@ class TrainingConfig(BaseModel):
         training ran.
     fresh_steps : int
         For how many steps.
+    refresh_seconds : float
+        Time after which the case that is open in the panel, and the first ones of its
+        queue, are predicted anew while the training runs, s.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +75,7 @@ class TrainingConfig(BaseModel):
     look_seconds: float = Field(default=2.0, ge=0)
     fresh_weight: int = Field(default=4, ge=1)
     fresh_steps: int = Field(default=200, ge=0)
+    refresh_seconds: float = Field(default=60.0, ge=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -122,13 +122,26 @@ class Learned(_Event):
 
 
 class Predicted(_Event):
-    """A prediction of a case was stored."""
+    """A prediction of a case was stored.
+
+    ``training_step`` is the step of a training that made it on the way; None for
+    predictions by a model that was done.
+    """
 
     type: Literal["predicted"] = "predicted"
     case: str
     uncertainty: float
     done: int
     total: int
+    training_step: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        step = self.training_step
+        when = "" if step is None else f" at step {step}"
+        doubt = f"uncertainty {self.uncertainty:.2f}"
+        return f"{self.case} was predicted anew{when} ({doubt})"
 
 
 class Warned(_Event):

@@ -90,7 +90,7 @@ class CaseScore(BaseModel):
 
 
 class PredictionRecord(BaseModel):
-    """``prediction.json``: which model said it, of which image."""
+    """``prediction.json``: which model said it, of which image, when (Unix time, s)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -101,6 +101,7 @@ class PredictionRecord(BaseModel):
     image_sha256: str
     uncertainty_kind: str
     score: CaseScore
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import nullcontext
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -195,6 +196,7 @@ class Predictor:
             image_sha256=case.record.sha256,
             uncertainty_kind=UNCERTAINTY[kind],
             score=score_case(said, geometry, volumes, self._encoded.mean.tolist()),
+            at=time.time(),
         )
         return Prediction(
             record=record,

@@ -22,6 +22,7 @@ from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.intake import Intake
 from napari_semiseg.engine.plan import draft, fingerprint, with_grid, with_steps
 from napari_semiseg.engine.prepare import Cache
+from napari_semiseg.engine.refresh import Refresher
 from napari_semiseg.engine.sampler import Noise, Sampler
 from napari_semiseg.engine.schedule import Schedule
 from napari_semiseg.engine.trainer import Trainer, validation_dice
@@ -118,6 +119,7 @@ class Training:
         )
         if learned is not None:
             yield learned
+        refresher = Refresher(self._project, self._run, config, plan.steps, ripe=False)
         held_out = intake.validation
         for event in trainer.run(
             self._run.folder.last,
@@ -128,7 +130,9 @@ class Training:
             )
             if held_out
             else None,
-            between=partial(self._take_in, intake=intake, sampler=sampler),
+            between=partial(
+                self._between, intake=intake, sampler=sampler, refresher=refresher
+            ),
         ):
             self._step, self._seconds = trainer.step, trainer.seconds
             yield event
@@ -180,10 +184,22 @@ class Training:
         schedule.take(0, intake.roles, fresh=())
         return None
 
-    def _take_in(
-        self, trainer: Trainer, *, intake: Intake, sampler: Sampler
+    def _between(
+        self,
+        trainer: Trainer,
+        *,
+        intake: Intake,
+        sampler: Sampler,
+        refresher: Refresher,
     ) -> Iterator[Event]:
-        """Between two steps: learn from labels that the user has changed.
+        """What happens for the annotator between two steps."""
+        yield from self._take_in(trainer, intake, sampler)
+        yield from refresher.events(trainer)
+
+    def _take_in(
+        self, trainer: Trainer, intake: Intake, sampler: Sampler
+    ) -> Iterator[Event]:
+        """Learn from labels that the user has changed.
 
         A checkpoint is written before the first step with them, so that a killed
         session goes on with the same labels at the same steps.

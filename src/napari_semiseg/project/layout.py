@@ -151,7 +151,7 @@ class PredictionFolder:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths of one run; written by that run only, but for ``stop``."""
+    """Paths of one run; written by it only, but for ``stop`` and ``wanted``."""
 
     path: Path
 
@@ -194,6 +194,11 @@ class RunFolder:
     def stop(self) -> Path:
         """Is there when the run is asked to end."""
         return self.path / "stop"
+
+    @property
+    def wanted(self) -> Path:
+        """Cases that the annotator wants predicted while the run goes on."""
+        return self.path / "wanted.json"
 
     @property
     def checkpoints(self) -> Path:

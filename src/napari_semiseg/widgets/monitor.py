@@ -257,6 +257,9 @@ class RunProgress(QWidget):
         self.losses.add(event.step, event.losses)
 
     def _predicted(self, event: Predicted) -> None:
+        if event.training_step is not None:
+            self._say(event.sentence)
+            return
         self._progress("Predicting", event.done, event.total)
         if event.done == event.total:
             noun = "case" if event.total == 1 else "cases"

@@ -1,0 +1,118 @@
+"""Predictions on the way: of the case that is open, while the training goes on."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.events import Predicted, Warned
+from napari_semiseg.errors import SemisegError
+from napari_semiseg.project.wanted import wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.engine.trainer import Trainer
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+
+SHARE = 0.1
+"""Part of the time, at most, that goes into predictions on the way."""
+RIPE = 0.1
+"""Part of a training that begins from scratch before it predicts on the way."""
+LEARN_STEPS = 25
+"""Steps with a new label before it can show in a prediction."""
+LOOK_S = 1.0
+
+
+class Refresher:
+    """Predicts the cases that the panel wants, one at a time between two steps.
+
+    A case is due when labels came in since it was predicted, or after
+    ``refresh_seconds``. The steps of the training are not touched by it: neither their
+    number nor, since nothing random is drawn, what is learnt in them.
+
+    Parameters
+    ----------
+    project, run
+        Whose cases, and where predictions are stored.
+    config : TrainingConfig
+        Says how often.
+    steps : int
+        All steps of the training.
+    ripe : bool
+        Whether the networks know something before the first step.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        run: Run,
+        config: TrainingConfig,
+        steps: int,
+        *,
+        ripe: bool,
+    ) -> None:
+        self._project = project
+        self._run = run
+        self._every = config.refresh_seconds
+        self._settle = min(LEARN_STEPS, config.fresh_steps)
+        self._from = 0 if ripe else math.ceil(RIPE * steps)
+        self._begun = self._next = time.perf_counter()
+        self._spent = 0.0
+        self._made: dict[str, tuple[int, float]] = {}
+
+    def events(self, trainer: Trainer) -> Iterator[Event]:
+        """Predict one wanted case, when there is one and time for it."""
+        now = time.perf_counter()
+        if now < self._next or trainer.step < self._from:
+            return
+        self._next = now + min(LOOK_S, self._every)
+        if self._spent > SHARE * (now - self._begun):
+            return
+        name = self._due(trainer, now)
+        if name is None:
+            return
+        event = self._predict(name, trainer)
+        done = time.perf_counter()
+        self._spent += done - now
+        self._made[name] = (trainer.step, done)
+        if event is not None:
+            yield event
+
+    def _due(self, trainer: Trainer, now: float) -> str | None:
+        since = trainer.schedule.since
+        learnt = trainer.step >= since + self._settle
+        best: tuple[tuple[bool, float], str] | None = None
+        for name in wanted(self._run):
+            step, at = self._made.get(name, (-1, -math.inf))
+            newer = since > step and learnt
+            if newer or now - at >= self._every:
+                key = (not newer, at)
+                if best is None or key < best[0]:
+                    best = (key, name)
+        return None if best is None else best[1]
+
+    def _predict(self, name: str, trainer: Trainer) -> Event | None:
+        if not self._project.layout.case(name).json.exists():
+            return None  # a wish of long ago
+        try:
+            case = self._project.case(name)
+            if case.state is CaseState.EXCLUDED:
+                return None
+            labels, step = self._project.labels, trainer.step
+            made = trainer.predictor().predict(case, labels, self._run.id, step)
+            self._run.write_prediction(made, case.image)
+        except SemisegError as error:
+            return Warned(message=f"case {name} is not predicted: {error}")
+        return Predicted(
+            case=name,
+            uncertainty=made.record.score.uncertainty,
+            done=1,
+            total=1,
+            training_step=step,
+        )

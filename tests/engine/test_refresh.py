@@ -1,0 +1,154 @@
+"""Predictions of wanted cases while a training runs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from napari_semiseg import engine
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Predicted
+from napari_semiseg.engine import refresh
+from napari_semiseg.engine.checkpoint import Checkpoint
+from napari_semiseg.engine.refresh import Refresher
+from napari_semiseg.engine.schedule import Schedule
+from napari_semiseg.project.runs import Run
+from napari_semiseg.project.wanted import MOST, want, wanted
+
+SETTINGS = {
+    "method": "supervised",
+    "steps": 20,
+    "width": 4,
+    "patch_zyx": (16, 16, 16),
+    "precision": "fp32",
+    "refresh_seconds": 0.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    monkeypatch.setattr("napari_semiseg.engine.plan.cores", lambda: 1)
+
+
+def train(project, *cases):
+    """Train; ask for ``cases`` when the first step is near."""
+    events = []
+    for event in engine.train(project, TrainingConfig.build(**SETTINGS)):
+        events.append(event)
+        if event.type == "planned":
+            want(project.latest_run(), cases)
+    return events, project.latest_run()
+
+
+def test_wanted_cases_are_predicted_on_the_way(ball_project, monkeypatch):
+    monkeypatch.setattr(refresh, "SHARE", 1.0)
+    events, run = train(ball_project, "case_3", "gone", "case_4")
+    made = [event for event in events if isinstance(event, Predicted)]
+    assert {event.case for event in made} == {"case_3", "case_4"}
+    assert all(2 <= event.training_step < 20 for event in made)
+    record = run.prediction_record("case_3")
+    last = [event for event in made if event.case == "case_3"][-1]
+    assert (record.step, record.run) == (last.training_step, run.id)
+    assert record.at <= last.at
+    assert [event.to_line() for event in run.events()] == [
+        event.to_line() for event in events
+    ]
+    _, without = train(ball_project)
+    first, second = (
+        Checkpoint.load(one.folder.last).students["student"] for one in (run, without)
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_broken_image_is_told_and_the_training_goes_on(ball_project, spheres):
+    (spheres.images / "case_4.nii.gz").write_bytes(b"nothing")
+    events, _ = train(ball_project, "case_4")
+    said = [event.message for event in events if event.type == "warned"]
+    assert "case case_4 is not predicted" in said[-1]
+    assert events[-1].reason == "completed"
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(refresh.time, "perf_counter", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def pretend(ball_project, clock, monkeypatch):
+    """A training of a step a second whose predictions take four; steps and cases."""
+    run = Run.create(ball_project, TrainingConfig())
+    trainer = SimpleNamespace(step=0, schedule=Schedule())
+    found = []
+
+    def predict(self, name, _trainer):
+        found.append((_trainer.step, name))
+        clock.now += 4
+
+    monkeypatch.setattr(Refresher, "_predict", predict)
+    settings = TrainingConfig(refresh_seconds=30)
+    refresher = Refresher(ball_project, run, settings, 1000, ripe=False)
+
+    def go(steps):
+        for _ in range(steps):
+            trainer.step += 1
+            clock.now += 1
+            list(refresher.events(trainer))
+
+    return SimpleNamespace(
+        run=run, trainer=trainer, found=found, go=go, begun=clock.now, clock=clock
+    )
+
+
+def test_predictions_wait_for_a_model_and_take_a_tenth_of_the_time(pretend):
+    want(pretend.run, ["case_2", "case_3"])
+    pretend.go(99)
+    assert pretend.found == []
+    pretend.go(600)
+    steps = [step for step, _ in pretend.found]
+    spent = pretend.clock.now - pretend.begun
+    assert 4 * (len(steps) - 1) <= 0.1 * spent
+    assert 4 * len(steps) >= 0.08 * spent
+    names = [name for _, name in pretend.found]
+    assert abs(names.count("case_2") - names.count("case_3")) <= 1
+
+
+def test_nobody_asks_nothing_is_predicted(pretend):
+    pretend.go(300)
+    want(pretend.run, [])
+    pretend.go(300)
+    assert pretend.found == []
+
+
+def test_the_open_case_comes_first_once_a_correction_is_learnt(pretend):
+    want(pretend.run, ["case_2", "case_3"])
+    pretend.go(400)
+    schedule = pretend.trainer.schedule
+    schedule.takes.append(SimpleNamespace(step=401, roles={}, fresh=()))
+    want(pretend.run, ["case_4", "case_3"])
+    before = len(pretend.found)
+    pretend.go(25)
+    early = [name for step, name in pretend.found[before:] if step < 426]
+    assert early in ([], ["case_4"])
+    pretend.go(100)
+    late = [name for step, name in pretend.found if step >= 426]
+    assert late[:2] in (["case_4", "case_3"], ["case_3", "case_4"])
+
+
+def test_only_a_readable_wish_is_heard(ball_project):
+    run = Run.create(ball_project, TrainingConfig())
+    assert wanted(run) == ()
+    want(run, [f"case_{number}" for number in range(9)])
+    assert wanted(run) == tuple(f"case_{number}" for number in range(MOST))
+    for text in ("{", "[]", '{"cases": "case_1"}', '{"cases": [1, "case_2"]}'):
+        run.folder.wanted.write_text(text)
+        assert wanted(run) in ((), ("case_2",))
