@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import nullcontext
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
