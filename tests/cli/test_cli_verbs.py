@@ -61,6 +61,7 @@ def test_the_whole_way_from_init_to_export(semiseg, engine, spheres, tmp_path) -
             "status": "completed",
             "steps": 3,
             "seconds": 3.0,
+            "from": None,
             "learned": [],
         }
     ]

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pytestqt.qtbot import QtBot
+
+    from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
     from napari_semiseg.widgets.session import Session
+
+WAIT_MS = 20_000
 
 
 @pytest.fixture
@@ -92,7 +97,7 @@ def test_source_is_label_then_draft_then_prediction_then_empty(
     assert view.opened.source is MaskSource.PROPOSAL
     assert view.mask.data[BLOCK].tolist() == np.full((4, 5, 4), 254).tolist()
     assert not view.editing.marking.seen(view.mask.data).any()
-    assert f"Proposed by {run.id}" in said[-1]
+    assert f"Proposed by {run.id}, step 5" in said[-1]
     draft = np.zeros(view.mask.data.shape, np.uint8)
     draft[0, 0, 0] = 1
     project.save_draft("case_3", draft)
@@ -121,8 +126,13 @@ def test_undo_after_another_case_writes_nothing_stale(
     assert np.array_equal(view.mask.data, before)
 
 
+def wait_for(qtbot: QtBot, view: CaseView, run: Run) -> None:
+    """Let the prediction of a run be read beside the window."""
+    qtbot.waitUntil(lambda: view.prediction.record.run == run.id, timeout=WAIT_MS)
+
+
 def test_a_new_prediction_is_one_reversible_step(
-    view: CaseView, session: Session, project: Project
+    qtbot: QtBot, view: CaseView, session: Session, project: Project
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
@@ -132,7 +142,8 @@ def test_a_new_prediction_is_one_reversible_step(
     view.editing.recount()
     run = store_prediction(project, "case_0", shift=3)
     session.runs_changed.emit()
-    assert view.text == f"Proposed by {run.id}"
+    wait_for(qtbot, view, run)
+    assert view.text == f"Proposed by {run.id}, step 5"
     assert not view.dirty
     assert view.editing.changed_voxels() == 0
     proposed = np.zeros_like(view.mask.data)
@@ -175,28 +186,74 @@ def test_undo_never_writes_into_another_array(
 
 
 def test_a_new_prediction_leaves_edits_alone(
-    view: CaseView, session: Session, project: Project
+    qtbot: QtBot, view: CaseView, session: Session, project: Project
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
     paint(view)
     edited = view.mask.data.copy()
-    store_prediction(project, "case_0", shift=3)
+    run = store_prediction(project, "case_0", shift=3)
     session.runs_changed.emit()
+    wait_for(qtbot, view, run)
     assert np.array_equal(view.mask.data, edited)
     assert view.prediction.labels[3, 4, 10] == 1
 
 
+def test_what_is_painted_while_a_prediction_is_read_stays(
+    qtbot: QtBot, view: CaseView, session: Session, project: Project
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    run = store_prediction(project, "case_0", shift=3)
+    session.runs_changed.emit()
+    paint(view)
+    edited = view.mask.data.copy()
+    wait_for(qtbot, view, run)
+    assert np.array_equal(view.mask.data, edited)
+    assert view.dirty
+
+
+def test_the_canvases_say_where_what_they_show_comes_from(
+    qtbot: QtBot, view: CaseView, session: Session, project: Project
+) -> None:
+    first = store_prediction(project, "case_0")
+    view.open("case_0")
+    notes, side = view.canvases.main_notes, view.canvases.views.doubt.notes
+    assert notes.footnote == f"Proposed by {first.id}, step 5"
+    assert side.footnote == f"{first.id}, step 5"
+    paint(view)
+    assert notes.footnote == f"Proposed by {first.id}, step 5, then edited"
+    second = store_prediction(project, "case_0", shift=3)
+    session.runs_changed.emit()
+    wait_for(qtbot, view, second)
+    assert side.footnote == f"{second.id}, step 5"
+    view.accept()
+    assert notes.footnote.startswith("Accepted label by")
+
+
+def test_a_prediction_of_a_case_that_was_left_is_not_shown(
+    qtbot: QtBot, view: CaseView, session: Session, project: Project
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    store_prediction(project, "case_0", shift=3)
+    session.runs_changed.emit()
+    view.open("case_1")
+    qtbot.wait(300)
+    assert view.case.id == "case_1"
+    assert view.prediction is None
+
+
 def test_the_chosen_run_is_shown(
-    view: CaseView, session: Session, project: Project
+    qtbot: QtBot, view: CaseView, session: Session, project: Project
 ) -> None:
     first = store_prediction(project, "case_0")
     second = store_prediction(project, "case_0", shift=2)
     view.open("case_0")
     assert view.prediction.record.run == second.id
     session.show_run(first.id)
-    assert view.prediction.record.run == first.id
-    assert view.text == f"Proposed by {first.id}"
+    wait_for(qtbot, view, first)
+    assert view.text == f"Proposed by {first.id}, step 5"
 
 
 @pytest.mark.parametrize(
@@ -496,13 +553,14 @@ def test_closing_gives_the_viewer_back(
 
 
 def test_a_new_prediction_leaves_a_saved_draft_alone(
-    view: CaseView, session: Session, project: Project
+    qtbot: QtBot, view: CaseView, session: Session, project: Project
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
     paint(view)
     view.save_draft()
     edited = view.mask.data.copy()
-    store_prediction(project, "case_0", shift=3)
+    run = store_prediction(project, "case_0", shift=3)
     session.runs_changed.emit()
+    wait_for(qtbot, view, run)
     assert np.array_equal(view.mask.data, edited)

@@ -319,3 +319,14 @@ def test_labels_taken_in_are_told_and_marked_in_the_curve(qtbot: QtBot) -> None:
     assert "From step 20 on it no longer learns from a (6" in shown.messages.text()
     shown.clear()
     assert shown.losses.marks == []
+
+
+def test_a_prediction_on_the_way_leaves_the_progress_alone(qtbot: QtBot) -> None:
+    shown = RunProgress()
+    qtbot.addWidget(shown)
+    values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 9}
+    shown.take(Stepped(step=10, steps=90, losses={"supervised": 0.4}, **values))
+    shown.take(Predicted(case="a", uncertainty=0.25, done=1, total=1, training_step=10))
+    assert shown.bar.maximum() == 90
+    assert shown.text.text().startswith("Step 10 of 90")
+    assert shown.messages.text() == "a was predicted anew at step 10 (uncertainty 0.25)"

@@ -11,7 +11,9 @@ from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started, Stepped
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs import Run
+from napari_semiseg.project.wanted import wanted
 from napari_semiseg.widgets import training
 from napari_semiseg.widgets.engine_info import EngineInfo
 from napari_semiseg.widgets.training import TrainingPanel
@@ -375,3 +377,111 @@ def test_a_stopped_model_can_predict(
     job.code = 0
     qtbot.waitUntil(panel.predict_button.isEnabled, timeout=WAIT_MS)
     assert panel.progress.text.text().startswith("Stopped at step 3")
+
+
+@pytest.mark.usefixtures("labelled")
+def test_a_training_is_told_what_the_user_looks_at(
+    panel: TrainingPanel,
+    project: Project,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = FakeJob()
+
+    def start_training(where: Project, config: TrainingConfig) -> tuple[Run, Any]:
+        run = Run.create(where, config)
+        run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
+        return run, job
+
+    monkeypatch.setattr(jobs, "start_training", start_training)
+    session.case_id = "case_1"
+    session.queue_changed.emit(["case_3", "case_1", "case_2"])
+    panel.start()
+    run = panel.monitor.run
+    assert run is not None
+    assert wanted(run) == ("case_1", "case_3", "case_2")
+    session.case_id = "case_2"
+    session.case_opened.emit("case_2")
+    assert wanted(run) == ("case_2", "case_3", "case_1")
+    panel.stop_following()
+    assert wanted(run) == ()
+
+
+@pytest.mark.usefixtures("labelled")
+def test_a_run_that_has_ended_is_asked_nothing(
+    panel: TrainingPanel, project: Project, session: Session
+) -> None:
+    run = add_run(project)
+    session.open_project(project.folder)
+    session.case_id = "case_1"
+    session.case_opened.emit("case_1")
+    assert not run.folder.wanted.exists()
+
+
+# -- what to begin with
+
+
+PLAN = {
+    "spacing_mm": (1, 1, 1),
+    "patch_zyx": (16, 16, 16),
+    "strides": ((2, 2, 2),),
+    "width": 16,
+    "labelled_batch": 2,
+    "unlabelled_batch": 2,
+    "sdm_limit_mm": 10,
+    "intensity": "zscore",
+    "intensity_range": (0, 1),
+    "intensity_mean_std": (0, 1),
+    "classes": (1,),
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+    "learning_rate": 0.1,
+    "steps": 10,
+    "validate_every": 5,
+    "reasons": {},
+}
+
+
+def add_model(project: Project, **values: Any) -> Run:
+    run = add_run(project)
+    write_json(run.folder.plan, PLAN | values)
+    return run
+
+
+def sources(panel: TrainingPanel) -> list[str | None]:
+    return [panel.form.source.itemData(row) for row in range(panel.form.source.count())]
+
+
+def test_the_next_training_begins_with_the_last_model_that_fits(
+    panel: TrainingPanel, project: Project, session: Session
+) -> None:
+    form = panel.form
+    assert sources(panel) == [None]
+    assert form.value().start_from is None
+    first = add_model(project)
+    add_model(project, classes=(1, 2))
+    add_run(project)  # without a plan
+    session.runs_changed.emit()
+    assert sources(panel) == [first.id, None]
+    assert form.value().start_from == first.id
+    second = add_model(project)
+    session.runs_changed.emit()
+    assert sources(panel) == [second.id, first.id, None]
+    assert form.value().start_from == second.id
+    form.method.setCurrentIndex(form.method.findData("supervised"))
+    assert sources(panel) == [None]
+    form.method.setCurrentIndex(form.method.findData("ug_mcl"))
+    assert form.value().start_from == second.id
+
+
+def test_training_from_scratch_stays_chosen(
+    panel: TrainingPanel, project: Project, session: Session
+) -> None:
+    add_model(project)
+    session.runs_changed.emit()
+    panel.form.source.setCurrentIndex(1)
+    panel.form.source.activated.emit(1)
+    add_model(project)
+    session.runs_changed.emit()
+    assert panel.form.value().start_from is None

@@ -196,7 +196,8 @@ class Display:
 def _opening(event: Started) -> str:
     if event.step:
         return f"{event.run} goes on from step {event.step}"
-    return f"{event.run} ({event.method})"
+    source = "" if event.source is None else f", begins with {event.source}"
+    return f"{event.run} ({event.method}){source}"
 
 
 def _dice(scores: dict[str, float]) -> str:

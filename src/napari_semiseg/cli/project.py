@@ -209,6 +209,7 @@ def status(project: ProjectPath, json: Json = False) -> None:
             "status": run.status,
             "steps": run.steps_done,
             "seconds": round(run.seconds, 1),
+            "from": run.config.start_from,
             "learned": [
                 {"step": event.step, "cases": event.cases, "dropped": event.dropped}
                 for event in run.events()

@@ -63,6 +63,14 @@ def train(
         str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to train.")
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Decides every batch.")] = 0,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin with the weights of this run; from scratch by default.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; repeat."),
@@ -81,9 +89,16 @@ def train(
         run = opened.run(run_id)
         config = run.config
     else:
+        earlier = None if start_from is None else opened.run(start_from).config
+        if earlier is not None and method in (None, earlier.method):
+            method, params = earlier.method, earlier.params
+        else:
+            params = {}
         config = TrainingConfig.build(
             read_settings(settings),
             method=method,
+            params=params,
+            start_from=start_from,
             minutes=minutes,
             steps=steps,
             device=device,

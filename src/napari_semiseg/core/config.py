@@ -43,6 +43,12 @@ class TrainingConfig(BaseModel):
         Longest time between two checkpoints.
     validate_every : int, optional
         Steps between two validations, where there are validation cases.
+    start_from : str, optional
+        Id of a run of the project whose weights to begin with; from scratch by
+        default.
+    shrink, perturb : float
+        The first weights are ``shrink`` times those of that run plus ``perturb``
+        times random ones (Ash and Adams, NeurIPS 2020).
     look_seconds : float
         Shortest time between two looks for labels that have changed, s.
     fresh_weight : int
@@ -72,6 +78,9 @@ class TrainingConfig(BaseModel):
     precision: Precision | None = None
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     validate_every: int | None = Field(default=None, ge=1)
+    start_from: str | None = None
+    shrink: float = Field(default=0.6, gt=0, le=1)
+    perturb: float = Field(default=0.1, ge=0, le=1)
     look_seconds: float = Field(default=2.0, ge=0)
     fresh_weight: int = Field(default=4, ge=1)
     fresh_steps: int = Field(default=200, ge=0)
@@ -147,8 +156,9 @@ class Plan(BaseModel):
     """Everything the engine decided before the first step; obeyed afterwards.
 
     ``channels`` names the images of a case where it has several, and
-    ``further_intensities`` are those of all but the first. ``reasons`` says in a
-    sentence per decision why it was taken.
+    ``further_intensities`` are those of all but the first; ``classes`` are the values
+    of the project's classes. ``reasons`` says in a sentence per decision why it was
+    taken.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -165,6 +175,7 @@ class Plan(BaseModel):
     intensity_mean_std: tuple[float, float]
     channels: tuple[str, ...] = ()
     further_intensities: tuple[Intensity, ...] = ()
+    classes: tuple[int, ...] = ()
     device: str
     precision: Precision
     threads: int

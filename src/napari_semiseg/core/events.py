@@ -28,13 +28,17 @@ class _Event(BaseModel):
 
 
 class Started(_Event):
-    """A session of a run begins (or goes on, when ``step`` > 0)."""
+    """A session of a run begins (or goes on, when ``step`` > 0).
+
+    ``source`` is the run whose weights it begins with.
+    """
 
     type: Literal["started"] = "started"
     run: str
     method: str
     pid: int
     step: int = 0
+    source: str | None = None
 
 
 class Staged(_Event):

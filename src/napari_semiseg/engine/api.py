@@ -20,6 +20,7 @@ from napari_semiseg.engine.infer import Predictor
 from napari_semiseg.engine.plan import with_steps
 from napari_semiseg.engine.prepare import select
 from napari_semiseg.engine.session import Training, make_task
+from napari_semiseg.engine.warm import find_source
 from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import sweep, write_json
 from napari_semiseg.project.runs import Run
@@ -76,9 +77,10 @@ def train(
     kind = method.find(config.method)
     method.check_params(kind, config.params)
     method.check_batch(kind, config.labelled_batch)
+    source = find_source(project, config)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
-    yield from _session(run, Training(project, run, cohort, device))
+    yield from _session(run, Training(project, run, cohort, device, source))
 
 
 def resume(
@@ -108,6 +110,11 @@ def resume(
     config = run.config
     plan = run.plan
     device = devices.choose(plan.device if plan is not None else config.device)
+    if plan is not None and plan.classes not in ((), project.labels.values):
+        raise ProjectError(
+            f"run {run.id!r} was trained for the classes {plan.classes}, the project "
+            f"has {project.labels.values}; train a new model"
+        )
     if plan is not None:
         done = Checkpoint.load(run.folder.last).step if run.has_model else 0
         plan = _extended(run, plan, done, steps, minutes)
@@ -117,7 +124,8 @@ def resume(
             f"run {run.id!r} has not started, so it cannot be extended; resume it "
             f"without --steps and --minutes"
         )
-    yield from _session(run, Training(project, run, cohort, device))
+    source = None if run.has_model else find_source(project, config)
+    yield from _session(run, Training(project, run, cohort, device, source))
 
 
 def _extended(
@@ -150,7 +158,14 @@ def _session(run: Run, training: Training) -> Iterator[Event]:
     run.clear_stop()
     sweep(run.folder.path, run.folder.checkpoints)  # after a session that was killed
     done = Checkpoint.load(run.folder.last).step if run.has_model else 0
-    opening = Started(run=run.id, method=run.config.method, pid=os.getpid(), step=done)
+    config = run.config
+    opening = Started(
+        run=run.id,
+        method=config.method,
+        pid=os.getpid(),
+        step=done,
+        source=None if done else config.start_from,
+    )
     run.append(opening)
     yield opening
     try:

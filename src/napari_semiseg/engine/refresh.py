@@ -61,7 +61,7 @@ class Refresher:
         self._run = run
         self._every = config.refresh_seconds
         self._settle = min(LEARN_STEPS, config.fresh_steps)
-        self._from = 0 if ripe else math.ceil(RIPE * steps)
+        self._from = self._settle if ripe else math.ceil(RIPE * steps)
         self._begun = self._next = time.perf_counter()
         self._spent = 0.0
         self._made: dict[str, tuple[int, float]] = {}

@@ -26,6 +26,7 @@ from napari_semiseg.engine.refresh import Refresher
 from napari_semiseg.engine.sampler import Noise, Sampler
 from napari_semiseg.engine.schedule import Schedule
 from napari_semiseg.engine.trainer import Trainer, validation_dice
+from napari_semiseg.engine.warm import fitted
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
 
@@ -48,15 +49,21 @@ FEW_STEPS = 300
 
 
 class Training:
-    """One session of a run, step by step."""
+    """One session of a run, step by step; ``source`` gives the first weights."""
 
     def __init__(
-        self, project: Project, run: Run, cohort: Cohort, device: torch.device
+        self,
+        project: Project,
+        run: Run,
+        cohort: Cohort,
+        device: torch.device,
+        source: Run | None = None,
     ) -> None:
         self._project = project
         self._run = run
         self._cohort = cohort
         self._device = device
+        self._source = source
         self._config = run.config
         self._step = 0
         self._seconds = 0.0
@@ -91,9 +98,10 @@ class Training:
         yield from self._prepare(intake)
         if self._stopped():
             return
-        saved = self._saved()
+        saved = self._saved(self._run)
+        earlier = self._saved(self._source)
         schedule = Schedule.from_state(saved.schedule if saved else ())
-        learned = self._begin(schedule, intake, saved)
+        learned = self._begin(schedule, intake, saved, earlier)
         sampler = self._sampler(plan, intake.streams(schedule))
         pace = 0.0
         if fresh:
@@ -110,6 +118,8 @@ class Training:
         trainer = self._trainer(plan, sampler)
         if saved is not None:
             trainer.restore(saved)
+        elif earlier is not None:
+            trainer.begin(earlier, config)
         trainer.schedule = schedule
         yield Planned(
             device=plan.device,
@@ -119,7 +129,9 @@ class Training:
         )
         if learned is not None:
             yield learned
-        refresher = Refresher(self._project, self._run, config, plan.steps, ripe=False)
+        refresher = Refresher(
+            self._project, self._run, config, plan.steps, ripe=earlier is not None
+        )
         held_out = intake.validation
         for event in trainer.run(
             self._run.folder.last,
@@ -142,6 +154,9 @@ class Training:
     def _planned(self, kind: type[method.Method]) -> Plan:
         """Everything but the number of steps, from the cohort and the speed here."""
         config = self._config
+        source = None if self._source is None else self._source.plan
+        if source is not None:
+            config = config.model_copy(update={"width": source.width})
         facts = fingerprint(self._cohort.training, self._cohort.labelled)
         unlabelled = kind.unlabelled if self._cohort.unlabelled else 0
         plan = draft(config, facts, self._device, unlabelled=unlabelled)
@@ -149,7 +164,9 @@ class Training:
         small = plan.model_copy(update={"patch_zyx": memory.PROBE})
         need = memory.footprint(self._rehearsal(small), math.prod(memory.PROBE))
         most = memory.largest_crop(need, memory.available(self._device), config)
-        return with_grid(plan, config, facts, pace, most)
+        plan = with_grid(plan, config, facts, pace, most)
+        plan = plan.model_copy(update={"classes": self._project.labels.values})
+        return plan if self._source is None else fitted(plan, self._source, config)
 
     def _rehearsal(self, plan: Plan) -> Trainer:
         """A trainer on noise, to see what a step costs."""
@@ -171,17 +188,27 @@ class Training:
             fresh_steps=config.fresh_steps,
         )
 
-    def _saved(self) -> Checkpoint | None:
-        last = self._run.folder.last
-        return Checkpoint.load(last, self._device) if self._run.has_model else None
+    def _saved(self, run: Run | None) -> Checkpoint | None:
+        if run is None or not run.has_model:
+            return None
+        return Checkpoint.load(run.folder.last, self._device)
 
     def _begin(
-        self, schedule: Schedule, intake: Intake, saved: Checkpoint | None
+        self,
+        schedule: Schedule,
+        intake: Intake,
+        saved: Checkpoint | None,
+        earlier: Checkpoint | None,
     ) -> Learned | None:
-        """Put the cohort in force; what changed since the last session is told."""
+        """Put the cohort in force; what changed since the last session is told.
+
+        With the weights of an earlier run, labels that it had not seen are fresh.
+        """
         if schedule.takes and saved is not None:
             return intake.take(schedule, saved.step)
-        schedule.take(0, intake.roles, fresh=())
+        known = Schedule.from_state(earlier.schedule if earlier else ())
+        fresh = known.new_labels(intake.roles) if known.takes else ()
+        schedule.take(0, intake.roles, fresh=fresh)
         return None
 
     def _between(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from napari_semiseg.core.events import Checkpointed, Stepped, Validated
-from napari_semiseg.engine import ops
+from napari_semiseg.engine import ops, warm
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.devices import autocast, synchronise
 from napari_semiseg.engine.infer import Predictor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_semiseg.core.config import Plan
+    from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.method import Batch, Method
@@ -289,6 +289,10 @@ class Trainer:
         self.seconds = state.seconds
         self.best = state.best
         self.schedule = Schedule.from_state(state.schedule)
+
+    def begin(self, earlier: Checkpoint, config: TrainingConfig) -> None:
+        """Begin with the weights of an earlier run; see `engine.warm`."""
+        warm.begin(self.networks, self._method.teachers(), earlier, config)
 
     def predictor(self) -> Predictor:
         """The averaged networks as they are now."""

@@ -26,7 +26,8 @@ def want(run: Run, cases: Iterable[str]) -> None:
     cases : iterable of str
         Ids, the most wanted first; none takes the wish back.
     """
-    write_json(run.folder.wanted, {"cases": list(cases)[:MOST]})
+    if run.folder.config.exists():  # not of a run that was refused and is gone
+        write_json(run.folder.wanted, {"cases": list(cases)[:MOST]})
 
 
 def wanted(run: Run) -> tuple[str, ...]:

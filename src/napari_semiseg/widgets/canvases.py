@@ -120,6 +120,14 @@ class LinkedCanvases(QObject):
             title = f"{channel} and mask" if channel else MAIN_TITLE
             self.main_notes.set_title(title)
 
+    def sign(self, mask: str, model: str | None = None) -> None:
+        """Write below the canvases where the mask comes from, and who made the maps."""
+        if self.main_notes is not None:
+            self.main_notes.set_footnote(mask)
+        if self.views is not None and model is not None:
+            for side in (self.views.distance, self.views.doubt):
+                side.notes.set_footnote(model)
+
     def clear(self) -> None:
         """Forget the case and hide the side canvases."""
         self._forget_image()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -14,14 +13,15 @@ from napari_semiseg.widgets.annotation import Annotation
 from napari_semiseg.widgets.canvases import LinkedCanvases
 from napari_semiseg.widgets.case_layers import CaseLayers
 from napari_semiseg.widgets.editing import AUTOSAVE_S
+from napari_semiseg.widgets.newer import NewerPrediction
 from napari_semiseg.widgets.questions import Questions
 from napari_semiseg.widgets.sources import (
-    MaskSource,
     OpenedMask,
     busiest_slice,
     choose_mask,
+    model_words,
 )
-from napari_semiseg.widgets.tasks import tell, told
+from napari_semiseg.widgets.tasks import tell
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -81,9 +81,9 @@ class CaseView:
         self._before: str | None = None
         self._autosave_s = autosave_s
         self._orientation = planes.Orientation(viewer)
+        self._newer = NewerPrediction(self)
         session.case_requested.connect(self.open)
         session.project_changed.connect(self.clear)
-        session.runs_changed.connect(self.refresh_prediction)
         session.may_leave.append(self.may_leave)
         viewer.dims.events.point.connect(self._looked)
         viewer.layers.events.removed.connect(self._layer_removed)
@@ -152,31 +152,6 @@ class CaseView:
         self.layers.drop()
         self.canvases.clear()
         self.shown.emit()
-
-    def refresh_prediction(self) -> None:
-        """Show the prediction of the run that is chosen now, when it is another.
-
-        A mask that the user has changed stays as it is.
-        """
-        if self.case is None or self.opened is None:
-            return
-        with told(self.session):
-            run = self._run_of(self.case)
-            record = None if run is None else run.prediction_record(self.case.id)
-            known = None if self.prediction is None else self.prediction.record
-            if record is None or record == known:
-                return
-            self.prediction = self._read_prediction(self.case)
-            self._show_views()
-            self.case = self._project().case(self.case.id)
-            untouched = not self.dirty and not self.case.has_draft
-            untouched &= self.opened.source in (MaskSource.PROPOSAL, MaskSource.EMPTY)
-            if untouched:
-                self._put_prediction()
-            self._say_what_is_shown(
-                () if untouched else (f"prediction by {record.run} shown beside it",)
-            )
-            self.shown.emit()
 
     def go_to(self, axis: int, index: int) -> None:
         """Show a slice: ``axis`` 0, 1, 2 is axial, coronal, sagittal."""
@@ -265,7 +240,7 @@ class CaseView:
         """Remove the layers, the side canvases and every callback."""
         self.session.case_requested.disconnect(self.open)
         self.session.project_changed.disconnect(self.clear)
-        self.session.runs_changed.disconnect(self.refresh_prediction)
+        self._newer.close()
         self.session.may_leave.remove(self.may_leave)
         self.viewer.dims.events.point.disconnect(self._looked)
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
@@ -276,7 +251,7 @@ class CaseView:
     # -- pieces ----------------------------------------------------------------------
 
     def _open(self, case_id: str) -> None:
-        project = self._project()
+        project = self.project
         case = project.case(case_id)
         images = case.read_images()
         prediction = self._read_prediction(case)
@@ -292,13 +267,15 @@ class CaseView:
         self._orientation.apply()
         planes.show(self.viewer, 0, busiest_slice(opened.values), case.geometry)
         self.viewer.reset_view()
-        self._show_views()
+        self.show_views()
         self.canvases.focus()
         self.session.case_opened.emit(case_id)
-        self._say_what_is_shown(tuple({n: 0 for one in images for n in one.notes}))
+        self.say_what_is_shown(tuple({n: 0 for one in images for n in one.notes}))
         self.shown.emit()
 
-    def _project(self) -> Project:
+    @property
+    def project(self) -> Project:
+        """The open project; `LookupError` without one."""
         if self.session.project is None:
             raise LookupError("expected an open project, found none")
         return self.session.project
@@ -308,9 +285,9 @@ class CaseView:
             raise LookupError("expected an open case, found none")
         return self.case
 
-    def _run_of(self, case: Case) -> Run | None:
+    def run_of(self, case: Case) -> Run | None:
         """Run that is chosen in the panel, else the newest, that predicted the case."""
-        project = self._project()
+        project = self.project
         if self.session.run_id is not None:
             chosen = project.run(self.session.run_id)
             if chosen.has_prediction(case.id):
@@ -318,32 +295,18 @@ class CaseView:
         return project.prediction_run(case.id)
 
     def _read_prediction(self, case: Case) -> Prediction | None:
-        run = self._run_of(case)
+        run = self.run_of(case)
         return None if run is None else run.read_prediction(case.id, case.geometry)
-
-    def _put_prediction(self) -> None:
-        """Put another prediction into an untouched mask, as one undo step."""
-        if self.prediction is None or self.annotation is None or self.mask is None:
-            return
-        editing, labels = self.annotation.editing, self.prediction.labels
-        self.mask.put(editing.marking.propose(labels))
-        editing.rebase(labels)
-        self.annotation.prediction = self.prediction
-        self.annotation.opened = replace(
-            self.annotation.opened,
-            source=MaskSource.PROPOSAL,
-            text=f"Proposed by {self.prediction.record.run}",
-        )
 
     def _show_mask(self, opened: OpenedMask) -> None:
         self._leave_annotation()
-        marking = Marking(self._project().labels)
+        marking = Marking(self.project.labels)
         self.annotation = Annotation(
             self.session,
             self._case(),
             self.prediction,
             opened,
-            self.layers.show_mask(opened.values, self._project().labels, marking),
+            self.layers.show_mask(opened.values, self.project.labels, marking),
             marking,
             self.questions,
             autosave_s=self._autosave_s,
@@ -357,22 +320,25 @@ class CaseView:
         self.counted.emit(counts)
 
     def _pass_dirty(self, dirty: bool) -> None:
+        if dirty:
+            self.canvases.sign(f"{self.text}, then edited")
         self.dirtied.emit(dirty)
 
-    def _show_views(self) -> None:
+    def show_views(self) -> None:
+        """Show the prediction on the side canvases, or hide them without one."""
         if self.prediction is None or self.image is None:
             self.canvases.clear()
         else:
-            scheme = self._project().labels
+            scheme = self.project.labels
             self.canvases.show(self.image, self.prediction, scheme)
 
     def _reopen_mask(self) -> None:
         """Show what the case's files hold now."""
-        self.case = self._project().case(self._case().id)
-        marking = Marking(self._project().labels)
+        self.case = self.project.case(self._case().id)
+        marking = Marking(self.project.labels)
         self._show_mask(choose_mask(self.case, self.prediction, marking))
         self.session.cases_changed.emit({self.case.id})
-        self._say_what_is_shown()
+        self.say_what_is_shown()
         self.shown.emit()
 
     def _leave_annotation(self) -> None:
@@ -380,7 +346,10 @@ class CaseView:
             self.annotation.editing.stop()
             self.annotation = None
 
-    def _say_what_is_shown(self, notes: tuple[str, ...] = ()) -> None:
+    def say_what_is_shown(self, notes: tuple[str, ...] = ()) -> None:
+        """Name case and mask in the status line and on the canvases."""
+        record = None if self.prediction is None else self.prediction.record
+        self.canvases.sign(self.text, "" if record is None else model_words(record))
         self.session.say("; ".join((f"{self._case().id}: {self.text}", *notes)))
 
     def _looked(self, event: Any = None) -> None:

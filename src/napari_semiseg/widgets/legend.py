@@ -43,6 +43,7 @@ class CanvasNotes(QWidget):
     def __init__(self, canvas: QWidget, viewer: Any, title: str) -> None:
         super().__init__(canvas)
         self.title = title
+        self.footnote = ""
         self._viewer = viewer
         self._cursor: tuple[float, ...] | None = None
         self._outlines: Sequence[tuple[str, NDArray[np.float64]]] = ()
@@ -76,6 +77,12 @@ class CanvasNotes(QWidget):
     def set_title(self, title: str) -> None:
         """Say what the canvas shows."""
         self.title = title
+        self.update()
+
+    def set_footnote(self, text: str) -> None:
+        """Say at the lower edge where that comes from; shortened where it must be."""
+        self.footnote = text
+        self.setToolTip(text)
         self.update()
 
     def set_cursor(self, world: Sequence[float] | None) -> None:
@@ -137,6 +144,8 @@ class CanvasNotes(QWidget):
         top_left = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         _outlined(painter, area, top_left, self.title)
         titled = QRectF(painter.boundingRect(area, top_left, self.title))
+        if self.footnote:
+            area.setBottom(self._draw_footnote(painter, area))
         font.setBold(True)
         painter.setFont(font)
         centre = Qt.AlignmentFlag.AlignVCenter
@@ -153,6 +162,15 @@ class CanvasNotes(QWidget):
             _outlined(painter, area, places[edge], letter)
         if self._cursor is not None and self._viewer.dims.ndisplay == 2:
             self._draw_cursor(painter, self.to_canvas(self._cursor))
+
+    def _draw_footnote(self, painter: QPainter, area: QRectF) -> float:
+        """Draw it; returns the height above which there is room."""
+        metrics = painter.fontMetrics()
+        side = Qt.TextElideMode.ElideMiddle
+        text = metrics.elidedText(self.footnote, side, int(area.width()))
+        left = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft
+        _outlined(painter, area, left, text)
+        return float(area.bottom() - metrics.height())
 
     def _draw_outlines(self, painter: QPainter) -> None:
         for colour, places in self._outlines:

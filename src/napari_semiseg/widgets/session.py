@@ -48,6 +48,8 @@ class Session:
         The layers of this case exist now.
     runs_changed()
         A run began, ended or got predictions, or another run is shown.
+    queue_changed(list of str)
+        The first cases of the review queue are these now.
     status_changed(str)
         A new text for the status line.
     """
@@ -57,6 +59,7 @@ class Session:
     case_requested = Signal(str)
     case_opened = Signal(object)
     runs_changed = Signal()
+    queue_changed = Signal(object)
     status_changed = Signal(str)
 
     def __init__(self) -> None:

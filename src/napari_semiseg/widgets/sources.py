@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.marking import Marking
-    from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.core.prediction import Prediction, PredictionRecord
     from napari_semiseg.project.cases import Case
 
 PALE = 0.6
@@ -136,13 +136,29 @@ def busiest_slice(values: NDArray[np.uint8]) -> int:
     return int(counts.argmax()) if counts.any() else len(values) // 2
 
 
+def model_words(record: PredictionRecord) -> str:
+    """Which model made a prediction, and when, in words."""
+    when = "" if record.at is None else f", {moment(record.at)}"
+    return f"{record.run}, step {record.step}{when}"
+
+
+def proposed_by(record: PredictionRecord) -> str:
+    """What is said of a mask that is a prediction as it is."""
+    return f"Proposed by {model_words(record)}"
+
+
+def moment(at: float) -> str:
+    """Day and time of a Unix time, as people of this place say them."""
+    return time.strftime("%d %b %H:%M", time.localtime(at))
+
+
 def _before(
     case: Case, label: NDArray[np.uint8] | None, prediction: Prediction | None
 ) -> tuple[NDArray[np.uint8], str]:
     if label is not None:
         return label, _describe_label(case, label)
     if prediction is not None:
-        return prediction.labels, f"Proposed by {prediction.record.run}"
+        return prediction.labels, proposed_by(prediction.record)
     return np.zeros(case.geometry.shape_zyx, np.uint8), "Nothing labelled yet"
 
 
@@ -156,8 +172,8 @@ def _describe_label(case: Case, label: NDArray[np.uint8]) -> str:
 
 
 def _describe_draft(case: Case, *, newer: bool) -> str:
-    saved = time.localtime(case.folder.draft.stat().st_mtime)
-    text = f"Draft saved {time.strftime('%d %b %H:%M', saved)}, not accepted yet"
+    saved = moment(case.folder.draft.stat().st_mtime)
+    text = f"Draft saved {saved}, not accepted yet"
     return f"{text}; newer than the accepted label" if newer else text
 
 

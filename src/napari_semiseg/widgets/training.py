@@ -16,12 +16,15 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg import jobs
 from napari_semiseg.core.case import Split
+from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started
+from napari_semiseg.project.continuing import unfit
 from napari_semiseg.widgets.engine_info import INSTALL, EngineInfo, has_engine
 from napari_semiseg.widgets.monitor import RunMonitor, RunProgress
 from napari_semiseg.widgets.session import HUMAN
 from napari_semiseg.widgets.tasks import told
 from napari_semiseg.widgets.training_form import RunChooser, TrainingForm
+from napari_semiseg.widgets.wishes import Wishes
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 ACTIVE = frozenset({"preparing", "running"})
 PATIENCE_MS = 10_000
 NEWS_MS = 300
+MODELS_OFFERED = 10
 
 
 class TrainingPanel(QWidget):
@@ -50,6 +54,7 @@ class TrainingPanel(QWidget):
         self._problem: str | None = None
         self.info = info or EngineInfo(self)
         self.monitor = RunMonitor(self)
+        self.wishes = Wishes(session)
         self.form = TrainingForm()
         self.progress = RunProgress()
         self.runs = RunChooser(session)
@@ -106,6 +111,8 @@ class TrainingPanel(QWidget):
         self._session.project_changed.connect(self._project_changed)
         self._session.cases_changed.connect(self.update_buttons)
         self._session.runs_changed.connect(self.update_buttons)
+        self._session.runs_changed.connect(self._offer_sources)
+        self.form.method.currentIndexChanged.connect(self._offer_sources)
 
     # -- actions
 
@@ -156,6 +163,7 @@ class TrainingPanel(QWidget):
 
     def stop_following(self) -> None:
         """Let go of the run and of questions under way; training goes on."""
+        self.wishes.withdraw()
         self.monitor.stop()
         self.info.stop()
 
@@ -206,6 +214,17 @@ class TrainingPanel(QWidget):
             active is None and self._problem is None and self._model() is not None
         )
 
+    def _offer_sources(self, _changed: object = None) -> None:
+        """Let a training of this method begin with the newest models that fit."""
+        project, name = self._session.project, self.form.method.currentData()
+        if project is None or name is None:
+            self.form.set_sources(())
+            return
+        config, labels = TrainingConfig(method=name), project.labels
+        newest = project.runs()[: -MODELS_OFFERED - 1 : -1]
+        fit = [run for run in newest if unfit(run, config, labels) is None]
+        self.form.set_sources(fit)
+
     def _active_run(self) -> Run | None:
         run = self._newest()
         works = run is not None and (run.status in ACTIVE or self.monitor.active)
@@ -238,15 +257,19 @@ class TrainingPanel(QWidget):
         labels = () if project is None else project.labels
         self.progress.clear(run, {item.name: item.colour for item in labels})
         self.monitor.follow(run, job, trains=trains)
+        going = trains and (job is not None or run.status in ACTIVE)
+        self.wishes.follow(run if going else None)
         self._session.runs_changed.emit()
 
     def _project_changed(self) -> None:
+        self.wishes.withdraw()
         self.monitor.stop()
         self._predicted.clear()
         self.progress.clear()
         newest = self._newest()
         if newest is not None:
             self._follow(newest)
+        self._offer_sources()
         self.update_buttons()
 
     # -- what happens
@@ -276,6 +299,7 @@ class TrainingPanel(QWidget):
         self._session.runs_changed.emit()
 
     def _ended(self) -> None:
+        self.wishes.follow(None)
         self._patience.stop()
         self._news.stop()
         self._tell_news()
@@ -288,6 +312,7 @@ class TrainingPanel(QWidget):
     def _methods_known(self, methods: list[dict[str, Any]]) -> None:
         self._problem = None
         self.form.set_methods(methods)
+        self._offer_sources()
         self.update_buttons()
 
     def _engine_failed(self, why: str) -> None:
@@ -304,6 +329,7 @@ class TrainingPanel(QWidget):
             )
         elif self.info.methods:
             self.form.set_methods(self.info.methods)
+            self._offer_sources()
         self.update_buttons()
 
     def showEvent(self, event: QShowEvent) -> None:

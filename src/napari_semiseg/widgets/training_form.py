@@ -75,6 +75,11 @@ class TrainingForm(QWidget):
         self.minutes.setSuffix(" min")
         self.minutes.setValue(DEFAULT_MINUTES)
         self.minutes.setToolTip("How long to train; it can go on afterwards")
+        self.source = ElidedCombo()
+        self.source.setToolTip(
+            "The last model learns the new labels sooner; from scratch forgets it"
+        )
+        self._newest = True
         self.device = QComboBox()
         self.device.addItem("auto", "auto")
         self.device.setToolTip("auto takes the fastest that is there")
@@ -97,6 +102,7 @@ class TrainingForm(QWidget):
         self.advanced.addWidget(self.params)
         form = QFormLayout()
         form.addRow("Method", self.method)
+        form.addRow("Begin with", self.source)
         form.addRow("Train for", self.minutes)
         form.addRow("Device", self.device)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -104,6 +110,8 @@ class TrainingForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(self.advanced)
+        self.set_sources(())
+        self.source.activated.connect(self._source_chosen)
         self.method.currentIndexChanged.connect(self._method_changed)
         for changed in (
             self.minutes.valueChanged,
@@ -130,6 +138,21 @@ class TrainingForm(QWidget):
         self.method.blockSignals(False)
         self._method_changed()
 
+    def set_sources(self, runs: Sequence[Run]) -> None:
+        """Offer to begin with the weights of these runs, the best first.
+
+        The first is chosen, unless the user has chosen another, or to train from
+        scratch.
+        """
+        chosen = self.source.currentData()
+        self.source.clear()
+        for position, run in enumerate(runs):
+            name = "Last model" if position == 0 else "Earlier model"
+            self.source.addItem(f"{name}: {run.id}", run.id)
+        self.source.addItem("Scratch (nothing learned yet)", None)
+        self._choose_source(runs[0].id if runs and self._newest else chosen)
+        self.source.setEnabled(bool(runs))
+
     def set_devices(self, devices: Sequence[dict[str, Any]]) -> None:
         """Offer devices, as ``semiseg doctor --json`` lists them."""
         chosen = self.device.currentData()
@@ -151,6 +174,7 @@ class TrainingForm(QWidget):
             steps=steps,
             device=self.device.currentData(),
             seed=self.seed.value(),
+            start_from=self.source.currentData(),
         )
 
     def setValue(self, config: TrainingConfig) -> None:
@@ -160,6 +184,7 @@ class TrainingForm(QWidget):
         self.minutes.setValue(config.minutes or DEFAULT_MINUTES)
         self.steps.setValue(config.steps or 0)
         self.seed.setValue(config.seed)
+        self._choose_source(config.start_from)
         self.params.setValue(config.params)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -167,6 +192,15 @@ class TrainingForm(QWidget):
         super().showEvent(event)
         self.advanced.setCollapsedIcon("▶")
         self.advanced.setExpandedIcon("▼")
+
+    def _choose_source(self, run_id: str | None) -> None:
+        """Show a run, or scratch where it is not offered."""
+        row = -1 if run_id is None else self.source.findData(run_id)
+        self.source.setCurrentIndex(row if row >= 0 else self.source.count() - 1)
+
+    def _source_chosen(self, row: int) -> None:
+        self._newest = row == 0 and self.source.itemData(row) is not None
+        self.valueChanged.emit()
 
     def _method_changed(self, *_: object) -> None:
         row = self.method.currentIndex()

@@ -1,0 +1,135 @@
+"""Begin with the weights of an earlier model: shrink and perturb.
+
+J. T. Ash, R. P. Adams. On warm-starting neural network training. NeurIPS 2020: networks
+that go on from earlier weights learn new data less well than fresh ones, unless the
+weights are shrunk towards 0 and a little noise is added (Section 4).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from napari_semiseg.errors import ConfigError
+from napari_semiseg.project.continuing import unfit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_semiseg.core.config import Plan, TrainingConfig
+    from napari_semiseg.engine.checkpoint import Checkpoint
+    from napari_semiseg.engine.method import Networks
+    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.store import Project
+
+ADVICE = "choose another run, or train from scratch"
+
+
+def find_source(project: Project, config: TrainingConfig) -> Run | None:
+    """The run to begin with; None for a training from scratch.
+
+    Raises
+    ------
+    ProjectError
+        There is no such run.
+    ConfigError
+        Its networks do not fit; says what differs.
+    """
+    if config.start_from is None:
+        return None
+    source = project.run(config.start_from)
+    reason = unfit(source, config, project.labels)
+    if reason is not None:
+        raise ConfigError(f"run {source.id!r} cannot be begun with: {reason}; {ADVICE}")
+    return source
+
+
+def fitted(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
+    """The plan with the strides of a run, and a patch that they divide.
+
+    Raises
+    ------
+    ConfigError
+        The patch that is asked for, or the number of channels, does not fit.
+    """
+    known = source.plan
+    assert known is not None
+    ours, theirs = (max(1, len(one.channels)) for one in (plan, known))
+    if ours != theirs:
+        raise ConfigError(
+            f"run {source.id!r} cannot be begun with: expected {ours} images a case, "
+            f"found {theirs}; {ADVICE}"
+        )
+    steps = [prod(stride[axis] for stride in known.strides) for axis in range(3)]
+    patch = _divisible(plan.patch_zyx, steps)
+    if config.patch_zyx is not None and patch != plan.patch_zyx:
+        raise ConfigError(
+            f"run {source.id!r} cannot be begun with: expected patch_zyx to be a "
+            f"multiple of its strides {tuple(steps)}, found {plan.patch_zyx}; change "
+            f"patch_zyx or train from scratch"
+        )
+    reasons = {**plan.reasons, "strides": f"those of {source.id}, its first weights"}
+    return plan.model_copy(
+        update={"strides": known.strides, "patch_zyx": patch, "reasons": reasons}
+    )
+
+
+def _divisible(patch: Sequence[int], steps: Sequence[int]) -> tuple[int, ...]:
+    """The patch with sizes that strides divide, hardly larger than it was."""
+    fit = [
+        step * max(1, round(size / step))
+        for size, step in zip(patch, steps, strict=True)
+    ]
+    while prod(fit) > 1.05 * prod(patch):
+        grown = [axis for axis in range(3) if fit[axis] > max(patch[axis], steps[axis])]
+        if not grown:
+            break
+        axis = max(grown, key=lambda axis: fit[axis] / patch[axis])
+        fit[axis] -= steps[axis]
+    return tuple(fit)
+
+
+@torch.no_grad()
+def begin(
+    networks: Networks,
+    followed: Mapping[str, str],
+    saved: Checkpoint,
+    config: TrainingConfig,
+) -> None:
+    """Put earlier weights into fresh networks: shrink * earlier + perturb * fresh.
+
+    This is done to the convolutions and heads. Normalisation keeps its scales, which
+    make up for the size of the weights, and its statistics follow that size. Critics
+    stay fresh. ``followed`` names the student of each averaged copy.
+
+    Raises
+    ------
+    ConfigError
+        The networks are not alike.
+    """
+    for name, network in networks.students.items():
+        earlier = saved.students.get(name, {})
+        fresh = {key: value.clone() for key, value in network.state_dict().items()}
+        if {key: value.shape for key, value in earlier.items()} != {
+            key: value.shape for key, value in fresh.items()
+        }:
+            raise ConfigError(
+                f"run {config.start_from!r} cannot be begun with: expected the same "
+                f"layers, found others in {name!r}; {ADVICE}"
+            )
+        network.load_state_dict(earlier)
+        for path, module in network.named_modules():
+            if isinstance(module, nn.BatchNorm3d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.mul_(config.shrink)
+                module.running_var.mul_(config.shrink**2)
+            elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+                for key, weight in module.named_parameters(recurse=False):
+                    noise = config.perturb * fresh[f"{path}.{key}"]
+                    weight.mul_(config.shrink).add_(noise)
+    for name, teacher in networks.teachers.items():
+        teacher.load_state_dict(networks.students[followed[name]].state_dict())

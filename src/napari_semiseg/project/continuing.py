@@ -1,0 +1,54 @@
+"""Whether a training can begin with the weights of an earlier one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_semiseg.errors import SemisegError
+
+if TYPE_CHECKING:
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.project.runs import Run
+
+
+def unfit(source: Run, config: TrainingConfig, labels: LabelScheme) -> str | None:
+    """Say why the networks of a run do not fit a training; None where they do.
+
+    What the training leaves open (width, strides) is taken from the run, so only what
+    is asked for, or given by the project, can differ. Voxel size and patch may.
+
+    Parameters
+    ----------
+    source : Run
+        The earlier training.
+    config : TrainingConfig
+        The training to come.
+    labels : LabelScheme
+        The project's classes.
+
+    Returns
+    -------
+    str or None
+        What was expected and what the run has.
+    """
+    try:
+        plan, method = source.plan, source.config.method
+    except SemisegError as error:
+        return str(error)
+    if plan is None or not source.has_model:
+        return f"expected a trained model, found none (it is {source.status})"
+    if method != config.method:
+        return f"expected the method {config.method}, found {method}"
+    if plan.classes and plan.classes != labels.values:
+        return (
+            f"expected the classes {_listed(labels.values)} of the project, found "
+            f"{_listed(plan.classes)}"
+        )
+    if config.width is not None and config.width != plan.width:
+        return f"expected networks of width {config.width}, found {plan.width}"
+    return None
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    return ", ".join(map(str, values))
