@@ -164,13 +164,17 @@ class CanvasNotes(QWidget):
             self._draw_cursor(painter, self.to_canvas(self._cursor))
 
     def _draw_footnote(self, painter: QPainter, area: QRectF) -> float:
-        """Draw it; returns the height above which there is room."""
-        metrics = painter.fontMetrics()
-        side = Qt.TextElideMode.ElideMiddle
-        text = metrics.elidedText(self.footnote, side, int(area.width()))
+        """Draw it in one line or two; returns the height above which there is room."""
+        metrics, width = painter.fontMetrics(), int(area.width())
+        fits = metrics.horizontalAdvance(self.footnote) <= width
+        lines = [self.footnote] if fits else self.footnote.split(", ", 1)
         left = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft
-        _outlined(painter, area, left, text)
-        return float(area.bottom() - metrics.height())
+        area = QRectF(area)
+        for line in reversed(lines):
+            text = metrics.elidedText(line, Qt.TextElideMode.ElideRight, width)
+            _outlined(painter, area, left, text)
+            area.setBottom(area.bottom() - metrics.height())
+        return float(area.bottom())
 
     def _draw_outlines(self, painter: QPainter) -> None:
         for colour, places in self._outlines:

@@ -149,7 +149,7 @@ class TrainingForm(QWidget):
         for position, run in enumerate(runs):
             name = "Last model" if position == 0 else "Earlier model"
             self.source.addItem(f"{name}: {run.id}", run.id)
-        self.source.addItem("Scratch (nothing learned yet)", None)
+        self.source.addItem("Nothing: train from scratch", None)
         self._choose_source(runs[0].id if runs and self._newest else chosen)
         self.source.setEnabled(bool(runs))
 
