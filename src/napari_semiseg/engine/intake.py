@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
 
-LOOK_SHARE = 0.01
+LOOK_SHARE = 0.02
 """Part of the time, at most, that goes into looking for changed labels."""
 
 
@@ -43,7 +43,7 @@ class Intake:
         Whether the method learns from unlabelled images.
     look_seconds : float
         Shortest time between two looks, s; on a slow network share they are rarer,
-        so that looking takes a hundredth of the time at most.
+        so that looking takes a fiftieth of the time at most.
 
     Attributes
     ----------
