@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.session import Session
 
 QUEUE_LENGTH = 30
-AHEAD = 3
-"""Cases of the queue that a running training keeps predicting anew."""
 REFRESH_MS = 200
 NO_CASE = "No case is open. Double-click one in the cohort or in the queue below."
 HELP = "0-9 class, P paint, E erase, F fill, D slice done, [ ] brush, Ctrl+Z undo"
@@ -136,7 +134,7 @@ class ReviewPanel(QWidget):
                 text = EMPTY_QUEUE
         self.queue.show_suggestions(found)
         self.queue_text.setText(text)
-        self.session.queue_changed.emit(self.queue.cases()[:AHEAD])
+        self.session.queue_changed.emit(self.queue.cases())
 
     def open_place(self, case_id: str, place: tuple[int, int] | None) -> None:
         """Open a case, at a slice (axis, index) when one is given."""

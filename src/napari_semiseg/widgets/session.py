@@ -49,7 +49,7 @@ class Session:
     runs_changed()
         A run began, ended or got predictions, or another run is shown.
     queue_changed(list of str)
-        The first cases of the review queue are these now.
+        The review queue holds these cases now, first things first.
     status_changed(str)
         A new text for the status line.
     """
