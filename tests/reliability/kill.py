@@ -213,9 +213,6 @@ class Bench:
         from napari_semiseg.engine import api
 
         def work(report: Callable[[int], None]) -> None:
-            import torch
-
-            torch.set_num_threads(1)
             project = self.open()
             report(0)
             run = project.latest_run()
@@ -268,9 +265,6 @@ class Bench:
         before = set(run.predicted())
 
         def work(report: Callable[[int], None]) -> None:
-            import torch
-
-            torch.set_num_threads(1)
             project = self.open()
             report(0)
             cases = project.cases()
@@ -333,11 +327,8 @@ class Bench:
         self.note("killed run equals one without a break")
 
     def _to_the_end(self, report: Callable[[int], None]) -> None:
-        import torch
-
         from napari_semiseg.engine import api
 
-        torch.set_num_threads(1)
         project = self.open()
         run = project.latest_run()
         assert run is not None
@@ -388,6 +379,8 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    # Tiny networks on several cores would spend their time waiting for each other.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     failures: list[str] = []
     counts = dict.fromkeys(options.kinds, 0)
     if {"train", "predict"} & set(options.kinds):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 import tomlkit
 from pydantic import ValidationError
+from tomlkit.exceptions import TOMLKitError
 
 from napari_semiseg.core.config import Plan, TrainingConfig, describe
 from napari_semiseg.core.events import Finished, Started, from_line
@@ -146,7 +147,7 @@ class Run:
             return TrainingConfig(**tomlkit.parse(text).unwrap())
         except ValidationError as error:
             raise ConfigError(describe(error, str(self.folder.config))) from error
-        except (OSError, tomlkit.exceptions.ParseError) as error:
+        except (OSError, UnicodeDecodeError, TOMLKitError) as error:
             raise ProjectError(
                 f"{self.folder.config}: expected the settings of a run, found "
                 f"'{error}'; remove the folder of this run"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tomlkit.exceptions import ParseError
+from tomlkit.exceptions import TOMLKitError
 
 from napari_semiseg.core.config import describe
 from napari_semiseg.core.labels import LabelClass, LabelScheme
@@ -49,7 +49,7 @@ def read_settings(path: Path) -> Settings:
             f"{path.parent}: expected a project folder, found no {path.name} in it; "
             "create one with semiseg init"
         ) from None
-    except (OSError, UnicodeDecodeError, ParseError) as error:
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ProjectError(
             f"{path}: expected the settings of a project, found '{error}'; correct or "
             "restore the file"
