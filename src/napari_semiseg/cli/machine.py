@@ -7,13 +7,16 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from napari_semiseg.cli import render
+from napari_semiseg.cli.errors import MENDABLE
 from napari_semiseg.cli.gui import has_display
 from napari_semiseg.cli.options import Json
+from napari_semiseg.errors import ConfigError
 
 NEEDED = ("numpy", "scipy", "nibabel", "SimpleITK", "pydantic", "scikit-image")
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
@@ -52,8 +55,32 @@ def methods(json: Json = False) -> None:
     )
 
 
-def doctor(json: Json = False) -> None:
-    """Check this machine and installation."""
+def doctor(
+    project: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PROJECT]", help="A project to check, instead of this machine."
+        ),
+    ] = None,
+    mend: Annotated[
+        bool,
+        typer.Option("--mend", help="Mend what can be mended; no mask is deleted."),
+    ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --mend: where moved images are now."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check this machine and installation, or a project folder."""
+    if project is not None:
+        _check_project(project, mend, images, json)
+        return
+    if mend or images is not None:
+        raise ConfigError(
+            "expected a project to mend, found none; give its folder: semiseg doctor "
+            "PROJECT --mend"
+        )
     checks = [_python(), *map(_package, NEEDED), _napari(), _qt(), _display()]
     checks += [_torch(), _nilearn(), _writable()]
     devices = _devices()
@@ -82,6 +109,50 @@ def doctor(json: Json = False) -> None:
     render.say(
         f"Not there: {', '.join(missing)}." if missing else "All is there; train away."
     )
+
+
+def _check_project(project: Path, mend: bool, images: Path | None, json: bool) -> None:
+    """Tell what is wrong with a project; ends with 1 while something is.
+
+    Raises
+    ------
+    ConfigError
+        ``images`` is given without ``mend``.
+    """
+    from napari_semiseg.project.doctor import ASIDE, check_project
+
+    if images is not None and not mend:
+        raise ConfigError("expected --mend beside --images, found none; add it")
+    found = check_project(project, mend=mend, images=images)
+    if json:
+        render.emit(
+            {
+                "project": str(found.project),
+                "cases": found.cases,
+                "runs": found.runs,
+                "findings": [asdict(item) for item in found.findings],
+                "open": len(found.open),
+            }
+        )
+    else:
+        for item in found.findings:
+            state = "Mended" if item.mended else "Found"
+            render.say(f"{state} {item.path}: {item.problem}")
+            doing = "mending: it " if item.mendable and not item.mended else ""
+            if item.remedy:
+                render.say(f"   {doing}{item.remedy}")
+        mended = len(found.findings) - len(found.open)
+        render.say(
+            f"{found.cases} cases and {found.runs} runs checked: {mended} mended, "
+            f"{len(found.open)} open."
+        )
+        if any(item.mendable for item in found.open):
+            render.say(
+                f"Mend with: semiseg doctor {project} --mend (what cannot be used is "
+                f"moved to the folder {ASIDE})"
+            )
+    if found.open:
+        raise typer.Exit(MENDABLE)
 
 
 def _parameters(schema: dict[str, Any]) -> str:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, sweep
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project import whereabouts
-from napari_semiseg.project.cases import Case
 from napari_semiseg.project.layout import Layout, refuse_strange
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.project.cases import Case
 
 ASIDE = "set-aside"
 """Folder of a project for what could not be used."""
@@ -241,34 +244,29 @@ class _Doctor:
         try:
             case = project.case(name)
         except ImageError as error:  # the label cannot be counted
-            self._mask(project, name, folder.label, str(error))
+            self._mask(project, name, folder.label, _reason(error))
             return
         except SemisegError as error:
             self._useless("case", folder.json, _reason(error), again)
             return
         self._image(project, case)
-        for path in (folder.label, folder.draft):
-            if path.exists():
-                problem = _mask_problem(
-                    path, case, project.labels, path == folder.draft
-                )
-                if problem:
-                    self._mask(project, name, path, problem)
+        for path, labels in ((folder.label, project.labels), (folder.draft, None)):
+            problem = _mask_problem(path, case, labels) if path.exists() else ""
+            if problem:
+                self._mask(project, name, path, problem)
 
     def _mask(self, project: Project, name: str, path: Path, problem: str) -> None:
         """A mask that cannot be used; of a label, the newest kept one comes back."""
         folder = self._layout.case(name)
-        kept = (
-            sorted(folder.previous.glob("[0-9]*.nii.gz"))
-            if path == folder.label
-            else []
-        )
+        kept: list[Path] = []
+        if path == folder.label:
+            kept = sorted(folder.previous.glob("[0-9]*.nii.gz"))
 
         def act() -> None:
             self._set_aside(path)
             case = project.case(name)
             for copy in reversed(kept):
-                if not _mask_problem(copy, case, project.labels, False):
+                if not _mask_problem(copy, case, project.labels):
                     project.set_label(name, copy, by="semiseg doctor")
                     return
 
@@ -334,11 +332,11 @@ class _Doctor:
             self._useless("prediction", path, problem, "; predict the case again")
 
 
-def _mask_problem(path: Path, case: Case, labels: LabelScheme, draft: bool) -> str:
-    """What is wrong with a mask; the values of a draft mean more than classes."""
+def _mask_problem(path: Path, case: Case, labels: LabelScheme | None) -> str:
+    """What is wrong with a mask; a draft may hold more values than classes."""
     try:
         values = read_labels(path, case.geometry)
-        if not draft:
+        if labels is not None:
             labels.check(values, str(path))
     except SemisegError as error:
         return _reason(error)

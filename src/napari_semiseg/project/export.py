@@ -18,7 +18,7 @@ from napari_semiseg.io.atomic import write_json, write_text
 from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.io.surface import surface_mm2
-from napari_semiseg.project import nnunet
+from napari_semiseg.project import nnunet, whereabouts
 from napari_semiseg.project.formats import FORMATS, write_case
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def export(
 ) -> ExportReport:
     """Write masks, ``volumes.csv`` and ``manifest.json`` to a folder.
 
-    A case is written whole or left out with a reason.
+    A case is written whole or left out with a reason. The manifest is written last: a
+    folder without one holds an export that did not end.
 
     Parameters
     ----------
@@ -150,6 +151,7 @@ def export(
         )
     target = Path(out)
     _check_target(project, target)
+    manifest = target / "manifest.json"
     report = ExportReport()
     sources = []
     for case in _chosen(project, cases):
@@ -163,12 +165,12 @@ def export(
     for done, source in enumerate(sources, start=1):
         case = source.case
         try:
-            labels = source.read()
+            labels, described = _checked(source)
+            manifest.unlink(missing_ok=True)  # it would speak of other masks
             paths = write_case(fmt, project, case, labels, source.run, target)
         except ImageError as error:
             report.skipped[case.id] = str(error)
             continue
-        described = source.describe()
         report.written.extend(paths)
         files += [_file(path, target) | described for path in paths]
         rows += _volumes(project, case, labels, described)
@@ -183,10 +185,27 @@ def export(
     if fmt == "nnunet":
         report.written.append(nnunet.write_dataset(project, target))
     report.written.append(_write_volumes(target / "volumes.csv", rows))
-    manifest = target / "manifest.json"
     write_json(manifest, _manifest(project, what, fmt, files, report.skipped))
     report.written.append(manifest)
     return report
+
+
+def _checked(source: Source) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Voxels (Z, Y, X) of a mask, and its provenance.
+
+    Raises
+    ------
+    ImageError
+        The image is missing or has changed, or the mask or what is known of it cannot
+        be read.
+    """
+    problem = whereabouts.check([source.case]).get(source.case.id)
+    if problem is not None:
+        raise ImageError(problem)
+    try:
+        return source.read(), source.describe()
+    except ProjectError as error:
+        raise ImageError(str(error)) from error
 
 
 def _file(path: Path, target: Path) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
     if case.folder.label.exists():
         _keep(case.folder)
     write_labels(case.folder.label, labels, case.geometry, case.image)
+    _forget_oldest(case.folder)
     fraction = annotated_fraction(labels)
     facts: dict[str, Any] = {"annotated_fraction": fraction}
     if fraction < 1:
@@ -120,6 +121,7 @@ def remove_label(case: Case) -> None:
     """Take the label of a case away; it is kept with the previous ones."""
     _keep(case.folder)
     case.folder.label.unlink()
+    _forget_oldest(case.folder)
 
 
 def recorded_fraction(record: CaseRecord, facts: dict[str, int]) -> float | None:
@@ -185,8 +187,11 @@ def _keep(folder: CaseFolder) -> None:
         path = folder.previous / _later_than(kept[-1].name if kept else "")
         with atomic_path(path) as copy:
             shutil.copyfile(folder.label, copy)
-        kept.append(path)
-    for old in kept[:-KEPT]:
+
+
+def _forget_oldest(folder: CaseFolder) -> None:
+    """Keep the newest labels only, once the new one is there."""
+    for old in sorted(folder.previous.glob("[0-9]*.nii.gz"))[:-KEPT]:
         old.unlink(missing_ok=True)
 
 
