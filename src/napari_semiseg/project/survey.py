@@ -160,11 +160,11 @@ def survey(project: Project, intake: Intake) -> Survey:
     """
     folders = _several_series(intake.paths)
     open_ = {folder for folder in folders if not _is_chosen(folders[folder], intake)}
-    paths = [path for path in intake.paths if path not in open_]
+    paths = _usable(intake)
     report = AddReport()
     if paths:
         report = project.add(
-            *_images_in(paths),
+            *paths,
             series=intake.series,
             channels=intake.channels,
             dry_run=True,
@@ -226,7 +226,7 @@ def take_in(
     report = AddReport()
     if new:
         report = project.add(
-            *_images_in(intake.paths),
+            *_usable(intake),
             split=intake.split,
             cases=new,
             series=intake.series,
@@ -281,9 +281,15 @@ def suggest_endings(
     )
 
 
-def _images_in(paths: Iterable[Path]) -> list[Path]:
-    """Leave out files of structures, which are no images."""
-    return [path for path in paths if path.is_dir() or not _is_structure_set(path)]
+def _usable(intake: Intake) -> list[Path]:
+    """Leave out files of structures, and folders of series of which none is chosen."""
+    paths = []
+    for path in intake.paths:
+        found = series_of(path) if path.is_dir() else []
+        undecided = len(found) > 1 and not _is_chosen(found, intake)
+        if not undecided and (path.is_dir() or not _is_structure_set(path)):
+            paths.append(path)
+    return paths
 
 
 def _is_structure_set(path: Path) -> bool:

@@ -28,7 +28,9 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.project.masks import MaskFolder, attach
+from napari_semiseg.project.survey import take_in
 from napari_semiseg.widgets.cohort_model import COLUMNS, SORT_ROLE, CohortModel
+from napari_semiseg.widgets.intake import IntakeDialog
 from napari_semiseg.widgets.session import HUMAN
 from napari_semiseg.widgets.tasks import in_background, told
 
@@ -209,6 +211,26 @@ class CohortPanel(QWidget):
                 self._attached,
             )
 
+    def ask_intake(self, paths: Sequence[Path], masks: Path | None = None) -> None:
+        """Show what images and masks would become, and do what is agreed to."""
+        project = self._session.project
+        if project is None or not (paths or masks):
+            return
+        dialog = IntakeDialog(self._session, project, paths, masks, self)
+
+        def agreed() -> None:
+            intake, pairs = dialog.intake, dialog.chosen
+            in_background(
+                self._session,
+                "Adding images" if paths else "Attaching masks",
+                lambda: take_in(project, intake, pairs),
+                self._taken_in,
+            )
+
+        dialog.accepted.connect(agreed)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
     def set_excluded(self, ids: Sequence[str], excluded: bool) -> None:
         """Leave cases out of training and prediction, or take them in again."""
         project = self._session.project
@@ -240,21 +262,29 @@ class CohortPanel(QWidget):
     def ask_files(self) -> None:
         """Let the user choose image files to add."""
         chosen, _ = QFileDialog.getOpenFileNames(self, "Images to add")
-        self.add_images([Path(path) for path in chosen])
+        self.ask_intake([Path(path) for path in chosen])
 
     def _ask_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of images to add")
         if chosen:
-            self.add_images([Path(chosen)])
+            self.ask_intake([Path(chosen)])
 
     def _ask_masks(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of masks")
         if chosen:
-            self.attach_masks(Path(chosen))
+            self.ask_intake((), Path(chosen))
 
     def _added(self, report: AddReport) -> None:
         self._session.cases_changed.emit(None)
         self._report(f"Added {_count(len(report.added), 'image')}.", report.skipped)
+
+    def _taken_in(self, answer: tuple[AddReport, int]) -> None:
+        report, labelled = answer
+        self._session.cases_changed.emit(None)
+        done = f"Added {_count(len(report.added), 'case')}" if report.added else ""
+        masks = f"attached {_count(labelled, 'mask')}" if labelled else ""
+        text = ", ".join(filter(None, (done, masks))) or "Nothing was added"
+        self._session.say(f"{text[0].upper()}{text[1:]}.")
 
     def _attached(self, report: AddReport) -> None:
         self._session.cases_changed.emit(None)

@@ -167,7 +167,7 @@ class SemisegDock(QWidget):
                 dialog.folder, dialog.classes.value(), dialog.name.text().strip()
             )
             if created and dialog.images:
-                self.cohort.add_images(dialog.images)
+                self.cohort.ask_intake(dialog.images)
 
     def open_sample(self) -> None:
         """Make the sample cohort's project in the home folder, or open it again."""
@@ -268,15 +268,20 @@ class SemisegDock(QWidget):
         event.acceptProposedAction()
 
     def drop(self, paths: Sequence[Path]) -> None:
-        """Open a project folder; add anything else to the open or a new project."""
+        """Open a project folder; add anything else to the open or a new project.
+
+        Of folders and of several files it is shown first what they would become.
+        """
         if not paths:
             return
         if paths[0].name == PROJECT_FILE or (paths[0] / PROJECT_FILE).is_file():
             self.open_project(paths[0])
         elif self.session.project is None:
             self.ask_create(paths)
-        else:
+        elif len(paths) == 1 and paths[0].is_file():
             self.cohort.add_images(paths)
+        else:
+            self.cohort.ask_intake(paths)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Watch the window, to ask before it closes over unsaved edits."""

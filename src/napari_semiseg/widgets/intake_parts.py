@@ -1,0 +1,230 @@
+"""Lists of the dialog that takes images in: pairs, series, structures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QHeaderView,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.io.dicom import Series
+    from napari_semiseg.project.survey import Pair, Survey
+
+ROW = 22
+MOST_ROWS = 6
+ON, OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
+ROLE = Qt.ItemDataRole.UserRole
+
+
+class FileList(QTreeWidget):
+    """A list of columns, long paths elided in the middle and told in full."""
+
+    def __init__(self, titles: Sequence[str], stretched: int) -> None:
+        super().__init__()
+        self.setHeaderLabels(list(titles))
+        self.setRootIsDecorated(False)
+        self.setAlternatingRowColors(True)
+        self.setUniformRowHeights(True)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        header = self.header()
+        header.setStretchLastSection(False)
+        for column in range(len(titles)):
+            mode = QHeaderView.ResizeMode.Interactive
+            if column == stretched:
+                mode = QHeaderView.ResizeMode.Stretch
+            header.setSectionResizeMode(column, mode)
+
+
+class PairList(FileList):
+    """Which mask goes with which image; what is ticked is taken in.
+
+    Signals
+    -------
+    changed()
+        Another row is ticked.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(("Case", "Images", "Mask", "Remark"), 3)
+        for column, width in enumerate((150, 230, 180)):
+            self.setColumnWidth(column, width)
+        self.itemChanged.connect(lambda *_: self.changed.emit())
+
+    def show_pairs(self, survey: Survey) -> None:
+        """Fill in what was found."""
+        masked = any(pair.mask is not None for pair in survey.pairs)
+        self.blockSignals(True)
+        self.clear()
+        for pair in survey.pairs:
+            remark = "; ".join(survey.notes.get(pair.case, ()))
+            if pair.known:
+                remark = "in the project already"
+            if pair.labelled:
+                remark = "labelled already: tick to replace it; the old one is kept"
+            elif pair.mask is None and masked:
+                remark = remark or "no mask has its name"
+            images = ", ".join(path.name for path in pair.images)
+            mask = "\u2013" if pair.mask is None else pair.mask.name
+            item = QTreeWidgetItem([pair.case, images, mask, remark])
+            item.setToolTip(1, "\n".join(map(str, pair.images)))
+            item.setToolTip(2, "" if pair.mask is None else str(pair.mask))
+            item.setToolTip(3, remark)
+            item.setData(0, ROLE, pair)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setCheckState(0, OFF if pair.labelled else ON)
+            self.addTopLevelItem(item)
+        self.blockSignals(False)
+        self.changed.emit()
+
+    def chosen(self) -> list[Pair]:
+        """What is ticked."""
+        items = (self.topLevelItem(row) for row in range(self.topLevelItemCount()))
+        return [item.data(0, ROLE) for item in items if item.checkState(0) == ON]
+
+
+class SeriesChoice(QGroupBox):
+    """DICOM series of folders that hold several, to be ticked.
+
+    Signals
+    -------
+    changed()
+        Another series is ticked.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("Several series in one folder: tick the ones to take")
+        self.list = FileList(("Series", "Description", "Date", "Slices"), 1)
+        self.list.setRootIsDecorated(True)
+        for column, width in ((0, 200), (2, 100), (3, 70)):
+            self.list.setColumnWidth(column, width)
+        self.list.itemChanged.connect(lambda *_: self.changed.emit())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self.list)
+        self.hide()
+
+    def show_folders(self, folders: Mapping[Path, Sequence[Series]]) -> None:
+        """List the series; ticks of series that are listed already stay."""
+        before = set(self.chosen())
+        self.list.blockSignals(True)
+        self.list.clear()
+        for folder, found in folders.items():
+            parent = QTreeWidgetItem([folder.name])
+            parent.setToolTip(0, str(folder))
+            parent.setFlags(Qt.ItemFlag.ItemIsEnabled)
+            self.list.addTopLevelItem(parent)
+            for series in found:
+                name = series.description or "no description"
+                count = "" if series.has_frames else str(len(series.files))
+                item = QTreeWidgetItem([series.number, name, series.date, count])
+                item.setData(0, ROLE, _called(series))
+                item.setFlags(
+                    Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
+                )
+                item.setCheckState(0, ON if _called(series) in before else OFF)
+                parent.addChild(item)
+        self.list.expandAll()
+        self.list.blockSignals(False)
+        rows = min(MOST_ROWS, sum(1 + len(found) for found in folders.values()))
+        self.list.setFixedHeight(ROW * (rows + 1) + 14)
+        self.setVisible(bool(folders))
+
+    def chosen(self) -> tuple[str, ...]:
+        """What `Project.add` is told of the series that are ticked."""
+        parents = [
+            self.list.topLevelItem(row) for row in range(self.list.topLevelItemCount())
+        ]
+        items = [
+            parent.child(row)
+            for parent in parents
+            for row in range(parent.childCount())
+        ]
+        return tuple(
+            str(item.data(0, ROLE)) for item in items if item.checkState(0) == ON
+        )
+
+
+class StructureChoice(QGroupBox):
+    """Which class each structure of the DICOM files becomes.
+
+    Signals
+    -------
+    changed()
+        Another class is chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, scheme: LabelScheme) -> None:
+        super().__init__("Structures in the files: which class is which")
+        self._scheme = scheme
+        self._form = QFormLayout(self)
+        self._form.setContentsMargins(6, 6, 6, 6)
+        self.boxes: dict[str, QComboBox] = {}
+        self.hide()
+
+    def show_structures(self, found: Mapping[str, int | None]) -> None:
+        """Offer a class for each; those with the name of one have it."""
+        if list(found) == list(self.boxes):
+            return
+        while self._form.rowCount():
+            self._form.removeRow(0)
+        self.boxes = {}
+        for name, value in found.items():
+            box = QComboBox()
+            box.addItem("leave out", None)
+            for item in self._scheme:
+                box.addItem(item.name, item.value)
+            box.setCurrentIndex(max(0, box.findData(value)))
+            box.currentIndexChanged.connect(lambda _: self.changed.emit())
+            self.boxes[name] = box
+            self._form.addRow(name, box)
+        self.setVisible(bool(found))
+
+    def value(self) -> dict[str, int]:
+        """Label value by the structure's name."""
+        chosen = {name: box.currentData() for name, box in self.boxes.items()}
+        return {name: int(value) for name, value in chosen.items() if value is not None}
+
+
+def _called(series: Series) -> str:
+    return series.uid or series.number or series.description
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def row_of(stretched: QWidget, *others: QWidget) -> QWidget:
+    """Widgets side by side, the first with the room that is left."""
+    holder = QWidget()
+    layout = QHBoxLayout(holder)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(stretched, 1)
+    for other in others:
+        layout.addWidget(other)
+    return holder

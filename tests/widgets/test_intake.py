@@ -1,0 +1,242 @@
+"""The dialog before images and masks are taken in."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from dicom_files import contour, square, structure_set
+from dicom_twins import write_two_series
+from napari_semiseg.io.images import read_geometry
+from napari_semiseg.project.store import Project
+from napari_semiseg.widgets import intake as module
+from napari_semiseg.widgets.cohort import CohortPanel
+from napari_semiseg.widgets.dock import SemisegDock
+from napari_semiseg.widgets.intake import IntakeDialog
+from napari_semiseg.widgets.session import Session
+from widgets.conftest import SHAPE, write_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture
+def fresh(qapp: object, tmp_path: Path) -> Iterator[Session]:
+    """A session with an empty project of two classes."""
+    project = Project.create(tmp_path / "p", {"left atrium": 1, "scar": 2})
+    session = Session()
+    session.open_project(project.folder)
+    yield session
+    session.close_project()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, fresh: Session) -> CohortPanel:
+    made = CohortPanel(fresh)
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+def dialog_of(qtbot: QtBot, panel: CohortPanel) -> IntakeDialog:
+    """The dialog that is open, once it has found something."""
+    (dialog,) = panel.findChildren(IntakeDialog)
+    found(qtbot, dialog)
+    return dialog
+
+
+def found(qtbot: QtBot, dialog: IntakeDialog) -> None:
+    qtbot.waitUntil(lambda: dialog.survey is not None, timeout=20_000)
+
+
+def rows(tree: Any) -> list[list[str]]:
+    items = (tree.topLevelItem(row) for row in range(tree.topLevelItemCount()))
+    return [[item.text(c) for c in range(tree.columnCount())] for item in items]
+
+
+def test_a_dropped_folder_shows_its_pairs_before_anything_is_added(
+    qtbot: QtBot,
+    make_napari_viewer: Callable[[], Any],
+    fresh: Session,
+    images: list[Path],
+    masks: Path,
+) -> None:
+    write_volume(masks / "nobody.nii.gz", np.ones(SHAPE, np.uint8))
+    dock = SemisegDock(make_napari_viewer())
+    qtbot.addWidget(dock)
+    dock.open_project(fresh.project.folder)
+    dock.drop([images[0].parent, masks])
+    dialog = dialog_of(qtbot, dock.cohort)
+    assert rows(dialog.pairs)[0] == ["case_0", "case_0.nii.gz", "case_0.nii.gz", ""]
+    assert rows(dialog.pairs)[3][2:] == ["\u2013", "no mask has its name"]
+    assert rows(dialog.left) == [["nobody.nii.gz", "a mask, but no image has its name"]]
+    assert dialog.tabs.tabText(1) == "Left out (1)"
+    assert dialog.said.text() == (
+        "4 new cases, 2 masks paired by name, 1 file left out."
+    )
+    assert dialog.agree.text() == "Add 4 cases, 2 with masks"
+    assert fresh.project.cases() == []
+    dialog.pairs.topLevelItem(2).setCheckState(0, module.Qt.CheckState.Unchecked)
+    assert dialog.agree.text() == "Add 3 cases, 2 with masks"
+    dialog.agree.click()
+    qtbot.waitUntil(lambda: "2 labelled" in dock.cohort.summary.text(), timeout=20_000)
+    ids = [case.id for case in dock.session.project.cases()]
+    assert ids == ["case_0", "case_1", "case_3"]
+    assert dock.status.text().startswith("Added 3 cases, attached 2 masks")
+
+
+def test_files_are_looked_through_beside_the_window(
+    qtbot: QtBot, panel: CohortPanel, images: list[Path], monkeypatch: Any
+) -> None:
+    go_on, threads = threading.Event(), []
+    real = module.survey
+
+    def slow(*words: Any) -> Any:
+        threads.append(threading.current_thread())
+        go_on.wait(20)
+        return real(*words)
+
+    monkeypatch.setattr(module, "survey", slow)
+    panel.ask_intake([images[0].parent])
+    (dialog,) = panel.findChildren(IntakeDialog)
+    qtbot.waitUntil(lambda: bool(threads), timeout=20_000)
+    assert dialog.said.text() == module.LOOKING
+    assert not dialog.agree.isEnabled()
+    go_on.set()
+    found(qtbot, dialog)
+    assert threading.main_thread() not in threads
+    assert dialog.agree.isEnabled()
+    dialog.reject()
+
+
+def test_what_is_found_after_the_dialog_is_closed_is_let_go(
+    qtbot: QtBot, panel: CohortPanel, images: list[Path], monkeypatch: Any
+) -> None:
+    go_on, ended = threading.Event(), threading.Event()
+    real = module.survey
+
+    def slow(*words: Any) -> Any:
+        go_on.wait(20)
+        ended.set()
+        return real(*words)
+
+    monkeypatch.setattr(module, "survey", slow)
+    panel.ask_intake([images[0].parent])
+    (dialog,) = panel.findChildren(IntakeDialog)
+    dialog.reject()
+    go_on.set()
+    qtbot.waitUntil(ended.is_set, timeout=20_000)
+    qtbot.wait(300)
+    assert panel.findChildren(IntakeDialog) == []
+    assert panel.model.rowCount() == 0
+
+
+def test_a_series_is_chosen_by_its_description_date_and_slices(
+    qtbot: QtBot, panel: CohortPanel, fresh: Session, tmp_path: Path
+) -> None:
+    folder = write_two_series(tmp_path / "ward_7")
+    panel.ask_intake([folder])
+    dialog = dialog_of(qtbot, panel)
+    assert dialog.series.isVisible()
+    (parent,) = [dialog.series.list.topLevelItem(0)]
+    assert parent.text(0) == "ward_7"
+    told = [[parent.child(r).text(c) for c in range(4)] for r in range(2)]
+    assert told == [
+        ["1", "T1 post", "2020-11-21", "12"],
+        ["7", "scout", "2020-11-20", "11"],
+    ]
+    assert not dialog.agree.isEnabled()
+    assert rows(dialog.left) == [["ward_7", "holds 2 series: choose"]]
+    parent.child(1).setCheckState(0, module.Qt.CheckState.Checked)
+    qtbot.waitUntil(lambda: dialog.agree.isEnabled(), timeout=20_000)
+    assert dialog.series.chosen() == ("1.2.3.8",)
+    assert rows(dialog.left) == []
+    dialog.agree.click()
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 1, timeout=20_000)
+    (case,) = fresh.project.cases()
+    assert case.id == "ward_7"
+    assert case.geometry.shape_zyx[0] == 11
+
+
+def test_images_that_look_like_channels_are_asked_about(
+    qtbot: QtBot, panel: CohortPanel, fresh: Session, images: list[Path]
+) -> None:
+    for number, path in enumerate(images[:2]):
+        for ending in ("t1", "flair"):
+            new = path.parent.parent / "brains" / f"p{number}_{ending}.nii.gz"
+            new.parent.mkdir(exist_ok=True)
+            shutil.copy(path, new)
+    panel.ask_intake([images[0].parent.parent / "brains"])
+    dialog = dialog_of(qtbot, panel)
+    assert len(dialog.chosen) == 4
+    assert dialog.suggested.isVisible()
+    assert dialog.suggested.text() == "Use FLAIR=_flair, T1=_t1"
+    dialog.suggested.click()
+    qtbot.waitUntil(lambda: len(dialog.chosen) == 2, timeout=20_000)
+    assert not dialog.suggested.isVisible()
+    assert rows(dialog.pairs)[1][:2] == ["p1", "p1_flair.nii.gz, p1_t1.nii.gz"]
+    dialog.channels.setText("T1=_t1, T1=_flair")
+    dialog.channels.editingFinished.emit()
+    found(qtbot, dialog)
+    assert "expected channels as NAME=ENDING" in dialog.said.text()
+    assert not dialog.agree.isEnabled()
+    dialog.channels.setText("T1=_t1, FLAIR=_flair")
+    dialog.channels.editingFinished.emit()
+    qtbot.waitUntil(lambda: dialog.agree.isEnabled(), timeout=20_000)
+    dialog.agree.click()
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 2, timeout=20_000)
+    assert fresh.project.channels == ("T1", "FLAIR")
+
+
+def test_structures_are_given_classes(
+    qtbot: QtBot, panel: CohortPanel, fresh: Session, tmp_path: Path
+) -> None:
+    folder = write_two_series(tmp_path / "ward_7")
+    for path in folder.glob("scout_*"):
+        path.unlink()
+    geometry, _ = read_geometry(folder)
+    drawn = {
+        name: [contour(geometry, 3, square(*ends))]
+        for name, ends in (("Left atrium", (2.5, 9.5)), ("GTV", (11.5, 14.5)))
+    }
+    path = structure_set(tmp_path / "plans" / "rs.dcm", drawn)
+    panel.ask_intake([folder, path])
+    dialog = dialog_of(qtbot, panel)
+    assert dialog.structures.isVisible()
+    boxes = dialog.structures.boxes
+    assert {name: box.currentText() for name, box in boxes.items()} == {
+        "GTV": "leave out",
+        "Left atrium": "left atrium",
+    }
+    boxes["GTV"].setCurrentText("scar")
+    dialog.agree.click()
+    qtbot.waitUntil(lambda: "1 labelled" in panel.summary.text(), timeout=20_000)
+    label = fresh.project.case("ward_7").read_label()
+    assert np.bincount(label.ravel()).tolist()[1:] == [49, 9]
+
+
+def test_labels_are_replaced_only_where_ticked(
+    qtbot: QtBot, session: Session, project: Project, masks: Path
+) -> None:
+    before = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
+    project.set_label("case_0", before)
+    session.cases_changed.emit(None)
+    panel = CohortPanel(session)
+    qtbot.addWidget(panel)
+    panel.ask_intake((), masks)
+    dialog = dialog_of(qtbot, panel)
+    assert dialog.windowTitle() == "Attach masks"
+    assert "tick to replace" in rows(dialog.pairs)[0][3]
+    assert dialog.agree.text() == "Attach 1 mask"
+    dialog.agree.click()
+    qtbot.waitUntil(lambda: "2 labelled" in panel.summary.text(), timeout=20_000)
+    assert not project.case("case_0").read_label().any()
+    assert project.case("case_1").read_label().any()
