@@ -182,7 +182,7 @@ def test_images_that_look_like_channels_are_asked_about(
     dialog.suggested.click()
     qtbot.waitUntil(lambda: len(dialog.chosen) == 2, timeout=20_000)
     assert not dialog.suggested.isVisible()
-    assert rows(dialog.pairs)[1][:2] == ["p1", "p1_flair.nii.gz, p1_t1.nii.gz"]
+    assert rows(dialog.pairs)[1][:2] == ["p1", "FLAIR, T1"]
     dialog.channels.setText("T1=_t1, T1=_flair")
     dialog.channels.editingFinished.emit()
     found(qtbot, dialog)
@@ -208,7 +208,7 @@ def test_structures_are_given_classes(
         for name, ends in (("Left atrium", (2.5, 9.5)), ("GTV", (11.5, 14.5)))
     }
     path = structure_set(tmp_path / "plans" / "rs.dcm", drawn)
-    panel.ask_intake([folder, path])
+    panel.ask_intake([folder, path.parent])
     dialog = dialog_of(qtbot, panel)
     assert dialog.structures.isVisible()
     boxes = dialog.structures.boxes

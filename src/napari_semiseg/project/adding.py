@@ -253,12 +253,12 @@ def _check_channels(name: str, item: Found, channels: tuple[str, ...] | None) ->
         raise ProjectError(
             f"'{name}': expected {worded((*there, *item.lacks))}, found no "
             f"{' and no '.join(item.lacks)}; complete the case, or leave the channel "
-            f"out with --channel"
+            f"out"
         )
     if item.several != channels:
         raise ProjectError(
             f"'{name}': expected {worded(channels or ())}, as the other cases have, "
-            f"found {worded(item.several)}; choose with --channel, or use another "
+            f"found {worded(item.several)}; choose its channels, or use another "
             f"project"
         )
 

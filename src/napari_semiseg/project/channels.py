@@ -84,8 +84,8 @@ def endings_of(choices: Collection[str]) -> dict[str, str]:
     if not clear or "" in found or "" in found.values():
         raise ConfigError(
             f"expected channels as NAME=ENDING, each once, found "
-            f"{', '.join(map(repr, choices))}; give --channel T1=_t1 for files "
-            f"ending in _t1"
+            f"{', '.join(map(repr, choices))}; give T1=_t1 for files that end "
+            f"in _t1"
         )
     return found
 
@@ -123,7 +123,7 @@ def grouped(
         if members.setdefault(name, image) != image:
             raise ProjectError(
                 f"expected one image of channel {name} of a case, found "
-                f"{members[name]} and {image}; give a longer ending with --channel"
+                f"{members[name]} and {image}; give longer endings"
             )
     groups = [
         Group(

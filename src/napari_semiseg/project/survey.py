@@ -73,6 +73,8 @@ class Pair:
         Its id.
     images : tuple of Path
         A channel each.
+    channels : tuple of str
+        Their names; none where there is one image.
     mask : Path or None
         None where there is none; every known case that is listed has one.
     known : bool
@@ -84,6 +86,7 @@ class Pair:
     case: str
     images: tuple[Path, ...]
     mask: Path | None
+    channels: tuple[str, ...] = ()
     known: bool = False
     labelled: bool = False
 
@@ -158,9 +161,8 @@ def survey(project: Project, intake: Intake) -> Survey:
         As `Project.add` and `MaskFolder`: two images cannot be told apart by name, a
         mask fits two cases, or there is nothing of use.
     """
-    folders = _several_series(intake.paths)
+    folders, paths = _looked_through(intake)
     open_ = {folder for folder in folders if not _is_chosen(folders[folder], intake)}
-    paths = _usable(intake)
     report = AddReport()
     if paths:
         report = project.add(
@@ -177,14 +179,26 @@ def survey(project: Project, intake: Intake) -> Survey:
         name: [one.image for one in several]
         for name, several in report.channels.items()
     }
+    names = {
+        name: tuple(one.name for one in several)
+        for name, several in report.channels.items()
+    }
     cases = {case.id: case for case in project.cases()}
     masks, unused, files = _masks(intake, images | images_of(cases.values()))
     masks |= {name: path for name, path in report.masks.items() if name not in masks}
     pairs = [
-        Pair(name, tuple(paths), masks.get(name)) for name, paths in images.items()
+        Pair(name, tuple(paths), masks.get(name), names.get(name, ()))
+        for name, paths in images.items()
     ]
     pairs += [
-        Pair(name, (cases[name].image,), path, True, cases[name].has_label)
+        Pair(
+            name,
+            tuple(one.image for one in cases[name].channels),
+            path,
+            cases[name].channel_names,
+            known=True,
+            labelled=cases[name].has_label,
+        )
         for name, path in masks.items()
         if name in cases
     ]
@@ -226,7 +240,7 @@ def take_in(
     report = AddReport()
     if new:
         report = project.add(
-            *_usable(intake),
+            *_looked_through(intake)[1],
             split=intake.split,
             cases=new,
             series=intake.series,
@@ -281,15 +295,27 @@ def suggest_endings(
     )
 
 
-def _usable(intake: Intake) -> list[Path]:
-    """Leave out files of structures, and folders of series of which none is chosen."""
-    paths = []
+def _looked_through(intake: Intake) -> tuple[dict[Path, list[Series]], list[Path]]:
+    """Series of folders with several, and the paths that images can be taken from.
+
+    Files and folders of nothing but structures are left out, and folders of series of
+    which none is chosen.
+    """
+    folders: dict[Path, list[Series]] = {}
+    usable: list[Path] = []
     for path in intake.paths:
-        found = series_of(path) if path.is_dir() else []
-        undecided = len(found) > 1 and not _is_chosen(found, intake)
-        if not undecided and (path.is_dir() or not _is_structure_set(path)):
-            paths.append(path)
-    return paths
+        if not path.is_dir():
+            usable += [] if _is_structure_set(path) else [path]
+        elif recognised(path) is not None:
+            usable.append(path)
+        else:
+            images = find_images(path)
+            own = {image: series_of(image) for image in images if image.is_dir()}
+            folders |= {image: found for image, found in own.items() if len(found) > 1}
+            undecided = path in folders and not _is_chosen(folders[path], intake)
+            if not undecided and (images or not _is_structure_set(path)):
+                usable.append(path)
+    return folders, usable
 
 
 def _is_structure_set(path: Path) -> bool:
@@ -297,18 +323,6 @@ def _is_structure_set(path: Path) -> bool:
         return bool(MaskFolder(path, volumes=False).structures)
     except ProjectError:
         return False
-
-
-def _several_series(paths: Iterable[Path]) -> dict[Path, list[Series]]:
-    """Folders with several DICOM series, at and below the paths."""
-    folders: dict[Path, list[Series]] = {}
-    for path in paths:
-        if path.is_dir() and recognised(path) is None:
-            for image in find_images(path):
-                found = series_of(image) if image.is_dir() else []
-                if len(found) > 1:
-                    folders[image] = found
-    return folders
 
 
 def _is_chosen(found: Iterable[Series], intake: Intake) -> bool:

@@ -176,7 +176,7 @@ class IntakeDialog(QDialog):
         form = QFormLayout()
         form.addRow("Masks in", row_of(self.masks, choose, none))
         if self._paths:
-            form.addRow("Images a case", row_of(self.channels, self.suggested))
+            form.addRow("Images per case", row_of(self.channels, self.suggested))
             form.addRow("Use for", self.split)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.agree = self.buttons.addButton(
@@ -251,6 +251,8 @@ class IntakeDialog(QDialog):
         if self._paths:
             parts.append(f"{count(len(new), 'new case')}")
         parts.append(f"{count(masked, 'mask')} paired by name")
+        if found.endings:
+            parts.append(f"names look like {len(found.endings)} images per case")
         if found.left:
             parts.append(f"{count(len(found.left), 'file')} left out")
         return ", ".join(parts) + "."

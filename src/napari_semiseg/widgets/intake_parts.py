@@ -40,7 +40,6 @@ class FileList(QTreeWidget):
         super().__init__()
         self.setHeaderLabels(list(titles))
         self.setRootIsDecorated(False)
-        self.setAlternatingRowColors(True)
         self.setUniformRowHeights(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
@@ -84,7 +83,7 @@ class PairList(FileList):
                 remark = "labelled already: tick to replace it; the old one is kept"
             elif pair.mask is None and masked:
                 remark = remark or "no mask has its name"
-            images = ", ".join(path.name for path in pair.images)
+            images = ", ".join(pair.channels or (pair.images[0].name,))
             mask = "\u2013" if pair.mask is None else pair.mask.name
             item = QTreeWidgetItem([pair.case, images, mask, remark])
             item.setToolTip(1, "\n".join(map(str, pair.images)))
