@@ -186,6 +186,16 @@ def show_review() -> None:
     open_panel().show_tab("Review")
 
 
+def show_progress() -> None:
+    """Bring the plots of all corrections to the front."""
+    open_panel().show_tab("Progress")
+
+
+def accept_several() -> None:
+    """Show many predictions side by side, to accept or reopen."""
+    open_panel().progress.accept_several()
+
+
 def add_images() -> None:
     """Ask for images to add to the open project."""
     panel = open_panel()

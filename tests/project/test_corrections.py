@@ -135,9 +135,8 @@ def said(*records: CaseRecord) -> str | None:
 
 class TestPlateau:
     def test_five_quick_cases_in_a_row(self) -> None:
-        assert said(*map(quick, range(5))) == (
-            "The last 5 cases needed under 1 minute each: predict the rest?"
-        )
+        words = "The last 5 cases needed under 1 minute each"
+        assert said(*map(quick, range(5))) == words
         assert said(*map(quick, range(4))) is None
         assert said(quick(0, 30.0), *map(quick, range(1, 6))) is not None
 

@@ -9,8 +9,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.project.accepting import accept
 from napari_semiseg.widgets.cohort import CohortPanel
 from napari_semiseg.widgets.cohort_model import COLUMNS
+from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,3 +230,47 @@ def test_uncertainty_of_the_newest_prediction(
     session.cases_changed.emit({"case_3"})
     assert cell(panel, 3, "uncertainty") == "0.25"
     assert cell(panel, 3, "state") == "proposed"
+
+
+def test_accepted_unseen_is_said_in_words(
+    panel: CohortPanel, session: Session, project: Project
+) -> None:
+    store_prediction(project, "case_1")
+    accept(project, ["case_1"])
+    session.cases_changed.emit({"case_1"})
+    assert cell(panel, 1, "state") == "accepted unseen"
+    assert "0 labelled, 1 accepted unseen" in panel.summary.text()
+    index = panel.model.index(1, FIELDS.index("state"))
+    tip = panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
+    assert "nobody had opened" in tip
+    panel.filter.setText("unseen")
+    assert panel.table.proxy.rowCount() == 1
+
+
+def test_dice_is_estimated_once_enough_was_corrected(
+    panel: CohortPanel, session: Session, project: Project, images: list[Path]
+) -> None:
+    for number in range(4, 8):
+        shutil.copy(images[0], images[0].with_name(f"case_{number}.nii.gz"))
+    project.add(images[0].parent)
+    store_prediction(project, "case_3")
+    session.cases_changed.emit(None)
+    index = panel.model.index(3, FIELDS.index("dice"))
+    assert cell(panel, 3, "dice") == "-"
+    tip = panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
+    assert tip == "case_3: Dice not yet known: accept 5 more"
+    for rank, name in enumerate(("case_0", "case_1", "case_2", "case_4", "case_5")):
+        facts = {
+            "run": "r",
+            "uncertainty_kind": "entropy",
+            "uncertainty": 0.2 + 0.1 * rank,
+            "corrective_dice": 0.9 - 0.1 * rank,
+            "changed_voxels": 1234,
+        }
+        project.note(name, "label", minutes=1.0, details=facts)
+        session.cases_changed.emit({name})
+    assert cell(panel, 0, "changed") == "1.23k"
+    assert cell(panel, 0, "dice") == "0.90"
+    assert cell(panel, 3, "dice") == "~0.70 ± 0.01"  # its uncertainty is 0.4
+    tip = panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
+    assert "by 5 predictions that you corrected" in tip

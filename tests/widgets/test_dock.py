@@ -75,7 +75,8 @@ def test_opening_a_project_shows_its_tabs_and_the_next_step(
 ) -> None:
     assert dock.open_project(project.folder / "project.toml")
     assert dock._pages.currentIndex() == 1
-    assert [dock.tabs.tabText(i) for i in range(3)] == ["Cohort", "Train", "Review"]
+    titles = ["Cohort", "Train", "Review", "Progress"]
+    assert [dock.tabs.tabText(i) for i in range(dock.tabs.count())] == titles
     assert dock.status.text().startswith("Label a case")
     assert dock.cohort.model.rowCount() == 4
     assert recent_projects() == [project.folder]

@@ -9,12 +9,10 @@ from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.core.marking import Marking
 from napari_semiseg.widgets.editing import ActiveTime, Editing
 from napari_semiseg.widgets.mask_layer import MaskLayer
-from napari_semiseg.widgets.sources import corrective_dice
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
 
 SHAPE = (6, 8, 8)
 MARKING = Marking(LabelScheme.parse(["1=left atrium", "2=vein"]))
@@ -188,16 +186,3 @@ def test_proposals_are_counted_with_their_class(
     editing.recount()
     assert counts[-1] == {2: 3, 255: empty.size - 3}
     editing.stop()
-
-
-def test_corrective_dice_ignores_what_nobody_annotated(project: Project) -> None:
-    proposed = np.zeros(SHAPE, np.uint8)
-    proposed[2:4, 2:4, 2:4] = 1
-    accepted = proposed.copy()
-    assert corrective_dice(proposed, accepted, project.labels) == 1
-    accepted[2] = 255
-    accepted[3, 2, 2:4] = 0
-    expected = 2 * 2 / (4 + 2)
-    assert corrective_dice(proposed, accepted, project.labels) == pytest.approx(
-        expected
-    )

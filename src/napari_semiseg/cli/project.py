@@ -228,7 +228,7 @@ def status(project: ProjectPath, json: Json = False) -> None:
         return
     _show_status(opened, cases, runs)
     if (said := plateau(done)) is not None:
-        render.say(f"{said} semiseg predict {project}")
+        render.say(f"{said}: predict the rest? semiseg predict {project}")
     render.say(_next_step(opened, found, str(project)))
 
 

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.case import ACCEPT, REOPEN, CaseState
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project import labelling
-from napari_semiseg.project.corrections import prediction_facts, was_viewed
+from napari_semiseg.project.corrections import (
+    corrections,
+    prediction_facts,
+    was_viewed,
+)
+from napari_semiseg.project.estimates import Estimator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
+    from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.estimates import Estimate
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
 
@@ -33,6 +41,78 @@ class ReopenReport:
 
     reopened: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A case with a prediction that may be accepted, or that was.
+
+    Attributes
+    ----------
+    case : Case
+        The case.
+    mask : Path
+        The label where there is one, else the newest prediction.
+    record : PredictionRecord or None
+        Of the newest prediction.
+    estimate : Estimate or None
+        Probable Dice of that prediction; None where it is not known.
+    words : str
+        The same in words, or why it is not known.
+    seen : bool
+        Whether a person had the prediction open, or drew the label.
+    """
+
+    case: Case
+    mask: Path
+    record: PredictionRecord | None
+    estimate: Estimate | None
+    words: str
+    seen: bool
+
+    @property
+    def accepted(self) -> bool:
+        """Whether there is a label."""
+        return self.case.has_label
+
+    @property
+    def doubt(self) -> float:
+        """The higher, the sooner somebody should look at it.
+
+        1 less the estimated Dice; above 1 where that is not known, by uncertainty;
+        an empty prediction is the worst of all.
+        """
+        if self.estimate is not None:
+            return 1 - self.estimate.dice
+        if self.record is None or not any(self.record.score.volumes_ml.values()):
+            return 3.0
+        return 1 + self.record.score.uncertainty
+
+
+def candidates(project: Project) -> list[Candidate]:
+    """Cases that wait with a prediction, and all that were accepted, by id.
+
+    Cases with edits that are not accepted, and excluded ones, are left out.
+    """
+    cases = project.cases()
+    estimator = Estimator(corrections(cases))
+    runs = project.runs()[::-1]
+    found = []
+    for case in cases:
+        holder = next((run for run in runs if run.has_prediction(case.id)), None)
+        if case.state is CaseState.EXCLUDED or not (
+            case.has_label or _why_not(case, holder) is None
+        ):
+            continue
+        record = None if holder is None else holder.prediction_record(case.id)
+        seen = not case.accepted_unseen
+        mask, words, estimate = case.folder.label, "", None
+        if not case.has_label and record is not None and holder is not None:
+            seen = was_viewed(case.record, record)
+            mask = holder.folder.prediction(case.id).labels
+            words, estimate = estimator.words(record), estimator.estimate(record)
+        found.append(Candidate(case, mask, record, estimate, words, seen))
+    return found
 
 
 def accept(

@@ -234,7 +234,4 @@ def plateau(found: Sequence[Correction]) -> str | None:
     minutes = [item.minutes for item in last if item.minutes is not None]
     if len(last) < IN_A_ROW or max(minutes) >= QUICK_MINUTES:
         return None
-    return (
-        f"The last {IN_A_ROW} cases needed under {QUICK_MINUTES:g} minute each: "
-        "predict the rest?"
-    )
+    return f"The last {IN_A_ROW} cases needed under {QUICK_MINUTES:g} minute each"

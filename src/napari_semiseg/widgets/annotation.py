@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.core.case import VIEW
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.project.corrections import was_viewed
 from napari_semiseg.widgets.editing import Editing
 from napari_semiseg.widgets.planes import NAMES
 from napari_semiseg.widgets.questions import Leave
-from napari_semiseg.widgets.sources import corrective_dice
 from napari_semiseg.widgets.tasks import tell
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.session import Session
     from napari_semiseg.widgets.sources import OpenedMask
 
+LEAST_MINUTES = 0.05
+"""Less time than this is not worth a line in the history."""
+
 
 class Annotation:
     """One mask of one case, from opening it until it is left.
@@ -36,6 +40,8 @@ class Annotation:
     ----------
     session : Session
         Told about what was saved.
+    project : Project
+        Where it is saved.
     case : Case
         The case that is open.
     prediction : Prediction or None
@@ -55,6 +61,7 @@ class Annotation:
     def __init__(
         self,
         session: Session,
+        project: Project,
         case: Case,
         prediction: Prediction | None,
         opened: OpenedMask,
@@ -65,6 +72,7 @@ class Annotation:
         autosave_s: float,
     ) -> None:
         self.session = session
+        self.project = project
         self.case = case
         self.prediction = prediction
         self.opened = opened
@@ -85,8 +93,8 @@ class Annotation:
     def write_draft(self, values: NDArray[np.uint8]) -> None:
         """Write ``values`` to the case's draft."""
         classes = self.editing.marking.classes(values)
-        self._project().labels.check(classes, f"mask of {self.case.id}")
-        self._project().save_draft(self.case.id, values)
+        self.project.labels.check(classes, f"mask of {self.case.id}")
+        self.project.save_draft(self.case.id, values)
         self.editing.mark_saved()
         self.session.cases_changed.emit({self.case.id})
         self.session.say(f"Draft of {self.case.id} saved.")
@@ -98,7 +106,7 @@ class Annotation:
             f"Discard all edits of {self.case.id} that are not accepted?",
         ):
             return False
-        return self._attempt(self._project().discard_draft, self.case.id)
+        return self._attempt(self.project.discard_draft, self.case.id)
 
     def accept(self, *, painted_only: bool) -> bool:
         """Store the mask as the human label; False when it was not."""
@@ -107,14 +115,41 @@ class Annotation:
         sure = self._has_painted(values) if painted_only else self._sure(values)
         if not sure:
             return False
-        return self._attempt(
-            self._project().set_label,
+        editing.active.tick()
+        done = self._attempt(
+            self.project.set_label,
             self.case.id,
             values,
-            by=getpass.getuser(),
             minutes=round(editing.minutes, 2),
-            details=self._details(values),
+            details={
+                "seen": True,
+                "seen_fraction": round(self._seen(), 4),
+                "changed_voxels": editing.changed_voxels(),
+            },
+            prediction=self.prediction,
         )
+        if done:
+            editing.active.reset()
+        return done
+
+    def close(self) -> None:
+        """Stop watching the layer; time and what was looked at go into the history."""
+        self.editing.stop()
+        with suppress(SemisegError, OSError):  # nobody's work is lost by that
+            self.note_view()
+
+    def note_view(self) -> None:
+        """Note which prediction was looked at, and the minutes since the last note."""
+        record = self.project.case(self.case.id).record
+        shown = None if self.prediction is None else self.prediction.record
+        minutes = round(self.editing.minutes, 2)
+        if minutes < LEAST_MINUTES and (shown is None or was_viewed(record, shown)):
+            return
+        details = {} if shown is None else {"run": shown.run, "step": shown.step}
+        self.project.note(self.case.id, VIEW, minutes=minutes, details=details)
+        self.editing.active.reset()
+        if self.session.project is self.project:
+            self.session.cases_changed.emit({self.case.id})
 
     def may_leave(self) -> bool:
         """Ask about edits in no file; False when the user stays with them."""
@@ -161,7 +196,7 @@ class Annotation:
 
     def _forget(self) -> bool:
         """Bring the draft back to what it was when the mask was opened."""
-        project, draft = self._project(), self._first_draft
+        project, draft = self.project, self._first_draft
         if draft is None:
             done = self._attempt(project.discard_draft, self.case.id)
         else:
@@ -181,24 +216,6 @@ class Annotation:
             tell(self.session, error)
             return False
         return True
-
-    def _project(self) -> Project:
-        if self.session.project is None:
-            raise LookupError("expected an open project, found none")
-        return self.session.project
-
-    def _details(self, values: NDArray[np.uint8]) -> dict[str, Any]:
-        details: dict[str, Any] = {
-            "run": None,
-            "changed_voxels": self.editing.changed_voxels(),
-            "seen_fraction": round(self._seen(), 4),
-        }
-        if self.prediction is not None:
-            scheme = self._project().labels
-            dice = corrective_dice(self.prediction.labels, values, scheme)
-            details["run"] = self.prediction.record.run
-            details["corrective_dice"] = round(dice, 4)
-        return details
 
     def _seen(self) -> float:
         """Part of the volume that a person has annotated."""

@@ -333,8 +333,10 @@ class CohortPanel(QWidget):
 
     def _summarise(self, *_: object) -> None:
         rows = self.model.rows
-        human = sum(row.state in HUMAN for row in rows)
+        unseen = sum(row.unseen for row in rows)
+        human = sum(row.state in HUMAN for row in rows) - unseen
         text = f"{_count(len(rows), 'case')}, {human} labelled"
+        text += f", {unseen} accepted unseen" if unseen else ""
         if not rows:
             text = "No images yet."
         self.summary.setText(text)

@@ -9,11 +9,13 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.project.corrections import effort
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.estimates import Estimate, Estimator
     from napari_semiseg.project.runs import Run
     from napari_semiseg.widgets.session import Session
 
@@ -47,40 +49,59 @@ class Row:
     annotated: float
     uncertainty: float | None
     dice: float | None
+    estimate: Estimate | None
     minutes: float | None
+    changed: int | None
+    unseen: bool
+    explained: str
 
 
 COLUMNS = (
     ("Case", "id", "Name of the image file"),
     ("State", "state", "Who has seen it last: a person or a model"),
-    ("Done", "annotated", "Share of the volume that a person has labelled"),
+    (
+        "Dice",
+        "dice",
+        "How well the prediction agreed with your correction of it;\n"
+        "with ~ and its error: estimated from the uncertainty",
+    ),
+    ("Min", "minutes", "Minutes you were active with this case, pauses left out"),
+    ("Edits", "changed", "Voxels that the correction changed; k: thousands"),
     ("Unsure", "uncertainty", "Uncertainty of the newest prediction, 0 to 1"),
-    ("Dice", "dice", "How well the prediction agreed with your correction of it"),
-    ("Min", "minutes", "Minutes spent on labelling this case"),
+    ("Done", "annotated", "Share of the volume that a person has labelled"),
     ("Split", "split", "Only cases of the split 'train' are used for training"),
 )
 
 
-NUMBERS = frozenset({"annotated", "uncertainty", "dice", "minutes"})
+NUMBERS = frozenset({"annotated", "uncertainty", "dice", "minutes", "changed"})
+UNSEEN = "accepted unseen"
 
 
-def read_row(case: Case, runs: Sequence[Run]) -> Row:
+def read_row(case: Case, runs: Sequence[Run], estimator: Estimator) -> Row:
     """Collect what the table shows of a case; ``runs`` are the newest first."""
     run = next((run for run in runs if run.has_prediction(case.id)), None)
-    history = case.record.history
-    minutes = [entry.minutes for entry in history if entry.minutes]
-    scores = [entry.details.get("corrective_dice") for entry in history]
-    dice = next((score for score in reversed(scores) if score is not None), None)
+    record = None if run is None else run.prediction_record(case.id)
+    spent = effort(case.record)
+    waiting = record is not None and case.state is not CaseState.LABELLED
+    explained = ""
+    if record is not None and waiting:
+        explained = estimator.words(record)
+    elif spent.dice is not None:
+        explained = f"The prediction agreed with its correction: Dice {spent.dice:.2f}"
     return Row(
         id=case.id,
         state=case.state,
         split=case.split,
         annotated=case.annotated_fraction,
-        uncertainty=(
-            None if run is None else run.prediction_record(case.id).score.uncertainty
+        uncertainty=None if record is None else record.score.uncertainty,
+        dice=spent.dice,
+        estimate=(
+            estimator.estimate(record) if record is not None and waiting else None
         ),
-        dice=dice,
-        minutes=sum(minutes) if minutes else None,
+        minutes=spent.minutes,
+        changed=spent.changed_voxels,
+        unseen=case.accepted_unseen,
+        explained=explained,
     )
 
 
@@ -91,7 +112,9 @@ class CohortModel(QAbstractTableModel):
         super().__init__()
         self._session = session
         self.rows: list[Row] = []
-        self._dots = {state: _dot(state) for state in CaseState}
+        self._counts: dict[str, int] = {}
+        self._dots = {state: _dot(state, state in _HOLLOW) for state in CaseState}
+        self._unseen_dot = _dot(CaseState.LABELLED, hollow=True)
         session.project_changed.connect(self.reload)
         session.runs_changed.connect(self.refresh)
         session.cases_changed.connect(self.refresh)
@@ -102,8 +125,11 @@ class CohortModel(QAbstractTableModel):
         self.beginResetModel()
         self.rows = []
         if project is not None:
-            runs = project.runs()[::-1]
-            self.rows = [read_row(case, runs) for case in self._session.cases()]
+            runs, estimator = project.runs()[::-1], self._session.estimator()
+            self.rows = [
+                read_row(case, runs, estimator) for case in self._session.cases()
+            ]
+            self._counts = estimator.counts
         self.endResetModel()
 
     def refresh(self, ids: Collection[str] | None = None) -> None:
@@ -114,10 +140,13 @@ class CohortModel(QAbstractTableModel):
         if project is None or cases.keys() != known.keys():
             self.reload()
             return
-        runs = project.runs()[::-1]
+        runs, estimator = project.runs()[::-1], self._session.estimator()
+        if estimator.counts != self._counts:
+            ids, self._counts = None, estimator.counts  # each estimate is another now
         changed = sorted(known[key] for key in (known if ids is None else ids))
         for index in changed:
-            self.rows[index] = read_row(cases[self.rows[index].id], runs)
+            row = self.rows[index]
+            self.rows[index] = read_row(cases[row.id], runs, estimator)
         if changed:
             self.dataChanged.emit(
                 self.index(changed[0], 0), self.index(changed[-1], len(COLUMNS) - 1)
@@ -148,21 +177,25 @@ class CohortModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, dot, explanation or sort key of a cell."""
         row, field = self.rows[index.row()], COLUMNS[index.column()][1]
-        value = getattr(row, field)
         if role == Qt.ItemDataRole.DisplayRole:
-            return _text(field, value)
+            return _text(row, field)
         if role == Qt.ItemDataRole.DecorationRole and field == "state":
-            return self._dots[row.state]
+            return self._unseen_dot if row.unseen else self._dots[row.state]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{row.id}: {row.state} ({STATE_MEANING[row.state]})"
+            return _tip(row, field)
         if role == Qt.ItemDataRole.TextAlignmentRole and field in NUMBERS:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == SORT_ROLE:
-            return _sort_key(field, value)
+            return _sort_key(row, field)
         return None
 
 
-def _text(field: str, value: Any) -> str:
+def _text(row: Row, field: str) -> str:
+    value = getattr(row, field)
+    if field == "dice" and row.estimate is not None:
+        return f"~{row.estimate}"
+    if field == "state" and row.unseen:
+        return UNSEEN
     if value is None:
         return "-"
     match field:
@@ -172,7 +205,17 @@ def _text(field: str, value: Any) -> str:
             return f"{value:.2f}"
         case "minutes":
             return f"{value:.1f}"
+        case "changed":
+            return str(value) if value < 1000 else f"{value / 1000:.3g}k"
     return str(value)
+
+
+def _tip(row: Row, field: str) -> str:
+    if field == "dice" and row.explained:
+        return f"{row.id}: {row.explained}"
+    if row.unseen:
+        return f"{row.id}: a prediction was accepted that nobody had opened"
+    return f"{row.id}: {row.state} ({STATE_MEANING[row.state]})"
 
 
 def percent(part: float) -> str:
@@ -183,22 +226,25 @@ def percent(part: float) -> str:
     return f"{rounded} %"
 
 
-def _sort_key(field: str, value: Any) -> Any:
+def _sort_key(row: Row, field: str) -> Any:
+    value = getattr(row, field)
     if field == "state":
-        return list(CaseState).index(value)
+        return list(CaseState).index(value) - 0.5 * row.unseen
+    if field == "dice" and row.estimate is not None:
+        return row.estimate.dice
     if value is None:
         return -1.0
     return str(value) if field in {"id", "split"} else float(value)
 
 
-def _dot(state: CaseState, size: int = 12) -> QIcon:
+def _dot(state: CaseState, hollow: bool, size: int = 12) -> QIcon:
     pixmap = QPixmap(size, size)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     colour = QColor(STATE_COLOURS[state])
     painter.setPen(QPen(colour, 1.6))
-    if state not in _HOLLOW:
+    if not hollow:
         painter.setBrush(colour)
     painter.drawEllipse(2, 2, size - 4, size - 4)
     painter.end()

@@ -1,4 +1,4 @@
-"""The dock *Semiseg*: status line, start page, and the three tabs."""
+"""The dock *Semiseg*: status line, start page, and the tabs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.widgets.cohort import CohortPanel
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.preferences import remember_project
+from napari_semiseg.widgets.progress import ProgressPanel
 from napari_semiseg.widgets.project_dialogs import CreateProjectDialog, StartPage
 from napari_semiseg.widgets.review import ReviewPanel
 from napari_semiseg.widgets.session import Session
@@ -52,7 +53,7 @@ class SemisegDock(QWidget):
     ----------
     session : Session
         What the tabs share.
-    cohort, training, review
+    cohort, training, review, progress
         The tabs' panels.
     case_view : CaseView
         The layers of the open case.
@@ -68,12 +69,14 @@ class SemisegDock(QWidget):
         self.cohort = CohortPanel(self.session)
         self.training = TrainingPanel(self.session)
         self.review = ReviewPanel(self.session, self.case_view)
+        self.progress = ProgressPanel(self.session, self._note_view)
         self.start_page = StartPage()
         self.tabs = QTabWidget()
         for panel, title in (
             (self.cohort, "Cohort"),
             (self.training, "Train"),
             (self.review, "Review"),
+            (self.progress, "Progress"),
         ):
             self.tabs.addTab(VerticalScroll(panel), title)
         self._pages = QStackedWidget()
@@ -109,6 +112,7 @@ class SemisegDock(QWidget):
         menu.addAction("Open project…", self.ask_open)
         menu.addSeparator()
         self._project_actions = [
+            menu.addAction("Accept several…", self.progress.accept_several),
             menu.addAction("Export masks…", self.review.ask_export),
             menu.addAction("Find moved images…", self.ask_relocate),
             menu.addAction("Close project", self.close_project),
@@ -127,6 +131,7 @@ class SemisegDock(QWidget):
         session.cases_changed.connect(self._next_step)
         session.runs_changed.connect(self._next_step)
         session.case_opened.connect(self._case_opened)
+        self.progress.predict_asked.connect(self.predict_rest)
         self.start_page.create_asked.connect(self.ask_create)
         self.start_page.open_asked.connect(self._open_asked)
         self.start_page.sample_asked.connect(self.open_sample)
@@ -254,6 +259,16 @@ class SemisegDock(QWidget):
         if case_id is not None:
             self.show_tab("Review")
 
+    def predict_rest(self) -> None:
+        """Predict every case without a label, and show how that goes."""
+        self.show_tab("Train")
+        self.training.predict()
+
+    def _note_view(self) -> None:
+        """Put into its history that the open case was looked at."""
+        if self.case_view.annotation is not None:
+            self.case_view.annotation.note_view()
+
     # -- drag and drop, closing
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -319,6 +334,7 @@ class SemisegDock(QWidget):
             self.training.stop_following()
             if self.case_view.dirty:
                 self.case_view.save_draft()
+            self.progress.close_gallery()
             self.review.close_panel()
             self.case_view.close()
 

@@ -43,6 +43,10 @@ class ActiveTime:
         """Time worked so far."""
         return self._seconds / 60
 
+    def reset(self) -> None:
+        """Begin anew: what was worked so far is noted elsewhere."""
+        self._seconds = 0.0
+
     def tick(self) -> None:
         """Note that the user did something now."""
         now = self._clock()
@@ -97,6 +101,7 @@ class Editing(QObject):
         self.reference = reference
         self.marking = marking
         self.active = ActiveTime(clock)
+        self.active.tick()
         depth, height, width = layer.data.shape
         self._digests: list[int | None] = [None] * depth
         self._voxels = np.zeros((depth, 256), np.int64)

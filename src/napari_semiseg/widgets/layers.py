@@ -13,6 +13,7 @@ from napari_semiseg.widgets.annotation import Annotation
 from napari_semiseg.widgets.canvases import LinkedCanvases
 from napari_semiseg.widgets.case_layers import CaseLayers
 from napari_semiseg.widgets.editing import AUTOSAVE_S
+from napari_semiseg.widgets.link import attention
 from napari_semiseg.widgets.newer import NewerPrediction
 from napari_semiseg.widgets.questions import Questions
 from napari_semiseg.widgets.sources import (
@@ -85,7 +86,7 @@ class CaseView:
         session.case_requested.connect(self.open)
         session.project_changed.connect(self.clear)
         session.may_leave.append(self.may_leave)
-        viewer.dims.events.point.connect(self._looked)
+        self._attention = attention(viewer, self._looked)
         viewer.layers.events.removed.connect(self._layer_removed)
 
     @property
@@ -242,7 +243,7 @@ class CaseView:
         self.session.project_changed.disconnect(self.clear)
         self._newer.close()
         self.session.may_leave.remove(self.may_leave)
-        self.viewer.dims.events.point.disconnect(self._looked)
+        self._attention.close()
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
         self.clear()
         self._orientation.close()
@@ -303,6 +304,7 @@ class CaseView:
         marking = Marking(self.project.labels)
         self.annotation = Annotation(
             self.session,
+            self.project,
             self._case(),
             self.prediction,
             opened,
@@ -343,7 +345,7 @@ class CaseView:
 
     def _leave_annotation(self) -> None:
         if self.annotation is not None:
-            self.annotation.editing.stop()
+            self.annotation.close()
             self.annotation = None
 
     def say_what_is_shown(self, notes: tuple[str, ...] = ()) -> None:

@@ -32,6 +32,14 @@ class Connections:
         self._made.clear()
 
 
+def attention(viewer: Any, noticed: Any) -> Connections:
+    """Call back when the user moves the mouse, the slice or the view."""
+    made, camera = Connections(), camera_of(viewer)
+    made.add(noticed, viewer.dims.events.point, viewer.cursor.events.position)
+    made.add(noticed, camera.events.zoom, camera.events.center)
+    return made
+
+
 class ViewLink:
     """Keeps slice, plane, zoom, centre and orientation of viewers the same.
 

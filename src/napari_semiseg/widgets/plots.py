@@ -19,7 +19,71 @@ REDRAW_MS = 250
 HEIGHT = 150
 
 
-class Curves(QWidget):
+class PlotBox(QWidget):
+    """A small plot with a title and a legend, in the colours of the theme.
+
+    Parameters
+    ----------
+    title : str
+        Written above the plot.
+    limits : tuple of float, optional
+        Fixed range of the values.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        limits: tuple[float, float] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._title = title
+        self._plot = pg.PlotWidget()
+        self._plot.setMenuEnabled(False)
+        self._plot.setMouseEnabled(x=False, y=False)
+        self._plot.hideButtons()
+        self._plot.setFixedHeight(HEIGHT)
+        self._plot.setMinimumWidth(0)
+        self._plot.getPlotItem().getAxis("left").setWidth(38)
+        if limits is not None:
+            self._plot.setYRange(*limits, padding=0.02)
+        self.legend = QLabel()
+        self.legend.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._plot)
+        layout.addWidget(self.legend)
+        self._follow_theme()
+
+    def show_legend(self, colours: Mapping[str, str]) -> None:
+        """Name what is drawn in which colour."""
+        self.legend.setText(
+            "&nbsp;&nbsp; ".join(
+                f'<span style="color:{colour}">⬤</span>&nbsp;{escape(words)}'
+                for words, colour in colours.items()
+            )
+        )
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the theme."""
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self._follow_theme()
+        super().changeEvent(event)
+
+    def _follow_theme(self) -> None:
+        palette = self.palette()
+        text = palette.color(QPalette.ColorRole.WindowText)
+        self._plot.setBackground(palette.color(QPalette.ColorRole.Window))
+        self._plot.setTitle(self._title, color=text, size="9pt")
+        for side in ("left", "bottom"):
+            axis = self._plot.getPlotItem().getAxis(side)
+            axis.setPen(text)
+            axis.setTextPen(text)
+
+
+class Curves(PlotBox):
     """Curves of named values over steps; drawn a few times a second at most.
 
     Parameters
@@ -40,38 +104,20 @@ class Curves(QWidget):
         points: bool = False,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__(title, limits=limits, parent=parent)
         self.values: dict[str, tuple[list[float], list[float]]] = {}
         self.marks: list[pg.InfiniteLine] = []
-        self._title = title
         self._points = points
         self._colours: Mapping[str, str] = {}
         self._drawn: dict[str, str] = {}
         self._items: dict[str, pg.PlotDataItem] = {}
-        self._plot = pg.PlotWidget()
-        self._plot.setMenuEnabled(False)
-        self._plot.setMouseEnabled(x=False, y=False)
-        self._plot.hideButtons()
-        self._plot.setFixedHeight(HEIGHT)
-        self._plot.setMinimumWidth(0)
-        self.legend = QLabel()
-        self.legend.setWordWrap(True)
         item = self._plot.getPlotItem()
         item.setDownsampling(auto=True, mode="mean")
         item.setClipToView(True)
-        item.getAxis("left").setWidth(38)
-        if limits is not None:
-            self._plot.setYRange(*limits, padding=0.02)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self._plot)
-        layout.addWidget(self.legend)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MS)
         self._timer.timeout.connect(self.draw)
-        self._follow_theme()
 
     def add(self, step: float, values: Mapping[str, float]) -> None:
         """Append one value per named curve."""
@@ -115,12 +161,7 @@ class Curves(QWidget):
         number = len(self._items)
         colour = self._colours.get(name, PALETTE[number % len(PALETTE)])
         self._drawn[name.replace("_", " ")] = colour
-        self.legend.setText(
-            "&nbsp;&nbsp; ".join(
-                f'<span style="color:{drawn}">⬤</span>&nbsp;{escape(words)}'
-                for words, drawn in self._drawn.items()
-            )
-        )
+        self.show_legend(self._drawn)
         item = self._plot.plot(pen=pg.mkPen(colour, width=2))
         if self._points:
             item.setSymbol("o")
@@ -128,19 +169,3 @@ class Curves(QWidget):
             item.setSymbolBrush(colour)
             item.setSymbolPen(None)
         return item
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Follow the theme."""
-        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
-            self._follow_theme()
-        super().changeEvent(event)
-
-    def _follow_theme(self) -> None:
-        palette = self.palette()
-        text = palette.color(QPalette.ColorRole.WindowText)
-        self._plot.setBackground(palette.color(QPalette.ColorRole.Window))
-        self._plot.setTitle(self._title, color=text, size="9pt")
-        for side in ("left", "bottom"):
-            axis = self._plot.getPlotItem().getAxis(side)
-            axis.setPen(text)
-            axis.setTextPen(text)

@@ -132,7 +132,8 @@ class ReviewPanel(QWidget):
                 text = "Most doubtful first; Enter or a double click opens."
             except ProjectError:
                 text = EMPTY_QUEUE
-        self.queue.show_suggestions(found)
+        cases = [item.case for item in found.volumes]
+        self.queue.show_suggestions(found, self.session.estimates(cases))
         self.queue_text.setText(text)
         self.session.queue_changed.emit(self.queue.cases())
 

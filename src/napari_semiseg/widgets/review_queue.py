@@ -11,8 +11,11 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWid
 from napari_semiseg.widgets.planes import NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from qtpy.QtGui import QKeyEvent
 
+    from napari_semiseg.project.estimates import Estimate
     from napari_semiseg.ranking import Suggestions
 
 PLACE_ROLE = Qt.ItemDataRole.UserRole
@@ -52,14 +55,27 @@ class ReviewQueue(QTreeWidget):
         self.setExpandsOnDoubleClick(False)
         self.itemDoubleClicked.connect(self._ask)
 
-    def show_suggestions(self, suggestions: Suggestions) -> None:
-        """Fill the queue; the same case stays open and selected."""
+    def show_suggestions(
+        self, suggestions: Suggestions, estimates: Mapping[str, Estimate] | None = None
+    ) -> None:
+        """Fill the queue; the same case stays open and selected.
+
+        Parameters
+        ----------
+        suggestions : Suggestions
+            Volumes and slices with reasons.
+        estimates : mapping of str to Estimate, optional
+            Estimated Dice of the cases for which it is known.
+        """
         opened = {self._place(item)[0] for item in self._top() if item.isExpanded()}
         current = self.currentItem()
         selected = None if current is None else self._place(current)
         self.clear()
         for volume in suggestions.volumes:
-            row = self._item(volume.case, volume.reason, (volume.case, None))
+            reason, estimate = volume.reason, (estimates or {}).get(volume.case)
+            if estimate is not None:
+                reason = f"Dice ~{estimate}, {reason}"
+            row = self._item(volume.case, reason, (volume.case, None))
             self.addTopLevelItem(row)
             for item in suggestions.slices:
                 if item.case == volume.case:

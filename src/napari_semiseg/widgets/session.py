@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.project.corrections import corrections, plateau
+from napari_semiseg.project.estimates import Estimate, Estimator
 from napari_semiseg.project.store import Project
 
 if TYPE_CHECKING:
@@ -15,10 +17,13 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.corrections import Correction
     from napari_semiseg.project.runs import Run
 
 HUMAN = frozenset({CaseState.LABELLED, CaseState.PARTIAL})
 """States of a case that carries an accepted human label."""
+WAITING = frozenset({CaseState.UNLABELLED, CaseState.PROPOSED})
+"""States of a case that nobody has worked on."""
 
 
 class Session:
@@ -121,6 +126,38 @@ class Session:
             self._cases = {case.id: case for case in self.project.cases()}
         return tuple(self._cases.values())
 
+    def corrections(self) -> list[Correction]:
+        """Every acceptance in the open project, oldest first."""
+        return corrections(self.cases())
+
+    def plateau(self) -> str | None:
+        """Say that the rest needs hardly any correction, and ask what to do with it.
+
+        None while corrections take their time, or where nothing is left to do.
+        """
+        level = plateau(self.corrections())
+        left = [case.state for case in self.cases() if case.state in WAITING]
+        if level is None or not left:
+            return None
+        if CaseState.UNLABELLED in left:
+            return f"{level}: predict the rest?"
+        return f"{level}: accept the rest together?"
+
+    def estimates(self, ids: Iterable[str]) -> dict[str, Estimate]:
+        """Estimated Dice of the newest predictions of some cases, where known."""
+        found, estimator = {}, self.estimator()
+        for name in ids:
+            run = None if self.project is None else self.project.prediction_run(name)
+            record = None if run is None else run.prediction_record(name)
+            estimate = None if record is None else estimator.estimate(record)
+            if estimate is not None:
+                found[name] = estimate
+        return found
+
+    def estimator(self) -> Estimator:
+        """What tells how good predictions of the open project probably are."""
+        return Estimator(self.corrections())
+
     def _forget(self) -> None:
         self._cases = None
 
@@ -164,6 +201,8 @@ class Session:
             return "Add images: drop files or a folder here, or press Add images."
         if self._training():
             return "Training runs in the background; you can go on labelling."
+        if (level := self.plateau()) is not None:
+            return f"{level} The Progress tab does it."
         return _next_in_cohort(cases, trained=bool(self.project.runs()))
 
     def _training(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.core.case import LABEL
 from napari_semiseg.core.labels import UNANNOTATED
 
 if TYPE_CHECKING:
@@ -78,24 +79,6 @@ def choose_mask(
     return OpenedMask(values.copy(), reference, source, text)
 
 
-def corrective_dice(
-    proposed: NDArray[np.uint8], accepted: NDArray[np.uint8], scheme: LabelScheme
-) -> float:
-    """Mean Dice of a proposal and what a person made of it, over the classes.
-
-    Overlap only, unlike `core.metrics`, which would take seconds over distances.
-    Voxels that are 255 in ``accepted`` do not count; a class in neither has Dice 1.
-    """
-    known = accepted != UNANNOTATED
-    scores = []
-    for value in scheme.values:
-        one, other = (proposed == value) & known, accepted == value
-        total = np.count_nonzero(one) + np.count_nonzero(other)
-        common = np.count_nonzero(one & other)
-        scores.append(2 * common / total if total else 1.0)
-    return float(np.mean(scores))
-
-
 def direct_colours(
     scheme: LabelScheme, marking: Marking, *, veil: bool = True
 ) -> dict[int | None, Any]:
@@ -163,8 +146,10 @@ def _before(
 
 
 def _describe_label(case: Case, label: NDArray[np.uint8]) -> str:
-    authors = [entry.by for entry in case.record.history if entry.action == "label"]
+    authors = [entry.by for entry in case.record.history if entry.action == LABEL]
     by = f" by {authors[-1]}" if authors else ""
+    if case.accepted_unseen:
+        return "Prediction accepted unseen: accept it again once you have looked at it"
     slices = int((label != UNANNOTATED).any(axis=(1, 2)).sum())
     if slices < len(label):
         return f"Accepted label{by}: {slices} of {len(label)} slices annotated"

@@ -1,0 +1,180 @@
+"""Small pictures of three planes with the outlines of a mask, made in a thread."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QPointF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
+
+from napari_semiseg.demo.pictures import grey, slices_through
+from napari_semiseg.errors import SemisegError
+from napari_semiseg.io.images import read_image
+from napari_semiseg.io.masks import read_labels
+from napari_semiseg.widgets.sources import contrast_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.project.accepting import Candidate
+
+SIZE = 148
+"""Width and height of a picture, pixels."""
+KEPT = 300
+"""Cases whose pictures are kept, about 80 MB."""
+LINE_WIDTH = 1.6
+
+
+def draw_planes(
+    voxels: NDArray[Any],
+    labels: NDArray[np.uint8],
+    geometry: Geometry,
+    scheme: LabelScheme,
+    size: int = SIZE,
+) -> list[QImage]:
+    """Draw the axial, coronal and sagittal slice that cut most of a mask.
+
+    Parameters
+    ----------
+    voxels, labels : ndarray (Z, Y, X)
+        Image and mask.
+    geometry : Geometry
+        For true proportions.
+    scheme : LabelScheme
+        Colours of the classes.
+    size : int
+        Width and height of each picture, pixels.
+    """
+    low, high = contrast_of(voxels)
+    present = (labels != 0) & (labels != 255)
+    pictures = []
+    for view in slices_through(present, geometry):
+        pixels = np.ascontiguousarray(grey(view.of(voxels), low, high))
+        pictures.append(
+            _picture(pixels, view.of(labels), view.spacing_mm, scheme, size)
+        )
+    return pictures
+
+
+def _picture(
+    pixels: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    spacing: tuple[float, float],
+    scheme: LabelScheme,
+    size: int,
+) -> QImage:
+    from skimage.measure import find_contours
+
+    rows, columns = mask.shape
+    height, width = rows * spacing[0], columns * spacing[1]
+    scale = size / max(height, width)
+    drawn = QSize(max(1, round(width * scale)), max(1, round(height * scale)))
+    source = QImage(
+        pixels.data, columns, rows, 3 * columns, QImage.Format.Format_RGB888
+    )
+    slice_ = source.scaled(
+        drawn,
+        Qt.AspectRatioMode.IgnoreAspectRatio,
+        Qt.TransformationMode.SmoothTransformation,
+    )
+    canvas = QImage(size, size, QImage.Format.Format_RGB32)
+    canvas.fill(QColor("black"))
+    painter = QPainter(canvas)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.translate((size - drawn.width()) / 2, (size - drawn.height()) / 2)
+    painter.drawImage(0, 0, slice_)
+    down, across = drawn.height() / rows, drawn.width() / columns
+    for item in scheme:
+        painter.setPen(QPen(QColor(item.colour), LINE_WIDTH))
+        padded = np.pad(mask == item.value, 1).astype(np.float32)
+        for line in find_contours(padded, 0.5):
+            points = [
+                QPointF((column - 0.5) * across, (row - 0.5) * down)
+                for row, column in line
+            ]
+            painter.drawPolyline(QPolygonF(points))
+    painter.end()
+    return canvas
+
+
+class Thumbnails(QObject):
+    """Draws the pictures of cases in a thread of its own, the last asked for first.
+
+    Signals
+    -------
+    ready(str)
+        The pictures of this case can be had now, or the reason why not.
+    """
+
+    ready = Signal(str)
+
+    def __init__(self, scheme: LabelScheme, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._scheme = scheme
+        self._made: OrderedDict[str, list[QImage] | str] = OrderedDict()
+        self._asked: OrderedDict[str, Candidate] = OrderedDict()
+        self._lock = Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
+        self._closed = False
+
+    def get(self, candidate: Candidate) -> list[QImage] | str | None:
+        """Pictures of a case, why there are none, or None while they are made."""
+        name = candidate.case.id
+        with self._lock:
+            made = self._made.get(name)
+            if made is not None:
+                self._made.move_to_end(name)
+                return made
+            new = name not in self._asked
+            self._asked[name] = candidate
+            self._asked.move_to_end(name)
+        if new and not self._closed:
+            self._thread.submit(self._next)
+        return None
+
+    def forget(self, case_id: str) -> None:
+        """Draw the pictures of a case anew when they are next asked for."""
+        with self._lock:
+            self._made.pop(case_id, None)
+
+    def keep_only(self, wanted: set[str]) -> None:
+        """Give up what was asked for and is not on the screen any more."""
+        with self._lock:
+            for name in [name for name in self._asked if name not in wanted]:
+                del self._asked[name]
+
+    def close(self) -> None:
+        """End after the case that is being drawn."""
+        self._closed = True
+        with self._lock:
+            self._asked.clear()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _next(self) -> None:
+        with self._lock:
+            if not self._asked:
+                return
+            name, candidate = self._asked.popitem()
+        made: list[QImage] | str
+        try:
+            made = self._draw(candidate)
+        except (SemisegError, OSError) as error:
+            made = str(error)
+        with self._lock:
+            self._made[name] = made
+            while len(self._made) > KEPT:
+                self._made.popitem(last=False)
+        if not self._closed:
+            self.ready.emit(name)
+
+    def _draw(self, candidate: Candidate) -> list[QImage]:
+        case = candidate.case
+        voxels = read_image(case.image).data
+        labels = read_labels(candidate.mask, case.geometry)
+        return draw_planes(voxels, labels, case.geometry, self._scheme)
