@@ -103,7 +103,7 @@ def test_killed_and_gone_on_with(words, tmp_path) -> None:
         time.sleep(0.05)
     parent.kill()
     parent.communicate()
-    os.kill(int((run / "pid").read_text()), signal.SIGKILL)
+    os.kill(int((run / "pid").read_text().split()[0]), signal.SIGKILL)
     assert json.loads((tmp_path / "out" / "results.json").read_text())["runs"] == []
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=280

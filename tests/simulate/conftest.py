@@ -123,7 +123,7 @@ def simulator(ball_project, spheres, tmp_path) -> Callable[..., Simulator]:
             "steps": 3,
         }
         simulation = Simulation(**values | changes)
-        references = References.check(ball_project, simulation, lambda *_: None)
+        references = References.check(ball_project, simulation)
         return Simulator(ball_project, simulation, references, tmp_path / "out")
 
     return make

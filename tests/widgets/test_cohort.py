@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.project import review
 from napari_semiseg.project.accepting import accept
 from napari_semiseg.widgets.cohort import CohortPanel
 from napari_semiseg.widgets.cohort_model import COLUMNS
@@ -274,3 +275,19 @@ def test_dice_is_estimated_once_enough_was_corrected(
     assert cell(panel, 3, "dice") == "~0.70 ± 0.01"  # its uncertainty is 0.4
     tip = panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
     assert "by 5 predictions that you corrected" in tip
+
+
+def test_a_flag_is_seen_found_and_read(panel, project, session) -> None:
+    review.flag(project, "case_2", "metal artefact")
+    session.cases_changed.emit({"case_2"})
+    model = panel.model
+    row = next(i for i, item in enumerate(model.rows) if item.id == "case_2")
+    index = model.index(row, 0)
+    assert not model.data(index, Qt.ItemDataRole.DecorationRole).isNull()
+    assert model.data(model.index(0, 0), Qt.ItemDataRole.DecorationRole) is None
+    assert "metal artefact" in model.data(index, Qt.ItemDataRole.ToolTipRole)
+    panel.filter.setText("metal")
+    assert panel.table.proxy.rowCount() == 1
+    assert panel.table.proxy.index(0, 0).data() == "case_2"
+    panel.filter.setText("flagged")
+    assert panel.table.proxy.rowCount() == 1

@@ -9,7 +9,9 @@ from qtpy.QtCore import Qt
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.widgets import keys
 from napari_semiseg.widgets.exporting import ExportDialog, summary
+from napari_semiseg.widgets.flagging import FlagDialog
 from napari_semiseg.widgets.layers import CaseView
+from napari_semiseg.widgets.queue_box import QueueBox
 from napari_semiseg.widgets.review import ReviewPanel
 from napari_semiseg.widgets.sheet import ShortcutSheet
 from widgets.viewing import Answers, press, store_prediction
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import pytest
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.store import Project
@@ -250,3 +253,92 @@ def test_panel_fits_a_narrow_dock(panel: ReviewPanel, view: CaseView) -> None:
             button.text().replace("&&", "&")
         )
         assert button.width() >= needed
+
+
+def test_the_order_of_the_queue_can_be_chosen_and_is_remembered(
+    panel: ReviewPanel, view: CaseView, project: Project, session: Session
+) -> None:
+    store_prediction(project, "case_1")
+    panel.refresh_queue()
+    assert panel.queue.cases() == ["case_1"]
+    titles = [panel.box.order.itemText(row) for row in range(panel.box.order.count())]
+    assert titles[0] == "Most doubtful first"
+    assert not any(word in " ".join(titles).lower() for word in ("entropy", "gap"))
+    row = panel.box.order.findData("spread")
+    panel.box.order.setCurrentIndex(row)
+    panel.box.order.activated.emit(row)
+    assert panel.queue.cases() == ["case_0", "case_1", "case_2", "case_3"] or (
+        sorted(panel.queue.cases()) == ["case_0", "case_1", "case_2", "case_3"]
+    )
+    assert panel.queue_text.text().startswith("Slices evenly through all scans")
+    again = QueueBox(session)
+    assert again.strategy == "spread"
+    again.deleteLater()
+
+
+def test_skip_puts_a_case_last_and_opens_the_next(
+    panel: ReviewPanel, view: CaseView, project: Project
+) -> None:
+    for name in ("case_1", "case_3"):
+        store_prediction(project, name)
+    panel.refresh_queue()
+    first, second = panel.queue.cases()
+    view.open(first)
+    press(view, "Shift-S")
+    assert view.case.id == second
+    panel.refresh_queue()
+    assert panel.queue.cases() == [second, first]
+    assert project.case(first).state is CaseState.PROPOSED
+    assert "skipped" in panel.queue.topLevelItem(1).text(1)
+
+
+def test_flag_with_a_comment_shows_and_goes_again(
+    panel: ReviewPanel,
+    view: CaseView,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store_prediction(project, "case_1")
+    view.open("case_1")
+
+    def answer(dialog: FlagDialog) -> int:
+        assert dialog.remove_button.isHidden()
+        dialog.comment.setText("motion <ask> Weiß")
+        dialog.accept()
+        return dialog.result()
+
+    monkeypatch.setattr(FlagDialog, "exec", answer)
+    press(view, "Shift-F")
+    assert project.case("case_1").record.flag == "motion <ask> Weiß"
+    assert "Flagged: motion &lt;ask&gt; Weiß" in panel.info.text()
+    panel.refresh_queue()
+    assert "flagged: motion" in panel.queue.topLevelItem(0).text(1)
+
+    def remove(dialog: FlagDialog) -> int:
+        assert dialog.comment.text() == "motion <ask> Weiß"
+        dialog.remove_button.click()
+        return dialog.result()
+
+    monkeypatch.setattr(FlagDialog, "exec", remove)
+    press(view, "Shift-F")
+    assert project.case("case_1").record.flag is None
+    assert "Flagged" not in panel.info.text()
+
+
+def test_worst_slices_leave_out_what_is_done(
+    panel: ReviewPanel, view: CaseView, project: Project
+) -> None:
+    store_prediction(project, "case_1")
+    view.open("case_1")
+    press(view, "W")
+    assert (view.viewer.dims.order[0], view.slice_index) == (0, 6)
+    press(view, "D")
+    press(view, "W")
+    assert (view.viewer.dims.order[0], view.slice_index) == (1, 5)
+    press(view, "W")
+    assert (view.viewer.dims.order[0], view.slice_index) == (1, 5)
+    press(view, "D")
+    said: list[str] = []
+    view.session.status_changed.connect(said.append)
+    press(view, "W")
+    assert said == ["No doubtful slice is left in this case."]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_semiseg.cli import render
-from napari_semiseg.cli.analysis import bar
 from napari_semiseg.cli.bench import Stop, check_trainings, whole, words
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.cli.options import (
@@ -126,8 +125,7 @@ def simulate(
     check_trainings([simulation.config(trial) for trial in simulation.trials()])
     folder = out or opened.folder.with_name(f"{opened.folder.name}_simulation")
     begun = results.begin(folder, simulation)
-    with bar("Reading masks", quiet=json) as progress:
-        references = annotator.References.check(opened, simulation, progress)
+    references = annotator.References.check(opened, simulation)
     ours = Simulator(opened, simulation, references, folder)
     stop = Stop()
     with stoppable(stop), Board(quiet=json, name="Simulation") as board:

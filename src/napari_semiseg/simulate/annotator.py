@@ -18,7 +18,7 @@ from napari_semiseg.project.records import Records
 from napari_semiseg.project.store import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -56,12 +56,7 @@ class References:
     paths: dict[str, Path]
 
     @classmethod
-    def check(
-        cls,
-        project: Project,
-        simulation: Simulation,
-        progress: Callable[[int, int], None],
-    ) -> References:
+    def check(cls, project: Project, simulation: Simulation) -> References:
         """Find and read all masks, so that nothing is missed hours later.
 
         Raises
@@ -73,7 +68,7 @@ class References:
         wanted = [*simulation.cases, *simulation.test]
         cases = {name: project.case(name) for name in wanted}
         paths = MaskFolder(simulation.masks).require(wanted)
-        for done, (name, case) in enumerate(cases.items(), start=1):
+        for name, case in cases.items():
             labels = labelling.checked(paths[name], case, project.labels)
             if name in simulation.cases and (labels == UNANNOTATED).any():
                 raise ConfigError(
@@ -81,7 +76,6 @@ class References:
                     "that are not annotated (255); complete it, or leave the case out "
                     "with --cases"
                 )
-            progress(done, len(cases))
         return cls(paths)
 
     def read(self, case: Case) -> NDArray[np.uint8]:

@@ -26,7 +26,8 @@ ROWS = (
     ((keys.WORST, "Next worst slice"), (keys.FILL, "Use prediction")),
     ((keys.DONE, "Slice done"), (keys.ACCEPT_PAINTED, "Accept painted")),
     ((keys.ACCEPT, "Accept"), (keys.ACCEPT_NEXT, "Accept && next")),
-    ((keys.BACK, "Back"), (keys.SAVE, "Save draft")),
+    ((keys.BACK, "Back"), (keys.SKIP, "Skip"), (keys.FLAG, "Flag\u2026")),
+    ((keys.SAVE, "Save draft"),),
 )
 
 

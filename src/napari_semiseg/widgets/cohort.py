@@ -29,7 +29,13 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.project.masks import MaskFolder, attach
 from napari_semiseg.project.survey import take_in
-from napari_semiseg.widgets.cohort_model import COLUMNS, SORT_ROLE, CohortModel
+from napari_semiseg.widgets.cohort_model import (
+    COLUMNS,
+    FILTER_ROLE,
+    SORT_ROLE,
+    CohortModel,
+)
+from napari_semiseg.widgets.flagging import ask_flag
 from napari_semiseg.widgets.intake import IntakeDialog
 from napari_semiseg.widgets.session import HUMAN
 from napari_semiseg.widgets.tasks import in_background, told
@@ -57,6 +63,7 @@ class CaseTable(QTableView):
         self.proxy.setSourceModel(model)
         self.proxy.setSortRole(SORT_ROLE)
         self.proxy.setFilterKeyColumn(-1)
+        self.proxy.setFilterRole(FILTER_ROLE)
         self.proxy.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.setModel(self.proxy)
         self.setSortingEnabled(True)
@@ -126,7 +133,7 @@ class CohortPanel(QWidget):
         self.model = CohortModel(session)
         self.table = CaseTable(session, self.model)
         self.filter = QLineEdit()
-        self.filter.setPlaceholderText("Filter by name, state or split (Ctrl+F)")
+        self.filter.setPlaceholderText("Filter by name, state, split or flag (Ctrl+F)")
         self.filter.setClearButtonEnabled(True)
         self.filter.returnPressed.connect(self._open_first)
         QShortcut(
@@ -240,6 +247,14 @@ class CohortPanel(QWidget):
                     project.set_excluded(key, excluded)
             self._session.cases_changed.emit(set(ids))
 
+    def flag(self, ids: Sequence[str]) -> None:
+        """Ask why cases need a second look, or take their flags away."""
+        project = self._session.project
+        if project is not None:
+            with told(self._session):
+                if ask_flag(self, project, ids):
+                    self._session.cases_changed.emit(set(ids))
+
     def set_split(self, ids: Sequence[str], split: Split) -> None:
         """Say what cases may be used for."""
         project = self._session.project
@@ -315,6 +330,7 @@ class CohortPanel(QWidget):
             menu.addAction("Exclude", lambda: self.set_excluded(ids, True))
         if any(case.state is CaseState.EXCLUDED for case in chosen.values()):
             menu.addAction("Include again", lambda: self.set_excluded(ids, False))
+        menu.addAction("Flag for a second look\u2026", lambda: self.flag(ids))
         splits = menu.addMenu("Use for")
         for split, text in (
             (Split.TRAIN, "Training"),

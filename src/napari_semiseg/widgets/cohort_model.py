@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 
 from napari_semiseg.core.case import CaseState, Split
@@ -37,6 +37,8 @@ STATE_MEANING = {
 }
 _HOLLOW = frozenset({CaseState.UNLABELLED, CaseState.EXCLUDED})
 SORT_ROLE = Qt.ItemDataRole.UserRole
+FILTER_ROLE = SORT_ROLE + 1
+FLAG_COLOUR = "#D55E00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Row:
     changed: int | None
     unseen: bool
     explained: str
+    flag: str | None = None
 
 
 COLUMNS = (
@@ -102,6 +105,7 @@ def read_row(case: Case, runs: Sequence[Run], estimator: Estimator) -> Row:
         changed=spent.changed_voxels,
         unseen=case.accepted_unseen,
         explained=explained,
+        flag=case.record.flag,
     )
 
 
@@ -113,6 +117,7 @@ class CohortModel(QAbstractTableModel):
         self._session = session
         self.rows: list[Row] = []
         self._counts: dict[str, int] = {}
+        self._flag = _flag()
         self._dots = {state: _dot(state, state in _HOLLOW) for state in CaseState}
         self._unseen_dot = _dot(CaseState.LABELLED, hollow=True)
         session.project_changed.connect(self.reload)
@@ -177,10 +182,15 @@ class CohortModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, dot, explanation or sort key of a cell."""
         row, field = self.rows[index.row()], COLUMNS[index.column()][1]
+        flagged = field == "id" and row.flag is not None
         if role == Qt.ItemDataRole.DisplayRole:
             return _text(row, field)
         if role == Qt.ItemDataRole.DecorationRole and field == "state":
             return self._unseen_dot if row.unseen else self._dots[row.state]
+        if role == Qt.ItemDataRole.DecorationRole and flagged:
+            return self._flag
+        if role == FILTER_ROLE:
+            return _sought(row, field)
         if role == Qt.ItemDataRole.ToolTipRole:
             return _tip(row, field)
         if role == Qt.ItemDataRole.TextAlignmentRole and field in NUMBERS:
@@ -211,11 +221,20 @@ def _text(row: Row, field: str) -> str:
 
 
 def _tip(row: Row, field: str) -> str:
+    if field == "id" and row.flag is not None:
+        return f"{row.id}: flagged for a second look. {row.flag}".rstrip()
     if field == "dice" and row.explained:
         return f"{row.id}: {row.explained}"
     if row.unseen:
         return f"{row.id}: a prediction was accepted that nobody had opened"
     return f"{row.id}: {row.state} ({STATE_MEANING[row.state]})"
+
+
+def _sought(row: Row, field: str) -> str:
+    """What the filter looks at: the text of a cell, and a flag with its comment."""
+    text = _text(row, field)
+    flagged = field == "id" and row.flag is not None
+    return f"{text} flagged {row.flag}" if flagged else text
 
 
 def percent(part: float) -> str:
@@ -247,5 +266,20 @@ def _dot(state: CaseState, hollow: bool, size: int = 12) -> QIcon:
     if not hollow:
         painter.setBrush(colour)
     painter.drawEllipse(2, 2, size - 4, size - 4)
+    painter.end()
+    return QIcon(pixmap)
+
+
+def _flag(size: int = 12) -> QIcon:
+    """A small flag on its pole."""
+    pixmap = QPixmap(size, size)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    colour = QColor(FLAG_COLOUR)
+    painter.setPen(QPen(colour, 1.6))
+    painter.drawLine(3, 1, 3, size - 1)
+    painter.setBrush(colour)
+    painter.drawPolygon([QPoint(3, 2), QPoint(size - 2, 4), QPoint(3, 7)])
     painter.end()
     return QIcon(pixmap)

@@ -23,6 +23,8 @@ ACCEPT_PAINTED = Shortcut(
     "Shift-A", "Accept only what is painted, and slices that are done"
 )
 WORST = Shortcut("W", "Next most doubtful slice")
+SKIP = Shortcut("Shift-S", "Skip: the case goes to the end of the queue, open the next")
+FLAG = Shortcut("Shift-F", "Flag the case for a second look, with a comment")
 DONE = Shortcut("D", "This slice is done: what is not painted is background")
 UNKNOWN = Shortcut("Shift-E", "Paint as not annotated: nobody has looked there")
 VEIL = Shortcut("H", "Show or hide the veil over what is not annotated")

@@ -23,6 +23,7 @@ from napari_semiseg.widgets.sources import (
     model_words,
 )
 from napari_semiseg.widgets.tasks import tell
+from napari_semiseg.widgets.worst import following, waiting
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -163,13 +164,11 @@ class CaseView:
         if self.prediction is None:
             self.session.say("No prediction of this case yet: nothing to rank.")
             return
-        slices = self.prediction.record.score.slices
+        slices = waiting(self.prediction.record.score.slices, self.editing)
         if not slices:
-            self.session.say("The prediction has no doubtful slices.")
+            self.session.say("No doubtful slice is left in this case.")
             return
-        here = (self.viewer.dims.order[0], self.slice_index)
-        places = [(item.axis, item.index) for item in slices]
-        worst = slices[(places.index(here) + 1) % len(places) if here in places else 0]
+        worst = following(slices, (self.viewer.dims.order[0], self.slice_index))
         self.go_to(worst.axis, worst.index)
         place = f"Slice {worst.index + 1} {planes.NAMES[worst.axis].lower()}"
         self.session.say(f"{place}: {worst.reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
@@ -15,10 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.errors import ProjectError
-from napari_semiseg.ranking import Suggestions, suggest
 from napari_semiseg.widgets import keys, planes
 from napari_semiseg.widgets.actions import ActionGrid, plain_button
 from napari_semiseg.widgets.cohort_model import percent
@@ -26,7 +24,7 @@ from napari_semiseg.widgets.exporting import ExportDialog
 from napari_semiseg.widgets.image_layers import ChannelChoice
 from napari_semiseg.widgets.keys import Keys, Shortcut
 from napari_semiseg.widgets.mask_tools import ALONG, BETWEEN, BOUNDARY, FOLLOW
-from napari_semiseg.widgets.review_queue import ReviewQueue
+from napari_semiseg.widgets.queue_box import QueueBox
 from napari_semiseg.widgets.sheet import ShortcutSheet
 from napari_semiseg.widgets.strip import StripKeeper
 from napari_semiseg.widgets.tasks import told
@@ -42,12 +40,9 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.layers import CaseView
     from napari_semiseg.widgets.session import Session
 
-QUEUE_LENGTH = 30
 REFRESH_MS = 200
 NO_CASE = "No case is open. Double-click one in the cohort or in the queue below."
 HELP = "0-9 class, P paint, E erase, F fill, D slice done, [ ] brush, Ctrl+Z undo"
-EMPTY_QUEUE = "The queue fills once a trained model has predicted cases."
-TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
 
 
 class ReviewPanel(QWidget):
@@ -74,8 +69,8 @@ class ReviewPanel(QWidget):
         self.channels = ChannelChoice(case_view.layers.images)
         self.classes = ClassButtons()
         self.tools = ToolRow()
-        self.queue = ReviewQueue()
-        self.queue_text = _text(EMPTY_QUEUE)
+        self.box = QueueBox(session)
+        self.queue, self.queue_text = self.box.queue, self.box.text
         self.toolbox = ToolBox(session, case_view)
         self.strip = StripKeeper(case_view)
         self.grid = ActionGrid(self._actions(), case_view.discard_draft)
@@ -97,45 +92,38 @@ class ReviewPanel(QWidget):
     def accept_and_next(self) -> None:
         """Accept the whole volume and open the next case of the queue."""
         accepted = self.case_view.case
-        if accepted is None or not self.case_view.accept():
-            return
-        following = self.next_case(accepted.id)
+        if accepted is not None and self.case_view.accept():
+            self._go_on(accepted.id, "Accepted")
+
+    def _go_on(self, done: str, verb: str) -> None:
+        """Open the case that follows in the queue."""
+        following = self.next_case(done)
         if following is None:
-            self.session.say(f"Accepted {accepted.id}: it was the last one to review.")
+            self.session.say(f"{verb} {done}: it was the last one to review.")
         else:
             self.session.case_requested.emit(following)
 
     def next_case(self, after: str) -> str | None:
         """Case to open next: the first of the queue, else one that has no label."""
-        if self.session.project is None:
-            return None
         self.refresh_queue()
-        queued = [case for case in self.queue.cases() if case != after]
-        if queued:
-            return queued[0]
-        waiting = [
-            case.id
-            for case in self.session.project.cases(state=TO_DO)
-            if case.split is not Split.TEST and case.id != after
-        ]
-        later = [case_id for case_id in waiting if case_id > after]
-        return next(iter(later or waiting), None)
+        return self.box.next_case(after)
 
     def refresh_queue(self) -> None:
         """Rank the cases anew."""
         self._stale = False
-        found = Suggestions(volumes=(), slices=())
-        text = EMPTY_QUEUE
-        if self.session.project is not None:
-            try:
-                found = suggest(self.session.project, k=QUEUE_LENGTH)
-                text = "Most doubtful first; Enter or a double click opens."
-            except ProjectError:
-                text = EMPTY_QUEUE
-        cases = [item.case for item in found.volumes]
-        self.queue.show_suggestions(found, self.session.estimates(cases))
-        self.queue_text.setText(text)
-        self.session.queue_changed.emit(self.queue.cases())
+        self.box.refresh()
+
+    def skip(self) -> None:
+        """Put the open case off and open the next one."""
+        skipped = self.case_view.case
+        if skipped is not None and self.box.skip(skipped.id):
+            self._go_on(skipped.id, "Skipped")
+
+    def flag(self) -> None:
+        """Ask why the open case needs a second look, and note it."""
+        if self.case_view.case is not None:
+            self.box.ask_flag(self.case_view.case.id)
+            self._show_case()
 
     def open_place(self, case_id: str, place: tuple[int, int] | None) -> None:
         """Open a case, at a slice (axis, index) when one is given."""
@@ -240,6 +228,8 @@ class ReviewPanel(QWidget):
             keys.ACCEPT: view.accept,
             keys.ACCEPT_PAINTED: lambda: view.accept(painted_only=True),
             keys.ACCEPT_NEXT: self.accept_and_next,
+            keys.SKIP: self.skip,
+            keys.FLAG: self.flag,
         }
 
     def _build(self) -> None:
@@ -265,8 +255,7 @@ class ReviewPanel(QWidget):
         ):
             layout.addWidget(widget)
         layout.addWidget(_line())
-        layout.addWidget(self.queue_text)
-        layout.addWidget(self.queue, 1)
+        layout.addWidget(self.box, 1)
         layout.addLayout(foot)
 
     def _connect(self) -> None:
@@ -318,7 +307,7 @@ class ReviewPanel(QWidget):
             self.info.setText(NO_CASE)
             self.saved.setText("")
             return
-        self.info.setText(f"<b>{view.case.id}</b><br>{view.text}")
+        self.info.setText(f"<b>{view.case.id}</b><br>{view.text}{self._flagged()}")
         self._show_saved(view.dirty)
         self._bind_classes()
         view.mask.events.selected_label.connect(self._show_class)
@@ -327,6 +316,16 @@ class ReviewPanel(QWidget):
         self._show_class()
         if view.editing is not None:
             view.editing.recount()
+
+    def _flagged(self) -> str:
+        """Flag of the open case in words, as it is now."""
+        project, case = self.session.project, self.case_view.case
+        if project is None or case is None:
+            return ""
+        flag = project.case(case.id).record.flag
+        if flag is None:
+            return ""
+        return f"<br>\u2691 Flagged{f': {escape(flag)}' if flag else ''}"
 
     def _bind_classes(self) -> None:
         """Digits choose a class while one of the case's layers is selected.

@@ -1,0 +1,86 @@
+"""Flags: a case that needs a second look, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg.project import review
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_semiseg.project.store import Project
+
+
+class FlagDialog(QDialog):
+    """Asks why a case needs a second look.
+
+    Parameters
+    ----------
+    name : str
+        The case, or how many they are.
+    present : str or None
+        Comment of the flag that is there already.
+    """
+
+    def __init__(
+        self, name: str, present: str | None, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Flag for a second look")
+        self.remove = False
+        self.comment = QLineEdit(present or "")
+        self.comment.setPlaceholderText("For example: motion, ask the radiologist")
+        self.comment.setMaxLength(review.LONGEST_COMMENT)
+        self.comment.setMinimumWidth(360)
+        label = QLabel(f"Why does <b>{name}</b> need a second look?")
+        label.setBuddy(self.comment)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        flag = buttons.addButton("Flag", QDialogButtonBox.ButtonRole.AcceptRole)
+        flag.setDefault(True)
+        self.remove_button = buttons.addButton(
+            "Remove flag", QDialogButtonBox.ButtonRole.DestructiveRole
+        )
+        self.remove_button.setVisible(present is not None)
+        self.remove_button.clicked.connect(self._remove)
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        for widget in (label, self.comment, buttons):
+            layout.addWidget(widget)
+
+    def _remove(self) -> None:
+        self.remove = True
+        self.accept()
+
+
+def ask_flag(parent: QWidget, project: Project, ids: Sequence[str]) -> bool:
+    """Ask for a comment and flag cases with it, or take their flags away.
+
+    Returns
+    -------
+    bool
+        Whether the user went through with it.
+    """
+    flags = [project.case(case_id).record.flag for case_id in ids]
+    present = next((flag for flag in flags if flag is not None), None)
+    name = ids[0] if len(ids) == 1 else f"{len(ids)} cases"
+    dialog = FlagDialog(name, present, parent)
+    agreed = bool(dialog.exec() == QDialog.DialogCode.Accepted)
+    if agreed:
+        for case_id in ids:
+            if dialog.remove:
+                review.unflag(project, case_id)
+            else:
+                review.flag(project, case_id, dialog.comment.text())
+    dialog.deleteLater()
+    return agreed
