@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_semiseg.errors import ConfigError, ProjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ProjectPath = Annotated[
     Path, typer.Argument(metavar="PROJECT", help="Folder of the project.")
@@ -91,3 +94,20 @@ def read_settings(texts: list[str] | None) -> dict[str, str]:
             raise ConfigError(f"expected --set key=value, found {text!r}")
         settings[key.strip()] = value.strip()
     return settings
+
+
+def read_structures(texts: Iterable[str]) -> dict[str, int]:
+    """Read ``NAME=VALUE`` texts; a name may hold an equals sign itself.
+
+    Raises
+    ------
+    ConfigError
+        A text is not of that form.
+    """
+    found = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        if not name or not value.strip().isdigit():
+            raise ConfigError(f"expected --structure NAME=VALUE, found {text!r}")
+        found[name] = int(value)
+    return found

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_semiseg.cli import render
-from napari_semiseg.cli.options import CaseList, Json, ProjectPath, read_list
+from napari_semiseg.cli.options import (
+    CaseList,
+    Json,
+    ProjectPath,
+    read_list,
+    read_structures,
+)
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Learned
-from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from napari_semiseg.project.adding import AddReport
     from napari_semiseg.project.cases import Case
@@ -170,7 +175,7 @@ def label(
         opened,
         masks,
         read_list(cases),
-        structures=_structures(structure or ()),
+        structures=read_structures(structure or ()),
         resample=resample is not None,
         dry_run=dry_run,
     )
@@ -220,10 +225,12 @@ def status(project: ProjectPath, json: Json = False) -> None:
     ]
     if json:
         answer = {"cases": cases, "labels": _labels(opened), "runs": runs}
-        work = {
+        work: dict[str, Any] = {
             "corrections": [asdict(item) for item in done],
             "plateau": plateau(done),
         }
+        if opened.channels:
+            work["channels"] = list(opened.channels)
         render.emit(answer | work)
         return
     _show_status(opened, cases, runs)
@@ -238,23 +245,6 @@ def open_(project: ProjectPath) -> None:
     from napari_semiseg.project.store import Project
 
     show(Project.open(project).folder)
-
-
-def _structures(texts: Iterable[str]) -> dict[str, int]:
-    """Read ``NAME=VALUE`` texts; a name may hold an equals sign itself.
-
-    Raises
-    ------
-    ConfigError
-        A text is not of that form.
-    """
-    found = {}
-    for text in texts:
-        name, _, value = text.rpartition("=")
-        if not name or not value.strip().isdigit():
-            raise ConfigError(f"expected --structure NAME=VALUE, found {text!r}")
-        found[name] = int(value)
-    return found
 
 
 def _texts(paths: Mapping[str, Path]) -> dict[str, str]:
@@ -328,7 +318,12 @@ def _show_status(
     project: Project, cases: list[dict[str, Any]], runs: list[dict[str, Any]]
 ) -> None:
     labels = ", ".join(f"{item.value}={item.name}" for item in project.labels)
-    render.say(f"{project.name}: {render.count(len(cases), 'case')}; {labels}\n")
+    several = project.channels or ()
+    images = (
+        f"; {len(several)} images per case: {', '.join(several)}" if several else ""
+    )
+    count = render.count(len(cases), "case")
+    render.say(f"{project.name}: {count}; {labels}{images}\n")
     if cases:
         render.table(
             (

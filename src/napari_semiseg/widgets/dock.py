@@ -172,7 +172,9 @@ class SemisegDock(QWidget):
                 dialog.folder, dialog.classes.value(), dialog.name.text().strip()
             )
             if created and dialog.images:
-                self.cohort.ask_intake(dialog.images)
+                plain = all(path.is_file() for path in dialog.images)
+                take = self.cohort.add_images if plain else self.cohort.ask_intake
+                take(dialog.images)
 
     def open_sample(self) -> None:
         """Make the sample cohort's project in the home folder, or open it again."""

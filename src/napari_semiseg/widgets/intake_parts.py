@@ -10,9 +10,11 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QFormLayout,
+    QFrame,
     QGroupBox,
     QHBoxLayout,
     QHeaderView,
+    QScrollArea,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 ROW = 22
 MOST_ROWS = 6
+STRUCTURE, MOST_STRUCTURES = 30, 4
+"""Pixels of a structure's row, and how many are seen without scrolling."""
 ON, OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 ROLE = Qt.ItemDataRole.UserRole
 
@@ -44,6 +48,8 @@ class FileList(QTreeWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        # napari's style leaves an empty box all but invisible.
+        self.setStyleSheet("QTreeView::indicator:unchecked {border: 1px solid #999}")
         header = self.header()
         header.setStretchLastSection(False)
         for column in range(len(titles)):
@@ -83,7 +89,7 @@ class PairList(FileList):
                 remark = "labelled already: tick to replace it; the old one is kept"
             elif pair.mask is None and masked:
                 remark = remark or "no mask has its name"
-            images = ", ".join(pair.channels or (pair.images[0].name,))
+            images = ", ".join(pair.channels) or _short(pair.images[0])
             mask = "\u2013" if pair.mask is None else pair.mask.name
             item = QTreeWidgetItem([pair.case, images, mask, remark])
             item.setToolTip(1, "\n".join(map(str, pair.images)))
@@ -180,8 +186,16 @@ class StructureChoice(QGroupBox):
     def __init__(self, scheme: LabelScheme) -> None:
         super().__init__("Structures in the files: which class is which")
         self._scheme = scheme
-        self._form = QFormLayout(self)
+        inner = QWidget()
+        self._form = QFormLayout(inner)
         self._form.setContentsMargins(6, 6, 6, 6)
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._area)
         self.boxes: dict[str, QComboBox] = {}
         self.hide()
 
@@ -201,12 +215,19 @@ class StructureChoice(QGroupBox):
             box.currentIndexChanged.connect(lambda _: self.changed.emit())
             self.boxes[name] = box
             self._form.addRow(name, box)
+        self._area.setFixedHeight(STRUCTURE * min(MOST_STRUCTURES, len(found)) + 12)
         self.setVisible(bool(found))
 
     def value(self) -> dict[str, int]:
         """Label value by the structure's name."""
         chosen = {name: box.currentData() for name, box in self.boxes.items()}
         return {name: int(value) for name, value in chosen.items() if value is not None}
+
+
+def _short(image: Path) -> str:
+    """Name of an image; a slice of a DICOM series means little without its folder."""
+    slice_ = image.suffix.casefold() in ("", ".dcm", ".ima")
+    return f"{image.parent.name}/{image.name}" if slice_ else image.name
 
 
 def _called(series: Series) -> str:
