@@ -9,6 +9,7 @@ from dicom_files import contour, square, structure_set
 from dicom_twins import write_two_series
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.images import read_geometry
+from napari_semiseg.project.masks import attach
 from napari_semiseg.project.store import Project
 from napari_semiseg.project.survey import (
     Intake,
@@ -17,6 +18,7 @@ from napari_semiseg.project.survey import (
     survey,
     take_in,
 )
+from real_data import data_folder
 from synthetic import ball, save_nifti, snapshot
 
 
@@ -133,6 +135,73 @@ def test_structures_are_offered_with_the_class_of_their_name(tmp_path):
     take_in(project, intake, found.pairs)
     label = project.case("ward_7").read_label()
     assert np.bincount(label.ravel()).tolist()[1:] == [49, 9]
+
+
+def test_masks_beside_their_images_say_so_by_their_names(empty_project, tmp_path):
+    folder = tmp_path / "mixed"
+    for name in ("a", "b_image", "c"):
+        save_nifti(folder / f"{name}.nii.gz", 1.0 * ball(0))
+    for name in ("a_seg", "b_mask", "d_seg"):
+        save_nifti(folder / f"{name}.nii.gz", ball(0))
+    found = survey(empty_project, intake_of([folder]))
+    assert {pair.case: pair.mask and pair.mask.name for pair in found.pairs} == {
+        "a": "a_seg.nii.gz",
+        "b_image": "b_mask.nii.gz",
+        "c": None,
+        "d_seg": None,
+    }
+    take_in(empty_project, Intake((folder,)), found.pairs[:3])
+    assert [case.id for case in empty_project.cases(state="labelled")] == [
+        "a",
+        "b_image",
+    ]
+
+
+def test_masks_beside_channels_go_to_the_whole_case(empty_project, tmp_path):
+    folder = tmp_path / "brains"
+    for case in "ab":
+        for ending in ("t1", "flair"):
+            save_nifti(folder / case / f"{case}_{ending}.nii.gz", 1.0 * ball(0))
+        save_nifti(folder / case / f"{case}_seg.nii.gz", ball(0))
+    found = survey(empty_project, intake_of([folder]))
+    assert found.endings == ("FLAIR=_flair", "T1=_t1")
+    intake = Intake((folder,), channels=found.endings)
+    found = survey(empty_project, intake)
+    assert [(pair.case, pair.channels) for pair in found.pairs] == [
+        ("a", ("FLAIR", "T1")),
+        ("b", ("FLAIR", "T1")),
+    ]
+    assert found.left == {}
+    assert take_in(empty_project, intake, found.pairs)[1] == 2
+    again = Project.create(tmp_path / "again", {"tumour": 1})
+    again.add(folder, channels=intake.channels)
+    assert attach(again, folder).added == ["a", "b"]
+
+
+def test_real_series_on_one_grid_are_channels(empty_project):
+    """T1 and a FLAIR that was registered to it, in one folder."""
+    folder = data_folder("FORMATS") / "dicom_oblique_two_series_one_folder"
+    intake = Intake((folder,), channels=("T1=T1post", "FLAIR=FLAIR_reg"))
+    found = survey(empty_project, intake)
+    assert [(pair.case, pair.channels) for pair in found.pairs] == [
+        (folder.name, ("T1", "FLAIR"))
+    ]
+    take_in(empty_project, intake, found.pairs)
+    t1, flair = empty_project.case(folder.name).read_images()
+    assert t1.geometry.shape_zyx == flair.geometry.shape_zyx
+    assert not np.array_equal(t1.data, flair.data)
+
+
+def test_real_structure_sets_go_to_their_own_series(empty_project):
+    """CT, MR and PET of one patient, each with a structure set of its own."""
+    folder = data_folder("FORMATS") / "dicom_rtstruct"
+    found = survey(empty_project, intake_of([folder]))
+    masks = {pair.mask for pair in found.pairs if pair.images[0].is_dir()}
+    assert {path.parent.name for path in masks} == {"CT", "MR_T1", "PET"}
+    for pair in found.pairs:
+        if pair.images[0].is_dir():
+            assert pair.mask.parent == pair.images[0].parent
+    assert list(found.structures) == ["GTV_Mass_CT", "GTV_Mass_MR_T1", "GTV_Mass_PET"]
 
 
 def test_a_mask_that_fits_two_cases_is_refused(empty_project, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
+
+
+MASK_ENDING = re.compile(
+    r"(.+)[_\-. ](?:seg|mask|label|labels|segmentation|roi|gt)", re.IGNORECASE
+)
+"""A name that says that a file is the mask of another one."""
+
+
+def mask_stem(name: str) -> str | None:
+    """Whose mask a file is by its own name: ``a`` of ``a_seg``; None elsewhere."""
+    said = MASK_ENDING.fullmatch(name)
+    return said[1] if said else None
 
 
 class MaskFolder:
@@ -69,8 +82,11 @@ class MaskFolder:
                 "found none; check the folder"
             )
         self._named: dict[str, list[Path]] = {}
+        self._ended: dict[str, list[Path]] = {}
         for path in self.paths:
             name, parent = case_id(path), path.parent.name
+            if (stem := mask_stem(name)) is not None:
+                self._ended.setdefault(stem, []).append(path)
             keys = {name, f"{parent}_{name}"}
             # Structure sets bear names like RS.dcm in the folder of their patient.
             for key in keys | ({parent} if path in self.structures else set()):
@@ -83,7 +99,7 @@ class MaskFolder:
         return [path for path in found if not (self.structures and path.is_dir())]
 
     def find(self, case: str) -> Path | None:
-        """Mask of a case, or None.
+        """Mask of a case, or None; ``a_seg`` is one of ``a``, rather than ``a`` itself.
 
         Raises
         ------
@@ -91,8 +107,9 @@ class MaskFolder:
             Two files bear its name.
         """
         for name in (case, CHANNEL.sub("", case)):
-            if name in self._named:
-                return self._single(case, self._named[name])
+            for known in (self._ended, self._named):
+                if name in known:
+                    return self._single(case, known[name])
         by_entities = [path for path in self.paths if bids_mask_of(case, case_id(path))]
         return self._single(case, by_entities) if by_entities else None
 

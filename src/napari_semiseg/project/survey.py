@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.dicom import Series, series_of
-from napari_semiseg.io.images import find_images
+from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.structures import open_structures
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.datasets import recognised
-from napari_semiseg.project.masks import MaskFolder, attach_pairs, images_of
+from napari_semiseg.project.masks import MaskFolder, attach_pairs, images_of, mask_stem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from napari_semiseg.project.store import Project
 
@@ -184,8 +184,12 @@ def survey(project: Project, intake: Intake) -> Survey:
         for name, several in report.channels.items()
     }
     cases = {case.id: case for case in project.cases()}
+    beside = _beside(images, left)
+    for path in beside.values():
+        left.pop(str(path), None)
+        images = {name: own for name, own in images.items() if own != [path]}
     masks, unused, files = _masks(intake, images | images_of(cases.values()))
-    masks |= {name: path for name, path in report.masks.items() if name not in masks}
+    masks = beside | report.masks | masks
     pairs = [
         Pair(name, tuple(paths), masks.get(name), names.get(name, ()))
         for name, paths in images.items()
@@ -279,7 +283,7 @@ def suggest_endings(
     groups: dict[str, set[str]] = {}
     for name in names:
         said = re.fullmatch(r"(.+)([_\-. ][^_\-. ]*[^\W\d_][^_\-. ]*)", name)
-        if said:
+        if said and mask_stem(name) is None:
             groups.setdefault(said[1], set()).add(said[2])
     kinds = Counter(frozenset(endings) for endings in groups.values())
     if not kinds:
@@ -323,6 +327,25 @@ def _is_structure_set(path: Path) -> bool:
         return bool(MaskFolder(path, volumes=False).structures)
     except ProjectError:
         return False
+
+
+def _beside(images: Mapping[str, list[Path]], left: Collection[str]) -> dict[str, Path]:
+    """Masks among images, ``a_seg`` beside ``a``, by the case that they are of.
+
+    Where there is no ``a``, they are of the only other image whose name begins so.
+    """
+    found: dict[str, Path] = {}
+    singles = {own[0] for own in images.values() if len(own) == 1}
+    for path in sorted(singles | {Path(text) for text in left}):
+        name = case_id(path)
+        stem = mask_stem(name)
+        if stem is None:
+            continue
+        others = [one for one in images if one != name and one.startswith(stem)]
+        owner = stem if stem in images else others[0] if len(others) == 1 else None
+        if owner is not None and images[owner][0].parent == path.parent:
+            found.setdefault(owner, path)
+    return found
 
 
 def _is_chosen(found: Iterable[Series], intake: Intake) -> bool:
