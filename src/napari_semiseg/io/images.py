@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ def file_sha256(file: Path) -> str:
     """
     try:
         if not file.is_file():  # a device would never end
-            raise FileNotFoundError("no file")
+            raise FileNotFoundError(errno.ENOENT, "no file")
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:

@@ -11,7 +11,24 @@ from napari_semiseg.errors import ProjectError
 
 def is_id(text: str) -> bool:
     """Whether a text names a folder right inside another one."""
-    return bool(text) and Path(text).name == text and text not in (".", "..")
+    strange = text in ("", ".", "..") or "\0" in text
+    return not strange and Path(text).name == text
+
+
+def _inside(parent: Path, name: str) -> Path:
+    """Path of a folder right inside another one.
+
+    Raises
+    ------
+    ProjectError
+        The name would lead elsewhere.
+    """
+    if not is_id(name):
+        raise ProjectError(
+            f"expected the id of a case or a run, found {name!r}, which is no name of "
+            f"a folder; choose another"
+        )
+    return parent / name
 
 
 def refuse_strange(path: Path, root: Path) -> None:
@@ -79,11 +96,11 @@ class Layout:
 
     def case(self, case_id: str) -> CaseFolder:
         """Folder of a case, there or not."""
-        return CaseFolder(self.cases / case_id)
+        return CaseFolder(_inside(self.cases, case_id))
 
     def run(self, run_id: str) -> RunFolder:
         """Folder of a run, there or not."""
-        return RunFolder(self.runs / run_id)
+        return RunFolder(_inside(self.runs, run_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,4 +239,4 @@ class RunFolder:
 
     def prediction(self, case_id: str) -> PredictionFolder:
         """Folder of a prediction, there or not."""
-        return PredictionFolder(self.predictions / case_id)
+        return PredictionFolder(_inside(self.predictions, case_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom import EVERY_SERIES
 from napari_semiseg.io.images import content_sha256, files_of, find_images
 from napari_semiseg.project.adding import file_facts, reference
@@ -72,13 +73,20 @@ def check(cases: Iterable[Case]) -> dict[str, str]:
     problems = {}
     for case in cases:
         for image, sha256 in dict.fromkeys(_hashed(case)):
-            if not image.exists():
-                problems[case.id] = (
-                    f"{image} is missing; point the project to its new folder"
-                )
-            elif not _untouched(case, image) and content_sha256(image) != sha256:
-                problems[case.id] = f"{image} has changed since it was added"
+            problem = _problem(case, image, sha256)
+            if problem:
+                problems[case.id] = problem
     return problems
+
+
+def _problem(case: Case, image: Path, sha256: str) -> str:
+    if not image.exists():
+        return f"{image} is missing; point the project to its new folder"
+    try:
+        same = _untouched(case, image) or content_sha256(image) == sha256
+    except ImageError as error:
+        return str(error)
+    return "" if same else f"{image} has changed since it was added"
 
 
 def _hashed(case: Case) -> list[tuple[Path, str]]:
