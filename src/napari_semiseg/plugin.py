@@ -260,6 +260,11 @@ def adopt_layer() -> None:
     panel.review.toolbox.adopt_layer()
 
 
+def next_image() -> None:
+    """Bring the next channel of the open case into view."""
+    open_panel().case_view.layers.images.next()
+
+
 def use_prediction() -> None:
     """Fill in the prediction where nobody has annotated."""
     open_panel().case_view.fill_from_prediction()
