@@ -13,7 +13,6 @@ from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from napari_semiseg.demo.pictures import grey, slices_through
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.io.images import read_image
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.widgets.sources import contrast_of
 
@@ -175,6 +174,6 @@ class Thumbnails(QObject):
 
     def _draw(self, candidate: Candidate) -> list[QImage]:
         case = candidate.case
-        voxels = read_image(case.image).data
+        voxels = case.read_image().data
         labels = read_labels(candidate.mask, case.geometry)
         return draw_planes(voxels, labels, case.geometry, self._scheme)
