@@ -121,7 +121,12 @@ class FakeWorkers:
             for case in project.cases(split="test"):
                 made = self.predict(run, case, empty=run_id in self.empty)
                 run.write_prediction(made, case.image)
-            facts = Facts(steps=steps, predict_seconds=1.5, peak_memory_mb=321.0)
+            facts = Facts(
+                steps=steps,
+                predict_seconds=1.5,
+                peak_memory_mb=321.0,
+                peak_gpu_mb=1234.0,
+            )
             write_json(run.folder.path / FACTS, facts.model_dump())
         return job
 

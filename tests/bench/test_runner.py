@@ -50,7 +50,7 @@ def test_all_trials_are_scored_on_cases_that_training_cannot_reach(
     assert right.cases["case_4"]["ball"].dice == 1.0
     assert (right.device, right.parameters, right.steps) == ("cpu", 1000, 3)
     assert (right.seconds, right.predict_seconds) == (30.0, 1.5)
-    assert right.peak_memory_mb == 321.0
+    assert (right.peak_memory_mb, right.peak_gpu_mb) == (321.0, 1234.0)
     # Nothing found where there is something: the worst score, and not the best.
     diagonal = (24**2 + 24**2 + 48**2) ** 0.5
     assert wrong.cases["case_5"]["ball"].dice == 0.0

@@ -6,6 +6,7 @@ from scipy.stats import wilcoxon
 
 from napari_semiseg.bench.results import Results, Settings, TrialResult
 from napari_semiseg.bench.statistics import holm, summarise
+from napari_semiseg.bench.table import markdown
 from napari_semiseg.core.metrics import Metrics
 
 TEST = tuple(f"case_{number}" for number in range(8))
@@ -146,3 +147,23 @@ def test_groups_are_tested_apart_and_failures_are_counted() -> None:
         (8, "20 min", "better", 0),
     ]
     assert all(row.tests == {} for row in rows)
+
+
+def test_memory_of_a_gpu_is_a_column_only_where_one_was_used():
+    dice = (0.9, 0.8, 0.7, 0.85) * 2
+    plain = gathered(result("supervised", dice), result("cps", dice))
+    assert "GPU MB" not in markdown(plain, summarise(plain), [])
+    runs = [
+        result("supervised", dice, seed, peak_gpu_mb=1000.0 * (seed + 1))
+        for seed in (0, 1)
+    ]
+    mixed = gathered(*runs, result("cps", dice))
+    lines = markdown(mixed, summarise(mixed), []).splitlines()
+    head = next(line for line in lines if "peak GPU MB" in line).split("|")
+    cells = {
+        line.split("|")[1].strip(): line.split("|")[head.index(" peak GPU MB ")].strip()
+        for line in lines
+        if line.startswith(("| `supervised`", "| `cps`"))
+        and line.count("|") == len(head) - 1
+    }
+    assert cells == {"`supervised`": "2000", "`cps`": "-"}

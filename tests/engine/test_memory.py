@@ -9,7 +9,7 @@ import torch
 from engine.test_plan import facts
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine import memory
+from napari_semiseg.engine import devices, memory
 from napari_semiseg.engine import method as plugin
 from napari_semiseg.engine.plan import with_grid
 from napari_semiseg.engine.sampler import Noise
@@ -151,3 +151,10 @@ def test_labels_without_any_structure_are_refused(ball_project):
     )
     with pytest.raises(ProjectError, match="nothing but background"):
         list(engine.train(ball_project, config))
+
+
+def test_memory_of_a_gpu_is_asked_only_where_one_was_used(monkeypatch):
+    assert devices.peak_gpu_mb() == 0.0
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2_500_000)
+    assert devices.peak_gpu_mb() == 2.5

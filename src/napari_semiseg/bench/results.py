@@ -42,6 +42,8 @@ class TrialResult(_Stored):
         Seconds in which all test cases were predicted.
     peak_memory_mb : float, optional
         Most memory that its process held, 10^6 bytes; that of a GPU is not in it.
+    peak_gpu_mb : float, optional
+        Most memory that it held on a GPU, 10^6 bytes.
     parameters : int, optional
         Trained weights.
     cases : dict
@@ -64,6 +66,7 @@ class TrialResult(_Stored):
     seconds: float = 0.0
     predict_seconds: float = 0.0
     peak_memory_mb: float | None = None
+    peak_gpu_mb: float | None = None
     parameters: int | None = None
     cases: dict[str, dict[str, Metrics]] = Field(default_factory=dict)
 

@@ -184,6 +184,7 @@ class Bench:
             seconds=round(run.seconds, 1),
             predict_seconds=round(facts.predict_seconds, 1),
             peak_memory_mb=round(facts.peak_memory_mb) or None,
+            peak_gpu_mb=round(facts.peak_gpu_mb) or None,
             parameters=plans[-1].parameters if plans else None,
             cases=scores,
         )

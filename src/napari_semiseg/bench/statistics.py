@@ -11,7 +11,7 @@ import numpy as np
 from napari_semiseg.bench.spec import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -77,6 +77,7 @@ class Row:
     predict_seconds: float
     steps: float
     peak_memory_mb: float | None
+    peak_gpu_mb: float | None
     parameters: int | None
     metrics: dict[str, Spread]
     classes: dict[str, dict[str, Spread]]
@@ -130,10 +131,13 @@ def scores(runs: Sequence[TrialResult], metric: str) -> NDArray[np.float64]:
     )
 
 
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
 def _row(runs: list[TrialResult], tests: dict[str, Paired], failed: int) -> Row:
     first = runs[0]
     names = next(iter(first.cases.values()))
-    memory = [run.peak_memory_mb for run in runs if run.peak_memory_mb is not None]
     return Row(
         labelled=first.labelled,
         labels=first.labels,
@@ -145,7 +149,8 @@ def _row(runs: list[TrialResult], tests: dict[str, Paired], failed: int) -> Row:
         minutes=float(np.mean([run.seconds for run in runs])) / 60,
         predict_seconds=float(np.mean([run.predict_seconds for run in runs])),
         steps=float(np.mean([run.steps for run in runs])),
-        peak_memory_mb=max(memory, default=None),
+        peak_memory_mb=_largest(run.peak_memory_mb for run in runs),
+        peak_gpu_mb=_largest(run.peak_gpu_mb for run in runs),
         parameters=first.parameters,
         metrics={metric: _spread(scores(runs, metric)) for metric in METRICS},
         classes={

@@ -42,9 +42,9 @@ LEGEND = (
     "Scores are those of the last checkpoint, averaged over the classes: mean ± SD "
     "over the test cases (SD over seeds). An empty prediction of a structure that is "
     "there scores Dice 0 and the diagonal of the image. Minutes are those of training "
-    "steps; peak memory is that of the training and predicting process, without a "
-    f"GPU's. p: Wilcoxon signed-rank test over the cases, paired with `{REFERENCE}`, "
-    "two-sided, Holm-corrected within each table."
+    "steps; peak memory is that of the training and predicting process, on a GPU that "
+    "of its tensors. p: Wilcoxon signed-rank test over the cases, paired with "
+    f"`{REFERENCE}`, two-sided, Holm-corrected within each table."
 )
 
 
@@ -72,7 +72,7 @@ def markdown(
     for (labels, labelled, budget), group in _groups(rows):
         parts.append(f"## {labels} labelled ({labelled}), {budget}")
         members = list(group)
-        parts.append(_table(HEADS, (_cells(row) for row in members)))
+        parts.append(_scores(members))
         parts.append("Per class, and in voxels:")
         parts.append(_table(CLASS_HEADS, _class_rows(members)))
         if not any(row.method == REFERENCE for row in members):
@@ -114,6 +114,17 @@ def _about(results: Results) -> str:
     if versions:
         facts.append(f"{versions}, Python {machine.get('python')}")
     return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _scores(rows: Sequence[Row]) -> str:
+    """The table of a group; with a column more where a GPU was used."""
+    heads, cells = list(HEADS), [_cells(row) for row in rows]
+    if any(row.peak_gpu_mb for row in rows):
+        place = heads.index("peak MB") + 1
+        heads.insert(place, "peak GPU MB")
+        for line, row in zip(cells, rows, strict=True):
+            line.insert(place, f"{row.peak_gpu_mb:.0f}" if row.peak_gpu_mb else "-")
+    return _table(heads, cells)
 
 
 def _cells(row: Row) -> list[str]:

@@ -32,8 +32,8 @@ class Facts(BaseModel):
         Of the model, once training is complete.
     predict_seconds : float
         Over all sessions.
-    peak_memory_mb : float
-        Largest of all sessions, 10^6 bytes.
+    peak_memory_mb, peak_gpu_mb : float
+        Largest of all sessions, 10^6 bytes; the second is 0 without a GPU.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +41,7 @@ class Facts(BaseModel):
     steps: int = 0
     predict_seconds: float = 0.0
     peak_memory_mb: float = 0.0
+    peak_gpu_mb: float = 0.0
 
 
 def read_facts(run: Run) -> Facts:
@@ -117,6 +118,8 @@ def _predict(
 
 
 def _note(run: Run, seconds: float, *, trained: bool = False) -> None:
+    from napari_semiseg.engine.devices import peak_gpu_mb
+
     if not run.folder.path.is_dir():
         return
     known, plan = read_facts(run), run.plan
@@ -124,6 +127,7 @@ def _note(run: Run, seconds: float, *, trained: bool = False) -> None:
         steps=plan.steps if trained and plan is not None else known.steps,
         predict_seconds=known.predict_seconds + seconds,
         peak_memory_mb=max(known.peak_memory_mb, peak_memory_mb()),
+        peak_gpu_mb=max(known.peak_gpu_mb, peak_gpu_mb()),
     )
     write_json(run.folder.path / FACTS, facts.model_dump())
 

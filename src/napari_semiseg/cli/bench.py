@@ -216,7 +216,9 @@ def check_trainings(configs: Sequence[TrainingConfig]) -> None:
     from napari_semiseg.engine import devices, method
 
     for config in configs:
-        method.check_params(method.find(config.method), config.params)
+        kind = method.find(config.method)
+        method.check_params(kind, config.params)
+        method.check_batch(kind, config.labelled_batch)
         devices.choose(config.device)
 
 

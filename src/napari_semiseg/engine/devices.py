@@ -76,6 +76,13 @@ def autocast(
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+def peak_gpu_mb() -> float:
+    """Most memory that this process has held on a CUDA device, 10^6 bytes."""
+    if not torch.cuda.is_initialized():
+        return 0.0
+    return torch.cuda.max_memory_allocated() / 1e6
+
+
 def synchronise(device: torch.device) -> None:
     """Wait for queued work, before looking at the clock."""
     if device.type == "cuda":
