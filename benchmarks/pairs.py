@@ -22,6 +22,17 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def machine(*packages: str) -> dict[str, str | int | None]:
+    """Cores and versions, for the end of a row."""
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
+    versions = {name: version(name) for name in packages or ("torch",)}
+    return {"cores": cores, "python": platform.python_version(), **versions}
+
+
 def compare(
     what: str,
     ours: Callable[[], object],
@@ -47,11 +58,7 @@ def compare(
                 "times_as_fast": round(float(np.median(ratios)), 2),
                 "range": [round(float(r), 2) for r in (ratios.min(), ratios.max())],
                 **facts,
-                "cores": len(os.sched_getaffinity(0))
-                if hasattr(os, "sched_getaffinity")
-                else os.cpu_count(),
-                "python": platform.python_version(),
-                "torch": version("torch"),
+                **machine(),
             }
         )
     )

@@ -46,12 +46,11 @@ def refuse_strange(path: Path, root: Path) -> None:
     ProjectError
         A link leads out of the project, or something is neither file nor folder.
     """
-    own = root.resolve()
     entries = [path]
     if path.is_dir():
         entries += [Path(entry) for entry in os.scandir(path) if not _plain(entry)]
     for entry in entries:
-        if entry.is_symlink() and not entry.resolve().is_relative_to(own):
+        if entry.is_symlink() and not entry.resolve().is_relative_to(root.resolve()):
             raise ProjectError(
                 f"{entry}: expected a file or folder of the project, found a link that "
                 f"leads out of it; put what it leads to in its place, or delete it"

@@ -53,6 +53,10 @@ HEADER_ROOM, ARROW_ROOM, NAME_WIDTH = 12, 14, 96
 """Pixels around a title, of the sorting arrow, and of the narrowest name column."""
 
 
+MEASURED_ROWS = 50
+"""Rows from the first visible one whose texts decide how wide a column is."""
+
+
 class CaseTable(QTableView):
     """The table; Enter or a double click asks for a case."""
 
@@ -78,6 +82,7 @@ class CaseTable(QTableView):
         header = self.horizontalHeader()
         header.setMinimumSectionSize(36)
         header.setHighlightSections(False)
+        header.setResizeContentsPrecision(MEASURED_ROWS)
         header.sortIndicatorChanged.connect(self.fit_columns)
         model.modelReset.connect(self.fit_columns)
         model.dataChanged.connect(self.fit_columns)

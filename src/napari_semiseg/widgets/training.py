@@ -253,13 +253,18 @@ class TrainingPanel(QWidget):
     def _follow(
         self, run: Run, job: jobs.Job | None = None, *, trains: bool = True
     ) -> None:
+        self._watch(run, job, trains=trains)
+        self._session.runs_changed.emit()
+
+    def _watch(
+        self, run: Run, job: jobs.Job | None = None, *, trains: bool = True
+    ) -> None:
         project = self._session.project
         labels = () if project is None else project.labels
         self.progress.clear(run, {item.name: item.colour for item in labels})
         self.monitor.follow(run, job, trains=trains)
         going = trains and (job is not None or run.status in ACTIVE)
         self.wishes.follow(run if going else None)
-        self._session.runs_changed.emit()
 
     def _project_changed(self) -> None:
         self.wishes.withdraw()
@@ -268,7 +273,7 @@ class TrainingPanel(QWidget):
         self.progress.clear()
         newest = self._newest()
         if newest is not None:
-            self._follow(newest)
+            self._watch(newest)  # a new project is read by everyone anyway
         self._offer_sources()
         self.update_buttons()
 
