@@ -76,7 +76,10 @@ def make(folder: Path, cases: int) -> Path:
     )
     sources = {
         "scan": [project.layout.case("scan").path],
-        "other": [project.layout.case("other").path, run.folder.prediction("other").path],
+        "other": [
+            project.layout.case("other").path,
+            run.folder.prediction("other").path,
+        ],
     }
     for number in range(cases - 2):
         name = "other" if number % 3 else "scan"
@@ -110,7 +113,9 @@ def panel(folder: Path) -> dict[str, float]:
         application.processEvents()
 
     first = timed(opened)
-    keys = [timed(lambda text=text: key(text)) for text in ("c", "ca", "case01", "", "l")]
+    keys = [
+        timed(lambda text=text: key(text)) for text in ("c", "ca", "case01", "", "l")
+    ]
     seen = dock.cohort.table.proxy.rowCount()
     refresh = timed(lambda: (dock.session.runs_changed.emit(), opened))
     time.sleep(0.5)  # the check of the images goes on in a thread

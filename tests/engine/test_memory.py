@@ -153,8 +153,9 @@ def test_labels_without_any_structure_are_refused(ball_project):
         list(engine.train(ball_project, config))
 
 
-def test_memory_of_a_gpu_is_asked_only_where_one_was_used(monkeypatch):
+def test_memory_of_a_gpu_is_asked_only_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.peak_gpu_mb() == 0.0
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2_500_000)
     assert devices.peak_gpu_mb() == 2.5

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
+from napari_semiseg.engine import sdm
 from napari_semiseg.engine.ops import soft_mask
 from napari_semiseg.engine.sdm import distance_bounds
 
@@ -82,3 +84,25 @@ def test_crop_to_the_object_changes_nothing():
     far[:4, :6, :6] = False
     assert np.allclose(low[:, far], whole_low[:, far])
     assert np.allclose(low[:, far], whole_high[:, far])
+
+
+@pytest.mark.parametrize("slab", [1, 10**9])
+@pytest.mark.parametrize("limit", [3.0, 50.0])
+def test_distances_are_those_of_the_whole_volume(monkeypatch, slab, limit):
+    """Neither boxes nor slabs change a value; masks at the rim, in two pieces."""
+    monkeypatch.setattr(sdm, "SLAB_VOXELS", slab)
+    target = np.zeros((40, 30, 30), np.uint8)
+    target[:5, 3:9, 20:] = 1
+    target[30:36, 10:20, 5:12] = 1
+    target[31:34, 12:16, 7:9] = 2
+    spacing = (2.0, 1.0, 1.0)
+    low, high = distance_bounds(target, 3, spacing, limit)
+    assert high is low
+    for index in range(3):
+        inside = target == index
+        outer, inner = (
+            ndimage.distance_transform_edt(side, sampling=spacing) - 0.5
+            for side in (~inside, inside)
+        )
+        exact = np.clip(np.where(inside, -inner, outer), -limit, limit) / limit
+        assert np.allclose(low[index], exact, atol=1e-5)

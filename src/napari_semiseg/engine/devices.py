@@ -78,7 +78,7 @@ def autocast(
 
 def peak_gpu_mb() -> float:
     """Most memory that this process has held on a CUDA device, 10^6 bytes."""
-    if not torch.cuda.is_initialized():
+    if not torch.cuda.is_available():
         return 0.0
     return torch.cuda.max_memory_allocated() / 1e6
 

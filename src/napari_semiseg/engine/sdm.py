@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Box = tuple[slice, ...]
+
+
+SLAB_VOXELS = 16_000_000
+"""Voxels that are transformed at once; scipy takes some 50 bytes for each."""
+
 
 def distance_to(
     mask: NDArray[np.bool_], spacing_mm: Sequence[float], limit_mm: float
@@ -21,14 +28,30 @@ def distance_to(
     """Distance of every voxel to the border of ``mask``, mm, cut at ``limit_mm``.
 
     The border lies half the smallest voxel size before the nearest voxel centre,
-    so that both sides of a surface meet at 0.
+    so that both sides of a surface meet at 0. Large volumes are transformed in slabs
+    with as much of their surroundings as the limit reaches, which changes nothing.
     """
+    reach = int(np.ceil(limit_mm / spacing_mm[0])) + 1
+    step = max(reach, SLAB_VOXELS // max(1, mask[0].size))
+    depth = len(mask)
+    if depth <= step:
+        return _distance_to(mask, spacing_mm, limit_mm)
+    result = np.empty(mask.shape, dtype=np.float32)
+    for start in range(0, depth, step):
+        first, stop = max(0, start - reach), min(depth, start + step)
+        part = _distance_to(mask[first : stop + reach], spacing_mm, limit_mm)
+        result[start:stop] = part[start - first : stop - first]
+    return result
+
+
+def _distance_to(
+    mask: NDArray[np.bool_], spacing_mm: Sequence[float], limit_mm: float
+) -> NDArray[np.float32]:
     if not mask.any():
         return np.full(mask.shape, limit_mm, dtype=np.float32)
     distance = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
     shifted = np.asarray(distance, dtype=np.float32) - 0.5 * min(spacing_mm)
-    cut: NDArray[np.float32] = np.clip(shifted, 0.0, limit_mm).astype(np.float32)
-    return cut
+    return np.clip(shifted, 0.0, limit_mm, out=shifted)
 
 
 def distance_bounds(
@@ -58,45 +81,72 @@ def distance_bounds(
     Returns
     -------
     low, high : ndarray (C, Z, Y, X), float32
-        In [-1, 1], negative inside. A class that is nowhere gives +1.
+        In [-1, 1], negative inside; one and the same array where the volume is
+        completely annotated. A class that is nowhere gives +1.
     """
+    low = np.ones((classes, *target.shape), dtype=np.float32)
+    low[0] = -1
+    scale = np.float32(limit_mm)
     unannotated = target == UNANNOTATED
-    box = _surroundings(target, spacing_mm, limit_mm)
-    shape = (classes, *target.shape)
-    low = np.full(shape, limit_mm, dtype=np.float32)
-    low[0] = -limit_mm
+    if not unannotated.any():
+        for index in range(classes):
+            inside = target > 0 if index == 0 else target == index
+            boxes = _boxes(inside, spacing_mm, limit_mm)
+            if boxes is not None:
+                tight, wide = boxes
+                signed = _signed(inside, tight, wide, spacing_mm, limit_mm)
+                low[index][wide] = (-signed if index == 0 else signed) / scale
+        return low, low
     high = low.copy()
-    complete = not unannotated.any()
-    region = target[box]
-    unknown = None
-    if not complete:
-        unknown = distance_to(unannotated[box], spacing_mm, limit_mm)
+    unknown = distance_to(unannotated, spacing_mm, limit_mm)
     for index in range(classes):
-        inside = region == index
-        outside = ~inside & ~unannotated[box]
+        inside = target == index
         far = np.where(
             inside,
-            distance_to(outside, spacing_mm, limit_mm),
+            distance_to(~inside & ~unannotated, spacing_mm, limit_mm),
             distance_to(inside, spacing_mm, limit_mm),
         )
-        near = far if unknown is None else np.minimum(far, unknown)
-        low[index][box] = np.where(inside, -far, near)
-        high[index][box] = np.where(inside, -near, far)
-    scale = np.float32(limit_mm)
-    return (low / scale).astype(np.float32), (high / scale).astype(np.float32)
+        near = np.minimum(far, unknown)
+        low[index] = np.where(inside, -far, near) / scale
+        high[index] = np.where(inside, -near, far) / scale
+    return low, high
 
 
-def _surroundings(
-    target: NDArray[np.uint8], spacing_mm: Sequence[float], limit_mm: float
-) -> tuple[slice, ...]:
-    """Box beyond which every distance is cut; all of a partly annotated volume."""
-    found = ndimage.find_objects((target > 0).astype(np.uint8))
-    if not found or (target == UNANNOTATED).any():
-        return tuple(slice(0, size) for size in target.shape)
-    return tuple(
-        slice(
-            max(0, edge.start - int(np.ceil(limit_mm / step)) - 1),
-            min(size, edge.stop + int(np.ceil(limit_mm / step)) + 1),
+def _boxes(
+    inside: NDArray[np.bool_], spacing_mm: Sequence[float], limit_mm: float
+) -> tuple[Box, Box] | None:
+    """Boxes about a mask: one voxel around it, and beyond which all is cut."""
+    found = ndimage.find_objects(inside.view(np.uint8))
+    if not found:
+        return None
+    reaches = [int(np.ceil(limit_mm / step)) + 1 for step in spacing_mm]
+    tight, wide = (
+        tuple(
+            slice(max(0, edge.start - margin), min(size, edge.stop + margin))
+            for edge, margin, size in zip(found[0], margins, inside.shape, strict=True)
         )
-        for edge, step, size in zip(found[0], spacing_mm, target.shape, strict=True)
+        for margins in ([1] * inside.ndim, reaches)
     )
+    return tight, wide
+
+
+def _signed(
+    inside: NDArray[np.bool_],
+    tight: Box,
+    wide: Box,
+    spacing_mm: Sequence[float],
+    limit_mm: float,
+) -> NDArray[np.float32]:
+    """Signed distance in the box ``wide``, mm; both sides at the same time.
+
+    What lies outside of a mask begins within one voxel around it.
+    """
+    with ThreadPoolExecutor(1) as pool:  # scipy lets other threads run
+        depth = pool.submit(distance_to, ~inside[tight], spacing_mm, limit_mm)
+        signed = distance_to(inside[wide], spacing_mm, limit_mm)
+    inner = tuple(
+        slice(small.start - large.start, small.stop - large.start)
+        for small, large in zip(tight, wide, strict=True)
+    )
+    signed[inner] -= np.where(inside[tight], depth.result(), np.float32(0))
+    return signed

@@ -99,6 +99,12 @@ class CaseTable(QTableView):
             if self.proxy.index(row, 0).data() == case_id:
                 self.selectRow(row)
 
+    def after(self, case_id: str | None) -> str | None:
+        """Give the id of the row below that of a case, as sorted and filtered now."""
+        ids = [self.proxy.index(row, 0).data() for row in range(self.proxy.rowCount())]
+        below = ids[ids.index(case_id) + 1 :] if case_id in ids else []
+        return str(below[0]) if below else None
+
     def fit_columns(self, *_: object) -> None:
         """Give the numbers what they need and the name the rest."""
         columns = range(1, self.proxy.columnCount())

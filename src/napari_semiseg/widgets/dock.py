@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_semiseg.widgets.ahead import NextCases
 from napari_semiseg.widgets.cohort import CohortPanel
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.preferences import remember_project
@@ -70,6 +71,7 @@ class SemisegDock(QWidget):
         self.training = TrainingPanel(self.session)
         self.review = ReviewPanel(self.session, self.case_view)
         self.progress = ProgressPanel(self.session, self._note_view)
+        self._next_cases = NextCases(self.case_view, self.review, self.cohort, self)
         self.start_page = StartPage()
         self.tabs = QTabWidget()
         for panel, title in (
@@ -337,6 +339,7 @@ class SemisegDock(QWidget):
             if self.case_view.dirty:
                 self.case_view.save_draft()
             self.progress.close_gallery()
+            self._next_cases.close()
             self.review.close_panel()
             self.case_view.close()
 

@@ -9,6 +9,7 @@ from psygnal import Signal
 from napari_semiseg.core.marking import Marking
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.widgets import planes
+from napari_semiseg.widgets.ahead import ReadAhead
 from napari_semiseg.widgets.annotation import Annotation
 from napari_semiseg.widgets.canvases import LinkedCanvases
 from napari_semiseg.widgets.case_layers import CaseLayers
@@ -80,6 +81,7 @@ class CaseView:
         self.case: Case | None = None
         self.prediction: Prediction | None = None
         self.annotation: Annotation | None = None
+        self.ahead = ReadAhead()
         self._before: str | None = None
         self._autosave_s = autosave_s
         self._orientation = planes.Orientation(viewer)
@@ -245,6 +247,7 @@ class CaseView:
         self._attention.close()
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
         self.clear()
+        self.ahead.close()
         self._orientation.close()
         self.canvases.close()
 
@@ -253,8 +256,8 @@ class CaseView:
     def _open(self, case_id: str) -> None:
         project = self.project
         case = project.case(case_id)
-        images = case.read_images()
-        prediction = self._read_prediction(case)
+        found = self.ahead.take(case, self.run_of(case))
+        images, prediction = found.images, found.prediction
         opened = choose_mask(case, prediction, Marking(project.labels))
         self._leave_annotation()
         if self.case is not None and self.case.id != case_id:
@@ -293,10 +296,6 @@ class CaseView:
             if chosen.has_prediction(case.id):
                 return chosen
         return project.prediction_run(case.id)
-
-    def _read_prediction(self, case: Case) -> Prediction | None:
-        run = self.run_of(case)
-        return None if run is None else run.read_prediction(case.id, case.geometry)
 
     def _show_mask(self, opened: OpenedMask) -> None:
         self._leave_annotation()

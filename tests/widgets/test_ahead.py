@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_semiseg.errors import ImageError
+from napari_semiseg.project.cases import Case
+from napari_semiseg.widgets import ahead as reading
+from napari_semiseg.widgets.ahead import ReadAhead
+from napari_semiseg.widgets.cohort import MEASURED_ROWS, CaseTable
+from napari_semiseg.widgets.cohort_model import COLUMNS, CohortModel
+from widgets.conftest import write_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def ahead() -> Iterator[ReadAhead]:
+    made = ReadAhead()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[str]:
+    """Ids of the cases whose images are read, in order."""
+    seen: list[str] = []
+    original = Case.read_images
+
+    def counted(self):
+        seen.append(self.id)
+        return original(self)
+
+    monkeypatch.setattr(Case, "read_images", counted)
+    return seen
+
+
+def wait_for(reads: list[str], count: int) -> None:
+    until = time.monotonic() + 20
+    while len(reads) < count and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(reads) == count
+
+
+def test_an_expected_case_is_read_once_and_given_out(project, predict, ahead, reads):
+    predict("case_1", 0.25)
+    case, run = project.case("case_1"), project.prediction_run("case_1")
+    ahead.expect([(case, run)])
+    wait_for(reads, 1)
+    found = ahead.take(case, run)
+    assert reads == ["case_1"]
+    assert np.array_equal(found.images[0].data, case.read_image().data)
+    assert found.prediction.record.case == "case_1"
+    assert np.allclose(found.prediction.uncertainty, 0.25, atol=0.01)
+
+
+def test_another_case_or_a_changed_file_is_read_anew(project, images, ahead, reads):
+    one, two = project.case("case_0"), project.case("case_1")
+    ahead.expect([(one, None)])
+    wait_for(reads, 1)
+    assert ahead.take(two, None).images[0].data.shape == (10, 12, 14)
+    assert reads == ["case_0", "case_1"]
+    write_volume(images[0], np.full((10, 12, 14), 7, np.int16))
+    os.utime(images[0], (1, 1))
+    assert (ahead.take(one, None).images[0].data == 7).all()
+    assert reads[2:] == ["case_0"]
+
+
+def test_few_and_only_small_cases_are_held(project, ahead, reads, monkeypatch):
+    cases = [(case, None) for case in project.cases()]
+    ahead.expect(cases)
+    wait_for(reads, reading.HELD)
+    ahead.expect(cases[1:2])  # known already
+    time.sleep(0.1)
+    assert len(reads) == reading.HELD
+    monkeypatch.setattr(reading, "LARGEST", 10)
+    ahead.expect(cases[2:3])
+    time.sleep(0.1)
+    assert len(reads) == reading.HELD
+    ahead.take(*cases[1])  # no longer held
+    assert len(reads) == reading.HELD + 1
+
+
+def test_a_broken_case_is_told_when_it_is_opened(project, images, ahead):
+    images[2].write_bytes(b"no image")
+    case = project.case("case_2")
+    ahead.expect([(case, None)])
+    with pytest.raises(ImageError, match="case_2"):
+        ahead.take(case, None)
+
+
+@pytest.fixture
+def dock(make_napari_viewer):
+    from napari_semiseg.widgets.dock import SemisegDock
+
+    viewer = make_napari_viewer()
+    made = SemisegDock(viewer)
+    viewer.window.add_dock_widget(made, name="Semiseg")
+    return made
+
+
+def test_the_next_row_is_there_before_it_is_opened(qtbot, dock, project, reads):
+    dock.open_project(project.folder)
+    dock.session.case_requested.emit("case_1")
+    assert reads == ["case_1"]
+    qtbot.waitUntil(lambda: reads == ["case_1", "case_2"], timeout=30_000)
+    dock.session.case_requested.emit("case_2")
+    assert reads == ["case_1", "case_2"]
+    assert dock.case_view.image.data.shape == (10, 12, 14)
+    qtbot.waitUntil(lambda: reads[2:] == ["case_3"], timeout=30_000)
+    dock.shut_down()
+
+
+def test_columns_of_a_long_table_are_fitted_to_its_first_rows(
+    qtbot, session, monkeypatch
+):
+    model = CohortModel(session)
+    table = CaseTable(session, model)
+    qtbot.addWidget(table)
+    model.reload()
+    first = model.rows[0]
+    asked = []
+    original = CohortModel.data
+    monkeypatch.setattr(
+        CohortModel,
+        "data",
+        lambda self, index, *role: (
+            asked.append(index.row()) or original(self, index, *role)
+        ),
+    )
+    model.beginResetModel()
+    model.rows = [replace(first, id=f"case_{number:04d}") for number in range(2000)]
+    model.endResetModel()
+    asked.clear()
+    table.fit_columns()
+    assert max(asked) <= 2 * MEASURED_ROWS
+    assert len(asked) < 2 * MEASURED_ROWS * len(COLUMNS) * 10
