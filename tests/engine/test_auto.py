@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from engine.test_methods import CPU, sampler, terms_of, trainer
 from napari_semiseg.engine import method as plugin
+from napari_semiseg.engine.trainer import Trainer
 
 LABELLED = {"supervised", "distance_mask", "distance"}
 PSEUDO = {"pseudo_labels", "pseudo_distance"}
@@ -39,8 +39,41 @@ def test_what_is_not_annotated_of_a_labelled_crop_is_guessed(task, plan):
     assert float(terms["pseudo_labels"].detach()) > 0
 
 
+def test_unlabelled_crops_wait_until_labelled_cases_have_been_seen_often(task, plan):
+    learner = plugin.build("auto", {"begin": 0.5, "views": 100}, task)
+    early, rare, late = (
+        plugin.Progress(49, 100, 200.0),
+        plugin.Progress(99, 100, 99.0),
+        plugin.Progress(50, 100, 100.0),
+    )
+    assert [learner.takes_unlabelled(t) for t in (early, rare, late)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_nothing_is_spent_on_unlabelled_crops_before(task, plan):
+    """Two labelled cases, two crops a step: each is seen once in every step."""
+    learner = plugin.build("auto", {"begin": 0.0, "views": 3}, task)
+    drawn = sampler(plan)
+    made = Trainer(learner, drawn, plan, 0, CPU)
+    asked = []
+    batch = drawn.batch
+
+    def counted(step, device, **options):
+        found = batch(step, device, **options)
+        asked.append(len(found.image))
+        return found
+
+    drawn.batch = counted
+    for _ in range(5):
+        made._advance(5)
+    assert asked == [2, 2, 2, 4, 4]
+
+
 @pytest.mark.parametrize("paste", ["both", "into", "none"])
-def test_a_step_trains_as_many_crops_as_a_supervised_one(task, plan, paste):
+def test_a_box_of_a_labelled_crop_is_in_the_unlabelled_one(task, plan, paste):
     single = plan.model_copy(update={"unlabelled_batch": 1})
     batch = sampler(single).batch(0, CPU)
     learner = plugin.build("auto", {"paste": paste}, task)
@@ -51,6 +84,9 @@ def test_a_step_trains_as_many_crops_as_a_supervised_one(task, plan, paste):
     )
     learner.loss(nets, batch, plugin.Progress(10, 10))
     (image,) = seen
-    assert len(image) == batch.labelled == 2
-    assert torch.equal(image[0], batch.image[0]) is (paste != "both")
-    assert not torch.equal(image[1], batch.image[1])
+    assert len(image) == len(batch.image) == 3
+    kept = image[0] == batch.image[0]
+    assert bool(kept.all()) is (paste != "both")
+    assert kept.float().mean() > 0
+    pasted = (image[2] == batch.image[0]).float().mean()
+    assert float(pasted) == pytest.approx(0 if paste == "none" else 0.125, abs=0.01)

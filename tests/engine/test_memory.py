@@ -20,7 +20,7 @@ from napari_semiseg.errors import ConfigError, ProjectError
 def footprint(plan, task, name="supervised", edge=16, **changes):
     made = plan.model_copy(update={"patch_zyx": (edge,) * 3, **changes})
     trainer = Trainer(
-        plugin.build(name, {}, task), Noise(made, 3), made, 0, torch.device("cpu")
+        plugin.build(name, {}, task), Noise(made, 3, 2), made, 0, torch.device("cpu")
     )
     return memory.footprint(trainer, edge**3)
 

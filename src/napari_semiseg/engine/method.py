@@ -8,6 +8,7 @@ precision, the checkpoints and the events; a method has no state of its own.
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -118,10 +119,19 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The only clock of a method."""
+    """The only clock of a method.
+
+    Attributes
+    ----------
+    step, total : int
+        Steps that are done, and that there will be.
+    views : float
+        How often each labelled case has been seen, on average.
+    """
 
     step: int
     total: int
+    views: float = math.inf
 
     @property
     def fraction(self) -> float:
@@ -206,6 +216,10 @@ class Method(ABC):
     def critic_loss(self, nets: Networks, batch: Batch) -> Tensor:
         """What the critics minimise, after a step of the networks."""
         raise NotImplementedError(f"{self.name} has critics, but no loss for them")
+
+    def takes_unlabelled(self, t: Progress) -> bool:
+        """Whether the batch of a step needs its unlabelled crops."""
+        return True
 
     @abstractmethod
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:

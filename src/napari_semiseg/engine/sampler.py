@@ -28,22 +28,37 @@ LABELLED_STREAM, UNLABELLED_STREAM, BATCH_STREAM = 0, 1, 2
 class Batches(Protocol):
     """Where a trainer takes its batches from."""
 
-    def batch(self, step: int, device: torch.device) -> Batch:
-        """The batch of a step, on the device; the same whenever it is drawn."""
+    def batch(
+        self, step: int, device: torch.device, *, unlabelled: bool = True
+    ) -> Batch:
+        """The batch of a step, on the device; the same whenever it is drawn.
+
+        ``unlabelled`` says whether its unlabelled crops are needed.
+        """
+
+    def views(self, step: int) -> float:
+        """How often each labelled case has been seen before a step, on average."""
 
 
 class Noise:
-    """Batches of noise, to measure a speed before there are data."""
+    """Batches of noise, as of ``cases`` labelled ones, to measure without data."""
 
-    def __init__(self, plan: Plan, classes: int) -> None:
+    def __init__(self, plan: Plan, classes: int, cases: int) -> None:
         self._plan = plan
         self._classes = classes
+        self._cases = cases
 
-    def batch(self, step: int, device: torch.device) -> Batch:
-        """The same for every step."""
+    def views(self, step: int) -> float:
+        """How often each of the cases would have been seen."""
+        return step * self._plan.labelled_batch / self._cases
+
+    def batch(
+        self, step: int, device: torch.device, *, unlabelled: bool = True
+    ) -> Batch:
+        """Crops of noise."""
         plan, generator = self._plan, torch.Generator().manual_seed(step)
         patch, labelled = plan.patch_zyx, plan.labelled_batch
-        count = labelled + plan.unlabelled_batch
+        count = labelled + (plan.unlabelled_batch if unlabelled else 0)
         inputs = len(plan.intensities)
         image = torch.randn(count, inputs, *patch, generator=generator)
         target = torch.randint(self._classes, (labelled, *patch), generator=generator)
@@ -119,12 +134,18 @@ class Sampler:
         ]
         self._streams.append(streams)
 
-    def batch(self, step: int, device: torch.device) -> Batch:
+    def views(self, step: int) -> float:
+        """How often each case labelled now has been seen before a step, on average."""
+        return step * self._plan.labelled_batch / len(self._at(step).labelled)
+
+    def batch(
+        self, step: int, device: torch.device, *, unlabelled: bool = True
+    ) -> Batch:
         """The batch of a step, on the device."""
         plan = self._plan
         rng = np.random.default_rng([self._seed, BATCH_STREAM, step])
         first = self.picked(LABELLED_STREAM, step)
-        second = self.picked(UNLABELLED_STREAM, step)
+        second = self.picked(UNLABELLED_STREAM, step) if unlabelled else []
         crops = [self._crop(case, rng, with_label=True) for case in first]
         crops += [self._crop(case, rng, with_label=False) for case in second]
         known = crops[: len(first)]
@@ -148,7 +169,7 @@ class Sampler:
         as it weighs. The round begins anew when the streams change and when a label
         is fresh no longer.
         """
-        streams = next(one for one in self._streams[::-1] if one.since <= step)
+        streams = self._at(step)
         start, fresh = self._freshness(streams, step)
         if stream == LABELLED_STREAM:
             count, cases = self._plan.labelled_batch, streams.labelled
@@ -166,6 +187,10 @@ class Sampler:
             rng = np.random.default_rng([self._seed, stream, turn, start])
             found.append(deck[rng.permutation(len(deck))[index]])
         return found
+
+    def _at(self, step: int) -> Streams:
+        """What a step draws from."""
+        return next(one for one in self._streams[::-1] if one.since <= step)
 
     def _freshness(self, streams: Streams, step: int) -> tuple[int, set[str]]:
         """Step since when the same labels are fresh, and which they are."""

@@ -20,7 +20,13 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine import memory, method
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.intake import Intake
-from napari_semiseg.engine.plan import draft, fingerprint, with_grid, with_steps
+from napari_semiseg.engine.plan import (
+    STEPS,
+    draft,
+    fingerprint,
+    with_grid,
+    with_steps,
+)
 from napari_semiseg.engine.prepare import Cache
 from napari_semiseg.engine.refresh import Refresher
 from napari_semiseg.engine.sampler import Noise, Sampler
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_semiseg.core.config import Plan, Precision
+    from napari_semiseg.core.config import Plan, Precision, TrainingConfig
     from napari_semiseg.core.events import Event, FinishReason, Learned
     from napari_semiseg.engine.prepare import Cohort
     from napari_semiseg.engine.sampler import Batches, Streams
@@ -84,10 +90,10 @@ class Training:
         begun = time.perf_counter()
         config, kind = self._config, method.find(self._config.method)
         plan = self._run.plan
-        fresh = plan is None
+        fresh, expected = plan is None, 0
         if plan is None:
             yield Staged(stage="Planning", done=0, total=1)
-            plan = self._planned(kind)
+            plan, expected = self._planned(kind)
         intake = Intake(
             self._project,
             self._cohort,
@@ -106,7 +112,7 @@ class Training:
         pace = 0.0
         if fresh:
             yield Staged(stage="Measuring the speed", done=0, total=1)
-            pace = self._trainer(plan, sampler).measure()
+            pace = self._trainer(plan, sampler).measure(expected)
             plan = self._fix_steps(plan, pace, time.perf_counter() - begun)
             if self._config.minutes is not None and plan.steps < FEW_STEPS:
                 yield Warned(
@@ -151,8 +157,8 @@ class Training:
         self._step, self._seconds = trainer.step, trainer.seconds
         self.complete = trainer.step >= plan.steps
 
-    def _planned(self, kind: type[method.Method]) -> Plan:
-        """Everything but the number of steps, from the cohort and the speed here."""
+    def _planned(self, kind: type[method.Method]) -> tuple[Plan, int]:
+        """Everything but the steps, from cohort and speed here; and about how many."""
         config = self._config
         source = None if self._source is None else self._source.plan
         if source is not None:
@@ -166,11 +172,14 @@ class Training:
         most = memory.largest_crop(need, memory.available(self._device), config)
         plan = with_grid(plan, config, facts, pace, most)
         plan = plan.model_copy(update={"classes": self._project.labels.values})
-        return plan if self._source is None else fitted(plan, self._source, config)
+        if self._source is not None:
+            plan = fitted(plan, self._source, config)
+        return plan, expected_steps(config, pace * math.prod(plan.patch_zyx))
 
     def _rehearsal(self, plan: Plan) -> Trainer:
         """A trainer on noise, to see what a step costs."""
-        return self._trainer(plan, Noise(plan, len(self._project.labels) + 1))
+        classes, cases = len(self._project.labels) + 1, len(self._cohort.labelled)
+        return self._trainer(plan, Noise(plan, classes, cases))
 
     def _trainer(self, plan: Plan, batches: Batches) -> Trainer:
         """Networks of a plan as they are before the first step."""
@@ -288,16 +297,23 @@ def fastest(
 
     bf16 must win by 10 % to be taken, so that noise does not decide.
     """
-    voxels = math.prod(plan.patch_zyx)
+    total, voxels = plan.steps or STEPS, math.prod(plan.patch_zyx)
     if asked is not None or plan.device == "mps":
         needed = not plan.steps
-        return plan, trainer(plan).measure() / voxels if needed else 0.0
+        return plan, trainer(plan).measure(total) / voxels if needed else 0.0
     half = plan.model_copy(update={"precision": "bf16"})
-    slow, quick = (trainer(one).measure() / voxels for one in (plan, half))
+    slow, quick = (trainer(one).measure(total) / voxels for one in (plan, half))
     why = f"bf16 measured {slow / quick:.2f} times as fast as fp32 on this device"
     chosen, pace = (half, quick) if slow / quick > 1.1 else (plan, slow)
     reasons = {**plan.reasons, "precision": why}
     return chosen.model_copy(update={"reasons": reasons}), pace
+
+
+def expected_steps(config: TrainingConfig, pace: float) -> int:
+    """About how many steps there will be, at ``pace`` seconds each."""
+    if config.minutes is None:
+        return config.steps or STEPS
+    return max(SHORTEST_TRAINING, int(config.minutes * 60 / max(pace, 1e-4)))
 
 
 def make_task(project: Project, plan: Plan) -> method.Task:

@@ -41,6 +41,8 @@ CRITIC_LEARNING_RATE = 1e-4
 EVENT_SECONDS = 0.5
 PARTS, MEASURED_STEPS = 4, 5
 """Of a training whose speed is measured, and steps in each; the first warms up."""
+LONG = 100_000
+"""Steps of a training so long that a method does all it ever does."""
 
 
 def learning_rate(peak: float, step: int, total: int) -> float:
@@ -127,21 +129,20 @@ class Trainer:
         """Number of trained weights."""
         return sum(parameter.numel() for parameter in self._parameters)
 
-    def measure(self) -> float:
+    def measure(self, total: int) -> float:
         """Seconds per step, from a few real ones; leaves this trainer used up.
 
-        Steps of several parts of a training are averaged, since a method may do more
-        in a later one. In each part the quickest counts: another program can only
-        make a step slower, and it may be gone in a minute.
+        Steps of several parts of a training of about ``total`` steps are averaged,
+        since a method may do more in a later one. In each part the quickest counts:
+        another program can only make a step slower, and it may be gone in a minute.
         """
         parts = []
-        for part in range(PARTS):
-            self.step = (2 * part + 1) * MEASURED_STEPS
+        for self.step in _middles(total):
             times = []
             for _ in range(MEASURED_STEPS):
                 synchronise(self._device)
                 start = time.perf_counter()
-                self._advance(total=2 * PARTS * MEASURED_STEPS)
+                self._advance(total)
                 synchronise(self._device)
                 times.append(time.perf_counter() - start)
             parts.append(min(times[1:]))
@@ -149,18 +150,19 @@ class Trainer:
 
     def rehearse(self) -> Iterator[None]:
         """Take a step of each part of a training; leaves this trainer used up."""
-        for part in range(PARTS):
-            self.step = 2 * part + 1
-            self._advance(total=2 * PARTS)
+        for self.step in _middles(LONG):
+            self._advance(LONG)
             yield
 
     def _advance(self, total: int) -> dict[str, Tensor]:
         """One optimisation step, a function of the weights, the seed and the step."""
         torch.manual_seed(hash((self._seed, self.step)) % 2**63)
-        batch = self._batches.batch(self.step, self._device)
+        t = Progress(self.step, total, self._batches.views(self.step))
+        batch = self._batches.batch(
+            self.step, self._device, unlabelled=self._method.takes_unlabelled(t)
+        )
         for network in self.networks.students.values():
             network.train()
-        t = Progress(self.step, total)
         with autocast(self._device, self._plan.precision):
             terms = self._method.loss(self.networks, batch, t)
         loss = torch.stack(list(terms.values())).sum()
@@ -297,6 +299,11 @@ class Trainer:
     def predictor(self) -> Predictor:
         """The averaged networks as they are now."""
         return Predictor(self._method, self.networks.teachers, self._plan, self._device)
+
+
+def _middles(total: int) -> list[int]:
+    """Steps in the middle of the parts of a training."""
+    return [(2 * part + 1) * total // (2 * PARTS) for part in range(PARTS)]
 
 
 def _placed(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from napari_semiseg.engine.cut_paste import mixed, neighbours
+from napari_semiseg.engine.cut_paste import mixed
 from napari_semiseg.engine.dual_task import (
     DualTaskMethod,
     DualTaskParams,
@@ -30,6 +30,11 @@ class AutoParams(DualTaskParams):
     begin: float = Field(
         default=0.5, ge=0, le=1, description="Fraction of training with labels alone"
     )
+    views: float = Field(
+        default=500.0,
+        ge=0,
+        description="Times that labelled cases are seen before others take part",
+    )
     weight: float = Field(default=0.5, ge=0, description="Weight of the pseudo labels")
     threshold: float = Field(
         default=0.8, ge=0.5, lt=1, description="Confidence that a label needs"
@@ -42,9 +47,6 @@ class AutoParams(DualTaskParams):
         description="Boxes of labelled crops in unlabelled ones, also the other way, "
         "or no boxes",
     )
-    exchange: bool = Field(
-        default=False, description="Boxes of labelled crops in each other, at first"
-    )
     side: float = Field(
         default=0.5, gt=0, lt=1, description="Edge of a pasted box, over the crop's"
     )
@@ -55,14 +57,15 @@ class AutoParams(DualTaskParams):
 
 @register
 class Auto(DualTaskMethod):
-    """Labels first; then pseudo labels take the place of half of the labelled crops.
+    """Labels first; pseudo labels once the labelled scans have little left to teach.
 
-    A step of an unlabelled term costs as much as one of a labelled term, and in a
-    budget of minutes that is what it must be worth. So the first part of the
-    training is supervised. In the second part one of the two crops of a batch is an
-    unlabelled one in a strong view, with a box of the labelled crop whose place it
-    takes (after BCP, Bai et al., CVPR 2023, and FixMatch, Sohn et al., NeurIPS
-    2020). The averaged network labels the weak view by the mean p' of its mask and
+    A term on unlabelled crops costs steps, and in a budget of minutes it must be
+    worth them: where every labelled scan is still news, more steps teach more. So
+    training is supervised, with nothing spent on unlabelled scans, until half of it
+    is over and each labelled scan has been seen 500 times. From then on a batch has
+    an unlabelled crop as well, in a strong view and with a box of a labelled crop
+    pasted in (after BCP, Bai et al., CVPR 2023, and FixMatch, Sohn et al., NeurIPS
+    2020). The averaged network labels its weak view by the mean p' of the mask and
     distance heads:
 
     L = L_sup + lambda [max p' >= tau, gap' <= g] ((CE + Dice) / 2 (p, argmax p')
@@ -80,14 +83,16 @@ class Auto(DualTaskMethod):
     Params: ClassVar[type[MethodParams]] = AutoParams
     params: AutoParams
 
+    def takes_unlabelled(self, t: Progress) -> bool:
+        """After the supervised part."""
+        return t.fraction >= self.params.begin and t.views >= self.params.views
+
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms on annotated voxels, pseudo labels on the others."""
         student, count = nets.students["student"], batch.labelled
         sparse = not bool((batch.valid | ~batch.inside[:count, 0]).all())
         alone = len(batch.image) == count and not sparse
-        if t.fraction < self.params.begin or alone:
-            if self.params.exchange:
-                batch = neighbours(batch, self.params.side)
+        if alone or not self.takes_unlabelled(t):
             return self.labelled(forward(student, batch.image[:count]), batch)
         asked = slice(0, None) if sparse else batch.free
         with torch.no_grad():
@@ -115,7 +120,7 @@ class Auto(DualTaskMethod):
         }
 
     def _ours(self, batch: Batch) -> Tensor:
-        """Voxels of the crops that show a labelled volume: (L, 1, Z, Y, X)."""
+        """Voxels of the crops that show a labelled volume: (N, 1, Z, Y, X)."""
         count, free = batch.labelled, len(batch.image) - batch.labelled
         box = random_box(batch.image, self.params.side)
         whole = torch.ones_like(box)
@@ -124,5 +129,4 @@ class Auto(DualTaskMethod):
             "into": (whole, box),
             "none": (whole, ~whole),
         }[self.params.paste]
-        replaced = min(free, count)
-        return torch.cat([first] * (count - replaced) + [last] * replaced)
+        return torch.cat([first] * count + [last] * free)
