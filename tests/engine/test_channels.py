@@ -17,7 +17,7 @@ from napari_semiseg.engine import method as plugin
 from napari_semiseg.engine.augment import Crops, augment
 from napari_semiseg.engine.infer import Predictor
 from napari_semiseg.engine.plan import fingerprint
-from napari_semiseg.engine.sampler import Noise, Sampler
+from napari_semiseg.engine.sampler import Noise, Sampler, Streams
 from napari_semiseg.engine.trainer import Trainer
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.store import Project
@@ -51,7 +51,9 @@ def trainer(name, task, plan):
     labelled = [two_channels(i) for i in range(3)]
     others = [two_channels(i, labelled=False) for i in range(3, 5)]
     learner = plugin.build(name, {}, task)
-    return Trainer(learner, Sampler(labelled, others, plan, 3), plan, 3, CPU)
+    return Trainer(
+        learner, Sampler(Streams(tuple(labelled), tuple(others)), plan, 3), plan, 3, CPU
+    )
 
 
 @pytest.mark.parametrize("name", sorted(plugin.registry()))
