@@ -10,6 +10,7 @@ import pytest
 from napari_semiseg.core.case import VIEW
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.project import labelling
 from napari_semiseg.project.accepting import accept, reopen
 from napari_semiseg.project.corrections import corrections
 from napari_semiseg.project.runs import Run
@@ -80,6 +81,25 @@ class TestAccept:
             "case_4": "it has no prediction",
         }
         assert snapshot(ball_project.folder) == before
+
+    @pytest.mark.parametrize("step", ["replace_label", "amend"])
+    def test_an_interruption_never_makes_it_a_person_s_mask(
+        self, ball_project, run, monkeypatch, step
+    ) -> None:
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        owner = labelling if step == "replace_label" else Project
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, step, stop)
+            with pytest.raises(KeyboardInterrupt):
+                accept(ball_project, ["case_2"])
+        case = Project.open(ball_project.folder).case("case_2")
+        assert case.has_label == (step == "amend")
+        assert case.accepted_unseen == case.has_label
+        assert not [c for c in corrections([case]) if c.case == "case_2"]
+        if not case.has_label:
+            assert accept(ball_project, ["case_2"]).unseen == ["case_2"]
 
     def test_an_unknown_case_changes_nothing(self, ball_project, run) -> None:
         before = snapshot(ball_project.folder)

@@ -149,7 +149,10 @@ class TestPlateau:
             quick(2, None),  # a mask from a file
             quick(2, 0.1, run=None),  # painted without a prediction
             quick(2, 0.1, annotated_fraction=0.1),  # some slices
-            record("c2", entry("accept", 2, 0.0, run="r", seen=False)),
+            record(
+                "c2",
+                entry("accept", 2, 0.0, run="r", seen=False, annotated_fraction=1.0),
+            ),
         ],
     )
     def test_what_was_no_correction_of_a_whole_case_does_not_count(self, other) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import ACCEPT, REOPEN, CaseState
+from napari_semiseg.io.atomic import alone_in
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project import labelling
 from napari_semiseg.project.corrections import (
@@ -155,9 +156,10 @@ def accept(
     ProjectError
         An id is no case. Nothing is changed then.
     """
-    chosen = [project.case(name) for name in dict.fromkeys(cases)]
+    chosen = [project.case(name).id for name in dict.fromkeys(cases)]
     report = AcceptReport()
-    for done, case in enumerate(chosen, start=1):
+    for done, name in enumerate(chosen, start=1):
+        case = project.case(name)  # as it is by now
         holder = run or project.prediction_run(case.id)
         reason = _why_not(case, holder)
         if reason is not None or holder is None:
@@ -197,7 +199,8 @@ def reopen(
         if not case.has_label:
             report.skipped[case.id] = "it has no label"
             continue
-        labelling.remove_label(case)
+        with alone_in(case.folder.path):
+            labelling.remove_label(case)
         project.note(case.id, REOPEN, by=by)
         report.reopened.append(case.id)
     return report
@@ -206,7 +209,11 @@ def reopen(
 def _accept(
     project: Project, case: Case, run: Run, *, seen: bool, by: str | None
 ) -> bool:
-    """Accept one prediction; gives whether a person had seen it."""
+    """Accept one prediction; gives whether a person had seen it.
+
+    The history speaks of it before the label is there: whatever interrupts this, no
+    prediction ever passes for a mask that a person drew.
+    """
     record = run.prediction_record(case.id)
     labels = read_labels(run.folder.prediction(case.id).labels, case.geometry)
     labels = labelling.checked(labels, case, project.labels)
@@ -217,9 +224,11 @@ def _accept(
         by_class = {item.name: 1.0 for item in project.labels}
         details["corrective_dice"] = 1.0
         details["corrective_dice_by_class"] = by_class
-    facts = labelling.replace_label(case, labels)
-    details = {**details, "changed_voxels": 0, **facts}
+    details["changed_voxels"] = 0
     project.note(case.id, ACCEPT, by=by, details=details)
+    with alone_in(case.folder.path):
+        facts = labelling.replace_label(case, labels)
+    project.amend(case.id, facts)
     return known
 
 

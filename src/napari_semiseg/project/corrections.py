@@ -149,9 +149,11 @@ def corrections_of(record: CaseRecord) -> list[Correction]:
     for entry in record.history:
         if entry.minutes is not None:
             spent = (spent or 0.0) + entry.minutes
-        if entry.action not in (LABEL, ACCEPT):
-            continue
         details = entry.details
+        if entry.action not in (LABEL, ACCEPT) or (
+            entry.action == ACCEPT and "annotated_fraction" not in details
+        ):  # the second was interrupted before there was a label
+            continue
         whole = details.get("annotated_fraction", 1.0) == 1.0
         found.append(
             Correction(

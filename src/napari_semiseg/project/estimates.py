@@ -145,7 +145,7 @@ class Estimator:
         """Say the estimate, or why there is none."""
         estimate = self.estimate(record)
         if estimate is not None:
-            count = self.counts[record.uncertainty_kind]
+            count = self._lines[record.uncertainty_kind].count
             return (
                 f"Dice {estimate} estimated from the uncertainty, by {count} "
                 "predictions that you corrected"

@@ -348,6 +348,15 @@ class Project:
                 record.model_copy(update={"history": history, **changes})
             )
 
+    def amend(self, case_id: str, details: dict[str, Any]) -> None:
+        """Add details to the newest entry of a case's history."""
+        with alone_in(self.layout.case(case_id).path):
+            record = self._records.read(case_id)
+            *before, last = record.history
+            entry = last.model_copy(update={"details": {**last.details, **details}})
+            history = (*before, entry)
+            self._records.write(record.model_copy(update={"history": history}))
+
     # -- runs ------------------------------------------------------------------------
 
     def runs(self) -> list[Run]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, Qt
@@ -14,6 +14,7 @@ from napari_semiseg.project.corrections import effort
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.estimates import Estimate, Estimator
     from napari_semiseg.project.runs import Run
@@ -51,12 +52,13 @@ class Row:
     annotated: float
     uncertainty: float | None
     dice: float | None
-    estimate: Estimate | None
     minutes: float | None
     changed: int | None
     unseen: bool
-    explained: str
+    waiting: PredictionRecord | None
     flag: str | None = None
+    estimate: Estimate | None = None
+    explained: str = ""
 
 
 COLUMNS = (
@@ -85,28 +87,38 @@ def read_row(case: Case, runs: Sequence[Run], estimator: Estimator) -> Row:
     run = next((run for run in runs if run.has_prediction(case.id)), None)
     record = None if run is None else run.prediction_record(case.id)
     spent = effort(case.record)
-    waiting = record is not None and case.state is not CaseState.LABELLED
-    explained = ""
-    if record is not None and waiting:
-        explained = estimator.words(record)
-    elif spent.dice is not None:
-        explained = f"The prediction agreed with its correction: Dice {spent.dice:.2f}"
-    return Row(
+    waits = record is not None and case.state is not CaseState.LABELLED
+    row = Row(
         id=case.id,
         state=case.state,
         split=case.split,
         annotated=case.annotated_fraction,
         uncertainty=None if record is None else record.score.uncertainty,
         dice=spent.dice,
-        estimate=(
-            estimator.estimate(record) if record is not None and waiting else None
-        ),
         minutes=spent.minutes,
         changed=spent.changed_voxels,
         unseen=case.accepted_unseen,
-        explained=explained,
+        waiting=None if record is None or not waits else _without_slices(record),
         flag=case.record.flag,
     )
+    return estimated(row, estimator)
+
+
+def estimated(row: Row, estimator: Estimator) -> Row:
+    """Give the same row with the estimate that holds now."""
+    if row.waiting is not None:
+        words, estimate = estimator.words(row.waiting), estimator.estimate(row.waiting)
+        return replace(row, estimate=estimate, explained=words)
+    if row.dice is not None:
+        words = f"The prediction agreed with its correction: Dice {row.dice:.2f}"
+        return replace(row, explained=words)
+    return row
+
+
+def _without_slices(record: PredictionRecord) -> PredictionRecord:
+    """Keep little in memory of a large cohort."""
+    score = record.score.model_copy(update={"slices": ()})
+    return record.model_copy(update={"score": score})
 
 
 class CohortModel(QAbstractTableModel):
@@ -147,15 +159,19 @@ class CohortModel(QAbstractTableModel):
             return
         runs, estimator = project.runs()[::-1], self._session.estimator()
         if estimator.counts != self._counts:
-            ids, self._counts = None, estimator.counts  # each estimate is another now
+            self._counts = estimator.counts
+            self.rows = [estimated(row, estimator) for row in self.rows]
+            self._redraw(0, len(self.rows) - 1)
         changed = sorted(known[key] for key in (known if ids is None else ids))
         for index in changed:
             row = self.rows[index]
             self.rows[index] = read_row(cases[row.id], runs, estimator)
         if changed:
-            self.dataChanged.emit(
-                self.index(changed[0], 0), self.index(changed[-1], len(COLUMNS) - 1)
-            )
+            self._redraw(changed[0], changed[-1])
+
+    def _redraw(self, first: int, last: int) -> None:
+        end = self.index(last, len(COLUMNS) - 1)
+        self.dataChanged.emit(self.index(first, 0), end)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Number of cases."""
