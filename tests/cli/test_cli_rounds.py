@@ -1,0 +1,66 @@
+"""Labels taken in by a running training, and rounds that begin with the last model."""
+
+from __future__ import annotations
+
+from napari_semiseg.cli.progress import Display
+from napari_semiseg.core.events import Learned, Predicted, Started
+
+
+def test_the_next_round_has_the_method_and_parameters_of_the_last(
+    semiseg, engine, ball_project
+) -> None:
+    folder = ball_project.folder
+    settings = ("--set", "ema_decay=0.9", "--set", "width=8")
+    first = semiseg("train", folder, "--method", "dtml", *settings, "--json").json
+    again = semiseg("train", folder, "--from", first["run"], "--minutes", 3, "--json")
+    config = engine.configs[-1]
+    assert config.start_from == first["run"]
+    assert (config.method, config.params) == ("dtml", {"ema_decay": 0.9})
+    assert (config.minutes, config.shrink, config.perturb) == (3, 0.6, 0.1)
+    semiseg("train", folder, "--from", first["run"], "--set", "shrink=0.5")
+    assert engine.configs[-1].shrink == 0.5
+    semiseg("train", folder, "--from", first["run"], "--method", "ug_mcl")
+    assert (engine.configs[-1].method, engine.configs[-1].params) == ("ug_mcl", {})
+    runs = semiseg("status", folder, "--json").json["runs"]
+    begun = {row["id"]: row["from"] for row in runs}
+    assert begun[first["run"]] is None
+    assert begun[again.json["run"]] == first["run"]
+
+
+def test_a_run_that_is_not_there_cannot_be_begun_with(
+    semiseg, engine, ball_project
+) -> None:
+    said = semiseg("train", ball_project.folder, "--from", "ghost").refusal
+    assert "found 'ghost'" in said
+    assert ball_project.runs() == []
+
+
+def test_status_lists_the_labels_that_were_taken_in(
+    semiseg, engine, ball_project
+) -> None:
+    folder = ball_project.folder
+    name = semiseg("train", folder, "--json").json["run"]
+    run = ball_project.run(name)
+    run.append(Learned(step=2, cases=("case_2", "case_3"), labelled=4, unlabelled=1))
+    run.append(Learned(step=3, cases=(), dropped=("case_2",), labelled=3, unlabelled=2))
+    rows = semiseg("status", folder, "--json").json["runs"]
+    assert rows[0]["learned"] == [
+        {"step": 2, "cases": ["case_2", "case_3"], "dropped": []},
+        {"step": 3, "cases": [], "dropped": ["case_2"]},
+    ]
+    table = semiseg("status", folder).out
+    assert "labels taken in" in table
+
+
+def test_progress_tells_what_happens_on_the_way(capsys) -> None:
+    with Display(quiet=False) as display:
+        display.take(Started(run="second", method="dtml", pid=1, source="first"))
+        display.take(Learned(step=7, cases=("a",), labelled=3, unlabelled=2))
+        display.take(
+            Predicted(case="b", uncertainty=0.5, done=1, total=1, training_step=9)
+        )
+    said = capsys.readouterr().err
+    assert "second (dtml), begins with first" in said
+    assert "From step 7 on it learns from the new labels of a (3 labelled" in said
+    assert "b was predicted anew at step 9" in said
+    assert display.outcome.predicted == []
