@@ -62,7 +62,8 @@ def train(
     ----------
     project : Project
         Its labelled training cases are learned from, the others as unlabelled data;
-        validation cases only score, test cases are out of reach.
+        validation cases only score, test cases are out of reach. Labels that change
+        meanwhile are taken in, each time with a ``Learned`` event.
     config : TrainingConfig
         What was asked for; the rest is planned.
     run : Run, optional

@@ -128,11 +128,9 @@ class Sampler:
         self._classes = len(streams.labelled[0].low)
 
     def change(self, streams: Streams) -> None:
-        """Draw from other streams from their first step on."""
-        self._streams = [
-            known for known in self._streams if known.since < streams.since
-        ]
-        self._streams.append(streams)
+        """Draw from other streams from their first step on; the last ones are kept."""
+        before = [known for known in self._streams if known.since < streams.since]
+        self._streams = [*before[-1:], streams]
 
     def views(self, step: int) -> float:
         """How often each case labelled now has been seen before a step, on average."""

@@ -63,11 +63,7 @@ class TrainingPanel(QWidget):
         self.start_button = QPushButton("Start")
         self.stop_button = QPushButton("Stop")
         self.resume_button = QPushButton("Resume")
-        self.start_button.clicked.connect(self.start)
-        self.stop_button.clicked.connect(self.stop)
-        self.resume_button.clicked.connect(self.resume)
         self.predict_button = QPushButton("Predict")
-        self.predict_button.clicked.connect(self.predict)
         self.predict_button.setToolTip(
             "Propose masks for all cases without a label, with the model in use"
         )
@@ -91,6 +87,7 @@ class TrainingPanel(QWidget):
         layout.addLayout(model)
         layout.addStretch()
         self._predicted: set[str] = set()
+        self._known_fits: dict[tuple[Run, str], bool] = {}
         self._news = QTimer(self)
         self._news.setSingleShot(True)
         self._news.setInterval(NEWS_MS)
@@ -103,6 +100,10 @@ class TrainingPanel(QWidget):
         self._show_engine()
 
     def _connect(self) -> None:
+        self.start_button.clicked.connect(self.start)
+        self.stop_button.clicked.connect(self.stop)
+        self.resume_button.clicked.connect(self.resume)
+        self.predict_button.clicked.connect(self.predict)
         self.info.methods_changed.connect(self._methods_known)
         self.info.devices_changed.connect(self.form.set_devices)
         self.info.failed.connect(self._engine_failed)
@@ -220,10 +221,18 @@ class TrainingPanel(QWidget):
         if project is None or name is None:
             self.form.set_sources(())
             return
-        config, labels = TrainingConfig(method=name), project.labels
         newest = project.runs()[: -MODELS_OFFERED - 1 : -1]
-        fit = [run for run in newest if unfit(run, config, labels) is None]
-        self.form.set_sources(fit)
+        self.form.set_sources([run for run in newest if self._fits(run, name)])
+
+    def _fits(self, run: Run, method: str) -> bool:
+        """Whether a training may begin with a run; files are read once for each."""
+        project = self._session.project
+        if project is None or not run.has_model:
+            return False
+        if (run, method) not in self._known_fits:
+            reason = unfit(run, TrainingConfig(method=method), project.labels)
+            self._known_fits[run, method] = reason is None
+        return self._known_fits[run, method]
 
     def _active_run(self) -> Run | None:
         run = self._newest()
@@ -270,6 +279,7 @@ class TrainingPanel(QWidget):
         self.wishes.withdraw()
         self.monitor.stop()
         self._predicted.clear()
+        self._known_fits.clear()
         self.progress.clear()
         newest = self._newest()
         if newest is not None:
