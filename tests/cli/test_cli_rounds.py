@@ -16,7 +16,7 @@ def test_the_next_round_has_the_method_and_parameters_of_the_last(
     config = engine.configs[-1]
     assert config.start_from == first["run"]
     assert (config.method, config.params) == ("dtml", {"ema_decay": 0.9})
-    assert (config.minutes, config.shrink, config.perturb) == (3, 0.6, 0.1)
+    assert (config.minutes, config.shrink, config.perturb) == (3, 0.8, 0.05)
     semiseg("train", folder, "--from", first["run"], "--set", "shrink=0.5")
     assert engine.configs[-1].shrink == 0.5
     semiseg("train", folder, "--from", first["run"], "--method", "ug_mcl")

@@ -79,8 +79,8 @@ class TrainingConfig(BaseModel):
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     validate_every: int | None = Field(default=None, ge=1)
     start_from: str | None = None
-    shrink: float = Field(default=0.6, gt=0, le=1)
-    perturb: float = Field(default=0.1, ge=0, le=1)
+    shrink: float = Field(default=0.8, gt=0, le=1)
+    perturb: float = Field(default=0.05, ge=0, le=1)
     look_seconds: float = Field(default=2.0, ge=0)
     fresh_weight: int = Field(default=4, ge=1)
     fresh_steps: int = Field(default=200, ge=0)
