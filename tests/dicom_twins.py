@@ -7,20 +7,20 @@ import pydicom
 from dicom_files import write_oblique_series
 
 
-def write_two_series(folder, *, alike=False):
-    """``T1 post`` of 21 November and, of a day before, ``scout``, a slice shorter
-    unless they are to be alike.
+def write_two_series(folder, *, alike=False, patient=""):
+    """``T1 post`` of 21 November and, of a day before, ``scout``.
 
-    Both lie in ``folder``; the UIDs end in 4, as `write_oblique_series` has them, and
-    in 8.
+    The second is a slice shorter unless they are to be alike. The UIDs are 1.2.3.4, as
+    `write_oblique_series` has it, and 1.2.3.8, with the patient's number behind.
     """
     write_oblique_series(folder)
     paths = sorted(folder.iterdir())
     for path in paths:
         item = pydicom.dcmread(path)
+        item.SeriesInstanceUID = f"1.2.3.4{patient}"
         item.SeriesDescription, item.SeriesDate = "T1 post", "20201121"
         item.save_as(path)
-        item.SeriesInstanceUID, item.SeriesNumber = "1.2.3.8", 7
+        item.SeriesInstanceUID, item.SeriesNumber = f"1.2.3.8{patient}", 7
         item.SeriesDescription, item.SeriesDate = "scout", "20201120"
         item.SOPInstanceUID = f"{item.SOPInstanceUID}.8"
         item.file_meta.MediaStorageSOPInstanceUID = item.SOPInstanceUID

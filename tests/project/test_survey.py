@@ -178,6 +178,24 @@ def test_masks_beside_channels_go_to_the_whole_case(empty_project, tmp_path):
     assert attach(again, folder).added == ["a", "b"]
 
 
+def test_suffixes_of_a_bids_data_set_are_suggested(empty_project, tmp_path):
+    for subject in ("sub-01", "sub-02"):
+        for suffix in ("T1w", "FLAIR"):
+            name = f"{subject}_{suffix}.nii.gz"
+            save_nifti(tmp_path / "study" / subject / "anat" / name, 1.0 * ball(0))
+    (tmp_path / "study" / "dataset_description.json").write_text("{}")
+    intake = intake_of([tmp_path / "study"])
+    found = survey(empty_project, intake)
+    assert found.kinds == ("BIDS",)
+    assert found.endings == ("FLAIR", "T1w")
+    intake = Intake(intake.paths, channels=found.endings)
+    found = survey(empty_project, intake)
+    assert [(pair.case, len(pair.images)) for pair in found.pairs] == [
+        ("sub-01", 2),
+        ("sub-02", 2),
+    ]
+
+
 def test_real_series_on_one_grid_are_channels(empty_project):
     """T1 and a FLAIR that was registered to it, in one folder."""
     folder = data_folder("FORMATS") / "dicom_oblique_two_series_one_folder"

@@ -166,6 +166,31 @@ def test_a_series_is_chosen_by_its_description_date_and_slices(
     assert case.geometry.shape_zyx[0] == 11
 
 
+def test_one_tick_serves_the_series_of_that_name_in_all_folders(
+    qtbot: QtBot, panel: CohortPanel, fresh: Session, tmp_path: Path
+) -> None:
+    for name in ("7", "8"):
+        folder = tmp_path / "patients" / f"ward_{name}"
+        write_two_series(folder, alike=True, patient=name)
+    panel.ask_intake([tmp_path / "patients"])
+    dialog = dialog_of(qtbot, panel)
+    tree = dialog.series.list
+    first, second = (tree.topLevelItem(row) for row in range(2))
+    first.child(1).setCheckState(0, module.Qt.CheckState.Checked)
+    assert second.child(1).checkState(0) == module.Qt.CheckState.Checked
+    qtbot.waitUntil(lambda: len(dialog.chosen) == 2, timeout=20_000)
+    tree.topLevelItem(1).child(0).setCheckState(0, module.Qt.CheckState.Checked)
+    assert tree.topLevelItem(0).child(0).checkState(0) == module.Qt.CheckState.Unchecked
+    qtbot.waitUntil(lambda: len(dialog.chosen) == 3, timeout=20_000)
+    tree.topLevelItem(0).child(0).setCheckState(0, module.Qt.CheckState.Checked)
+    dialog.series.together.setChecked(True)
+    qtbot.waitUntil(lambda: len(dialog.chosen) == 2, timeout=20_000)
+    assert rows(dialog.pairs)[1][:2] == ["ward_8", "T1 post, scout"]
+    dialog.agree.click()
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 2, timeout=20_000)
+    assert fresh.project.channels == ("T1 post", "scout")
+
+
 def test_images_that_look_like_channels_are_asked_about(
     qtbot: QtBot, panel: CohortPanel, fresh: Session, images: list[Path]
 ) -> None:

@@ -109,7 +109,8 @@ class Survey:
         Value of the class of each structure in the masks; None where no class has
         its name.
     endings : tuple of str
-        ``NAME=ENDING`` of each channel, where the images look like several a case.
+        ``NAME=ENDING`` of each channel, where the images look like several a case; of
+        a BIDS data set their suffixes.
     notes : dict
         What the user should know of an image, by id.
     """
@@ -206,19 +207,18 @@ def survey(project: Project, intake: Intake) -> Survey:
         for name, path in masks.items()
         if name in cases
     ]
+    kinds = dict.fromkeys(
+        found.kind
+        for path in intake.paths
+        if path.is_dir() and (found := recognised(path)) and found.entries
+    )
     return Survey(
-        kinds=tuple(
-            dict.fromkeys(
-                found.kind
-                for path in intake.paths
-                if path.is_dir() and (found := recognised(path)) and found.entries
-            )
-        ),
+        kinds=tuple(kinds),
         pairs=sorted(pairs, key=lambda pair: pair.case),
         left=left | unused,
         folders=folders,
         structures=_structures(project, files & set(masks.values())),
-        endings=() if intake.channels else suggest_endings(images, project.channels),
+        endings=_suggested(images, project.channels, kinds, intake),
         notes=report.notes,
     )
 
@@ -297,6 +297,19 @@ def suggest_endings(
         f"{own.get(name.casefold(), name.upper())}={ending}"
         for ending, name in called.items()
     )
+
+
+def _suggested(
+    names: Iterable[str],
+    known: Collection[str] | None,
+    kinds: Collection[str],
+    intake: Intake,
+) -> tuple[str, ...]:
+    """What to ask the user, who has said nothing of channels yet."""
+    if intake.channels or set(kinds) - {"BIDS"}:
+        return ()
+    found = suggest_endings(names, known)
+    return tuple(text.partition("=")[2][1:] for text in found) if kinds else found
 
 
 def _looked_through(intake: Intake) -> tuple[dict[Path, list[Series]], list[Path]]:

@@ -124,7 +124,7 @@ class IntakeDialog(QDialog):
             self._images,
             Path(masks).expanduser() if masks else None,
             self.series.chosen(),
-            tuple(text for text in channels if text),
+            tuple(text for text in channels if text) or self.series.channels(),
             self.structures.value(),
             self.split.currentData(),
         )

@@ -8,6 +8,7 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QComboBox,
     QFormLayout,
     QFrame,
@@ -111,6 +112,9 @@ class PairList(FileList):
 class SeriesChoice(QGroupBox):
     """DICOM series of folders that hold several, to be ticked.
 
+    A tick counts for the series of the same description in the other folders too, as
+    long as nothing is ticked in these.
+
     Signals
     -------
     changed()
@@ -125,10 +129,15 @@ class SeriesChoice(QGroupBox):
         self.list.setRootIsDecorated(True)
         for column, width in ((0, 200), (2, 100), (3, 70)):
             self.list.setColumnWidth(column, width)
-        self.list.itemChanged.connect(lambda *_: self.changed.emit())
+        self.list.itemChanged.connect(self._ticked)
+        self.together = QCheckBox(
+            "The ticked series of a folder lie on one grid: several images of one case"
+        )
+        self.together.toggled.connect(lambda _: self.changed.emit())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.list)
+        layout.addWidget(self.together)
         self.hide()
 
     def show_folders(self, folders: Mapping[Path, Sequence[Series]]) -> None:
@@ -159,17 +168,33 @@ class SeriesChoice(QGroupBox):
 
     def chosen(self) -> tuple[str, ...]:
         """What `Project.add` is told of the series that are ticked."""
-        parents = [
-            self.list.topLevelItem(row) for row in range(self.list.topLevelItemCount())
+        return tuple(str(item.data(0, ROLE)) for item in self._items() if _is_on(item))
+
+    def channels(self) -> tuple[str, ...]:
+        """``NAME=DESCRIPTION`` of the ticked series, where they are of one case."""
+        told = dict.fromkeys(item.text(1) for item in self._items() if _is_on(item))
+        several = self.together.isChecked() and len(told) > 1
+        return tuple(f"{_plain(text)}={text}" for text in told) if several else ()
+
+    def _items(self) -> list[QTreeWidgetItem]:
+        return [
+            child
+            for row in range(self.list.topLevelItemCount())
+            for child in _children(self.list.topLevelItem(row))
         ]
-        items = [
-            parent.child(row)
-            for parent in parents
-            for row in range(parent.childCount())
-        ]
-        return tuple(
-            str(item.data(0, ROLE)) for item in items if item.checkState(0) == ON
-        )
+
+    def _ticked(self, item: QTreeWidgetItem, _: int = 0) -> None:
+        if _is_on(item):
+            self.list.blockSignals(True)
+            for row in range(self.list.topLevelItemCount()):
+                beside = _children(self.list.topLevelItem(row))
+                same = [one for one in beside if one.text(1) == item.text(1)]
+                others = [one for one in beside if _is_on(one) and one is not item]
+                alike = self.together.isChecked() or not others
+                if item not in beside and len(same) == 1 and alike:
+                    same[0].setCheckState(0, ON)
+            self.list.blockSignals(False)
+        self.changed.emit()
 
 
 class StructureChoice(QGroupBox):
@@ -228,6 +253,19 @@ def _short(image: Path) -> str:
     """Name of an image; a slice of a DICOM series means little without its folder."""
     slice_ = image.suffix.casefold() in ("", ".dcm", ".ima")
     return f"{image.parent.name}/{image.name}" if slice_ else image.name
+
+
+def _children(parent: QTreeWidgetItem) -> list[QTreeWidgetItem]:
+    return [parent.child(row) for row in range(parent.childCount())]
+
+
+def _is_on(item: QTreeWidgetItem) -> bool:
+    return bool(item.checkState(0) == ON)
+
+
+def _plain(text: str) -> str:
+    """A description as a name."""
+    return " ".join(text.replace("=", " ").split())
 
 
 def _called(series: Series) -> str:
