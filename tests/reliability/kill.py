@@ -54,7 +54,7 @@ KINDS = tuple(WINDOWS_S)
 CASES = 5
 CONFIG = TrainingConfig(
     method="supervised",
-    steps=40,
+    steps=5000,
     device="cpu",
     width=4,
     patch_zyx=(16, 16, 16),
@@ -216,9 +216,7 @@ class Bench:
             report(0)
             run = project.latest_run()
             events = (
-                api.train(project, CONFIG)
-                if run is None
-                else api.resume(project, run, steps=self.last_step(run) + CONFIG.steps)
+                api.train(project, CONFIG) if run is None else api.resume(project, run)
             )
             for event in events:
                 if event.type == "checkpointed":
@@ -246,15 +244,16 @@ class Bench:
         project = self.open()
         run = project.latest_run()
         while run is None or not run.has_model:
-            Killed(self._train_whole, 600.0)
+            Killed(self._train_a_step, 600.0)
             run = project.latest_run()
         return run
 
-    def _train_whole(self, report: Callable[[int], None]) -> None:
+    def _train_a_step(self, report: Callable[[int], None]) -> None:
         from napari_semiseg.engine import api
 
-        for _ in api.train(self.open(), CONFIG):
-            pass
+        for event in api.train(self.open(), CONFIG):
+            if event.type == "checkpointed":
+                return
 
     def predict(self) -> None:
         """Predictions: whole or none, and what was reported is there."""
@@ -315,31 +314,29 @@ class Bench:
         self.note("export with its manifest" if listed else "export without a manifest")
 
     def finish(self) -> None:
-        """The run that was killed goes on, and equals one that never was."""
+        """The run that was killed has come as far as one that never was."""
         run = self.open().latest_run()
         if run is None or "stopped in training" not in self.moments:
             return
-        Killed(self._to_the_end, 600.0)
+        Killed(self._again_without_a_break, 900.0)
         run, other = self.open().runs()[-2:]
-        assert run.status == other.status == "completed"
+        assert self.last_step(run) == self.last_step(other) > 0
         assert states_equal(run.folder.last, other.folder.last), "resume is not exact"
-        self.note("killed run equals one without a break")
+        self.note(f"{self.last_step(run)} steps in pieces equal those without a break")
 
-    def _to_the_end(self, report: Callable[[int], None]) -> None:
+    def _again_without_a_break(self, report: Callable[[int], None]) -> None:
         from napari_semiseg.engine import api
 
         project = self.open()
         run = project.latest_run()
         assert run is not None
-        steps = self.last_step(run) + 2
-        for _ in api.resume(project, run, steps=steps):
-            pass
-        twin = Run.create(project, run.config)
-        plan = run.plan
+        steps, plan = self.last_step(run), run.plan
         assert plan is not None
+        twin = Run.create(project, run.config)
         twin.folder.plan.write_text(plan.model_dump_json())
-        for _ in api.resume(project, twin):
-            pass
+        for event in api.resume(project, twin):
+            if event.type == "checkpointed" and event.step == steps:
+                return
 
 
 def whole_files(folder: Path) -> Iterator[Path]:

@@ -232,13 +232,13 @@ class _Doctor:
 
     def _case(self, project: Project, name: str) -> None:
         folder = self._layout.case(name)
-        again = "; add its image again with semiseg add, and its mask is there"
+        again = "; add its image again, and its mask is there"
         if not folder.json.exists():
             self._note(
                 "case",
                 folder.path,
                 "has no case.json, so that it is no case",
-                "add its image again with semiseg add, or delete the folder",
+                "add its image again, or delete the folder",
             )
             return
         try:
@@ -301,7 +301,7 @@ class _Doctor:
                 "run",
                 folder.path,
                 f"was interrupted at step {run.steps_done}",
-                "nothing is lost: go on with semiseg resume, or leave it",
+                "nothing is lost: resume it, or leave it",
             )
         for path in (folder.last, folder.best):
             if path.exists() and not _is_whole_zip(path):

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.widgets.ahead import NextCases
+from napari_semiseg.widgets.checkup import check_open_project
 from napari_semiseg.widgets.cohort import CohortPanel
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.preferences import remember_project
@@ -117,6 +118,9 @@ class SemisegDock(QWidget):
             menu.addAction("Accept several…", self.progress.accept_several),
             menu.addAction("Export masks…", self.review.ask_export),
             menu.addAction("Find moved images…", self.ask_relocate),
+            menu.addAction(
+                "Check the project…", lambda: check_open_project(self.session, self)
+            ),
             menu.addAction("Close project", self.close_project),
         ]
         button = QPushButton("Project")
