@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from engine.volumes import prepared
+from napari_semiseg.engine import prepare
 from napari_semiseg.engine.augment import Crops, augment
 from napari_semiseg.engine.sampler import Sampler, Streams
 
@@ -99,3 +100,14 @@ def test_distance_scales_with_the_object():
         steps = [low.diff(dim=axis).mean() for axis in range(3)]
         slopes.append(float(torch.stack(steps).norm()))
     assert np.allclose(slopes, 1.0 / (size - 1), rtol=0.03)
+
+
+def test_what_is_remembered_of_a_case_does_not_grow_with_its_voxels(monkeypatch):
+    """A view of all voxels of a class would fill the memory case by case."""
+    monkeypatch.setattr(prepare, "CENTRES", 50)
+    case = prepared(0)
+    counts = [np.count_nonzero(case.target == index) for index in range(3)]
+    for group, count in zip(case.centres, counts, strict=True):
+        assert group.base is None
+        assert group.size <= 100 < count
+    assert {int(case.target.ravel()[at]) for at in case.centres[2]} == {2}

@@ -136,7 +136,7 @@ class Prepared:
         return self.target is not None and self.high is self.low
 
     @cached_property
-    def centres(self) -> tuple[NDArray[np.int64], ...]:
+    def centres(self) -> tuple[NDArray[np.int32], ...]:
         """Annotated voxels per class as flat indices, at most `CENTRES` of each."""
         if self.target is None:
             return ()
@@ -144,11 +144,12 @@ class Prepared:
         groups = []
         for index in np.unique(flat[flat != UNANNOTATED]):
             voxels = np.flatnonzero(flat == index)
-            groups.append(voxels[:: max(1, voxels.size // CENTRES)])
+            few = voxels[:: max(1, voxels.size // CENTRES)]
+            groups.append(few.astype(np.int32))  # a view would keep all of them
         return tuple(groups)
 
     @cached_property
-    def foreground(self) -> tuple[NDArray[np.int64], ...]:
+    def foreground(self) -> tuple[NDArray[np.int32], ...]:
         """Those of the foreground classes; of any class where there is none."""
         if self.target is None:
             return ()

@@ -30,6 +30,9 @@ FAINT = 0.02
 MARGIN = 0.25
 """How far around it, over the size of a window."""
 
+PLANES = 8
+"""Finished planes that are given out at once."""
+
 Box = tuple[slice, slice, slice]
 
 
@@ -68,22 +71,26 @@ def sweep(
     layers = itertools.groupby(windows(shape, patch), key=lambda box: box[0].start)
     for start, layer in layers:
         if start > first:
-            yield _mean(total[:, : start - first])
-            kept = total[:, start - first :].clone()
-            total.zero_()
-            total[:, : kept.shape[1]] = kept
+            done = start - first
+            yield from _means(total[:, :done])
+            left = patch[0] - done
+            kept = total[:, done:]
+            total[:, :left] = kept if left <= done else kept.clone()
+            total[:, left:] = 0
             first = start
         for box in layer:
             if wanted is None or _start(box) in wanted:
                 inner = (slice(None), *box[1:])
                 total[(slice(0, -1), *inner)] += look(image[(..., *box)]) * weight
                 total[(-1, *inner)] += weight
-    yield _mean(total[:, : shape[0] - first])
+    yield from _means(total[:, : shape[0] - first])
 
 
-def _mean(total: Tensor) -> Tensor:
-    weight = total[-1:]
-    return (total[:-1] / weight.clamp_min(1e-6)).where(weight > 0, torch.nan)
+def _means(total: Tensor) -> Iterator[Tensor]:
+    """Weighted means of finished planes, a few at a time."""
+    for planes in total.split(PLANES, dim=1):
+        weight = planes[-1:]
+        yield (planes[:-1] / weight.clamp_min(1e-6)).where(weight > 0, torch.nan)
 
 
 def _start(box: Box) -> tuple[int, int, int]:
