@@ -88,7 +88,8 @@ def sweep(
 
 def _means(total: Tensor) -> Iterator[Tensor]:
     """Weighted means of finished planes, a few at a time."""
-    for planes in total.split(PLANES, dim=1):
+    for start in range(0, total.shape[1], PLANES):
+        planes = total[:, start : start + PLANES]
         weight = planes[-1:]
         yield (planes[:-1] / weight.clamp_min(1e-6)).where(weight > 0, torch.nan)
 
