@@ -115,7 +115,7 @@ def test_unseen_is_said_when_the_case_is_opened(
     accept(project, ["case_0"])
     session.cases_changed.emit({"case_0"})
     view.open("case_0")
-    assert "accepted unseen" in view.text
+    assert "Accepted unseen" in view.text
     assert project.case("case_0").accepted_unseen  # looking alone is no acceptance
     assert view.accept()
     assert not project.case("case_0").accepted_unseen

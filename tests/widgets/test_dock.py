@@ -84,6 +84,19 @@ def test_opening_a_project_shows_its_tabs_and_the_next_step(
     assert dock._pages.currentIndex() == 0
 
 
+def test_the_rest_is_predicted_from_the_progress_tab(
+    dock: SemisegDock, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(dock.training, "predict", lambda: asked.append("predict"))
+    dock.open_project(project.folder)
+    dock.show_tab("Progress")
+    dock.progress.refresh()
+    dock.progress.predict_button.click()
+    assert asked == ["predict"]
+    assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Train"
+
+
 def test_a_folder_that_is_no_project_is_told(
     dock: SemisegDock, tmp_path: Path, notifications: list[str]
 ) -> None:

@@ -149,7 +149,7 @@ def _describe_label(case: Case, label: NDArray[np.uint8]) -> str:
     authors = [entry.by for entry in case.record.history if entry.action == LABEL]
     by = f" by {authors[-1]}" if authors else ""
     if case.accepted_unseen:
-        return "Prediction accepted unseen: accept it again once you have looked at it"
+        return "Accepted unseen; accept it again once checked"
     slices = int((label != UNANNOTATED).any(axis=(1, 2)).sum())
     if slices < len(label):
         return f"Accepted label{by}: {slices} of {len(label)} slices annotated"
