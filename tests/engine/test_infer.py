@@ -7,6 +7,7 @@ import torch
 from engine.volumes import prepared
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.engine import method as plugin
+from napari_semiseg.engine import scores
 from napari_semiseg.engine import sweep as sweeping
 from napari_semiseg.engine.features import Encoded
 from napari_semiseg.engine.infer import Maps, Predictor
@@ -294,3 +295,14 @@ def test_bounds_of_uncertainty():
     )
     assert maps.entropy.max() <= 1
     assert maps.entropy.min() > 0.99
+
+
+def test_the_shell_is_the_same_in_slabs(monkeypatch):
+    indices = np.zeros((40, 20, 20), np.uint8)
+    indices[5:25, 4:9, 3:12] = 1
+    indices[23:38, 9:15, 9:15] = 2
+    whole = surface_shell(indices)
+    assert 0 < whole.mean() < 1
+    for slab in (1, 7):
+        monkeypatch.setattr(scores, "SLAB", slab)
+        assert np.array_equal(surface_shell(indices), whole)

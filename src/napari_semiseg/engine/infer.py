@@ -168,7 +168,6 @@ class Predictor:
         geometry = case.geometry
         shape = geometry.shape_zyx
         working = working_shape(shape, geometry.spacing_mm, self._plan.spacing_mm)
-        image = working_images(case, working, self._plan)
         kind, classes = self._method.uncertainty, self._method.task.classes
         said = Evidence.empty(working, kind)
         values = np.array([0, *labels.values], dtype=np.uint8)
@@ -177,7 +176,9 @@ class Predictor:
         sdm = np.empty((classes - 1, *shape), dtype=map_dtype(shape))
         doubt = np.empty(shape, dtype=map_dtype(shape))
         self._encoded = Encoded()
-        blocks = self._noted(self.planes(image), said)
+        blocks = self._noted(
+            self.planes(working_images(case, working, self._plan)), said
+        )
         for planes, part in slabs(blocks, working[0], shape):
             indices = part[:classes].argmax(dim=0).numpy()
             voxels += np.bincount(indices.ravel(), minlength=classes)

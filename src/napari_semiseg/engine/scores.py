@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.resample import Shape
 
 SHELL_VOXELS = 3
+SLAB = 32
+"""Planes that are looked at at once."""
 SLICES_PER_PLANE = 8
 SLICES_PER_CLASS = 4
 UNDECIDED = 0.5
@@ -133,8 +135,14 @@ def surface_shell(indices: NDArray[np.integer | np.bool_]) -> NDArray[np.bool_]:
         changed[tuple(after)] |= step
     if not changed.any():
         return np.ones(indices.shape, dtype=bool)
-    grown = ndimage.binary_dilation(changed, iterations=SHELL_VOXELS - 1)
-    return np.asarray(grown, dtype=bool)
+    reach = SHELL_VOXELS - 1
+    shell = np.empty_like(changed)
+    # In slabs: scipy keeps a list of all voxels that it has reached.
+    for start in range(0, len(changed), SLAB):
+        low, stop = max(0, start - reach), start + SLAB
+        grown = ndimage.binary_dilation(changed[low : stop + reach], iterations=reach)
+        shell[start:stop] = grown[start - low :][:SLAB]
+    return shell
 
 
 def _worst(
