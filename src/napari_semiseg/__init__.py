@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from napari_semiseg.project.accepting import accept, reopen
     from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.doctor import check_project
     from napari_semiseg.project.evaluate import evaluate
     from napari_semiseg.project.export import export
     from napari_semiseg.project.runs import Run
@@ -55,6 +56,7 @@ __all__ = [
     "TrainingConfig",
     "__version__",
     "accept",
+    "check_project",
     "evaluate",
     "events",
     "export",
@@ -81,6 +83,7 @@ _HOMES = {
     "Split": "core.case",
     "TrainingConfig": "core.config",
     "accept": "project.accepting",
+    "check_project": "project.doctor",
     "evaluate": "project.evaluate",
     "export": "project.export",
     "reopen": "project.accepting",

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 WINDOWS_S = {
     "annotate": 0.2,
     "accept": 0.3,
-    "train": 2.0,
+    "train": 6.0,
     "predict": 1.0,
     "export": 0.5,
 }

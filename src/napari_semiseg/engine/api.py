@@ -216,7 +216,13 @@ def load_predictor(
             chosen,
             memory_format=torch.channels_last_3d,  # type: ignore[call-overload]
         )
-        teachers[name].load_state_dict(state.teachers[name])
+        try:
+            teachers[name].load_state_dict(state.teachers[name])
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+            raise ProjectError(
+                f"{run.folder.last}: expected the networks of {config.method!r}, found "
+                f"others ({type(error).__name__}); train again or restore the file"
+            ) from error
     return Predictor(learner, teachers, plan, chosen), state.step
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -66,16 +65,9 @@ class Checkpoint:
                     f"use the version of napari-semiseg that wrote it"
                 )
             return cls(**state)
-        except (
-            RuntimeError,
-            EOFError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            OSError,
-            pickle.UnpicklingError,
-        ) as error:
+        except ProjectError:
+            raise
+        except Exception as error:  # what a damaged pickle raises can be anything
             raise ProjectError(
                 f"{path}: expected a checkpoint of this program, found a damaged or "
                 f"foreign file ({type(error).__name__}); train again or restore it"
