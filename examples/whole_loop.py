@@ -18,7 +18,7 @@ from napari_semiseg.demo import prepare
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--method", default="ug_mcl")
+    parser.add_argument("--method", default="auto")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--patients", type=int, default=12)

@@ -57,7 +57,7 @@ def test_the_whole_way_from_init_to_export(semiseg, engine, spheres, tmp_path) -
     assert status["runs"] == [
         {
             "id": run,
-            "method": "ug_mcl",
+            "method": "auto",
             "status": "completed",
             "steps": 3,
             "seconds": 3.0,
@@ -261,4 +261,4 @@ def test_the_folder_stays_readable_by_hand(semiseg, engine, ball_project) -> Non
     run = Project.open(ball_project.folder).runs()[0]
     lines = run.folder.events.read_text().splitlines()
     assert json.loads(lines[0])["type"] == "started"
-    assert 'method = "ug_mcl"' in run.folder.config.read_text()
+    assert 'method = "auto"' in run.folder.config.read_text()

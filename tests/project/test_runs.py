@@ -57,13 +57,13 @@ def test_a_new_run_remembers_what_was_asked_and_where(run, ball_project) -> None
 def test_ids_count_per_day_and_method_and_are_never_reused(run, ball_project) -> None:
     second = Run.create(ball_project, TrainingConfig())
     other = Run.create(ball_project, TrainingConfig(method="a/b"))
-    assert run.id.endswith("_ug_mcl_01")
-    assert second.id.endswith("_ug_mcl_02")
+    assert run.id.endswith("_auto_01")
+    assert second.id.endswith("_auto_02")
     assert other.id.endswith("_a-b_01")
     assert [item.id for item in ball_project.runs()] == [run.id, second.id, other.id]
     with pytest.raises(ProjectError, match="exists"):
         Run.create(ball_project, TrainingConfig(), run_id=run.id)
-    with pytest.raises(ProjectError, match="ug_mcl_02"):
+    with pytest.raises(ProjectError, match="auto_02"):
         ball_project.run("nonsense")
 
 

@@ -10,7 +10,7 @@ from napari_semiseg.errors import ConfigError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16"]
-DEFAULT_METHOD = "ug_mcl"
+DEFAULT_METHOD = "auto"
 DEFAULT_MINUTES = 20.0
 
 

@@ -112,8 +112,7 @@ class Training:
         pace = 0.0
         if fresh:
             yield Staged(stage="Measuring the speed", done=0, total=1)
-            pace = self._trainer(plan, sampler).measure(expected)
-            plan = self._fix_steps(plan, pace, time.perf_counter() - begun)
+            plan, pace = self._measured(plan, sampler, expected, begun)
             if self._config.minutes is not None and plan.steps < FEW_STEPS:
                 yield Warned(
                     message=f"the minutes hold only {plan.steps} steps on this "
@@ -274,6 +273,22 @@ class Training:
                     message=f"no labelled voxel of {item.name!r} in any training case: "
                     f"it cannot be learned and will not be predicted; label some"
                 )
+
+    def _measured(
+        self, plan: Plan, sampler: Sampler, expected: int, begun: float
+    ) -> tuple[Plan, float]:
+        """The plan with its number of steps, and seconds of one.
+
+        Measured once more where there will be fewer or more steps than was expected,
+        since that can change what a method does in them.
+        """
+        for _ in range(2):
+            pace = self._trainer(plan, sampler).measure(expected)
+            fixed = self._fix_steps(plan, pace, time.perf_counter() - begun)
+            if abs(fixed.steps - expected) <= 0.1 * expected:
+                break
+            expected = fixed.steps
+        return fixed, pace
 
     def _fix_steps(self, plan: Plan, pace: float, spent: float) -> Plan:
         config = self._config
