@@ -218,7 +218,7 @@ def test_real_structure_sets_go_to_their_own_series(empty_project):
     assert {path.parent.name for path in masks} == {"CT", "MR_T1", "PET"}
     for pair in found.pairs:
         if pair.images[0].is_dir():
-            assert pair.mask.parent == pair.images[0].parent
+            assert pair.mask.parent.samefile(pair.images[0].parent)
     assert list(found.structures) == ["GTV_Mass_CT", "GTV_Mass_MR_T1", "GTV_Mass_PET"]
 
 
