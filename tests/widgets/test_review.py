@@ -203,12 +203,45 @@ def test_no_key_of_ours_means_something_else_to_a_mask(
     assert not ours & taken
 
 
+def test_no_key_of_ours_is_taken_in_naparis_settings(
+    panel: ReviewPanel, view: CaseView
+) -> None:
+    from napari.settings import get_settings
+    from napari.utils.action_manager import action_manager
+
+    ours = {str(coerce_keybinding(item.key)): item for item in panel._actions()}
+    assert len(ours) == len(panel._actions())
+    same_meaning = {
+        "napari:activate_labels_paint_mode": keys.PAINT,
+        "napari:activate_labels_erase_mode": keys.ERASE,
+        "napari:activate_labels_fill_mode": keys.BUCKET,
+        "napari:activate_labels_pan_zoom_mode": keys.PAN,
+    }
+    here = (view.viewer, view.mask, view.image)
+    shortcuts = get_settings().shortcuts.shortcuts
+    clashes = {}
+    for name, action in action_manager._actions.items():
+        # Planes through a volume are turned in 3D only, where ours show surfaces.
+        if "orient_plane" in name:
+            continue
+        if not any(isinstance(one, action.keymapprovider) for one in here):
+            continue
+        for key in shortcuts.get(name, ()):
+            item = ours.get(str(coerce_keybinding(key)))
+            if item is not None and same_meaning.get(name) is not item:
+                clashes[name] = item.text
+    assert len(shortcuts) > 50
+    assert not clashes
+
+
 def test_sheet_lists_every_key(panel: ReviewPanel, qtbot: QtBot) -> None:
     sheet = ShortcutSheet(panel.shortcuts(), panel)
     text = sheet.table.text()
     assert "Paint left atrium" in text
     for shortcut in panel._actions():
         assert shortcut.text in text
+    assert sheet.sizeHint().height() < 700
+    assert sheet.sizeHint().width() < 1300
     sheet.deleteLater()
 
 

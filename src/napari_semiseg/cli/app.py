@@ -8,6 +8,7 @@ from napari_semiseg.cli import (
     accepting,
     analysis,
     bench,
+    colours,
     loop,
     machine,
     project,
@@ -35,5 +36,6 @@ for module in (
     loop,
     bench,
     simulate,
+    colours,
 ):
     module.register(app)

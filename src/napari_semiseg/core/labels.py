@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_semiseg.core.palettes import DEFAULT, palette
 from napari_semiseg.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -19,16 +20,11 @@ BACKGROUND = 0
 UNANNOTATED = 255
 """Value of voxels that nobody has looked at yet; never a class."""
 
-# Okabe and Ito's colour-blind-safe palette, strongest on grey images first.
-PALETTE = (
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#CC79A7",
-    "#D55E00",
-    "#0072B2",
-)
+
+def free_colour(value: int, name: str = DEFAULT) -> str:
+    """Colour of a palette for the class of this value, ``#RRGGBB``."""
+    colours = palette(name)
+    return colours[(value - 1) % len(colours)]
 
 
 class LabelClass(BaseModel):
@@ -73,7 +69,7 @@ class LabelScheme(BaseModel):
                     "expected a label like '1=left atrium' with a value from 1 to 254, "
                     f"found {text!r}"
                 )
-            colour = match[3] or PALETTE[(int(match[1]) - 1) % len(PALETTE)]
+            colour = match[3] or free_colour(int(match[1]))
             found.append(LabelClass(value=int(match[1]), name=match[2], colour=colour))
         found.sort(key=lambda item: item.value)
         for attribute in ("value", "name"):
@@ -97,6 +93,14 @@ class LabelScheme(BaseModel):
     def values(self) -> tuple[int, ...]:
         """Voxel values of the classes, rising."""
         return tuple(item.value for item in self.classes)
+
+    def recoloured(self, name: str) -> LabelScheme:
+        """The same classes in the colours of a palette, in their order."""
+        changed = [
+            item.model_copy(update={"colour": free_colour(position, name)})
+            for position, item in enumerate(self, start=1)
+        ]
+        return LabelScheme(classes=tuple(changed))
 
     def name_of(self, value: int) -> str:
         """Name of a voxel value, background and unannotated included."""

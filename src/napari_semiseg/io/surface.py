@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_semiseg.core.mesh import surface_mesh
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.stack import LPS
 
@@ -22,9 +23,9 @@ SUFFIXES = (".stl", ".obj", ".ply")
 def write_surface(target: Path, inside: NDArray[np.bool_], geometry: Geometry) -> None:
     """Write the surface of a structure, atomically.
 
-    Marching cubes (Lewiner et al., 2003) half-way between the voxels inside and those
-    outside. Coordinates are DICOM's: mm to Left, Posterior and Superior, as 3D Slicer
-    takes them. Triangles turn so that their normals point outwards.
+    Triangles of `surface_mesh`. Coordinates are DICOM's: mm to Left, Posterior and
+    Superior, as 3D Slicer takes them. Triangles turn so that their normals point
+    outwards.
 
     Parameters
     ----------
@@ -36,12 +37,8 @@ def write_surface(target: Path, inside: NDArray[np.bool_], geometry: Geometry) -
         Its grid.
     """
     import trimesh
-    from skimage.measure import marching_cubes
 
-    box = [(int(axis.min()), int(axis.max()) + 1) for axis in np.nonzero(inside)]
-    part = np.pad(inside[tuple(slice(low, high) for low, high in box)], 1)
-    corners, faces, _, _ = marching_cubes(part.astype(np.uint8), 0.5)
-    voxels = corners + [low - 1 for low, _ in box]
+    voxels, faces = surface_mesh(inside)
     to_lps = LPS @ geometry.affine[:3, :3]
     vertices = voxels @ to_lps.T + LPS @ geometry.affine[:3, 3]
     if np.linalg.det(to_lps) > 0:  # skimage's triangles face inwards

@@ -115,6 +115,19 @@ class Project:
         Layout(root).check()
         return cls(root, read_settings(Layout(root).project_file))
 
+    def recolour(self, palette: str) -> None:
+        """Give the classes the colours of a palette, `core.palettes.PALETTES`.
+
+        Raises
+        ------
+        ConfigError
+            There is no such palette.
+        """
+        self.labels = self.labels.recoloured(palette)
+        path = self.layout.project_file
+        changed = {"labels": self.labels.classes}
+        write_settings(path, read_settings(path).model_copy(update=changed))
+
     # -- cases: reading ------------------------------------------------------------
 
     def cases(

@@ -25,6 +25,7 @@ SETTLE_MS = 40
 TRIES = 25
 STEADY = 4
 NEAR_PIXELS = 8
+SLIDER_WIDTH = 40
 
 
 class LinkedCanvases(QObject):
@@ -97,6 +98,7 @@ class LinkedCanvases(QObject):
             Names and colours of the classes.
         """
         self.annotate()
+        _narrow(self.sliders)
         views = self._docked_views()
         self._forget_image()
         self._image = image
@@ -238,6 +240,7 @@ class LinkedCanvases(QObject):
         """Ask for the widths until the window, which lays out later, has them."""
         if self._window is None or not self.shown or self._dock.isFloating():
             return
+        _narrow(self.sliders)
         there = self._docks_beside()
         beside = {dock: width for dock, width in self._beside if dock in there}
         docks, kept = [self._dock, *beside], sum(beside.values())
@@ -286,6 +289,12 @@ class LinkedCanvases(QObject):
     def _follow_contrast(self, event: Any = None) -> None:
         if self.views is not None and self._image is not None:
             self.views.contrast(self._image.contrast_limits)
+
+
+def _narrow(sliders: Any) -> None:
+    """Let napari's sliders be narrow: they would keep the main canvas wide."""
+    for one in () if sliders is None else sliders.slider_widgets:
+        one.slider.setMinimumWidth(SLIDER_WIDTH)
 
 
 def _cursor_copier(

@@ -50,6 +50,8 @@ class CaseLayers:
         Classes that nothing paints over.
     veil : bool
         Whether what nobody has annotated is veiled.
+    shown_again : bool or None
+        While surfaces hide the mask: whether it, or the next one, is seen afterwards.
     """
 
     def __init__(self, viewer: Any) -> None:
@@ -60,6 +62,7 @@ class CaseLayers:
         self.locked: set[int] = set()
         self.veil = True
         self._scheme: LabelScheme | None = None
+        self.shown_again: bool | None = None
         self._options: dict[str, Any] = {}
         self._tool: dict[str, Any] = {}
 
@@ -99,7 +102,7 @@ class CaseLayers:
         held = self.mask
         # napari takes the tool away from a layer that is no longer the active one.
         if held is not None:
-            self._tool = {name: getattr(held, name) for name in TOOL_STATE}
+            self._note_tool(held)
         before = self.images.show(case, voxels, self._options)
         self.mask = None
         if held is not None:
@@ -140,6 +143,11 @@ class CaseLayers:
         (self.locked.add if locked else self.locked.discard)(value)
         self._lock(self.mask)
 
+    def toggle_mask(self) -> None:
+        """Show or hide the mask."""
+        if self.mask is not None:
+            self.mask.visible = not self.mask.visible
+
     def toggle_veil(self) -> None:
         """Show or hide the veil over what nobody has annotated."""
         self.veil = not self.veil
@@ -154,7 +162,7 @@ class CaseLayers:
         if mask is None:
             return
         mask.events.selected_label.disconnect(self._keep_to_classes)
-        self._tool = {name: getattr(mask, name) for name in TOOL_STATE}
+        self._note_tool(mask)
         self._remove(mask)
 
     def drop(self) -> None:
@@ -162,6 +170,11 @@ class CaseLayers:
         self.drop_mask()
         for layer in self.images.drop():
             self._remove(layer)
+
+    def _note_tool(self, mask: MaskLayer) -> None:
+        self._tool = {name: getattr(mask, name) for name in TOOL_STATE}
+        if self.shown_again is not None:
+            self._tool["visible"] = self.shown_again
 
     def _remove(self, layer: Any) -> None:
         if layer is not None and layer in self.viewer.layers:

@@ -146,6 +146,7 @@ class CohortPanel(QWidget):
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("Filter by name, state, split or flag (Ctrl+F)")
         self.filter.setClearButtonEnabled(True)
+        self.filter.setToolTip("Show only the cases in which these words occur")
         self.filter.returnPressed.connect(self._open_first)
         QShortcut(
             QKeySequence(QKeySequence.StandardKey.Find),
@@ -157,6 +158,7 @@ class CohortPanel(QWidget):
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         add = QPushButton("Add images")
+        add.setToolTip("Scans to label or to learn from; they stay where they are")
         menu = QMenu(add)
         menu.addAction("Image files…", self.ask_files)
         menu.addAction("Folder of images, or a DICOM series…", self._ask_folder)

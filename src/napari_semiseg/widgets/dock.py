@@ -10,12 +10,10 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QMenu,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QStackedWidget,
     QTabWidget,
@@ -26,11 +24,22 @@ from qtpy.QtWidgets import (
 from napari_semiseg.widgets.ahead import NextCases
 from napari_semiseg.widgets.checkup import check_open_project
 from napari_semiseg.widgets.cohort import CohortPanel
+from napari_semiseg.widgets.colour_menu import add_colour_menu
+from napari_semiseg.widgets.guide import (
+    LOAD,
+    MARK,
+    REVIEW,
+    TRAIN,
+    Guide,
+    case_to_mark,
+    make_sample_project,
+)
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.preferences import remember_project
 from napari_semiseg.widgets.progress import ProgressPanel
 from napari_semiseg.widgets.project_dialogs import CreateProjectDialog, StartPage
 from napari_semiseg.widgets.review import ReviewPanel
+from napari_semiseg.widgets.scrolling import VerticalScroll
 from napari_semiseg.widgets.session import Session
 from napari_semiseg.widgets.tasks import in_background, told
 from napari_semiseg.widgets.training import TrainingPanel
@@ -42,6 +51,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 
     from napari_semiseg.project.adding import AddReport
+    from napari_semiseg.widgets.guide import Step
 
 PROJECT_FILE = "project.toml"
 SAMPLE_FOLDER = "semiseg-sample"
@@ -74,6 +84,7 @@ class SemisegDock(QWidget):
         self.progress = ProgressPanel(self.session, self._note_view)
         self._next_cases = NextCases(self.case_view, self.review, self.cohort, self)
         self.start_page = StartPage()
+        self.guide = Guide(self.session)
         self.tabs = QTabWidget()
         for panel, title in (
             (self.cohort, "Cohort"),
@@ -97,6 +108,7 @@ class SemisegDock(QWidget):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(self._header())
         layout.addWidget(self.status)
+        layout.addWidget(self.guide)
         layout.addWidget(self._pages, 1)
         self.setAcceptDrops(True)
         self._window: QWidget | None = None
@@ -121,9 +133,13 @@ class SemisegDock(QWidget):
             menu.addAction(
                 "Check the project…", lambda: check_open_project(self.session, self)
             ),
+            add_colour_menu(menu, self.recolour),
             menu.addAction("Close project", self.close_project),
         ]
+        menu.addSeparator()
+        menu.addAction("First steps", self.guide.bring_back)
         button = QPushButton("Project")
+        button.setToolTip("Open, create, export, colours, first steps")
         button.setMenu(menu)
         row = QHBoxLayout()
         row.addWidget(self._title, 1)
@@ -132,6 +148,7 @@ class SemisegDock(QWidget):
 
     def _connect(self) -> None:
         session = self.session
+        self.guide.asked.connect(self._guided)
         session.status_changed.connect(self._say)
         session.project_changed.connect(self._show_project)
         session.cases_changed.connect(self._next_step)
@@ -196,6 +213,33 @@ class SemisegDock(QWidget):
             lambda made: self.open_project(made),
             lambda: self.start_page.setEnabled(True),
         )
+
+    def recolour(self, palette: str) -> None:
+        """Draw the structures of the project in the colours of a palette."""
+        project, case_id = self.session.project, self.session.case_id
+        if project is None or not self.session.leave():
+            return
+        with told(self.session):
+            project.recolour(palette)
+            self.session.open_project(project.folder)
+            if case_id is not None:
+                self.session.case_requested.emit(case_id)
+
+    def _guided(self, step: Step) -> None:
+        """Begin a step of the guide."""
+        if step is LOAD:
+            self.open_sample()
+        elif step is MARK:
+            case_id = case_to_mark(self.session.cases())
+            if case_id is not None:
+                self.session.case_requested.emit(case_id)
+        elif step is TRAIN:
+            self.show_tab("Train")
+        elif step is REVIEW:
+            self.show_tab("Review")
+            self.review.open_next()
+        else:
+            self.ask_create()
 
     def ask_relocate(self) -> None:
         """Let the user say where images have moved to."""
@@ -344,41 +388,6 @@ class SemisegDock(QWidget):
                 self.case_view.save_draft()
             self.progress.close_gallery()
             self._next_cases.close()
+            self.guide.close_guide()
             self.review.close_panel()
             self.case_view.close()
-
-
-def make_sample_project(folder: Path) -> Path:
-    """Make a sample cohort beside ``folder``, and in it a project, three labelled.
-
-    Raises
-    ------
-    SemisegError
-        nilearn is not installed.
-    """
-    from napari_semiseg.demo.cohort import LABEL, make_cohort
-    from napari_semiseg.project.store import Project
-
-    cohort = make_cohort(folder.parent / "cohort")
-    project = Project.create(folder, {LABEL: 1}, name="Sample cohort")
-    project.add(*cohort.images)
-    masks = dict(zip(cohort.ids, cohort.masks, strict=True))
-    for case_id in cohort.labelled:
-        project.set_label(case_id, masks[case_id], by="sample cohort")
-    return folder
-
-
-class VerticalScroll(QScrollArea):
-    """Scrolls up and down only: it is never narrower than what it holds."""
-
-    def __init__(self, content: QWidget) -> None:
-        super().__init__()
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setWidget(content)
-
-    def minimumSizeHint(self) -> QSize:
-        """Width of the content and of a scroll bar."""
-        bar = self.verticalScrollBar().sizeHint().width()
-        return QSize(self.widget().minimumSizeHint().width() + bar, 120)

@@ -8,8 +8,8 @@ from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
+from napari_semiseg.core.windows import AUTOMATIC
 from napari_semiseg.widgets import keys
-from napari_semiseg.widgets.sources import contrast_of
 from napari_semiseg.widgets.tools import short
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ImageLayers:
                 values,
                 name=f"{case.id}: {name}" if name else case.id,
                 colormap="gray",
-                contrast_limits=contrast_of(values),
+                contrast_limits=AUTOMATIC.limits(values),
                 visible=name == first,
                 **options,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,12 +40,22 @@ MASK = Shortcut("T", "Show or hide the mask")
 CHANNEL = Shortcut("Shift-T", "Next image of the case, such as from T1 to FLAIR")
 PLANE = Shortcut("Q", "Axial, coronal, sagittal")
 VIEWS = Shortcut("R", "Show or hide distance and uncertainty")
+CONTRAST = Shortcut("Shift-C", "Next range of grey values")
+SOLID = Shortcut("Shift-Q", "Show the mask in three dimensions, or go back")
 SAVE = Shortcut("S", "Save the draft now")
 FILL = Shortcut("G", "Fill from the prediction where nothing is annotated")
 PAINT = Shortcut("P", "Paint")
 ERASE = Shortcut("E", "Erase")
 BUCKET = Shortcut("F", "Fill a region")
 PAN = Shortcut("Z", "Pan and zoom")
+
+PAINTING, LOOK, TOOLS, WORK = "Paint", "Look", "Tools", "Work through the cases"
+GROUPS = {
+    **dict.fromkeys((PAINT, ERASE, BUCKET, PAN, UNKNOWN, LOCK), PAINTING),
+    **dict.fromkeys((MASK, PLANE, CHANNEL, VIEWS, VEIL, CONTRAST, SOLID, WORST), LOOK),
+    **dict.fromkeys((BETWEEN, FOLLOW, ALONG, BOUNDARY, APPLY, FILL), TOOLS),
+}
+"""Where the sheet lists a key; with the cases when it is not here."""
 
 BUILT_IN = (
     Shortcut("[  ]", "Smaller, larger brush"),
@@ -87,4 +98,35 @@ class Keys:
         """Give every key back."""
         for key, before in reversed(self._bound):
             self._provider.bind_key(key, before, overwrite=True)
+        self._bound.clear()
+
+
+class ClassKeys:
+    """Digits that choose a class, on the layers of a case only.
+
+    There they take the place of napari's digits for the tools, which keep their
+    letters.
+    """
+
+    def __init__(self) -> None:
+        self._bound: list[Keys] = []
+
+    def bind(
+        self,
+        layers: Iterable[Any],
+        values: Iterable[int],
+        choose: Callable[[int], object],
+    ) -> None:
+        """Let 0 to 9 choose these values, in their order."""
+        numbered = list(enumerate(values))[:10]
+        for layer in layers:
+            bound = Keys(layer)
+            for digit, value in numbered:
+                bound.bind(str(digit), partial(choose, value))
+            self._bound.append(bound)
+
+    def release(self) -> None:
+        """Give the digits back."""
+        for bound in self._bound:
+            bound.release()
         self._bound.clear()

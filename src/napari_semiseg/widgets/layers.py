@@ -175,11 +175,6 @@ class CaseView:
         place = f"Slice {worst.index + 1} {planes.NAMES[worst.axis].lower()}"
         self.session.say(f"{place}: {worst.reason}")
 
-    def toggle_mask(self) -> None:
-        """Show or hide the mask."""
-        if self.mask is not None:
-            self.mask.visible = not self.mask.visible
-
     def previous_case(self) -> None:
         """Go back to the case that was open before this one."""
         project, before = self.session.project, self._before
@@ -192,7 +187,9 @@ class CaseView:
 
     def mark_slice(self) -> None:
         """Count the slice shown as annotated, in any plane, or take that back."""
-        if self.annotation is not None:
+        if self.viewer.dims.ndisplay == 3:
+            self.session.say("No slice is shown: go back from 3D first.")
+        elif self.annotation is not None:
             axis = int(self.viewer.dims.order[0])
             self.annotation.mark_slice(axis, self.slice_index)
 

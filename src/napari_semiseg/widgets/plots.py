@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_semiseg.core.labels import PALETTE
+from napari_semiseg.core.labels import free_colour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,7 +159,7 @@ class Curves(PlotBox):
 
     def _new(self, name: str) -> pg.PlotDataItem:
         number = len(self._items)
-        colour = self._colours.get(name, PALETTE[number % len(PALETTE)])
+        colour = self._colours.get(name, free_colour(number + 1))
         self._drawn[name.replace("_", " ")] = colour
         self.show_legend(self._drawn)
         item = self._plot.plot(pen=pg.mkPen(colour, width=2))

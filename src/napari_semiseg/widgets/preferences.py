@@ -32,3 +32,23 @@ def remember_project(folder: Path) -> None:
     folder = folder.resolve()
     others = [path for path in recent_projects() if path != folder]
     preferences().setValue(RECENT, [str(path) for path in [folder, *others][:KEPT]])
+
+
+def grey_window(*, ct: bool) -> str:
+    """Name of the window that was chosen last, for CT or for other scans."""
+    return str(preferences().value(f"window/{'ct' if ct else 'other'}") or "")
+
+
+def remember_grey_window(name: str, *, ct: bool) -> None:
+    """Take this window for the next scan of the kind."""
+    preferences().setValue(f"window/{'ct' if ct else 'other'}", name)
+
+
+def guide_is_hidden() -> bool:
+    """Whether the user has put the first steps away."""
+    return str(preferences().value("guide") or "") == "hidden"
+
+
+def hide_guide(hidden: bool) -> None:
+    """Put the first steps away for good, or bring them back."""
+    preferences().setValue("guide", "hidden" if hidden else "shown")

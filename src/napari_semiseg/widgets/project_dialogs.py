@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.core.labels import PALETTE, LabelScheme
+from napari_semiseg.core.labels import LabelScheme, free_colour
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.widgets.preferences import recent_projects
 
@@ -91,7 +91,7 @@ class ClassTable(QWidget):
         item = QTableWidgetItem()
         item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
         self._table.setItem(row, _COLOUR, item)
-        self._set_colour(row, PALETTE[(value - 1) % len(PALETTE)])
+        self._set_colour(row, free_colour(value))
         self._table.setCurrentCell(row, _NAME)
         if self.isVisible():
             self._table.editItem(self._table.item(row, _NAME))

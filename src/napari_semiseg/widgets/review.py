@@ -20,16 +20,18 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.widgets import keys, planes
 from napari_semiseg.widgets.actions import ActionGrid, plain_button
 from napari_semiseg.widgets.cohort_model import percent
+from napari_semiseg.widgets.contrast import ContrastRow
 from napari_semiseg.widgets.exporting import ExportDialog
 from napari_semiseg.widgets.image_layers import ChannelChoice
-from napari_semiseg.widgets.keys import Keys, Shortcut
+from napari_semiseg.widgets.keys import ClassKeys, Keys, Shortcut
 from napari_semiseg.widgets.mask_tools import ALONG, BETWEEN, BOUNDARY, FOLLOW
 from napari_semiseg.widgets.queue_box import QueueBox
 from napari_semiseg.widgets.sheet import ShortcutSheet
+from napari_semiseg.widgets.solid import SolidView
 from napari_semiseg.widgets.strip import StripKeeper
 from napari_semiseg.widgets.tasks import told
 from napari_semiseg.widgets.toolbox import ToolBox
-from napari_semiseg.widgets.tools import ClassButtons, ToolRow
+from napari_semiseg.widgets.tools import ClassButtons, ToolRow, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,10 +75,14 @@ class ReviewPanel(QWidget):
         self.queue, self.queue_text = self.box.queue, self.box.text
         self.toolbox = ToolBox(session, case_view)
         self.strip = StripKeeper(case_view)
+        self.solid = SolidView(session, case_view)
+        solid = plain_button(f"3D ({short(keys.SOLID.key)})", keys.SOLID.text)
+        solid.clicked.connect(self.solid.toggle)
+        self.contrast = ContrastRow(case_view, solid)
         self.grid = ActionGrid(self._actions(), case_view.discard_draft)
         self.buttons = self.grid.buttons
         self._viewer_keys = Keys(case_view.viewer)
-        self._layer_keys: list[Keys] = []
+        self._class_keys = ClassKeys()
         self._stale = True
         self._later = QTimer(self)
         self._later.setSingleShot(True)
@@ -100,6 +106,14 @@ class ReviewPanel(QWidget):
         following = self.next_case(done)
         if following is None:
             self.session.say(f"{verb} {done}: it was the last one to review.")
+        else:
+            self.session.case_requested.emit(following)
+
+    def open_next(self) -> None:
+        """Open the first case of the queue, or say that there is none."""
+        following = self.next_case("")
+        if following is None:
+            self.session.say("No case to review: all are accepted.")
         else:
             self.session.case_requested.emit(following)
 
@@ -185,10 +199,12 @@ class ReviewPanel(QWidget):
         """Unbind every key and callback; called before the dock goes."""
         self._later.stop()
         self._viewer_keys.release()
-        self._release_layers()
+        self._class_keys.release()
         self.tools.follow(None)
         self.toolbox.close_box()
         self.strip.close()
+        self.solid.close()
+        self.contrast.close_row()
         session, view = self.session, self.case_view
         session.project_changed.disconnect(self._show_project)
         session.cases_changed.disconnect(self._queue_is_stale)
@@ -208,9 +224,11 @@ class ReviewPanel(QWidget):
             keys.ERASE: lambda: tools.set_mode("erase"),
             keys.BUCKET: lambda: tools.set_mode("fill"),
             keys.PAN: lambda: tools.set_mode("pan_zoom"),
-            keys.MASK: view.toggle_mask,
+            keys.MASK: view.layers.toggle_mask,
             keys.CHANNEL: view.layers.images.next,
             keys.PLANE: lambda: planes.next_plane(view.viewer),
+            keys.SOLID: self.solid.toggle,
+            keys.CONTRAST: self.contrast.next_window,
             keys.VIEWS: view.canvases.toggle,
             keys.VEIL: view.layers.toggle_veil,
             keys.UNKNOWN: lambda: self.choose_class(UNANNOTATED),
@@ -250,6 +268,7 @@ class ReviewPanel(QWidget):
             self.channels,
             self.classes,
             self.tools,
+            self.contrast,
             self.grid,
             self.toolbox,
         ):
@@ -297,10 +316,10 @@ class ReviewPanel(QWidget):
 
     def _show_case(self) -> None:
         view = self.case_view
-        self._release_layers()
+        self._class_keys.release()
         self.channels.refresh()
         self.tools.follow(view.mask)
-        for part in (self.classes, self.grid, self.toolbox):
+        for part in (self.classes, self.contrast, self.grid, self.toolbox):
             part.setEnabled(view.mask is not None)
         self.classes.show_locked(view.layers.locked)
         if view.case is None or view.mask is None or view.image is None:
@@ -309,7 +328,8 @@ class ReviewPanel(QWidget):
             return
         self.info.setText(f"<b>{view.case.id}</b><br>{view.text}{self._flagged()}")
         self._show_saved(view.dirty)
-        self._bind_classes()
+        values = [0, *(item.value for item in self._scheme())]
+        self._class_keys.bind(view.layers.ours, values, self.choose_class)
         view.mask.events.selected_label.connect(self._show_class)
         view.mask.events.mode.connect(self._help, position="last")
         self._help()
@@ -326,24 +346,6 @@ class ReviewPanel(QWidget):
         if flag is None:
             return ""
         return f"<br>\u2691 Flagged{f': {escape(flag)}' if flag else ''}"
-
-    def _bind_classes(self) -> None:
-        """Digits choose a class while one of the case's layers is selected.
-
-        On these layers only, in place of napari's digits for the tools, which
-        keep their letters.
-        """
-        values = [0, *(item.value for item in self._scheme())][:10]
-        for layer in self.case_view.layers.ours:
-            bound = Keys(layer)
-            for position, value in enumerate(values):
-                bound.bind(str(position), _choose(self.choose_class, value))
-            self._layer_keys.append(bound)
-
-    def _release_layers(self) -> None:
-        for bound in self._layer_keys:
-            bound.release()
-        self._layer_keys.clear()
 
     def _show_class(self, event: object = None) -> None:
         if self.case_view.mask is not None:
@@ -393,7 +395,3 @@ def _line() -> QFrame:
     line.setFrameShape(QFrame.Shape.HLine)
     line.setFrameShadow(QFrame.Shadow.Sunken)
     return line
-
-
-def _choose(choose: Callable[[int], None], value: int) -> Callable[[], None]:
-    return lambda: choose(value)

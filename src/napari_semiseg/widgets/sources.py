@@ -102,16 +102,6 @@ def value_names(scheme: LabelScheme, marking: Marking) -> dict[int, str]:
     return names
 
 
-def contrast_of(image: NDArray[Any]) -> tuple[float, float]:
-    """Grey values between which an image is shown: percentiles 0.5 and 99.5.
-
-    Large volumes are sampled on a coarse grid.
-    """
-    step = max(1, round((image.size / 4e6) ** (1 / 3)))
-    low, high = np.percentile(image[::step, ::step, ::step], (0.5, 99.5))
-    return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
-
-
 def busiest_slice(values: NDArray[np.uint8]) -> int:
     """Axial slice with the most foreground; the middle one when there is none."""
     labelled = (values != 0) & (values != UNANNOTATED)

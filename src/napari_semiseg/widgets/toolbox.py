@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 WAIT_MS = 60
 ADOPT = "Adopt layer: "
+CHOOSE = "Changes the mask as a whole; its outline is shown before anything changes"
 
 
 class ToolBox(QWidget):
@@ -54,14 +55,17 @@ class ToolBox(QWidget):
         self.work = ToolWork(session, view)
         self.choice = QComboBox()
         self.choice.setAccessibleName("Tool for the mask")
+        self.choice.setToolTip(CHOOSE)
         self.choice.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.choice.setMinimumContentsLength(16)
         self.amount = QDoubleSpinBox()
         self.amount.setAccessibleName("Amount")
+        self.amount.setToolTip("How much the tool changes")
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setAccessibleName("Amount")
+        self.slider.setToolTip("How much the tool changes")
         self.vouch = QCheckBox("Count what is filled in as annotated")
         self.vouch.setToolTip(
             "Otherwise it is a proposal, shown paler, until you mark slices as done "
@@ -218,7 +222,7 @@ class ToolBox(QWidget):
         self.text.setVisible(tool is not None)
         self.apply_button.setVisible(tool is not None)
         self.cancel_button.setVisible(tool is not None)
-        self.choice.setToolTip("" if tool is None else tool.tip)
+        self.choice.setToolTip(CHOOSE if tool is None else tool.tip)
         if tool is not None:
             self.text.setText(tool.tip)
             self._soon()

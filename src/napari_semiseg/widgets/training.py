@@ -206,7 +206,9 @@ class TrainingPanel(QWidget):
         longer = resumable is not None and resumable.status == "completed"
         self.resume_button.setText("Train longer" if longer else "Resume")
         self.resume_button.setToolTip(
-            "" if resumable is None else f"Goes on with {resumable.id}"
+            "Goes on where a training was stopped"
+            if resumable is None
+            else f"Goes on with {resumable.id}"
         )
         self.resume_button.setEnabled(
             resumable is not None and active is None and self._problem is None

@@ -69,6 +69,7 @@ class TrainingForm(QWidget):
         super().__init__(parent)
         self._schemas: dict[str, dict[str, Any]] = {}
         self.method = ElidedCombo()
+        self.method.setToolTip("How the model learns from labelled and other scans")
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 60 * 24 * 7)
         self.minutes.setDecimals(1)
@@ -92,6 +93,7 @@ class TrainingForm(QWidget):
         self.seed.setToolTip("The same seed gives the same training again")
         self.params = SchemaForm()
         self.advanced = QCollapsible("Advanced")
+        self.advanced.toggleButton().setToolTip("Settings that rarely need a change")
         more = QWidget()
         inner = QFormLayout(more)
         inner.setContentsMargins(0, 0, 0, 0)

@@ -1,0 +1,185 @@
+"""First steps, tooltips, and a small screen."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QScrollBar,
+    QTabBar,
+)
+
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.project.runs import Run
+from napari_semiseg.project.store import Project
+from napari_semiseg.widgets.dock import SemisegDock
+from napari_semiseg.widgets.guide import (
+    DONE,
+    LOAD,
+    MARK,
+    REVIEW,
+    SAMPLE_AUTHOR,
+    SAMPLE_NAME,
+    TRAIN,
+)
+from napari_semiseg.widgets.preferences import guide_is_hidden
+from widgets.conftest import SHAPE
+from widgets.viewing import store_prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+    from qtpy.QtWidgets import QWidget
+
+SMALL = (1366, 768)
+INNER = QAbstractSpinBox | QComboBox | QLineEdit | QTabBar
+"""What these are made of needs no tooltip of its own."""
+
+
+@pytest.fixture
+def sample(tmp_path: Path, images: list[Path]) -> Project:
+    """A project as the sample cohort makes it, with one label."""
+    made = Project.create(tmp_path / "sample", {"ventricles": 1}, name=SAMPLE_NAME)
+    made.add(*images)
+    made.set_label("case_0", np.ones(SHAPE, np.uint8), by=SAMPLE_AUTHOR)
+    return made
+
+
+@pytest.fixture
+def dock(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[SemisegDock]:
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(*SMALL)
+    made = SemisegDock(viewer)
+    viewer.window.add_dock_widget(made, name="Semiseg", area="right")
+    yield made
+    made.shut_down()
+    viewer.close()
+    del made, viewer
+    qtbot.wait(300)
+    gc.collect()
+
+
+def test_the_guide_goes_from_loading_to_reviewing(
+    dock: SemisegDock, sample: Project, qtbot: QtBot
+) -> None:
+    guide = dock.guide
+    assert guide.isVisible()
+    assert guide.step is LOAD
+    assert "Try the sample cohort" in guide.text.text()
+    assert not guide.button.isVisible()
+    dock.open_project(sample.folder)
+    assert guide.step is MARK
+    guide.button.click()
+    assert dock.session.case_id == "case_1"
+    assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Review"
+    label = np.zeros(SHAPE, np.uint8)
+    label[5, 5, 5] = 1
+    dock.case_view.mask.put(dock.case_view.editing.marking.fill(label + 255, label))
+    dock.case_view.mask.put(label)
+    assert dock.case_view.accept()
+    assert guide.step is TRAIN
+    assert "\u2713\u00a0Mark" in guide.path.text()
+    guide.button.click()
+    assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Train"
+    Run.create(sample, TrainingConfig(minutes=1))
+    store_prediction(sample, "case_2")
+    dock.session.runs_changed.emit()
+    assert guide.step is REVIEW
+    guide.button.click()
+    assert dock.session.case_id == "case_2"
+    assert dock.case_view.accept()
+    assert guide.step is DONE
+    assert guide.path.text().count("\u2713") == 4
+
+
+def test_the_guide_is_put_away_for_good_and_brought_back(
+    dock: SemisegDock,
+    sample: Project,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guide = dock.guide
+    guide.hide_button.click()
+    assert not guide.isVisible()
+    assert guide_is_hidden()
+    dock.open_project(sample.folder)
+    assert not guide.isVisible()
+    guide.bring_back()
+    assert guide.isVisible()
+    dock.open_project(project.folder)
+    assert not guide.isVisible()
+    asked: list[bool] = []
+    monkeypatch.setattr(SemisegDock, "open_sample", lambda _: asked.append(True))
+    guide.bring_back()
+    assert asked == [True]
+
+
+def controls(inside: QWidget) -> list[QWidget]:
+    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QAbstractSlider, QLineEdit)
+    found = [one for kind in kinds for one in inside.findChildren(kind)]
+    own = [
+        one
+        for one in found
+        if not isinstance(one, QScrollBar)
+        and not one.objectName().startswith("qt_")
+        and not isinstance(one.parentWidget(), INNER)
+    ]
+    assert len(own) > 40
+    return own
+
+
+def test_everything_says_what_it_is_for(dock: SemisegDock, sample: Project) -> None:
+    store_prediction(sample, "case_1")
+    dock.open_project(sample.folder)
+    dock.session.case_requested.emit("case_1")
+    silent = [
+        (type(one).__name__, one.text() if hasattr(one, "text") else "")
+        for one in controls(dock)
+        if not one.toolTip()
+    ]
+    assert not silent
+
+
+def test_a_small_screen_holds_all_of_it(
+    dock: SemisegDock, sample: Project, qtbot: QtBot
+) -> None:
+    store_prediction(sample, "case_1")
+    dock.open_project(sample.folder)
+    dock.session.case_requested.emit("case_1")
+    canvases = dock.case_view.canvases
+    qtbot.waitUntil(
+        lambda: canvases.shown and not canvases._settle.isActive(), timeout=20_000
+    )
+    window = dock.window()
+    assert (window.width(), window.height()) == SMALL
+    widths = [
+        notes.width()
+        for notes in (
+            canvases.main_notes,
+            canvases.views.distance.notes,
+            canvases.views.doubt.notes,
+        )
+    ]
+    assert max(widths) - min(widths) < 30
+    for index in range(dock.tabs.count()):
+        dock.tabs.setCurrentIndex(index)
+        qtbot.wait(50)
+        area = dock.tabs.widget(index)
+        panel = area.widget()
+        assert panel.width() <= area.viewport().width()
+        hidden = panel.height() - area.viewport().height()
+        assert area.verticalScrollBar().maximum() >= hidden
+        for button in panel.findChildren(QAbstractButton):
+            if button.isVisibleTo(panel) and button.text():
+                assert button.width() >= button.minimumSizeHint().width() - 2
+    assert dock.mapTo(window, dock.rect().bottomRight()).y() <= SMALL[1]
