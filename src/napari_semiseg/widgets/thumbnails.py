@@ -11,10 +11,10 @@ import numpy as np
 from qtpy.QtCore import QObject, QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
+from napari_semiseg.core.windows import AUTOMATIC
 from napari_semiseg.demo.pictures import grey, slices_through
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.widgets.sources import contrast_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def draw_planes(
     size : int
         Width and height of each picture, pixels.
     """
-    low, high = contrast_of(voxels)
+    low, high = AUTOMATIC.limits(voxels)
     present = (labels != 0) & (labels != 255)
     pictures = []
     for view in slices_through(present, geometry):
