@@ -17,7 +17,7 @@ TITLES = {
 }
 
 
-def add_colour_menu(menu: QMenu, choose: Callable[[str], object]) -> QAction:
+def add_colour_menu(menu: QMenu, choose: Callable[[QAction], object]) -> QAction:
     """Add a menu of the palettes, all safe for the colour-blind.
 
     Parameters
@@ -25,10 +25,10 @@ def add_colour_menu(menu: QMenu, choose: Callable[[str], object]) -> QAction:
     menu : QMenu
         Gets the new one at its end.
     choose : callable
-        Called with the name of a palette.
+        Called with an action that has the name of a palette as its data.
     """
     colours = menu.addMenu("Colours (safe for the colour-blind)")
     for name, title in TITLES.items():
         colours.addAction(title).setData(name)
-    colours.triggered.connect(lambda action: choose(action.data()))
+    colours.triggered.connect(choose)
     return colours.menuAction()

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
+    from qtpy.QtGui import QAction, QDragEnterEvent, QDropEvent, QShowEvent
 
     from napari_semiseg.project.adding import AddReport
     from napari_semiseg.widgets.guide import Step
@@ -133,7 +133,7 @@ class SemisegDock(QWidget):
             menu.addAction(
                 "Check the project…", lambda: check_open_project(self.session, self)
             ),
-            add_colour_menu(menu, self.recolour),
+            add_colour_menu(menu, self._palette_chosen),
             menu.addAction("Close project", self.close_project),
         ]
         menu.addSeparator()
@@ -213,6 +213,9 @@ class SemisegDock(QWidget):
             lambda made: self.open_project(made),
             lambda: self.start_page.setEnabled(True),
         )
+
+    def _palette_chosen(self, action: QAction) -> None:
+        self.recolour(action.data())
 
     def recolour(self, palette: str) -> None:
         """Draw the structures of the project in the colours of a palette."""

@@ -94,7 +94,7 @@ class Guide(QFrame):
         self.text.setWordWrap(True)
         self.button = QPushButton()
         self.button.setToolTip("Begin this step")
-        self.button.clicked.connect(lambda: self.asked.emit(self.step))
+        self.button.clicked.connect(self._begin)
         self.hide_button = QPushButton("Hide")
         self.hide_button.setToolTip("Hide the first steps; Project menu shows them")
         self.hide_button.clicked.connect(self.dismiss)
@@ -143,6 +143,9 @@ class Guide(QFrame):
         self.text.setText(step.text)
         self.button.setText(step.button)
         self.button.setVisible(bool(step.button))
+
+    def _begin(self) -> None:
+        self.asked.emit(self.step)
 
     def dismiss(self) -> None:
         """Hide the guide, now and after the next start."""
