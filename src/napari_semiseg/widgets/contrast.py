@@ -41,6 +41,7 @@ class ContrastRow(QWidget):
         self._setting = False
         self.choice = QComboBox()
         self.choice.setAccessibleName("Grey values")
+        self.choice.setToolTip("Range of grey values shown, once a case is open")
         self.choice.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.choice.setSizePolicy(
             QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed

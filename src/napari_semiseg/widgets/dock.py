@@ -386,6 +386,9 @@ class SemisegDock(QWidget):
         """
         if self._docked:
             self._docked = False
+            if self._window is not None:
+                self._window.removeEventFilter(self)
+                self._window = None
             self.training.stop_following()
             if self.case_view.dirty:
                 self.case_view.save_draft()

@@ -50,6 +50,7 @@ class QueueBox(QWidget):
         self.text.setWordWrap(True)
         self.order = QComboBox()
         self.order.setAccessibleName("Order of the queue")
+        self.order.setToolTip("Which cases come first in the list below")
         self.order.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         for name, strategy in STRATEGIES.items():
             self.order.addItem(strategy.title, name)
