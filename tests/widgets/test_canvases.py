@@ -231,6 +231,16 @@ def test_another_case_hides_and_shows_the_side_canvases(
     assert shown.canvases.views.distance.overlay.data.shape == (10, 12, 14)
 
 
+def test_a_case_without_a_prediction_has_the_slice_and_all_the_room(
+    shown: CaseView, qtbot: QtBot
+) -> None:
+    narrow = camera_of(shown.viewer).zoom
+    shown.open("case_1")
+    qtbot.waitUntil(lambda: not shown.canvases._settle.isActive(), timeout=5000)
+    assert shown.slice_index == 5  # the middle one of ten
+    assert camera_of(shown.viewer).zoom > 1.5 * narrow
+
+
 def test_side_canvases_come_back_after_the_dock_was_closed(
     shown: CaseView, qtbot: QtBot
 ) -> None:

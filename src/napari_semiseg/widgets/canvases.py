@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from napari_semiseg.widgets.link import Connections, ViewLink
 from napari_semiseg.widgets.views import PredictionViews
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.widgets.image_layers import ImageLayers
@@ -102,7 +105,8 @@ class LinkedCanvases(QObject):
         views = self._docked_views()
         self._forget_image()
         self._image = image
-        views.show_prediction(image, prediction, scheme)
+        with self._unlinked():
+            views.show_prediction(image, prediction, scheme)
         image.events.contrast_limits.connect(self._follow_contrast)
         if self._link is not None:
             self._link.copy_from(self.viewer)
@@ -134,7 +138,8 @@ class LinkedCanvases(QObject):
         """Forget the case and hide the side canvases."""
         self._forget_image()
         if self.views is not None:
-            self.views.clear()
+            with self._unlinked():
+                self.views.clear()
         self._hide()
 
     def toggle(self) -> None:
@@ -235,10 +240,16 @@ class LinkedCanvases(QObject):
         widths = [dock.width() for dock in others]
         self._dock.hide()
         self._window.resizeDocks(others, widths, Qt.Orientation.Horizontal)
+        self._settle.start()
 
     def _balance(self) -> None:
         """Ask for the widths until the window, which lays out later, has them."""
-        if self._window is None or not self.shown or self._dock.isFloating():
+        if self._window is None:
+            return
+        if not self.shown:
+            self.viewer.reset_view()  # the main canvas has all the room now
+            return
+        if self._dock.isFloating():
             return
         _narrow(self.sliders)
         there = self._docks_beside()
@@ -274,6 +285,9 @@ class LinkedCanvases(QObject):
             others = [item for item in notes if item is not None and item is not own]
             copier = _cursor_copier(model, own, others)
             self._cursors.add(copier, model.cursor.events.position)
+
+    def _unlinked(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._link is None else self._link.paused()
 
     def _unlink(self) -> None:
         if self._link is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.widgets.compat import camera_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 SHARED_CAMERA = ("orientation", "center", "zoom")
 SHARED_DIMS = ("order", "point")
@@ -65,6 +66,15 @@ class ViewLink:
                     _copy_view(source, viewer)
         finally:
             self._copying = False
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Copy nothing meanwhile: a viewer that gets other voxels goes elsewhere."""
+        copying, self._copying = self._copying, True
+        try:
+            yield
+        finally:
+            self._copying = copying
 
     def close(self) -> None:
         """Stop following."""

@@ -132,7 +132,7 @@ def _before(
         return label, _describe_label(case, label)
     if prediction is not None:
         return prediction.labels, proposed_by(prediction.record)
-    return np.zeros(case.geometry.shape_zyx, np.uint8), "Nothing labelled yet"
+    return np.zeros(case.geometry.shape_zyx, np.uint8), "No label and no prediction yet"
 
 
 def _describe_label(case: Case, label: NDArray[np.uint8]) -> str:
