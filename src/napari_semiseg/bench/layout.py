@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED, LabelScheme
+from napari_semiseg.core.labels import (
+    BACKGROUND,
+    UNANNOTATED,
+    LabelScheme,
+    voxel_counts,
+)
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.atomic import read_json
 from napari_semiseg.io.images import (
@@ -117,7 +122,8 @@ class Dataset:
         present: set[int] = set()
         for name in labelled:
             geometry, _ = read_geometry(self.image(name), self.volume)
-            present |= set(np.unique(self.read_mask(name, geometry)).tolist())
+            mask = self.read_mask(name, geometry)
+            present |= set(np.flatnonzero(voxel_counts(mask)).tolist())
         return LabelScheme.parse(
             f"{value}=class {value}"
             for value in sorted(present - {BACKGROUND, UNANNOTATED})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.labels import UNANNOTATED, voxel_counts
 from napari_semiseg.core.slice_motion import Box, SliceMotion
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _between(
 def _classes(
     labels: NDArray[np.uint8], sdm_mm: Mapping[int, NDArray[np.float32]] | None
 ) -> list[int]:
-    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist()
+    present = np.flatnonzero(voxel_counts(labels)).tolist()
     found = {*present, *(sdm_mm or {})}
     return sorted(found - {0, UNANNOTATED})
 

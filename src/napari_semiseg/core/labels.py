@@ -116,7 +116,7 @@ class LabelScheme(BaseModel):
         ImageError
             With the unknown values and the known ones.
         """
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+        present = np.flatnonzero(voxel_counts(labels))
         known = {BACKGROUND, UNANNOTATED, *self.values}
         unknown = sorted(set(present.tolist()) - known)
         if unknown:
@@ -126,3 +126,14 @@ class LabelScheme(BaseModel):
                 f"{listed} or 255 (not annotated); correct the mask or the project's "
                 f"labels"
             )
+
+
+def voxel_counts(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Number of voxels of each value: (256,).
+
+    Plane by plane, since counting needs eight bytes a voxel.
+    """
+    counts = np.zeros(256, np.int64)
+    for plane in labels:
+        counts += np.bincount(plane.ravel(), minlength=256)
+    return counts

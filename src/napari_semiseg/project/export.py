@@ -10,9 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-
 from napari_semiseg.core.case import ACCEPT, LABEL, CaseState
+from napari_semiseg.core.labels import voxel_counts
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.atomic import write_json, write_text
 from napari_semiseg.io.images import file_sha256
@@ -24,6 +23,7 @@ from napari_semiseg.project.formats import FORMATS, write_case
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_semiseg.project.cases import Case
@@ -251,7 +251,7 @@ def _source(project: Project, case: Case, what: What, run: Run | None) -> Source
 def _volumes(
     project: Project, case: Case, labels: NDArray[np.uint8], facts: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    counts = np.bincount(labels.ravel(), minlength=256)
+    counts = voxel_counts(labels)
     surfaces = surface_mm2(labels, case.geometry)
     return [
         {
