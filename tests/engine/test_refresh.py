@@ -62,12 +62,25 @@ def test_wanted_cases_are_predicted_on_the_way(ball_project, monkeypatch):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_broken_image_is_told_and_the_training_goes_on(ball_project, spheres):
+def test_a_broken_image_is_told_and_the_training_goes_on(
+    ball_project, spheres, monkeypatch
+):
+    monkeypatch.setattr(refresh, "SHARE", 1.0)
     (spheres.images / "case_4.nii.gz").write_bytes(b"nothing")
     events, _ = train(ball_project, "case_4")
     said = [event.message for event in events if event.type == "warned"]
     assert "case case_4 is not predicted" in said[-1]
     assert events[-1].reason == "completed"
+
+
+def test_a_volume_that_would_hold_the_training_up_is_told_once(
+    ball_project, monkeypatch
+):
+    monkeypatch.setattr(refresh, "SHARE", 0.01)
+    events, run = train(ball_project, "case_3")
+    said = [event.message for event in events if event.type == "warned"]
+    assert [text for text in said if "case_3 is too large" in text] == said[-1:]
+    assert not run.has_prediction("case_3")
 
 
 class Clock:
@@ -96,7 +109,8 @@ def pretend(ball_project, clock, monkeypatch):
 
     monkeypatch.setattr(Refresher, "_predict", predict)
     settings = TrainingConfig(refresh_seconds=30)
-    refresher = Refresher(ball_project, run, settings, 1000, ripe=False)
+    plan = SimpleNamespace(steps=1000)
+    refresher = Refresher(ball_project, run, settings, plan, ripe=False)
 
     def go(steps):
         for _ in range(steps):

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Predicted, Warned
+from napari_semiseg.engine.resample import working_shape
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.wanted import wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.engine.trainer import Trainer
+    from napari_semiseg.project.cases import Case
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
 
@@ -27,6 +29,9 @@ RIPE = 0.1
 LEARN_STEPS = 25
 """Steps with a new label before it can show in a prediction."""
 LOOK_S = 1.0
+PASSES = 8 * 2 / 3
+"""Steps' worth of a crop for each crop that a volume holds: windows overlap by half
+along three axes, two mirrored views of each, and a step costs three forward passes."""
 
 
 class Refresher:
@@ -42,8 +47,8 @@ class Refresher:
         Whose cases, and where predictions are stored.
     config : TrainingConfig
         Says how often.
-    steps : int
-        All steps of the training.
+    plan : Plan
+        Crop, voxel size, and all steps of the training.
     ripe : bool
         Whether the networks know something before the first step.
     """
@@ -53,7 +58,7 @@ class Refresher:
         project: Project,
         run: Run,
         config: TrainingConfig,
-        steps: int,
+        plan: Plan,
         *,
         ripe: bool,
     ) -> None:
@@ -61,10 +66,12 @@ class Refresher:
         self._run = run
         self._every = config.refresh_seconds
         self._settle = min(LEARN_STEPS, config.fresh_steps)
-        self._from = self._settle if ripe else math.ceil(RIPE * steps)
+        self._plan = plan
+        self._from = self._settle if ripe else math.ceil(RIPE * plan.steps)
         self._begun = self._next = time.perf_counter()
         self._spent = 0.0
         self._made: dict[str, tuple[int, float]] = {}
+        self._too_large: set[str] = set()
 
     def events(self, trainer: Trainer) -> Iterator[Event]:
         """Predict one wanted case, when there is one and time for it."""
@@ -89,6 +96,8 @@ class Refresher:
         learnt = trainer.step >= since + self._settle
         best: tuple[tuple[bool, float], str] | None = None
         for name in wanted(self._run):
+            if name in self._too_large:
+                continue
             step, at = self._made.get(name, (-1, -math.inf))
             newer = since > step and learnt
             if newer or now - at >= self._every:
@@ -97,6 +106,16 @@ class Refresher:
                     best = (key, name)
         return None if best is None else best[1]
 
+    def _longer_than_its_share(self, case: Case) -> bool:
+        """Whether one prediction would take more than all of them may."""
+        plan, geometry = self._plan, case.geometry
+        working = working_shape(
+            geometry.shape_zyx, geometry.spacing_mm, plan.spacing_mm
+        )
+        crops = plan.labelled_batch + plan.unlabelled_batch
+        held = math.prod(working) / math.prod(plan.patch_zyx)
+        return PASSES * held / crops > SHARE * plan.steps
+
     def _predict(self, name: str, trainer: Trainer) -> Event | None:
         if not self._project.layout.case(name).json.exists():
             return None  # a wish of long ago
@@ -104,6 +123,12 @@ class Refresher:
             case = self._project.case(name)
             if case.state is CaseState.EXCLUDED:
                 return None
+            if self._longer_than_its_share(case):
+                self._too_large.add(name)
+                return Warned(
+                    message=f"case {name} is too large to be predicted while training "
+                    f"goes on; it is predicted when the training has ended"
+                )
             labels, step = self._project.labels, trainer.step
             made = trainer.predictor().predict(case, labels, self._run.id, step)
             self._run.write_prediction(made, case.image)

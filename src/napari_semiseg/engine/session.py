@@ -135,7 +135,7 @@ class Training:
         if learned is not None:
             yield learned
         refresher = Refresher(
-            self._project, self._run, config, plan.steps, ripe=earlier is not None
+            self._project, self._run, config, plan, ripe=earlier is not None
         )
         held_out = intake.validation
         for event in trainer.run(
