@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import os
 from typing import TYPE_CHECKING
 
@@ -109,3 +110,11 @@ class Records:
                 fraction = labelling.measured_fraction(folder, geometry)
             known = self._fractions[record.id] = (facts, fraction)
         return known[1]
+
+
+def user_name() -> str:
+    """Who is at work, as the system knows them: what a history says by default."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"

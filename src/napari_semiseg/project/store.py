@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +21,7 @@ from napari_semiseg.project import (
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.cases import Case, derive_state
 from napari_semiseg.project.layout import Layout, is_id
-from napari_semiseg.project.records import Records
+from napari_semiseg.project.records import Records, user_name
 from napari_semiseg.project.run_list import RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
@@ -229,7 +228,9 @@ class Project:
         new, skipped = adding.name_cases(images, known, cases)
         good, report = adding.check(new, left | skipped, self.channels)
         if not dry_run:
-            records = adding.describe_images(good, self.folder, Split(split), _user())
+            records = adding.describe_images(
+                good, self.folder, Split(split), user_name()
+            )
             for record in records:
                 self._records.write(record)
         return report
@@ -352,7 +353,7 @@ class Project:
     ) -> None:
         """Add to a case's history who did what; ``changes`` go into its record."""
         entry = HistoryEntry(
-            action=action, by=by or _user(), minutes=minutes, details=details or {}
+            action=action, by=by or user_name(), minutes=minutes, details=details or {}
         )
         with alone_in(self.layout.case(case_id).path):
             record = self._records.read(case_id)
@@ -397,10 +398,3 @@ class Project:
     def prediction_run(self, case_id: str) -> Run | None:
         """Newest run that holds a prediction of the case."""
         return self._runs.predicting(case_id)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "unknown"
