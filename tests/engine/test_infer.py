@@ -218,8 +218,8 @@ def test_features_tell_scans_apart_and_repeat(plan, task):
     teachers = method.networks()
 
     def features(shape, low, high):
-        image = torch.zeros(shape)
-        image[low:high, low:high, low:high] = 2.0
+        image = torch.zeros(1, *shape)
+        image[:, low:high, low:high, low:high] = 2.0
         predictor = Predictor(method, teachers, plan, torch.device("cpu"))
         predictor.maps(image)
         return predictor._encoded.mean
