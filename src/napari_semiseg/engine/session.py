@@ -279,11 +279,12 @@ class Training:
     ) -> tuple[Plan, float]:
         """The plan with its number of steps, and seconds of one.
 
-        Measured once more where there will be fewer or more steps than was expected,
+        Reckoned once more where there will be fewer or more steps than was expected,
         since that can change what a method does in them.
         """
+        trainer = self._trainer(plan, sampler)
         for _ in range(2):
-            pace = self._trainer(plan, sampler).measure(expected)
+            pace = trainer.measure(expected)
             fixed = self._fix_steps(plan, pace, time.perf_counter() - begun)
             if abs(fixed.steps - expected) <= 0.1 * expected:
                 break
