@@ -72,7 +72,7 @@ def labelled(project: Project, session: Session) -> None:
 
 
 def add_run(project: Project, reason: str | None = "completed") -> Run:
-    run = Run.create(project, TrainingConfig(minutes=1))
+    run = Run.create(project, TrainingConfig(method="ug_mcl", minutes=1))
     run.append(Started(run=run.id, method="ug_mcl", pid=GONE))
     run.folder.last.parent.mkdir(exist_ok=True)
     run.folder.last.touch()

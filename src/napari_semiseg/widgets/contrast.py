@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.windows import Window
     from napari_semiseg.widgets.layers import CaseView
 
+CHOSEN = "grey values"
+"""Key of a layer's metadata: the row of its window."""
 OWN = "Set by hand"
 
 
@@ -81,7 +83,11 @@ class ContrastRow(QWidget):
         names = [window.name for window in self._windows]
         wanted = grey_window(ct=self._windows is CT)
         image.events.contrast_limits.connect(self._changed)
-        self._apply(names.index(wanted) if wanted in names else 0)
+        chosen = image.metadata.get(CHOSEN)
+        if chosen is None:
+            self._apply(names.index(wanted) if wanted in names else 0)
+        else:
+            self._show(chosen)  # seen before: it keeps what it was given
 
     def close_row(self) -> None:
         """Let go of the case."""
@@ -117,6 +123,7 @@ class ContrastRow(QWidget):
 
     def _show(self, index: int) -> None:
         own = len(self._windows)
+        self._image.metadata[CHOSEN] = index
         if index == own and self.choice.count() == own:
             self.choice.addItem(OWN)
         elif index < own and self.choice.count() > own:
