@@ -76,6 +76,7 @@ def test_surfaces_come_and_go_and_nothing_is_lost(
     mask.mode = "paint"
     mask.brush_size = 1
     mask.paint((9, 11, 11), 1)
+    qtbot.waitUntil(lambda: not view.canvases._settle.isActive())
     camera = camera_of(viewer)
     camera.zoom = 7.25
     before = (tuple(viewer.dims.order), tuple(viewer.dims.point), camera.zoom)
@@ -104,7 +105,8 @@ def test_surfaces_come_and_go_and_nothing_is_lost(
     assert not panel.solid.shown
     assert list(viewer.layers) == layers
     assert viewer.dims.ndisplay == 2
-    assert (tuple(viewer.dims.order), tuple(viewer.dims.point)) == before[:2]
+    after = (tuple(viewer.dims.order), tuple(viewer.dims.point), camera.zoom)
+    assert after == before
     assert tuple(side.dims.order) == before[0]
     assert np.array_equal(mask.data, voxels)
     assert mask.visible

@@ -59,6 +59,8 @@ class LinkedCanvases(QObject):
         self._beside: list[tuple[QDockWidget, int]] = []
         self._tries = self._steady = 0
         self._widths: list[int] = []
+        self._room = 0
+        self._fitted: Any = None
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
@@ -74,14 +76,22 @@ class LinkedCanvases(QObject):
         """The window of the main viewer, once a case was opened in it."""
         return self._window
 
-    def annotate(self) -> None:
-        """Write the patient directions onto the main canvas."""
-        if self.main_notes is None:
+    def annotate(self) -> PredictionViews:
+        """Write the patient directions onto the main canvas, and make the other two.
+
+        They take half a second, in which nobody paints yet: later a prediction may
+        come in the middle of a stroke.
+        """
+        if self.main_notes is None or self.views is None:
             self._window, view = _window_of(self.viewer)
             self._window.installEventFilter(self)
+            self._window.centralWidget().installEventFilter(self)
             self.sliders = view.dims
             self.main_notes = CanvasNotes(canvas_widget(view), self.viewer, MAIN_TITLE)
+            self.views = PredictionViews()
+            self._connect(self.views)
         self._name_image()
+        return self.views
 
     def focus(self) -> None:
         """Let keys go to the main canvas."""
@@ -100,9 +110,9 @@ class LinkedCanvases(QObject):
         scheme : LabelScheme
             Names and colours of the classes.
         """
-        self.annotate()
+        views = self.annotate()
         _narrow(self.sliders)
-        views = self._docked_views()
+        self._put_beside(views)
         self._forget_image()
         self._image = image
         with self._unlinked():
@@ -147,20 +157,25 @@ class LinkedCanvases(QObject):
         if self.shown:
             self._hide()
         elif self.views is not None and self._image is not None:
-            self._docked_views()
+            self._put_beside(self.views)
 
     def equal_widths(self) -> None:
         """Give the three canvases the same width, once the window is laid out."""
         self._tries, self._steady, self._widths = TRIES, 0, []
+        self._fitted = None
         self._settle.start()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Share the room anew when the window changes its size; end with it."""
+        """Share the room anew when there is more or less of it; end with the window."""
+        whole = watched is self._window
         if event.type() == QEvent.Type.Resize and self.shown:
-            if not self._settle.isActive():
+            if whole and not self._settle.isActive():
                 self._note_widths()
-            self.equal_widths()
-        elif event.type() == QEvent.Type.Hide and not event.spontaneous():
+            if whole:
+                self.equal_widths()
+            elif not self._settle.isActive():
+                self._settle.start()
+        elif whole and event.type() == QEvent.Type.Hide and not event.spontaneous():
             self.close()
         return False
 
@@ -184,28 +199,25 @@ class LinkedCanvases(QObject):
             self.viewer.window.remove_dock_widget(dock)
         if self._window is not None:
             self._window.removeEventFilter(self)
+            self._window.centralWidget().removeEventFilter(self)
             self._window = None
 
     # -- the dock ------------------------------------------------------------------
 
-    def _docked_views(self) -> PredictionViews:
-        if self.views is None:
-            self.views = PredictionViews()
-            self._connect(self.views)
+    def _put_beside(self, views: PredictionViews) -> None:
         if not self.shown:
             self._note_widths()
         if self._dock is None:
             self._dock = self.viewer.window.add_dock_widget(
-                self.views, name=TITLE, area="right", add_vertical_stretch=False
+                views, name=TITLE, area="right", add_vertical_stretch=False
             )
             self._dock.destroyed.connect(self._dock_gone)
             self._place_left_of_others()
             self.equal_widths()
-        self.views.show()
+        views.show()
         if not self._dock.isVisible():
             self._dock.show()
             self.equal_widths()
-        return self.views
 
     def _note_widths(self) -> None:
         """Remember how wide the docks beside are, which they stay."""
@@ -247,7 +259,8 @@ class LinkedCanvases(QObject):
         if self._window is None:
             return
         if not self.shown:
-            self.viewer.reset_view()  # the main canvas has all the room now
+            self._fitted = None
+            self._fit()  # the main canvas has all the room now
             return
         if self._dock.isFloating():
             return
@@ -258,6 +271,13 @@ class LinkedCanvases(QObject):
         found = [dock.width() for dock in docks]
         centre = self._window.centralWidget()
         room = centre.width() + sum(found) - kept
+        if self._tries <= 0 and abs(room - self._room) <= NEAR_PIXELS:
+            return  # the user has moved what lies between the canvases
+        if self._tries <= 0:
+            self._note_widths()
+            self.equal_widths()
+            return
+        self._room = room
         third = max(round(room / 3), centre.minimumSizeHint().width())
         wanted = [room - third, *beside.values()]
         near = max(abs(np.subtract(found, wanted))) <= NEAR_PIXELS
@@ -267,10 +287,20 @@ class LinkedCanvases(QObject):
         self._steady = self._steady + 1 if near or found == self._widths else 0
         self._widths = found
         if self._steady:
-            self.viewer.reset_view()
+            self._fit()
         self._tries -= 1
         if self._steady < STEADY and self._tries > 0:
             self._settle.start()
+        else:
+            self._tries = 0
+
+    def _fit(self) -> None:
+        """Let the picture fill its canvas, once for each size that this has."""
+        if self.main_notes is not None:
+            size = self.main_notes.parentWidget().size()
+            if size != self._fitted:
+                self._fitted = size
+                self.viewer.reset_view()
 
     def _dock_gone(self, _: object = None) -> None:
         self._dock = None

@@ -60,7 +60,6 @@ class SolidView:
         self._view = view
         self._before: Before | None = None
         self._asked = 0
-        self._counts: dict[int, int] = {}
         self.surfaces: list[Surface] = []
         self._connected = Connections()
         self._connected.add(self.leave, view.shown)
@@ -176,10 +175,9 @@ class SolidView:
         if mask is not None:
             mask.mode = before.mode
 
-    def _renew(self, counts: dict[int, int]) -> None:
+    def _renew(self, _: object = None) -> None:
         """Draw the surfaces anew after an undo or a tool."""
-        changed, self._counts = counts != self._counts, dict(counts)
-        if self.shown and changed:
+        if self.shown:
             self._ask()
 
     def _turned(self, event: Any = None) -> None:
