@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 CENTRES = 8_192
 """Voxels per class that are remembered as centres of crops."""
 
@@ -211,19 +211,40 @@ def class_indices(labels: NDArray[np.uint8], scheme: LabelScheme) -> NDArray[np.
 def working_target(
     indices: NDArray[np.uint8], classes: int, shape: Shape
 ) -> NDArray[np.uint8]:
-    """Class indices on the working grid, by the largest share of each voxel."""
+    """Class indices on the working grid, by the largest share of each voxel.
+
+    Only what is annotated votes: one slice of a volume still counts where a working
+    voxel is several slices thick. A voxel is annotated where it holds the centre of
+    an annotated one.
+    """
     if indices.shape == shape:
         return indices
     best = torch.zeros(shape)
-    result = np.zeros(shape, dtype=np.uint8)
-    for index in (*range(classes), UNANNOTATED):
+    result = np.full(shape, UNANNOTATED, dtype=np.uint8)
+    for index in range(classes):
         there = indices == index
         if not there.any():
             continue
         share = resample(torch.from_numpy(there).float().unsqueeze(0), shape)[0]
         result[(share > best).numpy()] = index
         best = torch.maximum(best, share)
+    annotated = indices != UNANNOTATED
+    if not annotated.all():
+        result[~_holding(annotated, shape)] = UNANNOTATED
     return result
+
+
+def _holding(annotated: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
+    """Working voxels that hold the centre of one of these, or lie in one."""
+    for axis, (count, wanted) in enumerate(zip(annotated.shape, shape, strict=True)):
+        cells = np.arange(wanted)
+        if wanted < count:
+            starts = np.ceil(cells * (count / wanted) - 0.5).astype(int)
+            annotated = np.logical_or.reduceat(annotated, starts, axis=axis)
+        elif wanted > count:
+            nearest = ((cells + 0.5) * (count / wanted)).astype(int)
+            annotated = annotated.take(nearest, axis=axis)
+    return annotated
 
 
 class Cache:
