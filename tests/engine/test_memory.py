@@ -120,6 +120,47 @@ def test_training_says_before_its_first_step_that_memory_is_short(
     assert "memory" in events[-1].error
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_memory_that_runs_out_while_training_is_told_and_nothing_is_lost(
+    ball_project, monkeypatch, error
+):
+    run = Trainer.run
+
+    def short(self, *args, **kwargs):
+        for event in run(self, *args, **kwargs):
+            yield event
+            if event.type == "checkpointed":
+                raise error
+
+    config = TrainingConfig(
+        method="supervised", steps=3, width=4, precision="fp32", checkpoint_seconds=0
+    )
+    monkeypatch.setattr(Trainer, "run", short)
+    with pytest.raises(ConfigError, match="semiseg resume") as told:
+        list(engine.train(ball_project, config))
+    assert "\n" not in str(told.value)
+    stopped = ball_project.latest_run()
+    assert 0 < stopped.steps_done < 3
+    monkeypatch.setattr(Trainer, "run", run)
+    assert list(engine.resume(ball_project, stopped))[-1].reason == "completed"
+
+
+def test_other_errors_of_a_training_stay_what_they_are():
+    with (
+        pytest.raises(RuntimeError, match="shapes"),
+        memory.shortage_told("one"),
+    ):
+        raise RuntimeError("shapes differ")
+
+
 def iter_into(events, source):
     for event in source:
         events.append(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ gradients of the feature maps, and what convolutions copy."""
 PROBE = (32, 32, 32)
 """Crop with which a step is rehearsed."""
 SMALLEST_CROP = (16, 16, 16)
+NO_MEMORY = "can't allocate memory"
+"""What PyTorch says of a processor's memory, without a class of its own."""
 GB = 1e9
 
 
@@ -115,6 +118,33 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
         f"found that {config.method!r} with crops of {list(crop)} voxels needs about "
         f"{need.of(math.prod(crop)) / GB:.1f} GB; close other programs, or use {remedy}"
     )
+
+
+@contextmanager
+def shortage_told(run: str) -> Iterator[None]:
+    """Run a block of a training; that the memory ran out is said in one line.
+
+    Parameters
+    ----------
+    run : str
+        Id of the run.
+
+    Raises
+    ------
+    ConfigError
+        Where PyTorch got no memory; names how to go on.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        short = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not short and NO_MEMORY not in str(error):
+            raise
+        raise ConfigError(
+            f"run {run}: expected memory for the next step, found none left, though "
+            f"there was enough when the training began; close other programs and go on "
+            f"with semiseg resume, or train anew with a smaller --set patch_zyx=…"
+        ) from error
 
 
 def available(device: torch.device) -> float:

@@ -138,21 +138,22 @@ class Training:
             self._project, self._run, config, plan, ripe=earlier is not None
         )
         held_out = intake.validation
-        for event in trainer.run(
-            self._run.folder.last,
-            every_seconds=config.checkpoint_seconds,
-            stop=self._stopped,
-            validate=partial(
-                validation_dice, cases=held_out, labels=self._project.labels
-            )
-            if held_out
-            else None,
-            between=partial(
-                self._between, intake=intake, sampler=sampler, refresher=refresher
-            ),
-        ):
-            self._step, self._seconds = trainer.step, trainer.seconds
-            yield event
+        with memory.shortage_told(self._run.id):
+            for event in trainer.run(
+                self._run.folder.last,
+                every_seconds=config.checkpoint_seconds,
+                stop=self._stopped,
+                validate=partial(
+                    validation_dice, cases=held_out, labels=self._project.labels
+                )
+                if held_out
+                else None,
+                between=partial(
+                    self._between, intake=intake, sampler=sampler, refresher=refresher
+                ),
+            ):
+                self._step, self._seconds = trainer.step, trainer.seconds
+                yield event
         self._step, self._seconds = trainer.step, trainer.seconds
         self.complete = trainer.step >= plan.steps
 
