@@ -77,6 +77,32 @@ def test_a_benchmark_of_two_methods(semiseg, words, tmp_path) -> None:
     assert "results.md" in again.out
 
 
+def test_a_benchmark_of_several_channels(semiseg, words, tmp_path) -> None:
+    """Channels are learned from together; a case without all of them is refused."""
+    images = tmp_path / "Balls" / "imagesTr"
+    for number in range(7):
+        first = images / f"case_{number}.nii.gz"
+        other = (50 * (1 - ball(number))).astype(np.int16)
+        save_nifti(images / f"case_{number}_0001.nii.gz", other)
+        first.rename(images / f"case_{number}_0000.nii.gz")
+    described = {
+        "channel_names": {"0": "T1", "1": "FLAIR"},
+        "labels": {"background": 0, "ball": 1},
+    }
+    (tmp_path / "Balls" / "dataset.json").write_text(json.dumps(described))
+    answer = semiseg(*words(), "--json")
+    assert answer.code == 0, answer.err
+    (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    assert sorted(run["cases"]) == ["case_4", "case_5", "case_6"]
+    (plan,) = (tmp_path / "out" / "projects").glob("*/runs/*/plan.json")
+    assert json.loads(plan.read_text())["channels"] == ["T1", "FLAIR"]
+    (images / "case_5_0001.nii.gz").unlink()
+    refused = semiseg(*words(out=tmp_path / "other"))
+    assert refused.code == 1
+    (line,) = refused.err.strip().splitlines()
+    assert "expected 2 channels of 'case_5', found no FLAIR" in line
+
+
 def test_a_failed_run_is_the_last_word(semiseg, words, tmp_path) -> None:
     # Of all that goes wrong in the child alone, this can be had at will.
     answer = semiseg(*words(steps=20), "--set=learning_rate=1e30")

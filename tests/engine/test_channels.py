@@ -19,7 +19,7 @@ from napari_semiseg.engine.infer import Predictor
 from napari_semiseg.engine.plan import fingerprint
 from napari_semiseg.engine.sampler import Noise, Sampler, Streams
 from napari_semiseg.engine.trainer import Trainer
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.project.store import Project
 from synthetic import ball, save_nifti
 
@@ -149,6 +149,8 @@ def test_a_project_of_two_channels_is_trained_and_predicted(scans):
     assert run.plan.channels == ("T1", "FLAIR")
     assert len(run.plan.intensities) == 2
     assert "channels" in run.plan.reasons
+    again = config.model_copy(update={"start_from": run.id})
+    assert list(engine.train(scans, again))[-1].reason == "completed"
     record = scans.folder / "cases" / "case_3" / "case.json"
     content = json.loads(record.read_text())
     record.write_text(json.dumps({**content, "channels": []}))
@@ -161,6 +163,26 @@ def test_a_project_of_two_channels_is_trained_and_predicted(scans):
     ]
     (warned,) = (event for event in events if event.type == "warned")
     assert "found one image a case" in warned.message
+
+
+@pytest.mark.parametrize(
+    ("theirs", "found"),
+    [(["FLAIR", "T1"], "FLAIR, T1"), (["T1", "T2"], "T1, T2"), ([], "one image")],
+)
+def test_weights_of_other_channels_are_no_beginning(scans, theirs, found):
+    """As many channels are not enough: each weight has learned one kind of image."""
+    config = TrainingConfig.build(
+        method="supervised", steps=2, patch_zyx=(16, 16, 16), width=4, precision="fp32"
+    )
+    list(engine.train(scans, config))
+    run = scans.latest_run()
+    plan = json.loads(run.folder.plan.read_text())
+    kinds = plan["further_intensities"][: len(theirs) - 1] if theirs else []
+    changed = {"channels": theirs, "further_intensities": kinds}
+    run.folder.plan.write_text(json.dumps(plan | changed))
+    with pytest.raises(ConfigError, match=f"channels T1, FLAIR, found .*{found}"):
+        list(engine.train(scans, config.model_copy(update={"start_from": run.id})))
+    assert scans.runs() == [run]
 
 
 def test_each_channel_gets_the_intensities_of_its_kind(scans):

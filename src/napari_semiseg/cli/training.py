@@ -202,7 +202,7 @@ def predict(
     else:
         took = render.duration(seconds)
         render.say(f"Predicted {len(done)} of {len(wanted)} cases in {took}.")
-    if signals.received:
+    if signals.received or chosen.stop_requested:
         raise SystemExit(STOPPED)
 
 
@@ -222,7 +222,7 @@ def run_session(
         if cases and not signals.received:
             for event in engine.predict_cases(project, run, cases):
                 display.take(event)
-        display.outcome.stopped = bool(signals.received)
+        display.outcome.stopped = bool(signals.received) or run.stop_requested
     return display.outcome
 
 

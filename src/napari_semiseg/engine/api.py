@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,13 +21,14 @@ from napari_semiseg.engine.infer import Predictor
 from napari_semiseg.engine.plan import with_steps
 from napari_semiseg.engine.prepare import select
 from napari_semiseg.engine.session import Training, make_task
+from napari_semiseg.engine.stopping import Stopped, heed_stop
 from napari_semiseg.engine.warm import find_source
 from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import sweep, write_json
 from napari_semiseg.project.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
@@ -78,7 +80,7 @@ def train(
     kind = method.find(config.method)
     method.check_params(kind, config.params)
     method.check_batch(kind, config.labelled_batch)
-    source = find_source(project, config)
+    source = find_source(project, config, cohort)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
     yield from _session(run, Training(project, run, cohort, device, source))
@@ -125,7 +127,7 @@ def resume(
             f"run {run.id!r} has not started, so it cannot be extended; resume it "
             f"without --steps and --minutes"
         )
-    source = None if run.has_model else find_source(project, config)
+    source = None if run.has_model else find_source(project, config, cohort)
     yield from _session(run, Training(project, run, cohort, device, source))
 
 
@@ -190,9 +192,12 @@ def _session(run: Run, training: Training) -> Iterator[Event]:
 
 
 def load_predictor(
-    project: Project, run: Run, device: str = "auto"
+    project: Project,
+    run: Run,
+    device: str = "auto",
+    heed: Callable[[], None] = lambda: None,
 ) -> tuple[Predictor, int]:
-    """The model of a run, and the step it is from.
+    """The model of a run, and the step it is from; ``heed`` as in `Predictor`.
 
     Raises
     ------
@@ -223,7 +228,7 @@ def load_predictor(
                 f"{run.folder.last}: expected the networks of {config.method!r}, found "
                 f"others ({type(error).__name__}); train again or restore the file"
             ) from error
-    return Predictor(learner, teachers, plan, chosen), state.step
+    return Predictor(learner, teachers, plan, chosen, heed), state.step
 
 
 def predict(project: Project, run: Run, case: Case) -> Prediction:
@@ -236,24 +241,26 @@ def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator
     """Predict cases and store each in the run; a broken image is left out.
 
     Yields ``Staged``, then ``Predicted`` per case or ``Warned``; they are logged.
-    Ends early when the run is asked to stop.
+    Ends early, within a case too, when the run is asked to stop; of that case what
+    was stored before stays.
     """
-    predictor, step = load_predictor(project, run)
+    run.clear_stop()  # before the seconds that loading takes: later ones count
+    heed = partial(heed_stop, run)
+    predictor, step = load_predictor(project, run, heed=heed)
     run.claim()
-    run.clear_stop()
     for done, case in enumerate(cases, start=1):
-        if run.stop_requested:
-            return
         event: Event
         try:
             prediction = predictor.predict(case, project.labels, run.id, step)
-            run.write_prediction(prediction, case.image)
+            run.write_prediction(prediction, case.image, heed)
             event = Predicted(
                 case=case.id,
                 uncertainty=prediction.record.score.uncertainty,
                 done=done,
                 total=len(cases),
             )
+        except Stopped:
+            return
         except SemisegError as error:
             event = Warned(message=f"case {case.id} is not predicted: {error}")
         run.append(event)

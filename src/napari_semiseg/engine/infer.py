@@ -23,7 +23,7 @@ from napari_semiseg.engine.scores import Evidence, score_case
 from napari_semiseg.engine.sweep import padded, sweep, worthwhile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -72,6 +72,8 @@ class Predictor:
         Averaged networks, on ``device``.
     plan : Plan
         Working grid and patch.
+    heed : callable, optional
+        Called every moment of a prediction; what it raises ends it.
     """
 
     def __init__(
@@ -80,11 +82,13 @@ class Predictor:
         teachers: dict[str, nn.Module],
         plan: Plan,
         device: torch.device,
+        heed: Callable[[], None] = lambda: None,
     ) -> None:
         self._method = method
         self._teachers = teachers
         self._plan = plan
         self._device = device
+        self._heed = heed
         self._encoded = Encoded()
         for teacher in teachers.values():
             teacher.eval()
@@ -123,6 +127,7 @@ class Predictor:
             yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
 
     def _crop(self, window: Tensor) -> Tensor:
+        self._heed()
         crop = window.float().to(self._device)[None]
         return crop.contiguous(memory_format=torch.channels_last_3d)
 
@@ -149,6 +154,7 @@ class Predictor:
         found = []
         first = next(iter(self._teachers.values()), None)
         for axes in views:
+            self._heed()
             heard = nullcontext() if axes else self._encoded.of(first)
             with heard, autocast(self._device, self._plan.precision):
                 said = self._method.infer(self._teachers, crop.flip(axes))
@@ -176,10 +182,10 @@ class Predictor:
         sdm = np.empty((classes - 1, *shape), dtype=map_dtype(shape))
         doubt = np.empty(shape, dtype=map_dtype(shape))
         self._encoded = Encoded()
-        blocks = self._noted(
-            self.planes(working_images(case, working, self._plan)), said
-        )
+        image = working_images(case, working, self._plan, self._heed)
+        blocks = self._noted(self.planes(image), said)
         for planes, part in slabs(blocks, working[0], shape):
+            self._heed()
             indices = part[:classes].argmax(dim=0).numpy()
             voxels += np.bincount(indices.ravel(), minlength=classes)
             found[planes] = values[indices]

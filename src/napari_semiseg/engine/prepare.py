@@ -25,6 +25,7 @@ from napari_semiseg.project.channels import worded
 from napari_semiseg.project.watching import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -178,8 +179,12 @@ def normalise(image: NDArray[Any], how: Intensity) -> NDArray[np.float32]:
     return values
 
 
-def working_images(case: Case, shape: Shape, plan: Plan) -> torch.Tensor:
+def working_images(
+    case: Case, shape: Shape, plan: Plan, heed: Callable[[], None] = lambda: None
+) -> torch.Tensor:
     """Normalised channels (K, Z, Y, X) of a case, float32, on the working grid.
+
+    ``heed`` is called between the parts of this work; what it raises ends it.
 
     Raises
     ------
@@ -194,7 +199,11 @@ def working_images(case: Case, shape: Shape, plan: Plan) -> torch.Tensor:
         )
     parts = []
     for index, how in enumerate(plan.intensities):
-        values = normalise(case.read_image(index).data, how)
+        heed()
+        voxels = case.read_image(index).data
+        heed()
+        values = normalise(voxels, how)
+        heed()
         parts.append(resample(torch.from_numpy(values).unsqueeze(0), shape))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 

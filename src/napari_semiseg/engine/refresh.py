@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Predicted, Warned
 from napari_semiseg.engine.resample import working_shape
+from napari_semiseg.engine.stopping import Stopped, heed_stop
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.wanted import wanted
 
@@ -130,8 +132,11 @@ class Refresher:
                     f"goes on; it is predicted when the training has ended"
                 )
             labels, step = self._project.labels, trainer.step
-            made = trainer.predictor().predict(case, labels, self._run.id, step)
-            self._run.write_prediction(made, case.image)
+            heed = partial(heed_stop, self._run)
+            made = trainer.predictor(heed).predict(case, labels, self._run.id, step)
+            self._run.write_prediction(made, case.image, heed)
+        except Stopped:
+            return None
         except SemisegError as error:
             return Warned(message=f"case {name} is not predicted: {error}")
         return Predicted(

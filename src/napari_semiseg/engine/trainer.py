@@ -310,9 +310,11 @@ class Trainer:
         """Begin with the weights of an earlier run; see `engine.warm`."""
         warm.begin(self.networks, self._method.teachers(), earlier, config)
 
-    def predictor(self) -> Predictor:
-        """The averaged networks as they are now."""
-        return Predictor(self._method, self.networks.teachers, self._plan, self._device)
+    def predictor(self, heed: Callable[[], None] = lambda: None) -> Predictor:
+        """The averaged networks as they are now; ``heed`` as in `Predictor`."""
+        return Predictor(
+            self._method, self.networks.teachers, self._plan, self._device, heed
+        )
 
 
 def _middles(total: int, parts: int) -> list[int]:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.engine.checkpoint import Checkpoint
     from napari_semiseg.engine.method import Networks
+    from napari_semiseg.engine.prepare import Cohort
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
 
 ADVICE = "choose another run, or train from scratch"
 
 
-def find_source(project: Project, config: TrainingConfig) -> Run | None:
+def find_source(project: Project, config: TrainingConfig, cohort: Cohort) -> Run | None:
     """The run to begin with; None for a training from scratch.
 
     Raises
@@ -41,7 +42,8 @@ def find_source(project: Project, config: TrainingConfig) -> Run | None:
     if config.start_from is None:
         return None
     source = project.run(config.start_from)
-    reason = unfit(source, config, project.labels)
+    channels = cohort.labelled[0].channel_names  # as the plan takes them
+    reason = unfit(source, config, project.labels, channels)
     if reason is not None:
         raise ConfigError(f"run {source.id!r} cannot be begun with: {reason}; {ADVICE}")
     return source
@@ -53,16 +55,10 @@ def fitted(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
     Raises
     ------
     ConfigError
-        The patch that is asked for, or the number of channels, does not fit.
+        The patch that is asked for does not fit.
     """
     known = source.plan
     assert known is not None
-    ours, theirs = (max(1, len(one.channels)) for one in (plan, known))
-    if ours != theirs:
-        raise ConfigError(
-            f"run {source.id!r} cannot be begun with: expected {ours} images a case, "
-            f"found {theirs}; {ADVICE}"
-        )
     steps = [prod(stride[axis] for stride in known.strides) for axis in range(3)]
     patch = _divisible(plan.patch_zyx, steps)
     if config.patch_zyx is not None and patch != plan.patch_zyx:

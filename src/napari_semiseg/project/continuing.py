@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.project.channels import worded
 
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
@@ -12,7 +13,12 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs import Run
 
 
-def unfit(source: Run, config: TrainingConfig, labels: LabelScheme) -> str | None:
+def unfit(
+    source: Run,
+    config: TrainingConfig,
+    labels: LabelScheme,
+    channels: tuple[str, ...] | None,
+) -> str | None:
     """Say why the networks of a run do not fit a training; None where they do.
 
     What the training leaves open (width, strides) is taken from the run, so only what
@@ -26,6 +32,9 @@ def unfit(source: Run, config: TrainingConfig, labels: LabelScheme) -> str | Non
         The training to come.
     labels : LabelScheme
         The project's classes.
+    channels : tuple of str or None
+        Those of the labelled cases, as `Case.channel_names`; None where there is no
+        such case yet.
 
     Returns
     -------
@@ -45,6 +54,8 @@ def unfit(source: Run, config: TrainingConfig, labels: LabelScheme) -> str | Non
             f"expected the classes {_listed(labels.values)} of the project, found "
             f"{_listed(plan.classes)}"
         )
+    if channels is not None and channels != plan.channels:
+        return f"expected {worded(channels)}, found {worded(plan.channels)}"
     if config.width is not None and config.width != plan.width:
         return f"expected networks of width {config.width}, found {plan.width}"
     return None

@@ -28,13 +28,16 @@ from napari_semiseg.io.atomic import (
     write_json,
     write_text,
 )
-from napari_semiseg.io.masks import read_labels, read_map, write_labels, write_map
+from napari_semiseg.io.masks import read_labels, read_map
+from napari_semiseg.project.maps import write_maps
 from napari_semiseg.project.processes import Claim, environment, is_alive
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.project.layout import PredictionFolder, RunFolder
+    from napari_semiseg.project.layout import RunFolder
     from napari_semiseg.project.store import Project
 
 RunStatus = Literal[
@@ -331,7 +334,12 @@ class Run:
             uncertainty=read_map(folder.uncertainty, geometry),
         )
 
-    def write_prediction(self, prediction: Prediction, image: Path) -> None:
+    def write_prediction(
+        self,
+        prediction: Prediction,
+        image: Path,
+        heed: Callable[[], None] = lambda: None,
+    ) -> None:
         """Store a prediction; a reader sees the old one, none, or the whole new one.
 
         Parameters
@@ -340,6 +348,8 @@ class Run:
             On the grid of the case.
         image : Path
             The case's image, whose header the files are written onto.
+        heed : callable
+            Called now and then; where it raises, the old prediction stays.
         """
         target = self.folder.prediction(prediction.record.case)
         target.check()
@@ -349,7 +359,8 @@ class Run:
             prefix=temporary_name(), dir=self.folder.predictions
         ) as fresh:
             staged = type(target)(Path(fresh))
-            _write_maps(prediction, image, staged)
+            write_maps(prediction, image, staged, heed)
+            heed()
             target.json.unlink(missing_ok=True)
             for name in ("labels", "sdm", "uncertainty", "json"):
                 rename(getattr(staged, name), getattr(target, name))
@@ -364,27 +375,3 @@ def _parse(content: bytes) -> list[Event]:
         except ValueError:
             continue
     return events
-
-
-def _write_maps(prediction: Prediction, image: Path, folder: PredictionFolder) -> None:
-    geometry = prediction.geometry
-    sdm = prediction.sdm_mm
-    furthest = float(max(sdm.max(initial=0.0), -sdm.min(initial=0.0)))
-    write_labels(folder.labels, prediction.labels, geometry, image)
-    write_map(
-        folder.sdm,
-        sdm,
-        geometry,
-        image,
-        slope=(furthest or 1.0) / np.iinfo(np.int16).max,
-        dtype=np.int16,
-    )
-    write_map(
-        folder.uncertainty,
-        prediction.uncertainty,
-        geometry,
-        image,
-        slope=1 / np.iinfo(np.uint8).max,
-        dtype=np.uint8,
-    )
-    write_json(folder.json, prediction.record.model_dump(mode="json"))

@@ -87,7 +87,7 @@ class TrainingPanel(QWidget):
         layout.addLayout(model)
         layout.addStretch()
         self._predicted: set[str] = set()
-        self._known_fits: dict[tuple[Run, str], bool] = {}
+        self._known_fits: dict[tuple[Run, str, tuple[str, ...] | None], bool] = {}
         self._news = QTimer(self)
         self._news.setSingleShot(True)
         self._news.setInterval(NEWS_MS)
@@ -231,10 +231,14 @@ class TrainingPanel(QWidget):
         project = self._session.project
         if project is None or not run.has_model:
             return False
-        if (run, method) not in self._known_fits:
-            reason = unfit(run, TrainingConfig(method=method), project.labels)
-            self._known_fits[run, method] = reason is None
-        return self._known_fits[run, method]
+        labelled = (case for case in self._session.cases() if case.has_label)
+        channels = next((case.channel_names for case in labelled), None)
+        asked = (run, method, channels)
+        if asked not in self._known_fits:
+            config = TrainingConfig(method=method)
+            reason = unfit(run, config, project.labels, channels)
+            self._known_fits[asked] = reason is None
+        return self._known_fits[asked]
 
     def _active_run(self) -> Run | None:
         run = self._newest()
