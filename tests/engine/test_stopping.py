@@ -54,7 +54,7 @@ def stop_at(monkeypatch, run, owner, name):
         (Predictor, "_look"),  # between windows
         (Predictor, "_noted"),  # before the first one
         ("napari_semiseg.engine.infer.working_images", None),  # read
-        ("napari_semiseg.project.maps.write_labels", None),  # one of the files
+        ("napari_semiseg.project.predictions.write_labels", None),  # one of the files
     ],
 )
 def test_a_stop_is_heard_within_a_volume(ball_project, run, monkeypatch, owner, name):

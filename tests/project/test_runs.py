@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,8 +14,14 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json
+from napari_semiseg.project import predictions
 from napari_semiseg.project.processes import Claim
 from napari_semiseg.project.runs import Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.geometry import Geometry
 
 
 def stepped(step: int) -> Stepped:
@@ -140,6 +147,28 @@ def test_a_prediction_comes_back_within_its_precision(
         run.read_prediction("case_4", case.geometry)
 
 
+def test_what_is_read_is_of_one_prediction_though_another_takes_its_place(
+    run, ball_project, predict_ball, monkeypatch
+) -> None:
+    case = ball_project.case("case_3")
+    old = predict_ball(run, case, uncertainty=0.2)
+    new = replace(
+        predict_ball(run, case, uncertainty=0.9), labels=np.zeros_like(old.labels)
+    )
+    run.write_prediction(old, case.image)
+    read_labels = predictions.read_labels
+
+    def replaced_meanwhile(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
+        monkeypatch.undo()
+        run.write_prediction(new, case.image)
+        return read_labels(path, geometry)
+
+    monkeypatch.setattr(predictions, "read_labels", replaced_meanwhile)
+    record, labels = run.read_mask("case_3", case.geometry)
+    assert record == new.record
+    assert not labels.any()
+
+
 def test_a_torn_prediction_is_never_seen(
     run, ball_project, predict_ball, monkeypatch
 ) -> None:
@@ -149,7 +178,7 @@ def test_a_torn_prediction_is_never_seen(
     def die(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("napari_semiseg.project.runs.write_map", die)
+    monkeypatch.setattr("napari_semiseg.project.predictions.write_map", die)
     with pytest.raises(KeyboardInterrupt):
         run.write_prediction(predict_ball(run, case, uncertainty=0.9), case.image)
     assert run.prediction_record("case_3").score.uncertainty == 0.2
@@ -162,7 +191,7 @@ def test_a_torn_prediction_is_never_seen(
             raise KeyboardInterrupt
         source.replace(target)
 
-    monkeypatch.setattr("napari_semiseg.project.runs.rename", die_second)
+    monkeypatch.setattr("napari_semiseg.project.predictions.rename", die_second)
     with pytest.raises(KeyboardInterrupt):
         run.write_prediction(predict_ball(run, case, uncertainty=0.9), case.image)
     assert run.predicted() == ()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import ACCEPT, REOPEN, CaseState
 from napari_semiseg.io.atomic import alone_in
-from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project import labelling
 from napari_semiseg.project.corrections import (
     corrections,
@@ -214,8 +213,7 @@ def _accept(
     The history speaks of it before the label is there: whatever interrupts this, no
     prediction ever passes for a mask that a person drew.
     """
-    record = run.prediction_record(case.id)
-    labels = read_labels(run.folder.prediction(case.id).labels, case.geometry)
+    record, labels = run.read_mask(case.id, case.geometry)
     labels = labelling.checked(labels, case, project.labels)
     viewed = was_viewed(case.record, record)
     known = seen or viewed

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from napari_semiseg.core.case import ACCEPT, LABEL, VIEW
 from napari_semiseg.core.metrics import overlap
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.io.masks import read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,8 +124,7 @@ def newest_facts(
     run = project.prediction_run(case.id)
     if run is not None:
         with suppress(SemisegError, OSError):
-            record = run.prediction_record(case.id)
-            proposed = read_labels(run.folder.prediction(case.id).labels, case.geometry)
+            record, proposed = run.read_mask(case.id, case.geometry)
             return correction_facts(record, proposed, accepted, project.labels)
     return {"run": None}
 

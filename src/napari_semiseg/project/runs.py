@@ -5,38 +5,31 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import tempfile
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-import numpy as np
 import tomlkit
 from pydantic import ValidationError
 from tomlkit.exceptions import TOMLKitError
 
 from napari_semiseg.core.config import Plan, TrainingConfig, describe
 from napari_semiseg.core.events import Finished, Started, from_line
-from napari_semiseg.core.prediction import Prediction, PredictionRecord
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.io.atomic import (
-    read_json,
-    rename,
-    sweep,
-    temporary_name,
-    write_json,
-    write_text,
-)
-from napari_semiseg.io.masks import read_labels, read_map
-from napari_semiseg.project.maps import write_maps
+from napari_semiseg.io.atomic import read_json, write_json, write_text
+from napari_semiseg.project import predictions
 from napari_semiseg.project.processes import Claim, environment, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.core.prediction import Prediction, PredictionRecord
     from napari_semiseg.project.layout import RunFolder
     from napari_semiseg.project.store import Project
 
@@ -302,37 +295,27 @@ class Run:
         ProjectError
             There is no prediction of this case in the run.
         """
-        folder = self.folder.prediction(case_id)
-        folder.check()
-        path = folder.json
-        if not path.exists():
-            raise ProjectError(
-                f"expected a prediction of case '{case_id}' in run '{self.id}', found "
-                "none; run semiseg predict first"
-            )
-        try:
-            return PredictionRecord.model_validate(read_json(path))
-        except ValidationError as error:
-            raise ProjectError(describe(error, str(path))) from error
+        return predictions.read_record(self.folder.prediction(case_id))
 
-    def read_prediction(self, case_id: str, geometry: Geometry) -> Prediction:
-        """Stored prediction of a case, on the case's own grid.
+    def read_mask(
+        self, case_id: str, geometry: Geometry
+    ) -> tuple[PredictionRecord, NDArray[np.uint8]]:
+        """Predicted mask (Z, Y, X) of a case, and the record of this very mask.
 
         Raises
         ------
-        ProjectError
-            There is no prediction of this case in the run.
+        SemisegError
+            There is no prediction of this case in the run, or it cannot be read.
         """
-        record = self.prediction_record(case_id)
-        folder = self.folder.prediction(case_id)
-        sdm = read_map(folder.sdm, geometry)
-        return Prediction(
-            record=record,
-            geometry=geometry,
-            labels=read_labels(folder.labels, geometry),
-            sdm_mm=sdm[np.newaxis] if sdm.ndim == 3 else sdm,
-            uncertainty=read_map(folder.uncertainty, geometry),
-        )
+        return predictions.read_mask(self.folder.prediction(case_id), geometry)
+
+    def read_prediction(self, case_id: str, geometry: Geometry) -> Prediction:
+        """Stored prediction of a case, on the case's own grid; raises as `read_mask`.
+
+        Its files are of one prediction, though a training may put another in its
+        place meanwhile.
+        """
+        return predictions.read(self.folder.prediction(case_id), geometry)
 
     def write_prediction(
         self,
@@ -351,19 +334,8 @@ class Run:
         heed : callable
             Called now and then; where it raises, the old prediction stays.
         """
-        target = self.folder.prediction(prediction.record.case)
-        target.check()
-        target.path.mkdir(parents=True, exist_ok=True)
-        sweep(self.folder.predictions)
-        with tempfile.TemporaryDirectory(
-            prefix=temporary_name(), dir=self.folder.predictions
-        ) as fresh:
-            staged = type(target)(Path(fresh))
-            write_maps(prediction, image, staged, heed)
-            heed()
-            target.json.unlink(missing_ok=True)
-            for name in ("labels", "sdm", "uncertainty", "json"):
-                rename(getattr(staged, name), getattr(target, name))
+        folder = self.folder.prediction(prediction.record.case)
+        predictions.write(folder, prediction, image, heed)
 
 
 def _parse(content: bytes) -> list[Event]:

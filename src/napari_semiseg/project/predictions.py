@@ -1,0 +1,175 @@
+"""Stored predictions: files that belong together, read and replaced as one."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from napari_semiseg.core.config import describe
+from napari_semiseg.core.prediction import Prediction, PredictionRecord
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import (
+    read_json,
+    rename,
+    sweep,
+    temporary_name,
+    write_json,
+)
+from napari_semiseg.io.masks import read_labels, read_map, write_labels, write_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.project.layout import PredictionFolder
+
+WAITS_S = (0.05, 0.2, 0.5, 1.0)
+"""Pauses while a training puts another prediction in the place of one, s."""
+
+T = TypeVar("T")
+
+
+def read_record(folder: PredictionFolder) -> PredictionRecord:
+    """Provenance and scores, without voxels.
+
+    Raises
+    ------
+    ProjectError
+        There is no prediction, or it cannot be read.
+    """
+    folder.check()
+    if not folder.json.exists():
+        run, case = folder.path.parents[1].name, folder.path.name
+        raise ProjectError(
+            f"expected a prediction of case '{case}' in run '{run}', found none; run "
+            "semiseg predict first"
+        )
+    try:
+        return PredictionRecord.model_validate(read_json(folder.json))
+    except ValidationError as error:
+        raise ProjectError(describe(error, str(folder.json))) from error
+
+
+def read_mask(
+    folder: PredictionFolder, geometry: Geometry
+) -> tuple[PredictionRecord, NDArray[np.uint8]]:
+    """Mask (Z, Y, X) with the record of this very mask; raises as `read`."""
+    return _as_one(folder, lambda: read_labels(folder.labels, geometry))
+
+
+def read(folder: PredictionFolder, geometry: Geometry) -> Prediction:
+    """Read a prediction, on the case's own grid.
+
+    Raises
+    ------
+    SemisegError
+        There is no prediction, or it cannot be read.
+    """
+    record, (labels, sdm, uncertainty) = _as_one(
+        folder,
+        lambda: (
+            read_labels(folder.labels, geometry),
+            read_map(folder.sdm, geometry),
+            read_map(folder.uncertainty, geometry),
+        ),
+    )
+    return Prediction(
+        record=record,
+        geometry=geometry,
+        labels=labels,
+        sdm_mm=sdm[np.newaxis] if sdm.ndim == 3 else sdm,
+        uncertainty=uncertainty,
+    )
+
+
+def _as_one(
+    folder: PredictionFolder, read_files: Callable[[], T]
+) -> tuple[PredictionRecord, T]:
+    """Record and files of one prediction, though another may take its place."""
+    for wait in WAITS_S:
+        record = read_record(folder)
+        found = read_files()
+        with suppress(ProjectError):  # the new record is not there yet
+            if read_record(folder) == record:
+                return record, found
+        time.sleep(wait)
+    raise ProjectError(
+        f"{folder.path}: expected a prediction, found that it is replaced again and "
+        "again; try it once more, or stop the training"
+    )
+
+
+def write(
+    folder: PredictionFolder,
+    prediction: Prediction,
+    image: Path,
+    heed: Callable[[], None],
+) -> None:
+    """Store a prediction; a reader sees the old one, none, or the whole new one.
+
+    Parameters
+    ----------
+    folder : PredictionFolder
+        Is made where it is absent.
+    prediction : Prediction
+        On the grid of the case.
+    image : Path
+        The case's image, whose header the files are written onto.
+    heed : callable
+        Called now and then; where it raises, the old prediction stays.
+    """
+    folder.check()
+    folder.path.mkdir(parents=True, exist_ok=True)
+    beside = folder.path.parent
+    sweep(beside)
+    with tempfile.TemporaryDirectory(prefix=temporary_name(), dir=beside) as fresh:
+        staged = type(folder)(Path(fresh))
+        _write_files(staged, prediction, image, heed)
+        heed()
+        folder.json.unlink(missing_ok=True)
+        for name in ("labels", "sdm", "uncertainty", "json"):
+            rename(getattr(staged, name), getattr(folder, name))
+
+
+def _write_files(
+    folder: PredictionFolder,
+    prediction: Prediction,
+    image: Path,
+    heed: Callable[[], None],
+) -> None:
+    """Write into a folder that nobody reads yet.
+
+    Distances are stored in 32,767 steps to the furthest, uncertainties in 255.
+    """
+    geometry = prediction.geometry
+    sdm = prediction.sdm_mm
+    heed()
+    furthest = float(max(sdm.max(initial=0.0), -sdm.min(initial=0.0)))
+    write_labels(folder.labels, prediction.labels, geometry, image)
+    heed()
+    write_map(
+        folder.sdm,
+        sdm,
+        geometry,
+        image,
+        slope=(furthest or 1.0) / np.iinfo(np.int16).max,
+        dtype=np.int16,
+    )
+    heed()
+    write_map(
+        folder.uncertainty,
+        prediction.uncertainty,
+        geometry,
+        image,
+        slope=1 / np.iinfo(np.uint8).max,
+        dtype=np.uint8,
+    )
+    write_json(folder.json, prediction.record.model_dump(mode="json"))
