@@ -101,6 +101,27 @@ class TestAccept:
         if not case.has_label:
             assert accept(ball_project, ["case_2"]).unseen == ["case_2"]
 
+    def test_what_others_note_meanwhile_keeps_its_place(
+        self, ball_project, run, monkeypatch
+    ) -> None:
+        amend = Project.amend
+
+        def amended_later(*args: object) -> None:
+            look(Project.open(ball_project.folder), "case_2", run)
+            amend(*args)
+
+        monkeypatch.setattr(Project, "amend", amended_later)
+        accept(ball_project, ["case_2"])
+        *_, accepted, viewed = ball_project.case("case_2").record.history
+        assert (accepted.action, viewed.action) == ("accept", VIEW)
+        assert accepted.details["annotated_fraction"] == 1
+        assert "annotated_fraction" not in viewed.details
+
+    def test_progress_counts_what_is_left_out_too(self, ball_project, run) -> None:
+        told = []
+        accept(ball_project, ["case_2", "case_0"], progress=lambda *at: told.append(at))
+        assert told == [(1, 2), (2, 2)]
+
     def test_an_unknown_case_changes_nothing(self, ball_project, run) -> None:
         before = snapshot(ball_project.folder)
         with pytest.raises(ProjectError, match="ghost"):

@@ -163,10 +163,10 @@ def accept(
         reason = _why_not(case, holder)
         if reason is not None or holder is None:
             report.skipped[case.id] = reason or ""
-            continue
-        if not _accept(project, case, holder, seen=seen, by=by):
-            report.unseen.append(case.id)
-        report.accepted.append(case.id)
+        else:
+            if not _accept(project, case, holder, seen=seen, by=by):
+                report.unseen.append(case.id)
+            report.accepted.append(case.id)
         progress(done, len(chosen))
     return report
 
@@ -226,7 +226,7 @@ def _accept(
     project.note(case.id, ACCEPT, by=by, details=details)
     with alone_in(case.folder.path):
         facts = labelling.replace_label(case, labels)
-    project.amend(case.id, facts)
+    project.amend(case.id, ACCEPT, facts)
     return known
 
 

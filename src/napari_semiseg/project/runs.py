@@ -50,6 +50,7 @@ class Run:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self._read: tuple[int, list[Event]] = (0, [])
+        self._created: float | None = None
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"
@@ -161,11 +162,13 @@ class Run:
 
     @property
     def created(self) -> float:
-        """Unix time at which the run was created, s."""
-        try:
-            return float(read_json(self.folder.environment)["created"])
-        except (OSError, KeyError, TypeError, ProjectError):
-            return self.folder.path.stat().st_mtime
+        """Unix time at which the run was created, s; read once."""
+        if self._created is None:
+            try:
+                self._created = float(read_json(self.folder.environment)["created"])
+            except (OSError, KeyError, TypeError, ValueError, ProjectError):
+                return self.folder.path.stat().st_mtime
+        return self._created
 
     # -- what happened -----------------------------------------------------------
 

@@ -362,14 +362,15 @@ class Project:
                 record.model_copy(update={"history": history, **changes})
             )
 
-    def amend(self, case_id: str, details: dict[str, Any]) -> None:
-        """Add details to the newest entry of a case's history."""
+    def amend(self, case_id: str, action: str, details: dict[str, Any]) -> None:
+        """Add details to the newest entry of an action in a case's history."""
         with alone_in(self.layout.case(case_id).path):
             record = self._records.read(case_id)
-            *before, last = record.history
-            entry = last.model_copy(update={"details": {**last.details, **details}})
-            history = (*before, entry)
-            self._records.write(record.model_copy(update={"history": history}))
+            history = list(record.history)
+            at = max(n for n, entry in enumerate(history) if entry.action == action)
+            known = history[at].details
+            history[at] = history[at].model_copy(update={"details": known | details})
+            self._records.write(record.model_copy(update={"history": tuple(history)}))
 
     # -- runs ------------------------------------------------------------------------
 
