@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -179,8 +180,6 @@ def test_space_ticks_and_enter_opens(
 def test_the_worst_come_first_and_the_good_are_ticked_at_once(
     dialog: GalleryDialog, qtbot: QtBot, predicted: Project
 ) -> None:
-    from dataclasses import replace
-
     from napari_semiseg.project.estimates import Estimate
 
     dice = {"case_0": 0.95, "case_1": 0.7, "case_2": 0.9}
@@ -202,8 +201,6 @@ def test_the_worst_come_first_and_the_good_are_ticked_at_once(
 def test_a_thousand_cases_do_not_hang(
     qtbot: QtBot, session: Session, predicted: Project
 ) -> None:
-    from dataclasses import replace
-
     made = GalleryDialog(session, predicted)
     made.show()
     qtbot.waitUntil(lambda: len(made.model.rows) == 3, timeout=SOON_MS)
@@ -234,6 +231,28 @@ def test_a_picture_that_cannot_be_made_is_told_in_words(
     drawer = Thumbnails(predicted.labels)
     qtbot.waitUntil(lambda: drawer.get(item) is not None, timeout=SOON_MS)
     assert "labels.nii.gz" in str(drawer.get(item))
+    drawer.close()
+
+
+def test_a_newer_prediction_of_the_same_run_has_new_pictures(
+    qtbot: QtBot, predicted: Project
+) -> None:
+    drawer = Thumbnails(predicted.labels)
+
+    def drawn() -> list[QImage]:
+        item = next(one for one in candidates(predicted) if one.case.id == "case_0")
+        qtbot.waitUntil(lambda: drawer.get(item) is not None, timeout=SOON_MS)
+        made = drawer.get(item)
+        assert isinstance(made, list)
+        return made
+
+    first = drawn()
+    run, case = predicted.prediction_run("case_0"), predicted.case("case_0")
+    known = run.read_prediction("case_0", case.geometry)
+    later = known.record.model_copy(update={"step": known.record.step + 1})
+    nothing = np.zeros_like(known.labels)
+    run.write_prediction(replace(known, record=later, labels=nothing), case.image)
+    assert drawn()[0] != first[0]
     drawer.close()
 
 

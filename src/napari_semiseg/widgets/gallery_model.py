@@ -55,11 +55,7 @@ class GalleryModel(QAbstractTableModel):
         self._places: dict[str, int] = {}
 
     def set_candidates(self, found: Sequence[Candidate]) -> None:
-        """Take new cases; pictures of masks that changed are made anew."""
-        known = {item.case.id: item.mask for item in self._all}
-        for item in found:
-            if known.get(item.case.id) != item.mask:
-                self.thumbnails.forget(item.case.id)
+        """Take new cases."""
         self._all = list(found)
         self.checked &= {item.case.id for item in found}
 

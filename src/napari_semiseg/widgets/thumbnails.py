@@ -29,6 +29,8 @@ KEPT = 300
 """Cases whose pictures are kept, about 80 MB."""
 LINE_WIDTH = 1.6
 
+Key = tuple[str, object, object, int]
+
 
 def draw_planes(
     voxels: NDArray[Any],
@@ -105,6 +107,8 @@ def _picture(
 class Thumbnails(QObject):
     """Draws the pictures of cases in a thread of its own, the last asked for first.
 
+    A mask that has changed, or another prediction, has pictures of its own.
+
     Signals
     -------
     ready(str)
@@ -116,37 +120,32 @@ class Thumbnails(QObject):
     def __init__(self, scheme: LabelScheme, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._scheme = scheme
-        self._made: OrderedDict[str, list[QImage] | str] = OrderedDict()
-        self._asked: OrderedDict[str, Candidate] = OrderedDict()
+        self._made: OrderedDict[Key, list[QImage] | str] = OrderedDict()
+        self._asked: OrderedDict[Key, Candidate] = OrderedDict()
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
         self._closed = False
 
     def get(self, candidate: Candidate) -> list[QImage] | str | None:
         """Pictures of a case, why there are none, or None while they are made."""
-        name = candidate.case.id
+        key = _key(candidate)
         with self._lock:
-            made = self._made.get(name)
+            made = self._made.get(key)
             if made is not None:
-                self._made.move_to_end(name)
+                self._made.move_to_end(key)
                 return made
-            new = name not in self._asked
-            self._asked[name] = candidate
-            self._asked.move_to_end(name)
+            new = key not in self._asked
+            self._asked[key] = candidate
+            self._asked.move_to_end(key)
         if new and not self._closed:
             self._thread.submit(self._next)
         return None
 
-    def forget(self, case_id: str) -> None:
-        """Draw the pictures of a case anew when they are next asked for."""
-        with self._lock:
-            self._made.pop(case_id, None)
-
     def keep_only(self, wanted: set[str]) -> None:
         """Give up what was asked for and is not on the screen any more."""
         with self._lock:
-            for name in [name for name in self._asked if name not in wanted]:
-                del self._asked[name]
+            for key in [key for key in self._asked if key[0] not in wanted]:
+                del self._asked[key]
 
     def close(self) -> None:
         """End after the case that is being drawn."""
@@ -159,21 +158,28 @@ class Thumbnails(QObject):
         with self._lock:
             if not self._asked:
                 return
-            name, candidate = self._asked.popitem()
+            key, candidate = self._asked.popitem()
         made: list[QImage] | str
         try:
             made = self._draw(candidate)
         except (SemisegError, OSError) as error:
             made = str(error)
         with self._lock:
-            self._made[name] = made
+            self._made[key] = made
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
         if not self._closed:
-            self.ready.emit(name)
+            self.ready.emit(candidate.case.id)
 
     def _draw(self, candidate: Candidate) -> list[QImage]:
         case = candidate.case
         voxels = case.read_image().data
         labels = read_labels(candidate.mask, case.geometry)
         return draw_planes(voxels, labels, case.geometry, self._scheme)
+
+
+def _key(candidate: Candidate) -> Key:
+    """Everything that the pictures depend on: case, mask, prediction, and label."""
+    case, record = candidate.case, candidate.record
+    made = None if record is None else (record.step, record.at)
+    return case.id, candidate.mask, made, len(case.record.history)
