@@ -249,6 +249,17 @@ def test_a_scan_that_stands_for_many_comes_before_an_outlier(cohort) -> None:
     assert set(after[:2]) & small
 
 
+def test_scans_without_features_are_compared_with_none(cohort) -> None:
+    """One model, of which some predictions were stored without features."""
+    places = [(0.0, 0.0), (0.1, 0.0), (), (9.0, 0.0)]
+    project = cohort(
+        {f"case_{n}": {"features": place} for n, place in enumerate(places)}
+    )
+    assert sorted(order(suggest(project, strategy="diverse"))) == [
+        f"case_{n}" for n in range(4)
+    ]
+
+
 def test_the_mix_takes_neither_twins_nor_what_is_certain(cohort) -> None:
     doubt = {"classes": {"a": 0.9}, "gap": 0.9}
     project = cohort(

@@ -122,8 +122,7 @@ def collect(
         run = project.prediction_run(case.id)
         score = None if run is None else run.prediction_record(case.id).score
         if case.state is not CaseState.LABELLED:
-            put_off = case.record.put_off is not None and is_put_off(project, case)
-            candidates.append(Candidate(case, run, score, put_off))
+            candidates.append(Candidate(case, run, score, is_put_off(project, case)))
         elif run is not None and score is not None and score.features:
             covered.setdefault(run.id, []).append(score.features)
     if not candidates:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from napari_semiseg.ranking.candidates import Candidate, Pool
@@ -56,27 +54,22 @@ class Variety:
         return np.minimum(nearest, self.distances[index]), int(nearer.sum())
 
 
-def variety(pool: Pool, candidates: Sequence[Candidate]) -> Variety | None:
-    """Compare the scans that one model has predicted; None without features.
+def variety(pool: Pool) -> Variety | None:
+    """Compare the candidates that one model has predicted; None without features.
 
     Only features of one model can be compared: that of most candidates. Candidates
     without them are as far from every other scan as any two can be.
     """
     from scipy.spatial.distance import cdist
 
-    sized = [
-        (item.run.id, len(item.score.features))
-        for item in candidates
-        if item.run is not None and item.score is not None and item.score.features
-    ]
-    if not sized:
+    candidates = pool.candidates
+    sized = [_source(item) for item in candidates]
+    usual = Counter(source for source in sized if source is not None).most_common(1)
+    if not usual:
         return None
-    run, length = Counter(sized).most_common(1)[0][0]
-    rows, known = [], []
-    for index, item in enumerate(candidates):
-        if item.run is not None and item.score is not None and item.run.id == run:
-            rows.append(item.score.features)
-            known.append(index)
+    run, length = usual[0][0]
+    known = [index for index, source in enumerate(sized) if source == (run, length)]
+    rows = [_features(candidates[index]) for index in known]
     labelled = [row for row in pool.covered.get(run, []) if len(row) == length]
     values = np.array([*rows, *labelled], dtype=np.float64)
     spread = values.std(axis=0)
@@ -94,3 +87,13 @@ def variety(pool: Pool, candidates: Sequence[Candidate]) -> Variety | None:
     if begun:
         nearest = np.minimum(nearest, distances[:, begun].min(axis=1))
     return Variety(distances, nearest)
+
+
+def _features(item: Candidate) -> tuple[float, ...]:
+    return () if item.score is None else item.score.features
+
+
+def _source(item: Candidate) -> tuple[str, int] | None:
+    """Which run the features of a scan are of, and how many; None without any."""
+    features = _features(item)
+    return None if item.run is None or not features else (item.run.id, len(features))

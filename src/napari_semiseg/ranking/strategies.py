@@ -173,7 +173,7 @@ def _greedy(
     """Choose one scan after the other by doubt and by what it adds in variety."""
     reasons = {item.candidate.id: item for item in known}
     candidates = pool.candidates
-    scans = variety(pool, candidates)
+    scans = variety(pool)
     nearest = np.ones(len(candidates)) if scans is None else scans.nearest
     left = list(range(len(candidates)))
     found = []
