@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QMessageBox
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.project import review
@@ -177,51 +176,6 @@ def test_an_image_that_cannot_be_read_is_told_in_one_sentence(
     assert "broken" in notifications[0]
     assert "Traceback" not in notifications[0]
     assert panel.model.rowCount() == 4
-
-
-def test_masks_are_attached_by_name(
-    qtbot: QtBot, panel: CohortPanel, session: Session, masks: Path
-) -> None:
-    panel.attach_masks(masks)
-    qtbot.waitUntil(lambda: "2 labelled" in panel.summary.text(), timeout=10_000)
-    assert [case.state for case in session.cases()][:3] == [
-        CaseState.LABELLED,
-        CaseState.LABELLED,
-        CaseState.UNLABELLED,
-    ]
-
-
-def test_labels_are_replaced_only_after_a_yes(
-    qtbot: QtBot,
-    panel: CohortPanel,
-    project: Project,
-    session: Session,
-    masks: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    before = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
-    project.set_label("case_0", before)
-    session.cases_changed.emit({"case_0"})
-    answers = [QMessageBox.StandardButton.No]
-    monkeypatch.setattr(QMessageBox, "question", lambda *_: answers[0])
-    panel.attach_masks(masks)
-    assert "1 labelled" in panel.summary.text()
-    answers[0] = QMessageBox.StandardButton.Yes
-    panel.attach_masks(masks)
-    qtbot.waitUntil(lambda: "2 labelled" in panel.summary.text(), timeout=10_000)
-    label = project.case("case_0").read_label()
-    assert label is not None
-    assert label.any()
-
-
-def test_masks_that_fit_no_case_are_refused(
-    qtbot: QtBot, panel: CohortPanel, notifications: list[str], masks: Path
-) -> None:
-    for number in range(2):
-        (masks / f"case_{number}.nii.gz").rename(masks / f"x{number}.nii.gz")
-    panel.attach_masks(masks)
-    qtbot.waitUntil(lambda: bool(notifications), timeout=10_000)
-    assert "rename the masks" in notifications[0]
 
 
 def test_uncertainty_of_the_newest_prediction(

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QFileDialog, QPushButton
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.plugin import open_panel
+from napari_semiseg.project.masks import attach
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.dock import SemisegDock
 from napari_semiseg.widgets.preferences import recent_projects, remember_project
@@ -107,13 +108,12 @@ def test_a_folder_that_is_no_project_is_told(
 
 
 def test_the_next_step_follows_changes(
-    dock: SemisegDock, project: Project, masks: Path, qtbot: QtBot
+    dock: SemisegDock, project: Project, masks: Path
 ) -> None:
     dock.open_project(project.folder)
-    dock.cohort.attach_masks(masks)
-    qtbot.waitUntil(
-        lambda: dock.status.text().startswith("2 cases labelled"), timeout=WAIT_MS
-    )
+    attach(dock.session.project, masks)
+    dock.session.cases_changed.emit(None)
+    assert dock.status.text().startswith("2 cases labelled")
 
 
 def test_creating_a_project_adds_its_images(

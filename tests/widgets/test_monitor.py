@@ -22,7 +22,7 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.project.runs import Run
-from napari_semiseg.widgets.monitor import RunMonitor, RunProgress, duration, watch
+from napari_semiseg.widgets.monitor import RunMonitor, RunProgress, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -266,14 +266,6 @@ def test_warnings_and_errors_are_shown_the_last_three(qtbot: QtBot, run: Run) ->
     view.take(finished(run, "failed", "out of memory: choose a smaller patch"))
     assert view.text.text() == "Training failed"
     assert view.messages.text().endswith("out of memory: choose a smaller patch")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(4.4, "4 s"), (90, "2 min"), (3600, "60 min"), (7200, "2.0 h")],
-)
-def test_durations_are_told_as_a_person_would(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_a_job_that_only_predicts_ends_without_a_failure(

@@ -127,7 +127,7 @@ def test_the_selected_row_can_be_read(
 def test_queue_says_when_there_is_nothing_to_rank(panel: ReviewPanel) -> None:
     panel.refresh_queue()
     assert panel.queue.topLevelItemCount() == 0
-    assert "once a trained model" in panel.queue_text.text()
+    assert "once a trained model" in panel.box.text.text()
 
 
 def test_info_says_what_is_shown_and_whether_it_is_saved(
@@ -303,7 +303,7 @@ def test_the_order_of_the_queue_can_be_chosen_and_is_remembered(
     assert panel.queue.cases() == ["case_0", "case_1", "case_2", "case_3"] or (
         sorted(panel.queue.cases()) == ["case_0", "case_1", "case_2", "case_3"]
     )
-    assert panel.queue_text.text().startswith("Slices evenly through all scans")
+    assert panel.box.text.text().startswith("Slices evenly through all scans")
     again = QueueBox(session)
     assert again.strategy == "spread"
     again.deleteLater()

@@ -13,6 +13,7 @@ from napari_semiseg.core.labels import (
     LabelScheme,
     voxel_counts,
 )
+from napari_semiseg.core.words import listed
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.atomic import read_json
 from napari_semiseg.io.images import (
@@ -23,7 +24,7 @@ from napari_semiseg.io.images import (
 )
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.datasets import recognised
-from napari_semiseg.project.masks import MaskFolder, listed
+from napari_semiseg.project.masks import MaskFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

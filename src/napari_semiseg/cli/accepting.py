@@ -10,6 +10,7 @@ from napari_semiseg.cli import render
 from napari_semiseg.cli.analysis import bar
 from napari_semiseg.cli.options import CaseIds, CaseList, Json, ProjectPath, chosen_ids
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.words import count
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def accept(
         )
         return
     unseen = f", {len(report.unseen)} of them unseen" if report.unseen else ""
-    render.say(f"Accepted {render.count(len(report.accepted), 'prediction')}{unseen}.")
+    render.say(f"Accepted {count(len(report.accepted), 'prediction')}{unseen}.")
     _say_skipped(skipped)
     if report.accepted:
         render.say(f"To take one back: semiseg reopen {project} --case ID")
@@ -105,7 +106,7 @@ def reopen(
     if json:
         render.emit({"reopened": report.reopened, "skipped": report.skipped})
         return
-    render.say(f"Reopened {render.count(len(report.reopened), 'case')}.")
+    render.say(f"Reopened {count(len(report.reopened), 'case')}.")
     _say_skipped(report.skipped)
 
 

@@ -10,6 +10,7 @@ from rich.table import Column
 from napari_semiseg.bench.runner import Began, Ended
 from napari_semiseg.cli import render
 from napari_semiseg.core.events import Staged, Stepped, Warned
+from napari_semiseg.core.words import duration
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -72,7 +73,7 @@ class Board:
             case Staged():
                 self._move(event.stage, event.done, event.total)
             case Stepped():
-                left = render.duration(event.seconds_left)
+                left = duration(event.seconds_left)
                 self._move("Training", event.step, event.steps, f"{left} left")
                 if self._after is not None:
                     self._left(event.seconds_left + self._after)
@@ -102,7 +103,7 @@ class Board:
 
     def _left(self, seconds: float) -> None:
         if self._all is not None:
-            note = f"about {render.duration(seconds)} left"
+            note = f"about {duration(seconds)} left"
             self._progress.update(self._all, note=note)
 
     def _move(self, name: str, done: int, total: int, note: str = "") -> None:
@@ -132,4 +133,4 @@ def _outcome(result: TrialResult) -> str:
         for classes in result.cases.values()
         for metrics in classes.values()
     ]
-    return f"Dice {sum(dice) / len(dice):.3f}, {render.duration(result.seconds)}"
+    return f"Dice {sum(dice) / len(dice):.3f}, {duration(result.seconds)}"

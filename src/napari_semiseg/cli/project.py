@@ -19,6 +19,7 @@ from napari_semiseg.cli.options import (
 )
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Learned
+from napari_semiseg.core.words import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,14 +135,14 @@ def add(
             ),
         )
     verb = "Would add" if dry_run else "Added"
-    render.say(f"{verb} {render.count(len(report.added), 'case')} ({split}).")
+    render.say(f"{verb} {count(len(report.added), 'case')} ({split}).")
     for path, reason in report.skipped.items():
         render.say(f"Skipped {path}: {reason}")
     for note in (note for notes in report.notes.values() for note in notes):
         render.say(f"Note: {note}")
     if report.masks:
         render.say(
-            f"{render.count(len(report.masks), 'mask')} lie beside them: "
+            f"{count(len(report.masks), 'mask')} lie beside them: "
             f"semiseg label {project} --masks {paths[0]}"
         )
 
@@ -190,9 +191,9 @@ def label(
     if dry_run:
         pairs = ((name, str(report.paths[name])) for name in report.added)
         render.table(("case", "mask"), pairs)
-        render.say(f"Would label {render.count(len(report.added), 'case')}.")
+        render.say(f"Would label {count(len(report.added), 'case')}.")
         return
-    render.say(f"Labelled {render.count(len(report.added), 'case')}.")
+    render.say(f"Labelled {count(len(report.added), 'case')}.")
     render.say(_next_step(opened, opened.cases(), str(project)))
 
 
@@ -322,8 +323,8 @@ def _show_status(
     images = (
         f"; {len(several)} images per case: {', '.join(several)}" if several else ""
     )
-    count = render.count(len(cases), "case")
-    render.say(f"{project.name}: {count}; {labels}{images}\n")
+    cohort = count(len(cases), "case")
+    render.say(f"{project.name}: {cohort}; {labels}{images}\n")
     if cases:
         render.table(
             (
@@ -364,7 +365,7 @@ def _show_status(
                     run["method"],
                     run["status"],
                     str(run["steps"]),
-                    render.duration(run["seconds"]),
+                    duration(run["seconds"]),
                     str(sum(len(item["cases"]) for item in run["learned"])),
                 )
                 for run in runs

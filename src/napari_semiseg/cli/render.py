@@ -30,11 +30,9 @@ def say(text: str) -> None:
     console().print(text, markup=False)
 
 
-def table(
-    columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None
-) -> None:
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Write a table; columns that end in a space are set to the right."""
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         shown.add_column(
             column.strip(),
@@ -58,17 +56,3 @@ def estimated(estimate: Estimate | None) -> dict[str, float | None]:
         "estimated_dice": None if estimate is None else estimate.dice,
         "estimated_dice_error": None if estimate is None else estimate.error,
     }
-
-
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time as a person would say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

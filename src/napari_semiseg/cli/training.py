@@ -23,6 +23,7 @@ from napari_semiseg.cli.options import (
 )
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.words import duration
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def predict(
     if json:
         render.emit({"run": chosen.id, "predicted": done, "seconds": seconds})
     else:
-        took = render.duration(seconds)
+        took = duration(seconds)
         render.say(f"Predicted {len(done)} of {len(wanted)} cases in {took}.")
     if signals.received or chosen.stop_requested:
         raise SystemExit(STOPPED)
@@ -244,7 +245,7 @@ def _report(run: Run, outcome: Outcome, *, json: bool) -> None:
         }
         render.emit(values)
     else:
-        took = render.duration(finished.seconds)
+        took = duration(finished.seconds)
         render.say(f"{run.id}: {finished.reason}, {finished.step} steps in {took}.")
         if outcome.predicted:
             render.say(f"Predicted {len(outcome.predicted)} cases.")

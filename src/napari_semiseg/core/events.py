@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from napari_semiseg.core.words import listed
+
 FinishReason = Literal["completed", "cancelled", "failed"]
 NAMED = 3
 """Cases that a sentence names before it only counts."""
@@ -115,9 +117,9 @@ class Learned(_Event):
         """The same in words."""
         parts = []
         if self.cases:
-            parts.append(f"learns from the new labels of {_names(self.cases)}")
+            parts.append(f"learns from the new labels of {listed(self.cases, NAMED)}")
         if self.dropped:
-            parts.append(f"no longer learns from {_names(self.dropped)}")
+            parts.append(f"no longer learns from {listed(self.dropped, NAMED)}")
         what = " and ".join(parts) or "learns from other unlabelled scans"
         return (
             f"From step {self.step} on it {what} "
@@ -180,12 +182,6 @@ Event = Annotated[
     Field(discriminator="type"),
 ]
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
-
-
-def _names(cases: tuple[str, ...]) -> str:
-    shown = ", ".join(cases[:NAMED])
-    more = len(cases) - NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def from_line(line: str) -> Event:

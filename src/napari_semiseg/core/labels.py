@@ -102,12 +102,6 @@ class LabelScheme(BaseModel):
         ]
         return LabelScheme(classes=tuple(changed))
 
-    def name_of(self, value: int) -> str:
-        """Name of a voxel value, background and unannotated included."""
-        special = {BACKGROUND: "background", UNANNOTATED: "not annotated"}
-        names = special | {item.value: item.name for item in self.classes}
-        return names[value]
-
     def check(self, labels: NDArray[np.uint8], source: str) -> None:
         """Refuse voxel values that are no class of this scheme.
 

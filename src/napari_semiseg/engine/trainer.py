@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from napari_semiseg.core.events import Checkpointed, Stepped, Validated
+from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine import ops, warm
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.devices import autocast, synchronise
@@ -227,14 +228,13 @@ class Trainer:
         total = self._plan.steps
         started = time.perf_counter() - self.seconds
         spoken = saved = time.perf_counter()
-        first = self.step
         pending: list[dict[str, Tensor]] = []
         while self.step < total and not stop():
             pending.append(self._advance(total))
             now = time.perf_counter()
             self.seconds = now - started
             if now - spoken >= EVENT_SECONDS or self.step == total:
-                yield self._stepped(pending, first, total)
+                yield self._stepped(pending, total)
                 pending, spoken = [], now
             if validate is not None and self.step % self._plan.validate_every == 0:
                 dice = validate(self)
@@ -252,9 +252,7 @@ class Trainer:
         self.state().save(checkpoint)
         yield Checkpointed(step=self.step)
 
-    def _stepped(
-        self, pending: list[dict[str, Tensor]], first: int, total: int
-    ) -> Stepped:
+    def _stepped(self, pending: list[dict[str, Tensor]], total: int) -> Stepped:
         names = pending[0].keys()
         losses = {
             name: float(torch.stack([terms[name] for terms in pending]).mean())
@@ -349,7 +347,7 @@ def validation_dice(
         maps = predictor.maps(torch.from_numpy(case.image.astype(np.float32)))
         said = maps.probabilities.argmax(dim=0).numpy()
         truth = np.asarray(case.target)
-        known = truth != 255
+        known = truth != UNANNOTATED
         for index, item in enumerate(labels, start=1):
             mine, theirs = (said == index) & known, truth == index
             size = int(mine.sum() + theirs.sum())

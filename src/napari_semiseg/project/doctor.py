@@ -249,7 +249,7 @@ class _Doctor:
         except SemisegError as error:
             self._useless("case", folder.json, _reason(error), again)
             return
-        self._image(project, case)
+        self._image(case)
         for path, labels in ((folder.label, project.labels), (folder.draft, None)):
             problem = _mask_problem(path, case, labels) if path.exists() else ""
             if problem:
@@ -273,7 +273,7 @@ class _Doctor:
         back = ", and the newest kept one that fits comes back" if kept else ""
         self._note("mask", path, problem, f"is moved to {ASIDE}{back}", act)
 
-    def _image(self, project: Project, case: Case) -> None:
+    def _image(self, case: Case) -> None:
         problem = whereabouts.check([case]).get(case.id)
         if problem is None:
             return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.words import listed
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.masks import resample_labels
@@ -350,9 +351,3 @@ def _painted(
         labels[voxels] = wanted[name]
     project.labels.check(labels, str(path))
     return labels
-
-
-def listed(names: list[str], most: int = 5) -> str:
-    """Write names as words, only the first few of many."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -12,7 +12,6 @@ from napari_semiseg.simulate.spec import WHOLE
 
 if TYPE_CHECKING:
     from napari_semiseg.project.store import Project
-    from napari_semiseg.simulate.annotator import References
     from napari_semiseg.simulate.spec import Simulation, Trial
 
 COLD = "random"
@@ -26,7 +25,6 @@ def choose(
     trial: Trial,
     number: int,
     wanted: int,
-    references: References,
 ) -> tuple[list[Place], int]:
     """Slices to annotate, and how many of the last of them the strategy did not name.
 

@@ -142,7 +142,7 @@ class Simulator:
         total = annotator.count_slices(project, self.simulation.cases, axis)
         wanted = self.simulation.slices(trial.entry, total)
         asked, topped_up = choosing.choose(
-            project, self.simulation, trial, number, wanted, self.references
+            project, self.simulation, trial, number, wanted
         )
         if not asked:
             return None

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_semiseg.core.words import count
 from napari_semiseg.project.doctor import check_project
 from napari_semiseg.widgets.tasks import in_background
 
@@ -111,19 +112,13 @@ def check_open_project(session: Session, parent: QWidget, mend: bool = False) ->
 
 def summary(diagnosis: Diagnosis) -> str:
     """Say in a sentence how a project is."""
-    looked = (
-        f"{_count(diagnosis.cases, 'case')} and {_count(diagnosis.runs, 'training')}"
-    )
+    looked = f"{count(diagnosis.cases, 'case')} and {count(diagnosis.runs, 'training')}"
     if not diagnosis.findings:
         return f"Checked {looked}: all is well."
     mended = len(diagnosis.findings) - len(diagnosis.open)
     parts = [f"{mended} mended"] if mended else []
     parts += [f"{len(diagnosis.open)} to look at"] if diagnosis.open else []
     return f"Checked {looked}: {', '.join(parts)}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _told(item: Finding) -> str:

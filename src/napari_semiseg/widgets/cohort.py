@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QMenu,
-    QMessageBox,
     QPushButton,
     QTableView,
     QVBoxLayout,
@@ -27,7 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.project.masks import MaskFolder, attach
+from napari_semiseg.core.words import count
 from napari_semiseg.project.survey import take_in
 from napari_semiseg.widgets.cohort_model import (
     COLUMNS,
@@ -204,33 +203,6 @@ class CohortPanel(QWidget):
             self._added,
         )
 
-    def attach_masks(self, folder: Path) -> None:
-        """Take the masks of a folder as human labels of the cases they are named by.
-
-        Masks that are replaced are kept in the case's ``previous`` folder, after
-        the user agreed.
-        """
-        project = self._session.project
-        if project is None:
-            return
-        with told(self._session):
-            cases = self._session.cases()
-            masks = MaskFolder(folder).pair(case.id for case in cases)
-            replaced = sum(case.has_label and case.id in masks for case in cases)
-            if replaced and not self._agree(
-                "Replace labels?",
-                f"{len(masks)} masks fit a case; {_count(replaced, 'case')} "
-                "already labelled. The labels they have now are kept as previous "
-                "versions.",
-            ):
-                return
-            in_background(
-                self._session,
-                "Attaching masks",
-                lambda: attach(project, folder),
-                self._attached,
-            )
-
     def ask_intake(self, paths: Sequence[Path], masks: Path | None = None) -> None:
         """Show what images and masks would become, and do what is agreed to."""
         project = self._session.project
@@ -283,10 +255,6 @@ class CohortPanel(QWidget):
         """Open the first case that passes the filter."""
         self.table.open_case(self.table.proxy.index(0, 0))
 
-    def _agree(self, title: str, text: str) -> bool:
-        answer = QMessageBox.question(self, title, text)
-        return bool(answer == QMessageBox.StandardButton.Yes)
-
     def ask_files(self) -> None:
         """Let the user choose image files to add."""
         chosen, _ = QFileDialog.getOpenFileNames(self, "Images to add")
@@ -303,30 +271,24 @@ class CohortPanel(QWidget):
             self.ask_intake((), Path(chosen))
 
     def _added(self, report: AddReport) -> None:
+        from napari.utils.notifications import show_warning
+
         self._session.cases_changed.emit(None)
-        self._report(f"Added {_count(len(report.added), 'image')}.", report.skipped)
+        if report.skipped:
+            name, reason = next(iter(report.skipped.items()))
+            left = len(report.skipped) - 1
+            text = f"Added {count(len(report.added), 'image')}. "
+            text += f"Skipped {Path(name).name}{f' and {left} more' if left else ''}"
+            show_warning(f"{text}: {reason}")
+            self._session.say(f"{text}: {reason}")
 
     def _taken_in(self, answer: tuple[AddReport, int]) -> None:
         report, labelled = answer
         self._session.cases_changed.emit(None)
-        done = f"Added {_count(len(report.added), 'case')}" if report.added else ""
-        masks = f"attached {_count(labelled, 'mask')}" if labelled else ""
+        done = f"Added {count(len(report.added), 'case')}" if report.added else ""
+        masks = f"attached {count(labelled, 'mask')}" if labelled else ""
         text = ", ".join(filter(None, (done, masks))) or "Nothing was added"
         self._session.say(f"{text[0].upper()}{text[1:]}.")
-
-    def _attached(self, report: AddReport) -> None:
-        self._session.cases_changed.emit(None)
-        self._report(f"Attached {_count(len(report.added), 'mask')}.", report.skipped)
-
-    def _report(self, done: str, failed: dict[str, str]) -> None:
-        from napari.utils.notifications import show_warning
-
-        if failed:
-            name, reason = next(iter(failed.items()))
-            more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-            text = f"{done} Skipped {Path(name).name}{more}: {reason}"
-            show_warning(text)
-            self._session.say(text)
 
     def _menu(self, where: QPoint) -> None:
         ids = self.table.selected()
@@ -364,7 +326,7 @@ class CohortPanel(QWidget):
         rows = self.model.rows
         unseen = sum(row.unseen for row in rows)
         human = sum(row.state in HUMAN for row in rows) - unseen
-        text = f"{_count(len(rows), 'case')}, {human} labelled"
+        text = f"{count(len(rows), 'case')}, {human} labelled"
         text += f", {unseen} accepted unseen" if unseen else ""
         if not rows:
             text = "No images yet."
@@ -374,7 +336,3 @@ class CohortPanel(QWidget):
     def _case_opened(self, case_id: str | None) -> None:
         if case_id is not None:
             self.table.select(case_id)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

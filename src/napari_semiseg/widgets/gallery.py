@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_semiseg.core.words import count
 from napari_semiseg.project.accepting import accept, candidates, reopen
 from napari_semiseg.widgets.gallery_model import GalleryModel, Order, Show
 from napari_semiseg.widgets.questions import Questions
@@ -195,7 +196,7 @@ class GalleryDialog(QDialog):
         if not items or not self._may(items):
             return
         if unseen and not self.questions.confirm(
-            f"Accept {_count(len(items), 'prediction')}?",
+            f"Accept {count(len(items), 'prediction')}?",
             f"Nobody has opened {unseen} of them. They will be marked as accepted "
             "unseen, here and in exports, and training will not learn from them. "
             "You can reopen each of them later.",
@@ -211,7 +212,7 @@ class GalleryDialog(QDialog):
         if not items or not self._may(items):
             return
         if drawn and not self.questions.confirm(
-            f"Reopen {_count(len(items), 'case')}?",
+            f"Reopen {count(len(items), 'case')}?",
             f"People drew or checked {drawn} of these labels. They are kept with the "
             "previous versions, and the cases are without a label again.",
         ):
@@ -267,12 +268,12 @@ class GalleryDialog(QDialog):
     def _summary(self, show: Show) -> str:
         rows = self.model.rows
         if show is not Show.WAITING:
-            return f"{_count(len(rows), 'case')}. Double-click one to look at it."
+            return f"{count(len(rows), 'case')}. Double-click one to look at it."
         if not rows:
             return "No prediction waits. Predict cases in the Train tab."
         unopened = sum(not item.seen for item in rows)
         unknown = next((item.words for item in rows if item.estimate is None), "")
-        text = f"{_count(len(rows), 'prediction')}, {unopened} never opened."
+        text = f"{count(len(rows), 'prediction')}, {unopened} never opened."
         why = f" {unknown}." if unknown else ""
         return f"{text}{why} Double-click one to look at it and correct it."
 
@@ -313,11 +314,11 @@ class GalleryDialog(QDialog):
 
     def _accepted(self, report: AcceptReport) -> None:
         unseen = f", {len(report.unseen)} of them unseen" if report.unseen else ""
-        text = f"Accepted {_count(len(report.accepted), 'prediction')}{unseen}."
+        text = f"Accepted {count(len(report.accepted), 'prediction')}{unseen}."
         self._tell(text, report.accepted, report.skipped)
 
     def _reopened(self, report: ReopenReport) -> None:
-        text = f"Reopened {_count(len(report.reopened), 'case')}."
+        text = f"Reopened {count(len(report.reopened), 'case')}."
         self._tell(text, report.reopened, report.skipped)
 
     def _tell(self, text: str, done: list[str], skipped: dict[str, str]) -> None:
@@ -365,7 +366,3 @@ def _button(text: str, tip: str) -> QPushButton:
     button.setToolTip(tip)
     button.setAutoDefault(False)
     return button
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -272,11 +272,6 @@ def _called(series: Series) -> str:
     return series.uid or series.number or series.description
 
 
-def count(number: int, noun: str) -> str:
-    """A number and its noun."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def row_of(stretched: QWidget, *others: QWidget) -> QWidget:
     """Widgets side by side, the first with the room that is left."""
     holder = QWidget()

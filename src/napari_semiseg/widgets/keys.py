@@ -89,11 +89,6 @@ class Keys:
         self._provider.bind_key(key, press, overwrite=True)
         self._bound.append((key, before))
 
-    def bind_all(self, actions: Iterable[tuple[str, Callable[[], object]]]) -> None:
-        """Bind several keys."""
-        for key, action in actions:
-            self.bind(key, action)
-
     def release(self) -> None:
         """Give every key back."""
         for key, before in reversed(self._bound):

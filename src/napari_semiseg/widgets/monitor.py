@@ -29,6 +29,7 @@ from napari_semiseg.core.events import (
     Validated,
     Warned,
 )
+from napari_semiseg.core.words import count, duration
 from napari_semiseg.widgets.plots import Curves
 from napari_semiseg.widgets.tasks import named
 
@@ -262,8 +263,8 @@ class RunProgress(QWidget):
             return
         self._progress("Predicting", event.done, event.total)
         if event.done == event.total:
-            noun = "case" if event.total == 1 else "cases"
-            self.text.setText(f"{self._trained}, predicted {event.total} {noun}")
+            predicted = count(event.total, "case")
+            self.text.setText(f"{self._trained}, predicted {predicted}")
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self.bar.setRange(0, total if total > 1 else 0)
@@ -299,12 +300,3 @@ class RunProgress(QWidget):
     def _open_log(self) -> None:
         if self._log is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(self._log))
-
-
-def duration(seconds: float) -> str:
-    """Time in the unit a person would say it in."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -72,7 +72,7 @@ class ReviewPanel(QWidget):
         self.classes = ClassButtons()
         self.tools = ToolRow()
         self.box = QueueBox(session)
-        self.queue, self.queue_text = self.box.queue, self.box.text
+        self.queue = self.box.queue
         self.toolbox = ToolBox(session, case_view)
         self.strip = StripKeeper(case_view)
         self.solid = SolidView(session, case_view)

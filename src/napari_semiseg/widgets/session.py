@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.words import count
 from napari_semiseg.project.corrections import corrections, plateau
 from napari_semiseg.project.estimates import Estimate, Estimator
 from napari_semiseg.project.store import Project
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.corrections import Correction
-    from napari_semiseg.project.runs import Run
 
 HUMAN = frozenset({CaseState.LABELLED, CaseState.PARTIAL})
 """States of a case that carries an accepted human label."""
@@ -170,14 +170,6 @@ class Session:
         else:
             self._cases = None
 
-    def shown_run(self) -> Run | None:
-        """Run whose predictions are shown: the chosen one, else the newest."""
-        if self.project is None:
-            return None
-        if self.run_id is not None:
-            return self.project.run(self.run_id)
-        return self.project.latest_run()
-
     def show_run(self, run_id: str | None) -> None:
         """Choose the run whose predictions are shown; None follows the newest."""
         if run_id != self.run_id:
@@ -221,8 +213,7 @@ def _next_in_cohort(cases: Iterable[Case], *, trained: bool) -> str:
     if not labelled:
         return "Label a case: open one, paint a few slices, then accept it."
     if not trained:
-        noun = "case" if labelled == 1 else "cases"
-        return f"{labelled} {noun} labelled: train now, or label more first."
+        return f"{count(labelled, 'case')} labelled: train now, or label more first."
     if proposed:
         return f"Review the predictions: {len(proposed)} to correct or accept."
     if any(case.state is CaseState.UNLABELLED for case in usable):
