@@ -11,13 +11,7 @@ from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import alone_in
 from napari_semiseg.io.masks import write_labels
-from napari_semiseg.project import (
-    adding,
-    corrections,
-    finding,
-    labelling,
-    whereabouts,
-)
+from napari_semiseg.project import adding, corrections, finding, labelling, whereabouts
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.cases import Case, derive_state
 from napari_semiseg.project.layout import Layout, is_id
