@@ -34,17 +34,17 @@ SIZES = (10, 100, 1_000)
 SHAPE = (24, 24, 24)
 
 
-def make(folder: Path, cases: int) -> Path:
+def make(folder: Path, cases: int, shape: tuple[int, int, int] = SHAPE) -> Path:
     """A project whose cases are copies of two: one labelled, one predicted."""
     image = folder / "scan.nii.gz"
     image.parent.mkdir(parents=True)
-    voxels = np.random.default_rng(0).normal(0, 100, SHAPE).astype(np.int16)
+    voxels = np.random.default_rng(0).normal(0, 100, shape).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), image)
     other = folder / "other.nii.gz"
     shutil.copy(image, other)
     project = Project.create(folder / "project", {"ball": 1})
     project.add(image, other)
-    mask = np.zeros(SHAPE, np.uint8)
+    mask = np.zeros(shape, np.uint8)
     mask[8:16, 8:16, 8:16] = 1
     project.set_label("scan", mask)
     run = Run.create(project, TrainingConfig(steps=1))
@@ -69,8 +69,8 @@ def make(folder: Path, cases: int) -> Path:
             ),
             geometry=case.geometry,
             labels=mask,
-            sdm_mm=np.ones((1, *SHAPE), np.float32),
-            uncertainty=np.full(SHAPE, 0.3, np.float32),
+            sdm_mm=np.ones((1, *shape), np.float32),
+            uncertainty=np.full(shape, 0.3, np.float32),
         ),
         case.image,
     )

@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.engine.resample import Shape, resample, working_shape
-from napari_semiseg.engine.sdm import distance_bounds
+from napari_semiseg.engine.bounds import working_bounds
+from napari_semiseg.engine.resample import Shape, joined, resample, working_shape
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.project.channels import worded
 from napari_semiseg.project.watching import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 CENTRES = 8_192
 """Voxels per class that are remembered as centres of crops."""
 
@@ -228,19 +227,36 @@ def working_target(
     """
     if indices.shape == shape:
         return indices
-    best = torch.zeros(shape)
     result = np.full(shape, UNANNOTATED, dtype=np.uint8)
-    for index in range(classes):
-        there = indices == index
-        if not there.any():
-            continue
-        share = resample(torch.from_numpy(there).float().unsqueeze(0), shape)[0]
-        result[(share > best).numpy()] = index
-        best = torch.maximum(best, share)
     annotated = indices != UNANNOTATED
-    if not annotated.all():
-        result[~_holding(annotated, shape)] = UNANNOTATED
+    holding = _holding(annotated, shape)
+    known = annotated.any(axis=(1, 2))
+    # Plane by plane: shares of a whole scan fill the memory, and most may be empty.
+    for plane, (low, high, share) in enumerate(_planes(len(indices), shape[0])):
+        if not known[low:high].any():
+            continue
+        best = torch.zeros(shape[1:])
+        for index in range(classes):
+            there = (indices[low:high] == index).astype(np.float32)
+            mixed = torch.from_numpy(np.tensordot(share, there, 1))
+            votes = resample(mixed[None, None], (1, *shape[1:]))[0, 0]
+            result[plane][(votes > best).numpy()] = index
+            best = torch.maximum(best, votes)
+    result[~holding] = UNANNOTATED
     return result
+
+
+def _planes(own: int, working: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """What working planes are made of, as `resample` does: first, end, and shares."""
+    for plane in range(working):
+        if working < own:
+            low, high = plane * own // working, -(-(plane + 1) * own // working)
+            share = np.full(high - low, 1 / (high - low))
+        else:
+            middle = min(max((plane + 0.5) * own / working - 0.5, 0), own - 1)
+            low, high = int(middle), min(int(middle) + 2, own)
+            share = np.array([1 - middle + low, middle - low])[: high - low]
+        yield low, high, share.astype(np.float32)
 
 
 def _holding(annotated: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
@@ -249,7 +265,7 @@ def _holding(annotated: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
         cells = np.arange(wanted)
         if wanted < count:
             starts = np.ceil(cells * (count / wanted) - 0.5).astype(int)
-            annotated = np.logical_or.reduceat(annotated, starts, axis=axis)
+            annotated = joined(annotated, starts, axis)
         elif wanted > count:
             nearest = ((cells + 0.5) * (count / wanted)).astype(int)
             annotated = annotated.take(nearest, axis=axis)
@@ -324,14 +340,11 @@ class Cache:
             )
         classes = len(self._labels) + 1
         indices = class_indices(labels, self._labels)
-        bounds = distance_bounds(
-            indices, classes, case.geometry.spacing_mm, self._plan.sdm_limit_mm
-        )
-        files = zip((low, high), bounds, strict=True)
-        for path, values in files:
-            if path is low or (indices == UNANNOTATED).any():
-                small = _shrink(torch.from_numpy(values), shape)
-                _save(path, small.numpy().astype(np.float16))
+        spacing, limit = case.geometry.spacing_mm, self._plan.sdm_limit_mm
+        lower, upper = working_bounds(indices, classes, spacing, limit, shape)
+        _save(low, lower)
+        if (indices == UNANNOTATED).any():
+            _save(high, upper)
         _save(target, working_target(indices, classes, shape))
 
     def _file(self, kind: str, case: Case, content: str) -> Path:
@@ -357,13 +370,6 @@ def _content(label: Path) -> str:
             f"{label}: expected a label, found '{error.strerror or error}'; save it "
             f"once more"
         ) from error
-
-
-def _shrink(maps: torch.Tensor, shape: Shape) -> torch.Tensor:
-    """Trilinear values at the working voxels' centres; distances need no averages."""
-    return functional.interpolate(
-        maps.unsqueeze(0), size=list(shape), mode="trilinear", align_corners=False
-    )[0]
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:

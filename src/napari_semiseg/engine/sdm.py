@@ -64,8 +64,10 @@ def distance_bounds(
 
     For an annotated voxel let ``opposite`` be the distance to the nearest annotated
     voxel of the other side, and ``unknown`` that to the nearest unannotated one:
-    the true distance lies between min(opposite, unknown) and opposite. In a
-    completely annotated volume both ends agree and are the exact distance.
+    the true distance lies between min(opposite, unknown) and opposite. An unannotated
+    voxel is at most as far outside as the nearest one known to be inside, and at most
+    as deep as the nearest one known to be outside. In a completely annotated volume
+    both ends agree and are the exact distance.
 
     Parameters
     ----------
@@ -101,14 +103,11 @@ def distance_bounds(
     unknown = distance_to(unannotated, spacing_mm, limit_mm)
     for index in range(classes):
         inside = target == index
-        far = np.where(
-            inside,
-            distance_to(~inside & ~unannotated, spacing_mm, limit_mm),
-            distance_to(inside, spacing_mm, limit_mm),
-        )
-        near = np.minimum(far, unknown)
-        low[index] = np.where(inside, -far, near) / scale
-        high[index] = np.where(inside, -near, far) / scale
+        outside = ~inside & ~unannotated
+        depth = distance_to(outside, spacing_mm, limit_mm)
+        away = distance_to(inside, spacing_mm, limit_mm)
+        low[index] = np.where(outside, np.minimum(away, unknown), -depth) / scale
+        high[index] = np.where(inside, -np.minimum(depth, unknown), away) / scale
     return low, high
 
 
