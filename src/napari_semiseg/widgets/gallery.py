@@ -44,6 +44,8 @@ MARGIN = 8
 SETTLE_MS = 80
 GOOD = 0.9
 NAMED = 3
+UNTICKED = "QTableView::indicator:unchecked { border: 1px solid #9a9fa6; }"
+"""napari's themes draw it dark on dark."""
 
 
 class GalleryTable(QTableView):
@@ -58,6 +60,7 @@ class GalleryTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setShowGrid(False)
+        self.setStyleSheet(UNTICKED)
         self.setIconSize(QSize(SIZE, SIZE))
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.verticalHeader().hide()

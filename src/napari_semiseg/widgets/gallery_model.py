@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
-from qtpy.QtGui import QPixmap
+from qtpy.QtGui import QIcon, QPixmap
 
 from napari_semiseg.widgets.planes import NAMES
 from napari_semiseg.widgets.thumbnails import Thumbnails
@@ -127,7 +127,7 @@ class GalleryModel(QAbstractTableModel):
             return None
         made = self.thumbnails.get(item)
         if role == Role.DecorationRole:
-            return None if isinstance(made, str | None) else _pixmap(made, index)
+            return None if isinstance(made, str | None) else _picture(made, index)
         if made is None:
             return "\u2026"
         return made if isinstance(made, str) and index.column() == 1 else None
@@ -172,5 +172,9 @@ def _belongs(item: Candidate, show: Show) -> bool:
     return item.accepted and (show is Show.ACCEPTED or not item.seen)
 
 
-def _pixmap(made: Sequence[QImage], index: QModelIndex) -> QPixmap:
-    return QPixmap.fromImage(made[index.column() - 1])
+def _picture(made: Sequence[QImage], index: QModelIndex) -> QIcon:
+    """A picture that keeps its grey values in a row that is selected."""
+    pixmap, icon = QPixmap.fromImage(made[index.column() - 1]), QIcon()
+    for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):
+        icon.addPixmap(pixmap, mode)
+    return icon

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 POINT = 9
 MEAN = "mean"
+DICE_SPAN = 0.1
+"""So that the numbers beside the axis are short, and small changes look small."""
 NOTHING_YET = (
     "Nothing to show yet. Each prediction that you correct and accept adds a point "
     "here: how well the two agreed, how long it took, and how many voxels changed."
@@ -62,6 +64,13 @@ class CorrectionPlot(PlotBox):
         item = self._plot.getPlotItem()
         item.getAxis("bottom").setTickSpacing(None)
         item.setMouseEnabled(x=False, y=False)
+
+    def keep_within(self, low: float, high: float, span: float) -> None:
+        """Show values between two limits, and never less than a span of them."""
+        room = 0.02 * (high - low)
+        self._plot.getPlotItem().getViewBox().setLimits(
+            yMin=low - room, yMax=high + room, minYRange=span
+        )
 
     def show_points(
         self, found: Sequence[Correction], rows: Sequence[Points], unit: str
@@ -145,6 +154,7 @@ class ProgressPanel(QWidget):
         self.accept_button.setToolTip("See predictions side by side, and accept many")
         self.accept_button.clicked.connect(self.accept_several)
         self.dice = CorrectionPlot("Dice of the prediction and its correction")
+        self.dice.keep_within(0, 1, DICE_SPAN)
         self.minutes = CorrectionPlot("Minutes per case", limit=QUICK_MINUTES)
         self.changed = CorrectionPlot("Changed voxels, thousands")
         self.hint = _text("Oldest first. A click on a point opens its case.")
