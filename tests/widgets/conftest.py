@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.layers import CaseView
     from napari_semiseg.widgets.review import ReviewPanel
     from napari_semiseg.widgets.session import Session
+
+pytest.register_assert_rewrite("widgets.mask_stages", "widgets.person")
 
 SHAPE = (10, 12, 14)
 METHODS: list[dict[str, Any]] = [
@@ -55,8 +58,15 @@ def own_settings(tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def fake_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that answers as ``semiseg methods`` and ``semiseg doctor`` do."""
+def fake_engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that answers as ``semiseg methods`` and ``semiseg doctor`` do.
+
+    Tests that are marked ``engine`` have the real one.
+    """
+    if request.node.get_closest_marker("engine") is not None:
+        return
     from napari_semiseg.widgets import engine_info, training
 
     script = tmp_path / "engine.py"
@@ -211,3 +221,28 @@ def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPane
     made.close_panel()
     made.close()
     made.deleteLater()
+
+
+@pytest.fixture
+def window(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[None]:
+    """A napari window, which Qt has the time to delete afterwards."""
+    make_napari_viewer(show=True)
+    yield
+    import napari
+
+    from widgets.person import PATIENCE
+
+    viewer = napari.current_viewer()
+    assert viewer is not None
+    viewer.close()
+    del viewer
+    qtbot.wait(round(300 * PATIENCE))
+    gc.collect()
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set aside what tests of the engine imported into this process before."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "torch":
+            monkeypatch.delitem(sys.modules, name)

@@ -1,0 +1,267 @@
+"""Somebody at the window: looks, types, and draws with the mouse.
+
+Pictures are kept in ``test-artefacts``, or where SEMISEG_ARTEFACTS says.
+SEMISEG_PATIENCE=4 waits four times as long for everything.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from pyqtgraph import PlotWidget
+from qtpy.QtCore import QObject, QPoint, QPointF, Qt, QTimer
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QPushButton
+
+from napari_semiseg.plugin import open_panel
+from napari_semiseg.project.store import Project
+from napari_semiseg.widgets.compat import canvas_widget
+from widgets.viewing import Answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from pytestqt.qtbot import QtBot
+    from qtpy.QtWidgets import QComboBox, QWidget
+
+    from napari_semiseg.widgets.dock import SemisegDock
+
+PATIENCE = float(os.environ.get("SEMISEG_PATIENCE", "1"))
+ROOT = Path(__file__).parents[2]
+SIZE = (1600, 960)
+BEAT_MS = 20
+STROKE_MS = 20
+SOON_MS, LATER_MS, LONG_MS = (int(s * 1000 * PATIENCE) for s in (20, 60, 120))
+LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+CONTROL, SHIFT = (
+    Qt.KeyboardModifier.ControlModifier,
+    Qt.KeyboardModifier.ShiftModifier,
+)
+WALK = (
+    pytest.mark.gui,
+    pytest.mark.engine,
+    pytest.mark.data,
+    pytest.mark.slow,
+    pytest.mark.timeout(400 * PATIENCE),
+)
+"""Marks of a test that walks: on real scans, with the real engine."""
+
+
+def atria(folder: Path, *, labelled: int, unlabelled: int) -> tuple[Project, Path]:
+    """Make a project of scans of the left atrium.
+
+    Returns
+    -------
+    tuple
+        The project, its first cases with the reference masks as labels, and the
+        folder of all reference masks.
+    """
+    default = ROOT.parent / "shared" / "data"
+    data = Path(os.environ.get("SEMISEG_DATA", default)) / "LA"
+    if not data.is_dir():
+        pytest.skip(f"the real volumes are absent: no folder {data}")
+    names = (data / "splits" / "dev_train.list").read_text(encoding="utf-8").split()
+    names = names[: labelled + unlabelled]
+    made = Project.create(folder, {"left atrium": 1})
+    made.add(*(data / "imagesTr" / f"{name}.nii.gz" for name in names))
+    for name in names[:labelled]:
+        made.set_label(name, data / "labelsTr" / f"{name}.nii.gz")
+    return made, data / "labelsTr"
+
+
+def tell(words: str) -> None:
+    sys.stdout.write(f"\n{words}\n")
+
+
+class Heartbeat(QObject):
+    """Measures how long the event loop was ever kept from a timer of 20 ms.
+
+    Attributes
+    ----------
+    worst : float
+        The longest gap, s.
+    own : float
+        The longest without the time that other programs had the processor.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.worst = self.own = 0.0
+        self._last, self._waited = time.perf_counter(), queued_s()
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(BEAT_MS)
+
+    def _beat(self) -> None:
+        now, waited = time.perf_counter(), queued_s()
+        self.worst = max(self.worst, now - self._last)
+        self.own = max(self.own, now - self._last - (waited - self._waited))
+        self._last, self._waited = now, waited
+
+    def stop(self) -> None:
+        self._timer.stop()
+
+
+def queued_s() -> float:
+    """Seconds that this thread was ready to run and had to wait; 0 where unknown."""
+    try:
+        stat = Path("/proc/thread-self/schedstat").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    return int(stat.split()[1]) / 1e9
+
+
+class Person:
+    """Looks at the window, and has a mouse and a keyboard.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The window.
+    qtbot : QtBot
+        Lets time go by.
+    walk : str
+        Folder of the pictures.
+    """
+
+    def __init__(self, viewer: Any, qtbot: QtBot, walk: str) -> None:
+        self.viewer = viewer
+        self.qtbot = qtbot
+        self.window = viewer.window._qt_window
+        self.window.setGeometry(0, 0, *SIZE)
+        self.panel: SemisegDock = open_panel(viewer)
+        self.answers = Answers()
+        self.panel.case_view.questions = self.answers
+        self.canvas: QWidget = canvas_widget(viewer.window._qt_viewer)
+        kept = os.environ.get("SEMISEG_ARTEFACTS", ROOT / "test-artefacts")
+        self._pictures = Path(kept) / walk
+        self._pictures.mkdir(parents=True, exist_ok=True)
+
+    def wait_for(self, what: Callable[[], object], within_ms: int = SOON_MS) -> None:
+        self.qtbot.waitUntil(lambda: bool(what()), timeout=within_ms)
+
+    def click(self, widget: QWidget, at: QPoint | None = None) -> None:
+        assert widget.isVisible()
+        assert widget.isEnabled()
+        QTest.mouseClick(widget, LEFT, NONE, at or widget.rect().center())
+
+    def button(self, text: str, inside: QWidget) -> QPushButton:
+        return next(
+            button
+            for button in inside.findChildren(QPushButton)
+            if button.text() == text
+        )
+
+    def tab(self, title: str) -> None:
+        tabs = self.panel.tabs
+        titles = [tabs.tabText(index) for index in range(tabs.count())]
+        self.click(tabs.tabBar(), tabs.tabBar().tabRect(titles.index(title)).center())
+        assert tabs.tabText(tabs.currentIndex()) == title
+
+    def press(self, key: Qt.Key, modifier: Qt.KeyboardModifier = NONE) -> None:
+        QTest.keyClick(self.canvas, key, modifier)
+
+    def retype(self, field: QWidget, text: str) -> None:
+        field.setFocus()
+        QTest.keyClick(field, Qt.Key.Key_A, CONTROL)
+        QTest.keyClicks(field, text)
+        QTest.keyClick(field, Qt.Key.Key_Tab)
+
+    def open_case(self, case_id: str) -> None:
+        """Double-click its row in the table."""
+        self.tab("Cohort")
+        table = self.panel.cohort.table
+        rows = range(table.proxy.rowCount())
+        row = next(n for n in rows if table.proxy.index(n, 0).data() == case_id)
+        at = table.visualRect(table.proxy.index(row, 1)).center()
+        self.click(table.viewport(), at)
+        QTest.mouseDClick(table.viewport(), LEFT, NONE, at)
+        self.wait_for(lambda: self.panel.session.case_id == case_id)
+
+    def choose(self, box: QComboBox, text: str) -> None:
+        """Choose from a list by typing what is looked for."""
+        box.setFocus()
+        QTest.keyClicks(box, text)
+        assert box.currentText() == text
+
+    def drag(self, path: Sequence[tuple[float, float]]) -> None:
+        """Draw with the left button from place to place, in shares of the canvas."""
+        width, height = self.canvas.width(), self.canvas.height()
+        self._draw([QPointF(x * width, y * height) for x, y in path])
+
+    def trace(self, places: NDArray[np.float64], moves: int = 2) -> None:
+        """Draw through places (N, 3) of the open case, in voxels (z, y, x)."""
+        self._draw([self.on_canvas(place) for place in places], moves)
+
+    def on_canvas(self, voxel: NDArray[np.float64]) -> QPointF:
+        """Where a voxel (z, y, x) of the open case is on the canvas."""
+        view = self.panel.case_view
+        notes = view.canvases.main_notes
+        assert view.case is not None
+        assert notes is not None
+        return notes.to_canvas(np.asarray(voxel) * view.case.geometry.spacing_mm)
+
+    def _draw(self, places: Sequence[QPointF], moves: int = 11) -> None:
+        first, last = places[0].toPoint(), places[-1].toPoint()
+        QTest.mouseMove(self.canvas, first)
+        QTest.mousePress(self.canvas, LEFT, NONE, first)
+        for begin, end in pairwise(places):
+            for share in np.linspace(0, 1, moves + 1)[1:]:
+                self._move(begin + float(share) * (end - begin))
+                self.qtbot.wait(STROKE_MS)
+        QTest.mouseRelease(self.canvas, LEFT, NONE, last)
+        self.qtbot.wait(50)
+
+    def _move(self, to: QPointF) -> None:
+        moved = QMouseEvent(
+            QMouseEvent.Type.MouseMove,
+            to,
+            QPointF(self.canvas.mapToGlobal(to.toPoint())),
+            Qt.MouseButton.NoButton,
+            LEFT,
+            NONE,
+        )
+        QApplication.sendEvent(self.canvas, moved)
+
+    def picture(self, name: str, of: QWidget | None = None) -> None:
+        """Keep what is to be seen."""
+        self.qtbot.wait(300)
+        shot = (of or self.window).grab()
+        assert shot.save(str(self._pictures / f"{name}.png"))
+
+    def start_training(self) -> None:
+        """Train with labels only for a minute, by the form of the Train tab."""
+        self.tab("Train")
+        training = self.panel.training
+        form = training.form
+        self.wait_for(lambda: form.method.findData("supervised") >= 0, LATER_MS)
+        self.choose(
+            form.method, form.method.itemText(form.method.findData("supervised"))
+        )
+        self.retype(form.minutes, "1")
+        config = form.value()
+        assert (config.method, config.minutes) == ("supervised", 1)
+        self.wait_for(training.start_button.isEnabled)
+        self.click(training.start_button)
+
+    def drawn_steps(self) -> list[float]:
+        """Steps at which the plot of the losses has points now."""
+        plot = self.panel.training.progress.losses.findChild(PlotWidget)
+        steps = [item.getOriginalDataset()[0] for item in plot.listDataItems()]
+        return [] if not steps or steps[0] is None else list(steps[0])
+
+
+def coloured(shot: NDArray[np.uint8]) -> float:
+    """Share of the pixels that are no grey."""
+    values = shot[..., :3].astype(int)
+    return float((np.ptp(values, axis=-1) > 8).mean())
