@@ -1,7 +1,7 @@
 """What an annotator does on real scans, by keyboard and mouse, while a model learns.
 
-Sparse labels, filling in, tools, undo, the queue, a training that takes corrections
-in, how well it goes, and accepting several at once. Pictures of every stage are kept
+Sparse labels, filling in, tools, undo, the queue, how well it goes, a training that
+takes corrections in, and accepting several at once. Pictures of every stage are kept
 in ``test-artefacts/annotators-walk``, see `person`.
 """
 
@@ -40,6 +40,7 @@ from widgets.person import (
     LEFT,
     LONG_MS,
     NONE,
+    PATIENCE,
     SHIFT,
     SIZE,
     WALK,
@@ -62,7 +63,7 @@ pytestmark = list(WALK)
 
 LABELLED, PREDICTED = 2, 6
 OFF_MM = (4.0, 3.0, 2.0, 1.5, 1.0, 0.5)
-LONGEST_STALL_S = 1.0
+LONGEST_STALL_S = 1.0 * PATIENCE
 SMALL = (1366, 768)
 
 
@@ -87,8 +88,8 @@ def test_from_sparse_labels_to_accepted_masks(
         tools_on_the_mask,
         undo_after_change_of_case,
         worst_first,
-        train_on_corrections,
         how_well_it_goes,
+        train_on_corrections,
         accept_several,
     )
     for stage in stages:
@@ -129,6 +130,8 @@ def worst_first(person: Person, scans: Scans) -> None:
     assert (person.viewer.dims.order[0], view.slice_index) == worst[there]
     assert slices[there].reason in person.panel.status.text()
     person.window.setGeometry(0, 0, *SMALL)
+    person.wait_for(view.canvases._settle.isActive)
+    person.wait_for(lambda: not view.canvases._settle.isActive())
     person.picture("14-worst-slice-small-screen")
     person.window.setGeometry(0, 0, *SIZE)
 
@@ -156,60 +159,7 @@ def flag_with_comment(person: Person, scans: Scans, case_id: str) -> None:
     person.picture("16-flagged")
 
 
-# -- 6: a training that takes corrections in -----------------------------------------
-
-
-def train_on_corrections(person: Person, scans: Scans) -> None:
-    view, training = person.panel.case_view, person.panel.training
-    person.open_case(scans.blank)
-    person.start_training()
-    person.wait_for(lambda: len(person.drawn_steps()) > 0, LONG_MS)
-    run = scans.project.latest_run()
-    person.tab("Review")
-    heart = Heartbeat()
-    person.press(Qt.Key.Key_A, SHIFT)
-    case = scans.project.case(scans.blank)
-    assert case.state is CaseState.PARTIAL
-    assert 0.02 < case.annotated_fraction < 0.5
-    person.tab("Cohort")
-    row = next(row for row in person.panel.cohort.model.rows if row.id == scans.blank)
-    assert row.annotated == case.annotated_fraction
-    assert row.annotated == pytest.approx(view.editing.annotated, abs=1e-6)
-    person.picture("17-annotated-fraction")
-    person.wait_for(lambda: learned(run, scans.blank), LONG_MS)
-    person.tab("Train")
-    said = training.progress.messages
-    person.wait_for(lambda: "learns from the new labels" in said.text())
-    assert scans.blank in said.text()
-    person.wait_for(lambda: training.progress.losses.marks)
-    person.picture("18-learns-from-it")
-
-    name = scans.predicted[2]
-    person.open_case(name)
-    old = mask_of(person)
-    person.wait_for(lambda: view.prediction.record.run == run.id, LONG_MS)
-    heart.stop()
-    assert heart.own < LONGEST_STALL_S
-    assert np.array_equal(view.editing.whole(), view.prediction.labels)
-    assert run.id in view.text
-    tell(f"{name} shows step {view.prediction.record.step} of the training")
-    person.picture("19-predicted-anew")
-    one_step(person, old)
-    person.press(Qt.Key.Key_Z, CONTROL | SHIFT)
-    if training.monitor.active:
-        person.tab("Train")
-        person.click(training.stop_button)
-        person.wait_for(lambda: not training.monitor.active, LONG_MS)
-    assert scans.project.latest_run().id == run.id
-
-
-def learned(run: Run, case_id: str) -> bool:
-    """Whether the log of the training says that it learns from this label."""
-    events = [event for event in run.events() if isinstance(event, Learned)]
-    return any(case_id in event.cases for event in events)
-
-
-# -- 7: how well it goes -------------------------------------------------------------
+# -- 6: how well it goes -------------------------------------------------------------
 
 
 def how_well_it_goes(person: Person, scans: Scans) -> None:
@@ -232,12 +182,67 @@ def how_well_it_goes(person: Person, scans: Scans) -> None:
     assert [spot.pos().y() for spot in spots] == pytest.approx(dice)
     assert all(0.5 < value < 1 for value in dice)
     assert "2 corrections" in progress.words.text()
-    person.picture("20-progress")
+    person.picture("17-progress")
     plot = progress.dice._plot
     at = plot.mapFromScene(points.mapToScene(spots[0].pos()))
     QTest.mouseMove(plot.viewport(), at)
     QTest.mouseClick(plot.viewport(), LEFT, NONE, at)
     person.wait_for(lambda: view.case.id == corrected[0])
+
+
+# -- 7: a training that takes corrections in -----------------------------------------
+
+
+def train_on_corrections(person: Person, scans: Scans) -> None:
+    view, training = person.panel.case_view, person.panel.training
+    person.open_case(scans.blank)
+    person.start_training()
+    person.wait_for(lambda: len(person.drawn_steps()) > 0, LONG_MS)
+    run = scans.project.latest_run()
+    person.tab("Review")
+    person.press(Qt.Key.Key_A, SHIFT)
+    case = scans.project.case(scans.blank)
+    assert case.state is CaseState.PARTIAL
+    assert 0.02 < case.annotated_fraction < 0.5
+    person.tab("Cohort")
+    row = next(row for row in person.panel.cohort.model.rows if row.id == scans.blank)
+    assert row.annotated == case.annotated_fraction
+    assert row.annotated == pytest.approx(view.editing.annotated, abs=1e-6)
+    person.picture("18-annotated-fraction")
+    heart = Heartbeat()
+    person.wait_for(lambda: learned(run, scans.blank), LONG_MS)
+    heart.stop()
+    assert heart.own < LONGEST_STALL_S
+    person.tab("Train")
+    said = training.progress.messages
+    person.wait_for(lambda: "learns from the new labels" in said.text())
+    assert scans.blank in said.text()
+    person.wait_for(lambda: training.progress.losses.marks)
+    person.picture("19-learns-from-it")
+
+    name = scans.predicted[2]
+    person.open_case(name)
+    old, heart = mask_of(person), Heartbeat()
+    person.wait_for(lambda: view.prediction.record.run == run.id, LONG_MS)
+    heart.stop()
+    assert heart.own < LONGEST_STALL_S
+    assert np.array_equal(view.editing.whole(), view.prediction.labels)
+    assert run.id in view.text
+    tell(f"{name} shows step {view.prediction.record.step} of the training")
+    person.picture("20-predicted-anew")
+    one_step(person, old)
+    person.press(Qt.Key.Key_Z, CONTROL | SHIFT)
+    if training.monitor.active:
+        person.tab("Train")
+        person.click(training.stop_button)
+        person.wait_for(lambda: not training.monitor.active, LONG_MS)
+    assert scans.project.latest_run().id == run.id
+
+
+def learned(run: Run, case_id: str) -> bool:
+    """Whether the log of the training says that it learns from this label."""
+    events = [event for event in run.events() if isinstance(event, Learned)]
+    return any(case_id in event.cases for event in events)
 
 
 # -- 8: accept several ---------------------------------------------------------------
@@ -252,7 +257,7 @@ def accept_several(person: Person, scans: Scans) -> None:
     gallery.questions = answers = Answers()
     model = gallery.model
     person.wait_for(lambda: len(model.rows) >= 3, LATER_MS)
-    person.wait_for(lambda: len(pictured(gallery)) >= 3, LATER_MS)
+    person.wait_for(lambda: len(pictured(gallery)) == len(model.rows), LATER_MS)
     chosen = [item.case.id for item in model.rows if not item.seen][:2]
     for name in chosen:
         tick(person, gallery, name)

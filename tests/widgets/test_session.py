@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +14,12 @@ from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.runs import Run
 from napari_semiseg.widgets.session import Session
+from napari_semiseg.widgets.tasks import in_background
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.store import Project
 
@@ -106,3 +112,17 @@ def test_that_another_run_is_shown_is_told_once(
     session.show_run(first.id)
     assert session.run_id == first.id
     assert heard == [True]
+
+
+def test_work_that_is_done_keeps_nothing_alive(
+    session: Session, window: None, qtbot: QtBot
+) -> None:
+    thing: set[str] = {"scan"}
+    seen: list[int] = []
+    gone = weakref.ref(thing)
+    in_background(session, "Looking", partial(len, thing), seen.append, quiet=True)
+    del thing
+    qtbot.waitUntil(lambda: seen == [1], timeout=20_000)
+    qtbot.wait(50)
+    gc.collect()
+    assert gone() is None

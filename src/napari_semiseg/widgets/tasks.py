@@ -77,10 +77,11 @@ def in_background(
     quiet : bool
         Leave the status line as it is.
     """
+    pending = [work]  # what it holds goes with it: napari keeps finished workers
 
     def guarded() -> tuple[T | None, SemisegError | OSError | None]:
         try:
-            return work(), None
+            return pending.pop()(), None
         except (SemisegError, OSError) as error:
             return None, error
 
@@ -100,7 +101,7 @@ def in_background(
     )
 
     def settle() -> None:
-        # Qt keeps what is connected alive, and napari its finished workers.
+        # Qt keeps what is connected alive.
         worker.returned.disconnect(done)
         worker.finished.disconnect(settle)
         if finally_ is not None:
