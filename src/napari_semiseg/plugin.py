@@ -220,6 +220,25 @@ def accept_and_next() -> None:
     open_panel().review.accept_and_next()
 
 
+def skip_case() -> None:
+    """Put the open case at the end of the queue and open the next one."""
+    panel = open_panel()
+    panel.show_tab("Review")
+    panel.review.skip()
+
+
+def flag_case() -> None:
+    """Ask why the open case needs a second look, and note it."""
+    panel = open_panel()
+    panel.show_tab("Review")
+    panel.review.flag()
+
+
+def next_worst_slice() -> None:
+    """Go to the next slice that the model is unsure of."""
+    open_panel().case_view.next_worst_slice()
+
+
 def export_masks() -> None:
     """Ask where to export the masks of the open project to."""
     open_panel().review.ask_export()

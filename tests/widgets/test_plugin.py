@@ -92,6 +92,19 @@ def test_start_training_without_a_label_says_why(
     assert panel.training.reason.text() == "Label at least one case first."
 
 
+def test_a_case_is_put_off_by_command(window: None, project: Project) -> None:
+    panel = plugin.open_project_in_viewer(project.folder)
+    plugin.skip_case()
+    assert panel.tabs.tabText(panel.tabs.currentIndex()) == "Review"
+    assert all(case.record.put_off is None for case in project.cases())
+    assert panel.case_view.open("case_0")
+    plugin.next_worst_slice()
+    assert panel.status.text().startswith("No prediction of this case yet")
+    plugin.skip_case()
+    assert project.case("case_0").record.put_off is not None
+    assert panel.session.case_id == "case_1"
+
+
 # -- reader
 
 
