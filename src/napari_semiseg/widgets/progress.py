@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 POINT = 9
 MEAN = "mean"
+SHOWN_MINUTES = 0.1
 DICE_SPAN = 0.1
 """So that the numbers beside the axis are short, and small changes look small."""
 NOTHING_YET = (
@@ -271,7 +272,11 @@ def _headline(found: Sequence[Correction]) -> str:
     last = found[-IN_A_ROW:]
     dice = np.mean([item.dice for item in last if item.dice is not None])
     minutes = [item.minutes for item in last if item.minutes is not None]
-    pace = f", {np.mean(minutes):.1f} min each" if minutes else ""
+    pace = ""
+    if minutes:
+        average = float(np.mean(minutes))
+        short = average < SHOWN_MINUTES
+        pace = f", {'less than 0.1' if short else f'{average:.1f}'} min each"
     noun = "correction" if len(last) == 1 else f"{len(last)} corrections"
     return f"The last {noun}: Dice {dice:.2f} on average{pace}."
 
