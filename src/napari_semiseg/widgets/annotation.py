@@ -166,7 +166,7 @@ class Annotation:
     def mark_slice(self, axis: int, index: int) -> None:
         """Count a slice of any plane as annotated, or take that back."""
         done = self.editing.toggle_done(axis, index)
-        name = f"{NAMES[axis]} slice {index + 1}"
+        name = f"{NAMES[axis]} slice {index}"
         if done:
             text = f"{name} is done: what is not painted in it is background."
         else:

@@ -24,7 +24,7 @@ from napari_semiseg.widgets.sources import (
     model_words,
 )
 from napari_semiseg.widgets.tasks import tell
-from napari_semiseg.widgets.worst import following, waiting
+from napari_semiseg.widgets.worst import following
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -83,6 +83,7 @@ class CaseView:
         self.annotation: Annotation | None = None
         self.ahead = ReadAhead()
         self._before: str | None = None
+        self._gone_to: tuple[int, int] | None = None
         self._autosave_s = autosave_s
         self._orientation = planes.Orientation(viewer)
         self._newer = NewerPrediction(self)
@@ -159,6 +160,7 @@ class CaseView:
 
     def go_to(self, axis: int, index: int) -> None:
         """Show a slice: ``axis`` 0, 1, 2 is axial, coronal, sagittal."""
+        self._gone_to = (axis, index)
         planes.show(self.viewer, axis, index, self._case().geometry)
 
     def next_worst_slice(self) -> None:
@@ -166,13 +168,13 @@ class CaseView:
         if self.prediction is None:
             self.session.say("No prediction of this case yet: nothing to rank.")
             return
-        slices = waiting(self.prediction.record.score.slices, self.editing)
-        if not slices:
+        slices = self.prediction.record.score.slices
+        worst = following(slices, self.editing, self._gone_to)
+        if worst is None:
             self.session.say("No doubtful slice is left in this case.")
             return
-        worst = following(slices, (self.viewer.dims.order[0], self.slice_index))
         self.go_to(worst.axis, worst.index)
-        place = f"Slice {worst.index + 1} {planes.NAMES[worst.axis].lower()}"
+        place = f"{planes.NAMES[worst.axis]} slice {worst.index}"
         self.session.say(f"{place}: {worst.reason}")
 
     def previous_case(self) -> None:
@@ -259,7 +261,7 @@ class CaseView:
         self._leave_annotation()
         if self.case is not None and self.case.id != case_id:
             self._before = self.case.id
-        self.case, self.prediction = case, prediction
+        self.case, self.prediction, self._gone_to = case, prediction, None
         self.session.case_id = case_id
         self.layers.show_images(case, project.folder, [one.data for one in images])
         self.canvases.annotate()

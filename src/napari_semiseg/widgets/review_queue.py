@@ -79,7 +79,7 @@ class ReviewQueue(QTreeWidget):
             self.addTopLevelItem(row)
             for item in suggestions.slices:
                 if item.case == volume.case:
-                    name = f"{NAMES[item.axis]} {item.index + 1}"
+                    name = f"{NAMES[item.axis]} {item.index}"
                     place = (item.case, (item.axis, item.index))
                     row.addChild(self._item(name, item.reason, place))
             row.setExpanded(volume.case in opened)

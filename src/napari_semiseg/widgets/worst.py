@@ -11,19 +11,34 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.editing import Editing
 
 
-def waiting(
-    slices: Sequence[SliceScore], editing: Editing | None
-) -> tuple[SliceScore, ...]:
-    """Slices of all planes that are not done, the most doubtful first."""
-    left = (
-        item
-        for item in slices
-        if editing is None or not editing.is_done(item.axis, item.index)
+def following(
+    slices: Sequence[SliceScore], editing: Editing | None, last: tuple[int, int] | None
+) -> SliceScore | None:
+    """Find the most doubtful slice behind one, in any plane, that is not done.
+
+    Parameters
+    ----------
+    slices : sequence of SliceScore
+        Of one prediction.
+    editing : Editing or None
+        Knows which slices are done.
+    last : tuple of int, or None
+        Axis and index of the slice that was gone to last, wherever the user has
+        looked since; None begins with the worst.
+
+    Returns
+    -------
+    SliceScore or None
+        The worst again behind the last one; None when all are done.
+    """
+    order = sorted(slices, key=lambda item: -item.score)
+    places = [(item.axis, item.index) for item in order]
+    start = places.index(last) + 1 if last in places else 0
+    return next(
+        (
+            item
+            for item in order[start:] + order[:start]
+            if editing is None or not editing.is_done(item.axis, item.index)
+        ),
+        None,
     )
-    return tuple(sorted(left, key=lambda item: -item.score))
-
-
-def following(slices: Sequence[SliceScore], here: tuple[int, int]) -> SliceScore:
-    """The slice behind the one that is shown (axis, index), or the first again."""
-    places = [(item.axis, item.index) for item in slices]
-    return slices[(places.index(here) + 1) % len(places) if here in places else 0]
