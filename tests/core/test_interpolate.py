@@ -7,11 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_semiseg.core.interpolate import (
-    annotated_planes,
-    interpolate_slices,
-    plane_distance,
-)
+from napari_semiseg.core.interpolate import interpolate_slices, plane_distance
+from napari_semiseg.core.labels import annotated_planes
 from real_data import data_folder
 
 SPACING = (2.0, 1.0, 1.0)

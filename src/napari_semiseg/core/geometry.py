@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -126,6 +127,17 @@ class Geometry:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
     @property
+    def slice_axis(self) -> int:
+        """Axis across which the slices have the finest pixels."""
+        return int(np.argmax(self.spacing_mm))
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """Places (8, 3) of the corner voxels in RAS mm."""
+        ends = itertools.product(*((0, size - 1) for size in self.shape_zyx), (1,))
+        return (np.array(list(ends), np.float64) @ self.affine.T)[:, :3]
+
+    @property
     def native_shape(self) -> Triple:
         """Array shape in the file's axis order."""
         shape = [0, 0, 0]
@@ -167,16 +179,7 @@ class Geometry:
         """
         if self.shape_zyx != other.shape_zyx:
             return f"shape (z, y, x) {other.shape_zyx} instead of {self.shape_zyx}"
-        corners = np.array(
-            [
-                [z, y, x, 1]
-                for z in (0, self.shape_zyx[0] - 1)
-                for y in (0, self.shape_zyx[1] - 1)
-                for x in (0, self.shape_zyx[2] - 1)
-            ],
-            dtype=np.float64,
-        )
-        apart = np.abs(corners @ (self.affine - other.affine).T).max()
+        apart = np.abs(self.corners - other.corners).max()
         if apart > tolerance_mm:
             return f"corners lie up to {apart:.3g} mm apart"
         return None

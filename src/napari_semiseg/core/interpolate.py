@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
+from napari_semiseg.core.boxes import bounding_box
 from napari_semiseg.core.labels import UNANNOTATED, voxel_counts
 from napari_semiseg.core.slice_motion import Box, SliceMotion
 
@@ -20,26 +21,6 @@ FOLLOW_MM = 5.0
 """Distance from an annotated slice at which the prediction outweighs its shape."""
 ROOM_VOXELS = 10
 """Around the outlines, for what the anatomy does between them."""
-
-
-def annotated_planes(labels: NDArray[np.uint8]) -> dict[int, list[int]]:
-    """Slices of which every voxel is annotated, per axis.
-
-    Parameters
-    ----------
-    labels : ndarray (Z, Y, X), uint8
-        255 where not annotated.
-
-    Returns
-    -------
-    dict
-        Axis 0, 1, 2 to rising indices.
-    """
-    known = labels != UNANNOTATED
-    return {
-        axis: np.flatnonzero(known.all(axis=_others(axis))).tolist()
-        for axis in range(3)
-    }
 
 
 def interpolate_slices(
@@ -241,17 +222,11 @@ def _box(
 ) -> Box | None:
     """Where a class can come to lie, some voxels wider where the volume allows."""
     where = inside if predicted is None else inside | (predicted < 0)
-    edges = []
-    for axis in range(3):
-        hit = np.flatnonzero(where.any(axis=_others(axis)))
-        if not len(hit):
-            return None
-        low, high = int(hit[0]) - wider, int(hit[-1]) + 1 + wider
-        if axis in stacks:
-            low, high = min(low, stacks[axis][0]), max(high, stacks[axis][-1] + 1)
-        edges.append(slice(max(low, 0), min(high, where.shape[axis])))
+    box = bounding_box(where, (wider, wider, wider))
+    if box is None:
+        return None
+    edges = list(box)
+    for axis, indices in stacks.items():
+        low, high = edges[axis].start, edges[axis].stop
+        edges[axis] = slice(min(low, indices[0]), max(high, indices[-1] + 1))
     return (edges[0], edges[1], edges[2])
-
-
-def _others(axis: int) -> tuple[int, ...]:
-    return tuple(at for at in range(3) if at != axis)

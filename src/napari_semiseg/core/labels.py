@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_semiseg.core.boxes import others
 from napari_semiseg.core.palettes import DEFAULT, palette
 from napari_semiseg.errors import ConfigError, ImageError
 
@@ -131,3 +132,22 @@ def voxel_counts(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
     for plane in labels:
         counts += np.bincount(plane.ravel(), minlength=256)
     return counts
+
+
+def annotated_planes(labels: NDArray[np.uint8]) -> dict[int, list[int]]:
+    """Slices of which every voxel is annotated, per axis.
+
+    Parameters
+    ----------
+    labels : ndarray (Z, Y, X), uint8
+        255 where not annotated.
+
+    Returns
+    -------
+    dict
+        Axis 0, 1, 2 to rising indices.
+    """
+    known = labels != UNANNOTATED
+    return {
+        axis: np.flatnonzero(known.all(axis=others(axis))).tolist() for axis in range(3)
+    }

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_semiseg.core.boxes import bounding_box
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -33,8 +35,9 @@ def surface_mesh(
     """
     from skimage.measure import marching_cubes
 
-    box = [(int(axis.min()), int(axis.max()) + 1) for axis in np.nonzero(inside)]
-    cut = inside[tuple(slice(low, high) for low, high in box)]
-    part = np.pad(cut, step).astype(np.uint8)
+    box = bounding_box(inside)
+    if box is None:
+        raise ValueError("expected a structure, found no voxel of it")
+    part = np.pad(inside[box], step).astype(np.uint8)
     corners, faces, _, _ = marching_cubes(part, 0.5, step_size=step)
-    return corners + [low - step for low, _ in box], faces
+    return corners + [edge.start - step for edge in box], faces

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from napari_semiseg.core.boxes import bounding_box
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 
 CONNECTED = np.ones((3, 3, 3), bool)
 """Voxels that touch by a face, an edge or a corner belong to one piece."""
-
-Box = tuple[slice, ...]
 
 
 def move_boundary(
@@ -65,7 +65,7 @@ def signed_distance(
         Exact up to there, and this far elsewhere.
     """
     result = np.full(labels.shape, limit_mm, np.float32)
-    box = _box(labels == value, [limit_mm / step + 1 for step in spacing_mm])
+    box = bounding_box(labels == value, [limit_mm / step + 1 for step in spacing_mm])
     if box is None:
         return result
     inside = labels[box] == value
@@ -144,7 +144,7 @@ def fill_holes(
         Classes whose voxels stay as they are.
     """
     result = labels.copy()
-    box = _box(labels == value, (0, 0, 0))
+    box = bounding_box(labels == value)
     if box is None or value in locked:
         return result
     filled = ndimage.binary_fill_holes(labels[box] == value)
@@ -177,7 +177,7 @@ def smooth(
     locked : collection of int
         Classes whose voxels stay as they are.
     """
-    box = _box(labels == value, [3 * mm / step + 1 for step in spacing_mm])
+    box = bounding_box(labels == value, [3 * mm / step + 1 for step in spacing_mm])
     if box is None or mm <= 0:
         return labels.copy()
     share = ndimage.gaussian_filter(
@@ -211,22 +211,8 @@ def _pieces(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Number of the piece at each voxel (0 outside), and voxels per piece from 1."""
     numbered = np.zeros(inside.shape, np.int32)
-    box = _box(inside, (0, 0, 0))
+    box = bounding_box(inside)
     if box is None:
         return numbered, np.zeros(0, np.int64)
     ndimage.label(inside[box], CONNECTED, output=numbered[box])
     return numbered, np.bincount(numbered[box].ravel())[1:]
-
-
-def _box(inside: NDArray[np.bool_], margin: Sequence[float]) -> Box | None:
-    """Box around all voxels inside, wider by a margin in voxels."""
-    edges = []
-    for axis, extra in enumerate(margin):
-        others = tuple(at for at in range(inside.ndim) if at != axis)
-        hit = np.flatnonzero(inside.any(axis=others))
-        if not len(hit):
-            return None
-        wide = int(np.ceil(extra))
-        low, high = int(hit[0]) - wide, int(hit[-1]) + 1 + wide
-        edges.append(slice(max(low, 0), min(high, inside.shape[axis])))
-    return tuple(edges)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from scipy import ndimage
 
+from napari_semiseg.core.boxes import others
 from napari_semiseg.core.prediction import (
     CaseScore,
     ClassScore,
@@ -156,7 +157,7 @@ def _worst(
     region = shell | (doubt >= UNDECIDED)
     found: list[SliceScore] = []
     for axis, size in enumerate(shape):
-        across = tuple(other for other in range(3) if other != axis)
+        across = others(axis)
         profile = doubt.sum(axis=across, where=region, dtype=np.float32)
         profile /= shell.sum(axis=across).max()
         for index in np.argsort(-profile, kind="stable")[:most]:

@@ -190,7 +190,7 @@ def check_same_grid(path: Path, found: Geometry, first: Path, grid: Geometry) ->
     elif not np.allclose(found.spacing_mm, grid.spacing_mm, rtol=1e-3):
         differs = f"voxels of {_mm(grid)}", _mm(found)
     else:
-        shift = np.abs(_corners(found) - _corners(grid)).max()
+        shift = np.abs(found.corners - grid.corners).max()
         if shift <= OFF_GRID * min(grid.spacing_mm):
             return
         differs = "the same place", f"corners up to {shift:.3g} mm apart"
@@ -202,17 +202,3 @@ def check_same_grid(path: Path, found: Geometry, first: Path, grid: Geometry) ->
 
 def _mm(geometry: Geometry) -> str:
     return " x ".join(f"{step:.4g}" for step in geometry.spacing_mm) + " mm"
-
-
-def _corners(geometry: Geometry) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Places (8, 3) of the corners in RAS mm."""
-    ends = np.array(
-        [
-            (z, y, x, 1)
-            for z in (0, geometry.shape_zyx[0] - 1)
-            for y in (0, geometry.shape_zyx[1] - 1)
-            for x in (0, geometry.shape_zyx[2] - 1)
-        ],
-        dtype=np.float64,
-    )
-    return (ends @ geometry.affine.T)[:, :3]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.labels import annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import atomic_path, sweep
 from napari_semiseg.io.masks import read_labels, write_labels
@@ -157,11 +157,7 @@ def done_slices(case: Case) -> tuple[frozenset[int], ...]:
 
 def measured_slices(labels: NDArray[np.uint8]) -> tuple[frozenset[int], ...]:
     """Slices without 255: indices along z, y and x."""
-    known = labels != UNANNOTATED
-    return tuple(
-        frozenset(np.flatnonzero(known.all(axis=across)).tolist())
-        for across in ((1, 2), (0, 2), (0, 1))
-    )
+    return tuple(frozenset(found) for found in annotated_planes(labels).values())
 
 
 def _ranges(indices: frozenset[int]) -> list[list[int]]:

@@ -50,7 +50,7 @@ class Candidate:
 
     def axis(self, plane: int | None) -> int:
         """The plane asked for, else the one with the finest pixels."""
-        return int(np.argmax(self.case.geometry.spacing_mm)) if plane is None else plane
+        return self.case.geometry.slice_axis if plane is None else plane
 
 
 @dataclass(frozen=True, eq=False)

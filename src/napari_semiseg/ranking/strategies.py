@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from napari_semiseg.core.boxes import others
 from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.ranking.candidates import Ranked
@@ -223,8 +224,7 @@ def _random_slices(pool: Pool, item: Candidate) -> Slices:
     if item.run is not None:
         path = item.run.folder.prediction(item.id).labels
         labels = read_labels(path, item.case.geometry)
-        across = tuple(other for other in range(3) if other != axis)
-        found = np.flatnonzero((labels > 0).any(axis=across))
+        found = np.flatnonzero((labels > 0).any(axis=others(axis)))
         if len(found):
             inside, reason = found, "drawn at random through what was predicted"
     score = 0.0 if item.score is None else item.score.uncertainty

@@ -140,7 +140,7 @@ def count_slices(project: Project, cases: Iterable[str], plane: int | None) -> i
     total = 0
     for name in cases:
         geometry = project.case(name).geometry
-        axis = int(np.argmax(geometry.spacing_mm)) if plane is None else plane
+        axis = geometry.slice_axis if plane is None else plane
         total += geometry.shape_zyx[axis]
     return total
 

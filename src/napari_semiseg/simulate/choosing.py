@@ -89,12 +89,8 @@ def _whole(
     places: list[Place] = []
     for name in left:
         case = project.case(name)
-        spacing = list(case.geometry.spacing_mm)
-        axis = (
-            spacing.index(max(spacing))
-            if simulation.plane is None
-            else PLANES.index(simulation.plane)
-        )
+        plane = simulation.plane
+        axis = case.geometry.slice_axis if plane is None else PLANES.index(plane)
         done = done_slices(case)[axis]
         places += [
             Place(case=name, axis=axis, index=index, reason="the whole volume")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_semiseg.core import refine
-from napari_semiseg.core.interpolate import annotated_planes, interpolate_slices
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.interpolate import interpolate_slices
+from napari_semiseg.core.labels import UNANNOTATED, annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.core.boxes import others
 from napari_semiseg.widgets.link import Connections
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Preview:
             for item in project.labels:
                 for line in outlines(plane == item.value):
                     places = np.zeros((len(line), 3))
-                    places[:, [at for at in range(3) if at != axis]] = line
+                    places[:, others(axis)] = line
                     self.lines.append((item.colour, places * spacing))
         for notes in self._notes():
             notes.set_outlines(self.lines)
