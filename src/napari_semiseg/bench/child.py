@@ -10,14 +10,21 @@ from napari_semiseg import jobs
 from napari_semiseg.bench import TRIAL_VERB
 from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.events import Finished, Staged
+from napari_semiseg.core.metrics import evaluate_labels
 from napari_semiseg.project.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.metrics import Metrics
+    from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
 
 POLL_S = 0.5
@@ -93,6 +100,34 @@ def train(
         return None
     said = (jobs.last_words(run) or ["its process ended early"])[-1]
     return (error or said).removeprefix("semiseg: ")
+
+
+def score(
+    run: Run,
+    cases: Mapping[str, Case],
+    reference: Callable[[str, Case], NDArray[np.uint8]],
+    labels: LabelScheme,
+) -> Generator[Event, None, dict[str, dict[str, Metrics]]]:
+    """Score stored predictions; returns metrics by name and class.
+
+    Parameters
+    ----------
+    run : Run
+        Has predicted the cases.
+    cases : mapping
+        Cases by the name that is reported.
+    reference : callable
+        Reference mask (Z, Y, X) of a name and its case.
+    labels : LabelScheme
+        The classes.
+    """
+    found = {}
+    for done, (name, case) in enumerate(cases.items(), start=1):
+        _, mask = run.read_mask(case.id, case.geometry)
+        truth = reference(name, case)
+        found[name] = evaluate_labels(mask, truth, case.geometry, labels)
+        yield Staged(stage="Scoring", done=done, total=len(cases))
+    return found
 
 
 def _has_worker(run: Run) -> bool:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from napari_semiseg.core.config import describe
+from napari_semiseg.bench.stored import Stored, earlier, refuse_others
 from napari_semiseg.core.metrics import Metrics
-from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.io.atomic import read_json, write_json
+from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from napari_semiseg.bench.spec import Benchmark, Trial
@@ -21,11 +20,7 @@ if TYPE_CHECKING:
 FILE = "results.json"
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TrialResult(_Stored):
+class TrialResult(Stored):
     """One training and its scores, or why there are none.
 
     Attributes
@@ -75,7 +70,7 @@ class TrialResult(_Stored):
         return self.labelled == trial.labelled and self.run == trial.run_id
 
 
-class Settings(_Stored):
+class Settings(Stored):
     """What all runs of a benchmark have in common, and what was asked for so far."""
 
     data: str
@@ -90,7 +85,7 @@ class Settings(_Stored):
     seeds: tuple[int, ...]
 
 
-class Results(_Stored):
+class Results(Stored):
     """Contents of ``results.json``.
 
     Attributes
@@ -162,29 +157,10 @@ def begin(out: Path, benchmark: Benchmark, scheme: LabelScheme) -> Results:
     """
     asked = _settings(benchmark, scheme)
     path = out / FILE
-    if not path.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ProjectError(
-                f"{out}: expected a new folder or one of an earlier benchmark, found "
-                "something else; choose another --out"
-            )
+    found = earlier(path, Results, "benchmark")
+    if found is None:
         return Results(config=asked)
-    try:
-        found = Results.model_validate(read_json(path))
-    except ValidationError as error:
-        raise ProjectError(describe(error, str(path))) from error
     return found.model_copy(update={"config": _joined(found.config, asked, path)})
-
-
-def write(out: Path, results: Results) -> None:
-    """Write ``results.json``, whole or not at all.
-
-    Raises
-    ------
-    ProjectError
-        The folder cannot be written.
-    """
-    write_json(out / FILE, results.model_dump(mode="json"))
 
 
 def _settings(benchmark: Benchmark, scheme: LabelScheme) -> Settings:
@@ -204,12 +180,8 @@ def _settings(benchmark: Benchmark, scheme: LabelScheme) -> Settings:
 
 def _joined(old: Settings, new: Settings, path: Path) -> Settings:
     """Old and new settings together, where they speak of the same comparison."""
-    for key in ("data", "classes", "unlabelled", "test", "device", "settings"):
-        if getattr(old, key) != getattr(new, key):
-            raise ConfigError(
-                f"{path}: expected a benchmark with the same {key}, found another; "
-                "repeat the first command, or choose another --out"
-            )
+    common = ("data", "classes", "unlabelled", "test", "device", "settings")
+    refuse_others(path, old, new, common, "benchmark")
     for name, ids in new.labelled.items():
         if old.labelled.get(name, ids) != ids:
             raise ConfigError(

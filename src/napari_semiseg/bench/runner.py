@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_semiseg.bench import child
-from napari_semiseg.bench import results as store
 from napari_semiseg.bench.cohort import make_project
-from napari_semiseg.bench.results import TrialResult
+from napari_semiseg.bench.results import FILE, TrialResult
+from napari_semiseg.bench.stored import write
 from napari_semiseg.bench.worker import read_facts
-from napari_semiseg.core.events import Planned, Staged
-from napari_semiseg.core.metrics import evaluate_labels
+from napari_semiseg.core.events import Planned
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import read_json
-from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
 
@@ -22,12 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_semiseg.bench.layout import Dataset
     from napari_semiseg.bench.results import Results
     from napari_semiseg.bench.spec import Benchmark, Trial
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.metrics import Metrics
+    from napari_semiseg.project.cases import Case
 
 PROJECTS = "projects"
 
@@ -94,7 +96,7 @@ class Bench:
         SemisegError
             The projects cannot be made; what fails later is recorded instead.
         """
-        store.write(self.out, results)
+        write(self.out / FILE, results)
         for labelled in self.benchmark.labelled:
             for event in make_project(
                 self._folder(labelled),
@@ -122,7 +124,7 @@ class Bench:
             results = results.with_run(
                 result, read_json(environment) if environment.exists() else {}
             )
-            store.write(self.out, results)
+            write(self.out / FILE, results)
             yield Ended(trial, result, results)
 
     def _folder(self, labelled: str) -> Path:
@@ -141,7 +143,11 @@ class Bench:
                 return self._result(run, trial, {}, error)
             if not child.is_complete(run, wanted):
                 return None
-            scores = yield from self._score(project, run)
+            tests = {
+                name: project.case(self.dataset.case(name))
+                for name in self.benchmark.test
+            }
+            scores = yield from child.score(run, tests, self._reference, self.scheme)
         except SemisegError as refusal:
             return self._result(run, trial, {}, str(refusal))
         return self._result(run, trial, scores, None)
@@ -149,20 +155,8 @@ class Bench:
     def _test_cases(self) -> list[str]:
         return [self.dataset.case(name) for name in self.benchmark.test]
 
-    def _score(self, project: Project, run: Run) -> Generator[Event, None, Scores]:
-        """Metrics of the test cases; returns them by id."""
-        scores: Scores = {}
-        total = len(self.benchmark.test)
-        for done, name in enumerate(self.benchmark.test, start=1):
-            case = project.case(self.dataset.case(name))
-            reference = self.dataset.read_mask(name, case.geometry)
-            path = run.folder.prediction(case.id).labels
-            labels = read_labels(path, case.geometry)
-            scores[name] = evaluate_labels(
-                labels, reference, case.geometry, self.scheme
-            )
-            yield Staged(stage="Scoring", done=done, total=total)
-        return scores
+    def _reference(self, name: str, case: Case) -> NDArray[np.uint8]:
+        return self.dataset.read_mask(name, case.geometry)
 
     def _result(
         self, run: Run, trial: Trial, scores: Scores, error: str | None

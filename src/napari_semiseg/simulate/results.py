@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from napari_semiseg.core.config import describe
+from napari_semiseg.bench.stored import Stored, earlier, refuse_others
 from napari_semiseg.core.metrics import Metrics
-from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.io.atomic import read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,11 +18,7 @@ if TYPE_CHECKING:
 FILE = "simulation.json"
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Place(_Stored):
+class Place(Stored):
     """A slice that was annotated."""
 
     case: str
@@ -33,7 +27,7 @@ class Place(_Stored):
     reason: str
 
 
-class Round(_Stored):
+class Round(Stored):
     """Slices that were annotated, and how good the model was that learned from them.
 
     Attributes
@@ -82,7 +76,7 @@ class Round(_Stored):
         )
 
 
-class TrialRecord(_Stored):
+class TrialRecord(Stored):
     """All rounds of one strategy and seed; ``error`` says why it ended early."""
 
     strategy: str
@@ -97,7 +91,7 @@ class TrialRecord(_Stored):
         return self.model_copy(update={"rounds": (*others, found), "error": None})
 
 
-class Settings(_Stored):
+class Settings(Stored):
     """What all trials have in common, and what was asked for so far."""
 
     project: str
@@ -116,7 +110,7 @@ class Settings(_Stored):
     rounds: int
 
 
-class Results(_Stored):
+class Results(Stored):
     """Contents of ``simulation.json``."""
 
     format: Literal[1] = 1
@@ -150,23 +144,10 @@ def begin(out: Path, simulation: Simulation) -> Results:
     """
     asked = _settings(simulation)
     path = out / FILE
-    if not path.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ProjectError(
-                f"{out}: expected a new folder or one of an earlier simulation, found "
-                "something else; choose another --out"
-            )
+    found = earlier(path, Results, "simulation")
+    if found is None:
         return Results(config=asked)
-    try:
-        found = Results.model_validate(read_json(path))
-    except ValidationError as error:
-        raise ProjectError(describe(error, str(path))) from error
     return found.model_copy(update={"config": _joined(found.config, asked, path)})
-
-
-def write(out: Path, results: Results) -> None:
-    """Write ``simulation.json``, whole or not at all."""
-    write_json(out / FILE, results.model_dump(mode="json"))
 
 
 def _settings(simulation: Simulation) -> Settings:
@@ -190,12 +171,9 @@ def _settings(simulation: Simulation) -> Settings:
 
 def _joined(old: Settings, new: Settings, path: Path) -> Settings:
     """Old and new settings together, where they speak of the same simulation."""
-    for key in type(new).model_fields.keys() - {"strategies", "seeds", "rounds"}:
-        if getattr(old, key) != getattr(new, key):
-            raise ConfigError(
-                f"{path}: expected a simulation with the same {key}, found another; "
-                "repeat the first command, or choose another --out"
-            )
+    grows = ("strategies", "seeds", "rounds")
+    common = [key for key in Settings.model_fields if key not in grows]
+    refuse_others(path, old, new, common, "simulation")
     return new.model_copy(
         update={
             "strategies": tuple(dict.fromkeys((*old.strategies, *new.strategies))),

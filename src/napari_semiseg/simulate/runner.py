@@ -8,25 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_semiseg.bench import child
+from napari_semiseg.bench.stored import write
 from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.core.events import Staged
-from napari_semiseg.core.metrics import evaluate_labels
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import write_text
-from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.runs import Run
 from napari_semiseg.ranking import PLANES
 from napari_semiseg.simulate import annotator, choosing
-from napari_semiseg.simulate import results as store
-from napari_semiseg.simulate.results import Round
+from napari_semiseg.simulate.results import FILE, Round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.core.metrics import Metrics
     from napari_semiseg.project.store import Project
     from napari_semiseg.simulate.annotator import References
     from napari_semiseg.simulate.results import Place, Results, TrialRecord
@@ -82,7 +78,7 @@ class Simulator:
             The copy of the project cannot be made; what fails later is recorded
             instead, and the other trials go on.
         """
-        store.write(self.out, results)
+        write(self.out / FILE, results)
         rounds = self.simulation.rounds
         trials = self.simulation.trials()
         for position, trial in enumerate(trials):
@@ -106,7 +102,7 @@ class Simulator:
                 if found is None:
                     return
                 record, results = found, results.with_trial(found)
-                store.write(self.out, results)
+                write(self.out / FILE, results)
                 yield RoundEnded(trial, record, results)
                 if record.error is not None:
                     break
@@ -128,7 +124,7 @@ class Simulator:
             else:
                 record = record.with_round(known)
             results = results.with_trial(record)
-            store.write(self.out, results)
+            write(self.out / FILE, results)
         for name, places in _by_case(() if known is None else known.asked).items():
             case = project.case(name)
             annotator.annotate(project, case, places, self.references)
@@ -182,7 +178,11 @@ class Simulator:
                 return record.model_copy(update={"error": error})
             if not child.is_complete(run, wanted):
                 return None
-            scores = yield from self._score(project, run)
+            tests = {name: project.case(name) for name in self.simulation.test}
+            truth = self.references.read
+            scores = yield from child.score(
+                run, tests, lambda _, case: truth(case), project.labels
+            )
         except SemisegError as refusal:
             return record.model_copy(update={"error": str(refusal)})
         facts = read_facts(run)
@@ -208,23 +208,6 @@ class Simulator:
         sizes = [math.prod(case.geometry.shape_zyx) for case in cases]
         done = (c.annotated_fraction * n for c, n in zip(cases, sizes, strict=True))
         return sum(done) / sum(sizes)
-
-    def _score(
-        self, project: Project, run: Run
-    ) -> Generator[Event, None, dict[str, dict[str, Metrics]]]:
-        scores = {}
-        for done, name in enumerate(self.simulation.test, start=1):
-            case = project.case(name)
-            path = run.folder.prediction(name).labels
-            scores[name] = evaluate_labels(
-                read_labels(path, case.geometry),
-                self.references.read(case),
-                case.geometry,
-                project.labels,
-            )
-            total = len(self.simulation.test)
-            yield Staged(stage="Scoring", done=done, total=total)
-        return scores
 
 
 def _is_scored(record: TrialRecord, number: int) -> bool:
