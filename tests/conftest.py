@@ -13,6 +13,7 @@ from synthetic import Spheres, ball, save_nifti
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fake_workers import FakeWorkers
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.runs import Run
@@ -119,3 +120,15 @@ def predict_ball() -> Callable[..., Prediction]:
         )
 
     return make
+
+
+@pytest.fixture
+def workers(
+    monkeypatch: pytest.MonkeyPatch, predict_ball: Callable[..., Prediction]
+) -> FakeWorkers:
+    """Workers without PyTorch in the place of those of benchmarks and simulations."""
+    from fake_workers import FakeWorkers
+
+    fake = FakeWorkers(predict_ball)
+    monkeypatch.setattr("napari_semiseg.jobs.start", fake.start)
+    return fake

@@ -64,7 +64,7 @@ def test_labels_are_the_reference_on_the_slices_and_nothing_elsewhere(
 def test_wrong_predictions_cost_what_is_wrong_in_them(
     simulator, workers, go, foreground
 ) -> None:
-    workers.empty = True
+    workers.empty = {"round-01", "round-02"}
     first, second = go(simulator()).trials[0].rounds
     assert second.dice == 0.0
     assert second.voxels_changed > first.voxels_changed
@@ -167,11 +167,11 @@ def test_an_interruption_between_choice_and_label(
 
 
 def test_a_failed_training_is_recorded_and_tried_again(simulator, workers, go) -> None:
-    workers.broken = {"round-02"}
+    workers.broken = {"round-02": "no memory left"}
     results = go(simulator("uncertainty,spread"))
     assert [trial.error for trial in results.trials] == ["no memory left"] * 2
     assert [item.dice for item in results.trials[0].rounds] == [1.0, None]
-    workers.broken = set()
+    workers.broken = {}
     mended = go(simulator("uncertainty,spread"))
     assert [trial.error for trial in mended.trials] == [None, None]
     assert mended.trials[0].rounds[1].asked == results.trials[0].rounds[1].asked

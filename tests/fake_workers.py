@@ -1,0 +1,110 @@
+"""What stands in for the child processes of benchmarks and simulations."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_semiseg.bench.worker import FACTS, Facts
+from napari_semiseg.core.events import Finished, Planned, Started, Stepped
+from napari_semiseg.io.atomic import write_json
+from napari_semiseg.project.store import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_semiseg.project.runs import Run
+
+NOBODY = 2**30
+"""A number that no process has."""
+SECONDS = 30.0
+
+
+@dataclass
+class FakeJob:
+    """A process that is over."""
+
+    started: float
+    code: int = 0
+    pid: int = NOBODY
+
+    def poll(self) -> int:
+        return self.code
+
+
+@dataclass
+class FakeWorkers:
+    """Trains by writing down that it did, and predicts the reference, or nothing.
+
+    Attributes
+    ----------
+    started : list of str
+        Run ids, in order.
+    wanted : list of list of str
+        Ids that each was to predict.
+    broken : dict
+        What a run says before it ends with exit code 1, by its id.
+    empty : set of str
+        Runs that predict nothing.
+    during : callable
+        Called with the run before it is over.
+    """
+
+    predict: Callable[..., Any]
+    started: list[str] = field(default_factory=list)
+    wanted: list[list[str]] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)
+    during: Callable[[Run], None] = lambda run: None
+
+    def start(self, words: list[str], log: Path) -> FakeJob:
+        _verb, folder, run_id, *listed = words
+        project = Project.open(folder)
+        run = project.run(run_id)
+        self.started.append(run_id)
+        tests = [case.id for case in project.cases(split="test")]
+        self.wanted.append(Path(listed[1]).read_text().split() if listed else tests)
+        job = FakeJob(started=time.time())
+        if run_id in self.broken:
+            log.write_text(f"semiseg: {self.broken[run_id]}\n")
+            job.code = 1
+            return job
+        run.clear_stop()
+        steps = run.config.steps or 7
+        self._train(run, steps)
+        self.during(run)
+        reason = "cancelled" if run.stop_requested else "completed"
+        run.append(Finished(run=run_id, reason=reason, step=steps, seconds=SECONDS))
+        if reason == "completed":
+            self._predict(project, run, steps)
+        return job
+
+    def _train(self, run: Run, steps: int) -> None:
+        run.append(Started(run=run.id, method=run.config.method, pid=NOBODY))
+        run.append(
+            Planned(device="cpu", steps=steps, seconds_per_step=1.0, parameters=1000)
+        )
+        run.append(
+            Stepped(
+                step=steps,
+                steps=steps,
+                losses={"supervised": 0.5},
+                learning_rate=0.1,
+                seconds=SECONDS,
+                seconds_left=0.0,
+            )
+        )
+
+    def _predict(self, project: Project, run: Run, steps: int) -> None:
+        run.folder.checkpoints.mkdir(exist_ok=True)
+        run.folder.last.touch()
+        for name in self.wanted[-1]:
+            case = project.case(name)
+            made = self.predict(run, case, empty=run.id in self.empty)
+            run.write_prediction(made, case.image)
+        facts = Facts(
+            steps=steps, predict_seconds=1.5, peak_memory_mb=321.0, peak_gpu_mb=1234.0
+        )
+        write_json(run.folder.path / FACTS, facts.model_dump())
