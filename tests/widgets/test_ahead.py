@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,6 +86,27 @@ def test_few_and_only_small_cases_are_held(project, ahead, reads, monkeypatch):
     assert len(reads) == reading.HELD
     ahead.take(*cases[1])  # no longer held
     assert len(reads) == reading.HELD + 1
+
+
+def test_a_case_that_waits_for_another_is_read_at_once(project, ahead, monkeypatch):
+    first, second = project.case("case_0"), project.case("case_1")
+    begun, may_end = Event(), Event()
+    original = Case.read_images
+
+    def slow(self):
+        if self.id == "case_0":
+            begun.set()
+            assert may_end.wait(20)
+        return original(self)
+
+    monkeypatch.setattr(Case, "read_images", slow)
+    ahead.expect([(first, None), (second, None)])
+    assert begun.wait(20)
+    try:
+        assert ahead.take(second, None).images[0].data.shape == (10, 12, 14)
+        assert not may_end.is_set()
+    finally:
+        may_end.set()
 
 
 def test_a_broken_case_is_told_when_it_is_opened(project, images, ahead):

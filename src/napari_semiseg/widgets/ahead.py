@@ -66,9 +66,12 @@ class ReadAhead:
         self._held = held
 
     def take(self, case: Case, run: Run | None) -> Voxels:
-        """What `read` gives; at once where it was expected. Raises what that does."""
+        """What `read` gives; at once where it was expected. Raises what that does.
+
+        What nobody has begun to read does not wait for what is being read.
+        """
         held = self._held.pop(_key(case, run), None)
-        if held is not None:
+        if held is not None and not held.cancel():
             try:
                 return held.result()
             except (SemisegError, OSError):
