@@ -17,7 +17,7 @@ from napari_semiseg.errors import ImageError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, sweep
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project import whereabouts
-from napari_semiseg.project.layout import Layout, refuse_strange
+from napari_semiseg.project.layout import Layout, strange
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
 
@@ -191,12 +191,9 @@ class _Doctor:
 
     def _links(self) -> None:
         for path in list(_own_entries(self._root)):
-            try:
-                refuse_strange(path, self._root)
-            except ProjectError as error:
-                entry = Path(str(error).partition(": expected")[0])
-                if entry == path:
-                    self._useless("link", path, _reason(error))
+            problem = strange(path, self._root)
+            if problem is not None:
+                self._useless("link", path, problem)
 
     def _unfinished(self) -> None:
         for path in list(_own_entries(self._root)):

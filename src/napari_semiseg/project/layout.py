@@ -50,16 +50,23 @@ def refuse_strange(path: Path, root: Path) -> None:
     if path.is_dir():
         entries += [Path(entry) for entry in os.scandir(path) if not _plain(entry)]
     for entry in entries:
-        if entry.is_symlink() and not entry.resolve().is_relative_to(root.resolve()):
-            raise ProjectError(
-                f"{entry}: expected a file or folder of the project, found a link that "
-                f"leads out of it; put what it leads to in its place, or delete it"
-            )
-        if entry.exists() and not (entry.is_file() or entry.is_dir()):
-            raise ProjectError(
-                f"{entry}: expected a file of the project, found neither file nor "
-                f"folder; delete it"
-            )
+        problem = strange(entry, root)
+        if problem is not None:
+            raise ProjectError(f"{entry}: {problem}")
+
+
+def strange(entry: Path, root: Path) -> str | None:
+    """Say what is wrong with a file or folder that a stranger has laid; else None."""
+    if entry.is_symlink() and not entry.resolve().is_relative_to(root.resolve()):
+        return (
+            "expected a file or folder of the project, found a link that leads out of "
+            "it; put what it leads to in its place, or delete it"
+        )
+    if entry.exists() and not (entry.is_file() or entry.is_dir()):
+        return (
+            "expected a file of the project, found neither file nor folder; delete it"
+        )
+    return None
 
 
 def _plain(entry: os.DirEntry[str]) -> bool:
