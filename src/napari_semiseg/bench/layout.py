@@ -114,10 +114,9 @@ class Dataset:
             return LabelScheme.parse(labels)
         described = _described(self.folder)
         if described:
-            named = [f"{value}={name}" for value, name in sorted(described.items())]
             return LabelScheme.parse(
-                text
-                for text, value in zip(named, sorted(described), strict=True)
+                f"{value}={name}"
+                for value, name in sorted(described.items())
                 if value not in (BACKGROUND, self.ignore)
             )
         present: set[int] = set()

@@ -8,14 +8,19 @@ import typer
 
 from napari_semiseg.cli import render
 from napari_semiseg.cli.analysis import bar
-from napari_semiseg.cli.options import CaseIds, CaseList, Json, ProjectPath, chosen_ids
+from napari_semiseg.cli.options import (
+    CaseIds,
+    CaseList,
+    Json,
+    ProjectPath,
+    RunId,
+    chosen_ids,
+)
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.words import count
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
 
@@ -39,10 +44,7 @@ def accept(
             metavar="DICE", help="Only those with an estimated Dice of at least this."
         ),
     ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="Whose predictions; the newest by default."),
-    ] = None,
+    run: RunId = None,
     seen: Annotated[
         bool, typer.Option("--seen", help="You have looked at every one of them.")
     ] = False,
@@ -83,7 +85,7 @@ def accept(
         return
     unseen = f", {len(report.unseen)} of them unseen" if report.unseen else ""
     render.say(f"Accepted {count(len(report.accepted), 'prediction')}{unseen}.")
-    _say_skipped(skipped)
+    render.left_out(skipped)
     if report.accepted:
         render.say(f"To take one back: semiseg reopen {project} --case ID")
 
@@ -107,7 +109,7 @@ def reopen(
         render.emit({"reopened": report.reopened, "skipped": report.skipped})
         return
     render.say(f"Reopened {count(len(report.reopened), 'case')}.")
-    _say_skipped(report.skipped)
+    render.left_out(report.skipped)
 
 
 def _below(
@@ -130,8 +132,3 @@ def _below(
         if estimate is None or estimate.dice < least:
             found[name] = estimator.words(record)
     return found
-
-
-def _say_skipped(skipped: Mapping[str, str]) -> None:
-    for name, reason in skipped.items():
-        render.say(f"Left out {name}: {reason}")

@@ -15,11 +15,9 @@ from napari_semiseg.cli import render
 from napari_semiseg.cli.options import CaseList, Json, ProjectPath, RunId, read_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from napari_semiseg.project.estimates import Estimate
     from napari_semiseg.project.evaluate import Evaluation
-    from napari_semiseg.project.store import Project
     from napari_semiseg.ranking import VolumeSuggestion
 
 SHOWN = ("dice", "jaccard", "hd95_mm", "assd_mm", "volume_ml", "reference_ml")
@@ -97,18 +95,21 @@ def suggest(
 ) -> None:
     """Say what to annotate next, and why."""
     from napari_semiseg import ranking
+    from napari_semiseg.project.corrections import corrections
+    from napari_semiseg.project.estimates import Estimator
     from napari_semiseg.project.store import Project
 
     opened = Project.open(project)
     found = ranking.suggest(
         opened, k, strategy, seed=seed, plane=plane, cases=read_list(cases)
     )
-    estimates = _estimates(opened, [item.case for item in found.volumes])
+    estimator = Estimator(corrections(opened.cases()))
+    estimates = estimator.newest(opened, [item.case for item in found.volumes])
     if json:
         render.emit(
             {
                 "volumes": [
-                    _volume(item) | render.estimated(estimates[item.case])
+                    _volume(item) | render.estimated(estimates.get(item.case))
                     for item in found.volumes
                 ],
                 "slices": [asdict(item) for item in found.slices],
@@ -121,7 +122,7 @@ def suggest(
             (
                 item.case,
                 f"{item.score:.3f}",
-                str(estimates[item.case] or "-"),
+                str(estimates.get(item.case, "-")),
                 item.reason,
             )
             for item in found.volumes
@@ -177,8 +178,7 @@ def export(
         render.emit({"written": [str(path) for path in report.written]})
         return
     render.say(f"Wrote {len(report.written)} files to {out}.")
-    for case, reason in report.skipped.items():
-        render.say(f"Left out {case}: {reason}")
+    render.left_out(report.skipped)
 
 
 @contextmanager
@@ -205,20 +205,6 @@ def _volume(item: VolumeSuggestion) -> dict[str, Any]:
     flag, skipped = values.pop("flag"), values.pop("skipped")
     noted = {} if flag is None else {"flag": flag}
     return values | noted | ({"skipped": True} if skipped else {})
-
-
-def _estimates(project: Project, cases: Iterable[str]) -> dict[str, Estimate | None]:
-    """Estimated Dice of the newest prediction of each case."""
-    from napari_semiseg.project.corrections import corrections
-    from napari_semiseg.project.estimates import Estimator
-
-    estimator = Estimator(corrections(project.cases()))
-    found = {}
-    for name in cases:
-        run = project.prediction_run(name)
-        record = None if run is None else run.prediction_record(name)
-        found[name] = None if record is None else estimator.estimate(record)
-    return found
 
 
 def _show(result: Evaluation) -> None:

@@ -15,7 +15,7 @@ from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.cli.options import (
     CaseList,
     Json,
-    check_minutes,
+    check_budget,
     read_list,
     read_settings,
 )
@@ -270,7 +270,7 @@ def _budgets(minutes: Sequence[str], steps: Sequence[str]) -> tuple[Budget, ...]
             raise ConfigError(
                 f"expected --minutes with numbers as 5 or 5,20, found {text!r}"
             ) from None
-        check_minutes(value)
+        check_budget(value)
         budgets.append(Budget(minutes=value))
     return tuple(budgets)
 

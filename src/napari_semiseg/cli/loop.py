@@ -9,7 +9,7 @@ import typer
 
 from napari_semiseg.cli import render
 from napari_semiseg.cli.errors import STOPPED
-from napari_semiseg.cli.options import Json, check_minutes
+from napari_semiseg.cli.options import Json, check_budget
 from napari_semiseg.core.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def demo(
     from napari_semiseg.project.evaluate import evaluate
     from napari_semiseg.project.runs import Run
 
-    check_minutes(minutes)
+    check_budget(minutes)
     config = TrainingConfig.build(minutes=minutes)
     if not json:
         render.say("Virtual patients: synthetic images from one public MR template.")

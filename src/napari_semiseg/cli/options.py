@@ -67,14 +67,16 @@ def chosen_ids(listed: Path | None, named: list[str] | None) -> list[str]:
     return list(dict.fromkeys([*(read_list(listed) or ()), *(named or ())]))
 
 
-def check_minutes(minutes: float | None) -> None:
-    """Refuse a budget that is no time at all.
+def check_budget(minutes: float | None, steps: int | None = None) -> None:
+    """Refuse a budget that is no time at all, or two of them.
 
     Raises
     ------
     ConfigError
-        It is not above zero.
+        Both are given, or the minutes are not above zero.
     """
+    if minutes is not None and steps is not None:
+        raise ConfigError("expected --minutes or --steps, found both; give one")
     if minutes is not None and not minutes > 0:
         raise ConfigError(f"expected --minutes above 0, found {minutes:g}")
 

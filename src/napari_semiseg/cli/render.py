@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from napari_semiseg.project.estimates import Estimate
 
@@ -43,6 +43,12 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     for row in rows:
         shown.add_row(*row)
     Console(highlight=False).print(shown, markup=False)
+
+
+def left_out(skipped: Mapping[str, str]) -> None:
+    """Say which cases were left out, and why."""
+    for name, reason in skipped.items():
+        say(f"Left out {name}: {reason}")
 
 
 def number(value: float | None, digits: int = 3) -> str:

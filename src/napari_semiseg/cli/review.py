@@ -10,9 +10,7 @@ from napari_semiseg.cli import render
 from napari_semiseg.cli.options import Json, ProjectPath
 from napari_semiseg.errors import ConfigError
 
-CaseIds = Annotated[
-    list[str], typer.Argument(metavar="CASE…", help="Ids of the cases.")
-]
+Cases = Annotated[list[str], typer.Argument(metavar="CASE…", help="Ids of the cases.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def flag(
     project: ProjectPath,
-    cases: CaseIds,
+    cases: Cases,
     comment: Annotated[
         str, typer.Option(metavar="TEXT", help="Why it needs a second look.")
     ] = "",
@@ -50,7 +48,7 @@ def flag(
     render.say(f"{'Cleared' if clear else 'Flagged'}: {', '.join(ids)}")
 
 
-def skip(project: ProjectPath, cases: CaseIds, json: Json = False) -> None:
+def skip(project: ProjectPath, cases: Cases, json: Json = False) -> None:
     """Put cases off: they go to the end of the queue until predicted anew."""
     from napari_semiseg.project import review
     from napari_semiseg.project.store import Project

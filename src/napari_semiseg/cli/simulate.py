@@ -17,11 +17,11 @@ from napari_semiseg.cli.options import (
     Minutes,
     ProjectPath,
     Steps,
-    check_minutes,
+    check_budget,
     read_list,
     read_settings,
 )
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,9 +100,7 @@ def simulate(
     from napari_semiseg.simulate.runner import Simulator
     from napari_semiseg.simulate.spec import Amount, Entry, Simulation
 
-    check_minutes(minutes)
-    if minutes is not None and steps is not None:
-        raise ConfigError("expected --minutes or --steps, found both; give one")
+    check_budget(minutes, steps)
     opened = Project.open(project)
     held = read_list(test) or annotator.held_out(opened)
     simulation = Simulation(

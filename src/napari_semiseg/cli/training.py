@@ -17,14 +17,14 @@ from napari_semiseg.cli.options import (
     ProjectPath,
     RunId,
     Steps,
-    check_minutes,
+    check_budget,
     chosen_ids,
     read_settings,
 )
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.words import duration
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def train(
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
 
-    check_minutes(minutes)
+    check_budget(minutes, steps)
     opened = Project.open(project)
     if run_id is not None:
         run = opened.run(run_id)
@@ -131,9 +131,7 @@ def resume(
     """Go on with a run, exactly as if it had never ended."""
     from napari_semiseg.project.store import Project
 
-    check_minutes(minutes)
-    if steps is not None and minutes is not None:
-        raise ConfigError("expected --steps or --minutes, found both; give one")
+    check_budget(minutes, steps)
     opened = Project.open(project)
     chosen = _run(opened, run)
     from napari_semiseg import engine

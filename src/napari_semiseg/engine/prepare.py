@@ -157,7 +157,7 @@ class Prepared:
         return (
             self.centres[1:]
             if present[0] == 0 and len(self.centres) > 1
-            else (self.centres)
+            else self.centres
         )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.corrections import Correction
+    from napari_semiseg.project.store import Project
 
 MINIMUM = 5
 """Corrected cases that are needed before anything is estimated."""
@@ -136,6 +137,16 @@ class Estimator:
         if line is None or not any(record.score.volumes_ml.values()):
             return None
         return line.estimate(record.score.uncertainty)
+
+    def newest(self, project: Project, cases: Iterable[str]) -> dict[str, Estimate]:
+        """Estimated Dice of the newest predictions of some cases, where known."""
+        found = {}
+        for name in cases:
+            run = project.prediction_run(name)
+            known = None if run is None else self.estimate(run.prediction_record(name))
+            if known is not None:
+                found[name] = known
+        return found
 
     def missing(self, kind: str) -> int:
         """How many more corrected predictions are needed."""

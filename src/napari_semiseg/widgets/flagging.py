@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
@@ -42,7 +43,7 @@ class FlagDialog(QDialog):
         self.comment.setPlaceholderText("For example: motion, ask the radiologist")
         self.comment.setMaxLength(review.LONGEST_COMMENT)
         self.comment.setMinimumWidth(360)
-        label = QLabel(f"Why does <b>{name}</b> need a second look?")
+        label = QLabel(f"Why does <b>{escape(name)}</b> need a second look?")
         label.setBuddy(self.comment)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         flag = buttons.addButton("Flag", QDialogButtonBox.ButtonRole.AcceptRole)

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.words import count
 from napari_semiseg.project.accepting import accept, candidates, reopen
 from napari_semiseg.widgets.gallery_model import GalleryModel, Order, Show
+from napari_semiseg.widgets.plots import dotted
 from napari_semiseg.widgets.questions import Questions
 from napari_semiseg.widgets.tasks import in_background
 from napari_semiseg.widgets.thumbnails import SIZE
@@ -232,11 +233,7 @@ class GalleryDialog(QDialog):
         top.addStretch()
         for widget in (self.all, self.none, self.good, self.limit):
             top.addWidget(widget)
-        names = "&nbsp;&nbsp; ".join(
-            f'<span style="color:{item.colour}">\u2b24</span>&nbsp;{item.name}'
-            for item in labels
-        )
-        legend = QLabel(names)
+        legend = QLabel(dotted({item.name: item.colour for item in labels}))
         bottom = QHBoxLayout()
         bottom.addWidget(legend, 1)
         for widget in (self.reopen_button, self.accept_button, close):

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.case import LABEL, CaseState
 from napari_semiseg.widgets.link import Connections
 from napari_semiseg.widgets.preferences import guide_is_hidden, hide_guide
 
@@ -178,7 +178,7 @@ def next_step(cases: Iterable[Case], *, trained: bool) -> Step:
         entry
         for case in cases
         for entry in case.record.history
-        if entry.action == "label" and entry.by != SAMPLE_AUTHOR
+        if entry.action == LABEL and entry.by != SAMPLE_AUTHOR
     ]
     if not by_hand:
         return MARK
@@ -200,11 +200,12 @@ def make_sample_project(folder: Path) -> Path:
     SemisegError
         nilearn is not installed.
     """
-    from napari_semiseg.demo.cohort import LABEL, make_cohort
+    from napari_semiseg.demo.cohort import LABEL as STRUCTURE
+    from napari_semiseg.demo.cohort import make_cohort
     from napari_semiseg.project.store import Project
 
     cohort = make_cohort(folder.parent / "cohort")
-    project = Project.create(folder, {LABEL: 1}, name=SAMPLE_NAME)
+    project = Project.create(folder, {STRUCTURE: 1}, name=SAMPLE_NAME)
     project.add(*cohort.images)
     masks = dict(zip(cohort.ids, cohort.masks, strict=True))
     for case_id in cohort.labelled:

@@ -19,6 +19,14 @@ REDRAW_MS = 250
 HEIGHT = 150
 
 
+def dotted(colours: Mapping[str, str]) -> str:
+    """Names, each behind a dot of its colour, as rich text."""
+    return "&nbsp;&nbsp; ".join(
+        f'<span style="color:{colour}">⬤</span>&nbsp;{escape(words)}'
+        for words, colour in colours.items()
+    )
+
+
 class PlotBox(QWidget):
     """A small plot with a title and a legend, in the colours of the theme.
 
@@ -59,12 +67,7 @@ class PlotBox(QWidget):
 
     def show_legend(self, colours: Mapping[str, str]) -> None:
         """Name what is drawn in which colour."""
-        self.legend.setText(
-            "&nbsp;&nbsp; ".join(
-                f'<span style="color:{colour}">⬤</span>&nbsp;{escape(words)}'
-                for words, colour in colours.items()
-            )
-        )
+        self.legend.setText(dotted(colours))
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""

@@ -64,7 +64,6 @@ class CorrectionPlot(PlotBox):
         self._limit = limit
         item = self._plot.getPlotItem()
         item.getAxis("bottom").setTickSpacing(None)
-        item.setMouseEnabled(x=False, y=False)
 
     def keep_within(self, low: float, high: float, span: float) -> None:
         """Show values between two limits, and never less than a span of them."""

@@ -326,7 +326,9 @@ class ReviewPanel(QWidget):
             self.info.setText(NO_CASE)
             self.saved.setText("")
             return
-        self.info.setText(f"<b>{view.case.id}</b><br>{view.text}{self._flagged()}")
+        self.info.setText(
+            f"<b>{escape(view.case.id)}</b><br>{escape(view.text)}{self._flagged()}"
+        )
         self._show_saved(view.dirty)
         values = [0, *(item.value for item in self._scheme())]
         self._class_keys.bind(view.layers.ours, values, self.choose_class)

@@ -145,14 +145,7 @@ class Session:
 
     def estimates(self, ids: Iterable[str]) -> dict[str, Estimate]:
         """Estimated Dice of the newest predictions of some cases, where known."""
-        found, estimator = {}, self.estimator()
-        for name in ids:
-            run = None if self.project is None else self.project.prediction_run(name)
-            record = None if run is None else run.prediction_record(name)
-            estimate = None if record is None else estimator.estimate(record)
-            if estimate is not None:
-                found[name] = estimate
-        return found
+        return self.estimator().newest(self.project, ids) if self.project else {}
 
     def estimator(self) -> Estimator:
         """What tells how good predictions of the open project probably are."""
