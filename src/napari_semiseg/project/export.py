@@ -170,10 +170,10 @@ def export(
             paths = write_case(fmt, project, case, labels, source.run, target)
         except ImageError as error:
             report.skipped[case.id] = str(error)
-        else:
-            report.written.extend(paths)
-            files += [_file(path, target) | described for path in paths]
-            rows += _volumes(project, case, labels, described)
+            continue
+        report.written.extend(paths)
+        files += [_file(path, target) | described for path in paths]
+        rows += _volumes(project, case, labels, described)
         progress(done, len(sources))
     if not files:
         last = next(reversed(report.skipped.items()), None)
