@@ -55,6 +55,7 @@ def stop_at(monkeypatch, run, owner, name):
         (Predictor, "_noted"),  # before the first one
         ("napari_semiseg.engine.infer.working_images", None),  # read
         ("napari_semiseg.project.predictions.write_labels", None),  # one of the files
+        ("napari_semiseg.io.nifti.write_nifti", None),  # and within it
     ],
 )
 def test_a_stop_is_heard_within_a_volume(ball_project, run, monkeypatch, owner, name):

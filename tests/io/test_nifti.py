@@ -415,6 +415,36 @@ def test_maps_keep_values_to_half_a_step_on_the_grid_of_the_image(tmp_path):
     assert back[0, 0, :2] == pytest.approx([0, 1], abs=1e-7)
 
 
+@pytest.mark.parametrize("name", ["m.nii.gz", "m.nii"])
+def test_a_writing_that_is_ended_leaves_what_was_there(tmp_path, monkeypatch, name):
+    path = save(tmp_path / "i.nii.gz", np.zeros((40, 50, 60), np.int16), np.eye(4))
+    geometry, _ = read_geometry(path)
+    values = np.random.default_rng(0).random((1, *geometry.shape_zyx))
+    how = {"geometry": geometry, "image": path, "slope": 1e-4, "dtype": np.int16}
+    target, calls = tmp_path / name, []
+    write_map(target, values, **how)
+    whole = target.read_bytes()
+    monkeypatch.setattr("napari_semiseg.io.nifti.PIECE", 10_000)
+    write_map(target, values, **how, heed=lambda: calls.append(1))
+    back = read_map(target, geometry)
+    assert np.abs(back - values).max() < 1e-4
+    pieces = 2 * values.size // 10_000
+    assert len(calls) > geometry.shape_zyx[0] + pieces
+    before = target.read_bytes()
+    assert len(before) == len(whole)
+
+    def enough():
+        calls.append(1)
+        if len(calls) > geometry.shape_zyx[0] + pieces // 2:
+            raise KeyError("enough")
+
+    calls.clear()
+    with pytest.raises(KeyError, match="enough"):
+        write_map(target, values + 1, **how, heed=enough)
+    assert target.read_bytes() == before
+    assert sorted(item.name for item in tmp_path.iterdir()) == sorted([name, path.name])
+
+
 def test_a_map_must_be_finite_and_fit(tmp_path):
     path = save(tmp_path / "i.nii.gz", np.zeros((4, 5, 6), np.int16), np.eye(4))
     geometry, _ = read_geometry(path)

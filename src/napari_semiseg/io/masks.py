@@ -13,6 +13,7 @@ from napari_semiseg.io import itk, nifti
 from napari_semiseg.io.images import open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
@@ -124,6 +125,7 @@ def write_map(
     *,
     slope: float,
     dtype: DTypeLike,
+    heed: Callable[[], None] = lambda: None,
 ) -> None:
     """Write real values as scaled whole numbers on the grid of their image.
 
@@ -142,6 +144,8 @@ def write_map(
         Step between two values that can be told apart, in the unit of ``values``.
     dtype : dtype
         Integer type to store.
+    heed : callable, optional
+        Called every moment; what it raises ends the writing, and nothing is there.
 
     Raises
     ------
@@ -156,12 +160,13 @@ def write_map(
         into = geometry.to_canonical(native[..., index])
         # Plane by plane: the maps of a large scan fill the memory once already.
         for plane, written in zip(volume, into, strict=True):
+            heed()
             if not np.isfinite(plane).all():
                 raise ValueError(f"{target}: a map must be finite")
             steps = np.rint(plane / np.float32(slope))
             written[:] = np.clip(steps, limits.min, limits.max)
     stored = native if values.ndim == 4 else native[..., 0]
-    nifti.write_nifti(target, stored, geometry, image, slope=slope)
+    nifti.write_nifti(target, stored, geometry, image, slope=slope, heed=heed)
 
 
 def read_map(path: Path, geometry: Geometry) -> NDArray[np.floating]:

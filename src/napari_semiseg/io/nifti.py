@@ -21,7 +21,7 @@ from napari_semiseg.io.source import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
+
+PIECE = 2**22
+"""Bytes that are written at once where somebody may want an end."""
 
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
@@ -118,6 +121,7 @@ def write_nifti(
     image: Path,
     *,
     slope: float | None = None,
+    heed: Callable[[], None] = lambda: None,
 ) -> None:
     """Write voxels onto a copy of the header of ``image``, atomically.
 
@@ -138,6 +142,8 @@ def write_nifti(
     slope : float, optional
         Stored as scl_slope: what one step of the stored value means. Without it the
         mask keeps trailing axes of size 1 of ``image``.
+    heed : callable, optional
+        Called every moment; what it raises ends the writing, and nothing is there.
 
     Raises
     ------
@@ -145,6 +151,7 @@ def write_nifti(
         ``image`` has another grid than ``geometry`` by now.
     """
     import nibabel
+    from nibabel.openers import ImageOpener
 
     if _is_nifti(image):
         header, affine, shape = _source_header(image, geometry)
@@ -162,8 +169,26 @@ def write_nifti(
     # The constructor touches both.
     mask.header["pixdim"] = pixdim
     mask.header.set_slope_inter(1.0 if slope is None else slope, 0.0)
-    with atomic_path(target) as temporary:
-        mask.to_filename(temporary)
+    with atomic_path(target) as temporary, ImageOpener(temporary, "wb") as stream:
+        mask.file_map["image"].fileobj = _Heeding(stream, heed)
+        mask.to_file_map()
+
+
+class _Heeding:
+    """A file that nibabel writes to, and that calls somebody at every piece of it."""
+
+    def __init__(self, stream: Any, heed: Callable[[], None]) -> None:
+        self._heed = heed
+        for name in ("read", "seek", "tell"):
+            setattr(self, name, getattr(stream, name))
+        self._write = stream.write
+
+    def write(self, content: bytes) -> int:
+        whole = memoryview(content).cast("B")
+        for start in range(0, len(whole), PIECE):
+            self._heed()
+            self._write(whole[start : start + PIECE])
+        return len(whole)
 
 
 def _is_nifti(image: Path) -> bool:

@@ -162,8 +162,8 @@ def _write_files(
         image,
         slope=(furthest or 1.0) / np.iinfo(np.int16).max,
         dtype=np.int16,
+        heed=heed,
     )
-    heed()
     write_map(
         folder.uncertainty,
         prediction.uncertainty,
@@ -171,5 +171,6 @@ def _write_files(
         image,
         slope=1 / np.iinfo(np.uint8).max,
         dtype=np.uint8,
+        heed=heed,
     )
     write_json(folder.json, prediction.record.model_dump(mode="json"))
