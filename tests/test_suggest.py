@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,22 @@ def test_random_goes_through_predicted_foreground_and_repeats(ranked) -> None:
         assert labels[item.index].any()
     draws = [suggest(ranked, 1, "random", seed=seed) for seed in range(20)]
     assert {draw.volumes[0].case for draw in draws} == {"case_2", "case_3"}
+
+
+def test_random_reads_no_mask_where_the_record_says_how_far_it_reaches(
+    ranked,
+) -> None:
+    drawn = suggest(ranked, strategy="random", seed=3)
+    for name in ("case_2", "case_3"):
+        run, case = ranked.prediction_run(name), ranked.case(name)
+        made = run.read_prediction(name, case.geometry)
+        inside = np.nonzero(made.labels)
+        reach = [(int(at.min()), int(at.max())) for at in inside]
+        record = json.loads(run.folder.prediction(name).json.read_text())
+        record["score"]["reach"] = reach
+        run.folder.prediction(name).json.write_text(json.dumps(record))
+        run.folder.prediction(name).labels.write_bytes(b"nobody reads this")
+    assert suggest(ranked, strategy="random", seed=3) == drawn
 
 
 def test_what_cannot_be_ranked_is_refused(ball_project, empty_project) -> None:

@@ -12,7 +12,7 @@ from napari_semiseg.engine import sweep as sweeping
 from napari_semiseg.engine.features import Encoded
 from napari_semiseg.engine.infer import Maps, Predictor
 from napari_semiseg.engine.method import Inference
-from napari_semiseg.engine.scores import Evidence, score_case, surface_shell
+from napari_semiseg.engine.scores import Evidence, reach_of, score_case, surface_shell
 from napari_semiseg.engine.sweep import gaussian_window, windows
 
 
@@ -210,6 +210,14 @@ def test_classes_have_their_own_doubt_and_slices():
     small = score.classes["small"].slices
     assert {item.index for item in small if item.axis == 0} <= set(range(12, 23))
     assert small[0].reason == "small uncertain"
+
+
+def test_the_reach_of_what_was_found():
+    labels = np.zeros((5, 6, 7), np.uint8)
+    assert reach_of(labels) == ()
+    labels[1, 2, 6] = 1
+    labels[4, 2, 0] = 2
+    assert reach_of(labels) == ((1, 4), (2, 2), (0, 6))
 
 
 def test_features_tell_scans_apart_and_repeat(plan, task):

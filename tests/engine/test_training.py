@@ -68,6 +68,9 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
         score = prediction.record.score
         expected = (prediction.labels == 1).sum() * case.geometry.voxel_ml
         assert score.volumes_ml["left atrium"] == pytest.approx(expected)
+        inside = np.nonzero(prediction.labels == 1)
+        ends = tuple((at.min(), at.max()) for at in inside) if expected else ()
+        assert score.reach == ends
     assert ball_project.cases(state=CaseState.PROPOSED)
 
 

@@ -75,6 +75,9 @@ class CaseScore(BaseModel):
         coarsest feature maps, averaged over the scan with the foreground weighing
         most. Comparable between predictions of one model; empty where a network has
         no encoder of that kind.
+    reach : tuple of (int, int), optional
+        First and last voxel along z, y and x of what was predicted, of any class;
+        empty where nothing was. None in records of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,6 +90,7 @@ class CaseScore(BaseModel):
     gap_slices: tuple[SliceScore, ...] = ()
     classes: dict[str, ClassScore] = Field(default_factory=dict)
     features: tuple[float, ...] = ()
+    reach: tuple[tuple[int, int], ...] | None = None
 
 
 class PredictionRecord(BaseModel):

@@ -19,7 +19,7 @@ from napari_semiseg.engine.features import Encoded
 from napari_semiseg.engine.ops import entropy
 from napari_semiseg.engine.prepare import working_images
 from napari_semiseg.engine.resample import slabs, working_shape
-from napari_semiseg.engine.scores import Evidence, score_case
+from napari_semiseg.engine.scores import Evidence, reach_of, score_case
 from napari_semiseg.engine.sweep import padded, sweep, worthwhile
 
 if TYPE_CHECKING:
@@ -202,7 +202,13 @@ class Predictor:
             method=self._method.name,
             image_sha256=case.record.sha256,
             uncertainty_kind=UNCERTAINTY[kind],
-            score=score_case(said, geometry, volumes, self._encoded.mean.tolist()),
+            score=score_case(
+                said,
+                geometry,
+                volumes,
+                self._encoded.mean.tolist(),
+                reach_of(found),
+            ),
             at=time.time(),
         )
         return Prediction(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from scipy import ndimage
 
-from napari_semiseg.core.boxes import others
+from napari_semiseg.core.boxes import bounding_box, others
 from napari_semiseg.core.prediction import (
     CaseScore,
     ClassScore,
@@ -70,11 +70,12 @@ def score_case(
     geometry: Geometry,
     volumes_ml: dict[str, float],
     features: Iterable[float] = (),
+    reach: tuple[tuple[int, int], ...] | None = None,
 ) -> CaseScore:
     """Score a prediction.
 
     ``volumes_ml`` was counted on the case's own grid, per class in their order;
-    ``features`` are `features.Encoded.mean`.
+    ``features`` are `features.Encoded.mean`; ``reach`` is on that grid too.
 
     The case's scores are means over a shell about the predicted surface. Those of
     slices are sums over the shell, and over what is undecided elsewhere, divided by
@@ -93,7 +94,14 @@ def score_case(
         gap_slices=_worst(said.gap, shell, shape, lambda axis, index: DISAGREE),
         classes=_classes(said, shell, shape, list(volumes_ml)),
         features=tuple(float(f"{value:.{DIGITS}g}") for value in features),
+        reach=reach,
     )
+
+
+def reach_of(labels: NDArray[np.uint8]) -> tuple[tuple[int, int], ...]:
+    """First and last voxel along each axis of all structures; empty without any."""
+    box = bounding_box(labels > 0)
+    return () if box is None else tuple((at.start, at.stop - 1) for at in box)
 
 
 def _classes(

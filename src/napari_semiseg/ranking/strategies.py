@@ -18,6 +18,8 @@ from napari_semiseg.ranking.diversity import variety
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from napari_semiseg.core.prediction import CaseScore
     from napari_semiseg.ranking.candidates import Candidate, Pool
 
@@ -221,17 +223,26 @@ def _random_slices(pool: Pool, item: Candidate) -> Slices:
     margin = int(size * (1 - MIDDLE) / 2)
     inside = np.arange(margin, size - margin)
     reason = "drawn at random through the middle, nothing was predicted"
-    if item.run is not None:
-        path = item.run.folder.prediction(item.id).labels
-        labels = read_labels(path, item.case.geometry)
-        found = np.flatnonzero((labels > 0).any(axis=others(axis)))
-        if len(found):
-            inside, reason = found, "drawn at random through what was predicted"
+    found = _predicted(item, axis)
+    if len(found):
+        inside, reason = found, "drawn at random through what was predicted"
     score = 0.0 if item.score is None else item.score.uncertainty
     return [
         SliceScore(axis=axis, index=int(index), score=score, reason=reason)
         for index in pool.rng(item.id, axis).permutation(inside)
     ]
+
+
+def _predicted(item: Candidate, axis: int) -> NDArray[np.intp]:
+    """Slices that cut what was predicted; earlier records do not say, masks do."""
+    if item.run is None:
+        return np.arange(0)
+    if item.score is not None and item.score.reach is not None:
+        low, high = dict(enumerate(item.score.reach)).get(axis, (0, -1))
+        return np.arange(item.case.geometry.shape_zyx[axis])[low : high + 1]
+    path = item.run.folder.prediction(item.id).labels
+    labels = read_labels(path, item.case.geometry)
+    return np.flatnonzero(labels.any(axis=others(axis)))
 
 
 def spread(pool: Pool) -> list[Ranked]:
