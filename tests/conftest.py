@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from synthetic import Spheres, ball, save_nifti
+from synthetic import Spheres, ball, prediction_of, save_nifti
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,13 +65,7 @@ def ball_project(empty_project: Project, spheres: Spheres) -> Project:
 @pytest.fixture
 def predict_ball() -> Callable[..., Prediction]:
     """Make up a prediction of a case: a ball, doubtful in the slices asked for."""
-    from napari_semiseg.core.prediction import (
-        CaseScore,
-        ClassScore,
-        Prediction,
-        PredictionRecord,
-        SliceScore,
-    )
+    from napari_semiseg.core.prediction import ClassScore, SliceScore
 
     def make(
         run: Run,
@@ -86,37 +80,27 @@ def predict_ball() -> Callable[..., Prediction]:
     ) -> Prediction:
         labels = case.geometry.to_canonical(ball(int(case.id[-1]))).copy()
         labels *= not empty
-        shape = case.geometry.shape_zyx
-        sdm = np.where(labels > 0, -2.5, 7.25).astype(np.float32)
         places = tuple(
             SliceScore(axis=a, index=i, score=s, reason="boundary uncertain")
             for a, i, s in slices
         )
-        return Prediction(
-            record=PredictionRecord(
-                case=case.id,
-                run=run.id,
-                step=7,
-                method="ug_mcl",
-                image_sha256=case.record.sha256,
-                uncertainty_kind="entropy",
-                score=CaseScore(
-                    uncertainty=uncertainty,
-                    entropy=uncertainty / 2,
-                    gap=gap,
-                    volumes_ml={"left atrium": float(labels.sum()) / 500},
-                    slices=places,
-                    classes={
-                        name: ClassScore(entropy=value, slices=places)
-                        for name, value in (classes or {}).items()
-                    },
-                    features=features,
-                ),
-            ),
-            geometry=case.geometry,
-            labels=labels,
-            sdm_mm=sdm[np.newaxis],
-            uncertainty=np.full(shape, uncertainty, np.float32),
+        return prediction_of(
+            run,
+            case,
+            labels,
+            sdm_mm=np.where(labels > 0, -2.5, 7.25),
+            doubt=uncertainty,
+            step=7,
+            uncertainty=uncertainty,
+            entropy=uncertainty / 2,
+            gap=gap,
+            volumes_ml={"left atrium": float(labels.sum()) / 500},
+            slices=places,
+            classes={
+                name: ClassScore(entropy=value, slices=places)
+                for name, value in (classes or {}).items()
+            },
+            features=features,
         )
 
     return make

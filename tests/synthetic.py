@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.runs import Run
 
 SIZE = 24
 
@@ -49,3 +53,40 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"dir"
         for path in sorted(folder.rglob("*"))
     }
+
+
+def prediction_of(
+    run: Run,
+    case: Case,
+    labels: np.ndarray,
+    *,
+    sdm_mm: np.ndarray | float = 1.0,
+    doubt: np.ndarray | float = 0.3,
+    step: int = 5,
+    method: str = "ug_mcl",
+    kind: str = "entropy",
+    **score: Any,
+) -> Prediction:
+    """What a run might have said of a case: a mask (Z, Y, X), its maps and scores."""
+    from napari_semiseg.core.prediction import (
+        CaseScore,
+        Prediction,
+        PredictionRecord,
+    )
+
+    values = {"uncertainty": 0.3, "entropy": 0.1, "gap": 0.1, "volumes_ml": {}}
+    record = PredictionRecord(
+        case=case.id,
+        run=run.id,
+        step=step,
+        method=method,
+        image_sha256=case.record.sha256,
+        uncertainty_kind=kind,
+        score=CaseScore(**{"slices": ()} | values | score),
+    )
+    maps = (
+        np.broadcast_to(np.asarray(one, np.float32), labels.shape).copy()
+        for one in (sdm_mm, doubt)
+    )
+    distance, uncertainty = maps
+    return Prediction(record, case.geometry, labels, distance[np.newaxis], uncertainty)

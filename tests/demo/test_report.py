@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
-from napari_semiseg.core.prediction import CaseScore, Prediction, PredictionRecord
 from napari_semiseg.demo import Cohort, prepare
 from napari_semiseg.demo.pictures import Slice, curves, slices_through
 from napari_semiseg.demo.report import write_report
@@ -19,6 +18,7 @@ from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.project.evaluate import Evaluation, evaluate
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
+from synthetic import prediction_of
 
 pytest.importorskip("nilearn", reason="the demo extra is not installed")
 
@@ -54,28 +54,17 @@ def run(prepared: tuple[Project, Cohort]) -> Run:
         distance = ndimage.distance_transform_edt(~truth)
         distance = distance - ndimage.distance_transform_edt(truth)
         doubt = np.exp(-((distance / 3) ** 2)).astype(np.float32)
-        score = CaseScore(
-            uncertainty=0.25, entropy=0.2, gap=0.1, volumes_ml={}, slices=()
-        )
-        record = PredictionRecord(
-            case=name,
-            run=run.id,
+        prediction = prediction_of(
+            run,
+            case,
+            truth.astype(np.uint8),
+            sdm_mm=2 * distance,
+            doubt=doubt,
             step=40,
             method="dtml",
-            image_sha256=case.record.sha256,
-            uncertainty_kind="gap",
-            score=score,
+            kind="gap",
         )
-        run.write_prediction(
-            Prediction(
-                record=record,
-                geometry=case.geometry,
-                labels=truth.astype(np.uint8),
-                sdm_mm=2 * distance[None].astype(np.float32),
-                uncertainty=doubt,
-            ),
-            case.image,
-        )
+        run.write_prediction(prediction, case.image)
     return run
 
 

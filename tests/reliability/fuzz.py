@@ -34,19 +34,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from dicom_files import write_oblique_series
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
-from napari_semiseg.core.prediction import (
-    CaseScore,
-    Prediction,
-    PredictionRecord,
-    SliceScore,
-)
+from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.images import content_sha256, read_image
 from napari_semiseg.project.export import export
 from napari_semiseg.project.masks import attach
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
-from synthetic import SIZE, ball, save_nifti
+from synthetic import SIZE, ball, prediction_of, save_nifti
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,25 +158,11 @@ class Corpus:
         run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
         run.append(Finished(run=run.id, reason="completed", step=5, seconds=1.0))
         case = self.project.case("b")
-        record = PredictionRecord(
-            case="b",
-            run=run.id,
-            step=5,
-            method="ug_mcl",
-            image_sha256=case.record.sha256,
-            uncertainty_kind="entropy",
-            score=CaseScore(
-                uncertainty=0.2,
-                entropy=0.1,
-                gap=0.1,
-                volumes_ml={"ball": 1.0},
-                slices=(SliceScore(axis=0, index=2, score=0.4, reason="edge"),),
-            ),
+        labels = np.zeros(case.geometry.shape_zyx, np.uint8)
+        worst = SliceScore(axis=0, index=2, score=0.4, reason="edge")
+        made = prediction_of(
+            run, case, labels, doubt=1, volumes_ml={"ball": 1.0}, slices=(worst,)
         )
-        shape = case.geometry.shape_zyx
-        labels = np.zeros(shape, np.uint8)
-        distance = np.ones((1, *shape), np.float32)
-        made = Prediction(record, case.geometry, labels, distance, distance[0])
         run.write_prediction(made, case.image)
         return run
 

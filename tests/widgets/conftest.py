@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from synthetic import prediction_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -150,7 +152,6 @@ def predict(project: Project) -> Callable[[str, float], None]:
     """Store an empty prediction with the given uncertainty in a finished run."""
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Finished, Started
-    from napari_semiseg.core.prediction import CaseScore, Prediction, PredictionRecord
     from napari_semiseg.project.runs import Run
 
     run = Run.create(project, TrainingConfig(minutes=1))
@@ -159,25 +160,9 @@ def predict(project: Project) -> Callable[[str, float], None]:
 
     def store(case_id: str, uncertainty: float) -> None:
         case = project.case(case_id)
-        shape = case.geometry.shape_zyx
-        score = CaseScore(
-            uncertainty=uncertainty, entropy=0.1, gap=0.1, volumes_ml={}, slices=()
-        )
-        record = PredictionRecord(
-            case=case_id,
-            run=run.id,
-            step=5,
-            method="ug_mcl",
-            image_sha256=case.record.sha256,
-            uncertainty_kind="entropy",
-            score=score,
-        )
-        prediction = Prediction(
-            record=record,
-            geometry=case.geometry,
-            labels=np.zeros(shape, np.uint8),
-            sdm_mm=np.ones((1, *shape), np.float32),
-            uncertainty=np.full(shape, uncertainty, np.float32),
+        labels = np.zeros(case.geometry.shape_zyx, np.uint8)
+        prediction = prediction_of(
+            run, case, labels, doubt=uncertainty, uncertainty=uncertainty
         )
         run.write_prediction(prediction, case.image)
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 import nibabel
 import numpy as np
 
+from napari_semiseg.core.boxes import others
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
-from napari_semiseg.core.prediction import (
-    CaseScore,
-    Prediction,
-    PredictionRecord,
-    SliceScore,
-)
+from napari_semiseg.core.prediction import Prediction, SliceScore
 from napari_semiseg.core.refine import signed_distance
 from napari_semiseg.project.runs import Run
+from synthetic import prediction_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,31 +74,28 @@ def _bent(run: Run, case: Case, mask: NDArray[np.uint8], off: float) -> Predicti
     doubt[~near] = 0
     shell = np.abs(sdm) < 3
     slices = tuple(item for axis in (0, 1) for item in _worst(doubt, shell, axis))
-    score = CaseScore(
+    return prediction_of(
+        run,
+        case,
+        labels,
+        sdm_mm=sdm,
+        doubt=doubt,
+        step=900,
+        method="supervised",
         uncertainty=float(doubt[shell].mean()),
         entropy=float(doubt[shell].mean()) / 2,
         gap=1 / (10 + off),
         volumes_ml={"left atrium": float(labels.sum()) * case.geometry.voxel_ml},
         slices=tuple(sorted(slices, key=lambda item: -item.score)),
     )
-    record = PredictionRecord(
-        case=case.id,
-        run=run.id,
-        step=900,
-        method="supervised",
-        image_sha256=case.record.sha256,
-        uncertainty_kind="entropy",
-        score=score,
-    )
-    return Prediction(record, case.geometry, labels, sdm[np.newaxis], doubt)
 
 
 def _worst(
     doubt: NDArray[np.float32], shell: NDArray[np.bool_], axis: int
 ) -> list[SliceScore]:
-    others = tuple(at for at in range(3) if at != axis)
-    size = shell.sum(axis=others)
-    means = np.where(shell, doubt, 0).sum(axis=others) / np.maximum(size, 1)
+    across = others(axis)
+    size = shell.sum(axis=across)
+    means = np.where(shell, doubt, 0).sum(axis=across) / np.maximum(size, 1)
     means[size < size.max() / 4] = 0
     return [
         SliceScore(

@@ -51,6 +51,19 @@ class FakeJob:
         self.terminated = True
 
 
+def training_of_this_process(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
+    """A training that is started goes on for as long as this process."""
+    job = FakeJob()
+
+    def start_training(where: Project, config: TrainingConfig) -> tuple[Run, Any]:
+        run = Run.create(where, config)
+        run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
+        return run, job
+
+    monkeypatch.setattr(jobs, "start_training", start_training)
+    return job
+
+
 @pytest.fixture
 def panel(
     qtbot: QtBot, session: Session, methods: Answer, devices: Answer
@@ -233,14 +246,7 @@ def test_a_run_that_does_not_stop_can_be_ended(
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = FakeJob()
-
-    def start_training(where: Project, config: TrainingConfig) -> tuple[Run, Any]:
-        run = Run.create(where, config)
-        run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
-        return run, job
-
-    monkeypatch.setattr(jobs, "start_training", start_training)
+    job = training_of_this_process(monkeypatch)
     panel._patience.setInterval(50)
     panel.start()
     panel.stop()
@@ -386,14 +392,7 @@ def test_a_training_is_told_what_the_user_looks_at(
     session: Session,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = FakeJob()
-
-    def start_training(where: Project, config: TrainingConfig) -> tuple[Run, Any]:
-        run = Run.create(where, config)
-        run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
-        return run, job
-
-    monkeypatch.setattr(jobs, "start_training", start_training)
+    training_of_this_process(monkeypatch)
     session.case_id = "case_1"
     session.queue_changed.emit(["case_3", "case_1", "case_2"])
     panel.start()

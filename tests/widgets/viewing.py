@@ -8,14 +8,10 @@ import numpy as np
 from napari.utils.key_bindings import coerce_keybinding
 
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.prediction import (
-    CaseScore,
-    Prediction,
-    PredictionRecord,
-    SliceScore,
-)
+from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.project.runs import Run
 from napari_semiseg.widgets.questions import Leave
+from synthetic import prediction_of
 
 if TYPE_CHECKING:
     from napari_semiseg.project.store import Project
@@ -62,27 +58,18 @@ def store_prediction(project: Project, case_id: str, *, shift: int = 0) -> Run:
     labels[BLOCK] = 1
     labels = np.roll(labels, shift, axis=2)
     run = Run.create(project, TrainingConfig(minutes=1))
-    score = CaseScore(
-        uncertainty=0.4, entropy=0.2, gap=0.1, volumes_ml={"a": 1.0}, slices=WORST
-    )
-    record = PredictionRecord(
-        case=case_id,
-        run=run.id,
-        step=5,
-        method="ug_mcl",
-        image_sha256=case.record.sha256,
-        uncertainty_kind="entropy",
-        score=score,
-    )
     uncertainty = np.zeros(labels.shape, np.float32)
     uncertainty[:, :, -3:] = 1
-    sdm = np.where(labels == 1, -2.0, 2.0).astype(np.float32)
-    prediction = Prediction(
-        record=record,
-        geometry=case.geometry,
-        labels=labels,
-        sdm_mm=sdm[np.newaxis],
-        uncertainty=uncertainty,
+    prediction = prediction_of(
+        run,
+        case,
+        labels,
+        sdm_mm=np.where(labels == 1, -2.0, 2.0),
+        doubt=uncertainty,
+        uncertainty=0.4,
+        entropy=0.2,
+        volumes_ml={"a": 1.0},
+        slices=WORST,
     )
     run.write_prediction(prediction, case.image)
     return run
