@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import torch
 
+from engine.killing import kill_after
 from engine.volumes import prepared
 from napari_semiseg import engine
 from napari_semiseg.core.case import Split
@@ -247,18 +245,7 @@ def test_a_killed_training_with_new_labels_resumes_exactly(
     for event in engine.train(whole, settings):
         if event.type == "planned":
             whole.set_label("case_2", mask)
-    child = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, killed.folder, tmp_path / "label.npy"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    for line in child.stdout:
-        if line.startswith("learned"):
-            break
-    time.sleep(wait)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    kill_after("learned", wait, SCRIPT, killed.folder, tmp_path / "label.npy")
     run = killed.latest_run()
     if run.status == "interrupted":
         opening = next(engine.resume(killed, run))

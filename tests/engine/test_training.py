@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 
+from engine.killing import kill_after
 from napari_semiseg import engine
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
@@ -132,18 +129,7 @@ def test_sigkill_then_resume_equals_a_run_without_a_break(ball_project, wait):
     settings = config(method="dtml", steps=60, checkpoint_seconds=0.0)
     list(engine.train(ball_project, settings))
     whole = weights(ball_project.latest_run())
-    child = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(ball_project.folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    for line in child.stdout:
-        if line.startswith("checkpointed"):
-            break
-    time.sleep(wait)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    kill_after("checkpointed", wait, SCRIPT, ball_project.folder)
     run = ball_project.runs()[-1]
     killed_at = Checkpoint.load(run.folder.last).step
     if killed_at < 60:
