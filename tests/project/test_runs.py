@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,6 +169,29 @@ def test_what_is_read_is_of_one_prediction_though_another_takes_its_place(
     record, labels = run.read_mask("case_3", case.geometry)
     assert record == new.record
     assert not labels.any()
+
+
+def test_a_record_that_is_just_being_replaced_is_waited_for(
+    run, ball_project, predict_ball
+) -> None:
+    case = ball_project.case("case_3")
+    run.write_prediction(predict_ball(run, case), case.image)
+    record = run.folder.prediction("case_3").json
+    away = record.rename(record.with_name("away"))
+    Timer(0.05, lambda: away.rename(record)).start()
+    assert run.prediction_record("case_3").case == "case_3"
+
+
+def test_a_prediction_that_cannot_be_put_in_its_place_is_told_in_one_line(
+    run, ball_project, predict_ball, monkeypatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(predictions, "rename", full)
+    case = ball_project.case("case_3")
+    with pytest.raises(ProjectError, match="No space left"):
+        run.write_prediction(predict_ball(run, case), case.image)
 
 
 def test_a_torn_prediction_is_never_seen(

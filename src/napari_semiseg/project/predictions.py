@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.project.layout import PredictionFolder
 
+BLINKS_S = (0.02, 0.1)
+"""Pauses in which the record of a prediction that takes another's place comes, s."""
+
 WAITS_S = (0.05, 0.2, 0.5, 1.0)
 """Pauses while a training puts another prediction in the place of one, s."""
 
@@ -46,16 +49,22 @@ def read_record(folder: PredictionFolder) -> PredictionRecord:
         There is no prediction, or it cannot be read.
     """
     folder.check()
-    if not folder.json.exists():
-        run, case = folder.path.parents[1].name, folder.path.name
-        raise ProjectError(
-            f"expected a prediction of case '{case}' in run '{run}', found none; run "
-            "semiseg predict first"
-        )
-    try:
-        return PredictionRecord.model_validate(read_json(folder.json))
-    except ValidationError as error:
-        raise ProjectError(describe(error, str(folder.json))) from error
+    for wait in (*BLINKS_S, None):
+        try:
+            return PredictionRecord.model_validate(read_json(folder.json))
+        except ValidationError as error:
+            raise ProjectError(describe(error, str(folder.json))) from error
+        except ProjectError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        if wait is None or not folder.path.is_dir():
+            break
+        time.sleep(wait)
+    run, case = folder.path.parents[1].name, folder.path.name
+    raise ProjectError(
+        f"expected a prediction of case '{case}' in run '{run}', found none; run "
+        "semiseg predict first"
+    )
 
 
 def read_mask(
@@ -125,18 +134,32 @@ def write(
         The case's image, whose header the files are written onto.
     heed : callable
         Called now and then; where it raises, the old prediction stays.
+
+    Raises
+    ------
+    ProjectError
+        The folder cannot be written.
     """
     folder.check()
-    folder.path.mkdir(parents=True, exist_ok=True)
     beside = folder.path.parent
-    sweep(beside)
-    with tempfile.TemporaryDirectory(prefix=temporary_name(), dir=beside) as fresh:
-        staged = type(folder)(Path(fresh))
-        _write_files(staged, prediction, image, heed)
-        heed()
-        folder.json.unlink(missing_ok=True)
-        for name in ("labels", "sdm", "uncertainty", "json"):
-            rename(getattr(staged, name), getattr(folder, name))
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        sweep(beside)
+        with tempfile.TemporaryDirectory(
+            prefix=temporary_name(), dir=beside, ignore_cleanup_errors=True
+        ) as fresh:
+            staged = type(folder)(Path(fresh))
+            _write_files(staged, prediction, image, heed)
+            heed()
+            folder.json.unlink(missing_ok=True)
+            for name in ("labels", "sdm", "uncertainty", "json"):
+                rename(getattr(staged, name), getattr(folder, name))
+    except OSError as error:
+        raise ProjectError(
+            f"{folder.path}: expected to write this prediction, found "
+            f"'{error.strerror or error}'; check that its folder is writable and has "
+            f"space left"
+        ) from error
 
 
 def _write_files(
