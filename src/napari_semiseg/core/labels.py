@@ -130,8 +130,20 @@ def voxel_counts(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """
     counts = np.zeros(256, np.int64)
     for plane in labels:
-        counts += np.bincount(plane.ravel(), minlength=256)
+        counts += plane_counts(plane)
     return counts
+
+
+def plane_counts(plane: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Number of voxels of each value in a part of a mask: (256,).
+
+    Most slices of a large mask hold one value alone, which is seen at a glance.
+    """
+    if plane.size and plane.min() == plane.max():
+        counts = np.zeros(256, np.int64)
+        counts[plane.flat[0]] = plane.size
+        return counts
+    return np.bincount(plane.ravel(), minlength=256)
 
 
 def annotated_planes(labels: NDArray[np.uint8]) -> dict[int, list[int]]:

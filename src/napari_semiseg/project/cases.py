@@ -111,9 +111,11 @@ class Case:
 def annotated_fraction(labels: NDArray[np.uint8]) -> float:
     """Part of the voxels that is not 255.
 
-    Exactly 1.0 only when every voxel is annotated.
+    Exactly 1.0 only when every voxel is annotated. Plane by plane, since a copy of a
+    large mask takes longer than counting.
     """
-    return np.count_nonzero(labels != UNANNOTATED) / max(labels.size, 1)
+    known = sum(int(np.count_nonzero(plane != UNANNOTATED)) for plane in labels)
+    return known / max(labels.size, 1)
 
 
 def derive_state(

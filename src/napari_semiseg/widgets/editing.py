@@ -10,6 +10,8 @@ import numpy as np
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
+from napari_semiseg.core.labels import plane_counts
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -229,10 +231,10 @@ class Editing(QObject):
     def _look(self) -> None:
         """Count anew in the slices that have changed."""
         for index, plane in enumerate(self.values):
-            digest = zlib.crc32(plane.tobytes())
+            digest = zlib.crc32(np.ascontiguousarray(plane).data)
             if digest != self._digests[index]:
                 self._digests[index] = digest
-                self._voxels[index] = np.bincount(plane.ravel(), minlength=256)
+                self._voxels[index] = plane_counts(plane)
                 seen = self.marking.seen(plane)
                 self._rows[index] = np.count_nonzero(seen, axis=1)
                 self._columns[index] = np.count_nonzero(seen, axis=0)

@@ -140,7 +140,7 @@ def _describe_label(case: Case, label: NDArray[np.uint8]) -> str:
     by = f" by {authors[-1]}" if authors else ""
     if case.accepted_unseen:
         return "Accepted unseen; accept it again once checked"
-    slices = int((label != UNANNOTATED).any(axis=(1, 2)).sum())
+    slices = sum(bool(plane.min() < UNANNOTATED) for plane in label)
     if slices < len(label):
         return f"Accepted label{by}: {slices} of {len(label)} slices annotated"
     return f"Accepted label{by}"
