@@ -8,6 +8,7 @@ import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.widgets.compat import at_once
 from napari_semiseg.widgets.image_layers import ImageLayers
 from napari_semiseg.widgets.mask_layer import MaskLayer
 from napari_semiseg.widgets.planes import NAMES
@@ -107,9 +108,9 @@ class CaseLayers:
         self.mask = None
         if held is not None:
             held.events.selected_label.disconnect(self._keep_to_classes)
-            self._remove(held)
-        for layer in before:
-            self._remove(layer)
+        with at_once(self.viewer.layers):
+            for layer in (held, *before):
+                self._remove(layer)
 
     def show_mask(
         self, values: NDArray[np.uint8], scheme: LabelScheme, marking: Marking
@@ -167,9 +168,10 @@ class CaseLayers:
 
     def drop(self) -> None:
         """Remove all layers."""
-        self.drop_mask()
-        for layer in self.images.drop():
-            self._remove(layer)
+        with at_once(self.viewer.layers):
+            self.drop_mask()
+            for layer in self.images.drop():
+                self._remove(layer)
 
     def _note_tool(self, mask: MaskLayer) -> None:
         self._tool = {name: getattr(mask, name) for name in TOOL_STATE}
