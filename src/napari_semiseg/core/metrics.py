@@ -13,10 +13,9 @@ from napari_semiseg.errors import ImageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.boxes import Box
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
-
-Box = tuple[slice, ...]
 
 NEAR_VOXELS = 10
 """How far a k-d tree is searched for all voxels of a surface."""

@@ -194,7 +194,6 @@ def _session(run: Run, training: Training) -> Iterator[Event]:
 def load_predictor(
     project: Project,
     run: Run,
-    device: str = "auto",
     heed: Callable[[], None] = lambda: None,
 ) -> tuple[Predictor, int]:
     """The model of a run, and the step it is from; ``heed`` as in `Predictor`.
@@ -210,7 +209,7 @@ def load_predictor(
             f"run {run.id!r} has no model yet (status: {run.status}); let it train "
             f"first, or choose another run"
         )
-    chosen = devices.choose(device)
+    chosen = devices.choose("auto")
     torch.set_num_threads(devices.cores())
     state = Checkpoint.load(run.folder.last)
     config = run.config
@@ -240,7 +239,7 @@ def predict(project: Project, run: Run, case: Case) -> Prediction:
 def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator[Event]:
     """Predict cases and store each in the run; a broken image is left out.
 
-    Yields ``Staged``, then ``Predicted`` per case or ``Warned``; they are logged.
+    Yields ``Predicted`` or ``Warned`` per case; they are logged.
     Ends early, within a case too, when the run is asked to stop; of that case what
     was stored before stays.
     """

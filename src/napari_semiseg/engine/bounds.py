@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_semiseg.core.boxes import bounding_box
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.resample import joined
 from napari_semiseg.engine.sdm import SLAB_VOXELS, distance_bounds
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.boxes import Box
     from napari_semiseg.engine.resample import Shape
-
-    Box = tuple[slice, ...]
 
 CELL = 8
 """Edge, in voxels, of the cubes in which annotated voxels are looked for."""
@@ -70,7 +70,7 @@ def working_bounds(
     for box in _pieces(known, reach):
         wide = _grown(box, margin, target.shape)
         looked = _grown(wide, reach, target.shape)
-        tight = _shifted(_tight(known[looked]), looked)
+        tight = _tight(known, looked) or box
         # What is not annotated begins within one voxel around what is.
         inner = _grown(tight, [1, 1, 1], target.shape)
         needed = tuple(
@@ -99,7 +99,7 @@ def _pieces(known: NDArray[np.bool_], reach: Sequence[int]) -> Iterator[Box]:
             slice(edge.start * CELL, min(edge.stop * CELL, size))
             for edge, size in zip(coarse, known.shape, strict=True)
         )
-        box = _shifted(_tight(known[fine]), fine)
+        box = _tight(known, fine) or fine
         planes, plane = box[0], math.prod(edge.stop - edge.start for edge in box[1:])
         step = max(reach[0], SLAB_VOXELS // plane)
         for start in range(planes.start, planes.stop, step):
@@ -115,9 +115,10 @@ def _cover(
 
     A box is halved where its halves with their surroundings are less than it is.
     """
-    if not cells[box].any():
+    found = _tight(cells, box)
+    if found is None:
         return 0.0, []
-    box = _shifted(_tight(cells[box]), box)
+    box = found
     sizes = [edge.stop - edge.start for edge in box]
     whole = math.prod(
         size + margin for size, margin in zip(sizes, margins, strict=True)
@@ -136,21 +137,14 @@ def _cover(
     return apart, list(itertools.chain(*(boxes for _, boxes in parts)))
 
 
-def _tight(mask: NDArray[np.bool_]) -> Box:
-    """Smallest box about the true voxels, of which there is one at least."""
-    edges = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        there = np.flatnonzero(mask.any(axis=others))
-        edges.append(slice(int(there[0]), int(there[-1]) + 1))
-    return tuple(edges)
-
-
-def _shifted(box: Box, outer: Box) -> Box:
-    """A box that was found within another one, in the coordinates of that one."""
+def _tight(mask: NDArray[np.bool_], outer: Box) -> Box | None:
+    """Smallest box about what is true within another one; None where nothing is."""
+    found = bounding_box(mask[outer])
+    if found is None:
+        return None
     return tuple(
         slice(edge.start + frame.start, edge.stop + frame.start)
-        for edge, frame in zip(box, outer, strict=True)
+        for edge, frame in zip(found, outer, strict=True)
     )
 
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Box = tuple[slice, ...]
-
+    from napari_semiseg.core.boxes import Box
 
 SLAB_VOXELS = 16_000_000
 """Voxels that are transformed at once; scipy takes some 50 bytes for each."""
