@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Column
+from typing import TYPE_CHECKING
 
 from napari_semiseg.bench.runner import Began, Ended
-from napari_semiseg.cli import render
+from napari_semiseg.cli.live import Live
 from napari_semiseg.core.events import Staged, Stepped, Warned
 from napari_semiseg.core.words import duration
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.progress import TaskID
 
     from napari_semiseg.bench.results import TrialResult
     from napari_semiseg.core.events import Event
 
 
-class Board:
+class Board(Live):
     """A bar for all trials, one for what goes on now, and a line per result.
 
     Parameters
@@ -33,33 +28,11 @@ class Board:
     """
 
     def __init__(self, *, quiet: bool, name: str = "Benchmark") -> None:
+        super().__init__(quiet=quiet)
         self._name = name
-        self._progress = Progress(
-            TextColumn(
-                "{task.description}", markup=False, table_column=Column(no_wrap=True)
-            ),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=render.console(stderr=True),
-            disable=quiet,
-        )
         self._all: TaskID | None = None
         self._now: TaskID | None = None
         self._after: float | None = None
-        self._shown = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._shown:
-            self._progress.stop()
 
     def take(self, event: Began | Ended | Event) -> None:
         """Show an event."""
@@ -113,16 +86,6 @@ class Board:
         self._progress.update(
             self._now, description=name, completed=done, total=total, note=note
         )
-
-    def _line(self, text: str) -> None:
-        if not self._progress.disable:
-            self._progress.console.print(text, markup=False)
-
-    def _show(self) -> None:
-        """Begin to draw with the first event: a refusal stays the only line."""
-        if not self._shown:
-            self._progress.start()
-            self._shown = True
 
 
 def _outcome(result: TrialResult) -> str:

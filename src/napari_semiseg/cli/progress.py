@@ -5,19 +5,11 @@ from __future__ import annotations
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
+from rich.progress import TimeElapsedColumn, TimeRemainingColumn
 
-from napari_semiseg.cli import render
+from napari_semiseg.cli.live import Live
 from napari_semiseg.core.events import (
     Finished,
     Learned,
@@ -32,7 +24,7 @@ from napari_semiseg.core.events import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType, TracebackType
+    from types import FrameType
 
     from rich.progress import TaskID
 
@@ -88,7 +80,7 @@ class Outcome:
     stopped: bool = False
 
 
-class Display:
+class Display(Live):
     """A bar per stage of a run, and lines for what deserves one.
 
     Parameters
@@ -98,33 +90,9 @@ class Display:
     """
 
     def __init__(self, *, quiet: bool) -> None:
+        super().__init__(TimeElapsedColumn(), TimeRemainingColumn(), quiet=quiet)
         self.outcome = Outcome()
         self._bars: dict[str, TaskID] = {}
-        self._shown = False
-        self._progress = Progress(
-            TextColumn(
-                "{task.description}", markup=False, table_column=Column(no_wrap=True)
-            ),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=render.console(stderr=True),
-            disable=quiet,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._shown:
-            self._progress.stop()
 
     def take(self, event: Event) -> None:
         """Show an event and remember what counts at the end."""
@@ -180,17 +148,6 @@ class Display:
             if name != TRAINING:
                 task = self._progress.tasks[bar]
                 self._progress.update(bar, completed=task.total)
-
-    def _show(self) -> None:
-        """Begin to draw with the first event: a refusal stays the only line."""
-        if not self._shown:
-            self._progress.start()
-            self._shown = True
-
-    def _line(self, text: str) -> None:
-        self._show()
-        if not self._progress.disable:
-            self._progress.console.print(text, markup=False)
 
 
 def _opening(event: Started) -> str:
