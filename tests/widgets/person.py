@@ -239,8 +239,8 @@ class Person:
         shot = (of or self.window).grab()
         assert shot.save(str(self._pictures / f"{name}.png"))
 
-    def start_training(self) -> None:
-        """Train with labels only for a minute, by the form of the Train tab."""
+    def start_training(self, minutes: int = 1) -> None:
+        """Train with labels only, by the form of the Train tab."""
         self.tab("Train")
         training = self.panel.training
         form = training.form
@@ -248,9 +248,9 @@ class Person:
         self.choose(
             form.method, form.method.itemText(form.method.findData("supervised"))
         )
-        self.retype(form.minutes, "1")
+        self.retype(form.minutes, str(minutes))
         config = form.value()
-        assert (config.method, config.minutes) == ("supervised", 1)
+        assert (config.method, config.minutes) == ("supervised", minutes)
         self.wait_for(training.start_button.isEnabled)
         self.click(training.start_button)
 

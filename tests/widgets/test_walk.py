@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 pytestmark = list(WALK)
 
 LABELLED, UNLABELLED = 2, 3
-TRAIN_S = 15.0
+TRAIN_S, MINUTES = 15.0, 3
 LONGEST_STALL_S = 1.0
 
 
@@ -71,7 +71,7 @@ def test_open_paint_train_review_correct_accept_export(
     waiting = [case.id for case in project.cases(state=CaseState.UNLABELLED)]
     open_project(person, project, monkeypatch)
     paint_and_accept(person, project, waiting[0])
-    person.start_training()
+    person.start_training(MINUTES)
     watch_curves(person)
     run = stop_training(person, project)
     predict(person, run, waiting)
