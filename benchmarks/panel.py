@@ -35,7 +35,7 @@ from napari_semiseg.widgets.compat import canvas_widget
 
 SIZE = (1600, 960)
 BEAT_MS = 5
-STROKES = 30
+STROKES = 3
 POINTS = 25
 POINT_MS = 16
 SWITCHES = 10
@@ -143,6 +143,18 @@ def percentiles(unit: str, values: list[float]) -> dict[str, float]:
     }
 
 
+def tell(row: dict[str, object]) -> None:
+    """Print what was measured, at once: the machine may be too slow for the rest."""
+    has_set = hasattr(os, "sched_getaffinity")
+    facts = {
+        "cores": len(os.sched_getaffinity(0)) if has_set else os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "napari": version("napari"),
+    }
+    print(json.dumps(row | facts), flush=True)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project, predicted = make(Path(folder), labelled=2, predicted=2)
@@ -160,7 +172,8 @@ def main() -> None:
             sides = (views.distance.view, views.doubt.view)
             return [canvas, *(canvas_widget(side) for side in sides)]
 
-        rows = [switch(panel, canvases, predicted)]
+        tell(switch(panel, canvases, predicted))
+        earlier = project.latest_run().id
         worker = subprocess.Popen(
             train, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -169,28 +182,18 @@ def main() -> None:
             return project.latest_run().steps_done
 
         try:
-            while project.latest_run().id == panel.session.project.runs()[0].id:
+            while project.latest_run().id == earlier:
                 QTest.qWait(200)
                 assert worker.poll() is None
             while not steps():
                 QTest.qWait(200)
                 assert worker.poll() is None
-            rows.append(paint(panel, canvas, steps))
-            rows.append(switch(panel, canvases, predicted))
-            rows[-1]["what"] += ", while training"
+            tell(paint(panel, canvas, steps))
+            row = switch(panel, canvases, predicted)
+            tell(row | {"what": f"{row['what']}, while training"})
         finally:
             worker.kill()
             worker.wait()
-        facts = {
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
-            "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-            "python": platform.python_version(),
-            "napari": version("napari"),
-        }
-        for row in rows:
-            print(json.dumps(row | facts))
         panel.case_view.layers.drop()
         viewer.close()
 
