@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from engine.test_refresh import SETTINGS
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Predicted
@@ -18,15 +19,6 @@ from napari_semiseg.engine.infer import Predictor
 from napari_semiseg.io.atomic import TEMPORARY, write_json
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.wanted import want
-
-SETTINGS = {
-    "method": "supervised",
-    "steps": 20,
-    "width": 4,
-    "patch_zyx": (16, 16, 16),
-    "precision": "fp32",
-    "refresh_seconds": 0.0,
-}
 
 
 @pytest.fixture

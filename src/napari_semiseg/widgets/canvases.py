@@ -271,11 +271,11 @@ class LinkedCanvases(QObject):
         found = [dock.width() for dock in docks]
         centre = self._window.centralWidget()
         room = centre.width() + sum(found) - kept
-        if self._tries <= 0 and abs(room - self._room) <= NEAR_PIXELS:
-            return  # the user has moved what lies between the canvases
         if self._tries <= 0:
-            self._note_widths()
-            self.equal_widths()
+            # Else the user has moved what lies between the canvases.
+            if abs(room - self._room) > NEAR_PIXELS:
+                self._note_widths()
+                self.equal_widths()
             return
         self._room = room
         third = max(round(room / 3), centre.minimumSizeHint().width())
