@@ -224,6 +224,14 @@ def test_the_dock_fits_a_low_screen(dock: SemisegDock, project: Project) -> None
     assert dock.sizeHint().height() < LOW_SCREEN
 
 
+def test_napari_leaves_no_empty_half_below_the_panel(dock: SemisegDock) -> None:
+    layout = dock.layout()
+    assert layout is not None
+    items = [layout.itemAt(number) for number in range(layout.count())]
+    assert items
+    assert not any(item is None or item.spacerItem() for item in items)
+
+
 def test_missing_images_are_told_and_found_again(
     dock: SemisegDock,
     project: Project,

@@ -101,9 +101,10 @@ class SemisegDock(QWidget):
         self.status.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
         )
-        self.status.setSizePolicy(
-            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum
-        )
+        policy = QSizePolicy.Policy
+        # Else napari puts an empty half below it.
+        self.setSizePolicy(policy.Preferred, policy.Expanding)
+        self.status.setSizePolicy(policy.Expanding, policy.Minimum)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(self._header())
