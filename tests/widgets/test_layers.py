@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -75,6 +76,29 @@ def test_layers_lie_on_the_spacing_in_mm(
     voxels = project.case("case_0").read_image().data
     assert (low, high) == pytest.approx(tuple(np.percentile(voxels, (0.5, 99.5))))
     assert session.case_id == "case_0"
+
+
+def test_another_case_is_shown_by_the_layer_of_the_one_before(
+    view: CaseView, project: Project, tmp_path: Path
+) -> None:
+    data = np.linspace(0, 9, 6 * 30 * 20).reshape(6, 30, 20)
+    affine = np.diag([-0.5, -0.7, 3, 1])
+    nibabel.save(nibabel.Nifti1Image(data.T, affine), tmp_path / "thick.nii.gz")
+    project.add(tmp_path / "thick.nii.gz")
+    view.open("case_0")
+    image, mask = view.image, view.mask
+    assert view.open("thick")
+    assert view.image is image
+    assert view.mask is not mask  # its undo history belongs to it
+    assert [layer.name for layer in view.viewer.layers] == ["thick", "mask"]
+    for layer in view.viewer.layers:
+        assert layer.data.shape == data.shape
+        assert tuple(layer.scale) == pytest.approx((3, 0.7, 0.5))
+        assert layer.metadata["semiseg"]["case"] == "thick"
+    assert np.allclose(image.data, data)
+    wanted = pytest.approx(tuple(np.percentile(data, (0.5, 99.5))))
+    assert tuple(image.contrast_limits) == wanted
+    assert tuple(image.contrast_limits_range) == wanted
 
 
 def test_classes_have_the_projects_colours(view: CaseView, project: Project) -> None:

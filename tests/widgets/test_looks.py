@@ -44,6 +44,11 @@ def test_windows_are_chosen_and_kept_for_the_next_scan(
     assert view.image.contrast_limits == pytest.approx(expected)
     view.image.contrast_limits = (90, 130)
     assert choice.currentText() == OWN
+    view.open("case_0")
+    assert choice.currentText().startswith("More contrast")
+    expected = np.percentile(view.image.data, (2, 98))
+    assert view.image.contrast_limits == pytest.approx(expected)
+    view.image.contrast_limits = (90, 130)
     for _ in range(choice.count() - 1):
         press(view, "Shift-C")
     assert OWN not in [choice.itemText(row) for row in range(choice.count())]

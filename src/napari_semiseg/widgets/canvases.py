@@ -115,7 +115,7 @@ class LinkedCanvases(QObject):
         self._put_beside(views)
         self._forget_image()
         self._image = image
-        with self._unlinked():
+        with self.unlinked():
             views.show_prediction(image, prediction, scheme)
         image.events.contrast_limits.connect(self._follow_contrast)
         if self._link is not None:
@@ -144,11 +144,15 @@ class LinkedCanvases(QObject):
             for side in (self.views.distance, self.views.doubt):
                 side.notes.set_footnote(model)
 
+    def unlinked(self) -> AbstractContextManager[None]:
+        """Let the side canvases not follow meanwhile; `show` brings them along."""
+        return nullcontext() if self._link is None else self._link.paused()
+
     def clear(self) -> None:
         """Forget the case and hide the side canvases."""
         self._forget_image()
         if self.views is not None:
-            with self._unlinked():
+            with self.unlinked():
                 self.views.clear()
         self._hide()
 
@@ -315,9 +319,6 @@ class LinkedCanvases(QObject):
             others = [item for item in notes if item is not None and item is not own]
             copier = _cursor_copier(model, own, others)
             self._cursors.add(copier, model.cursor.events.position)
-
-    def _unlinked(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._link is None else self._link.paused()
 
     def _unlink(self) -> None:
         if self._link is not None:

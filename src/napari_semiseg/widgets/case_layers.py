@@ -35,9 +35,8 @@ TOOL_STATE = ("brush_size", "selected_label", "contour", "opacity", "visible", "
 class CaseLayers:
     """Puts the layers of a case into a viewer and takes them out again.
 
-    Every case and every prediction gets layers of its own: napari keeps the undo
-    history of a layer whose data is replaced, and Ctrl+Z would then write voxels of
-    one mask into another.
+    Every mask gets a layer of its own: napari keeps the undo history of a layer whose
+    data is replaced, and Ctrl+Z would then write voxels of one mask into another.
 
     Attributes
     ----------
@@ -80,10 +79,7 @@ class CaseLayers:
     def show_images(
         self, case: Case, folder: Path, voxels: Sequence[NDArray[Any]]
     ) -> None:
-        """Show the images of a case in place of the layers of the one before.
-
-        The old layers go last: without any, napari would take its slider away and
-        draw in the middle of that.
+        """Show the images of a case in place of those before, and no mask yet.
 
         Parameters
         ----------
@@ -100,17 +96,12 @@ class CaseLayers:
             "axis_labels": NAMES,
             "metadata": {"semiseg": {"project": str(folder), "case": case.id}},
         }
-        held = self.mask
-        # napari takes the tool away from a layer that is no longer the active one.
-        if held is not None:
-            self._note_tool(held)
-        before = self.images.show(case, voxels, self._options)
-        self.mask = None
-        if held is not None:
-            held.events.selected_label.disconnect(self._keep_to_classes)
-        with at_once(self.viewer.layers):
-            for layer in (held, *before):
-                self._remove(layer)
+        self.drop_mask()
+        too_many = self.images.show(case, voxels, self._options)
+        if too_many:
+            with at_once(self.viewer.layers):
+                for layer in too_many:
+                    self._remove(layer)
 
     def show_mask(
         self, values: NDArray[np.uint8], scheme: LabelScheme, marking: Marking

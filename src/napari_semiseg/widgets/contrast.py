@@ -61,8 +61,11 @@ class ContrastRow(QWidget):
         self._connected.add(lambda _=None: self.follow(view.image), *signals)
 
     def follow(self, image: Any) -> None:
-        """Steer this image layer from now on; None lets go of the present one."""
-        if image is self._image:
+        """Steer this image layer from now on; None lets go of the present one.
+
+        A layer that shows another scan meanwhile has forgotten what was chosen.
+        """
+        if image is self._image and (image is None or CHOSEN in image.metadata):
             return
         if self._image is not None:
             self._image.events.contrast_limits.disconnect(self._changed)

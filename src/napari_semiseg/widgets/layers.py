@@ -263,12 +263,14 @@ class CaseView:
             self._before = self.case.id
         self.case, self.prediction, self._gone_to = case, prediction, None
         self.session.case_id = case_id
-        self.layers.show_images(case, project.folder, [one.data for one in images])
-        self.canvases.annotate()
-        self._show_mask(opened)
-        self._orientation.apply()
-        planes.show(self.viewer, 0, busiest_slice(opened.values), case.geometry)
-        self.viewer.reset_view()
+        voxels = [one.data for one in images]
+        with self.canvases.unlinked():
+            self.layers.show_images(case, project.folder, voxels)
+            self.canvases.annotate()
+            self._show_mask(opened)
+            self._orientation.apply()
+            planes.show(self.viewer, 0, busiest_slice(opened.values), case.geometry)
+            self.viewer.reset_view()
         self.show_views()
         self.canvases.focus()
         self.session.case_opened.emit(case_id)

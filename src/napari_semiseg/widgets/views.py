@@ -141,22 +141,23 @@ class PredictionViews(QWidget):
         for emitter in self._slice_events():
             emitter.connect(self._draw_contour)
         camera_of(self.distance.model).events.zoom.connect(self._keep_width)
-        self.classes.currentIndexChanged.connect(self._show_class)
+        self.classes.currentIndexChanged.connect(self._choose_class)
 
     def show_prediction(
         self, image: Any, prediction: Prediction, scheme: LabelScheme
     ) -> None:
         """Put a prediction over the image of its case."""
-        self._sdm = prediction.sdm_mm
+        self._sdm = None  # no contour of it meanwhile
         self._colours = [item.colour for item in scheme]
         self.distance.show(image, prediction.sdm_mm[0])
         self.doubt.show(image, prediction.uncertainty)
+        self._sdm = prediction.sdm_mm
         self.classes.blockSignals(True)
         self.classes.clear()
         self.classes.addItems([item.name for item in scheme])
         self.classes.blockSignals(False)
         self.classes.setVisible(len(scheme) > 1)
-        self._show_class(0)
+        self._fit_colours()
 
     def show_image(self, image: Any) -> None:
         """Draw another image of the case under both maps."""
@@ -187,12 +188,15 @@ class PredictionViews(QWidget):
         self.close()
         self.deleteLater()
 
-    def _show_class(self, index: int) -> None:
-        if self._sdm is None or index < 0:
-            return
-        values = self._sdm[index]
+    def _choose_class(self, index: int) -> None:
+        if self._sdm is not None and index >= 0:
+            self.distance.overlay.data = self._sdm[index]
+            self._fit_colours()
+
+    def _fit_colours(self) -> None:
+        """Fit the colours to the depth of the structure, and draw its contour."""
+        values = self.distance.overlay.data
         limit = float(np.clip(np.ceil(-values.min(initial=0)), 2, 20))
-        self.distance.overlay.data = values
         self.distance.overlay.contrast_limits = (-limit, limit)
         self.distance.scale.set_texts(
             f"\u2212{limit:.0f} inside", "0", f"+{limit:.0f} mm"
