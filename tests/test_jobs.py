@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.runs import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SESSION = """
 import os, sys, time
@@ -40,6 +44,18 @@ def child(run: Run, code: str) -> jobs.Job:
             [sys.executable, "-c", code, str(run.folder.path)], stdout=log, stderr=log
         )
     return jobs.Job(process)
+
+
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="Unix")
+@pytest.mark.parametrize(("gives_way", "nicer"), [(True, jobs.NICER), (False, 0)])
+def test_a_job_leaves_the_processor_to_who_paints(
+    tmp_path: Path, gives_way: bool, nicer: int
+) -> None:
+    wait = ["train", str(tmp_path)]  # long enough to import, then no project is found
+    job = jobs.start(wait, tmp_path / "log.txt", gives_way=gives_way)
+    found = os.getpriority(os.PRIO_PROCESS, job.pid)
+    assert found == min(os.getpriority(os.PRIO_PROCESS, 0) + nicer, 19)
+    job.process.wait(60)
 
 
 def stepped(step: int) -> Stepped:

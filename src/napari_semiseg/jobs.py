@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.events import Finished, Started, from_line
@@ -15,7 +17,6 @@ from napari_semiseg.project.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
@@ -25,6 +26,8 @@ MENDABLE = 1
 """Exit code of a verb that refused in one line."""
 QUOTED_LINES = 5
 CLOCK_SLACK_S = 0.05
+NICER = 15
+"""Steps of Unix's "nice" by which a process that gives way is lower than this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Job:
         self.process.terminate()
 
 
-def start(arguments: list[str], log: Path) -> Job:
+def start(arguments: list[str], log: Path, *, gives_way: bool = True) -> Job:
     """Run ``semiseg`` with arguments, detached from this process.
 
     Parameters
@@ -65,6 +68,9 @@ def start(arguments: list[str], log: Path) -> Job:
         Verb and its arguments.
     log : Path
         Gets the output, behind what it holds already.
+    gives_way : bool
+        Whether it leaves the processor to other programs when these want it, so that
+        whoever paints meanwhile does not wait for it.
 
     Raises
     ------
@@ -82,14 +88,34 @@ def start(arguments: list[str], log: Path) -> Job:
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "100"},
                 start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                creationflags=_flags(gives_way),
             )
     except OSError as error:
         raise ProjectError(
             f"expected to start '{arguments[0]}' with its output in {log}, found "
             f"'{error.strerror or error}'; check the folder and the installation"
         ) from error
+    if gives_way:
+        _lower(process.pid)
     return Job(process, started)
+
+
+def _lower(pid: int) -> None:
+    """Put a process of a session of its own behind others on Unix."""
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):  # it has ended already
+            nice = os.getpriority(os.PRIO_PROCESS, 0) + NICER
+            os.setpriority(os.PRIO_PROCESS, pid, nice)
+    # Desktops of Linux share the processor between sessions first.
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICER), encoding="ascii")
+
+
+def _flags(gives_way: bool) -> int:
+    """For Windows: no window, and a lower priority; elsewhere 0."""
+    quiet: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    lower: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
+    return quiet | lower if gives_way else quiet
 
 
 def start_training(project: Project, config: TrainingConfig) -> tuple[Run, Job]:

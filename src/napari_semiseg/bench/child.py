@@ -77,7 +77,7 @@ def train(
     if not _has_worker(run):
         words = [TRIAL_VERB, str(project.folder), run.id]
         words += [] if listed is None else ["--cases", str(listed)]
-        job = jobs.start(words, run.folder.log)
+        job = jobs.start(words, run.folder.log, gives_way=False)
         run.claim(job.pid)
 
     def relay() -> bool:
