@@ -3,10 +3,11 @@
     python benchmarks/panel.py
 
 Needs a display, for example ``xvfb-run -a -s "-screen 0 1600x1000x24"``. Strokes are
-painted by mouse events into a scan of the left atrium while ``semiseg train`` works in
-a process of its own. A timer of 5 ms measures how long the event loop keeps others
-waiting. Then two cases with predictions are opened in turns, up to the moment at
-which all three canvases have been drawn anew.
+painted by mouse events into a scan of the left atrium while a training, started as the
+panel starts it, works on all cores. A timer of 5 ms measures how long the event loop
+keeps others waiting. The same strokes are painted into the same scan in a window of
+napari that has one canvas and nothing of ours. Two cases with predictions are opened in
+turns, up to the moment at which all three canvases have been drawn anew.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -25,20 +24,24 @@ from pathlib import Path
 import napari
 import numpy as np
 from panel_cohort import make
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
+from qtpy.QtCore import QEvent, QEventLoop, QObject, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_semiseg import jobs
+from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.plugin import open_project_in_viewer
 from napari_semiseg.widgets.compat import canvas_widget
 
 SIZE = (1600, 960)
 BEAT_MS = 5
-STROKES = 3
+STROKES = 10
 POINTS = 25
 POINT_MS = 16
+BRUSH_VOXELS = 8
 SWITCHES = 10
+SETTLED_MS = 3000
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
@@ -75,46 +78,94 @@ def queued_s() -> float:
 
 
 def stroke(canvas, rng: np.random.Generator) -> None:
-    """Draw a line of several corners with the mouse."""
+    """Draw a line of several corners with the mouse, at its usual rate.
+
+    The moves come out of the event loop, as a user's do: `QTest.qWait` sleeps up to
+    10 ms at a time, in which no event is heard.
+    """
     size = np.array([canvas.width(), canvas.height()])
     corners = [QPointF(*(size * rng.uniform(0.35, 0.65, 2))) for _ in range(3)]
-    at = corners[0].toPoint()
-    QTest.mousePress(canvas, LEFT, NONE, at)
-    for begin, end in pairwise(corners):
-        for share in np.linspace(0, 1, POINTS):
-            to = begin + share * (end - begin)
-            moved = QMouseEvent(
-                QEvent.Type.MouseMove,
-                to,
-                QPointF(canvas.mapToGlobal(to.toPoint())),
-                Qt.MouseButton.NoButton,
-                LEFT,
-                NONE,
-            )
-            QApplication.sendEvent(canvas, moved)
-            QTest.qWait(POINT_MS)
-    QTest.mouseRelease(canvas, LEFT, NONE, QPoint(corners[-1].toPoint()))
+    moves = (
+        begin + share * (end - begin)
+        for begin, end in pairwise(corners)
+        for share in np.linspace(0, 1, POINTS)
+    )
+    loop, mouse = QEventLoop(), QTimer()
+
+    def move() -> None:
+        to = next(moves, None)
+        if to is None:
+            mouse.stop()
+            loop.quit()
+            return
+        where = QPointF(canvas.mapToGlobal(to.toPoint()))
+        kind, button = QEvent.Type.MouseMove, Qt.MouseButton.NoButton
+        QApplication.sendEvent(canvas, QMouseEvent(kind, to, where, button, LEFT, NONE))
+
+    QTest.mousePress(canvas, LEFT, NONE, corners[0].toPoint())
+    mouse.timeout.connect(move)
+    mouse.start(POINT_MS)
+    loop.exec()
+    QTest.mouseRelease(canvas, LEFT, NONE, corners[-1].toPoint())
 
 
-def paint(panel, canvas, run_steps) -> dict[str, object]:
+def paint(mask, canvas, what: str, steps) -> dict[str, object]:
     """Paint strokes while the training goes on."""
-    view = panel.case_view
-    view.mask.mode = "paint"
-    view.mask.selected_label = 1
-    rng, before, steps = np.random.default_rng(0), view.mask.data.copy(), run_steps()
+    mask.mode = "paint"
+    mask.brush_size = BRUSH_VOXELS
+    rng, before, trained = np.random.default_rng(0), mask.data.copy(), steps()
     heart = Heartbeat()
     for number in range(STROKES):
-        view.mask.selected_label = 1 - number % 2
+        mask.selected_label = 1 - number % 2
         stroke(canvas, rng)
     heart.stop()
-    assert not np.array_equal(before, view.mask.data)
+    assert not np.array_equal(before, mask.data)
     return {
-        "what": f"stall of the event loop, {STROKES} strokes while training",
+        "what": f"stall of the event loop, {STROKES} strokes while training, {what}",
         **percentiles("ms", heart.gaps),
         **percentiles("ms_without_waiting_for_a_core", heart.own),
         "beats": len(heart.gaps),
-        "steps_trained_meanwhile": run_steps() - steps,
+        "steps_trained_meanwhile": steps() - trained,
     }
+
+
+def alone(image: np.ndarray, scale, steps) -> dict[str, object]:
+    """Paint the same strokes without anything of ours."""
+    viewer = napari.Viewer()
+    viewer.window._qt_window.setGeometry(0, 0, *SIZE)
+    viewer.add_image(image, scale=scale)
+    mask = viewer.add_labels(np.zeros(image.shape, np.uint8), scale=scale)
+    viewer.dims.set_point(0, scale[0] * (len(image) // 2))
+    QTest.qWait(SETTLED_MS)
+    canvas = canvas_widget(viewer.window._qt_viewer)
+    row = paint(mask, canvas, "napari alone, one canvas", steps)
+    viewer.close()
+    return row
+
+
+class Paints(QObject):
+    """Notes which widgets have been drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[QObject] = []
+
+    def eventFilter(self, watched, event) -> bool:
+        if event.type() == QEvent.Type.Paint:
+            self.seen.append(watched)
+        return False
+
+
+def drawn(canvases) -> None:
+    """Come back when all of them have been drawn anew, in as few frames as may be."""
+    paints = Paints()
+    for canvas in canvases:
+        canvas.installEventFilter(paints)
+        canvas.update()
+    while not all(canvas in paints.seen for canvas in canvases):
+        QApplication.processEvents()
+    for canvas in canvases:
+        canvas.removeEventFilter(paints)
 
 
 def switch(panel, canvases, cases: list[str]) -> dict[str, object]:
@@ -123,9 +174,7 @@ def switch(panel, canvases, cases: list[str]) -> dict[str, object]:
     for number in range(SWITCHES + 2):
         start = time.perf_counter()
         assert panel.case_view.open(cases[number % 2])
-        for canvas in canvases():
-            canvas.repaint()
-        QApplication.processEvents()
+        drawn(canvases())
         seconds.append(time.perf_counter() - start)
     seconds = seconds[2:]  # the canvases are made for the first case
     return {
@@ -158,44 +207,39 @@ def tell(row: dict[str, object]) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project, predicted = make(Path(folder), labelled=2, predicted=2)
-        verb = [sys.executable, "-m", "napari_semiseg", "train"]
-        train = [*verb, str(project.folder), "--minutes", "10", "--no-predict"]
         viewer = napari.Viewer()
         viewer.window._qt_window.setGeometry(0, 0, *SIZE)
         panel = open_project_in_viewer(project.folder, viewer)
-        assert panel.case_view.open(predicted[0])
-        QTest.qWait(3000)
+        view = panel.case_view
+        assert view.open(predicted[0])
+        QTest.qWait(SETTLED_MS)
         canvas = canvas_widget(viewer.window._qt_viewer)
 
         def canvases():
-            views = panel.case_view.canvases.views
+            views = view.canvases.views
             sides = (views.distance.view, views.doubt.view)
             return [canvas, *(canvas_widget(side) for side in sides)]
 
         tell(switch(panel, canvases, predicted))
-        earlier = project.latest_run().id
-        worker = subprocess.Popen(
-            train, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        run, job = jobs.start_training(project, TrainingConfig(minutes=20))
 
         def steps() -> int:
-            return project.latest_run().steps_done
+            return run.steps_done
 
         try:
-            while project.latest_run().id == earlier:
-                QTest.qWait(200)
-                assert worker.poll() is None
             while not steps():
                 QTest.qWait(200)
-                assert worker.poll() is None
-            tell(paint(panel, canvas, steps))
+                assert job.poll() is None
             row = switch(panel, canvases, predicted)
             tell(row | {"what": f"{row['what']}, while training"})
+            tell(paint(view.mask, canvas, "panel, three canvases", steps))
+            view.save_draft()  # else it would be asked for when the window closes
+            image, scale = view.image.data, view.image.scale
+            viewer.close()
+            tell(alone(image, scale, steps))
         finally:
-            worker.kill()
-            worker.wait()
-        panel.case_view.layers.drop()
-        viewer.close()
+            job.process.kill()
+            job.process.wait()
 
 
 if __name__ == "__main__":
