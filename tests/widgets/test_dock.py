@@ -22,6 +22,7 @@ from napari_semiseg.widgets.project_dialogs import (
     CreateProjectDialog,
     StartPage,
 )
+from widgets.viewing import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.store import Project
 
 WAIT_MS = 20_000
+CLOSED_MS = 2_500
 LOW_SCREEN = 768
 
 
@@ -81,7 +83,7 @@ def test_opening_a_project_shows_its_tabs_and_the_next_step(
     assert dock.status.text().startswith("Label a case")
     assert dock.cohort.model.rowCount() == 4
     assert recent_projects() == [project.folder]
-    dock.close_project()
+    dock.session.close_project()
     assert dock._pages.currentIndex() == 0
 
 
@@ -199,6 +201,27 @@ def test_the_window_stays_open_over_unsaved_edits(
     QApplication.sendEvent(window, event)
     assert not event.isAccepted()
     answers[0] = True
+
+
+def test_the_window_that_closes_takes_the_panel_along(
+    make_napari_viewer: Callable[..., Any], project: Project, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = open_panel(viewer)
+    dock.open_project(project.folder)
+    dock.session.case_requested.emit("case_0")
+    qtbot.waitUntil(lambda: dock._window is not None, timeout=WAIT_MS)
+    dock.case_view.editing.active._seconds = 180.0
+    dock.case_view.mask.paint((2, 2, 2), 1)
+    dock.case_view.questions = dock.case_view.annotation.questions = Answers()
+    dock.window().close()
+    del viewer.window._qt_window  # else the fixture closes it once more
+    qtbot.wait(CLOSED_MS)  # what still counted voxels would fail by now
+    record = project.case("case_0").record
+    assert record.history[-1].minutes >= 3
+    draft = project.case("case_0").read_draft()
+    assert draft is not None
+    assert draft[2, 2, 2] == 1
 
 
 def test_a_closed_panel_lets_go_and_another_can_be_opened(

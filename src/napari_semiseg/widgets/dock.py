@@ -135,7 +135,7 @@ class SemisegDock(QWidget):
                 "Check the project…", lambda: check_open_project(self.session, self)
             ),
             add_colour_menu(menu, self._palette_chosen),
-            menu.addAction("Close project", self.close_project),
+            menu.addAction("Close project", self.session.close_project),
         ]
         menu.addSeparator()
         menu.addAction("First steps", self.guide.bring_back)
@@ -175,10 +175,6 @@ class SemisegDock(QWidget):
             self.session.open_project(folder)
         project = self.session.project
         return project is not None and project.folder.resolve() == folder.resolve()
-
-    def close_project(self) -> None:
-        """Back to the start page, unless unsaved edits are to be kept."""
-        self.session.close_project()
 
     def ask_open(self) -> None:
         """Let the user choose a project folder."""
@@ -363,12 +359,14 @@ class SemisegDock(QWidget):
             self._window = window
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep the window open when somebody objects to leaving."""
-        if event.type() == QEvent.Type.Close and watched is self._window:
-            if not self.session.leave():
+        """Keep the window open when somebody objects to leaving; end with it."""
+        if watched is self._window:
+            kind = event.type()
+            if kind == QEvent.Type.Close and not self.session.leave():
                 event.ignore()
                 return True
-            self.training.stop_following()
+            if kind == QEvent.Type.Hide and not event.spontaneous():
+                self.shut_down()
         return bool(super().eventFilter(watched, event))
 
     def event(self, event: QEvent) -> bool:
