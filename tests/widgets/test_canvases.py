@@ -197,10 +197,14 @@ def test_superior_is_at_the_top(view: CaseView, qtbot: QtBot, axis: int) -> None
 
 def test_cursor_of_one_canvas_is_marked_on_the_others(shown: CaseView) -> None:
     views = shown.canvases.views
+    shown.viewer.cursor.position = (10.0, 0.0, 0.0)  # as when a case is opened
+    assert views.distance.notes._cursor is None
+    shown.viewer.mouse_over_canvas = True
     shown.viewer.cursor.position = (10.0, 6.0, 5.0)
     assert views.distance.notes._cursor == (10.0, 6.0, 5.0)
     assert views.doubt.notes._cursor == (10.0, 6.0, 5.0)
     assert shown.canvases.main_notes._cursor is None
+    views.doubt.model.mouse_over_canvas = True
     views.doubt.model.cursor.position = (10.0, 2.0, 3.0)
     assert shown.canvases.main_notes._cursor == (10.0, 2.0, 3.0)
     assert views.doubt.notes._cursor is None

@@ -11,7 +11,7 @@ from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.project import review
 from napari_semiseg.project.accepting import accept
 from napari_semiseg.widgets.cohort import CohortPanel
-from napari_semiseg.widgets.cohort_model import COLUMNS
+from napari_semiseg.widgets.cohort_model import COLUMNS, SPLIT_COLUMN
 from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
@@ -144,7 +144,9 @@ def test_exclude_and_include_again(panel: CohortPanel, session: Session) -> None
 
 
 def test_split_is_set_from_the_menu(panel: CohortPanel, session: Session) -> None:
+    assert panel.table.isColumnHidden(SPLIT_COLUMN)
     panel.set_split(["case_3"], Split.TEST)
+    assert not panel.table.isColumnHidden(SPLIT_COLUMN)
     assert cell(panel, 3, "split") == "test"
     assert session.cases()[3].split is Split.TEST
 

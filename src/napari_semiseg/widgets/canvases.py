@@ -350,8 +350,8 @@ def _cursor_copier(
             own.set_cursor(None)
         position = model.cursor.position
         for notes in others:
-            # It lies at the origin until the mouse comes for the first time.
-            known = len(position) == 3 and any(position)
+            # A cursor that no mouse moves goes somewhere with each new slice.
+            known = len(position) == 3 and model.mouse_over_canvas
             notes.set_cursor(position if known else None)
 
     return copy

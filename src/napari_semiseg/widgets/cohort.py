@@ -32,6 +32,7 @@ from napari_semiseg.widgets.cohort_model import (
     COLUMNS,
     FILTER_ROLE,
     SORT_ROLE,
+    SPLIT_COLUMN,
     CohortModel,
 )
 from napari_semiseg.widgets.flagging import ask_flag
@@ -61,7 +62,7 @@ class CaseTable(QTableView):
 
     def __init__(self, session: Session, model: CohortModel) -> None:
         super().__init__()
-        self._session = session
+        self._session, self._model = session, model
         self.proxy = QSortFilterProxyModel(self)
         self.proxy.setSourceModel(model)
         self.proxy.setSortRole(SORT_ROLE)
@@ -105,7 +106,11 @@ class CaseTable(QTableView):
         return str(below[0]) if below else None
 
     def fit_columns(self, *_: object) -> None:
-        """Give the numbers what they need and the name the rest."""
+        """Give the numbers what they need and the name the rest.
+
+        Splits are shown where there are several.
+        """
+        self.setColumnHidden(SPLIT_COLUMN, not self._model.has_splits)
         columns = range(1, self.proxy.columnCount())
         letters, header = self.fontMetrics(), self.horizontalHeader()
         for column in columns:

@@ -78,6 +78,7 @@ COLUMNS = (
 )
 
 
+SPLIT_COLUMN = [field for _, field, _ in COLUMNS].index("split")
 NUMBERS = frozenset({"annotated", "uncertainty", "dice", "minutes", "changed"})
 UNSEEN = "accepted unseen"
 
@@ -135,6 +136,11 @@ class CohortModel(QAbstractTableModel):
         session.project_changed.connect(self.reload)
         session.runs_changed.connect(self.refresh)
         session.cases_changed.connect(self.refresh)
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether any case is for something else than training."""
+        return any(row.split is not Split.TRAIN for row in self.rows)
 
     def reload(self) -> None:
         """Read all rows."""
