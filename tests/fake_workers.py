@@ -59,7 +59,7 @@ class FakeWorkers:
     empty: set[str] = field(default_factory=set)
     during: Callable[[Run], None] = lambda run: None
 
-    def start(self, words: list[str], log: Path) -> FakeJob:
+    def start(self, words: list[str], log: Path, *, gives_way: bool) -> FakeJob:
         _verb, folder, run_id, *listed = words
         project = Project.open(folder)
         run = project.run(run_id)
