@@ -86,8 +86,7 @@ class ImageLayers:
         self.names = case.channel_names
         wanted = self._wanted if self._wanted in self.names else None
         first = wanted or next(iter(self.names), "")
-        for number, values in enumerate(voxels):
-            name = self.names[number] if self.names else ""
+        for name, values in zip(self.names or ("",), voxels, strict=True):
             limits = AUTOMATIC.limits(values)
             # The limits come first: what follows them writes into the metadata.
             facts = {
