@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_semiseg.core.interpolate import interpolate_slices, plane_distance
+from napari_semiseg.core.interpolate import interpolate_slices
 from napari_semiseg.core.labels import annotated_planes
 from real_data import data_folder
 
@@ -141,17 +141,6 @@ def test_planes_are_found() -> None:
     labels[:, 2] = 1
     labels[3, 4, 5] = 1
     assert annotated_planes(labels) == {0: [1], 1: [2], 2: []}
-
-
-def test_distance_of_a_slice_changes_sign_between_voxels() -> None:
-    inside = np.zeros((5, 9), bool)
-    inside[:, 4:] = True
-    distance = plane_distance(inside, (1, 1))
-    assert distance[2].tolist() == [
-        -x for x in (-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5)
-    ]
-    assert np.isposinf(plane_distance(np.zeros((2, 2), bool), (1, 1))).all()
-    assert np.isneginf(plane_distance(np.ones((2, 2), bool), (1, 1))).all()
 
 
 @settings(max_examples=60, deadline=None)

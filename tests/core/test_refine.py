@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from napari_semiseg.core.distance import truncated_distance
 from napari_semiseg.core.refine import (
     fill_holes,
     largest_component,
     move_boundary,
     remove_specks,
-    signed_distance,
     smooth,
 )
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 SPACING = (2.0, 1.0, 0.5)
 TOOLS = {
     "boundary out": lambda labels, locked: move_boundary(
-        labels, 1, signed_distance(labels, 1, SPACING, 9), 1.5, locked
+        labels, 1, truncated_distance(labels == 1, SPACING, 9), 1.5, locked
     ),
     "boundary in": lambda labels, locked: move_boundary(
-        labels, 1, signed_distance(labels, 1, SPACING, 9), -0.5, locked
+        labels, 1, truncated_distance(labels == 1, SPACING, 9), -0.5, locked
     ),
     "largest": lambda labels, locked: largest_component(labels, 1, locked),
     "specks": lambda labels, locked: remove_specks(labels, 1, 3.0, SPACING, locked),
@@ -45,7 +45,7 @@ def two_pieces() -> np.ndarray:
 def test_the_boundary_moves_by_millimetres() -> None:
     labels = np.zeros((21, 41, 81), np.uint8)
     labels[8:13, 16:25, 32:49] = 1
-    sdm = signed_distance(labels, 1, SPACING, 10)
+    sdm = truncated_distance(labels == 1, SPACING, 10)
     grown = move_boundary(labels, 1, sdm, 4.0)
     assert np.flatnonzero((grown == 1).any(axis=(1, 2)))[[0, -1]].tolist() == [6, 14]
     assert np.flatnonzero((grown == 1).any(axis=(0, 2)))[[0, -1]].tolist() == [12, 28]
@@ -57,15 +57,9 @@ def test_the_boundary_moves_by_millimetres() -> None:
 
 def test_one_slice_is_moved_as_the_volume() -> None:
     labels = two_pieces()
-    sdm = signed_distance(labels, 1, SPACING, 10)
+    sdm = truncated_distance(labels == 1, SPACING, 10)
     whole = move_boundary(labels, 1, sdm, 1.2)
     assert np.array_equal(move_boundary(labels[5], 1, sdm[5], 1.2), whole[5])
-
-
-def test_signed_distance_of_nothing_and_everything() -> None:
-    nothing = np.zeros((3, 4, 5), np.uint8)
-    assert (signed_distance(nothing, 1, SPACING, 7) == 7).all()
-    assert (signed_distance(nothing + 1, 1, SPACING, 7) == -7).all()
 
 
 def test_only_the_largest_piece_stays() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_semiseg.engine import bounds, sdm
+from napari_semiseg.engine import bounds
 from napari_semiseg.engine.bounds import working_bounds
 from napari_semiseg.engine.prepare import working_target
 from napari_semiseg.engine.sdm import distance_bounds
@@ -74,8 +74,7 @@ def reference(target, shape):
 )
 @pytest.mark.parametrize("name", LABELS)
 def test_bounds_are_those_of_the_whole_volume(monkeypatch, name, shape, slab):
-    for module in (sdm, bounds):
-        monkeypatch.setattr(module, "SLAB_VOXELS", slab)
+    monkeypatch.setattr(bounds, "SLAB_VOXELS", slab)
     target = LABELS[name]
     known = working_target(target, 3, shape) != 255
     assert known.any()

@@ -9,9 +9,9 @@ import numpy as np
 
 from napari_semiseg.core.boxes import others
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.distance import truncated_distance
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.core.prediction import Prediction, SliceScore
-from napari_semiseg.core.refine import signed_distance
 from napari_semiseg.project.runs import Run
 from synthetic import prediction_of
 
@@ -60,7 +60,7 @@ def earlier_model(project: Project, masks: Path, off_mm: Mapping[str, float]) ->
 
 
 def _bent(run: Run, case: Case, mask: NDArray[np.uint8], off: float) -> Prediction:
-    sdm = signed_distance(mask, 1, case.geometry.spacing_mm, REACH_MM)
+    sdm = truncated_distance(mask == 1, case.geometry.spacing_mm, REACH_MM)
     z, y, x = (
         np.sin(wave * np.arange(size, dtype=np.float32)).reshape(shape)
         for wave, size, shape in zip(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_semiseg.core import refine
+from napari_semiseg.core import distance
 from napari_semiseg.widgets import planes
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.mask_tools import (
@@ -117,13 +117,13 @@ def test_the_masks_own_distance_is_measured_beside_the_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     threads: list[str] = []
-    measure = refine.signed_distance
+    measure = distance.truncated_distance
 
     def watched(*args: Any) -> np.ndarray:
         threads.append(threading.current_thread().name)
         return measure(*args)
 
-    monkeypatch.setattr(refine, "signed_distance", watched)
+    monkeypatch.setattr(distance, "truncated_distance", watched)
     label = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
     label[3:7, 4:8, 4:8] = 1
     project.set_label("case_0", label)

@@ -18,7 +18,7 @@ from napari_semiseg.cli.gui import has_display
 from napari_semiseg.cli.options import Json
 from napari_semiseg.errors import ConfigError
 
-NEEDED = ("numpy", "scipy", "nibabel", "SimpleITK", "pydantic", "scikit-image")
+NEEDED = ("numpy", "scipy", "edt", "nibabel", "SimpleITK", "pydantic", "scikit-image")
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from napari_semiseg.core.boxes import bounding_box
+from napari_semiseg.core.distance import signed_distance
 from napari_semiseg.core.labels import UNANNOTATED, voxel_counts
 from napari_semiseg.core.slice_motion import Box, SliceMotion
 
@@ -93,24 +93,6 @@ def interpolate_slices(
     return result
 
 
-def plane_distance(
-    inside: NDArray[np.bool_], spacing_mm: Sequence[float]
-) -> NDArray[np.float32]:
-    """Signed distance in mm to the outline in one slice, negative inside.
-
-    The outline lies halfway between neighbouring voxels. Without any voxel inside it
-    is infinite; with nothing outside, minus infinite.
-    """
-    if not inside.any():
-        return np.full(inside.shape, np.inf, np.float32)
-    if inside.all():
-        return np.full(inside.shape, -np.inf, np.float32)
-    half = 0.5 * min(spacing_mm)
-    out = ndimage.distance_transform_edt(~inside, sampling=spacing_mm) - half
-    deep = ndimage.distance_transform_edt(inside, sampling=spacing_mm) - half
-    return np.where(inside, -deep, out).astype(np.float32)
-
-
 def _blend(
     inside: NDArray[np.bool_],
     box: Box,
@@ -161,7 +143,7 @@ def _stack(
     sizes = [size for at, size in enumerate(spacing_mm) if at != axis]
 
     def given(index: int) -> NDArray[np.float32]:
-        return plane_distance(np.take(inside, index, axis)[tuple(flat)], sizes)
+        return signed_distance(np.take(inside, index, axis)[tuple(flat)], sizes)
 
     upper = given(indices[0])
     for low, high in pairwise(indices):

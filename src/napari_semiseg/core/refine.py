@@ -48,38 +48,6 @@ def move_boundary(
     return _replace(labels, value, sdm_mm < mm, locked)
 
 
-def signed_distance(
-    labels: NDArray[np.uint8], value: int, spacing_mm: Sequence[float], limit_mm: float
-) -> NDArray[np.float32]:
-    """Signed distance to the surface of a class, mm, negative inside.
-
-    Parameters
-    ----------
-    labels : ndarray (Z, Y, X), uint8
-        The mask.
-    value : int
-        The class.
-    spacing_mm : (z, y, x)
-        Voxel size.
-    limit_mm : float
-        Exact up to there, and this far elsewhere.
-    """
-    result = np.full(labels.shape, limit_mm, np.float32)
-    box = bounding_box(labels == value, [limit_mm / step + 1 for step in spacing_mm])
-    if box is None:
-        return result
-    inside = labels[box] == value
-    half = 0.5 * min(spacing_mm)
-    outside = ndimage.distance_transform_edt(~inside, sampling=spacing_mm) - half
-    deep = (
-        np.full(inside.shape, limit_mm)
-        if inside.all()
-        else ndimage.distance_transform_edt(inside, sampling=spacing_mm) - half
-    )
-    result[box] = np.clip(np.where(inside, -deep, outside), -limit_mm, limit_mm)
-    return result
-
-
 def largest_component(
     labels: NDArray[np.uint8], value: int, locked: Collection[int] = ()
 ) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ import numpy as np
 from napari_semiseg.core.boxes import bounding_box
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.resample import joined
-from napari_semiseg.engine.sdm import SLAB_VOXELS, distance_bounds
+from napari_semiseg.engine.sdm import distance_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +29,8 @@ CELL = 8
 """Edge, in voxels, of the cubes in which annotated voxels are looked for."""
 SMALL = 512
 """Cells of a box that is not divided any further."""
+SLAB_VOXELS = 16_000_000
+"""Voxels of a scan whose maps are held at once."""
 
 
 def working_bounds(

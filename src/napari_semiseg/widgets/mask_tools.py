@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.core import refine
+from napari_semiseg.core import distance, refine
 from napari_semiseg.core.interpolate import interpolate_slices
 from napari_semiseg.core.labels import UNANNOTATED, annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
@@ -193,8 +193,8 @@ def _own_distance(inputs: Inputs) -> Inputs:
     proposed = not inputs.marking.seen(inputs.marked).all()
     if inputs.sdm_mm is not None and proposed:
         return inputs
-    own = refine.signed_distance(
-        inputs.classes, inputs.value, inputs.spacing_mm, REACH_MM
+    own = distance.truncated_distance(
+        inputs.classes == inputs.value, inputs.spacing_mm, REACH_MM
     )
     return replace(inputs, own_sdm_mm=own)
 
