@@ -3,8 +3,8 @@
     python benchmarks/distance_map.py
 
 Both give the truncated distance of every voxel to the surface, in mm; the values are
-compared before they are timed. scipy transforms the whole volume, inside and then outside;
-ours both at once, in the surroundings in which the distance is not cut.
+compared before they are timed. scipy transforms the whole volume, inside and then
+outside; ours both at once, in the surroundings in which the distance is not cut.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import pytest
 
 from engine.test_refresh import SETTINGS
 from napari_semiseg import engine
+from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Predicted
 from napari_semiseg.engine import refresh
@@ -87,6 +88,23 @@ def test_a_training_that_predicts_on_the_way_hears_it_too(ball_project, monkeypa
     assert made.predicted() == ()
     monkeypatch.undo()
     assert list(engine.resume(ball_project, made))[-1].reason == "completed"
+
+
+def test_a_training_that_validates_hears_it_too(ball_project, spheres, monkeypatch):
+    name = spheres.ids[2]
+    ball_project.set_label(name, spheres.masks / f"{name}.nii.gz")
+    ball_project.set_split(name, Split.VALIDATION)
+    config = TrainingConfig.build(**SETTINGS | {"validate_every": 3})
+    made = Run.create(ball_project, config)
+    calls = stop_at(monkeypatch, made, Predictor, "_look")
+    events = list(engine.train(ball_project, config, run=made))
+    assert len(calls) == 1
+    assert not [event for event in events if event.type == "validated"]
+    assert (events[-1].reason, events[-1].step) == ("cancelled", 3)
+    monkeypatch.undo()
+    again = list(engine.resume(ball_project, made))
+    assert again[-1].reason == "completed"
+    assert next(event.step for event in again if event.type == "validated") == 6
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

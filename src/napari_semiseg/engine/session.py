@@ -31,6 +31,7 @@ from napari_semiseg.engine.prepare import Cache
 from napari_semiseg.engine.refresh import Refresher
 from napari_semiseg.engine.sampler import Noise, Sampler
 from napari_semiseg.engine.schedule import Schedule
+from napari_semiseg.engine.stopping import heed_stop
 from napari_semiseg.engine.trainer import Trainer, validation_dice
 from napari_semiseg.engine.warm import fitted
 from napari_semiseg.errors import ProjectError
@@ -144,7 +145,10 @@ class Training:
                 every_seconds=config.checkpoint_seconds,
                 stop=self._stopped,
                 validate=partial(
-                    validation_dice, cases=held_out, labels=self._project.labels
+                    validation_dice,
+                    cases=held_out,
+                    labels=self._project.labels,
+                    heed=partial(heed_stop, self._run),
                 )
                 if held_out
                 else None,

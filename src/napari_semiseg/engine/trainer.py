@@ -18,6 +18,7 @@ from napari_semiseg.engine.devices import autocast, synchronise
 from napari_semiseg.engine.infer import Predictor
 from napari_semiseg.engine.method import Networks, Progress
 from napari_semiseg.engine.schedule import Schedule
+from napari_semiseg.engine.stopping import Stopped
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -222,7 +223,9 @@ class Trainer:
         ``between`` is called after every step but the last; it may change what the
         next batches are drawn from.
 
-        Both ways end with a checkpoint. Raises ``ProjectError`` when the loss is no
+        ``validate`` may raise ``Stopped``, which ends the training as well.
+
+        All ways end with a checkpoint. Raises ``ProjectError`` when the loss is no
         longer a number; the last checkpoint is then still good.
         """
         total = self._plan.steps
@@ -237,7 +240,10 @@ class Trainer:
                 yield self._stepped(pending, total)
                 pending, spoken = [], now
             if validate is not None and self.step % self._plan.validate_every == 0:
-                dice = validate(self)
+                try:
+                    dice = validate(self)
+                except Stopped:
+                    break
                 yield Validated(step=self.step, dice=dice)
                 mean = float(np.mean(list(dice.values())))
                 if mean > self.best:
@@ -337,10 +343,16 @@ def _states(
 
 
 def validation_dice(
-    trainer: Trainer, cases: Sequence[Prepared], labels: LabelScheme
+    trainer: Trainer,
+    cases: Sequence[Prepared],
+    labels: LabelScheme,
+    heed: Callable[[], None],
 ) -> dict[str, float]:
-    """Mean Dice per class name of held-out cases, on the working grid."""
-    predictor = trainer.predictor()
+    """Mean Dice per class name of held-out cases, on the working grid.
+
+    ``heed`` as in `Predictor`.
+    """
+    predictor = trainer.predictor(heed)
     scores: dict[str, list[float]] = {item.name: [] for item in labels}
     for case in cases:
         assert case.target is not None
