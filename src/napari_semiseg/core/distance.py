@@ -45,8 +45,7 @@ def signed_distance(
         On the same grid. Without any voxel inside it is infinite; with nothing
         outside, minus infinite.
     """
-    sides = inside.astype(np.uint8) + np.uint8(1)  # both are measured at once
-    distance = _to_other(sides, spacing_mm)
+    distance = _to_other(inside.astype(np.uint8) + np.uint8(1), spacing_mm)
     return np.negative(distance, out=distance, where=inside)
 
 
@@ -54,7 +53,7 @@ def distance_outside(
     inside: NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> NDArray[np.float32]:
     """`signed_distance`, with 0 for what is inside."""
-    distance = _to_other((~inside).astype(np.uint8), spacing_mm)
+    distance = _to_other(~inside, spacing_mm)
     return np.maximum(distance, 0, out=distance)
 
 
@@ -74,11 +73,14 @@ def truncated_distance(
 
 
 def _to_other(
-    sides: NDArray[np.uint8], spacing_mm: Sequence[float]
+    sides: NDArray[np.uint8 | np.bool_], spacing_mm: Sequence[float]
 ) -> NDArray[np.float32]:
-    """Distance of every voxel to the surface between it and the other side."""
+    """Distance to the surface between a voxel and what has another number.
+
+    Where the number is 0 the distance is 0 as well, less half a voxel.
+    """
     distance: NDArray[np.float32] = edt.edt(
-        sides, anisotropy=tuple(spacing_mm), parallel=ALL_CORES
+        np.ascontiguousarray(sides), anisotropy=tuple(spacing_mm), parallel=ALL_CORES
     )
     distance -= 0.5 * min(spacing_mm)
     return distance
