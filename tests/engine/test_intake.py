@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -255,6 +256,74 @@ def test_a_killed_training_with_new_labels_resumes_exactly(
         list(engine.resume(killed, run))
     assert [event.step for event in learned(run)] == [1]
     assert same(state(run)[0], state(whole.latest_run())[0])
+
+
+# -- what is prepared
+
+
+UNLABELLED = "Preparing the unlabelled cases"
+
+
+def auto(views, **values):
+    """Pseudo labels when each labelled case was seen so often, from the first on."""
+    params = {"begin": 0.0, "views": views}
+    return config(method="auto", params=params, **values)
+
+
+def stages(events):
+    return {event.stage: event.total for event in events if event.type == "staged"}
+
+
+@pytest.mark.parametrize(("views", "prepared"), [(12, None), (11, 3)])
+def test_scans_without_a_label_are_prepared_where_a_step_needs_them(
+    make, views, prepared
+):
+    """Twelve steps, two cases, two crops a step: the last one begins at 11 views."""
+    project = make("p")
+    events = list(engine.train(project, auto(views)))
+    assert stages(events).get(UNLABELLED) == prepared
+    kept = {path.name.split(".")[0] for path in (project.folder / "cache").iterdir()}
+    known = {case.id for case in project.cases()}
+    assert kept == (known if prepared else {"case_0", "case_1"})
+    assert events[-1].reason == "completed"
+
+
+def test_the_default_that_needs_no_scan_is_supervised_to_the_last_weight(make):
+    ours, reference = make("ours"), make("reference")
+    list(engine.train(ours, auto(500)))
+    list(engine.train(reference, config(method="supervised")))
+    assert same(state(ours.latest_run())[0], state(reference.latest_run())[0])
+
+
+@pytest.mark.parametrize("stop_at", [4, 7])
+@pytest.mark.parametrize("views", [9, 500])
+def test_a_resume_goes_on_with_the_scans_that_the_run_had(
+    make, spheres, views, stop_at
+):
+    """A third label makes 9 views of each too many for 12 steps; a label goes, too."""
+    whole, broken = make("whole"), make("broken")
+    changes = {
+        3: lambda project: accept(project, "case_2", spheres),
+        5: lambda project: project.layout.case("case_1").label.unlink(),
+    }
+
+    def changing(project, more=None):
+        return {at: partial(one, project) for at, one in changes.items()} | (more or {})
+
+    def stop():
+        broken.latest_run().request_stop()
+
+    go(engine.train(whole, auto(views)), changing(whole))
+    left = changing(broken, {stop_at: stop})
+    go(engine.train(broken, auto(views)), left)
+    run = broken.latest_run()
+    assert run.steps_done == stop_at
+    go(engine.resume(broken, run), left)
+    assert not left
+    assert [event.step for event in learned(run)] == [3, 5]
+    (values, saved), (expected, other) = state(run), state(whole.latest_run())
+    assert saved.schedule == other.schedule
+    assert same(values, expected)
 
 
 def test_what_changed_while_nothing_ran_is_taken_in_on_resume(make, spheres):

@@ -13,7 +13,14 @@ from napari_semiseg.engine.schedule import Role
 from napari_semiseg.errors import ProjectError, SemisegError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import (
+        Callable,
+        Container,
+        Generator,
+        Iterable,
+        Iterator,
+        Sequence,
+    )
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.engine.prepare import Cache, Cohort, Prepared
@@ -73,16 +80,32 @@ class Intake:
         self.validation: list[Prepared] = []
 
     def prepare(self, stop: Callable[[], bool]) -> Iterator[Event]:
-        """Bring the cohort onto the working grid; a broken image is left out.
+        """Bring what has a label onto the working grid; a broken image is left out.
 
         Raises
         ------
         ProjectError
             No labelled case could be read.
         """
-        cohort = self._cohort
-        training = cohort.training if self._unlabelled else cohort.labelled
-        todo = [*training, *cohort.validation]
+        cases = [*self._cohort.labelled, *self._cohort.validation]
+        yield from self._bring("Preparing the labelled cases", cases, stop)
+        if not self.labelled and not stop():
+            raise ProjectError("no labelled case could be read; see the warnings")
+
+    def prepare_unlabelled(
+        self, stop: Callable[[], bool], among: Container[str] | None = None
+    ) -> Iterator[Event]:
+        """Bring what has no label onto the working grid, as `prepare` does the rest.
+
+        Of the cases ``among`` these ids, or all.
+        """
+        cases = self._cohort.bare if self._unlabelled else ()
+        todo = [case for case in cases if among is None or case.id in among]
+        yield from self._bring("Preparing the unlabelled cases", todo, stop)
+
+    def _bring(
+        self, stage: str, todo: Sequence[Case], stop: Callable[[], bool]
+    ) -> Iterator[Event]:
         for done, case in enumerate(todo, start=1):
             if stop():
                 return
@@ -94,9 +117,7 @@ class Intake:
                     self.cases[case.id] = ready
             except SemisegError as error:
                 yield Warned(message=f"case {case.id} is left out: {error}")
-            yield Staged(stage="Preparing the cohort", done=done, total=len(todo))
-        if not self.labelled:
-            raise ProjectError("no labelled case could be read; see the warnings")
+            yield Staged(stage=stage, done=done, total=len(todo))
 
     @property
     def labelled(self) -> list[Prepared]:

@@ -218,7 +218,10 @@ class Method(ABC):
         raise NotImplementedError(f"{self.name} has critics, but no loss for them")
 
     def takes_unlabelled(self, t: Progress) -> bool:
-        """Whether the batch of a step needs its unlabelled crops."""
+        """Whether the batch of a step needs its unlabelled crops.
+
+        Where no step of a training does, cases without a label are not even read.
+        """
         return True
 
     @abstractmethod

@@ -55,13 +55,15 @@ class Cohort:
     watch: Watch
 
     @property
+    def bare(self) -> tuple[Case, ...]:
+        """Unlabelled cases of which nothing is annotated."""
+        known = {case.id for case in self.labelled}
+        return tuple(case for case in self.unlabelled if case.id not in known)
+
+    @property
     def training(self) -> tuple[Case, ...]:
         """Labelled and unlabelled cases, each once."""
-        known = {case.id for case in self.labelled}
-        return (
-            *self.labelled,
-            *(case for case in self.unlabelled if case.id not in known),
-        )
+        return (*self.labelled, *self.bare)
 
 
 def select(project: Project) -> Cohort:

@@ -20,13 +20,8 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine import memory, method
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.intake import Intake
-from napari_semiseg.engine.plan import (
-    STEPS,
-    draft,
-    fingerprint,
-    with_grid,
-    with_steps,
-)
+from napari_semiseg.engine.pace import FEW_STEPS, expected_steps, fastest, fix_steps
+from napari_semiseg.engine.plan import draft, fingerprint, with_grid
 from napari_semiseg.engine.prepare import Cache
 from napari_semiseg.engine.refresh import Refresher
 from napari_semiseg.engine.sampler import Noise, Sampler
@@ -38,21 +33,16 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Generator, Iterator
 
     import torch
 
-    from napari_semiseg.core.config import Plan, Precision, TrainingConfig
+    from napari_semiseg.core.config import Plan
     from napari_semiseg.core.events import Event, FinishReason, Learned
     from napari_semiseg.engine.prepare import Cohort
     from napari_semiseg.engine.sampler import Batches, Streams
     from napari_semiseg.project.runs import Run
     from napari_semiseg.project.store import Project
-
-SHORTEST_TRAINING = 20
-"""Steps below which a training is not worth its name."""
-FEW_STEPS = 300
-"""Steps below which the user is told that the budget is too small."""
 
 
 class Training:
@@ -108,19 +98,20 @@ class Training:
         saved = self._saved(self._run)
         earlier = self._saved(self._source)
         schedule = Schedule.from_state(saved.schedule if saved else ())
-        learned = self._begin(schedule, intake, saved, earlier)
-        sampler = self._sampler(plan, intake.streams(schedule))
         pace = 0.0
         if fresh:
-            yield Staged(stage="Measuring the speed", done=0, total=1)
-            plan, pace = self._measured(plan, sampler, expected, begun)
-            if self._config.minutes is not None and plan.steps < FEW_STEPS:
-                yield Warned(
-                    message=f"the minutes hold only {plan.steps} steps on this "
-                    f"machine; a useful model needs {FEW_STEPS} or more: give it more "
-                    f"minutes, or close other programs"
-                )
+            plan, pace = yield from self._with_steps(plan, intake, expected, begun)
+        else:  # with the same cases as before, so that it goes on exactly
+            known = (
+                None if self._asks_unlabelled(plan, intake, saved) else schedule.roles
+            )
+            yield from intake.prepare_unlabelled(self._stopped, among=known)
+        if self._stopped():
+            return
+        if fresh:
             write_json(self._run.folder.plan, plan.model_dump(mode="json"))
+        learned = self._begin(schedule, intake, saved, earlier)
+        sampler = self._sampler(plan, intake.streams(schedule))
         trainer = self._trainer(plan, sampler)
         if saved is not None:
             trainer.restore(saved)
@@ -138,11 +129,19 @@ class Training:
         refresher = Refresher(
             self._project, self._run, config, plan, ripe=earlier is not None
         )
+        yield from self._train(trainer, intake, sampler, refresher)
+        self._step, self._seconds = trainer.step, trainer.seconds
+        self.complete = trainer.step >= plan.steps
+
+    def _train(
+        self, trainer: Trainer, intake: Intake, sampler: Sampler, refresher: Refresher
+    ) -> Iterator[Event]:
+        """Step by step, to the end or a stop."""
         held_out = intake.validation
         with memory.shortage_told(self._run.id):
             for event in trainer.run(
                 self._run.folder.last,
-                every_seconds=config.checkpoint_seconds,
+                every_seconds=self._config.checkpoint_seconds,
                 stop=self._stopped,
                 validate=partial(
                     validation_dice,
@@ -158,8 +157,6 @@ class Training:
             ):
                 self._step, self._seconds = trainer.step, trainer.seconds
                 yield event
-        self._step, self._seconds = trainer.step, trainer.seconds
-        self.complete = trainer.step >= plan.steps
 
     def _planned(self, kind: type[method.Method]) -> tuple[Plan, int]:
         """Everything but the steps, from cohort and speed here; and about how many."""
@@ -187,9 +184,13 @@ class Training:
 
     def _trainer(self, plan: Plan, batches: Batches) -> Trainer:
         """Networks of a plan as they are before the first step."""
-        task = make_task(self._project, plan)
-        learner = method.build(self._config.method, self._config.params, task)
+        learner = self._learner(plan)
         return Trainer(learner, batches, plan, self._config.seed, self._device)
+
+    def _learner(self, plan: Plan) -> method.Method:
+        """The method of the run, for the classes and channels of a plan."""
+        task = make_task(self._project, plan)
+        return method.build(self._config.method, self._config.params, task)
 
     def _sampler(self, plan: Plan, streams: Streams) -> Sampler:
         config = self._config
@@ -279,62 +280,58 @@ class Training:
                     f"it cannot be learned and will not be predicted; label some"
                 )
 
+    def _with_steps(
+        self, plan: Plan, intake: Intake, expected: int, begun: float
+    ) -> Generator[Event, None, tuple[Plan, float]]:
+        """Measure the speed, and prepare the unlabelled cases if a step will need them.
+
+        Returns the plan with its number of steps, and seconds of one.
+        """
+        yield Staged(stage="Measuring the speed", done=0, total=1)
+        trial = self._trainer(plan, self._sampler(plan, intake.streams(Schedule())))
+        plan, pace = self._measured(plan, trial, expected, begun)
+        if self._asks_unlabelled(plan, intake, saved=None):
+            yield from intake.prepare_unlabelled(self._stopped)
+            plan, pace = self._measured(plan, trial, plan.steps, begun)
+        if self._config.minutes is not None and plan.steps < FEW_STEPS:
+            yield Warned(
+                message=f"the minutes hold only {plan.steps} steps on this machine; a "
+                f"useful model needs {FEW_STEPS} or more: give it more minutes, or "
+                f"close other programs"
+            )
+        return plan, pace
+
+    def _asks_unlabelled(
+        self, plan: Plan, intake: Intake, saved: Checkpoint | None
+    ) -> bool:
+        """Whether a step from here on will take crops of unlabelled cases."""
+        if not plan.unlabelled_batch:
+            return False
+        learner = self._learner(plan)
+        sampler = self._sampler(plan, intake.streams(Schedule()))
+        return any(
+            learner.takes_unlabelled(
+                method.Progress(step, plan.steps, sampler.views(step))
+            )
+            for step in range(saved.step if saved else 0, plan.steps)
+        )
+
     def _measured(
-        self, plan: Plan, sampler: Sampler, expected: int, begun: float
+        self, plan: Plan, trial: Trainer, expected: int, begun: float
     ) -> tuple[Plan, float]:
-        """The plan with its number of steps, and seconds of one.
+        """The plan with its number of steps, and seconds of one, from a trial.
 
         Reckoned once more where there will be fewer or more steps than was expected,
         since that can change what a method does in them.
         """
-        trainer = self._trainer(plan, sampler)
         for _ in range(2):
-            pace = trainer.measure(expected)
-            fixed = self._fix_steps(plan, pace, time.perf_counter() - begun)
+            pace = trial.measure(expected)
+            spent = time.perf_counter() - begun
+            fixed = fix_steps(plan, self._config, pace, spent)
             if abs(fixed.steps - expected) <= 0.1 * expected:
                 break
             expected = fixed.steps
         return fixed, pace
-
-    def _fix_steps(self, plan: Plan, pace: float, spent: float) -> Plan:
-        config = self._config
-        every = config.validate_every or 0
-        if config.steps is not None:
-            return with_steps(plan, config.steps, "asked for", every)
-        assert config.minutes is not None
-        left = config.minutes * 60 - spent
-        steps = max(SHORTEST_TRAINING, int(left / max(pace, 1e-4)))
-        reason = (
-            f"{config.minutes:g} min less {spent:.0f} s of preparation at {pace:.3f} s "
-            f"a step"
-        )
-        return with_steps(plan, steps, reason, every)
-
-
-def fastest(
-    plan: Plan, trainer: Callable[[Plan], Trainer], asked: Precision | None
-) -> tuple[Plan, float]:
-    """The faster precision, and seconds of a step over the voxels of its crop.
-
-    bf16 must win by 10 % to be taken, so that noise does not decide.
-    """
-    total, voxels = plan.steps or STEPS, math.prod(plan.patch_zyx)
-    if asked is not None or plan.device == "mps":
-        needed = not plan.steps
-        return plan, trainer(plan).measure(total) / voxels if needed else 0.0
-    half = plan.model_copy(update={"precision": "bf16"})
-    slow, quick = (trainer(one).measure(total) / voxels for one in (plan, half))
-    why = f"bf16 measured {slow / quick:.2f} times as fast as fp32 on this device"
-    chosen, pace = (half, quick) if slow / quick > 1.1 else (plan, slow)
-    reasons = {**plan.reasons, "precision": why}
-    return chosen.model_copy(update={"reasons": reasons}), pace
-
-
-def expected_steps(config: TrainingConfig, pace: float) -> int:
-    """About how many steps there will be, at ``pace`` seconds each."""
-    if config.minutes is None:
-        return config.steps or STEPS
-    return max(SHORTEST_TRAINING, int(config.minutes * 60 / max(pace, 1e-4)))
 
 
 def make_task(project: Project, plan: Plan) -> method.Task:
