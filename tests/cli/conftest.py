@@ -104,7 +104,7 @@ class FakeEngine(ModuleType):
             return event
 
         yield log(Started(run=run.id, method="ug_mcl", pid=os.getpid(), step=step))
-        yield log(Staged(stage="Preparing the cohort", done=1, total=1))
+        yield log(Staged(stage="Preparing labelled cases", done=1, total=1))
         yield log(Warned(message="one image is dark"))
         yield log(
             Planned(device="cpu", steps=steps, seconds_per_step=0.1, parameters=10)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from napari_semiseg.cli.progress import Display
-from napari_semiseg.core.events import Learned, Predicted, Started
+from napari_semiseg.core.events import Learned, Predicted, Staged, Started, Stepped
 
 
 def test_the_next_round_has_the_method_and_parameters_of_the_last(
@@ -64,3 +66,29 @@ def test_progress_tells_what_happens_on_the_way(capsys) -> None:
     assert "From step 7 on it learns from the new labels of a (3 labelled" in said
     assert "b was predicted anew at step 9" in said
     assert display.outcome.predicted == []
+
+
+@pytest.mark.parametrize("columns", [70, 80, 120])
+def test_bar_count_and_time_have_room_beside_a_long_note(
+    capsys, monkeypatch, columns
+) -> None:
+    """Of the note, what does not fit is cut."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    losses = dict.fromkeys(("supervised", "distance_mask", "distance"), 0.25)
+    with Display(quiet=False) as display:
+        display.take(Staged(stage="Preparing unlabelled cases", done=152, total=152))
+        display.take(
+            Stepped(
+                step=100,
+                steps=1500,
+                losses=losses,
+                learning_rate=0.1,
+                seconds=20.0,
+                seconds_left=280.0,
+            )
+        )
+    prepared, training = capsys.readouterr().err.rstrip().splitlines()
+    assert prepared.startswith("Preparing unlabelled cases ━")
+    assert "━ 152/152" in prepared
+    assert "100/1500 0:00:00 -:--:-- super" in training
+    assert len(training) <= columns

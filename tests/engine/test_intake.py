@@ -261,7 +261,7 @@ def test_a_killed_training_with_new_labels_resumes_exactly(
 # -- what is prepared
 
 
-UNLABELLED = "Preparing the unlabelled cases"
+UNLABELLED = "Preparing unlabelled cases"
 
 
 def auto(views, **values):

@@ -226,8 +226,8 @@ def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
     qtbot.addWidget(view)
     view.clear(run)
     view.take(started(run))
-    view.take(Staged(stage="Preparing the cohort", done=2, total=5))
-    assert view.text.text() == "Preparing the cohort: 2 of 5"
+    view.take(Staged(stage="Preparing labelled cases", done=2, total=5))
+    assert view.text.text() == "Preparing labelled cases: 2 of 5"
     view.take(Planned(device="cpu", steps=10, seconds_per_step=30, parameters=7))
     assert "about 5 min" in view.text.text()
     view.take(stepped(4))

@@ -23,7 +23,7 @@ class Live:
     Parameters
     ----------
     columns : ProgressColumn
-        Further columns before the note.
+        Further columns before the note, which has what the terminal leaves to it.
     quiet : bool
         Show nothing.
     """
@@ -34,12 +34,17 @@ class Live:
             TextColumn(
                 "{task.description}", markup=False, table_column=Column(no_wrap=True)
             ),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             *columns,
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn(
+                "{task.fields[note]}",
+                markup=False,
+                table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis"),
+            ),
             console=render.console(stderr=True),
             disable=quiet,
+            expand=True,
         )
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from napari_semiseg.cli.live import Live
 from napari_semiseg.core.events import (
@@ -90,7 +91,11 @@ class Display(Live):
     """
 
     def __init__(self, *, quiet: bool) -> None:
-        super().__init__(TimeElapsedColumn(), TimeRemainingColumn(), quiet=quiet)
+        super().__init__(
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            quiet=quiet,
+        )
         self.outcome = Outcome()
         self._bars: dict[str, TaskID] = {}
 

@@ -88,7 +88,7 @@ class Intake:
             No labelled case could be read.
         """
         cases = [*self._cohort.labelled, *self._cohort.validation]
-        yield from self._bring("Preparing the labelled cases", cases, stop)
+        yield from self._bring("Preparing labelled cases", cases, stop)
         if not self.labelled and not stop():
             raise ProjectError("no labelled case could be read; see the warnings")
 
@@ -101,7 +101,7 @@ class Intake:
         """
         cases = self._cohort.bare if self._unlabelled else ()
         todo = [case for case in cases if among is None or case.id in among]
-        yield from self._bring("Preparing the unlabelled cases", todo, stop)
+        yield from self._bring("Preparing unlabelled cases", todo, stop)
 
     def _bring(
         self, stage: str, todo: Sequence[Case], stop: Callable[[], bool]
