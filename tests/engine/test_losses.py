@@ -110,6 +110,16 @@ def test_average_warms_up_then_follows_slowly():
     assert torch.allclose(teacher.weight, old + 0.01)
 
 
+def test_early_in_a_training_the_average_forgets_its_beginning():
+    """It remembers a tenth of the steps: of 100, what came after the 60th."""
+    student, teacher = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    for step in range(100):
+        with torch.no_grad():
+            student.weight.fill_(float(step >= 60))
+        ops.update_average(teacher, student, step, 0.99)
+    assert float(teacher.weight.min()) > 0.97
+
+
 def test_monte_carlo_uses_dropout_and_restores_the_mode():
     net = torch.nn.Dropout3d(0.5).eval()
     x = torch.ones(1, 1000, 1, 1, 1)
