@@ -17,6 +17,11 @@ SHORTEST_TRAINING = 20
 """Steps below which a training is not worth its name."""
 FEW_STEPS = 300
 """Steps below which the user is told that the budget is too small."""
+FIRST = 1
+"""Steps of a training that has only the first kind of step."""
+WORTH, CLEAR = 1.1, 1.5
+"""How many times as fast bf16 must be: to be taken, so that noise does not decide, and
+to be taken without a longer look at fp32."""
 
 
 def fastest(
@@ -24,18 +29,19 @@ def fastest(
 ) -> tuple[Plan, float]:
     """The faster precision, and seconds of a step over the voxels of its crop.
 
-    bf16 must win by 10 % to be taken, so that noise does not decide.
+    Decided by the first kind of step that a method takes.
     """
     total, voxels = plan.steps or STEPS, math.prod(plan.patch_zyx)
     if asked is not None or plan.device == "mps":
         needed = not plan.steps
         return plan, trainer(plan).measure(total) / voxels if needed else 0.0
-    half = plan.model_copy(update={"precision": "bf16"})
-    slow, quick = (trainer(one).measure(total) / voxels for one in (plan, half))
+    full, half = trainer(plan), trainer(plan.model_copy(update={"precision": "bf16"}))
+    quick = half.measure(FIRST)
+    slow = full.measure(FIRST, enough=CLEAR * quick)
+    faster, precision = (half, "bf16") if slow > WORTH * quick else (full, "fp32")
     why = f"bf16 measured {slow / quick:.2f} times as fast as fp32 on this device"
-    chosen, pace = (half, quick) if slow / quick > 1.1 else (plan, slow)
-    reasons = {**plan.reasons, "precision": why}
-    return chosen.model_copy(update={"reasons": reasons}), pace
+    decided = {"precision": precision, "reasons": {**plan.reasons, "precision": why}}
+    return plan.model_copy(update=decided), faster.measure(total) / voxels
 
 
 def expected_steps(config: TrainingConfig, pace: float) -> int:

@@ -1,0 +1,72 @@
+"""The speed of a machine, and what is decided by it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from engine.test_methods import trainer
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.engine.pace import expected_steps, fastest, fix_steps
+from napari_semiseg.engine.plan import STEPS
+from napari_semiseg.engine.trainer import GLANCE, MEASURED_STEPS
+
+
+class Clock:
+    """Stands for a trainer: seconds a step, and longer ones later in a training."""
+
+    def __init__(self, first: float, later: float) -> None:
+        self.first, self.later = first, later
+        self.asked: list[tuple[int, float]] = []
+
+    def measure(self, total: int, enough: float = math.inf) -> float:
+        self.asked.append((total, enough))
+        return self.first if total == 1 else self.later
+
+
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "chosen"),
+    [(3.0, 1.0, "bf16"), (1.12, 1.0, "bf16"), (1.05, 1.0, "fp32"), (1.0, 4.0, "fp32")],
+)
+def test_bf16_is_taken_where_it_is_clearly_faster(plan, fp32, bf16, chosen):
+    clocks = {"fp32": Clock(fp32, 2 * fp32), "bf16": Clock(bf16, 2 * bf16)}
+    found, pace = fastest(plan, lambda one: clocks[one.precision], asked=None)
+    assert found.precision == chosen
+    assert pace == clocks[chosen].later / math.prod(plan.patch_zyx)
+    assert f"{fp32 / bf16:.2f} times" in found.reasons["precision"]
+    other = clocks["fp32" if chosen == "bf16" else "bf16"]
+    assert [total for total, _ in other.asked] == [1]
+    assert clocks["fp32"].asked[0] == (1, 1.5 * bf16)
+
+
+@pytest.mark.parametrize(("enough", "steps"), [(0.0, GLANCE), (1e9, MEASURED_STEPS)])
+def test_few_steps_are_taken_of_what_is_far_too_slow(
+    task, plan, monkeypatch, enough, steps
+):
+    made = trainer("supervised", task, plan)
+    taken = []
+    advance = made._advance
+
+    def counted(total):
+        taken.append(total)
+        return advance(total)
+
+    monkeypatch.setattr(made, "_advance", counted)
+    assert made.measure(50, enough) > 0
+    assert taken == [50] * steps
+    made.measure(80, enough)
+    assert len(taken) == steps
+
+
+def test_minutes_hold_what_is_left_of_them(plan):
+    config = TrainingConfig(minutes=2)
+    found = fix_steps(plan, config, pace=0.5, spent=20)
+    assert found.steps == 200
+    assert "20 s of preparation" in found.reasons["steps"]
+    assert fix_steps(plan, config, pace=0.5, spent=500).steps == 20
+    asked = fix_steps(plan, TrainingConfig(steps=7), pace=0.5, spent=20)
+    assert (asked.steps, asked.reasons["steps"]) == (7, "asked for")
+    assert expected_steps(config, 0.5) == 240
+    assert expected_steps(TrainingConfig(steps=7), 0.5) == 7
+    assert expected_steps(config.model_copy(update={"minutes": None}), 0.5) == STEPS
