@@ -120,18 +120,20 @@ def test_every_term_moves_a_student_and_no_teacher(name, task, plan):
         assert not any(p.requires_grad for p in teacher.parameters())
 
 
-def test_unlabelled_crops_take_part_where_the_method_says_so(name, task, plan):
-    """Some term must send a gradient through the unlabelled crops alone."""
-    batch = sampler(plan).batch(0, CPU)
+@pytest.mark.parametrize("step", [0, 10])
+def test_unlabelled_crops_take_part_where_the_method_says_so(name, task, plan, step):
+    """Some term must send a gradient through the unlabelled crops alone.
+
+    By what a method says is measured how many steps its minutes hold.
+    """
+    batch, t = sampler(plan).batch(0, CPU), plugin.Progress(step, 10)
     image = batch.image.clone().requires_grad_()
     learner = plugin.build(name, {}, task)
     nets = decided(trainer(name, task, plan).networks)
-    terms = learner.loss(
-        nets, dataclasses.replace(batch, image=image), plugin.Progress(10, 10)
-    )
+    terms = learner.loss(nets, dataclasses.replace(batch, image=image), t)
     (gradient,) = torch.autograd.grad(sum(terms.values()), image)
     moved = bool(gradient[batch.labelled :].abs().sum() > 0)
-    assert moved is (plugin.find(name).unlabelled > 0)
+    assert moved is (learner.unlabelled > 0 and learner.takes_unlabelled(t))
 
 
 def test_teachers_stay_between_their_past_and_the_student(name, task, plan):

@@ -58,9 +58,13 @@ class BCP(DualTaskMethod):
     Params: ClassVar[type[MethodParams]] = BCPParams
     params: BCPParams
 
+    def takes_unlabelled(self, t: Progress) -> bool:
+        """After the part with labelled crops only."""
+        return t.fraction >= self.params.pretraining
+
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms on labelled voxels, pseudo labels on the others."""
-        if t.fraction < self.params.pretraining:
+        if not self.takes_unlabelled(t):
             crops = neighbours(batch, self.params.side)
             return self.labelled(forward(nets.students["student"], crops.image), crops)
         with torch.no_grad():
