@@ -44,11 +44,12 @@ def fastest(
     return plan.model_copy(update=decided), faster.measure(total) / voxels
 
 
-def expected_steps(config: TrainingConfig, pace: float) -> int:
-    """About how many steps there will be, at ``pace`` seconds each."""
+def expected_steps(config: TrainingConfig, pace: float, spent: float = 0.0) -> int:
+    """How many steps there will be at ``pace`` seconds each, ``spent`` being gone."""
     if config.minutes is None:
         return config.steps or STEPS
-    return max(SHORTEST_TRAINING, int(config.minutes * 60 / max(pace, 1e-4)))
+    left = config.minutes * 60 - spent
+    return max(SHORTEST_TRAINING, int(left / max(pace, 1e-4)))
 
 
 def fix_steps(plan: Plan, config: TrainingConfig, pace: float, spent: float) -> Plan:
@@ -65,10 +66,8 @@ def fix_steps(plan: Plan, config: TrainingConfig, pace: float, spent: float) -> 
     if config.steps is not None:
         return with_steps(plan, config.steps, "asked for", every)
     assert config.minutes is not None
-    left = config.minutes * 60 - spent
-    steps = max(SHORTEST_TRAINING, int(left / max(pace, 1e-4)))
     reason = (
         f"{config.minutes:g} min less {spent:.0f} s of preparation at {pace:.3f} s "
         f"a step"
     )
-    return with_steps(plan, steps, reason, every)
+    return with_steps(plan, expected_steps(config, pace, spent), reason, every)
