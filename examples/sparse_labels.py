@@ -40,7 +40,7 @@ def main() -> None:
         done = project.case(name)
         print(f"{name}: {done.state}, {done.annotated_fraction:.1%} annotated")
 
-    config = ss.TrainingConfig(method="dtml", minutes=asked.minutes, steps=asked.steps)
+    config = ss.TrainingConfig(minutes=asked.minutes, steps=asked.steps)
     for event in ss.train(project, config):
         if event.type == "finished":
             print(f"{event.reason} after {event.step} steps, {event.seconds:.0f} s")

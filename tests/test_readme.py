@@ -161,6 +161,21 @@ def test_the_citation_file_is_of_this_version() -> None:
     assert f"\nversion: {version}\n" in read(ROOT / "CITATION.cff")
 
 
+def test_the_table_of_settings_is_complete() -> None:
+    from napari_semiseg.core.config import TrainingConfig
+
+    options = {"method", "params", "minutes", "steps", "device", "seed", "start_from"}
+    guide = read(ROOT / "docs" / "training.md")
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(.+?)`|planned) \|", guide, flags=re.M)
+    fields = TrainingConfig.model_fields
+    assert [name for name, _ in rows] == [
+        name for name in fields if name not in options
+    ]
+    for name, said in rows:
+        default = fields[name].default
+        assert said == ("" if default is None else str(default)), name
+
+
 @pytest.mark.engine
 def test_the_methods_table_is_that_of_the_engine() -> None:
     from napari_semiseg.engine import list_methods

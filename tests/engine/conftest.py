@@ -42,7 +42,7 @@ def plan() -> Plan:
 def task(plan: Plan) -> Task:
     return Task(
         classes=3,
-        steepness=2 * plan.sdm_limit_mm,
+        limit_voxels=plan.sdm_limit_mm,
         width=plan.width,
         strides=plan.strides,
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
-from napari_semiseg.engine.cut_paste import mixed, neighbours
+from napari_semiseg.engine.cut_paste import mixed, neighbours, sight
 from napari_semiseg.engine.method import Batch
 from napari_semiseg.engine.ops import beta, confident, random_box, sharpen
 
 SIZE = (6, 8, 10)
+LIMIT = 10.0
+FAR = torch.full((1, 1, *SIZE), torch.inf)
 
 
 def batch(labelled: int, unlabelled: int) -> Batch:
@@ -37,7 +41,7 @@ def test_all_maps_of_a_mixed_crop_have_one_source(labelled, unlabelled):
     box = random_box(given.image, 0.5)
     count = max(labelled, len(free))
     boxes = box.expand(count, 1, *SIZE)
-    crops, moved, guessed = mixed(given, torch.cat([boxes, ~boxes]), guess)
+    crops, moved, guessed = mixed(given, torch.cat([boxes, ~boxes]), FAR, guess)
     assert len(crops.image) == len(moved) == len(guessed) == 2 * count
     assert torch.equal(crops.valid.unsqueeze(1), ~guessed)
     on_label = crops.valid
@@ -53,7 +57,7 @@ def test_padding_is_never_guessed():
     given.inside[2:, :, :2] = False
     everywhere = torch.ones((2, 1, *SIZE), dtype=torch.bool)
     ours = torch.cat([everywhere, ~everywhere])
-    _, _, guessed = mixed(given, ours, given.image[2:])
+    _, _, guessed = mixed(given, ours, FAR, given.image[2:])
     assert not guessed[:2].any()
     assert torch.equal(guessed[2:], given.inside[2:])
 
@@ -63,20 +67,57 @@ def test_voxels_without_annotation_are_guessed_by_their_own_map():
     given.valid[:, 3:] = False
     ours = torch.ones((2, 1, *SIZE), dtype=torch.bool)
     ours[1, :, :, 4:] = False
-    crops, moved, guessed = mixed(given, ours, given.image[2:], given.image[:2])
+    crops, moved, guessed = mixed(given, ours, FAR, given.image[2:], given.image[:2])
     assert torch.equal(guessed, ~crops.valid.unsqueeze(1))
     assert torch.equal(moved, crops.image)
-    _, _, guessed = mixed(given, ours, given.image[2:])
+    _, _, guessed = mixed(given, ours, FAR, given.image[2:])
     assert torch.equal(guessed, ~ours)
 
 
 def test_neighbours_exchange_boxes():
     torch.manual_seed(0)
-    crops = neighbours(batch(3, 2), 0.5)
+    crops = neighbours(batch(3, 2), 0.5, LIMIT)
     assert crops.image.shape[0] == 3
     for index in range(3):
         assert set(crops.image[index].unique().tolist()) == {index, (index - 1) % 3}
     assert torch.equal(crops.image[:, 0], crops.target.float())
+
+
+def test_a_voxel_sees_as_far_as_the_other_side_of_a_box():
+    box = torch.zeros((1, 1, *SIZE), dtype=torch.bool)
+    box[..., 1:5, 2:6, 0:6] = True  # its first face along x is the rim of the crop
+    far = sight(box, LIMIT)[0, 0] * LIMIT
+    voxels = torch.stack(torch.meshgrid(*map(torch.arange, SIZE), indexing="ij"), -1)
+    inside = box[0, 0]
+    for here, there in ((inside, ~inside), (~inside, inside)):
+        pairs = torch.cdist(voxels[here].float(), voxels[there].float())
+        assert torch.allclose(far[here], pairs.amin(dim=1), atol=1e-3)
+    whole = torch.ones_like(box)
+    assert torch.isinf(sight(whole, LIMIT)).all()
+    assert torch.isinf(sight(~whole, LIMIT)).all()
+
+
+def test_a_distance_reaches_no_further_than_its_scan_is_seen():
+    """Deep in an organ, one voxel from where another scan begins: deeper than that."""
+    torch.manual_seed(0)
+    given = batch(2, 0)
+    depth = torch.tensor([-1.0, -0.05, 0.05, 1.0]).view(2, 2, 1, 1, 1)
+    maps = depth.expand(2, 2, *SIZE).contiguous()
+    given = dataclasses.replace(given, low=maps, high=maps)
+    crops = neighbours(given, 0.5, LIMIT)
+    theirs = crops.image != given.image
+    source = torch.where(theirs, maps.roll(1, 0), maps)
+    seen = sight(theirs[:1], LIMIT).expand_as(source)
+    near = source.abs() <= seen
+    assert near.any()
+    assert not near.all()
+    assert torch.equal(crops.low[near], source[near])
+    assert torch.equal(crops.high[near], source[near])
+    deep, outside = ~near & (source < 0), ~near & (source > 0)
+    assert torch.equal(crops.high[deep], -seen[deep])
+    assert (crops.low[deep] == -1).all()
+    assert torch.equal(crops.low[outside], seen[outside])
+    assert (crops.high[outside] == 1).all()
 
 
 def test_a_box_has_the_size_asked_for():

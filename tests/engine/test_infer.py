@@ -33,7 +33,7 @@ class Local:
 
 @pytest.fixture
 def predictor(plan, task):
-    two = plugin.Task(2, task.steepness, task.width, task.strides)
+    two = plugin.Task(2, task.limit_voxels, task.width, task.strides)
     return Predictor(Local(two), {}, plan, torch.device("cpu"))
 
 
@@ -45,6 +45,24 @@ def test_windows_blend_to_the_whole(predictor, shape):
     assert maps.probabilities.shape == (2, *shape)
     assert torch.allclose(maps.probabilities[1], torch.sigmoid(4 * image), atol=1e-4)
     assert torch.allclose(maps.distance[1], torch.tanh(-image), atol=1e-4)
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_sides_are_exchanged_only_as_in_training(plan, task, mirrored):
+    class Sided(Local):
+        def infer(self, teachers, image):
+            asked.append(image)
+            return super().infer(teachers, image)
+
+    asked: list[torch.Tensor] = []
+    two = plugin.Task(2, task.limit_voxels, task.width, task.strides)
+    obeyed = plan.model_copy(update={"mirrored": mirrored})
+    Predictor(Sided(two), {}, obeyed, torch.device("cpu")).maps(
+        torch.randn(1, 16, 16, 16)
+    )
+    first, *others = asked
+    assert len(others) == mirrored
+    assert all(torch.equal(other, first.flip(4)) for other in others)
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 16), (60, 23, 40), (5, 30, 9)])

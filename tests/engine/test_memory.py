@@ -70,6 +70,14 @@ def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     assert memory.available(torch.device("cpu")) == 5e6
 
 
+def test_memory_that_a_gpu_keeps_for_another_time_is_free(monkeypatch):
+    """The rehearsals leave some behind, which other programs cannot have."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5e9, 8e9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 2.5e9)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0.5e9)
+    assert memory.available(torch.device("cuda")) == 7e9
+
+
 def test_crops_shrink_to_what_the_memory_holds(plan):
     need = memory.Footprint(fixed=1e6, per_voxel=1e4)
     config = TrainingConfig(minutes=60)
@@ -89,6 +97,7 @@ def test_crops_shrink_to_what_the_memory_holds(plan):
         ({"patch_zyx": (96, 96, 96)}, "--set patch_zyx=["),
         ({"patch_zyx": (96, 96, 96)}, "--set width=8 or --method supervised"),
         ({"patch_zyx": (96, 96, 96), "width": 8, "method": "supervised"}, "patch_zyx"),
+        ({"patch_zyx": (8, 328, 336)}, "--set patch_zyx=[8, "),
     ],
 )
 def test_a_crop_that_does_not_fit_is_refused_with_one_that_does(asked, named):
@@ -103,6 +112,15 @@ def test_a_crop_that_does_not_fit_is_refused_with_one_that_does(asked, named):
     edges = text.split("patch_zyx=[")[1].split("]")[0].split(",")
     smaller = math.prod(int(edge) for edge in edges)
     assert need.of(smaller) <= memory.SHARE * 1e9
+
+
+def test_the_memory_is_asked_about_the_crop_that_will_be_taken():
+    """17 x 65 x 65 voxels would fit, but 24 x 72 x 72 are taken for them."""
+    need = memory.Footprint(fixed=0.0, per_voxel=1e4)
+    config = TrainingConfig(patch_zyx=(17, 65, 65))
+    with pytest.raises(ConfigError, match=r"\[24, 72, 72\]"):
+        memory.largest_crop(need, 1.0e9, config)
+    assert memory.largest_crop(need, 1.6e9, config) == 128_000
 
 
 def test_training_says_before_its_first_step_that_memory_is_short(
@@ -153,12 +171,33 @@ def test_memory_that_runs_out_while_training_is_told_and_nothing_is_lost(
     assert list(engine.resume(ball_project, stopped))[-1].reason == "completed"
 
 
-def test_other_errors_of_a_training_stay_what_they_are():
-    with (
-        pytest.raises(RuntimeError, match="shapes"),
-        memory.shortage_told("one"),
-    ):
+@pytest.mark.parametrize(
+    "part", ["session.fingerprint", "intake.Intake.prepare", "trainer.Trainer.measure"]
+)
+def test_memory_that_runs_out_before_the_first_step_is_told(
+    ball_project, monkeypatch, part
+):
+    """While planning, preparing or measuring; there is nothing to go on with."""
+
+    def short(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(f"napari_semiseg.engine.{part}", short)
+    events = engine.train(ball_project, TrainingConfig(method="supervised", width=4))
+    with pytest.raises(ConfigError, match=r"smaller --set patch_zyx=… or ") as told:
+        list(events)
+    assert "resume" not in str(told.value)
+    assert "\n" not in str(told.value)
+    assert ball_project.latest_run().status == "failed"
+
+
+def test_other_errors_of_a_training_stay_what_they_are(ball_project, monkeypatch):
+    def broken(*args):
         raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr("napari_semiseg.engine.session.fingerprint", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(engine.train(ball_project, TrainingConfig(method="supervised", width=4)))
 
 
 def iter_into(events, source):

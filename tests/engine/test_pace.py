@@ -40,6 +40,15 @@ def test_bf16_is_taken_where_it_is_clearly_faster(plan, fp32, bf16, chosen):
     assert clocks["fp32"].asked[0] == (1, 1.5 * bf16)
 
 
+def test_what_is_not_tried_is_not_said_to_be_asked_for(plan):
+    apple = plan.model_copy(update={"device": "mps", "reasons": {"precision": "?"}})
+    found, _ = fastest(apple, lambda _: Clock(1.0, 2.0), asked=None)
+    assert found.precision == "fp32"
+    assert found.reasons["precision"] == "fp32: bf16 is not tried on this device"
+    found, _ = fastest(apple, lambda _: Clock(1.0, 2.0), asked="fp32")
+    assert found.reasons["precision"] == "?"
+
+
 @pytest.mark.parametrize(("enough", "steps"), [(0.0, GLANCE), (1e9, MEASURED_STEPS)])
 def test_few_steps_are_taken_of_what_is_far_too_slow(
     task, plan, monkeypatch, enough, steps

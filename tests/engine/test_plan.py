@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from napari_semiseg.core.config import Intensity, TrainingConfig
+from napari_semiseg.core.geometry import Geometry
+from napari_semiseg.core.labels import UNANNOTATED, LabelScheme
 from napari_semiseg.engine import plan as planning
-from napari_semiseg.engine.plan import Fingerprint
+from napari_semiseg.engine.plan import Fingerprint, Truth
 
 
 def facts(shape=(88, 142, 190), spacing=(0.625, 0.625, 0.625), radius=20.0):
     grid = np.indices((88, 88, 88)) - 44.0
     mask = (np.linalg.norm(grid, axis=0) < radius).astype(np.uint8)
     grey = Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
-    return Fingerprint(spacing, shape, (), (grey,), (mask,), ((0.625,) * 3,))
+    return Fingerprint(spacing, shape, (), (grey,), (Truth(mask, (0.625,) * 3),))
 
 
 def test_working_grid_is_as_coarse_as_the_budget_needs():
@@ -55,6 +60,39 @@ def test_patch_holds_a_volume_that_is_small_enough():
     assert patch == (40, 56, 40)
 
 
+@pytest.mark.parametrize(
+    ("shape", "voxels", "patch", "halvings"),
+    [
+        ((44, 88, 96), 32_000, (24, 40, 40), (2, 3, 3)),
+        ((44, 88, 96), 200_000, (40, 72, 72), (3, 3, 3)),
+        ((44, 88, 96), 600_000, (48, 88, 96), (3, 3, 4)),
+        ((36, 50, 36), 32_000, (32, 32, 32), (3, 3, 3)),
+        ((36, 50, 36), 600_000, (40, 56, 40), (3, 3, 3)),
+        ((64, 112, 144), 200_000, (40, 64, 80), (3, 4, 4)),
+        ((64, 112, 144), 600_000, (56, 96, 120), (3, 4, 3)),
+        ((16, 256, 256), 200_000, (16, 120, 128), (2, 3, 4)),
+    ],
+)
+def test_plans_of_ordinary_volumes_stay(shape, voxels, patch, halvings):
+    made, strides = planning.choose_patch(shape, voxels)
+    assert made == patch
+    assert tuple(np.log2(np.prod(strides, axis=0)).astype(int)) == halvings
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch"),
+    [
+        ((3, 256, 256), (8, 160, 160)),
+        ((8, 256, 256), (8, 160, 160)),
+        ((10, 256, 256), (12, 128, 128)),
+        ((256, 256, 5), (160, 160, 8)),
+        ((9, 9, 9), (12, 12, 12)),
+    ],
+)
+def test_a_short_axis_is_held_without_much_padding(shape, patch):
+    assert planning.choose_patch(shape, 200_000)[0] == patch
+
+
 def test_minutes_and_speed_decide_voxels_then_crop(plan):
     """Two minutes a hundredfold slower: coarser voxels; and smaller crops at last."""
     config = TrainingConfig(minutes=20)
@@ -78,7 +116,175 @@ def test_what_is_asked_for_is_taken(plan):
     assert made.reasons["patch_zyx"] == made.reasons["spacing_mm"] == "asked for"
 
 
+@pytest.mark.parametrize(
+    ("asked", "taken", "reason"),
+    [
+        ((8, 128, 128), (8, 128, 128), "asked for"),
+        ((12, 64, 64), (12, 64, 64), "asked for"),
+        (
+            (20, 100, 100),
+            (24, 104, 104),
+            "asked for [20, 100, 100], rounded up to multiples of 8",
+        ),
+        (
+            (9, 100, 100),
+            (12, 104, 104),
+            "asked for [9, 100, 100], rounded up to 12 or multiples of 8",
+        ),
+    ],
+)
+def test_a_crop_that_is_asked_for_grows_only_as_the_network_needs(
+    plan, asked, taken, reason
+):
+    config = TrainingConfig(steps=5, patch_zyx=asked)
+    made = planning.with_grid(plan, config, facts(), 0.0)
+    assert made.patch_zyx == taken
+    assert made.reasons["patch_zyx"] == reason
+    halved = np.prod(made.strides, axis=0)
+    assert not (np.array(taken) % halved).any()
+
+
+@pytest.mark.parametrize(
+    ("device", "pace", "most", "voxels", "reason"),
+    [
+        ("cpu", 1e-5, None, 80_000, "1,500 steps with crops of 80,000 voxels)"),
+        (
+            "cpu",
+            1e-8,
+            10**9,
+            600_000,
+            "but 600,000 are the most on this kind of device",
+        ),
+        ("mps", 1e-8, None, 1_000_000, "but 1,000,000 are the most on this kind"),
+        ("cuda", 1e-8, None, 2_500_000, "but 2,500,000 are the most on this kind"),
+        ("cuda", 1e-8, 10**9, 80_000_000, "crops of 80,000,000 voxels)"),
+        ("cuda", 1e-8, 10**7, 8_000_000, "the free memory holds crops of 10,000,000"),
+        ("cpu", 1e-3, None, 32_000, "of 800 voxels, but 32,000 are the least"),
+    ],
+)
+def test_the_bound_that_decided_a_crop_is_named(
+    plan, device, pace, most, voxels, reason
+):
+    plan = plan.model_copy(update={"device": device})
+    made = planning.with_grid(plan, TrainingConfig(minutes=20), facts(), pace, most)
+    assert f"as much of it as {voxels:,} voxels hold" in made.reasons["patch_zyx"]
+    assert reason in made.reasons["patch_zyx"]
+    assert reason in made.reasons["spacing_mm"]
+
+
+def test_a_large_gpu_trains_on_whole_volumes_in_their_own_voxels(plan):
+    plan = plan.model_copy(update={"device": "cuda"})
+    large = facts((88, 576, 576))
+    made = planning.with_grid(plan, TrainingConfig(minutes=20), large, 1e-8, 10**9)
+    assert made.spacing_mm == large.spacing_mm
+    assert made.patch_zyx == large.shape_zyx
+
+
 def test_oracle_dice_falls_with_the_voxel_size():
     scores = [planning.oracle_dice(facts(), (s, s, s)) for s in (0.625, 1.25, 5.0)]
     assert scores[0] == 1.0
     assert scores[0] > scores[1] > scores[2] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("texts", "mirrored"),
+    [(["1=left atrium"], True), (["1=left kidney", "2=right kidney"], False)],
+)
+def test_classes_that_tell_sides_are_not_mirrored(texts, mirrored):
+    config = TrainingConfig(steps=1)
+    plan = planning.draft(config, facts(), torch.device("cpu"), unlabelled=0)
+    plan = planning.with_labels(plan, LabelScheme.parse(texts))
+    assert plan.mirrored is mirrored
+    assert ("tell the sides" in plan.reasons["mirrored"]) is not mirrored
+    assert plan.classes == tuple(range(1, len(texts) + 1))
+
+
+def painted(mask, *, planes=(), axis=0):
+    """A mask of which only these planes are annotated."""
+    known = np.full_like(mask, UNANNOTATED)
+    where = (*(slice(None),) * axis, list(planes))
+    known[where] = mask[where]
+    return known
+
+
+def of(*masks, spacing=(1.0, 1.0, 1.0)):
+    """Facts of a cohort with these masks, as a project has them."""
+    cases = [Scan(mask, spacing) for mask in masks]
+    return planning.fingerprint(cases, cases)
+
+
+class Scan:
+    """Stands for a labelled case."""
+
+    channel_names = ()
+
+    def __init__(self, mask, spacing):
+        self.mask = mask
+        self.geometry = Geometry(mask.shape, np.diag([*spacing, 1.0]))
+
+    def read_label(self):
+        return self.mask
+
+    def read_image(self, _index):
+        return SimpleNamespace(data=self.mask.astype(np.int16))
+
+
+BALL = facts(radius=12.0).truths[0].mask
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+@pytest.mark.parametrize("working", [(1.5,) * 3, (2.5,) * 3, (3.0,) * 3])
+def test_a_few_slices_tell_what_a_whole_mask_tells(axis, working):
+    """They neither vanish in thick working voxels nor claim that nothing is lost."""
+    whole = planning.oracle_dice(of(BALL), working)
+    few = of(painted(BALL, planes=range(33, 56, 4), axis=axis))
+    assert planning.oracle_dice(few, working) == pytest.approx(whole, abs=0.012)
+
+
+def test_slices_lose_only_in_their_plane_where_voxels_do_not_grow_across():
+    few = of(painted(BALL, planes=range(33, 56, 4)), spacing=(5.0, 1.0, 1.0))
+    thick = planning.oracle_dice(few, (5.0, 2.5, 2.5))
+    cubes = planning.oracle_dice(few, (5.1, 2.5, 2.5))
+    assert 1 - cubes == pytest.approx(1.5 * (1 - thick))
+    assert thick < 0.999
+
+
+def test_coarser_voxels_are_reckoned_with_slices_where_no_mask_is_complete():
+    small = facts(radius=4.0).truths[0].mask
+    few = painted(small, planes=[42, 44, 46])
+    spacing, reason = planning.choose_spacing(of(few), 10_000)
+    assert spacing[0] < 2.0
+    assert "would blur" in reason
+    _, reason = planning.choose_spacing(of(few), 10**7)
+    assert "annotated slices survive with Dice 1.000" in reason
+    alone, both = of(BALL), of(few, BALL)
+    assert planning.choose_spacing(both, 10_000) == planning.choose_spacing(
+        alone, 10_000
+    )
+
+
+def test_slices_of_all_cases_count_as_one():
+    """The tip of an organ alone does not keep the grid fine."""
+    tip, middle = (painted(BALL, planes=[index]) for index in (33, 44))
+    alone, both = (
+        planning.oracle_dice(of(*masks), (4.0,) * 3) for masks in ([tip], [tip, middle])
+    )
+    assert alone < 0.9 < both
+
+
+def test_where_nothing_can_be_measured_nothing_is_claimed():
+    scribble = np.full_like(BALL, UNANNOTATED)
+    scribble[44, 44, 30:60] = BALL[44, 44, 30:60]
+    _, reason = planning.choose_spacing(of(scribble), 10_000)
+    assert "no mask to measure what coarser voxels lose" in reason
+    assert "Dice" not in reason
+
+
+def test_few_slices_of_a_mask_are_kept():
+    """So that a huge scan of which some is annotated costs no more than that."""
+    nearly = painted(BALL, planes=range(1, 88))
+    (one,) = of(nearly).truths
+    assert one.across == 0
+    assert 8 <= len(one.mask) <= planning.SLICES
+    assert one.mask.base is None
+    assert one.mask.any(axis=(1, 2)).all()

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
 from engine.volumes import prepared
+from napari_semiseg.engine import augment as augmentation
 from napari_semiseg.engine import prepare
 from napari_semiseg.engine.augment import Crops, augment
 from napari_semiseg.engine.sampler import Sampler, Streams
@@ -100,6 +103,77 @@ def test_distance_scales_with_the_object():
         steps = [low.diff(dim=axis).mean() for axis in range(3)]
         slopes.append(float(torch.stack(steps).norm()))
     assert np.allclose(slopes, 1.0 / (size - 1), rtol=0.03)
+
+
+def views(seeds, maps, image, *, size=16, patch=(16, 16, 16), hole=0, **asked):
+    """Random views of crops whose last ``hole`` planes along x are padding."""
+    there = torch.ones(1, 1, size, size, size)
+    there[..., size - hole :] = 0
+    channels = [image.expand_as(there), there]
+    crops = Crops(
+        image=torch.cat(channels, dim=1) * there,
+        target=there,
+        bounds=maps.expand(1, 2, size, size, size) * there,
+        classes=2,
+    )
+    for seed in seeds:
+        torch.manual_seed(seed)
+        yield augment(crops, np.random.default_rng(seed), patch, (1, 1, 1), **asked)
+
+
+def test_padding_does_not_pull_at_what_lies_beside_it():
+    """Background far from everything stays far up to the rim of the scan."""
+    half = torch.full((1, 1, 1, 1, 1), 0.5)
+    for batch in views(range(8), half, half, hole=5):
+        assert not batch.inside.all()
+        inside = batch.inside.expand_as(batch.low)
+        value = batch.low[inside].median()
+        assert torch.allclose(batch.low[inside], value, atol=1e-4)
+        assert torch.equal(batch.low, batch.high)
+
+
+def test_the_image_is_not_darker_beside_padding(monkeypatch):
+    monkeypatch.setattr(augmentation, "_intensities", lambda image, _: image)
+    one = torch.ones(1, 1, 1, 1, 1)
+    for batch in views(range(8), one, one, hole=5):
+        assert torch.allclose(batch.image[batch.inside], torch.tensor(1.0), atol=1e-4)
+
+
+def test_distances_beyond_the_limit_stay_bounds():
+    """At the limit a distance is as long or longer: in a larger view, from less on."""
+    one, scales = torch.ones(1, 1, 1, 1, 1), []
+    for batch in views(range(12), one, one):
+        inside = batch.inside.expand_as(batch.low)
+        assert (batch.high[inside] == 1).all()
+        scales.append(float(batch.low[inside].median()))
+    assert min(scales) < 0.95
+    assert max(scales) == 1
+
+
+def test_sides_are_exchanged_only_where_no_class_tells_them():
+    ramp = torch.linspace(-0.5, 0.5, 16).view(1, 1, 1, 1, 16)
+    for mirrored in (True, False):
+        risen = {
+            bool(batch.low[0, 0].diff(dim=2).mean() > 0)
+            for batch in views(range(12), ramp, ramp, mirrored=mirrored)
+        }
+        assert risen == ({True, False} if mirrored else {True})
+
+
+def test_an_unturned_view_shows_the_voxels_as_they_are(plan, monkeypatch):
+    """Also of few slices, where a margin can be odd: nothing is averaged."""
+    monkeypatch.setattr(augmentation, "ROTATION_DEGREES", 0.0)
+    monkeypatch.setattr(augmentation, "SCALE", (1.0, 1.0))
+    monkeypatch.setattr(augmentation, "_intensities", lambda image, _: image)
+    case = prepared(0)
+    stripes = np.zeros_like(case.image)
+    stripes[:, ::2] = 1.0
+    striped = dataclasses.replace(case, image=stripes)
+    thin = plan.model_copy(update={"patch_zyx": (12, 16, 16), "labelled_batch": 1})
+    batch = Sampler(Streams((striped,), (striped,)), thin, seed=0).batch(0, CPU)
+    seen = batch.image[batch.inside]
+    assert seen.min() < 0.01
+    assert torch.minimum(seen.abs(), (seen - 1).abs()).max() < 0.01
 
 
 def test_what_is_remembered_of_a_case_does_not_grow_with_its_voxels(monkeypatch):

@@ -218,7 +218,7 @@ def check_trainings(configs: Sequence[TrainingConfig]) -> None:
     for config in configs:
         kind = method.find(config.method)
         method.check_params(kind, config.params)
-        method.check_batch(kind, config.labelled_batch)
+        method.check_batch(kind, config)
         devices.choose(config.device)
 
 

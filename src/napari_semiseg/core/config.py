@@ -157,8 +157,8 @@ class Plan(BaseModel):
 
     ``channels`` names the images of a case where it has several, and
     ``further_intensities`` are those of all but the first; ``classes`` are the values
-    of the project's classes. ``reasons`` says in a sentence per decision why it was
-    taken.
+    of the project's classes; ``mirrored`` says whether left and right may be exchanged.
+    ``reasons`` says in a sentence per decision why it was taken.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -176,6 +176,7 @@ class Plan(BaseModel):
     channels: tuple[str, ...] = ()
     further_intensities: tuple[Intensity, ...] = ()
     classes: tuple[int, ...] = ()
+    mirrored: bool = True
     device: str
     precision: Precision
     threads: int

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BACKGROUND = 0
 UNANNOTATED = 255
 """Value of voxels that nobody has looked at yet; never a class."""
+SIDES = {"left": "right", "l": "r", "lt": "rt", "lh": "rh"}
+SIDES |= {right: left for left, right in SIDES.items()}
+"""Words in the names of structures of which a body has two, mirrored."""
 
 
 def free_colour(value: int, name: str = DEFAULT) -> str:
@@ -94,6 +97,15 @@ class LabelScheme(BaseModel):
     def values(self) -> tuple[int, ...]:
         """Voxel values of the classes, rising."""
         return tuple(item.value for item in self.classes)
+
+    @property
+    def tells_sides(self) -> bool:
+        """Whether two classes are each other's mirror image: "left" and "right" one."""
+        names = [tuple(re.findall(r"[^\W_]+", item.name.lower())) for item in self]
+        mirrored = {tuple(SIDES.get(word, word) for word in name) for name in names}
+        return any(
+            name in mirrored and not SIDES.keys().isdisjoint(name) for name in names
+        )
 
     def recoloured(self, name: str) -> LabelScheme:
         """The same classes in the colours of a palette, in their order."""

@@ -23,7 +23,7 @@ from napari_semiseg.engine.prepare import select
 from napari_semiseg.engine.session import Training, make_task
 from napari_semiseg.engine.stopping import Stopped, heed_stop
 from napari_semiseg.engine.warm import find_source
-from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
+from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError, SemisegError
 from napari_semiseg.io.atomic import sweep, write_json
 from napari_semiseg.project.runs import Run
 
@@ -79,7 +79,7 @@ def train(
     cohort = select(project)
     kind = method.find(config.method)
     method.check_params(kind, config.params)
-    method.check_batch(kind, config.labelled_batch)
+    method.check_batch(kind, config)
     source = find_source(project, config, cohort)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
@@ -209,10 +209,13 @@ def load_predictor(
             f"run {run.id!r} has no model yet (status: {run.status}); let it train "
             f"first, or choose another run"
         )
-    chosen = devices.choose("auto")
+    config = run.config
+    try:
+        chosen = devices.choose(config.device)
+    except EngineMissing:  # trained on another machine
+        chosen = devices.choose("auto")
     torch.set_num_threads(devices.cores())
     state = Checkpoint.load(run.folder.last)
-    config = run.config
     learner = method.build(config.method, config.params, make_task(project, plan))
     networks, teachers = learner.networks(), {}
     for name, followed in learner.teachers().items():

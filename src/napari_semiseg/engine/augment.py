@@ -21,7 +21,8 @@ ROTATION_DEGREES = 15.0
 SCALE = (0.85, 1.18)
 FLIP_AXES = (2,)
 """Axes that are mirrored in training and at prediction: left and right only, since
-up and down or front and back are facts about a patient."""
+up and down or front and back are facts about a patient; none where classes tell the
+sides apart."""
 
 
 class Crops(NamedTuple):
@@ -50,20 +51,25 @@ def augment(
     rng: np.random.Generator,
     patch: Sequence[int],
     spacing_mm: Sequence[float],
+    *,
+    mirrored: bool = True,
 ) -> Batch:
     """Sample one random view per crop: rotation, scale, mirror, intensities.
 
     Image, label, validity and distances move together; distances shrink with the
-    scale, as they are lengths.
+    scale, as they are lengths. Padding is no neighbour to interpolate with.
     """
     count, labelled = crops.image.shape[0], crops.target.shape[0]
     scales = np.exp(rng.uniform(np.log(SCALE[0]), np.log(SCALE[1]), count))
-    matrices = np.stack([_matrix(rng, spacing_mm, scale) for scale in scales])
+    axes = FLIP_AXES if mirrored else ()
+    matrices = np.stack([_matrix(rng, spacing_mm, scale, axes) for scale in scales])
     grid = _grid(matrices, crops.image.shape[2:], patch, crops.image.device)
     view = functional.grid_sample(crops.image, grid, align_corners=False)
-    inside = view[:, -1:] > 0.5
+    share = view[:, -1:]
+    inside = share > 0.5
+    share = share.clamp_min(0.5)
     # Each channel has a scanner's mood of its own, as if it were a crop.
-    grey = view[:, :-1].flatten(0, 1).unsqueeze(1)
+    grey = (view[:, :-1] / share).flatten(0, 1).unsqueeze(1)
     seen = _intensities(grey, rng).view(count, -1, *patch)
     image = torch.where(inside, seen, 0.0)
     target = functional.grid_sample(
@@ -71,13 +77,13 @@ def augment(
     )
     indices = target[:, 0].round().long() - 1
     valid = (indices >= 0) & (indices != UNANNOTATED) & inside[:labelled, 0]
-    bounds = functional.grid_sample(
-        crops.bounds, grid[:labelled], padding_mode="border", align_corners=False
-    )
-    shrink = _per_item(scales[:labelled], bounds)
+    bounds = functional.grid_sample(crops.bounds, grid[:labelled], align_corners=False)
+    bounds = (bounds / share[:labelled]).clamp(-1, 1)
+    scaled = (bounds / _per_item(scales[:labelled], bounds)).clamp(-1, 1)
     # Beyond the limit a distance is only known to be long.
-    bounds = torch.where(bounds.abs() > 0.999, bounds, bounds / shrink).clamp(-1, 1)
-    low, high = bounds[:, : crops.classes], bounds[:, -crops.classes :]
+    longest = torch.where(bounds.abs() > 0.999, bounds, scaled)
+    low = torch.minimum(scaled, longest)[:, : crops.classes]
+    high = torch.maximum(scaled, longest)[:, -crops.classes :]
     return Batch(
         image=image.contiguous(memory_format=torch.channels_last_3d),
         inside=inside,
@@ -89,7 +95,10 @@ def augment(
 
 
 def _matrix(
-    rng: np.random.Generator, spacing_mm: Sequence[float], scale: float
+    rng: np.random.Generator,
+    spacing_mm: Sequence[float],
+    scale: float,
+    mirrored: Sequence[int],
 ) -> NDArray[np.float64]:
     """Patch voxels to crop voxels, (x, y, z), about the centre; rigid in mm."""
     angles = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES, 3))
@@ -101,7 +110,7 @@ def _matrix(
         plane[first, second], plane[second, first] = -np.sin(angle), np.sin(angle)
         turn = turn @ plane
     mirror = np.ones(3)
-    for axis in FLIP_AXES:
+    for axis in mirrored:
         mirror[2 - axis] = rng.choice([-1.0, 1.0])
     step = np.array(spacing_mm)[::-1]
     matrix: NDArray[np.float64] = turn * scale * mirror
@@ -122,7 +131,7 @@ def _grid(
     theta[:, :, :3] = matrices * inner[np.newaxis, np.newaxis, :]
     theta[:, :, :3] /= outer[np.newaxis, :, np.newaxis]
     return functional.affine_grid(
-        torch.from_numpy(theta).float().to(device),
+        torch.from_numpy(theta).float().to(device, non_blocking=True),
         [len(matrices), 1, *patch],
         align_corners=False,
     )
@@ -152,4 +161,5 @@ def _intensities(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 def _per_item(values: NDArray[np.float64], like: Tensor) -> Tensor:
     """(B,) numbers to (B, 1, 1, 1, 1) on a tensor's device."""
-    return torch.from_numpy(values).float().to(like.device).view(-1, 1, 1, 1, 1)
+    there = torch.from_numpy(values).float().to(like.device, non_blocking=True)
+    return there.view(-1, 1, 1, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,8 +14,50 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def neighbours(batch: Batch, side: float) -> Batch:
-    """Labelled crops only, each with a box of the next one."""
+def sight(box: Tensor, limit: float) -> Tensor:
+    """How far a voxel lies from those on the other side of a box's faces.
+
+    What a crop shows of a distance ends there: behind it lies another scan.
+
+    Parameters
+    ----------
+    box : Tensor (1, 1, Z, Y, X), bool
+        True inside a box.
+    limit : float
+        Limit of the distances in working voxels, along the axis with the smallest.
+
+    Returns
+    -------
+    Tensor (1, 1, Z, Y, X)
+        Over the limit; infinite without another side.
+    """
+    within = torch.full_like(box, math.inf, dtype=torch.float32)
+    beyond = torch.zeros_like(within)
+    for axis in range(2, 5):
+        others = [other for other in range(2, 5) if other != axis]
+        line = box.any(dim=others[0], keepdim=True).any(dim=others[1], keepdim=True)
+        at = torch.arange(box.shape[axis], device=box.device, dtype=torch.float32)
+        at = at.view([-1 if other == axis else 1 for other in range(5)])
+        first = torch.where(line, at, math.inf).amin()
+        last = torch.where(line, at, -math.inf).amax()
+        # A face on the rim of the crop has nothing on its other side.
+        left = torch.where(first > 0, at - first + 1, math.inf)
+        right = torch.where(last < box.shape[axis] - 1, last + 1 - at, math.inf)
+        within = torch.minimum(within, torch.minimum(left, right))
+        beyond = beyond + torch.maximum(first - at, at - last).clamp_min(0).square()
+    return torch.where(box, within, beyond.sqrt()) / limit
+
+
+def _in_sight(low: Tensor, high: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds of distances of which only ``seen`` (see `sight`) is to be seen."""
+    return (
+        torch.where(low < -seen, -1.0, torch.minimum(low, seen)),
+        torch.where(high > seen, 1.0, torch.maximum(high, -seen)),
+    )
+
+
+def neighbours(batch: Batch, side: float, limit: float) -> Batch:
+    """Labelled crops only, each with a box of the next one; ``limit`` as in `sight`."""
     count = batch.labelled
     image, inside = batch.image[:count], batch.inside[:count]
     box = random_box(image, side)
@@ -22,18 +65,23 @@ def neighbours(batch: Batch, side: float) -> Batch:
     def mix(maps: Tensor, where: Tensor) -> Tensor:
         return torch.where(where, maps.roll(1, 0), maps)
 
+    low, high = _in_sight(mix(batch.low, box), mix(batch.high, box), sight(box, limit))
     return Batch(
         image=_packed(mix(image, box)),
         inside=mix(inside, box),
         target=mix(batch.target, box[:, 0]),
         valid=mix(batch.valid, box[:, 0]),
-        low=mix(batch.low, box),
-        high=mix(batch.high, box),
+        low=low,
+        high=high,
     )
 
 
 def mixed(
-    batch: Batch, ours: Tensor, guess: Tensor, known_guess: Tensor | None = None
+    batch: Batch,
+    ours: Tensor,
+    seen: Tensor,
+    guess: Tensor,
+    known_guess: Tensor | None = None,
 ) -> tuple[Batch, Tensor, Tensor]:
     """Crops put together from labelled and unlabelled ones, voxel by voxel.
 
@@ -46,6 +94,8 @@ def mixed(
         L labelled crops and the U ones of `Batch.free`.
     ours : Tensor (N, 1, Z, Y, X), bool
         Where a crop shows the labelled volume.
+    seen : Tensor (N or 1, 1, Z, Y, X)
+        How far it does from there on, see `sight`.
     guess : Tensor (U, C, Z, Y, X)
         Maps of the unlabelled crops, such as class probabilities.
     known_guess : Tensor (L, C, Z, Y, X), optional
@@ -70,13 +120,14 @@ def mixed(
     if known_guess is not None:
         moved = torch.where(ours, known_guess[known], moved)
         guessed = inside & ~valid
+    low, high = _in_sight(batch.low[known], batch.high[known], seen)
     crops = Batch(
         image=_packed(torch.where(ours, batch.image[known], batch.image[free])),
         inside=inside,
         target=batch.target[known],
         valid=valid[:, 0],
-        low=batch.low[known],
-        high=batch.high[known],
+        low=low,
+        high=high,
     )
     return crops, moved, guessed
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
+from torch.nn import functional
 
 from napari_semiseg.errors import EngineMissing
 
@@ -33,12 +35,32 @@ def describe_devices() -> list[DeviceInfo]:
         properties = torch.cuda.get_device_properties(0)
         memory = round(properties.total_memory / 2**30, 1)
         found.append(DeviceInfo("cuda", properties.name, memory))
-    if torch.backends.mps.is_available():
+    if torch.backends.mps.is_available() and _trains(torch.device("mps")):
         found.append(DeviceInfo("mps", "Apple GPU", None))
     pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     memory = round(pages * os.sysconf("SC_PAGE_SIZE") / 2**30, 1) if pages else None
     found.append(DeviceInfo("cpu", f"CPU, {cores()} cores", memory))
     return found
+
+
+def _trains(device: torch.device) -> bool:
+    """Whether PyTorch has what a step needs on a device; older ones lack it on MPS."""
+    network = nn.Sequential(
+        nn.Conv3d(1, 2, 2, stride=2),
+        nn.BatchNorm3d(2),
+        nn.ConvTranspose3d(2, 1, 2, stride=2),
+        nn.AvgPool3d(3, 1, 1),
+    )
+    try:
+        image = torch.rand((1, 1, 8, 8, 8), device=device)
+        still = torch.eye(3, 4, device=device).unsqueeze(0)
+        grid = functional.affine_grid(still, [*image.shape], align_corners=False)
+        for mode in ("bilinear", "nearest"):
+            image = functional.grid_sample(image, grid, mode, align_corners=False)
+        network.to(device)(image.requires_grad_()).sum().backward()
+    except RuntimeError:  # NotImplementedError is one
+        return False
+    return True
 
 
 def cores() -> int:
@@ -59,6 +81,12 @@ def choose(device: str) -> torch.device:
     present = [info.name for info in describe_devices()]
     if device == "auto":
         return torch.device(present[0])
+    if device == "mps" and device not in present and torch.backends.mps.is_available():
+        raise EngineMissing(
+            f"expected an Apple GPU that can train, found that PyTorch "
+            f"{torch.__version__} lacks 3D operations on it; install a newer PyTorch, "
+            f"or use --device {present[0]}"
+        )
     if device not in present:
         raise EngineMissing(
             f"device {device!r} was asked for, but PyTorch {torch.__version__} finds "

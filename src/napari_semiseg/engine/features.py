@@ -28,7 +28,7 @@ class Encoded:
     def __init__(self) -> None:
         self._last: Tensor | None = None
         self._sum: Tensor | None = None
-        self._weight = 0.0
+        self._weight: Tensor | float = 0.0
 
     @contextmanager
     def of(self, network: nn.Module | None) -> Iterator[None]:
@@ -53,12 +53,13 @@ class Encoded:
             return
         maps, self._last = self._last.float(), None
         inside = 1 - probabilities[:, :1].float()
-        depth, height, width = maps.shape[2:]
-        weight = functional.adaptive_avg_pool3d(inside, (depth, height, width))
+        # A window is a multiple of its coarsest maps; MPS lacks adaptive pooling.
+        places = zip(inside.shape[2:], maps.shape[2:], strict=True)
+        weight = functional.avg_pool3d(inside, [size // few for size, few in places])
         weight = weight + self.FLOOR
         total = (maps * weight).sum(dim=(0, 2, 3, 4))
         self._sum = total if self._sum is None else self._sum + total
-        self._weight += float(weight.sum())
+        self._weight = self._weight + weight.sum()
 
     @property
     def mean(self) -> Tensor:

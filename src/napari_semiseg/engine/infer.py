@@ -146,10 +146,11 @@ class Predictor:
 
     def _window(self, crop: Tensor) -> Inference:
         """Average over the mirrored views that training has seen."""
+        mirrored = FLIP_AXES if self._plan.mirrored else ()
         views = [
             [axis + 2 for axis in axes]
-            for count in range(len(FLIP_AXES) + 1)
-            for axes in itertools.combinations(FLIP_AXES, count)
+            for count in range(len(mirrored) + 1)
+            for axes in itertools.combinations(mirrored, count)
         ]
         found = []
         first = next(iter(self._teachers.values()), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_semiseg.engine.plan import SLACK, choose_patch, rounded_up
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.engine.trainer import Trainer
+    from napari_semiseg.project.runs import Run
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -101,14 +103,13 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
         The crop that was asked for, or any at all, does not fit; names what would.
     """
     fits = need.voxels(SHARE * free)
-    crop = config.patch_zyx or SMALLEST_CROP
+    crop = rounded_up(config.patch_zyx or SMALLEST_CROP)
     if math.prod(crop) <= fits:
         return fits
-    scale = (fits / math.prod(crop)) ** (1 / 3)
-    smaller = [8 * int(edge * scale / 8) for edge in crop]
+    smaller, _ = choose_patch(crop, int(fits / SLACK))
     width = config.width is None or config.width > 8
     ways = [
-        f"--set patch_zyx={smaller}" * (min(smaller) >= min(SMALLEST_CROP)),
+        f"--set patch_zyx={list(smaller)}" * (math.prod(smaller) <= fits),
         "--set width=8" * width,
         "--method supervised" * (config.method != "supervised"),
     ]
@@ -121,18 +122,13 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
 
 
 @contextmanager
-def shortage_told(run: str) -> Iterator[None]:
-    """Run a block of a training; that the memory ran out is said in one line.
-
-    Parameters
-    ----------
-    run : str
-        Id of the run.
+def shortage_told(run: Run) -> Iterator[None]:
+    """Do a part of a training; that the memory ran out is said in one line.
 
     Raises
     ------
     ConfigError
-        Where PyTorch got no memory; names how to go on.
+        Where PyTorch got no memory; names how to go on, or what to train instead.
     """
     try:
         yield
@@ -141,16 +137,22 @@ def shortage_told(run: str) -> Iterator[None]:
         if not short and NO_MEMORY not in str(error):
             raise
         raise ConfigError(
-            f"run {run}: expected memory for the next step, found none left, though "
+            f"run {run.id}: expected memory for the next step, found none left, though "
             f"there was enough when the training began; close other programs and go on "
             f"with semiseg resume, or train anew with a smaller --set patch_zyx=…"
+            if run.has_model
+            else f"run {run.id}: expected memory to train, found none left before the "
+            f"first checkpoint; close other programs, or train again with a smaller "
+            f"--set patch_zyx=… or --set width=8"
         ) from error
 
 
 def available(device: torch.device) -> float:
     """Bytes of memory that are free on a device; of a container, within its limit."""
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        # PyTorch keeps what it has let go of, to use it again.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + kept)
     if device.type == "mps":
         limit = torch.mps.recommended_max_memory()
         return float(limit - torch.mps.driver_allocated_memory())

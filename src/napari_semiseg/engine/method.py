@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.engine.nets import Head, Output, Stride, Upsampling
 
 ENTRY_POINTS = "napari_semiseg.methods"
@@ -51,8 +52,8 @@ class Task:
     ----------
     classes : int
         Number of classes C, background included.
-    steepness : float
-        k of `ops.soft_mask`: 2 * SDM limit / voxel size.
+    limit_voxels : float
+        SDM limit over the smallest edge of a working voxel.
     width, strides
         Of the network, from the plan.
     channels : int
@@ -60,10 +61,15 @@ class Task:
     """
 
     classes: int
-    steepness: float
+    limit_voxels: float
     width: int
     strides: tuple[Stride, ...]
     channels: int = 1
+
+    @property
+    def steepness(self) -> float:
+        """The k of `ops.soft_mask`: 2 * SDM limit / voxel size."""
+        return 2.0 * self.limit_voxels
 
     def network(
         self,
@@ -178,8 +184,8 @@ class Method(ABC):
         Identifier, what a person reads, and the paper.
     unlabelled : int
         Unlabelled crops of a batch unless asked otherwise; 0 where none takes part.
-    least_labelled : int
-        Labelled crops that a batch must have.
+    least_labelled, least_unlabelled : int
+        Crops that a batch must have; the second only where it has unlabelled ones.
     uncertainty : {"entropy", "gap"}
         Which map says best where it errs: the entropy of its probabilities, or the
         gap between its segmentation and its distance.
@@ -190,6 +196,7 @@ class Method(ABC):
     cite: ClassVar[str]
     unlabelled: ClassVar[int] = 2
     least_labelled: ClassVar[int] = 1
+    least_unlabelled: ClassVar[int] = 1
     uncertainty: ClassVar[Literal["entropy", "gap"]] = "entropy"
     Params: ClassVar[type[MethodParams]] = MethodParams
 
@@ -306,11 +313,15 @@ def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
         raise ConfigError(describe(error, f"parameters of {kind.name}")) from error
 
 
-def check_batch(kind: type[Method], labelled: int | None) -> None:
-    """Refuse a number of labelled crops a step that a method cannot work with."""
-    if labelled is not None and labelled < kind.least_labelled:
-        raise ConfigError(
-            f"expected at least {kind.least_labelled} labelled crops a step for "
-            f"{kind.name!r}, found labelled_batch={labelled}; leave it out, or use "
-            f"--method mean_teacher"
-        )
+def check_batch(kind: type[Method], config: TrainingConfig) -> None:
+    """Refuse numbers of crops a step that a method cannot work with."""
+    for name, found, least in (
+        ("labelled", config.labelled_batch, kind.least_labelled),
+        ("unlabelled", config.unlabelled_batch or None, kind.least_unlabelled),
+    ):
+        if found is not None and found < least:
+            raise ConfigError(
+                f"expected at least {least} {name} crops a step for {kind.name!r}, "
+                f"found {name}_batch={found}; leave it out, or use "
+                f"--method mean_teacher"
+            )

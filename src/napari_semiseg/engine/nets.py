@@ -133,7 +133,7 @@ class Decoder(nn.Module):
 
 
 class Heads(nn.Module):
-    """Decoded maps to class scores and signed distances, in float32."""
+    """Decoded maps to class scores and signed distances, returned in float32."""
 
     def __init__(self, width: int, classes: int, names: tuple[Head, ...]) -> None:
         super().__init__()
@@ -245,7 +245,8 @@ class PyramidVNet(nn.Module):
 
     def forward(self, image: Tensor) -> Output:
         """The finest output."""
-        return self.outputs(image)[-1]
+        output: Output = self.heads[-1](self.decoder(self.encoder(image)))
+        return output
 
     def outputs(self, image: Tensor) -> list[Output]:
         """Outputs of all levels, up-sampled to the image's size, finest last."""

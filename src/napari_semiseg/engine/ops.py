@@ -114,11 +114,12 @@ def confident(probabilities: Tensor, threshold: float) -> Tensor:
     return probabilities.amax(dim=1, keepdim=True) >= threshold
 
 
-def weak_to_strong(image: Tensor) -> Tensor:
+def weak_to_strong(image: Tensor, where: Tensor) -> Tensor:
     """Contrast, brightness, noise and blur of normalised crops (B, K, Z, Y, X).
 
     The geometry stays, so that a prediction of the weak view is a target here. Each
-    channel of a crop draws its own view from PyTorch's generator.
+    channel of a crop draws its own view from PyTorch's generator. Voxels that are not
+    ``where`` (B, 1, Z, Y, X), such as padding, stay as they are.
     """
 
     def draw(low: float, high: float) -> Tensor:
@@ -128,7 +129,8 @@ def weak_to_strong(image: Tensor) -> Tensor:
     view = image * draw(0.6, 1.5) + draw(-0.5, 0.5)
     blurred = functional.avg_pool3d(view, 3, 1, 1, count_include_pad=False)
     view = torch.lerp(view, blurred, (draw(-1.0, 1.0)).clamp_min(0.0))
-    return view + draw(-0.3, 0.4).clamp_min(0.0) * torch.randn_like(view)
+    view = view + draw(-0.3, 0.4).clamp_min(0.0) * torch.randn_like(view)
+    return torch.where(where, view, image)
 
 
 def random_box(like: Tensor, side: float) -> Tensor:

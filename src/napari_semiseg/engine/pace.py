@@ -32,7 +32,11 @@ def fastest(
     Decided by the first kind of step that a method takes.
     """
     total, voxels = plan.steps or STEPS, math.prod(plan.patch_zyx)
-    if asked is not None or plan.device == "mps":
+    if asked is None and plan.device == "mps":
+        asked, why = plan.precision, "fp32: bf16 is not tried on this device"
+        reasons = {**plan.reasons, "precision": why}
+        plan = plan.model_copy(update={"reasons": reasons})
+    if asked is not None:
         needed = not plan.steps
         return plan, trainer(plan).measure(total) / voxels if needed else 0.0
     full, half = trainer(plan), trainer(plan.model_copy(update={"precision": "bf16"}))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,14 +12,15 @@ import torch
 from napari_semiseg.core.config import Intensity, Plan
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.devices import cores
-from napari_semiseg.engine.resample import resample, working_shape
+from napari_semiseg.engine.resample import Shape, resample, working_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases import Case
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
@@ -30,6 +32,8 @@ LARGEST_PATCH = {"cpu": 600_000, "mps": 1_000_000, "cuda": 2_500_000}
 DEFAULT_PATCH = {"cpu": 200_000, "mps": 500_000, "cuda": 1_200_000}
 """Voxels of a crop: the most that memory is sure to hold, and without minutes."""
 SMALLEST_PATCH = 32_000
+SHORTEST_SHARED = 16
+"""Voxels of an axis from which on a crop may hold only a part of it, but so many."""
 SLACK = 1.25
 """How much larger than asked for a crop may get when its edges are rounded."""
 PROBE = (48, 48, 48)
@@ -40,8 +44,28 @@ LIMIT_VOXELS = 10
 """Distances beyond so many working voxels are only known to be long."""
 SAMPLE = 6
 """Cases whose voxels are read for the fingerprint."""
+SLICES = 16
+"""Annotated slices of a case that are looked at in each direction."""
 
 Spacing = tuple[float, float, float]
+
+
+class Truth(NamedTuple):
+    """A mask without unannotated voxels.
+
+    Attributes
+    ----------
+    mask : ndarray (Z, Y, X), uint8
+        All of a case, or its annotated slices, one behind the other.
+    spacing_mm : (z, y, x)
+        Voxel size of the case.
+    across : int, optional
+        Axis along which they are single slices.
+    """
+
+    mask: NDArray[np.uint8]
+    spacing_mm: Spacing
+    across: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +76,7 @@ class Fingerprint:
     shape_zyx: tuple[int, int, int]
     channels: tuple[str, ...]
     intensities: tuple[Intensity, ...]
-    masks: tuple[NDArray[np.uint8], ...]
-    mask_spacings: tuple[Spacing, ...]
+    truths: tuple[Truth, ...]
 
 
 def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
@@ -69,7 +92,8 @@ def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
     shape = np.maximum(1, np.round(extent / spacing)).astype(int)
     channels = labelled[0].channel_names
     seen = [_Values() for _ in range(max(1, len(channels)))]
-    masks, steps = [], []
+    whole: list[Truth] = []
+    slices: list[Truth] = []
     alike = [case for case in labelled if case.channel_names == channels]
     for case in alike[:SAMPLE]:
         mask = case.read_label()
@@ -78,17 +102,27 @@ def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
         inside = (mask > 0) & (mask != UNANNOTATED)
         for index, values in enumerate(seen):
             values.note(case.read_image(index).data, inside)
-        if not (mask == UNANNOTATED).any():
-            masks.append(mask)
-            steps.append(case.geometry.spacing_mm)
+        if (mask == UNANNOTATED).any():
+            slices += _annotated_slices(mask, case.geometry.spacing_mm)
+        else:
+            whole.append(Truth(mask, case.geometry.spacing_mm))
     return Fingerprint(
         spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         shape_zyx=(int(shape[0]), int(shape[1]), int(shape[2])),
         channels=channels,
         intensities=tuple(values.intensity() for values in seen),
-        masks=tuple(masks[:3]),
-        mask_spacings=tuple(steps[:3]),
+        truths=tuple(whole[:3] or slices),
     )
+
+
+def _annotated_slices(mask: NDArray[np.uint8], spacing_mm: Spacing) -> Iterator[Truth]:
+    """Slices that are annotated from edge to edge and show something, each way."""
+    for axis in range(3):
+        highest = mask.max(axis=tuple({0, 1, 2} - {axis}))
+        (done,) = np.nonzero((highest > 0) & (highest != UNANNOTATED))
+        few = done[:: max(1, math.ceil(done.size / SLICES))]
+        if few.size:
+            yield Truth(mask.take(few, axis), spacing_mm, across=axis)
 
 
 class _Values:
@@ -116,50 +150,81 @@ class _Values:
         return Intensity(kind="ct", cut=(float(low), float(high)), mean_std=moments)
 
 
-def oracle_dice(facts: Fingerprint, working_mm: Spacing) -> float:
+def oracle_dice(facts: Fingerprint, working_mm: Spacing) -> float | None:
     """Dice that a perfect network could reach at a working spacing.
 
-    The masks go to the working grid and back; 1 where no complete mask is there.
+    The masks go to the working grid and back; None where there is none. Single slices,
+    whose neighbours are unknown, do so within their plane, those of all cases as one.
+    Where voxels grow across them too, half as much again is lost: a ball has half as
+    much again of surface by volume as its slices have of outline by area.
     """
-    scores = []
-    for mask, spacing in zip(facts.masks, facts.mask_spacings, strict=True):
+    counts: dict[tuple[int, int], list[float]] = {}
+    for number, (mask, spacing, across) in enumerate(facts.truths):
         shape = (mask.shape[0], mask.shape[1], mask.shape[2])
-        small = working_shape(shape, spacing, working_mm)
+        group, working, extra = number, list(working_mm), 0.0
+        if across is not None:
+            group, working[across] = -1, spacing[across]
+            extra = 0.5 if working_mm[across] > spacing[across] else 0.0
+        small = working_shape(shape, spacing, working)
         for value in np.unique(mask[mask > 0]):
             truth = torch.from_numpy(mask == value)
             there = resample(truth.float().unsqueeze(0), small)
             back = resample(there, shape)[0] > 0.5
-            overlap = (back & truth).sum().item()
-            scores.append(2.0 * overlap / (back.sum() + truth.sum()).item())
-    return min(scores, default=1.0)
+            both = 2.0 * (back & truth).sum().item()
+            size = (back.sum() + truth.sum()).item()
+            count = counts.setdefault((group, int(value)), [0.0, 0.0])
+            count[0] += both - extra * (size - both)
+            count[1] += size
+    return min((both / size for both, size in counts.values()), default=None)
 
 
 def choose_spacing(facts: Fingerprint, voxels: float) -> tuple[Spacing, str]:
     """Coarsest working grid needed for ``voxels`` per volume that masks survive."""
     finest = min(facts.spacing_mm)
     chosen, reason = facts.spacing_mm, "the scans' own voxel size"
+    single = any(one.across is not None for one in facts.truths)
+    measured = "annotated slices" if single else "masks"
     for factor in FACTORS:
         z, y, x = (max(step, factor * finest) for step in facts.spacing_mm)
         size = np.prod(working_shape(facts.shape_zyx, facts.spacing_mm, (z, y, x)))
         oracle = oracle_dice(facts, (z, y, x))
-        if factor > 1.0 and oracle < ORACLE_DICE:
+        if factor > 1.0 and oracle is not None and oracle < ORACLE_DICE:
             return chosen, f"{reason}; coarser would blur the masks ({oracle:.3f} Dice)"
         chosen = (z, y, x)
-        reason = f"{int(size):,} voxels a volume, masks survive with Dice {oracle:.3f}"
+        reason = f"{int(size):,} voxels a volume, " + (
+            "no mask to measure what coarser voxels lose"
+            if oracle is None
+            else f"{measured} survive with Dice {oracle:.3f}"
+        )
         if size <= voxels:
             break
     return chosen, reason
 
 
-def choose_patch(
-    shape: tuple[int, int, int], voxels: int
-) -> tuple[tuple[int, int, int], tuple[tuple[int, int, int], ...]]:
-    """Crop size and the network's strides: as much of a volume as is affordable."""
-    full = np.maximum(16, 8 * np.ceil(np.array(shape) / 8)).astype(int)
-    share = min(1.0, (voxels / float(np.prod(full))) ** (1 / 3))
-    patch = np.maximum(16, 8 * np.round(full * share / 8)).astype(int)
-    while np.prod(patch) > SLACK * voxels and patch.max() > 16:
+def rounded_up(shape: Sequence[int]) -> Shape:
+    """Sizes that the network takes: multiples of 8, or 12; a critic needs 8."""
+    z, y, x = (12 if 8 < size <= 12 else 8 * math.ceil(size / 8) for size in shape)
+    return z, y, x
+
+
+def choose_patch(shape: Shape, voxels: int) -> tuple[Shape, tuple[Shape, ...]]:
+    """Crop size and the network's strides: as much of a volume as is affordable.
+
+    An axis of few voxels is held whole.
+    """
+    full = np.array(rounded_up(shape))
+    long = full >= SHORTEST_SHARED
+    share = min(1.0, (voxels / float(np.prod(full))) ** (1 / max(1, int(long.sum()))))
+    shared = np.maximum(SHORTEST_SHARED, 8 * np.round(full * share / 8))
+    patch = np.where(long, shared, full).astype(int)
+    while np.prod(patch) > SLACK * voxels and patch.max() > SHORTEST_SHARED:
         patch[patch.argmax()] -= 8
+    chosen = (int(patch[0]), int(patch[1]), int(patch[2]))
+    return chosen, choose_strides(chosen)
+
+
+def choose_strides(patch: Shape) -> tuple[Shape, ...]:
+    """How a network halves a crop: each axis to no less than four places."""
     halvings = [min(4, int(np.log2(size // 4))) for size in patch]
     # An axis may be halved as often as its size stays even.
     halvings = [
@@ -167,11 +232,10 @@ def choose_patch(
         for size, most in zip(patch, halvings, strict=True)
     ]
     levels = max(1, *halvings)
-    strides = tuple(
-        tuple(2 if level < halvings[axis] else 1 for axis in range(3))
+    return tuple(
+        tuple(2 if level < halvings[axis] else 1 for axis in range(3))  # type: ignore[misc]
         for level in range(levels)
     )
-    return (int(patch[0]), int(patch[1]), int(patch[2])), strides  # type: ignore[return-value]
 
 
 def draft(
@@ -246,12 +310,7 @@ def with_grid(
         voxels = DEFAULT_PATCH[plan.device]
         why = "budget given in steps"
     else:
-        afford = int(config.minutes * 60 / (STEPS * pace))
-        voxels = min(max(afford, SMALLEST_PATCH), LARGEST_PATCH[plan.device])
-        why = (
-            f"{config.minutes:g} min hold {STEPS:,} steps with crops of "
-            f"{afford:,} voxels"
-        )
+        voxels, why = _affordable(config.minutes, pace, plan.device, most)
     if most is not None and most < SLACK * voxels:
         voxels = int(most / SLACK)
         why = f"the free memory holds crops of {most:,} voxels"
@@ -268,8 +327,11 @@ def with_grid(
             f"{voxels:,} voxels hold ({why})"
         )
     else:
-        patch, strides = choose_patch(config.patch_zyx, int(np.prod(config.patch_zyx)))
-        why_patch = "asked for"
+        patch = rounded_up(config.patch_zyx)
+        strides, why_patch = choose_strides(patch), "asked for"
+        if patch != config.patch_zyx:
+            why_patch = f"asked for {list(config.patch_zyx)}, rounded up to "
+            why_patch += "12 or multiples of 8" if 12 in patch else "multiples of 8"
     return plan.model_copy(
         update={
             "spacing_mm": spacing,
@@ -281,6 +343,34 @@ def with_grid(
                 "spacing_mm": why_spacing,
                 "patch_zyx": why_patch,
             },
+        }
+    )
+
+
+def _affordable(
+    minutes: float, pace: float, device: str, most: int | None
+) -> tuple[int, str]:
+    """Voxels of a crop with which the minutes hold enough steps, within bounds."""
+    voxels = int(minutes * 60 / (STEPS * pace))
+    why = f"{minutes:g} min hold {STEPS:,} steps with crops of {voxels:,} voxels"
+    if voxels < SMALLEST_PATCH:
+        return SMALLEST_PATCH, f"{why}, but {SMALLEST_PATCH:,} are the least"
+    largest = LARGEST_PATCH[device]
+    # What a CUDA device holds is known better than this, once it has been measured.
+    if voxels > largest and (device != "cuda" or most is None):
+        return largest, f"{why}, but {largest:,} are the most on this kind of device"
+    return voxels, why
+
+
+def with_labels(plan: Plan, labels: LabelScheme) -> Plan:
+    """The plan for a project's classes."""
+    mirrored = not labels.tells_sides
+    why = "no class is another's mirror image" if mirrored else "classes tell the sides"
+    return plan.model_copy(
+        update={
+            "classes": labels.values,
+            "mirrored": mirrored,
+            "reasons": {**plan.reasons, "mirrored": why},
         }
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -158,7 +159,9 @@ class Sampler:
             ),
             classes=self._classes,
         )
-        return augment(stacked, rng, plan.patch_zyx, plan.spacing_mm)
+        return augment(
+            stacked, rng, plan.patch_zyx, plan.spacing_mm, mirrored=plan.mirrored
+        )
 
     def picked(self, stream: int, step: int) -> list[Prepared]:
         """Cases of a step.
@@ -201,7 +204,11 @@ class Sampler:
     def _crop(
         self, case: Prepared, rng: np.random.Generator, *, with_label: bool
     ) -> dict[str, NDArray[np.float32]]:
-        size = [int(np.ceil(edge * MARGIN)) for edge in self._plan.patch_zyx]
+        # As much on either side, so that the middle of a crop is that of its view.
+        size = [
+            edge + 2 * math.ceil(edge * (MARGIN - 1) / 2)
+            for edge in self._plan.patch_zyx
+        ]
         start = self._start(case, rng, size, with_label=with_label)
         read = [_read(channel, start, size) for channel in case.image]
         found = {"image": np.stack([*(image for image, _ in read), read[0][1]])}

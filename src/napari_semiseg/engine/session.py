@@ -21,7 +21,7 @@ from napari_semiseg.engine import memory, method
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.intake import Intake
 from napari_semiseg.engine.pace import FEW_STEPS, expected_steps, fastest, fix_steps
-from napari_semiseg.engine.plan import draft, fingerprint, with_grid
+from napari_semiseg.engine.plan import draft, fingerprint, with_grid, with_labels
 from napari_semiseg.engine.prepare import Cache
 from napari_semiseg.engine.refresh import Refresher
 from napari_semiseg.engine.sampler import Noise, Sampler
@@ -78,6 +78,10 @@ class Training:
 
     def events(self) -> Iterator[Event]:
         """Plan, prepare, measure, train."""
+        with memory.shortage_told(self._run):
+            yield from self._events()
+
+    def _events(self) -> Iterator[Event]:
         begun = time.perf_counter()
         config, kind = self._config, method.find(self._config.method)
         plan = self._run.plan
@@ -138,25 +142,24 @@ class Training:
     ) -> Iterator[Event]:
         """Step by step, to the end or a stop."""
         held_out = intake.validation
-        with memory.shortage_told(self._run.id):
-            for event in trainer.run(
-                self._run.folder.last,
-                every_seconds=self._config.checkpoint_seconds,
-                stop=self._stopped,
-                validate=partial(
-                    validation_dice,
-                    cases=held_out,
-                    labels=self._project.labels,
-                    heed=partial(heed_stop, self._run),
-                )
-                if held_out
-                else None,
-                between=partial(
-                    self._between, intake=intake, sampler=sampler, refresher=refresher
-                ),
-            ):
-                self._step, self._seconds = trainer.step, trainer.seconds
-                yield event
+        for event in trainer.run(
+            self._run.folder.last,
+            every_seconds=self._config.checkpoint_seconds,
+            stop=self._stopped,
+            validate=partial(
+                validation_dice,
+                cases=held_out,
+                labels=self._project.labels,
+                heed=partial(heed_stop, self._run),
+            )
+            if held_out
+            else None,
+            between=partial(
+                self._between, intake=intake, sampler=sampler, refresher=refresher
+            ),
+        ):
+            self._step, self._seconds = trainer.step, trainer.seconds
+            yield event
 
     def _planned(self, kind: type[method.Method]) -> tuple[Plan, int]:
         """Everything but the steps, from cohort and speed here; and about how many."""
@@ -172,7 +175,7 @@ class Training:
         need = memory.footprint(self._rehearsal(small), math.prod(memory.PROBE))
         most = memory.largest_crop(need, memory.available(self._device), config)
         plan = with_grid(plan, config, facts, pace, most)
-        plan = plan.model_copy(update={"classes": self._project.labels.values})
+        plan = with_labels(plan, self._project.labels)
         if self._source is not None:
             plan = fitted(plan, self._source, config)
         return plan, expected_steps(config, pace * math.prod(plan.patch_zyx))
@@ -338,7 +341,7 @@ def make_task(project: Project, plan: Plan) -> method.Task:
     """What a method is built for, from a project's labels and a plan."""
     return method.Task(
         classes=len(project.labels) + 1,
-        steepness=2.0 * plan.sdm_limit_mm / min(plan.spacing_mm),
+        limit_voxels=plan.sdm_limit_mm / min(plan.spacing_mm),
         width=plan.width,
         strides=plan.strides,
         channels=len(plan.intensities),

@@ -255,11 +255,16 @@ class Trainer:
                     self.best = mean
                     self.state().save(checkpoint.with_name("best.pt"))
             if now - saved >= every_seconds and self.step < total:
+                if pending:  # a loss that is no number must not be saved
+                    yield self._stepped(pending, total)
+                    pending, spoken = [], now
                 self.state().save(checkpoint)
                 saved = time.perf_counter()
                 yield Checkpointed(step=self.step)
             if self.step < total:
                 yield from between(self)
+        if pending:
+            yield self._stepped(pending, total)
         self.state().save(checkpoint)
         yield Checkpointed(step=self.step)
 

@@ -39,6 +39,9 @@ class ADMTParams(ConsistencyParams):
     consistency_weight: float = Field(
         default=2.0, ge=0, description="Final weight of the pseudo labels"
     )
+    ramp: float = Field(
+        default=0.4, gt=0, le=1, description="Fraction of training to reach it"
+    )
     threshold: float = Field(
         default=0.8, ge=0.5, lt=1, description="Confidence that a label needs"
     )
@@ -52,13 +55,15 @@ class ADMT(DualTaskMethod):
     segmentation", ECCV 2024. In its turn of random length a teacher follows the
     student: the first while strong views change intensities, the second while they
     are CutMix. Pseudo labels are the mean of both, weighted by exp(-entropy); where
-    the teachers and the student all differ, the more confident counts. L = L_sup +
-    lambda [max p' >= tau] CE. Departure: batch statistics of teachers are averaged.
+    the teachers differ and the student differs from their mean, the more confident
+    counts. L = L_sup + lambda [max p' >= tau] CE, lambda ramped up in 40 % of the
+    training. Departure: batch statistics of teachers are averaged.
     """
 
     name = "ad_mt"
     title = "AD-MT: alternate diverse teaching"
     cite = "Zhao et al., ECCV 2024"
+    least_unlabelled = 2  # they are pasted into each other
     Params: ClassVar[type[MethodParams]] = ADMTParams
     params: ADMTParams
 
@@ -89,7 +94,7 @@ class ADMT(DualTaskMethod):
                 for teacher in nets.teachers.values()
             )
         if self._first_has_turn(t):
-            strong, pasted = weak_to_strong(image), torch.zeros_like(inside)
+            strong, pasted = weak_to_strong(image, inside), torch.zeros_like(inside)
         else:
             side = float(torch.sqrt(1.0 - beta(4.0))[0])
             pasted = random_box(image, side).expand_as(inside)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from napari_semiseg.engine.cut_paste import mixed
+from napari_semiseg.engine.cut_paste import mixed, sight
 from napari_semiseg.engine.dual_task import (
     DualTaskMethod,
     DualTaskParams,
@@ -90,25 +90,27 @@ class Auto(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms on annotated voxels, pseudo labels on the others."""
         student, count = nets.students["student"], batch.labelled
-        sparse = not bool((batch.valid | ~batch.inside[:count, 0]).all())
-        alone = len(batch.image) == count and not sparse
-        if alone or not self.takes_unlabelled(t):
+        taking = self.takes_unlabelled(t)
+        sparse = taking and not bool((batch.valid | ~batch.inside[:count, 0]).all())
+        if not taking or (len(batch.image) == count and not sparse):
             return self.labelled(forward(student, batch.image[:count]), batch)
         asked = slice(0, None) if sparse else batch.free
         with torch.no_grad():
             teacher = forward(nets.teachers["student"], batch.image[asked])
             pair = segmentation(teacher), self.mask(teacher)
             said = torch.cat([0.5 * (pair[0] + pair[1]), gap(*pair)], dim=1)
+        ours, seen = self._ours(batch)
         crops, moved, guessed = mixed(
             batch,
-            self._ours(batch),
+            ours,
+            seen,
             said[batch.free] if sparse else said,
             said[:count] if sparse else None,
         )
         guess, apart = moved[:, :-1], moved[:, -1:]
         image = crops.image
         if self.params.strong:
-            image = torch.where(guessed, weak_to_strong(image), image)
+            image = weak_to_strong(image, guessed)
         output = forward(student, image)
         sure = guessed & confident(guess, self.params.threshold)
         sure = (sure & (apart <= self.params.largest_gap))[:, 0]
@@ -119,14 +121,16 @@ class Auto(DualTaskMethod):
             "pseudo_distance": weight * soft_dice(self.mask(output), label, sure),
         }
 
-    def _ours(self, batch: Batch) -> Tensor:
-        """Voxels of the crops that show a labelled volume: (N, 1, Z, Y, X)."""
+    def _ours(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Voxels (N, 1, Z, Y, X) that show a labelled volume, and how far they do."""
         count, free = batch.labelled, len(batch.image) - batch.labelled
         box = random_box(batch.image, self.params.side)
-        whole = torch.ones_like(box)
+        whole, seen = torch.ones_like(box), sight(box, self.task.limit_voxels)
+        far = torch.full_like(seen, torch.inf)
         first, last = {
-            "both": (~box, box),
-            "into": (whole, box),
-            "none": (whole, ~whole),
+            "both": ((~box, seen), (box, seen)),
+            "into": ((whole, far), (box, seen)),
+            "none": ((whole, far), (~whole, far)),
         }[self.params.paste]
-        return torch.cat([first] * count + [last] * free)
+        shown, reach = zip(*[first] * count, *[last] * free, strict=True)
+        return torch.cat(shown), torch.cat(reach)

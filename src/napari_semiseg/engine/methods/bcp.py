@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
-from napari_semiseg.engine.cut_paste import mixed, neighbours
+from napari_semiseg.engine.cut_paste import mixed, neighbours, sight
 from napari_semiseg.engine.dual_task import (
     DualTaskMethod,
     DualTaskParams,
@@ -48,7 +48,7 @@ class BCP(DualTaskMethod):
     w times the same on the others, whose labels are the teacher's. At first,
     labelled crops are pasted into each other. Departures: no largest component
     per crop, which can delete a true second part; the SDM head is trained on the
-    labelled voxels.
+    labelled voxels, as far as a crop shows their surroundings.
     """
 
     name = "bcp"
@@ -64,8 +64,9 @@ class BCP(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms on labelled voxels, pseudo labels on the others."""
-        if not self.takes_unlabelled(t):
-            crops = neighbours(batch, self.params.side)
+        limit = self.task.limit_voxels
+        if not self.takes_unlabelled(t) or not batch.free.start:
+            crops = neighbours(batch, self.params.side, limit)
             return self.labelled(forward(nets.students["student"], crops.image), crops)
         with torch.no_grad():
             said = segmentation(
@@ -74,7 +75,8 @@ class BCP(DualTaskMethod):
         box = random_box(batch.image, self.params.side)
         count = max(batch.labelled, len(said))
         boxes = box.expand(count, *box.shape[1:])
-        crops, guess, guessed = mixed(batch, torch.cat([boxes, ~boxes]), said)
+        ours = torch.cat([boxes, ~boxes])
+        crops, guess, guessed = mixed(batch, ours, sight(box, limit), said)
         output = forward(nets.students["student"], crops.image)
         return {
             **self.labelled(output, crops),

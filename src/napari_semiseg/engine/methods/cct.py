@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch.nn import functional
 
 from napari_semiseg.engine.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
+    mean_terms,
     segmentation,
 )
 from napari_semiseg.engine.losses import consistency
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 PERTURBATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     feature_noise,
-    functional.dropout3d,
+    partial(functional.dropout3d, p=0.3),
     attention_dropout,
 )
 
@@ -38,7 +41,8 @@ class CCT(DualTaskMethod):
     Ouali et al., "Semi-supervised semantic segmentation with cross-consistency
     training", CVPR 2020: L = L_sup + lambda mean_i (p_i(f_i(z)) - sg p(z))^2 on
     unlabelled crops, with noise, channel dropout and dropout of the most active
-    places as f_i on the feature maps z of all levels.
+    places as f_i on the feature maps z of all levels. Departure, as in the 3D code of
+    the family: L_sup is the mean over all decoders, so that a small lambda will do.
     """
 
     name = "cct"
@@ -53,18 +57,18 @@ class CCT(DualTaskMethod):
         return {"student": self.task.network(upsampling=tuple(ways))}
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
-        """Labelled terms of the main decoder, and agreement of the others."""
+        """Labelled terms of all decoders, and agreement with the main one."""
         network = nets.students["student"]
         assert isinstance(network, VNet)
         features = network.encoder(batch.image)
-        output = network.decode(features)
-        target = segmentation(output)[batch.free]
-        agreement = batch.image.new_zeros(())
+        outputs = [network.decode(features)]
         for index, perturb in enumerate(PERTURBATIONS, start=1):
-            perturbed = [perturb(maps[batch.free]) for maps in features]
-            said = segmentation(network.decode(perturbed, index))
-            agreement = agreement + consistency(said, target, batch.inside[batch.free])
+            perturbed = [perturb(maps) for maps in features]
+            outputs.append(network.decode(perturbed, index))
+        target, *said = (segmentation(output)[batch.free] for output in outputs)
+        inside = batch.inside[batch.free]
+        agreement = [consistency(one, target, inside) for one in said]
         return {
-            **self.labelled(output, batch),
-            "cross_consistency": self.params.weight(t) * agreement / len(PERTURBATIONS),
+            **mean_terms([self.labelled(output, batch) for output in outputs]),
+            "cross_consistency": self.params.weight(t) * torch.stack(agreement).mean(),
         }

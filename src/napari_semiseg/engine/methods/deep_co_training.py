@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
-from napari_semiseg.engine.dual_task import ConsistencyParams, mean_terms, segmentation
-from napari_semiseg.engine.losses import divergence, jensen_shannon, weighted_mean
+from napari_semiseg.engine.dual_task import (
+    ConsistencyParams,
+    logits,
+    mean_terms,
+    segmentation,
+)
+from napari_semiseg.engine.losses import (
+    cross_entropy,
+    divergence,
+    jensen_shannon,
+    weighted_mean,
+)
 from napari_semiseg.engine.method import MethodParams, forward, register
 from napari_semiseg.engine.ops import adversarial
 from napari_semiseg.engine.pairs import PairMethod
@@ -37,8 +47,9 @@ class DeepCoTraining(PairMethod):
 
     Qiao et al., "Deep co-training for semi-supervised image recognition", ECCV
     2018: Jensen-Shannon divergence on unlabelled crops, and the view difference
-    KL(sg p_1(x) || p_2(g_1(x))) and its mirror, where g_i attacks network i by one
-    fast gradient sign step. Departure: attacks are made on unlabelled crops only.
+    KL(sg p_1(x) || p_2(g_1(x))) and its mirror, where g_i attacks the labels that
+    network i gives itself, argmax p_i(x), by one fast gradient sign step. Departure:
+    attacks are made on unlabelled crops only.
     """
 
     name = "deep_co_training"
@@ -70,13 +81,14 @@ class DeepCoTraining(PairMethod):
     ) -> Tensor:
         """Divergence of each network under the attack on the other, summed."""
 
-        def error(network: nn.Module, target: Tensor, view: Tensor) -> Tensor:
-            answer = segmentation(forward(network, view))
-            return weighted_mean(divergence(target.detach(), answer), inside)
+        def doubt(network: nn.Module, label: Tensor, view: Tensor) -> Tensor:
+            return cross_entropy(logits(forward(network, view)), label, inside[:, 0])
 
         terms = []
         for attacked, target, other in zip(networks, said, networks[::-1], strict=True):
-            against = partial(error, attacked, target)
+            # Its own labels: at what it says itself a divergence has no slope.
+            against = partial(doubt, attacked, target.argmax(dim=1))
             view = adversarial(image, against, self.params.attack)
-            terms.append(error(other, target, view))
+            answer = segmentation(forward(other, view))
+            terms.append(weighted_mean(divergence(target.detach(), answer), inside))
         return torch.stack(terms).sum()

@@ -34,7 +34,8 @@ class DTC(DualTaskMethod):
 
     Luo et al., "Semi-supervised medical image segmentation through dual-task
     consistency", AAAI 2021: L = L_sup + 0.3 |d - phi| + lambda (T(d) - p)^2, with a
-    gradient into both heads as in the paper. T is soft (about one voxel).
+    gradient into both heads as in the paper; L_sup has Dice(T(d), y), as it has in
+    every method here. T is soft (about one voxel).
     """
 
     name = "dtc"

@@ -51,12 +51,13 @@ class FixMatch(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and confident labels on the strong view."""
-        image, count = batch.image[batch.free], batch.labelled
+        image, inside = batch.image[batch.free], batch.inside[batch.free]
+        count = batch.labelled
         with torch.no_grad():
             target = segmentation(forward(nets.teachers["student"], image))
-        views = torch.cat([batch.image[:count], weak_to_strong(image)])
+        views = torch.cat([batch.image[:count], weak_to_strong(image, inside)])
         output = forward(nets.students["student"], views)
-        sure = confident(target, self.params.threshold) & batch.inside[batch.free]
+        sure = confident(target, self.params.threshold) & inside
         return {
             **self.labelled(output, batch),
             "pseudo_labels": self.params.weight(t)

@@ -33,6 +33,7 @@ class ICT(DualTaskMethod):
     name = "ict"
     title = "ICT: interpolation consistency"
     cite = "Verma et al., IJCAI 2019"
+    least_unlabelled = 2  # they are blended with each other
     Params: ClassVar[type[MethodParams]] = ConsistencyParams
     params: ConsistencyParams
 

@@ -31,6 +31,9 @@ class MCNetPlusParams(ConsistencyParams):
     consistency_weight: float = Field(
         default=1.0, ge=0, description="Final weight of the mutual consistency"
     )
+    ramp: float = Field(
+        default=0.4, gt=0, le=1, description="Fraction of training to reach it"
+    )
     temperature: float = Field(
         default=0.1, gt=0, le=1, description="Temperature of the sharpened targets"
     )

@@ -31,7 +31,7 @@ class UGMCL(DualTaskMethod):
     the student's heads, p' the mean of the teacher's Monte Carlo passes, U its
     entropy, M = [U < H(t)] and H(t) = 0.75 + 0.25 ramp(t) of the largest entropy:
 
-    L = L_sup(p, y) + Dice(T(d), y) + |d - phi|
+    L = L_sup(p, y) + Dice(T(d), y) + w |d - phi|
         + lambda (M (p - p')^2 + M (T(d) - sg p)^2 + M (p - sg T(d))^2)
 
     the intra-task and the two cross-task consistencies on all crops. Departures
