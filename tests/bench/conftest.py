@@ -37,6 +37,16 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def two_channels(data: Path) -> Path:
+    """The same with a second channel of every image."""
+    for name in IDS:
+        plain = data / "imagesTr" / f"{name}.nii.gz"
+        save_nifti(plain.with_name(f"{name}_0001.nii.gz"), 50 - ball(int(name[-1])))
+        plain.rename(plain.with_name(f"{name}_0000.nii.gz"))
+    return data
+
+
+@pytest.fixture
 def make_bench(data: Path, tmp_path: Path) -> Callable[..., Bench]:
     """Make a benchmark of two methods; every part of it may be another one."""
 

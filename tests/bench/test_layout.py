@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from bench.conftest import IDS
-from napari_semiseg.bench.cohort import make_project
-from napari_semiseg.bench.layout import Dataset
-from napari_semiseg.bench.spec import Benchmark, Budget, Entry
+from napari_semiseg.bench.layout import Dataset, refuse_inside
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.images import read_geometry
-from napari_semiseg.project.store import Project
 from synthetic import ball, save_nifti
 
 
@@ -37,6 +34,25 @@ def test_images_and_masks_are_found_by_id_with_and_without_a_channel(data) -> No
     geometry, _ = read_geometry(dataset.image("late"))
     mask = dataset.read_mask("late", geometry)
     assert mask.sum() == ball(0).sum()
+
+
+def test_an_ending_that_the_mask_has_too_is_part_of_the_id(data) -> None:
+    for folder in ("imagesTr", "labelsTr"):
+        plain = data / folder / "case_3.nii.gz"
+        plain.rename(plain.with_name("case_0000.nii.gz"))
+    dataset = Dataset.open(data)
+    dataset.require(["case_0000", "case_0"], masks=True)
+    assert "case" not in dataset.images
+    assert dataset.check(["case_0000"], dataset.scheme((), ())) == {"case_0000": {0, 1}}
+
+
+def test_test_masks_may_all_be_among_the_others(data) -> None:
+    (data / "labelsTs").mkdir()
+    Dataset.open(data).require(IDS, masks=True)
+    (data / "labelsTr").rename(data / "elsewhere")
+    (data / "labelsTr").mkdir()
+    with pytest.raises(SemisegError, match=r"labelsTr: expected masks .* found none"):
+        Dataset.open(data)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +91,44 @@ def test_ignored_voxels_are_unknown(data) -> None:
     dataset.check(["case_1"], dataset.scheme((), ()))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"labels": {"background": 0, "whole": [1, 2]}}',
+        '{"labels": {"background": 0, "whole": [1, 2], "core": 2}}',
+        '{"labels": {"background": 0}}',
+        '{"name": "Balls"}',
+        '{"labels": {"backgr',
+    ],
+)
+def test_classes_that_are_named_need_no_description(data, text) -> None:
+    (data / "dataset.json").write_text(text)
+    dataset = Dataset.open(data)
+    assert names(dataset.scheme(["1=ball"], ())) == {1: "ball"}
+    with pytest.raises(SemisegError, match=r"dataset\.json.* --label VALUE=NAME"):
+        dataset.scheme((), ())
+
+
+def test_ignored_voxels_are_known_beside_regions(data) -> None:
+    mask = ball(1)
+    mask[:, :, :3] = 3
+    save_nifti(data / "labelsTr" / "case_1.nii.gz", mask)
+    dataset = describe(data, {"background": 0, "whole": [1, 2], "ignore": 3})
+    found = dataset.check(["case_1"], dataset.scheme(["1=ball"], ()))
+    assert found == {"case_1": {0, 1, 255}}
+
+
+def test_results_do_not_go_among_the_images_and_masks(data) -> None:
+    for out in (data / "imagesTs", data / "labelsTr" / "bench" / "first"):
+        with pytest.raises(SemisegError, match=r"choose another folder, as .*bench$"):
+            refuse_inside(data, out)
+    refuse_inside(data, data / "bench")
+    refuse_inside(data, data.parent / "imagesTr")
+
+
 def test_what_is_no_such_data_set_is_refused(data, tmp_path) -> None:
     with pytest.raises(SemisegError, match="imagesTr and labelsTr"):
         Dataset.open(tmp_path)
-    with pytest.raises(SemisegError, match="regions"):
-        describe(data, {"background": 0, "whole": [1, 2]})
-    with pytest.raises(SemisegError, match="regions"):
-        describe(data, {"background": 0})
-    (data / "dataset.json").unlink()
     dataset = Dataset.open(data)
     with pytest.raises(SemisegError, match=r"images of 2 listed cases.*ghost"):
         dataset.require(["case_0", "ghost"])
@@ -95,32 +141,16 @@ def test_what_is_no_such_data_set_is_refused(data, tmp_path) -> None:
         dataset.check(["case_1"], dataset.scheme(["1=ball"], ()))
 
 
-def test_cases_of_several_channels_go_in_whole(data, tmp_path) -> None:
-    for number in range(7):
-        plain = data / "imagesTr" / f"case_{number}.nii.gz"
-        save_nifti(plain.with_name(f"case_{number}_0001.nii.gz"), 50 - ball(number))
-        plain.rename(plain.with_name(f"case_{number}_0000.nii.gz"))
-    dataset = Dataset.open(data)
+def test_a_case_needs_all_its_channels(two_channels) -> None:
+    dataset = Dataset.open(two_channels)
     assert sorted(dataset.images) == list(IDS)
     assert dataset.case("case_3") == "case_3"
     assert dataset.read_image("case_3").data.max() > 90
-    plan = Benchmark(
-        data=data,
-        labelled={"one": ("case_0",)},
-        unlabelled=("case_0", "case_1"),
-        test=("case_2",),
-        entries=(Entry.parse("supervised"),),
-        budgets=(Budget(steps=1),),
-    )
-    list(make_project(tmp_path / "p", plan, "one", dataset, dataset.scheme((), ())))
-    cases = {case.id: case for case in Project.open(tmp_path / "p").cases()}
-    assert {name: case.split for name, case in cases.items()} == {
-        "case_0": "train",
-        "case_1": "train",
-        "case_2": "test",
-    }
-    assert cases["case_2"].channel_names == ("0", "1")
-    assert cases["case_0"].has_label
-    (data / "imagesTr" / "case_5_0001.nii.gz").unlink()
+    second = two_channels / "imagesTr" / "case_5_0001.nii.gz"
+    dataset.check_image("case_5")
+    save_nifti(second, np.full((24, 24, 24), np.nan, np.float32))
+    with pytest.raises(SemisegError, match=r"case_5_0001.* NaN"):
+        dataset.check_image("case_5")
+    second.unlink()
     with pytest.raises(SemisegError, match="channels of 'case_5', found no 1"):
-        Dataset.open(data)
+        Dataset.open(two_channels)

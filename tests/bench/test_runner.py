@@ -2,16 +2,25 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
+import numpy as np
 import pytest
 
 from napari_semiseg.bench import results as store
 from napari_semiseg.bench.report import publish
 from napari_semiseg.bench.results import Results
-from napari_semiseg.bench.runner import Began, Ended, seconds_left
+from napari_semiseg.bench.runner import Began, Bench, Ended, time_after
 from napari_semiseg.bench.spec import Budget
+from napari_semiseg.bench.stored import write
+from napari_semiseg.core.events import Finished, Started, Warned
+from napari_semiseg.core.metrics import evaluate_labels
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.io.atomic import write_text
+from napari_semiseg.project.processes import Claim
+from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
+from synthetic import save_nifti
 
 
 def begin(bench) -> Results:
@@ -59,8 +68,12 @@ def test_all_trials_are_scored_on_cases_that_training_cannot_reach(
     assert "numpy" in results.versions
     began = [event for event in events if isinstance(event, Began)]
     assert [(event.number, event.total) for event in began] == [(1, 2), (2, 2)]
-    assert began[0].seconds_after is None  # no training of so many steps yet
-    assert began[1].seconds_after == 0.0
+    # No training of so many steps was timed before the first.
+    assert (began[0].seconds_after, began[0].steps_after) == (0.0, 3)
+    assert (began[1].seconds_after, began[1].steps_after) == (
+        pytest.approx(1.5 + right.score_seconds),
+        0,
+    )
 
 
 def test_what_is_finished_is_not_repeated_and_more_can_be_asked_for(
@@ -151,16 +164,106 @@ def test_a_test_image_under_another_name_is_found_out(
     assert workers.started == []
 
 
-def test_time_left_comes_from_minutes_or_from_what_was_measured(
-    make_bench, workers
+def test_time_after_comes_from_minutes_or_from_what_was_measured(
+    make_bench, workers, monkeypatch
 ) -> None:
+    def slow(*found) -> dict:
+        time.sleep(0.1)
+        return evaluate_labels(*found)
+
+    monkeypatch.setattr("napari_semiseg.bench.child.evaluate_labels", slow)
     bench = make_bench(budgets=(Budget(minutes=2),))
-    assert seconds_left(bench.benchmark.trials(), begin(bench)) == 240.0
+    assert time_after(bench.benchmark.trials(), begin(bench)) == (240.0, 0)
     results, _ = go(bench)
-    assert seconds_left(bench.benchmark.trials(), results) == 243.0
+    assert all(run.score_seconds >= 0.3 for run in results.runs)
+    closing = 1.5 + sum(run.score_seconds for run in results.runs) / 2
+    # That of the trial that goes on counts too.
+    expected = (pytest.approx(240 + 3 * closing), 0)
+    assert time_after(bench.benchmark.trials(), results) == expected
     bench = make_bench(seeds=(0, 1))
+    expected = (pytest.approx(5 * closing), 4 * 3)  # nobody has timed so many steps
+    assert time_after(bench.benchmark.trials(), results) == expected
     results, _ = go(make_bench())
-    assert seconds_left(bench.benchmark.trials(), results) == 4 * 31.5
+    closing = 1.5 + sum(run.score_seconds for run in results.runs) / 4
+    expected = (pytest.approx(4 * 30 + 5 * closing), 0)
+    assert time_after(bench.benchmark.trials(), results) == expected
+
+
+def test_every_image_is_read_before_the_first_training(
+    make_bench, workers, data
+) -> None:
+    """A broken one would else end the last trial after hours."""
+    bench = make_bench()
+    good = (data / "imagesTr" / "case_6.nii.gz").read_bytes()
+    save_nifti(
+        data / "imagesTr" / "case_6.nii.gz", np.full((24, 24, 24), np.nan, np.float32)
+    )
+    with pytest.raises(SemisegError, match=r"case_6.* NaN"):
+        go(bench)
+    (data / "imagesTr" / "case_6.nii.gz").write_bytes(good)
+    results, events = go(bench)
+    assert len(results.completed()) == 2
+    read = [
+        event for event in events if getattr(event, "stage", "") == "Reading images"
+    ]
+    assert [event.done for event in read] == list(range(1, 8))
+    _, events = go(make_bench(seeds=(0, 1)))
+    assert not any(getattr(event, "stage", "") == "Reading images" for event in events)
+
+
+def test_what_a_training_warned_of_stands_by_its_scores(make_bench, workers) -> None:
+    bench = make_bench("supervised")
+    warned = Warned(message="case case_1 is left out: it is torn")
+    workers.during = lambda run: [run.append(warned) for _ in range(2)]
+    results, _ = go(bench)
+    assert results.runs[0].notes == ("case case_1 is left out: it is torn",)
+    publish(bench, results)
+    page = (bench.out / "results.md").read_text()
+    assert "seed 0: case case_1 is left out: it is torn" in page
+    assert "Failed" not in page
+
+
+@pytest.fixture
+def left_alone(make_bench, monkeypatch) -> tuple[Bench, Run]:
+    """A trial, at which a worker of another machine is at work for three looks."""
+    looks = iter((True, True, True))
+
+    def holds(claim, _log) -> bool:
+        return claim.host == "elsewhere" and next(looks, False)
+
+    monkeypatch.setattr(Claim, "holds", holds)
+    monkeypatch.setattr("napari_semiseg.bench.child.POLL_S", 0.05)
+    bench = make_bench("supervised")
+    (trial,) = bench.benchmark.trials()
+    write(bench.out / "results.json", begin(bench))
+    project = Project.create(bench.out / "projects" / "two", bench.scheme)
+    run = Run.create(project, bench.benchmark.config(trial), trial.run_id)
+    run.append(Started(run=run.id, method="supervised", pid=17))
+    write_text(run.folder.pid, Claim(17, 1.0, "elsewhere").text)
+    return bench, run
+
+
+def test_a_worker_of_another_machine_that_falls_silent_is_replaced(
+    left_alone, workers
+) -> None:
+    """As one whose container was started again under another name."""
+    bench, run = left_alone
+    results, events = go(bench)
+    (done,) = results.completed()
+    assert workers.started == [run.id]
+    (said,) = [event.message for event in events if isinstance(event, Warned)]
+    assert said.startswith("waits for a worker on another machine")
+    assert done.notes == ()
+
+
+def test_what_a_worker_of_another_machine_says_counts(left_alone, workers) -> None:
+    bench, run = left_alone
+    run.append(
+        Finished(run=run.id, reason="failed", step=2, seconds=1.0, error="it diverged")
+    )
+    results, _ = go(bench)
+    assert [failed.error for failed in results.failed()] == ["it diverged"]
+    assert workers.started == []
 
 
 def test_tables_and_figures(make_bench, workers) -> None:

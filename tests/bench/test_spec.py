@@ -54,3 +54,23 @@ def test_a_variant_of_a_method_has_parameters_of_its_own(make_bench) -> None:
 def test_names_that_become_one_folder_are_refused(make_bench) -> None:
     with pytest.raises(ConfigError, match="twice"):
         make_bench("ug_mcl:passes=4,ug_mcl-passes-4")
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "instead"),
+    [
+        ("ug_mcl:seed=3", {}, "no 'seed' .* use --seeds"),
+        ("supervised,ug_mcl:minutes=3", {}, "use --minutes"),
+        ("ug_mcl", {"width": "4", "seed": "5"}, "use --seeds"),
+        ("ug_mcl", {"method": "dtml"}, "use --methods"),
+        ("ug_mcl", {"steps": "9"}, "use --steps"),
+        ("ug_mcl", {"device": "cpu"}, "use --device"),
+        ("ug_mcl", {"params": "{}"}, "the name of the parameter"),
+        ("ug_mcl", {"start_from": "old"}, "use semiseg train"),
+    ],
+)
+def test_what_the_comparison_decides_is_no_setting(
+    make_bench, methods, settings, instead
+) -> None:
+    with pytest.raises(ConfigError, match=instead):
+        make_bench(methods, settings=settings)

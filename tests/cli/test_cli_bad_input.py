@@ -149,6 +149,7 @@ def test_torch_that_is_not_installed(ball_project, tmp_path, unchanged, verb) ->
     ("settings", "words"),
     [
         (("--minutes", "0"), "--minutes"),
+        (("--minutes", "inf"), "finite"),
         (("--steps", "2", "--minutes", "1"), "found both"),
         (("--set", "width"), "key=value"),
         (("--set", "width=1", "--steps", "2"), "width"),

@@ -115,6 +115,21 @@ def test_a_failed_run_is_the_last_word(semiseg, words, tmp_path) -> None:
     assert "not a number" in run["error"]
 
 
+def test_an_image_that_breaks_meanwhile_is_the_last_word(
+    semiseg, words, tmp_path
+) -> None:
+    assert semiseg(*words(), "--json").code == 0
+    broken = np.full((24, 24, 24), np.nan, np.float32)
+    save_nifti(tmp_path / "Balls" / "imagesTr" / "case_5.nii.gz", broken)
+    for _ in range(2):  # of the training, and of the prediction that is tried again
+        answer = semiseg(*words(seeds="0,1"))
+        assert answer.code == 1
+        stored = json.loads((tmp_path / "out" / "results.json").read_text())
+        (error,) = [run["error"] for run in stored["runs"] if run["error"]]
+        assert error.startswith("case case_5 is not predicted: ")
+        assert "NaN" in error
+
+
 def test_killed_and_gone_on_with(words, tmp_path) -> None:
     """Neither the benchmark nor its worker has time to say goodbye."""
     # Long enough that a checkpoint is written before the end.
@@ -151,6 +166,8 @@ def test_killed_and_gone_on_with(words, tmp_path) -> None:
         ({"methods": "magic"}, "magic"),
         ({"methods": "supervised:magic=1"}, "no parameter 'magic'"),
         ({"methods": ","}, "--methods"),
+        ({"methods": "supervised:seed=3"}, "--seeds"),
+        ({"set": "steps=9"}, "--steps"),
         ({"steps": "few"}, "--steps"),
         ({"steps": "0"}, "--steps"),
         ({"seeds": "-1"}, "--seeds"),
@@ -158,6 +175,8 @@ def test_killed_and_gone_on_with(words, tmp_path) -> None:
         ({"steps": None}, "found neither"),
         ({"steps": None, "minutes": "0"}, "--minutes"),
         ({"steps": None, "minutes": "long"}, "--minutes"),
+        ({"steps": None, "minutes": "5,inf"}, "--minutes"),
+        ({"steps": None, "minutes": "nan"}, "--minutes"),
         ({"device": "tpu"}, "device"),
         ({"label": "ball"}, "1=left atrium"),
     ],
@@ -190,6 +209,14 @@ def test_lists_that_do_not_fit_the_data(semiseg, words, tmp_path) -> None:
     assert snapshot(tmp_path) == before
 
 
+def test_a_class_that_no_labelled_mask_shows(semiseg, words, tmp_path) -> None:
+    before = snapshot(tmp_path)
+    refusal = semiseg(*words(), "--label=1=ball", "--label=2=ring").refusal
+    assert "show 'ring' (2) in list 'few', found none" in refusal
+    assert "with --label '1=ball'" in refusal
+    assert snapshot(tmp_path) == before
+
+
 def test_folders_that_cannot_be_used(semiseg, words, tmp_path) -> None:
     (tmp_path / "file").write_text("in the way")
     other = tmp_path / "other"
@@ -197,6 +224,8 @@ def test_folders_that_cannot_be_used(semiseg, words, tmp_path) -> None:
     before = snapshot(tmp_path)
     assert "writable" in semiseg(*words(out=tmp_path / "file" / "out")).refusal
     assert "new folder" in semiseg(*words(out=other)).refusal
+    inside = tmp_path / "Balls" / "imagesTr" / "bench"
+    assert "beside the images" in semiseg(*words(out=inside)).refusal
     command = words()
     command[1] = str(other)
     assert "imagesTr" in semiseg(*command).refusal

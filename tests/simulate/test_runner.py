@@ -242,6 +242,8 @@ def test_amounts() -> None:
         ({"test": ("case_1",)}, "case_1"),
         ({"plane": "frontal"}, "--plane"),
         ({"cases": ("case_0", "case_9")}, "case_9"),
+        ({"settings": {"seed": "5"}}, "use --seeds"),
+        ({"settings": {"method": "dtml"}}, "use --method instead"),
     ],
 )
 def test_what_cannot_be_simulated_is_refused(simulator, changes, words) -> None:

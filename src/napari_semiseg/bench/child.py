@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from napari_semiseg import jobs
 from napari_semiseg.bench import TRIAL_VERB
 from napari_semiseg.bench.worker import read_facts
-from napari_semiseg.core.events import Finished, Staged
+from napari_semiseg.core.events import Finished, Staged, Warned
 from napari_semiseg.core.metrics import evaluate_labels
+from napari_semiseg.core.words import duration
+from napari_semiseg.io.atomic import machine
+from napari_semiseg.project.processes import QUIET_S
 from napari_semiseg.project.runs import Run
 
 if TYPE_CHECKING:
@@ -24,10 +27,15 @@ if TYPE_CHECKING:
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.metrics import Metrics
+    from napari_semiseg.jobs import Job
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
 
 POLL_S = 0.5
+ELSEWHERE = (
+    "waits for a worker on another machine, until it ends or has said nothing for "
+    f"{duration(QUIET_S)}"
+)
 
 
 def is_complete(run: Run, wanted: Sequence[str]) -> bool:
@@ -46,7 +54,8 @@ def train(
     """Train a run to its end, from where it is, and predict cases.
 
     A child that an interrupted parent has left at work is followed instead of starting
-    another one. After a stop the run is not complete; the next call goes on.
+    another one; where it ends without a word, another one goes on. After a stop the run
+    is not complete; the next call goes on.
 
     Parameters
     ----------
@@ -68,17 +77,34 @@ def train(
     str or None
         What went wrong, if anything.
     """
-    if not run.started and not _has_worker(run):
+    if _has_worker(run):
+        if _is_elsewhere(run):
+            yield Warned(message=ELSEWHERE)
+        error = yield from _watch(run, None, wanted, stop)
+        if run.status == "failed":  # its own word; else it was interrupted
+            return error
+        if stop():
+            return None
+    if not run.started:
         run.discard()
         Run.create(project, config, run.id)
     if is_complete(run, wanted):
         return None
-    job = None
-    if not _has_worker(run):
-        words = [TRIAL_VERB, str(project.folder), run.id]
-        words += [] if listed is None else ["--cases", str(listed)]
-        job = jobs.start(words, run.folder.log, gives_way=False)
-        run.claim(job.pid)
+    words = [TRIAL_VERB, str(project.folder), run.id]
+    words += [] if listed is None else ["--cases", str(listed)]
+    job = jobs.start(words, run.folder.log, gives_way=False)
+    run.claim(job.pid)
+    error = yield from _watch(run, job, wanted, stop)
+    return None if is_complete(run, wanted) or stop() else error
+
+
+def _watch(
+    run: Run, job: Job | None, wanted: Sequence[str], stop: Callable[[], bool]
+) -> Generator[Event, None, str]:
+    """Follow a worker to its end; returns what it says went wrong.
+
+    Without a job of ours it is one that an earlier call has left at work.
+    """
 
     def relay() -> bool:
         if stop():
@@ -96,8 +122,6 @@ def train(
         done = sum(map(run.has_prediction, wanted))
         yield Staged(stage="Predicting", done=done, total=len(wanted))
         time.sleep(POLL_S)
-    if is_complete(run, wanted) or stop():
-        return None
     said = (jobs.last_words(run) or ["its process ended early"])[-1]
     return (error or said).removeprefix("semiseg: ")
 
@@ -133,3 +157,9 @@ def score(
 def _has_worker(run: Run) -> bool:
     """Whether another process is at work on a run: one that outlived its parent."""
     return run.is_working and run.pid != os.getpid()
+
+
+def _is_elsewhere(run: Run) -> bool:
+    """Whether the process is one of another machine, or of an earlier container."""
+    claim = run.claimed
+    return claim is not None and claim.host not in ("", machine())

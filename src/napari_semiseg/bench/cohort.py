@@ -11,7 +11,7 @@ from napari_semiseg.project.layout import Layout
 from napari_semiseg.project.store import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_semiseg.bench.layout import Dataset
@@ -63,7 +63,9 @@ def make_project(
     splits |= {dataset.case(name): Split.TEST for name in benchmark.test}
     known = {case.id: case.split for case in project.cases()}
     moved = any(splits.get(name) != split for name, split in known.items())
-    if moved or project.labels != scheme:
+    # Without a run it is one whose making was interrupted, which is completed below.
+    other = moved and (bool(project.runs()) or not known.keys() <= splits.keys())
+    if other or project.labels != scheme:
         raise ProjectError(
             f"{folder}: expected the cases and classes of list '{labelled}', found "
             "others; choose another --out"
@@ -77,6 +79,8 @@ def make_project(
                 _add(project, dataset, new, split)
             done += len(some)
             yield Staged(stage=stage, done=done, total=len(splits))
+    for case in project.cases():
+        project.set_split(case.id, splits.get(case.id, case.split))
     refuse_twins(project)
     for name in benchmark.labelled[labelled]:
         case = project.case(dataset.case(name))
@@ -96,7 +100,44 @@ def _add(
         if name not in report.added:
             reason = next(iter(report.skipped.values()), "it was not found")
             raise ProjectError(f"case '{name}' cannot be used: {reason}")
-        project.set_split(name, split)
+
+
+def refuse_unshown(
+    benchmark: Benchmark, scheme: LabelScheme, shown: Mapping[str, Collection[int]]
+) -> None:
+    """Refuse a class that no mask of a labelled list shows: it cannot be learned.
+
+    Where the test masks do not show it either, every method would score Dice 1 in it.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        The comparison.
+    scheme : LabelScheme
+        The classes.
+    shown : mapping
+        Values in each mask by id, from `Dataset.check`.
+
+    Raises
+    ------
+    ConfigError
+        Names the class and the list.
+    """
+    anywhere = set().union(*shown.values())
+    for labelled, names in benchmark.labelled.items():
+        here = set().union(*(shown[name] for name in names))
+        missing = next((item for item in scheme if item.value not in here), None)
+        if missing is None:
+            continue
+        others = [item for item in scheme if item.value in anywhere]
+        way = "label some"
+        if others and missing not in others:
+            named = " ".join(f"--label '{item.value}={item.name}'" for item in others)
+            way += f", or leave the class out with {named}"
+        raise ConfigError(
+            f"expected labelled masks that show '{missing.name}' ({missing.value}) in "
+            f"list '{labelled}', found none; {way}"
+        )
 
 
 def refuse_twins(project: Project) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from napari_semiseg.io.images import (
     read_image,
 )
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.channels import Channel
 from napari_semiseg.project.datasets import recognised
 from napari_semiseg.project.masks import MaskFolder
 
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.images import Image
-    from napari_semiseg.project.channels import Channel
 
 IMAGES = ("imagesTr", "imagesTs")
 MASKS = ("labelsTr", "labelsTs")
@@ -59,20 +60,20 @@ class Dataset:
         Where the masks are.
     ignore : int or None
         Value of voxels that nobody has annotated, beside 255.
-    channels : tuple of Channel
-        Those of the first case where cases have several; else none.
+    channels : dict
+        All channels of each id where cases have several; else none.
     """
 
     folder: Path
     images: dict[str, Path]
     masks: tuple[MaskFolder, ...]
     ignore: int | None
-    channels: tuple[Channel, ...] = ()
+    channels: dict[str, tuple[Channel, ...]] = field(default_factory=dict)
 
     @property
     def volume(self) -> int | None:
         """Which volume of a file is the first channel; None where files hold one."""
-        return self.channels[0].volume if self.channels else None
+        return next((first.volume for first, *_ in self.channels.values()), None)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -81,19 +82,17 @@ class Dataset:
         Raises
         ------
         SemisegError
-            The folder has not that layout, an id has two images, or lacks a channel.
+            The folder has not that layout, there is no mask, an id has two images, or
+            lacks a channel.
         """
         if not (folder / IMAGES[0]).is_dir() or not (folder / MASKS[0]).is_dir():
             raise ProjectError(
                 f"{folder}: expected a data set with {IMAGES[0]} and {MASKS[0]}, found "
                 "no such folders; give a folder in nnU-Net's raw layout"
             )
-        images, channels = _images_in(folder)
-        masks = tuple(
-            MaskFolder(folder / name) for name in MASKS if (folder / name).is_dir()
-        )
-        ignore = _ignored(_described(folder))
-        return cls(folder, images, masks, ignore, channels)
+        masks = _masks_in(folder)
+        images, channels = _images_in(folder, masks)
+        return cls(folder, images, masks, _ignored(folder), channels)
 
     def scheme(self, labels: Sequence[str], labelled: Iterable[str]) -> LabelScheme:
         """Give the classes: as told, by ``dataset.json``, or those of the masks.
@@ -121,9 +120,7 @@ class Dataset:
             )
         present: set[int] = set()
         for name in labelled:
-            geometry, _ = read_geometry(self.image(name), self.volume)
-            mask = self.read_mask(name, geometry)
-            present |= set(np.flatnonzero(voxel_counts(mask)).tolist())
+            present |= _values(self._mask_of(name))
         return LabelScheme.parse(
             f"{value}=class {value}"
             for value in sorted(present - {BACKGROUND, UNANNOTATED})
@@ -187,48 +184,105 @@ class Dataset:
             labels = np.where(labels == self.ignore, np.uint8(UNANNOTATED), labels)
         return labels
 
-    def check(self, names: Iterable[str], scheme: LabelScheme) -> None:
+    def check(self, names: Iterable[str], scheme: LabelScheme) -> dict[str, set[int]]:
         """Read masks as a training or a score will do, and refuse what cannot be used.
+
+        Returns
+        -------
+        dict
+            Values that each mask holds, by id.
 
         Raises
         ------
         SemisegError
             A mask lies on another grid or holds unknown values.
         """
+        found = {}
         for name in names:
-            geometry, _ = read_geometry(self.image(name), self.volume)
-            scheme.check(self.read_mask(name, geometry), str(self._mask(name)))
+            mask = self._mask_of(name)
+            scheme.check(mask, str(self._mask(name)))
+            found[name] = _values(mask)
+        return found
+
+    def check_image(self, name: str) -> None:
+        """Read the image of an id, or all its channels one by one.
+
+        Raises
+        ------
+        SemisegError
+            A file is torn, or holds voxels that are no numbers.
+        """
+        alone = (Channel("", self.image(name)),)
+        for channel in self.channels.get(name, alone):
+            read_image(channel.image, channel.volume)
+
+    def _mask_of(self, name: str) -> NDArray[np.uint8]:
+        geometry, _ = read_geometry(self.image(name), self.volume)
+        return self.read_mask(name, geometry)
 
     def _mask(self, name: str) -> Path | None:
         return next((path for item in self.masks if (path := item.find(name))), None)
 
 
-def _images_in(folder: Path) -> tuple[dict[str, Path], tuple[Channel, ...]]:
-    """Images by id, and the channels of the first case where it has several."""
+def refuse_inside(data: Path, out: Path) -> None:
+    """Refuse a folder for results in which images and masks are looked for.
+
+    Raises
+    ------
+    ConfigError
+        It lies in a folder of the data set.
+    """
+    for part in (data / name for name in (*IMAGES, *MASKS)):
+        if out.resolve().is_relative_to(part.resolve()):
+            raise ConfigError(
+                f"expected --out beside the images and masks, found {out} in {part}; "
+                f"choose another folder, as {data / 'bench'}"
+            )
+
+
+def _values(mask: NDArray[np.uint8]) -> set[int]:
+    return set(np.flatnonzero(voxel_counts(mask)).tolist())
+
+
+def _masks_in(folder: Path) -> tuple[MaskFolder, ...]:
+    training, test = (folder / name for name in MASKS)
+    found = [MaskFolder(training)]
+    if test.is_dir():
+        with suppress(ProjectError):  # nothing is in it, as where all are in the other
+            found.append(MaskFolder(test))
+    return tuple(found)
+
+
+def _images_in(
+    folder: Path, masks: Iterable[MaskFolder]
+) -> tuple[dict[str, Path], dict[str, tuple[Channel, ...]]]:
+    """Images by id, and all channels by id where cases have several."""
     known = recognised(folder)
     entries = [entry for entry in known.entries if entry.channels] if known else []
     if known is not None and entries:
-        names = entries[0].channels
         odd = (one for one in known.entries if one.lacks or not one.channels)
         broken = next(odd, None)
         if broken is not None:
             raise ProjectError(
-                f"{broken.image}: expected {len(names)} channels of '{broken.id}', "
-                f"found no {' and no '.join(broken.lacks) or 'other'}; complete the "
-                f"case, or take it out of the data set"
+                f"{broken.image}: expected {len(entries[0].channels)} channels of "
+                f"'{broken.id}', found no {' and no '.join(broken.lacks) or 'other'}; "
+                f"complete the case, or take it out of the data set"
             )
-        return {entry.id: entry.image for entry in entries}, names
-    images: dict[str, Path] = {}
+        images = {entry.id: entry.image for entry in entries}
+        return images, {entry.id: entry.channels for entry in entries}
+    images = {}
+    masked = {case_id(path) for some in masks for path in some.paths}
     for part in (folder / name for name in IMAGES):
         for path in find_images(part) if part.is_dir() else ():
-            name = case_id(path).removesuffix(FIRST)
+            whole = case_id(path)
+            name = whole if whole in masked else whole.removesuffix(FIRST)
             other = images.setdefault(name, path)
             if other != path:
                 raise ProjectError(
                     f"expected one image of '{name}', found {other} and {path}; "
                     "remove one of them"
                 )
-    return images, ()
+    return images, {}
 
 
 def _described(folder: Path) -> dict[int, str]:
@@ -236,24 +290,43 @@ def _described(folder: Path) -> dict[int, str]:
     path = folder / DESCRIPTION
     if not path.exists():
         return {}
-    content = read_json(path)
-    labels: Any = content.get("labels") if isinstance(content, dict) else None
+    instead = "name the classes with --label VALUE=NAME"
     try:
-        # nnU-Net writes name: value; the Decathlon before it wrote value: name.
-        if all(str(key).isdigit() for key in labels):
-            found = {int(key): str(name) for key, name in labels.items()}
-        else:
-            found = {int(value): str(name) for name, value in labels.items()}
-    except (TypeError, ValueError, AttributeError):
-        found = {}
-    if not found or not set(found) - {BACKGROUND}:
+        labels = _labels_in(path)
+    except ProjectError as error:
+        raise ConfigError(f"{error}, or {instead}") from error
+    found = _by_value(labels)
+    if not set(found) - {BACKGROUND} or len(found) < len(labels):
         raise ConfigError(
             f"{path}: expected 'labels' with a whole number per class, found "
-            f"{labels!r}; regions of several values are not supported"
+            f"{labels!r}; regions of several values are not supported: {instead}"
         )
     return found
 
 
-def _ignored(described: dict[int, str]) -> int | None:
-    values = [value for value, name in described.items() if name == IGNORE]
-    return values[0] if values else None
+def _ignored(folder: Path) -> int | None:
+    """Value that ``dataset.json`` gives to voxels that nobody has annotated."""
+    try:
+        named = _by_value(_labels_in(folder / DESCRIPTION))
+    except ProjectError:  # told where the classes are wanted from it
+        return None
+    return next((value for value, name in named.items() if name == IGNORE), None)
+
+
+def _labels_in(path: Path) -> Any:
+    content = read_json(path)
+    return content.get("labels") if isinstance(content, dict) else None
+
+
+def _by_value(labels: Any) -> dict[int, str]:
+    """Name per value; whatever is no whole number is left out."""
+    if not isinstance(labels, dict):
+        return {}
+    # nnU-Net writes name: value; the Decathlon before it wrote value: name.
+    named = not all(str(key).isdigit() for key in labels)
+    found = {}
+    for key, entry in labels.items():
+        name, value = (key, entry) if named else (entry, key)
+        with suppress(TypeError, ValueError):
+            found[int(value)] = str(name)
+    return found

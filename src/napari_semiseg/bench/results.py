@@ -33,14 +33,16 @@ class TrialResult(Stored):
         Id of the run in the project ``projects/<labelled>``.
     steps, seconds : int, float
         Training steps, and seconds of training over all sessions.
-    predict_seconds : float
-        Seconds in which all test cases were predicted.
+    predict_seconds, score_seconds : float
+        Seconds in which all test cases were predicted, and scored.
     peak_memory_mb : float, optional
         Most memory that its process held, 10^6 bytes; that of a GPU is not in it.
     peak_gpu_mb : float, optional
         Most memory that it held on a GPU, 10^6 bytes.
     parameters : int, optional
         Trained weights.
+    notes : tuple of str
+        What the training warned of, such as a case that it left out.
     cases : dict
         Metrics by test id and class name.
     error : str, optional
@@ -60,9 +62,11 @@ class TrialResult(Stored):
     steps: int = 0
     seconds: float = 0.0
     predict_seconds: float = 0.0
+    score_seconds: float = 0.0
     peak_memory_mb: float | None = None
     peak_gpu_mb: float | None = None
     parameters: int | None = None
+    notes: tuple[str, ...] = ()
     cases: dict[str, dict[str, Metrics]] = Field(default_factory=dict)
 
     def is_of(self, trial: Trial) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from napari_semiseg.bench import child
@@ -10,7 +12,7 @@ from napari_semiseg.bench.cohort import make_project
 from napari_semiseg.bench.results import FILE, TrialResult
 from napari_semiseg.bench.stored import write
 from napari_semiseg.bench.worker import read_facts
-from napari_semiseg.core.events import Planned
+from napari_semiseg.core.events import Finished, Planned, Staged, Warned
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import read_json
 from napari_semiseg.project.runs import Run
@@ -44,14 +46,18 @@ class Began:
     ----------
     number, total : int
         Of all trials, those that were done before included.
-    seconds_after : float or None
-        What the trials behind it will take, as far as is known.
+    seconds_after : float
+        What comes after its training: its own prediction and scores, and the trials
+        behind it, as far as is known.
+    steps_after : int
+        Steps of the trials behind it that nobody has timed yet.
     """
 
     trial: Trial
     number: int
     total: int
-    seconds_after: float | None
+    seconds_after: float
+    steps_after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,10 @@ class Bench:
             The projects cannot be made; what fails later is recorded instead.
         """
         write(self.out / FILE, results)
+        for event in self._check_images():
+            yield event
+            if stop():
+                return
         for labelled in self.benchmark.labelled:
             for event in make_project(
                 self._folder(labelled),
@@ -114,8 +124,8 @@ class Bench:
             if stop():
                 return
             number = len(trials) - len(waiting) + position + 1
-            after = seconds_left(waiting[position + 1 :], results)
-            yield Began(trial, number, len(trials), after)
+            after = time_after(waiting[position + 1 :], results)
+            yield Began(trial, number, len(trials), *after)
             project = Project.open(self._folder(trial.labelled))
             result = yield from self._try(project, trial, stop)
             if result is None:
@@ -129,6 +139,21 @@ class Bench:
 
     def _folder(self, labelled: str) -> Path:
         return self.out / PROJECTS / labelled
+
+    def _check_images(self) -> Iterator[Staged]:
+        """Read all images once, since a broken one would end a trial hours later.
+
+        That is done where a list has no project yet.
+        """
+        lists = self.benchmark.labelled
+        if all(self._folder(labelled).exists() for labelled in lists):
+            return
+        names = dict.fromkeys(
+            [*chain(*lists.values()), *self.benchmark.unlabelled, *self.benchmark.test]
+        )
+        for done, name in enumerate(names, start=1):
+            self.dataset.check_image(name)
+            yield Staged(stage="Reading images", done=done, total=len(names))
 
     def _try(
         self, project: Project, trial: Trial, stop: Callable[[], bool]
@@ -147,10 +172,12 @@ class Bench:
                 name: project.case(self.dataset.case(name))
                 for name in self.benchmark.test
             }
+            begun = time.perf_counter()
             scores = yield from child.score(run, tests, self._reference, self.scheme)
         except SemisegError as refusal:
             return self._result(run, trial, {}, str(refusal))
-        return self._result(run, trial, scores, None)
+        seconds = time.perf_counter() - begun
+        return self._result(run, trial, scores, None, seconds)
 
     def _test_cases(self) -> list[str]:
         return [self.dataset.case(name) for name in self.benchmark.test]
@@ -159,7 +186,12 @@ class Bench:
         return self.dataset.read_mask(name, case.geometry)
 
     def _result(
-        self, run: Run, trial: Trial, scores: Scores, error: str | None
+        self,
+        run: Run,
+        trial: Trial,
+        scores: Scores,
+        error: str | None,
+        score_seconds: float = 0.0,
     ) -> TrialResult:
         facts = read_facts(run)
         plans = [event for event in run.events() if isinstance(event, Planned)]
@@ -177,35 +209,61 @@ class Bench:
             steps=facts.steps or run.steps_done,
             seconds=round(run.seconds, 1),
             predict_seconds=round(facts.predict_seconds, 1),
+            score_seconds=round(score_seconds, 1),
             peak_memory_mb=round(facts.peak_memory_mb) or None,
             peak_gpu_mb=round(facts.peak_gpu_mb) or None,
             parameters=plans[-1].parameters if plans else None,
+            notes=_notes(run.events()),
             cases=scores,
         )
 
 
-def seconds_left(trials: Sequence[Trial], results: Results) -> float | None:
-    """Estimate of what trials will take, s; None while nothing is known.
+def time_after(trials: Sequence[Trial], results: Results) -> tuple[float, int]:
+    """Estimate what comes after the training that goes on now.
 
     Minutes take what they say; steps as long as those of the same method did, or of
-    any. The time for predictions is added as it was measured.
+    any. Every trial, the one that goes on included, is then predicted and scored, which
+    takes as long as it has taken so far.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        Those behind it.
+    results : Results
+        Of those before it.
+
+    Returns
+    -------
+    seconds : float
+        As far as is known.
+    steps : int
+        Steps of trials with such a budget that has not been timed yet.
     """
     done = results.completed()
-    if not trials:
-        return 0.0
-    predicting = _mean([run.predict_seconds for run in done]) or 0.0
-    total = 0.0
+    closing = _mean([run.predict_seconds + run.score_seconds for run in done]) or 0.0
+    seconds, steps = closing, 0
     for trial in trials:
-        if trial.budget.minutes is not None:
-            total += 60 * trial.budget.minutes + predicting
-            continue
         alike = [run for run in done if run.budget == trial.budget.text]
         same = [run for run in alike if run.method == trial.entry.label]
         training = _mean([run.seconds for run in same or alike])
+        if trial.budget.minutes is not None:
+            training = 60 * trial.budget.minutes
         if training is None:
-            return None
-        total += training + predicting
-    return total
+            steps += trial.budget.steps or 0
+        seconds += (training or 0.0) + closing
+    return seconds, steps
+
+
+def _notes(events: Sequence[Event]) -> tuple[str, ...]:
+    """What a training warned of, each once; of a prediction that is an error."""
+    found: dict[str, None] = {}
+    latest: dict[str, None] = {}
+    for event in events:
+        if isinstance(event, Warned):
+            latest[event.message] = None
+        elif isinstance(event, Finished):
+            found, latest = found | latest, {}
+    return tuple(found)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 REFERENCE = "supervised"
 """The method that all others are tested against."""
 
+DECIDED = {
+    "method": "--methods",
+    "params": "the name of the parameter",
+    "minutes": "--minutes",
+    "steps": "--steps",
+    "device": "--device",
+    "seed": "--seeds",
+    "start_from": "semiseg train",
+}
+"""Settings that a comparison decides itself, and what the user gives instead."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -128,6 +139,8 @@ class Benchmark:
     def __post_init__(self) -> None:
         for name, ids in (*self.labelled.items(), ("unlabelled", self.unlabelled)):
             _refuse_shared(name, ids, self.test)
+        own = (key for entry in self.entries for key, _ in entry.params)
+        refuse_decided((*self.settings, *own), DECIDED)
         labels = [trial.run_id for trial in self.trials()]
         experiments = len(self.labelled)
         repeated = next((one for one in labels if labels.count(one) > experiments), "")
@@ -166,6 +179,22 @@ class Benchmark:
             steps=trial.budget.steps,
             device=self.device,
             seed=trial.seed,
+        )
+
+
+def refuse_decided(keys: Iterable[str], decided: Mapping[str, str]) -> None:
+    """Refuse settings that would take the place of what a comparison decides.
+
+    Raises
+    ------
+    ConfigError
+        Names the first, and what to give instead.
+    """
+    key = next((key for key in keys if key in decided), None)
+    if key is not None:
+        raise ConfigError(
+            f"expected no '{key}' among the settings of trainings, found it; use "
+            f"{decided[key]} instead"
         )
 
 

@@ -78,12 +78,13 @@ def markdown(
         if not any(row.method == REFERENCE for row in members):
             parts.append(f"Nothing to test against: no `{REFERENCE}` run yet.")
     parts += [f"![{text}]({path})" for path, text in figures]
-    if results.failed():
-        parts.append("## Failed runs")
+    failed = [(run, run.error) for run in results.failed()]
+    noted = [(run, note) for run in results.completed() for note in run.notes]
+    for title, said in (("Failed runs", failed), ("Notes", noted)):
+        parts += [f"## {title}"] if said else []
         parts += [
-            f"- {run.method}, {run.labelled}, {run.budget}, seed {run.seed}: "
-            f"{run.error}"
-            for run in results.failed()
+            f"- {run.method}, {run.labelled}, {run.budget}, seed {run.seed}: {text}"
+            for run, text in said
         ]
     return "\n\n".join(parts) + "\n"
 

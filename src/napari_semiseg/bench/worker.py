@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_semiseg.core.case import Split
+from napari_semiseg.core.events import Warned
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json, write_json
 
@@ -58,7 +60,8 @@ def work(
     """Train a run to its end, from where it is, and predict cases: the test cases.
 
     The model is the last checkpoint. A request to stop ends it early; the next call
-    goes on.
+    goes on. Before a run is planned it removes what earlier ones have prepared, so that
+    each prepares in its own minutes.
 
     Parameters
     ----------
@@ -75,11 +78,14 @@ def work(
     Raises
     ------
     SemisegError
-        The run cannot be trained.
+        The run cannot be trained, or a case cannot be predicted.
     """
     from napari_semiseg import engine
 
     try:
+        cache = project.layout.root / "cache"
+        if run.plan is None and cache.exists():
+            shutil.rmtree(cache)
         if not _is_trained(run):
             if run.started:
                 yield from engine.resume(project, run)
@@ -112,9 +118,13 @@ def _predict(
         wanted = [project.case(name) for name in cases]
     waiting = [case for case in wanted if not run.has_prediction(case.id)]
     begun = time.perf_counter()
-    if waiting:
-        yield from engine.predict_cases(project, run, waiting)
+    refused = None
+    for event in engine.predict_cases(project, run, waiting) if waiting else ():
+        refused = event.message if isinstance(event, Warned) else refused
+        yield event
     _note(run, time.perf_counter() - begun, trained=True)
+    if refused is not None:
+        raise ProjectError(refused)
 
 
 def _note(run: Run, seconds: float, *, trained: bool = False) -> None:

@@ -86,7 +86,8 @@ def bench(
     ug_mcl:passes=4.
     """
     from napari_semiseg.bench import figures, results
-    from napari_semiseg.bench.layout import Dataset
+    from napari_semiseg.bench.cohort import refuse_unshown
+    from napari_semiseg.bench.layout import Dataset, refuse_inside
     from napari_semiseg.bench.runner import Bench
     from napari_semiseg.bench.spec import Benchmark
     from napari_semiseg.cli.bench_board import Board
@@ -103,6 +104,7 @@ def bench(
         device=device,
         settings=read_settings(settings),
     )
+    refuse_inside(data, out)
     figures.check_installed()
     check_trainings([benchmark.config(trial) for trial in benchmark.trials()])
     dataset = Dataset.open(data)
@@ -111,7 +113,7 @@ def bench(
     dataset.require(with_mask, masks=True)
     dataset.require(benchmark.unlabelled)
     scheme = dataset.scheme(label or (), with_mask[: -len(benchmark.test)])
-    dataset.check(dict.fromkeys(with_mask), scheme)
+    refuse_unshown(benchmark, scheme, dataset.check(dict.fromkeys(with_mask), scheme))
     ours = Bench(benchmark, dataset, scheme, out)
     begun = results.begin(out, benchmark, scheme)
     stop = Stop()

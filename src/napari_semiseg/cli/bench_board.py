@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.bench.runner import Began, Ended
 from napari_semiseg.cli.live import Live
-from napari_semiseg.core.events import Staged, Stepped, Warned
+from napari_semiseg.core.events import Predicted, Staged, Stepped, Warned
 from napari_semiseg.core.words import duration
 
 if TYPE_CHECKING:
@@ -32,24 +32,26 @@ class Board(Live):
         self._name = name
         self._all: TaskID | None = None
         self._now: TaskID | None = None
-        self._after: float | None = None
+        self._began: Began | None = None
 
     def take(self, event: Began | Ended | Event) -> None:
         """Show an event."""
         match event:
             case Began():
                 self.begin(event.trial.text, event.number, event.total)
-                self._after = event.seconds_after
+                self._began = event
                 minutes = event.trial.budget.minutes
-                if minutes is not None and self._after is not None:
-                    self._left(60 * minutes + self._after)
+                if minutes is not None:
+                    self._left(60 * minutes)
             case Staged():
                 self._move(event.stage, event.done, event.total)
             case Stepped():
                 left = duration(event.seconds_left)
                 self._move("Training", event.step, event.steps, f"{left} left")
-                if self._after is not None:
-                    self._left(event.seconds_left + self._after)
+                pace = (event.seconds + event.seconds_left) / event.steps
+                self._left(event.seconds_left, pace)
+            case Predicted(training_step=None):
+                self._move("Predicting", event.done, event.total)
             case Warned():
                 self._line(f"Note: {event.message}")
             case Ended():
@@ -74,8 +76,14 @@ class Board(Live):
         if self._all is not None:
             self._progress.advance(self._all)
 
-    def _left(self, seconds: float) -> None:
-        if self._all is not None:
+    def _left(self, training: float, pace: float = 0.0) -> None:
+        """Say how long all will take, from what is left of the training of now.
+
+        ``pace`` is that of a step, for the trials behind it.
+        """
+        if self._all is not None and self._began is not None:
+            began = self._began
+            seconds = training + began.seconds_after + pace * began.steps_after
             note = f"about {duration(seconds)} left"
             self._progress.update(self._all, note=note)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,12 +74,12 @@ def check_budget(minutes: float | None, steps: int | None = None) -> None:
     Raises
     ------
     ConfigError
-        Both are given, or the minutes are not above zero.
+        Both are given, or the minutes are not above zero and finite.
     """
     if minutes is not None and steps is not None:
         raise ConfigError("expected --minutes or --steps, found both; give one")
-    if minutes is not None and not minutes > 0:
-        raise ConfigError(f"expected --minutes above 0, found {minutes:g}")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"expected --minutes above 0 and finite, found {minutes:g}")
 
 
 def read_settings(texts: list[str] | None) -> dict[str, str]:

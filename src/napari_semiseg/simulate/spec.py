@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Self
 
+from napari_semiseg.bench.spec import DECIDED, refuse_decided
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.ranking import PLANES, STRATEGIES
@@ -148,6 +149,7 @@ class Simulation:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        refuse_decided(self.settings, {**DECIDED, "method": "--method"})
         if self.rounds < 1:
             raise ConfigError(f"expected --rounds of at least 1, found {self.rounds}")
         if self.plane is not None and self.plane not in PLANES:
