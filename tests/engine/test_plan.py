@@ -156,8 +156,8 @@ def test_a_crop_that_is_asked_for_grows_only_as_the_network_needs(
             "but 600,000 are the most on this kind of device",
         ),
         ("mps", 1e-8, None, 1_000_000, "but 1,000,000 are the most on this kind"),
-        ("cuda", 1e-8, None, 2_500_000, "but 2,500,000 are the most on this kind"),
-        ("cuda", 1e-8, 10**9, 80_000_000, "crops of 80,000,000 voxels)"),
+        ("cuda", 1e-8, None, 10_000_000, "but 10,000,000 are the most on this kind"),
+        ("cuda", 1e-8, 10**9, 10_000_000, "but 10,000,000 are the most on this kind"),
         ("cuda", 1e-8, 10**7, 8_000_000, "the free memory holds crops of 10,000,000"),
         ("cpu", 1e-3, None, 32_000, "of 800 voxels, but 32,000 are the least"),
     ],
@@ -174,7 +174,7 @@ def test_the_bound_that_decided_a_crop_is_named(
 
 def test_a_large_gpu_trains_on_whole_volumes_in_their_own_voxels(plan):
     plan = plan.model_copy(update={"device": "cuda"})
-    large = facts((88, 576, 576))
+    large = facts((88, 320, 320))
     made = planning.with_grid(plan, TrainingConfig(minutes=20), large, 1e-8, 10**9)
     assert made.spacing_mm == large.spacing_mm
     assert made.patch_zyx == large.shape_zyx

@@ -28,9 +28,10 @@ FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
 ORACLE_DICE = 0.975
 STEPS = 1_500
 """Steps that the minutes should hold; voxels get coarser, then crops smaller."""
-LARGEST_PATCH = {"cpu": 600_000, "mps": 1_000_000, "cuda": 2_500_000}
+LARGEST_PATCH = {"cpu": 600_000, "mps": 1_000_000, "cuda": 10_000_000}
 DEFAULT_PATCH = {"cpu": 200_000, "mps": 500_000, "cuda": 1_200_000}
-"""Voxels of a crop: the most that memory is sure to hold, and without minutes."""
+"""Voxels of a crop: at most, and without minutes. Memory may hold fewer; on CUDA the
+feature maps of a few such crops are about as large as 32 bits can index."""
 SMALLEST_PATCH = 32_000
 SHORTEST_SHARED = 16
 """Voxels of an axis from which on a crop may hold only a part of it, but so many."""
@@ -310,7 +311,7 @@ def with_grid(
         voxels = DEFAULT_PATCH[plan.device]
         why = "budget given in steps"
     else:
-        voxels, why = _affordable(config.minutes, pace, plan.device, most)
+        voxels, why = _affordable(config.minutes, pace, plan.device)
     if most is not None and most < SLACK * voxels:
         voxels = int(most / SLACK)
         why = f"the free memory holds crops of {most:,} voxels"
@@ -347,17 +348,14 @@ def with_grid(
     )
 
 
-def _affordable(
-    minutes: float, pace: float, device: str, most: int | None
-) -> tuple[int, str]:
+def _affordable(minutes: float, pace: float, device: str) -> tuple[int, str]:
     """Voxels of a crop with which the minutes hold enough steps, within bounds."""
     voxels = int(minutes * 60 / (STEPS * pace))
     why = f"{minutes:g} min hold {STEPS:,} steps with crops of {voxels:,} voxels"
     if voxels < SMALLEST_PATCH:
         return SMALLEST_PATCH, f"{why}, but {SMALLEST_PATCH:,} are the least"
     largest = LARGEST_PATCH[device]
-    # What a CUDA device holds is known better than this, once it has been measured.
-    if voxels > largest and (device != "cuda" or most is None):
+    if voxels > largest:
         return largest, f"{why}, but {largest:,} are the most on this kind of device"
     return voxels, why
 
