@@ -27,8 +27,6 @@ SHARE = 0.8
 OVERHEAD = 1.7
 """Peak of a step over what its backward pass keeps, as measured on a processor: the
 gradients of the feature maps, and what convolutions copy."""
-PROBE = (32, 32, 32)
-"""Crop with which a step is rehearsed."""
 SMALLEST_CROP = (16, 16, 16)
 NO_MEMORY = "can't allocate memory"
 """What PyTorch says of a processor's memory, without a class of its own."""

@@ -37,8 +37,9 @@ SHORTEST_SHARED = 16
 """Voxels of an axis from which on a crop may hold only a part of it, but so many."""
 SLACK = 1.25
 """How much larger than asked for a crop may get when its edges are rounded."""
-PROBE = (48, 48, 48)
-"""Crop with which speed is measured before the working grid is known."""
+PROBE = {"cpu": (32, 32, 32), "mps": (48, 48, 48), "cuda": (48, 48, 48)}
+"""Crop with which speed and memory of a step are measured before the working grid is
+known: a GPU needs a larger one to be busy, on a processor it would only take longer."""
 WIDTH = 16
 LEARNING_RATE = 0.1
 LIMIT_VOXELS = 10
@@ -256,7 +257,8 @@ def draft(
     """
     if unlabelled and config.unlabelled_batch is not None:
         unlabelled = config.unlabelled_batch
-    patch, strides = choose_patch(PROBE, int(np.prod(PROBE)))
+    probe = PROBE[device.type]
+    patch, strides = choose_patch(probe, math.prod(probe))
     first, *further = facts.intensities
     return Plan(
         spacing_mm=facts.spacing_mm,

@@ -171,8 +171,7 @@ class Training:
         unlabelled = kind.unlabelled if self._cohort.unlabelled else 0
         plan = draft(config, facts, self._device, unlabelled=unlabelled)
         plan, pace = fastest(plan, self._rehearsal, asked=config.precision)
-        small = plan.model_copy(update={"patch_zyx": memory.PROBE})
-        need = memory.footprint(self._rehearsal(small), math.prod(memory.PROBE))
+        need = memory.footprint(self._rehearsal(plan), math.prod(plan.patch_zyx))
         most = memory.largest_crop(need, memory.available(self._device), config)
         plan = with_grid(plan, config, facts, pace, most)
         plan = with_labels(plan, self._project.labels)
