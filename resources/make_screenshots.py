@@ -41,7 +41,7 @@ def main() -> None:
 
     panel.show_tab("Train")
     QTest.qWait(SETTLE_MS)
-    save(window, asked.out / "train.png")
+    save(panel, asked.out / "train.png")
 
     proposed = panel.session.project.cases(state="proposed")
     run = panel.session.project.latest_run()
@@ -56,8 +56,8 @@ def main() -> None:
     viewer.close()
 
 
-def save(window, target: Path) -> None:
-    if not window.grab().save(str(target)):
+def save(widget, target: Path) -> None:
+    if not widget.grab().save(str(target)):
         raise SystemExit(f"could not write {target}")
     print(target)
 
