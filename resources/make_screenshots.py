@@ -19,7 +19,7 @@ from qtpy.QtTest import QTest
 from napari_semiseg.plugin import open_project_in_viewer
 
 HERE = Path(__file__).parent
-SIZE = (1600, 800)
+SIZE = (1600, 900)
 SETTLE_MS = 2500
 
 
@@ -40,7 +40,8 @@ def main() -> None:
     QTest.qWait(SETTLE_MS)
 
     panel.show_tab("Train")
-    QTest.qWait(SETTLE_MS)
+    while panel.training.why_not() is not None:  # another process tells the methods
+        QTest.qWait(SETTLE_MS)
     save(panel, asked.out / "train.png")
 
     proposed = panel.session.project.cases(state="proposed")

@@ -20,11 +20,15 @@ HEIGHT = 150
 
 
 def dotted(colours: Mapping[str, str]) -> str:
-    """Names, each behind a dot of its colour, as rich text."""
+    """Names, each behind a dot of its colour and on one line, as rich text."""
     return "&nbsp;&nbsp; ".join(
-        f'<span style="color:{colour}">⬤</span>&nbsp;{escape(words)}'
+        f'<span style="color:{colour}">⬤</span>&nbsp;{_unbroken(words)}'
         for words, colour in colours.items()
     )
+
+
+def _unbroken(words: str) -> str:
+    return escape(words).replace(" ", "&nbsp;")
 
 
 class PlotBox(QWidget):
