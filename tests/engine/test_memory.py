@@ -9,7 +9,7 @@ import torch
 from engine.test_plan import facts
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine import devices, memory
+from napari_semiseg.engine import devices, infer, memory
 from napari_semiseg.engine import method as plugin
 from napari_semiseg.engine.plan import with_grid
 from napari_semiseg.engine.sampler import Noise
@@ -189,6 +189,29 @@ def test_memory_that_runs_out_before_the_first_step_is_told(
     assert "resume" not in str(told.value)
     assert "\n" not in str(told.value)
     assert ball_project.latest_run().status == "failed"
+
+
+def test_memory_that_runs_out_in_a_prediction_costs_that_case_alone(
+    ball_project, monkeypatch
+):
+    config = TrainingConfig(method="supervised", steps=1, width=4, precision="fp32")
+    list(engine.train(ball_project, config))
+    run = ball_project.latest_run()
+    images = infer.working_images
+
+    def short(case, *args):
+        if case.id == "case_3":
+            raise RuntimeError(f"DefaultCPUAllocator: {memory.NO_MEMORY}: you tried")
+        return images(case, *args)
+
+    monkeypatch.setattr(infer, "working_images", short)
+    cases = [ball_project.case(name) for name in ("case_3", "case_4")]
+    left_out, made = engine.predict_cases(ball_project, run, cases)
+    assert left_out.message.startswith("case case_3 is not predicted: expected memory")
+    assert "close other programs" in left_out.message
+    assert (made.case, made.done) == ("case_4", 2)
+    with pytest.raises(ConfigError, match="expected memory for a prediction"):
+        engine.predict(ball_project, run, cases[0])
 
 
 def test_other_errors_of_a_training_stay_what_they_are(ball_project, monkeypatch):

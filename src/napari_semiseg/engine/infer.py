@@ -16,6 +16,7 @@ from napari_semiseg.core.prediction import Prediction, PredictionRecord, map_dty
 from napari_semiseg.engine.augment import FLIP_AXES
 from napari_semiseg.engine.devices import autocast
 from napari_semiseg.engine.features import Encoded
+from napari_semiseg.engine.memory import prediction_remedy, shortage_told
 from napari_semiseg.engine.ops import entropy
 from napari_semiseg.engine.prepare import working_images
 from napari_semiseg.engine.resample import slabs, working_shape
@@ -165,12 +166,18 @@ class Predictor:
         means = (torch.stack(part).mean(dim=0) for part in zip(*found, strict=True))
         return type(said)(*means)
 
+    @shortage_told(prediction_remedy)
     def predict(
         self, case: Case, labels: LabelScheme, run: str, step: int
     ) -> Prediction:
         """Predict a case onto its own grid.
 
         Probabilities, not labels, are resampled, and the largest is taken there.
+
+        Raises
+        ------
+        SemisegError
+            The image is not what it was, or there is no memory left for it.
         """
         geometry = case.geometry
         shape = geometry.shape_zyx

@@ -14,7 +14,7 @@ from napari_semiseg.engine.plan import SLACK, choose_patch, rounded_up
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.engine.trainer import Trainer
@@ -120,13 +120,13 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
 
 
 @contextmanager
-def shortage_told(run: Run) -> Iterator[None]:
-    """Do a part of a training; that the memory ran out is said in one line.
+def shortage_told(remedy: Callable[[], str]) -> Iterator[None]:
+    """Do a part of the work; that the memory ran out is said in one line.
 
     Raises
     ------
     ConfigError
-        Where PyTorch got no memory; names how to go on, or what to train instead.
+        Where PyTorch or numpy got no memory; what ``remedy`` says then.
     """
     try:
         yield
@@ -134,15 +134,28 @@ def shortage_told(run: Run) -> Iterator[None]:
         short = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if not short and NO_MEMORY not in str(error):
             raise
-        raise ConfigError(
-            f"run {run.id}: expected memory for the next step, found none left, though "
-            f"there was enough when the training began; close other programs and go on "
-            f"with semiseg resume, or train anew with a smaller --set patch_zyx=…"
-            if run.has_model
-            else f"run {run.id}: expected memory to train, found none left before the "
-            f"first checkpoint; close other programs, or train again with a smaller "
-            f"--set patch_zyx=… or --set width=8"
-        ) from error
+        raise ConfigError(remedy()) from error
+
+
+def training_remedy(run: Run) -> str:
+    """How to go on with a run that got no memory, or what to train instead."""
+    return (
+        f"run {run.id}: expected memory for the next step, found none left, though "
+        f"there was enough when the training began; close other programs and go on "
+        f"with semiseg resume, or train anew with a smaller --set patch_zyx=…"
+        if run.has_model
+        else f"run {run.id}: expected memory to train, found none left before the "
+        f"first checkpoint; close other programs, or train again with a smaller "
+        f"--set patch_zyx=… or --set width=8"
+    )
+
+
+def prediction_remedy() -> str:
+    """What to do where a prediction got no memory."""
+    return (
+        "expected memory for a prediction, found none left; close other programs and "
+        "predict again"
+    )
 
 
 def available(device: torch.device) -> float:

@@ -78,7 +78,7 @@ class Training:
 
     def events(self) -> Iterator[Event]:
         """Plan, prepare, measure, train."""
-        with memory.shortage_told(self._run):
+        with memory.shortage_told(partial(memory.training_remedy, self._run)):
             yield from self._events()
 
     def _events(self) -> Iterator[Event]:
