@@ -40,7 +40,8 @@ def main() -> None:
     QTest.qWait(SETTLE_MS)
 
     panel.show_tab("Train")
-    while panel.training.why_not() is not None:  # another process tells the methods
+    QTest.qWait(SETTLE_MS)
+    while not panel.training.form.method.count():  # another process tells them
         QTest.qWait(SETTLE_MS)
     save(panel, asked.out / "train.png")
 
