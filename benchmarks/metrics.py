@@ -14,7 +14,7 @@ from pairs import compare
 
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.core.metrics import evaluate_labels
+from napari_semiseg.imaging.metrics import evaluate_labels
 
 SHAPE, SPACING_MM = (88, 160, 192), (1.25, 0.625, 0.625)
 SHIFTS = {"near": 2, "far": 30}

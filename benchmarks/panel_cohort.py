@@ -20,7 +20,7 @@ from napari_semiseg.core.prediction import (
     PredictionRecord,
     SliceScore,
 )
-from napari_semiseg.core.refine import signed_distance
+from napari_semiseg.imaging.morphology import signed_distance
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project
 

@@ -114,8 +114,8 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """
     import numpy as np
 
-    from napari_semiseg.core.marking import Marking
     from napari_semiseg.errors import ImageError
+    from napari_semiseg.imaging.mask_encoding import Marking
     from napari_semiseg.io.masks import write_labels
     from napari_semiseg.project.store import Project
 

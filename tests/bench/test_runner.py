@@ -14,8 +14,8 @@ from napari_semiseg.bench.runner import Began, Bench, Ended, time_after
 from napari_semiseg.bench.spec import Budget
 from napari_semiseg.bench.stored import write
 from napari_semiseg.core.events import Finished, Started, Warned
-from napari_semiseg.core.metrics import evaluate_labels
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.processes import Claim
 from napari_semiseg.project.runs import Run

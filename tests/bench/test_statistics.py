@@ -7,7 +7,7 @@ from scipy.stats import wilcoxon
 from napari_semiseg.bench.results import Results, Settings, TrialResult
 from napari_semiseg.bench.statistics import holm, summarise
 from napari_semiseg.bench.table import markdown
-from napari_semiseg.core.metrics import Metrics
+from napari_semiseg.imaging.metrics import Metrics
 
 TEST = tuple(f"case_{number}" for number in range(8))
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from napari_semiseg.core.distance import (
+from napari_semiseg.imaging.distance import (
     distance_outside,
     signed_distance,
     truncated_distance,

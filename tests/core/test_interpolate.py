@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_semiseg.core.interpolate import interpolate_slices
 from napari_semiseg.core.labels import annotated_planes
+from napari_semiseg.imaging.slice_interpolation import interpolate_slices
 from real_data import data_folder
 
 SPACING = (2.0, 1.0, 1.0)

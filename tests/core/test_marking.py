@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.core.marking import Marking
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.imaging.mask_encoding import Marking
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.core.metrics import evaluate_labels
 from napari_semiseg.errors import ImageError
+from napari_semiseg.imaging.metrics import evaluate_labels
 
 SCHEME = LabelScheme.parse(["1=atrium", "3=wall"])
 

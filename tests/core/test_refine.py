@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_semiseg.core.distance import truncated_distance
-from napari_semiseg.core.refine import (
+from napari_semiseg.imaging.distance import truncated_distance
+from napari_semiseg.imaging.morphology import (
     fill_holes,
     largest_component,
     move_boundary,

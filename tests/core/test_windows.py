@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_semiseg.core.windows import (
+from napari_semiseg.imaging.windowing import (
     AUTOMATIC,
     CT,
     PERCENTILES,

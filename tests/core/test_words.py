@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_semiseg.core.words import count, duration, listed
+from napari_semiseg.core.text import count, duration, listed
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from scipy import ndimage
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.demo import Cohort, prepare
-from napari_semiseg.demo.pictures import Slice, curves, slices_through
 from napari_semiseg.demo.report import write_report
 from napari_semiseg.errors import ProjectError, SemisegError
+from napari_semiseg.imaging.rendering import Slice, curves, slices_through
 from napari_semiseg.project.evaluate import Evaluation, evaluate
 from napari_semiseg.project.runs import Run
 from napari_semiseg.project.store import Project

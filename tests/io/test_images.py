@@ -109,7 +109,7 @@ def test_data_is_contiguous_and_its_own(tmp_path):
 
 def test_importing_loads_no_heavy_library():
     code = (
-        "import sys, napari_semiseg.io.masks, napari_semiseg.core.metrics;"
+        "import sys, napari_semiseg.io.masks, napari_semiseg.imaging.metrics;"
         "heavy = {'nibabel', 'SimpleITK', 'scipy', 'torch', 'napari'} & {*sys.modules};"
         "assert not heavy, heavy"
     )

@@ -5,7 +5,7 @@ import pytest
 
 from napari_semiseg.core.case import CaseRecord, HistoryEntry
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.metrics import overlap
+from napari_semiseg.imaging.metrics import overlap
 from napari_semiseg.project.corrections import (
     corrections,
     corrections_of,

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtCore import QCoreApplication
 
-from napari_semiseg.core.marking import Marking
+from napari_semiseg.imaging.mask_encoding import Marking
 from napari_semiseg.project.store import Project
 from napari_semiseg.widgets.annotation import Annotation
 from napari_semiseg.widgets.mask_layer import MaskLayer

@@ -9,9 +9,9 @@ import numpy as np
 
 from napari_semiseg.core.boxes import others
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.distance import truncated_distance
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.core.prediction import Prediction, SliceScore
+from napari_semiseg.imaging.distance import truncated_distance
 from napari_semiseg.project.runs import Run
 from synthetic import prediction_of
 

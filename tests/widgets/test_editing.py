@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.core.marking import Marking
+from napari_semiseg.imaging.mask_encoding import Marking
 from napari_semiseg.widgets.editing import ActiveTime, Editing
 from napari_semiseg.widgets.mask_layer import MaskLayer
 

@@ -9,7 +9,7 @@ import pytest
 from napari.layers import Labels
 
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.core.mesh import surface_mesh
+from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.project.store import Project
 from napari_semiseg.widgets.compat import camera_of
 from napari_semiseg.widgets.contrast import OWN

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_semiseg.core import distance
+from napari_semiseg.imaging import distance
 from napari_semiseg.widgets import planes
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.mask_tools import (

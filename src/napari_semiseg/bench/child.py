@@ -10,8 +10,8 @@ from napari_semiseg import jobs
 from napari_semiseg.bench import TRIAL_VERB
 from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.events import Finished, Staged, Warned
-from napari_semiseg.core.metrics import evaluate_labels
-from napari_semiseg.core.words import duration
+from napari_semiseg.core.text import duration
+from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import machine
 from napari_semiseg.project.processes import QUIET_S
 from napari_semiseg.project.runs import Run
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.core.metrics import Metrics
+    from napari_semiseg.imaging.metrics import Metrics
     from napari_semiseg.jobs import Job
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.bench.spec import REFERENCE
-from napari_semiseg.demo.pictures import PLANES, Slice, slices_through
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.imaging.rendering import PLANES, Slice, slices_through
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.layout import Layout

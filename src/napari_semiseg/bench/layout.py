@@ -14,7 +14,7 @@ from napari_semiseg.core.labels import (
     LabelScheme,
     voxel_counts,
 )
-from napari_semiseg.core.words import listed
+from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.atomic import read_json
 from napari_semiseg.io.images import (

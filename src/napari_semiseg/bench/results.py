@@ -10,8 +10,8 @@ import psutil
 from pydantic import Field
 
 from napari_semiseg.bench.stored import Stored, earlier, refuse_others
-from napari_semiseg.core.metrics import Metrics
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.imaging.metrics import Metrics
 
 if TYPE_CHECKING:
     from napari_semiseg.bench.spec import Benchmark, Trial

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_semiseg.bench.spec import Benchmark, Trial
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.core.metrics import Metrics
+    from napari_semiseg.imaging.metrics import Metrics
     from napari_semiseg.project.cases import Case
 
 PROJECTS = "projects"

@@ -17,7 +17,7 @@ from napari_semiseg.cli.options import (
     chosen_ids,
 )
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.core.words import count
+from napari_semiseg.core.text import count
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_semiseg.bench.runner import Began, Ended
 from napari_semiseg.cli.live import Live
 from napari_semiseg.core.events import Predicted, Staged, Stepped, Warned
-from napari_semiseg.core.words import duration
+from napari_semiseg.core.text import duration
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

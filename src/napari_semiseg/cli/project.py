@@ -19,7 +19,7 @@ from napari_semiseg.cli.options import (
 )
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Learned
-from napari_semiseg.core.words import count, duration
+from napari_semiseg.core.text import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from napari_semiseg.cli.options import (
 )
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.words import duration
+from napari_semiseg.core.text import duration
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:

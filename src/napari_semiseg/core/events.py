@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from napari_semiseg.core.words import listed
+from napari_semiseg.core.text import listed
 
 FinishReason = Literal["completed", "cancelled", "failed"]
 NAMED = 3

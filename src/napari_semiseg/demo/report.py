@@ -12,7 +12,8 @@ import numpy as np
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Stepped
 from napari_semiseg.demo.cohort import ABOUT
-from napari_semiseg.demo.pictures import (
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.imaging.rendering import (
     PLANES,
     curves,
     grey,
@@ -20,7 +21,6 @@ from napari_semiseg.demo.pictures import (
     picture,
     slices_through,
 )
-from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json, write_text
 from napari_semiseg.io.masks import read_labels
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.metrics import Metrics
+    from napari_semiseg.imaging.metrics import Metrics
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.evaluate import Evaluation
     from napari_semiseg.project.runs import Run

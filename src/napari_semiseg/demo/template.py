@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.core.distance import signed_distance
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.distance import signed_distance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

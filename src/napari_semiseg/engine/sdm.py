@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.core.distance import distance_outside, truncated_distance
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.imaging.distance import distance_outside, truncated_distance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

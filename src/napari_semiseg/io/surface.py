@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.core.mesh import surface_mesh
+from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.stack import LPS
 

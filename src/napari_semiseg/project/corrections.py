@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.core.case import ACCEPT, LABEL, VIEW
-from napari_semiseg.core.metrics import overlap
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.metrics import overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.core.metrics import Metrics, evaluate_labels
-from napari_semiseg.core.words import listed
+from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.imaging.metrics import Metrics, evaluate_labels
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.masks import MaskFolder
 

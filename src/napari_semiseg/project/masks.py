@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.core.words import listed
+from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.masks import resample_labels

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_semiseg.bench.stored import Stored, earlier, refuse_others
-from napari_semiseg.core.metrics import Metrics
+from napari_semiseg.imaging.metrics import Metrics
 
 if TYPE_CHECKING:
     from pathlib import Path

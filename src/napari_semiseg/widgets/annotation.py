@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.marking import Marking
     from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.imaging.mask_encoding import Marking
     from napari_semiseg.project.cases import Case
     from napari_semiseg.project.store import Project
     from napari_semiseg.widgets.questions import Questions

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.core.marking import Marking
+    from napari_semiseg.imaging.mask_encoding import Marking
     from napari_semiseg.project.cases import Case
 
 MASK_NAME = "mask"

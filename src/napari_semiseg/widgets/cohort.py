@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.core.words import count
+from napari_semiseg.core.text import count
 from napari_semiseg.project.survey import take_in
 from napari_semiseg.widgets.cohort_model import (
     COLUMNS,

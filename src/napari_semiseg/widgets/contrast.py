@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from napari_semiseg.core.windows import CT, windows_for
+from napari_semiseg.imaging.windowing import CT, windows_for
 from napari_semiseg.widgets import keys
 from napari_semiseg.widgets.link import Connections
 from napari_semiseg.widgets.preferences import grey_window, remember_grey_window
 from napari_semiseg.widgets.tools import short
 
 if TYPE_CHECKING:
-    from napari_semiseg.core.windows import Window
+    from napari_semiseg.imaging.windowing import Window
     from napari_semiseg.widgets.layers import CaseView
 
 CHOSEN = "grey values"

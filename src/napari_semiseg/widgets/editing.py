@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.marking import Marking
+    from napari_semiseg.imaging.mask_encoding import Marking
 
 AUTOSAVE_S = 20.0
 IDLE_S = 60.0

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.core.words import count
+from napari_semiseg.core.text import count
 from napari_semiseg.project.accepting import accept, candidates, reopen
 from napari_semiseg.widgets.gallery_model import GalleryModel, Order, Show
 from napari_semiseg.widgets.plots import dotted

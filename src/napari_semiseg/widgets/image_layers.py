@@ -8,7 +8,7 @@ from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from napari_semiseg.core.windows import AUTOMATIC
+from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.widgets import keys
 from napari_semiseg.widgets.tools import short
 

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.case import Split
-from napari_semiseg.core.words import count
+from napari_semiseg.core.text import count
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.survey import Intake, Survey, intake_of, survey
 from napari_semiseg.widgets.intake_parts import (

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_semiseg.core.marking import Marking
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.mask_encoding import Marking
 from napari_semiseg.widgets import planes
 from napari_semiseg.widgets.ahead import ReadAhead
 from napari_semiseg.widgets.annotation import Annotation

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.core import distance, refine
-from napari_semiseg.core.interpolate import interpolate_slices
 from napari_semiseg.core.labels import UNANNOTATED, annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
+from napari_semiseg.imaging import distance, morphology
+from napari_semiseg.imaging.slice_interpolation import interpolate_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.marking import Marking
+    from napari_semiseg.imaging.mask_encoding import Marking
 
 REACH_MM = 8.0
 """How far from the surface its own distance is measured, mm."""
@@ -170,12 +170,12 @@ def _boundary(inputs: Inputs, mm: float) -> NDArray[np.uint8]:
     marking, classes = inputs.marking, inputs.classes
     if inputs.own_sdm_mm is not None:
         own = inputs.own_sdm_mm
-        moved = refine.move_boundary(classes, inputs.value, own, mm, inputs.locked)
+        moved = morphology.move_boundary(classes, inputs.value, own, mm, inputs.locked)
         return marking.change(inputs.marked, moved)
     if inputs.sdm_mm is None:
         raise LookupError("expected a signed distance, found none")
     sdm = inputs.sdm_mm[inputs.value]
-    moved = refine.move_boundary(classes, inputs.value, sdm, mm, inputs.locked)
+    moved = morphology.move_boundary(classes, inputs.value, sdm, mm, inputs.locked)
     return marking.fill(inputs.marked, moved)
 
 
@@ -235,13 +235,15 @@ BOUNDARY = Tool(
 LARGEST = Tool(
     "Keep the largest piece",
     "Removes every separate piece of the chosen structure but the largest.",
-    _cleaning(lambda it, _: refine.largest_component(it.classes, it.value, it.locked)),
+    _cleaning(
+        lambda it, _: morphology.largest_component(it.classes, it.value, it.locked)
+    ),
 )
 SPECKS = Tool(
     "Remove specks",
     "Removes separate pieces of the chosen structure that are smaller than this.",
     _cleaning(
-        lambda it, mm3: refine.remove_specks(
+        lambda it, mm3: morphology.remove_specks(
             it.classes, it.value, mm3, it.spacing_mm, it.locked
         )
     ),
@@ -251,13 +253,15 @@ HOLES = Tool(
     "Fill holes",
     "Fills what the chosen structure encloses on all sides; other structures in it "
     "stay.",
-    _cleaning(lambda it, _: refine.fill_holes(it.classes, it.value, it.locked)),
+    _cleaning(lambda it, _: morphology.fill_holes(it.classes, it.value, it.locked)),
 )
 SMOOTH = Tool(
     "Smooth the surface",
     "Removes bumps and dents of the chosen structure that are finer than this.",
     _cleaning(
-        lambda it, mm: refine.smooth(it.classes, it.value, mm, it.spacing_mm, it.locked)
+        lambda it, mm: morphology.smooth(
+            it.classes, it.value, mm, it.spacing_mm, it.locked
+        )
     ),
     Amount("mm", 0.25, 10, 1.5, 0.25, slides=True),
 )

@@ -29,7 +29,7 @@ from napari_semiseg.core.events import (
     Validated,
     Warned,
 )
-from napari_semiseg.core.words import count, duration
+from napari_semiseg.core.text import count, duration
 from napari_semiseg.widgets.plots import Curves
 from napari_semiseg.widgets.tasks import named
 

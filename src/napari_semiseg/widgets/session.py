@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.core.words import count
+from napari_semiseg.core.text import count
 from napari_semiseg.project.corrections import corrections, plateau
 from napari_semiseg.project.estimates import Estimate, Estimator
 from napari_semiseg.project.store import Project

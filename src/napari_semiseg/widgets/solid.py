@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Surface
 
-from napari_semiseg.core.mesh import surface_mesh
+from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.widgets import planes
 from napari_semiseg.widgets.compat import camera_of
 from napari_semiseg.widgets.link import Connections

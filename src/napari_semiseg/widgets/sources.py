@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.core.marking import Marking
     from napari_semiseg.core.prediction import Prediction, PredictionRecord
+    from napari_semiseg.imaging.mask_encoding import Marking
     from napari_semiseg.project.cases import Case
 
 PALE = 0.6

@@ -11,9 +11,9 @@ import numpy as np
 from qtpy.QtCore import QObject, QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
-from napari_semiseg.core.windows import AUTOMATIC
-from napari_semiseg.demo.pictures import grey, slices_through
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.rendering import grey, slices_through
+from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.io.masks import read_labels
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.boxes import bounding_box
-from napari_semiseg.core.distance import signed_distance
 from napari_semiseg.core.labels import UNANNOTATED, voxel_counts
-from napari_semiseg.core.slice_motion import Box, SliceMotion
+from napari_semiseg.imaging.distance import signed_distance
+from napari_semiseg.imaging.slice_registration import Box, SliceMotion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,0 +1,1 @@
+"""Compute on arrays with a voxel size: distances, metrics, surfaces, pictures."""
