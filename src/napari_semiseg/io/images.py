@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io import dicom, itk, nifti
+from napari_semiseg.io import itk, nifti
 from napari_semiseg.io.atomic import TEMPORARY
+from napari_semiseg.io.dicom import series as dicom
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
+from napari_semiseg.io.dicom.stack import LPS
 from napari_semiseg.io.source import (
     DEFLATE,
     Source,
@@ -16,7 +17,6 @@ from napari_semiseg.io.source import (
     checked_geometry,
     spatial_shape,
 )
-from napari_semiseg.io.stack import LPS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.stack import LPS
+from napari_semiseg.io.dicom.stack import LPS
 
 if TYPE_CHECKING:
     from pathlib import Path

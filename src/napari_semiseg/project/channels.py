@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
-from napari_semiseg.io.dicom import series_of, series_with
+from napari_semiseg.io.dicom.series import series_of, series_with
 from napari_semiseg.io.images import case_id, series_folder
 
 if TYPE_CHECKING:

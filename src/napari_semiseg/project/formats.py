@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ImageError
+from napari_semiseg.io.dicom.segmentation import Author, write_segmentation
 from napari_semiseg.io.masks import write_labels
-from napari_semiseg.io.segmentation import Author, write_segmentation
 from napari_semiseg.io.surface import write_surface
 from napari_semiseg.project import nnunet
 

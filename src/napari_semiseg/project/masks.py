@@ -11,14 +11,14 @@ import numpy as np
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ImageError, ProjectError
-from napari_semiseg.io.images import case_id, find_images
-from napari_semiseg.io.masks import resample_labels
-from napari_semiseg.io.structures import (
+from napari_semiseg.io.dicom.structures import (
     find_structures,
     open_structures,
     read_structures,
     series_uid,
 )
+from napari_semiseg.io.images import case_id, find_images
+from napari_semiseg.io.masks import resample_labels
 from napari_semiseg.project import labelling
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.datasets import CHANNEL, bids_mask_of, masks_in

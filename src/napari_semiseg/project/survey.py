@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.io.dicom import Series, series_of
+from napari_semiseg.io.dicom.series import Series, series_of
+from napari_semiseg.io.dicom.structures import open_structures
 from napari_semiseg.io.images import case_id, find_images
-from napari_semiseg.io.structures import open_structures
 from napari_semiseg.project.adding import AddReport
 from napari_semiseg.project.datasets import recognised
 from napari_semiseg.project.masks import MaskFolder, attach_pairs, images_of, mask_stem

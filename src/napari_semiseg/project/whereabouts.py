@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.dicom import EVERY_SERIES
+from napari_semiseg.io.dicom.series import EVERY_SERIES
 from napari_semiseg.io.images import content_sha256, files_of, find_images
 from napari_semiseg.project.adding import file_facts, reference
 from napari_semiseg.project.finding import locate

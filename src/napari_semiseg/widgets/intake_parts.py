@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.io.dicom import Series
+    from napari_semiseg.io.dicom.series import Series
     from napari_semiseg.project.survey import Pair, Survey
 
 ROW = 22

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io import enhanced
+from napari_semiseg.io.dicom import enhanced
+from napari_semiseg.io.dicom.stack import Slice, stacked
 from napari_semiseg.io.itk import unreadable, voxels
 from napari_semiseg.io.source import DEFLATE, Source, check_size
-from napari_semiseg.io.stack import Slice, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

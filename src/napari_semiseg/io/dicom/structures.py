@@ -11,10 +11,10 @@ import numpy as np
 
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.errors import ConfigError, ImageError
-from napari_semiseg.io.dicom import is_dicom
+from napari_semiseg.io.dicom.series import is_dicom
+from napari_semiseg.io.dicom.stack import LPS
+from napari_semiseg.io.dicom.tags import discreet, read_dataset
 from napari_semiseg.io.images import files_of
-from napari_semiseg.io.stack import LPS
-from napari_semiseg.io.tags import discreet, read_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.stack import Slice
-from napari_semiseg.io.tags import read_dataset
+from napari_semiseg.io.dicom.stack import Slice
+from napari_semiseg.io.dicom.tags import read_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path

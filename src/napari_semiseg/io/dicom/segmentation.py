@@ -11,8 +11,8 @@ import numpy as np
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ConfigError, ImageError
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.dicom import instances
-from napari_semiseg.io.tags import discreet
+from napari_semiseg.io.dicom.series import instances
+from napari_semiseg.io.dicom.tags import discreet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""Read and write DICOM: series, enhanced files, structure sets, segmentations."""
