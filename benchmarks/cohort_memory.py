@@ -24,8 +24,8 @@ from pairs import machine
 
 from napari_semiseg.bench.worker import peak_memory_mb
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.project.evaluate import evaluate
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.review.evaluate import evaluate
 
 SIZES = (10, 100, 300)
 SHAPE = (48, 48, 48)

@@ -27,8 +27,8 @@ from napari_semiseg.core.prediction import (
     PredictionRecord,
     SliceScore,
 )
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 
 SIZES = (10, 100, 1_000)
 SHAPE = (24, 24, 24)

@@ -22,7 +22,7 @@ from pairs import machine, timed
 
 from napari_semiseg import jobs
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 
 SEMISEG = [sys.executable, "-m", "napari_semiseg"]
 PROCESSES = {

@@ -21,8 +21,8 @@ from napari_semiseg.core.prediction import (
     SliceScore,
 )
 from napari_semiseg.imaging.morphology import signed_distance
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 
 SHAPE = (88, 140, 183)
 SPACING_MM = 0.625

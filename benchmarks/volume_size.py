@@ -50,8 +50,8 @@ def predict(folder: Path) -> None:
     from napari_semiseg.engine import method, ops
     from napari_semiseg.engine.infer import Predictor
     from napari_semiseg.engine.plan import choose_patch
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
     project = Project.create(folder / "project", {"ball": 1})
     project.add(folder / "scan.nii")

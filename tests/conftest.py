@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from fake_workers import FakeWorkers
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 _HERE = Path(__file__).parent
 N_CASES = 5
@@ -53,7 +53,7 @@ def spheres(tmp_path: Path) -> Spheres:
 @pytest.fixture
 def empty_project(tmp_path: Path) -> Project:
     """A project with one class and no case."""
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     return Project.create(tmp_path / "atrium", {"left atrium": 1})
 

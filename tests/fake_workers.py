@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from napari_semiseg.bench.worker import FACTS, Facts
 from napari_semiseg.core.events import Finished, Planned, Started, Stepped
 from napari_semiseg.io.atomic import write_json
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
 
 NOBODY = 2**30
 """A number that no process has."""

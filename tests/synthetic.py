@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.runs.run import Run
 
 SIZE = 24
 

@@ -13,7 +13,7 @@ from napari_semiseg import jobs
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ import os, sys, time
 from pathlib import Path
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.project.layout import RunFolder
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 run = Run(RunFolder(Path(sys.argv[1])))
 run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
 while not run.stop_requested:

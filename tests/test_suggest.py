@@ -8,10 +8,10 @@ import pytest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.project import review
-from napari_semiseg.project.labelling import done_slices
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.cases.labels import done_slices
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.review import flags
+from napari_semiseg.project.runs.run import Run
 from napari_semiseg.ranking import STRATEGIES, suggest
 from synthetic import ball, save_nifti
 
@@ -152,8 +152,8 @@ def test_only_one_plane_and_only_some_cases_when_asked(ranked) -> None:
 def test_skipped_cases_come_last_until_they_are_predicted_anew(
     ranked, predict_ball
 ) -> None:
-    review.skip(ranked, "case_3")
-    review.skip(ranked, "case_3")
+    flags.skip(ranked, "case_3")
+    flags.skip(ranked, "case_3")
     assert len(ranked.case("case_3").record.history) == 2  # added, skipped once
     found = suggest(ranked)
     assert order(found) == ["case_2", "case_3"]
@@ -167,19 +167,19 @@ def test_skipped_cases_come_last_until_they_are_predicted_anew(
 
 
 def test_a_flag_is_kept_with_its_comment_and_does_not_move_a_case(ranked) -> None:
-    review.flag(ranked, "case_3", "  motion,\nask  Dr Weiß ")
+    flags.flag(ranked, "case_3", "  motion,\nask  Dr Weiß ")
     found = suggest(Project.open(ranked.folder))
     assert order(found) == ["case_3", "case_2"]
     assert found.volumes[0].flag == "motion, ask Dr Weiß"
     assert found.volumes[0].reason.startswith("flagged: motion, ask Dr Weiß; bound")
-    review.flag(ranked, "case_3")
+    flags.flag(ranked, "case_3")
     assert ranked.case("case_3").record.flag == ""
-    review.unflag(ranked, "case_3")
+    flags.unflag(ranked, "case_3")
     assert ranked.case("case_3").record.flag is None
     comments = [entry.details for entry in ranked.case("case_3").record.history]
     assert {"comment": "motion, ask Dr Weiß"} in comments  # the history forgets nothing
     with pytest.raises(ConfigError, match="500"):
-        review.flag(ranked, "case_3", "x" * 501)
+        flags.flag(ranked, "case_3", "x" * 501)
 
 
 # -- a larger cohort with made-up scores ---------------------------------------------

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
         ProjectError,
         SemisegError,
     )
-    from napari_semiseg.project.accepting import accept, reopen
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.doctor import check_project
-    from napari_semiseg.project.evaluate import evaluate
-    from napari_semiseg.project.export import export
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.exporting.export import export
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.accept import accept, reopen
+    from napari_semiseg.project.review.evaluate import evaluate
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.ranking import suggest
 
     __version__: str
@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Case": "project.cases",
+    "Case": "project.cases.case",
     "CaseState": "core.case",
     "ConfigError": "errors",
     "EngineMissing": "errors",
@@ -76,17 +76,17 @@ _HOMES = {
     "ImageError": "errors",
     "LabelScheme": "core.labels",
     "Prediction": "core.prediction",
-    "Project": "project.store",
+    "Project": "project.project",
     "ProjectError": "errors",
-    "Run": "project.runs",
+    "Run": "project.runs.run",
     "SemisegError": "errors",
     "Split": "core.case",
     "TrainingConfig": "core.config",
-    "accept": "project.accepting",
+    "accept": "project.review.accept",
     "check_project": "project.doctor",
-    "evaluate": "project.evaluate",
-    "export": "project.export",
-    "reopen": "project.accepting",
+    "evaluate": "project.review.evaluate",
+    "export": "project.exporting.export",
+    "reopen": "project.review.accept",
     "resume": "engine",
     "suggest": "ranking",
     "train": "engine",
@@ -115,7 +115,7 @@ def predict(run: Run, case: Case) -> Prediction:
     ProjectError
         The run has no model yet.
     """
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     engine = import_module("napari_semiseg.engine")  # a door that opens only on use
     prediction: Prediction = engine.predict(

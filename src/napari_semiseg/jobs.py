@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.events import Finished, Started, from_line
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 MENDABLE = 1
 """Exit code of a verb that refused in one line."""

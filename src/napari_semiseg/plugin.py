@@ -117,7 +117,7 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     from napari_semiseg.errors import ImageError
     from napari_semiseg.imaging.mask_encoding import Marking
     from napari_semiseg.io.masks import write_labels
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     known = (meta.get("metadata") or {}).get(METADATA)
     if known is None:

@@ -7,8 +7,8 @@ import pytest
 from napari_semiseg.bench.cohort import make_project, refuse_unshown
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from synthetic import ball, save_nifti
 
 SPLITS = {f"case_{number}": "train" if number < 4 else "test" for number in range(7)}

@@ -17,9 +17,9 @@ from napari_semiseg.core.events import Finished, Started, Warned
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import write_text
-from napari_semiseg.project.processes import Claim
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.process import Claim
+from napari_semiseg.project.runs.run import Run
 from synthetic import save_nifti
 
 

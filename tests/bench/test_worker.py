@@ -9,7 +9,7 @@ from napari_semiseg.bench.worker import read_facts, work
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Planned
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 from synthetic import save_nifti
 
 pytestmark = pytest.mark.engine

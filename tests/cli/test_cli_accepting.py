@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from synthetic import ball, save_nifti, snapshot
 
 

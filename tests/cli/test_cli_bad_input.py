@@ -122,7 +122,7 @@ def test_a_gpu_that_is_absent(semiseg, ball_project, unchanged) -> None:
 @pytest.mark.parametrize("verb", ["train", "predict", "resume", "methods", "demo"])
 def test_torch_that_is_not_installed(ball_project, tmp_path, unchanged, verb) -> None:
     from napari_semiseg.core.config import TrainingConfig
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
 
     run = Run.create(ball_project, TrainingConfig())
     run.folder.checkpoints.mkdir()

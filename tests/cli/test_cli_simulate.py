@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from synthetic import save_nifti, snapshot
 
 if TYPE_CHECKING:

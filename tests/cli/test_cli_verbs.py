@@ -10,8 +10,8 @@ import pytest
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 
 
 def write_list(path, *ids):

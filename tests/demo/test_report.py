@@ -15,9 +15,9 @@ from napari_semiseg.demo import Cohort, prepare
 from napari_semiseg.demo.report import write_report
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.imaging.rendering import Slice, curves, slices_through
-from napari_semiseg.project.evaluate import Evaluation, evaluate
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.review.evaluate import Evaluation, evaluate
+from napari_semiseg.project.runs.run import Run
 from synthetic import prediction_of
 
 pytest.importorskip("nilearn", reason="the demo extra is not installed")

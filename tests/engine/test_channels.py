@@ -20,7 +20,7 @@ from napari_semiseg.engine.plan import fingerprint
 from napari_semiseg.engine.sampler import Noise, Sampler, Streams
 from napari_semiseg.engine.trainer import Trainer
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from synthetic import ball, save_nifti
 
 CPU = torch.device("cpu")

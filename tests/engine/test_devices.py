@@ -11,7 +11,7 @@ from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine import api, devices
 from napari_semiseg.errors import EngineMissing
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 
 
 def lacking(*_args, **_kwargs):

@@ -21,8 +21,8 @@ from napari_semiseg.engine.intake import LOOK_SHARE
 from napari_semiseg.engine.sampler import Sampler, Streams
 from napari_semiseg.engine.schedule import Role, Schedule
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.store import Project
-from napari_semiseg.project.watching import Watch
+from napari_semiseg.project.cases.label_changes import Watch
+from napari_semiseg.project.project import Project
 from synthetic import ball
 
 TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32"}
@@ -221,7 +221,7 @@ import numpy as np
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine import plan
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 plan.cores = lambda: 1
 project = Project.open(sys.argv[1])
 config = TrainingConfig.build(

@@ -14,8 +14,8 @@ from napari_semiseg.engine import refresh
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.refresh import Refresher
 from napari_semiseg.engine.schedule import Schedule
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.wanted import MOST, want, wanted
+from napari_semiseg.project.runs.prediction_requests import MOST, want, wanted
+from napari_semiseg.project.runs.run import Run
 
 SETTINGS = {
     "method": "supervised",

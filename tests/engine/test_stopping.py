@@ -18,8 +18,8 @@ from napari_semiseg.core.events import Predicted
 from napari_semiseg.engine import refresh
 from napari_semiseg.engine.infer import Predictor
 from napari_semiseg.io.atomic import TEMPORARY, write_json
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.wanted import want
+from napari_semiseg.project.runs.prediction_requests import want
+from napari_semiseg.project.runs.run import Run
 
 
 @pytest.fixture
@@ -47,7 +47,10 @@ def stop_at(monkeypatch, run, owner, name):
         (Predictor, "_look"),  # between windows
         (Predictor, "_noted"),  # before the first one
         ("napari_semiseg.engine.infer.working_images", None),  # read
-        ("napari_semiseg.project.predictions.write_labels", None),  # one of the files
+        (
+            "napari_semiseg.project.runs.predictions.write_labels",
+            None,
+        ),  # one of the files
         ("napari_semiseg.io.nifti.write_nifti", None),  # and within it
     ],
 )

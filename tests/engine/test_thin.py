@@ -12,7 +12,7 @@ from engine.test_methods import METHODS, trainer
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.plan import choose_patch
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from synthetic import save_nifti
 
 

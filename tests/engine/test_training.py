@@ -16,7 +16,7 @@ from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.pace import FEW_STEPS
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 
 TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32"}
 
@@ -112,7 +112,7 @@ SCRIPT = """
 import sys
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 project = Project.open(sys.argv[1])
 config = TrainingConfig.build(
     method="dtml", steps=60, width=4, patch_zyx=(16, 16, 16), precision="fp32",
@@ -166,7 +166,7 @@ def test_bad_input_leaves_nothing_behind(ball_project, empty_project, spheres):
 
 
 def test_projects_that_cannot_train_say_why(tmp_path, spheres):
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     project = Project.create(tmp_path / "bare", {"ball": 1})
     with pytest.raises(ProjectError, match="has no cases"):

@@ -6,8 +6,8 @@ from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.prepare import select
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.accepting import accept, reopen
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.review.accept import accept, reopen
+from napari_semiseg.project.runs.run import Run
 
 
 def test_what_was_accepted_unseen_teaches_and_scores_nothing(

@@ -10,11 +10,11 @@ import pytest
 from napari_semiseg.core.case import VIEW
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project import labelling
-from napari_semiseg.project.accepting import accept, reopen
-from napari_semiseg.project.corrections import corrections
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.cases import labels
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.review.accept import accept, reopen
+from napari_semiseg.project.review.corrections import corrections
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, snapshot
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class TestAccept:
         def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
-        owner = labelling if step == "replace_label" else Project
+        owner = labels if step == "replace_label" else Project
         with monkeypatch.context() as patch:
             patch.setattr(owner, step, stop)
             with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ import pytest
 from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from synthetic import ball, save_nifti
 
 BOTH = ("T1=_t1", "FLAIR=_flair")

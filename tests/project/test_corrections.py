@@ -6,14 +6,14 @@ import pytest
 from napari_semiseg.core.case import CaseRecord, HistoryEntry
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.imaging.metrics import overlap
-from napari_semiseg.project.corrections import (
+from napari_semiseg.project.importing.match_masks import attach
+from napari_semiseg.project.review.corrections import (
     corrections,
     corrections_of,
     effort,
     plateau,
 )
-from napari_semiseg.project.masks import attach
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti
 
 

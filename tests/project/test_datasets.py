@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.datasets import bids_mask_of
-from napari_semiseg.project.masks import attach
+from napari_semiseg.project.discovery.dataset_layouts import bids_mask_of
+from napari_semiseg.project.importing.match_masks import attach
 from synthetic import ball, save_nifti, snapshot
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from napari_semiseg.core.prediction import CaseScore, PredictionRecord
-from napari_semiseg.project.corrections import Correction
-from napari_semiseg.project.estimates import (
+from napari_semiseg.project.review.corrections import Correction
+from napari_semiseg.project.review.quality_estimate import (
     LEAST_ERROR,
     MINIMUM,
     Calibration,

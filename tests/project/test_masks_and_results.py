@@ -9,10 +9,10 @@ import pytest
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
-from napari_semiseg.project.evaluate import evaluate
-from napari_semiseg.project.export import export
-from napari_semiseg.project.masks import MaskFolder, attach
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.exporting.export import export
+from napari_semiseg.project.importing.match_masks import MaskFolder, attach
+from napari_semiseg.project.review.evaluate import evaluate
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti, snapshot
 
 
@@ -169,7 +169,7 @@ class TestExport:
     def test_nnunet_gets_images_consecutive_labels_and_an_ignore_label(
         self, tmp_path, spheres
     ) -> None:
-        from napari_semiseg.project.store import Project
+        from napari_semiseg.project.project import Project
 
         project = Project.create(tmp_path / "p", {"wall": 2, "clot": 7})
         project.add(spheres.images, cases=["case_0"])

@@ -16,9 +16,9 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json
-from napari_semiseg.project import predictions
-from napari_semiseg.project.processes import Claim
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs import predictions
+from napari_semiseg.project.runs.process import Claim
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -203,7 +203,7 @@ def test_a_torn_prediction_is_never_seen(
     def die(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("napari_semiseg.project.predictions.write_map", die)
+    monkeypatch.setattr("napari_semiseg.project.runs.predictions.write_map", die)
     with pytest.raises(KeyboardInterrupt):
         run.write_prediction(predict_ball(run, case, uncertainty=0.9), case.image)
     assert run.prediction_record("case_3").score.uncertainty == 0.2
@@ -216,7 +216,7 @@ def test_a_torn_prediction_is_never_seen(
             raise KeyboardInterrupt
         source.replace(target)
 
-    monkeypatch.setattr("napari_semiseg.project.predictions.rename", die_second)
+    monkeypatch.setattr("napari_semiseg.project.runs.predictions.rename", die_second)
     with pytest.raises(KeyboardInterrupt):
         run.write_prediction(predict_ball(run, case, uncertainty=0.9), case.image)
     assert run.predicted() == ()

@@ -13,9 +13,9 @@ import pytest
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
-from napari_semiseg.project import labelling
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti, snapshot
 
 
@@ -330,7 +330,7 @@ class TestSetLabel:
 
 WRITER = """
 import sys, numpy as np
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 project = Project.open(sys.argv[1])
 number = int(sys.argv[2])
 sys.stdout.write("ready\\n"); sys.stdout.flush()

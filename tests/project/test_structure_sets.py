@@ -7,9 +7,9 @@ import pytest
 
 from dicom_files import contour, square, structure_set, write_oblique_series
 from napari_semiseg.errors import ImageError, ProjectError
-from napari_semiseg.project.export import export
-from napari_semiseg.project.masks import attach
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.exporting.export import export
+from napari_semiseg.project.importing.match_masks import attach
+from napari_semiseg.project.project import Project
 from synthetic import snapshot
 
 

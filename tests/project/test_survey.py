@@ -9,15 +9,15 @@ from dicom_files import contour, square, structure_set
 from dicom_twins import write_two_series
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.images import read_geometry
-from napari_semiseg.project.masks import attach
-from napari_semiseg.project.store import Project
-from napari_semiseg.project.survey import (
+from napari_semiseg.project.importing.match_masks import attach
+from napari_semiseg.project.importing.preview import (
     Intake,
     intake_of,
     suggest_endings,
     survey,
     take_in,
 )
+from napari_semiseg.project.project import Project
 from real_data import data_folder
 from synthetic import ball, save_nifti, snapshot
 

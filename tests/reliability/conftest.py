@@ -7,12 +7,12 @@ import pytest
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 
 @pytest.fixture

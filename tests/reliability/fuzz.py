@@ -37,10 +37,10 @@ from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.images import content_sha256, read_image
-from napari_semiseg.project.export import export
-from napari_semiseg.project.masks import attach
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.exporting.export import export
+from napari_semiseg.project.importing.match_masks import attach
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, prediction_of, save_nifti
 
 if TYPE_CHECKING:

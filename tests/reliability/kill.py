@@ -32,10 +32,10 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project import labelling
-from napari_semiseg.project.export import export
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.exporting.export import export
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from napari_semiseg.core.events import Started
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import machine
 from napari_semiseg.project.doctor import ASIDE, check_project
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti, snapshot
 
 

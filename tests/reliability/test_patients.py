@@ -11,7 +11,7 @@ import pytest
 from faulty import semiseg
 
 from dicom_files import SHAPE, structure_set, write_oblique_series
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 
 WORDS = ("Secret", "Hidden", "S1-4711", "19700101")
 """Parts of the patient's name, number and birthday, and of a description."""

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 
 from dicom_files import write_oblique_series
 from napari_semiseg.errors import ImageError
-from napari_semiseg.project.masks import attach
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.importing.match_masks import attach
+from napari_semiseg.project.project import Project
 from synthetic import SIZE, ball, save_nifti
 
 SHEAR = np.eye(4)

@@ -18,8 +18,8 @@ from faulty import refused, semiseg
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
 from napari_semiseg.io.images import content_sha256, read_image
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, snapshot
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="links and devices of POSIX")

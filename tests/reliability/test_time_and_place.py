@@ -21,18 +21,20 @@ from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io import atomic
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project import labelling, processes, runs
-from napari_semiseg.project.processes import Claim
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs import process
+from napari_semiseg.project.runs import run as runs
+from napari_semiseg.project.runs.process import Claim
+from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE
 
 WRITER = """
 import sys, time
 import numpy as np
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.runs.run import Run
+from napari_semiseg.project.project import Project
 project = Project.open(sys.argv[1])
 while not sys.argv[3] or time.time() < float(sys.argv[3]):
     time.sleep(0.001)
@@ -174,7 +176,7 @@ def test_a_run_of_another_computer_lives_as_long_as_its_log_grows(
     run.append(Started(run=run.id, method="ug_mcl", pid=here.pid))
     run.folder.pid.write_text(replace(here, host="0123abcd").text)
     assert run.status == "running"
-    old = time.time() - 2 * processes.QUIET_S
+    old = time.time() - 2 * process.QUIET_S
     os.utime(run.folder.events, (old, old))
     assert run.status == "interrupted"
 

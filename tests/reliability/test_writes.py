@@ -16,7 +16,7 @@ from faulty import as_anybody, no_file_above, refused, semiseg
 
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io import atomic
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from synthetic import SIZE, ball, snapshot
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="limits and rights of POSIX")

@@ -7,7 +7,7 @@ import pytest
 
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from napari_semiseg.simulate import results as store
 from napari_semiseg.simulate.curves import draw, summarise
 from napari_semiseg.simulate.spec import Amount, Entry

@@ -22,7 +22,7 @@ import numpy as np
 from qtpy.QtCore import QCoreApplication
 
 from napari_semiseg.imaging.mask_encoding import Marking
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.annotation import Annotation
 from napari_semiseg.widgets.mask_layer import MaskLayer
 from napari_semiseg.widgets.questions import Questions

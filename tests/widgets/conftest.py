@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.layers import CaseView
     from napari_semiseg.widgets.review import ReviewPanel
     from napari_semiseg.widgets.session import Session
@@ -114,7 +114,7 @@ def masks(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, images: list[Path]) -> Project:
     """Four unlabelled cases and one class."""
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     made = Project.create(tmp_path / "atrium", {"left atrium": 1})
     made.add(*images)
@@ -152,7 +152,7 @@ def predict(project: Project) -> Callable[[str, float], None]:
     """Store an empty prediction with the given uncertainty in a finished run."""
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Finished, Started
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
 
     run = Run.create(project, TrainingConfig(minutes=1))
     run.append(Started(run=run.id, method="ug_mcl", pid=1))

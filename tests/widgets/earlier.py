@@ -12,7 +12,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.core.prediction import Prediction, SliceScore
 from napari_semiseg.imaging.distance import truncated_distance
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 from synthetic import prediction_of
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
 
 REACH_MM = 12.0
 WAVES = (0.2, 0.05, 0.06)

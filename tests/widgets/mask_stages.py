@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtGui import QColor
 
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.preview import Preview
     from widgets.person import Person
 

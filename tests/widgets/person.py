@@ -22,7 +22,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_semiseg.plugin import open_panel
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.compat import canvas_widget
 from widgets.viewing import Answers
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.project.cases import Case
+from napari_semiseg.project.cases.case import Case
 from napari_semiseg.widgets import ahead as reading
 from napari_semiseg.widgets.ahead import ReadAhead
 from napari_semiseg.widgets.cohort import MEASURED_ROWS, CaseTable

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Learned
-from napari_semiseg.project.corrections import effort
+from napari_semiseg.project.review.corrections import effort
 from napari_semiseg.widgets.gallery_model import Show
 from widgets.earlier import earlier_model
 from widgets.mask_stages import (
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.gallery import GalleryDialog
 
 pytestmark = list(WALK)

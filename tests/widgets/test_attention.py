@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from napari_semiseg.core.case import VIEW
-from napari_semiseg.project.accepting import accept
+from napari_semiseg.project.review.accept import accept
 from napari_semiseg.widgets.compat import camera_of
 from napari_semiseg.widgets.editing import IDLE_S
 from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.layers import CaseView
     from napari_semiseg.widgets.session import Session
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from napari_semiseg.widgets import keys
 from napari_semiseg.widgets.layers import CaseView
 from napari_semiseg.widgets.review import ReviewPanel

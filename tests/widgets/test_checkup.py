@@ -11,7 +11,7 @@ from napari_semiseg.widgets.session import Session
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 
 @pytest.fixture

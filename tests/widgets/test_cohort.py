@@ -8,8 +8,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.project import review
-from napari_semiseg.project.accepting import accept
+from napari_semiseg.project.review import flags
+from napari_semiseg.project.review.accept import accept
 from napari_semiseg.widgets.cohort import CohortPanel
 from napari_semiseg.widgets.cohort_model import COLUMNS, SPLIT_COLUMN
 from widgets.viewing import store_prediction
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.session import Session
 
 FIELDS = [field for _, field, _ in COLUMNS]
@@ -234,7 +234,7 @@ def test_dice_is_estimated_once_enough_was_corrected(
 
 
 def test_a_flag_is_seen_found_and_read(panel, project, session) -> None:
-    review.flag(project, "case_2", "metal artefact")
+    flags.flag(project, "case_2", "metal artefact")
     session.cases_changed.emit({"case_2"})
     model = panel.model
     row = next(i for i, item in enumerate(model.rows) if item.id == "case_2")

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QFileDialog, QPushButton
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.plugin import open_panel
-from napari_semiseg.project.masks import attach
+from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.dock import SemisegDock
 from napari_semiseg.widgets.preferences import recent_projects, remember_project
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 WAIT_MS = 20_000
 CLOSED_MS = 2_500
@@ -359,8 +359,8 @@ def test_torch_stays_out_of_a_napari_that_follows_a_run(project: Project) -> Non
         from napari_semiseg.core.config import TrainingConfig
         from napari_semiseg.core.events import Finished, Started
         from napari_semiseg.plugin import open_project_in_viewer
-        from napari_semiseg.project.runs import Run
-        from napari_semiseg.project.store import Project
+        from napari_semiseg.project.runs.run import Run
+        from napari_semiseg.project.project import Project
         from qtpy.QtTest import QSignalSpy
 
         project = Project.open(sys.argv[1])

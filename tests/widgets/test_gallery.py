@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 
 from napari_semiseg.core.case import VIEW, CaseState
-from napari_semiseg.project.accepting import accept, candidates
+from napari_semiseg.project.review.accept import accept, candidates
 from napari_semiseg.widgets.gallery import GalleryDialog
 from napari_semiseg.widgets.gallery_model import Order, Show, describe
 from napari_semiseg.widgets.thumbnails import SIZE, Thumbnails, draw_planes
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
     from qtpy.QtGui import QImage
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.session import Session
 
 SOON_MS = 20_000
@@ -180,7 +180,7 @@ def test_space_ticks_and_enter_opens(
 def test_the_worst_come_first_and_the_good_are_ticked_at_once(
     dialog: GalleryDialog, qtbot: QtBot, predicted: Project
 ) -> None:
-    from napari_semiseg.project.estimates import Estimate
+    from napari_semiseg.project.review.quality_estimate import Estimate
 
     dice = {"case_0": 0.95, "case_1": 0.7, "case_2": 0.9}
     found = [

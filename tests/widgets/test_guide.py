@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.dock import SemisegDock
 from napari_semiseg.widgets.guide import (
     DONE,

@@ -12,7 +12,7 @@ import pytest
 from dicom_files import contour, square, structure_set
 from dicom_twins import write_two_series
 from napari_semiseg.io.images import read_geometry
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from napari_semiseg.widgets import intake as module
 from napari_semiseg.widgets.cohort import CohortPanel
 from napari_semiseg.widgets.dock import SemisegDock

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from widgets.conftest import write_volume
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from napari.layers import Labels
 
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.imaging.mesh import surface_mesh
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.compat import camera_of
 from napari_semiseg.widgets.contrast import OWN
 from napari_semiseg.widgets.solid import meshes

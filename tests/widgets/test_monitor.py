@@ -21,7 +21,7 @@ from napari_semiseg.core.events import (
     Validated,
     Warned,
 )
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.monitor import RunMonitor, RunProgress, watch
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 WAIT_MS = 20_000
 CHILD = """

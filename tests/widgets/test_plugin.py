@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 LIMIT_S = 0.3
 

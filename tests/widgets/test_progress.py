@@ -6,14 +6,14 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 
 from napari_semiseg.core.case import VIEW
-from napari_semiseg.project.accepting import accept
+from napari_semiseg.project.review.accept import accept
 from napari_semiseg.widgets.progress import NOTHING_YET, ProgressPanel
 from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.session import Session
 
 

@@ -12,7 +12,7 @@ from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.session import Session
 from napari_semiseg.widgets.tasks import in_background
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 
 def finished_run(project: Project) -> Run:

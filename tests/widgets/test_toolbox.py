@@ -26,7 +26,7 @@ from widgets.viewing import press, store_prediction
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.session import Session
     from napari_semiseg.widgets.toolbox import ToolBox
 

@@ -12,8 +12,8 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started, Stepped
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.io.atomic import write_json
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.wanted import wanted
+from napari_semiseg.project.runs.prediction_requests import wanted
+from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets import training
 from napari_semiseg.widgets.engine_info import EngineInfo
 from napari_semiseg.widgets.training import TrainingPanel
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.session import Session
 
     Answer = list[dict[str, Any]]

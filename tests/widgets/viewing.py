@@ -9,12 +9,12 @@ from napari.utils.key_bindings import coerce_keybinding
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.prediction import SliceScore
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.questions import Leave
 from synthetic import prediction_of
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.layers import CaseView
 
 WORST = (

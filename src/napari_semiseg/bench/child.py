@@ -13,8 +13,8 @@ from napari_semiseg.core.events import Finished, Staged, Warned
 from napari_semiseg.core.text import duration
 from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import machine
-from napari_semiseg.project.processes import QUIET_S
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.process import QUIET_S
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.imaging.metrics import Metrics
     from napari_semiseg.jobs import Job
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
 
 POLL_S = 0.5
 ELSEWHERE = (

@@ -8,7 +8,7 @@ from napari_semiseg.core.case import Split
 from napari_semiseg.core.events import Staged
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.project.layout import Layout
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -24,9 +24,9 @@ from napari_semiseg.io.images import (
     read_image,
 )
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.channels import Channel
-from napari_semiseg.project.datasets import recognised
-from napari_semiseg.project.masks import MaskFolder
+from napari_semiseg.project.cases.channels import Channel
+from napari_semiseg.project.discovery.dataset_layouts import recognised
+from napari_semiseg.project.importing.match_masks import MaskFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

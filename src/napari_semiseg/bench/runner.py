@@ -15,8 +15,8 @@ from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.events import Finished, Planned, Staged, Warned
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import read_json
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.imaging.metrics import Metrics
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
 
 PROJECTS = "projects"
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 FACTS = "bench.json"
 

@@ -21,8 +21,8 @@ from napari_semiseg.core.text import count
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -51,8 +51,8 @@ def accept(
     json: Json = False,
 ) -> None:
     """Accept predictions as labels; without --seen they are marked accepted unseen."""
-    from napari_semiseg.project.accepting import accept as take
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.accept import accept as take
 
     opened = Project.open(project)
     ids = chosen_ids(cases, case)
@@ -97,8 +97,8 @@ def reopen(
     json: Json = False,
 ) -> None:
     """Take labels back; they are kept in the cases' folders, and so is the history."""
-    from napari_semiseg.project.accepting import reopen as take_back
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.accept import reopen as take_back
 
     opened = Project.open(project)
     ids = chosen_ids(cases, case)
@@ -116,8 +116,8 @@ def _below(
     project: Project, ids: list[str], least: float, chosen: Run | None
 ) -> dict[str, str]:
     """Cases whose estimated Dice is too low or not known, and which it is."""
-    from napari_semiseg.project.corrections import corrections
-    from napari_semiseg.project.estimates import Estimator
+    from napari_semiseg.project.review.corrections import corrections
+    from napari_semiseg.project.review.quality_estimate import Estimator
 
     if not 0 <= least <= 1:
         raise ConfigError(f"expected --at-least from 0 to 1, found {least:g}")

@@ -17,7 +17,7 @@ from napari_semiseg.cli.options import CaseList, Json, ProjectPath, RunId, read_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from napari_semiseg.project.evaluate import Evaluation
+    from napari_semiseg.project.review.evaluate import Evaluation
     from napari_semiseg.ranking import VolumeSuggestion
 
 SHOWN = ("dice", "jaccard", "hd95_mm", "assd_mm", "volume_ml", "reference_ml")
@@ -51,8 +51,8 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score predictions against reference masks."""
-    from napari_semiseg.project.evaluate import evaluate as score
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.evaluate import evaluate as score
 
     opened = Project.open(project)
     chosen = opened.run(run) if run is not None else None
@@ -95,9 +95,9 @@ def suggest(
 ) -> None:
     """Say what to annotate next, and why."""
     from napari_semiseg import ranking
-    from napari_semiseg.project.corrections import corrections
-    from napari_semiseg.project.estimates import Estimator
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.corrections import corrections
+    from napari_semiseg.project.review.quality_estimate import Estimator
 
     opened = Project.open(project)
     found = ranking.suggest(
@@ -159,8 +159,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Write masks on the grid of the images, volumes.csv and manifest.json."""
-    from napari_semiseg.project.export import export as write
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.exporting.export import export as write
+    from napari_semiseg.project.project import Project
 
     opened = Project.open(project)
     chosen = opened.run(run) if run is not None else None

@@ -134,7 +134,7 @@ def trial(
     """Do one trial; started by semiseg bench and semiseg simulate."""
     from napari_semiseg.bench.worker import work
     from napari_semiseg.cli.progress import stoppable
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     opened = Project.open(project)
     chosen = opened.run(run)

@@ -24,7 +24,7 @@ def colours(
     json: Json = False,
 ) -> None:
     """Show the colours of a project's structures, or take others."""
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     opened = Project.open(project)
     if palette is not None:

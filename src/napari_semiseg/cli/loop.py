@@ -13,7 +13,7 @@ from napari_semiseg.cli.options import Json, check_budget
 from napari_semiseg.core.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.evaluate import Evaluation
+    from napari_semiseg.project.review.evaluate import Evaluation
 
 REPORT = "report.html"
 
@@ -46,8 +46,8 @@ def demo(
     from napari_semiseg.cli.training import run_session
     from napari_semiseg.demo import prepare
     from napari_semiseg.demo.report import write_report
-    from napari_semiseg.project.evaluate import evaluate
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.review.evaluate import evaluate
+    from napari_semiseg.project.runs.run import Run
 
     check_budget(minutes)
     config = TrainingConfig.build(minutes=minutes)

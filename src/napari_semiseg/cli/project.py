@@ -24,10 +24,10 @@ from napari_semiseg.core.text import count, duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_semiseg.project.adding import AddReport
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.estimates import Estimator
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.discovery.add_images import AddReport
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.quality_estimate import Estimator
 
 
 class Resample(StrEnum):
@@ -58,7 +58,7 @@ def init(
     json: Json = False,
 ) -> None:
     """Create an empty project with its classes."""
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     made = Project.create(project, label)
     if json:
@@ -98,7 +98,7 @@ def add(
     json: Json = False,
 ) -> None:
     """Add images by reference; nothing is copied."""
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     report = Project.open(project).add(
         *paths,
@@ -168,8 +168,8 @@ def label(
     json: Json = False,
 ) -> None:
     """Attach human masks by case id; all are checked before any is written."""
-    from napari_semiseg.project.masks import attach
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.importing.match_masks import attach
+    from napari_semiseg.project.project import Project
 
     opened = Project.open(project)
     report = attach(
@@ -199,9 +199,9 @@ def label(
 
 def status(project: ProjectPath, json: Json = False) -> None:
     """Show the cohort, the runs, and the next sensible step."""
-    from napari_semiseg.project.corrections import corrections, plateau
-    from napari_semiseg.project.estimates import Estimator
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.corrections import corrections, plateau
+    from napari_semiseg.project.review.quality_estimate import Estimator
 
     opened = Project.open(project)
     found = opened.cases()
@@ -243,7 +243,7 @@ def status(project: ProjectPath, json: Json = False) -> None:
 def open_(project: ProjectPath) -> None:
     """Open the project in napari."""
     from napari_semiseg.cli.gui import show
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     show(Project.open(project).folder)
 
@@ -265,8 +265,8 @@ def _labels(project: Project) -> list[dict[str, Any]]:
 
 
 def _case_row(project: Project, case: Case, estimator: Estimator) -> dict[str, Any]:
-    from napari_semiseg.project.corrections import effort
-    from napari_semiseg.project.review import is_put_off
+    from napari_semiseg.project.review.corrections import effort
+    from napari_semiseg.project.review.flags import is_put_off
 
     noted: dict[str, Any] = {}
     if case.record.flag is not None:

@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from napari_semiseg.project.estimates import Estimate
+    from napari_semiseg.project.review.quality_estimate import Estimate
 
 
 def emit(value: dict[str, Any]) -> None:

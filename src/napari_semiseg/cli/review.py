@@ -29,8 +29,8 @@ def flag(
     json: Json = False,
 ) -> None:
     """Flag cases for a second look, with a comment."""
-    from napari_semiseg.project import review
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review import flags as review
 
     if clear and comment:
         raise ConfigError("expected --comment or --clear, found both; give one")
@@ -50,8 +50,8 @@ def flag(
 
 def skip(project: ProjectPath, cases: Cases, json: Json = False) -> None:
     """Put cases off: they go to the end of the queue until predicted anew."""
-    from napari_semiseg.project import review
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review import flags as review
 
     opened = Project.open(project)
     ids = [opened.case(name).id for name in cases]

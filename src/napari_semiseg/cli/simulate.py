@@ -95,7 +95,7 @@ def simulate(
     from napari_semiseg.bench import figures
     from napari_semiseg.cli.bench_board import Board
     from napari_semiseg.cli.progress import stoppable
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.simulate import annotator, results
     from napari_semiseg.simulate.runner import Simulator
     from napari_semiseg.simulate.spec import Amount, Entry, Simulation

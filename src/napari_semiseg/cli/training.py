@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from napari_semiseg.cli.progress import Outcome
     from napari_semiseg.core.events import Event
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 NoPredict = Annotated[
     bool, typer.Option("--no-predict", help="Do not predict unlabelled cases after it.")
@@ -81,8 +81,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train to the budget, then predict every case without a label."""
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
     check_budget(minutes, steps)
     opened = Project.open(project)
@@ -129,7 +129,7 @@ def resume(
     json: Json = False,
 ) -> None:
     """Go on with a run, exactly as if it had never ended."""
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     check_budget(minutes, steps)
     opened = Project.open(project)
@@ -149,7 +149,7 @@ def stop(
     json: Json = False,
 ) -> None:
     """Ask a run to write a checkpoint and end."""
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     opened = Project.open(project)
     live = [item for item in opened.runs() if _goes_on(item)]
@@ -182,7 +182,7 @@ def predict(
 ) -> None:
     """Predict cases and store what the model says; by default all without a label."""
     from napari_semiseg.cli.progress import Display, stoppable
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     opened = Project.open(project)
     ids = chosen_ids(cases, case)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_semiseg.demo.cohort import LABEL, Cohort, make_cohort
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
 
 __all__ = ["Cohort", "make_cohort", "prepare"]
 

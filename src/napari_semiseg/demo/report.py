@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.imaging.metrics import Metrics
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.evaluate import Evaluation
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.evaluate import Evaluation
+    from napari_semiseg.project.runs.run import Run
 
 _COLUMNS = (
     ("hd95_mm", "HD95, mm", ".1f"),

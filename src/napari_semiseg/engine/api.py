@@ -25,7 +25,7 @@ from napari_semiseg.engine.stopping import Stopped, heed_stop
 from napari_semiseg.engine.warm import find_source
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError, SemisegError
 from napari_semiseg.io.atomic import sweep, write_json
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
 
 
 @dataclass(frozen=True, slots=True)

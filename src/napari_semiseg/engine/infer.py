@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import Plan
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.method import Inference, Method
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
 
 UNCERTAINTY = {
     "entropy": "entropy of the average over mirrored views",

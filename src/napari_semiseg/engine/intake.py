@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.events import Event
     from napari_semiseg.engine.prepare import Cache, Cohort, Prepared
     from napari_semiseg.engine.schedule import Schedule
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
 
 LOOK_SHARE = 0.02
 """Part of the time, at most, that goes into looking for changed labels."""

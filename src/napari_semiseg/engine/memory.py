@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.engine.trainer import Trainer
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Working voxel sizes that are tried, over the finest size of the scans."""

@@ -20,8 +20,8 @@ from napari_semiseg.engine.bounds import working_bounds
 from napari_semiseg.engine.resample import Shape, joined, resample, working_shape
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.project.channels import worded
-from napari_semiseg.project.watching import Watch
+from napari_semiseg.project.cases.channels import worded
+from napari_semiseg.project.cases.label_changes import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import Intensity, Plan
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
 
 CACHE_VERSION = 4
 CENTRES = 8_192

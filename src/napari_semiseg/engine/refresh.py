@@ -12,7 +12,7 @@ from napari_semiseg.core.events import Predicted, Warned
 from napari_semiseg.engine.resample import working_shape
 from napari_semiseg.engine.stopping import Stopped, heed_stop
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.project.wanted import wanted
+from napari_semiseg.project.runs.prediction_requests import wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.engine.trainer import Trainer
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 SHARE = 0.1
 """Part of the time, at most, that goes into predictions on the way."""

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.events import Event, FinishReason, Learned
     from napari_semiseg.engine.prepare import Cohort
     from napari_semiseg.engine.sampler import Batches, Streams
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 
 class Training:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
 
 
 class Stopped(Exception):

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from napari_semiseg.errors import ConfigError
-from napari_semiseg.project.continuing import unfit
+from napari_semiseg.project.runs.compatibility import unfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.checkpoint import Checkpoint
     from napari_semiseg.engine.method import Networks
     from napari_semiseg.engine.prepare import Cohort
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 ADVICE = "choose another run, or train from scratch"
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Literal
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, sweep
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project import whereabouts
+from napari_semiseg.project.discovery import relocate
 from napari_semiseg.project.layout import Layout, strange
-from napari_semiseg.project.runs import Run
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
 
 ASIDE = "set-aside"
 """Folder of a project for what could not be used."""
@@ -271,7 +271,7 @@ class _Doctor:
         self._note("mask", path, problem, f"is moved to {ASIDE}{back}", act)
 
     def _image(self, case: Case) -> None:
-        problem = whereabouts.check([case]).get(case.id)
+        problem = relocate.check([case]).get(case.id)
         if problem is None:
             return
         remedy = (

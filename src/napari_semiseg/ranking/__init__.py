@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from napari_semiseg.core.prediction import SliceScore
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.ranking.candidates import Candidate, Ranked
 
 __all__ = [

@@ -11,16 +11,16 @@ import numpy as np
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.labelling import done_slices
-from napari_semiseg.project.review import is_put_off
+from napari_semiseg.project.cases.labels import done_slices
+from napari_semiseg.project.review.flags import is_put_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from napari_semiseg.core.prediction import CaseScore, SliceScore
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 
 @dataclass(frozen=True, eq=False)

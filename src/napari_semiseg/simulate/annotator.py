@@ -12,10 +12,11 @@ from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project import adding, labelling
-from napari_semiseg.project.masks import MaskFolder
-from napari_semiseg.project.records import Records
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.cases.records import Records
+from napari_semiseg.project.discovery import add_images
+from napari_semiseg.project.importing.match_masks import MaskFolder
+from napari_semiseg.project.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.case import CaseRecord
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
     from napari_semiseg.simulate.results import Place
     from napari_semiseg.simulate.spec import Simulation
 
@@ -120,7 +121,7 @@ def _moved(record: CaseRecord, source: Path, target: Path) -> CaseRecord:
     """The record in another project's folder, of the same images."""
 
     def again(image: str) -> str:
-        return adding.reference(adding.resolve(image, source), target)
+        return add_images.reference(add_images.resolve(image, source), target)
 
     channels = tuple(
         channel.model_copy(update={"image": again(channel.image)})

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.project.labelling import done_slices
+from napari_semiseg.project.cases.labels import done_slices
 from napari_semiseg.ranking import PLANES, STRATEGIES, suggest
 from napari_semiseg.simulate.results import Place
 from napari_semiseg.simulate.spec import WHOLE
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.simulate.spec import Simulation, Trial
 
 COLD = "random"

@@ -13,7 +13,7 @@ from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import write_text
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 from napari_semiseg.ranking import PLANES
 from napari_semiseg.simulate import annotator, choosing
 from napari_semiseg.simulate.results import FILE, Round
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.simulate.annotator import References
     from napari_semiseg.simulate.results import Place, Results, TrialRecord
     from napari_semiseg.simulate.spec import Simulation, Trial

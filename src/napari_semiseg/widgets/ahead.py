@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.io.images import Image
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.cohort import CohortPanel
     from napari_semiseg.widgets.layers import CaseView
     from napari_semiseg.widgets.review import ReviewPanel

@@ -10,7 +10,7 @@ import numpy as np
 from napari_semiseg.core.case import VIEW
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.project.corrections import was_viewed
+from napari_semiseg.project.review.corrections import was_viewed
 from napari_semiseg.widgets.editing import Editing
 from napari_semiseg.widgets.planes import NAMES
 from napari_semiseg.widgets.questions import Leave
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.imaging.mask_encoding import Marking
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.questions import Questions
     from napari_semiseg.widgets.session import Session
     from napari_semiseg.widgets.sources import OpenedMask

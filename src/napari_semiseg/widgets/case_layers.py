@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.imaging.mask_encoding import Marking
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
 
 MASK_NAME = "mask"
 MASK_OPACITY = 0.5

@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count
-from napari_semiseg.project.survey import take_in
+from napari_semiseg.project.importing.preview import take_in
 from napari_semiseg.widgets.cohort_model import (
     COLUMNS,
     FILTER_ROLE,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QKeyEvent, QResizeEvent
 
-    from napari_semiseg.project.adding import AddReport
+    from napari_semiseg.project.discovery.add_images import AddReport
     from napari_semiseg.widgets.session import Session
 
 

@@ -9,15 +9,15 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.project.corrections import effort
+from napari_semiseg.project.review.corrections import effort
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from napari_semiseg.core.prediction import PredictionRecord
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.estimates import Estimate, Estimator
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.session import Session
 
 STATE_COLOURS = {

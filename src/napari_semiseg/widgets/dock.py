@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     import napari
     from qtpy.QtGui import QAction, QDragEnterEvent, QDropEvent, QShowEvent
 
-    from napari_semiseg.project.adding import AddReport
+    from napari_semiseg.project.discovery.add_images import AddReport
     from napari_semiseg.widgets.guide import Step
 
 PROJECT_FILE = "project.toml"

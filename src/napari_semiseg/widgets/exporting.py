@@ -17,12 +17,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.project.export import ExportReport, export
-from napari_semiseg.project.formats import FORMATS
+from napari_semiseg.project.exporting.export import ExportReport, export
+from napari_semiseg.project.exporting.formats import FORMATS
 from napari_semiseg.widgets.tasks import in_background
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.session import Session
 
 CONTENTS = {

@@ -14,12 +14,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.project import review
+from napari_semiseg.project.review import flags as review
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 
 class FlagDialog(QDialog):

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.text import count
-from napari_semiseg.project.accepting import accept, candidates, reopen
+from napari_semiseg.project.review.accept import accept, candidates, reopen
 from napari_semiseg.widgets.gallery_model import GalleryModel, Order, Show
 from napari_semiseg.widgets.plots import dotted
 from napari_semiseg.widgets.questions import Questions
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent, QShowEvent
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.accepting import (
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.accept import (
         AcceptReport,
         Candidate,
         ReopenReport,
     )
-    from napari_semiseg.project.store import Project
     from napari_semiseg.widgets.session import Session
 
 MARGIN = 8

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QImage
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.accepting import Candidate
+    from napari_semiseg.project.review.accept import Candidate
 
 COLUMNS = ("Case", *NAMES)
 Role = Qt.ItemDataRole

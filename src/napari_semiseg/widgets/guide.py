@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
     from napari_semiseg.widgets.session import Session
 
 SAMPLE_NAME = "Sample cohort"
@@ -202,7 +202,7 @@ def make_sample_project(folder: Path) -> Path:
     """
     from napari_semiseg.demo.cohort import LABEL as STRUCTURE
     from napari_semiseg.demo.cohort import make_cohort
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
     cohort = make_cohort(folder.parent / "cohort")
     project = Project.create(folder, {STRUCTURE: 1}, name=SAMPLE_NAME)

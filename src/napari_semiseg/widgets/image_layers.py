@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
 
 
 class ImageLayers:

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.text import count
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.project.survey import Intake, Survey, intake_of, survey
+from napari_semiseg.project.importing.preview import Intake, Survey, intake_of, survey
 from napari_semiseg.widgets.intake_parts import (
     FileList,
     PairList,
@@ -38,8 +38,8 @@ from napari_semiseg.widgets.tasks import in_background
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_semiseg.project.store import Project
-    from napari_semiseg.project.survey import Pair
+    from napari_semiseg.project.importing.preview import Pair
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.session import Session
 
 LOOKING = "Looking through the files \u2026"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.io.dicom.series import Series
-    from napari_semiseg.project.survey import Pair, Survey
+    from napari_semiseg.project.importing.preview import Pair, Survey
 
 ROW = 22
 MOST_ROWS = 6

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.editing import Editing
     from napari_semiseg.widgets.mask_layer import MaskLayer
     from napari_semiseg.widgets.session import Session

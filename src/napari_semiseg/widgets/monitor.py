@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
 
 POLL_S = 0.2
 MESSAGES_SHOWN = 3

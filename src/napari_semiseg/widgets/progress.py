@@ -13,8 +13,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_semiseg.project.corrections import IN_A_ROW, QUICK_MINUTES
-from napari_semiseg.project.estimates import MINIMUM
+from napari_semiseg.project.review.corrections import IN_A_ROW, QUICK_MINUTES
+from napari_semiseg.project.review.quality_estimate import MINIMUM
 from napari_semiseg.widgets.gallery import GalleryDialog
 from napari_semiseg.widgets.plots import PlotBox
 from napari_semiseg.widgets.session import WAITING
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QShowEvent
 
-    from napari_semiseg.project.corrections import Correction
+    from napari_semiseg.project.review.corrections import Correction
     from napari_semiseg.widgets.session import Session
 
 POINT = 9

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project import review
+from napari_semiseg.project.review import flags
 from napari_semiseg.ranking import DEFAULT, STRATEGIES, Suggestions, suggest
 from napari_semiseg.widgets.flagging import ask_flag
 from napari_semiseg.widgets.preferences import preferences
@@ -114,7 +114,7 @@ class QueueBox(QWidget):
         project, done = self.session.project, False
         if project is not None:
             with told(self.session):
-                review.skip(project, case_id)
+                flags.skip(project, case_id)
                 self.session.cases_changed.emit({case_id})
                 done = True
         return done

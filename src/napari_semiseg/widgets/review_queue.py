@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QKeyEvent
 
-    from napari_semiseg.project.estimates import Estimate
+    from napari_semiseg.project.review.quality_estimate import Estimate
     from napari_semiseg.ranking import Suggestions
 
 PLACE_ROLE = Qt.ItemDataRole.UserRole

@@ -8,17 +8,17 @@ from psygnal import Signal
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count
-from napari_semiseg.project.corrections import corrections, plateau
-from napari_semiseg.project.estimates import Estimate, Estimator
-from napari_semiseg.project.store import Project
+from napari_semiseg.project.project import Project
+from napari_semiseg.project.review.corrections import corrections, plateau
+from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.corrections import Correction
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.review.corrections import Correction
 
 HUMAN = frozenset({CaseState.LABELLED, CaseState.PARTIAL})
 """States of a case that carries an accepted human label."""

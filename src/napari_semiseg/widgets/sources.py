@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction, PredictionRecord
     from napari_semiseg.imaging.mask_encoding import Marking
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
 
 PALE = 0.6
 """Opacity of a proposal beside that of what a person has annotated."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.accepting import Candidate
+    from napari_semiseg.project.review.accept import Candidate
 
 SIZE = 148
 """Width and height of a picture, pixels."""

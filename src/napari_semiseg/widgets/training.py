@@ -18,7 +18,7 @@ from napari_semiseg import jobs
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started
-from napari_semiseg.project.continuing import unfit
+from napari_semiseg.project.runs.compatibility import unfit
 from napari_semiseg.widgets.engine_info import INSTALL, EngineInfo, has_engine
 from napari_semiseg.widgets.monitor import RunMonitor, RunProgress
 from napari_semiseg.widgets.session import HUMAN
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.session import Session
 
 ACTIVE = frozenset({"preparing", "running"})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QPaintEvent, QShowEvent
 
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.session import Session
 
 MARGIN = 6

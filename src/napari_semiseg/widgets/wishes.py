@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.project.wanted import MOST, want, wanted
+from napari_semiseg.project.runs.prediction_requests import MOST, want, wanted
 from napari_semiseg.widgets.tasks import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.session import Session
 
 

@@ -11,7 +11,7 @@ from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.segmentation import Author, write_segmentation
 from napari_semiseg.io.masks import write_labels
 from napari_semiseg.io.surface import write_surface
-from napari_semiseg.project import nnunet
+from napari_semiseg.project.exporting import nnunet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 VOXELS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
 SURFACES = ("stl", "obj", "ply")

@@ -11,7 +11,7 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.io.images import read_image
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.channels import Channel, check_same_grid
+from napari_semiseg.project.cases.channels import Channel, check_same_grid
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,9 @@ from napari_semiseg.io.atomic import write_json, write_text
 from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.io.surface import surface_mm2
-from napari_semiseg.project import nnunet, whereabouts
-from napari_semiseg.project.formats import FORMATS, write_case
+from napari_semiseg.project.discovery import relocate
+from napari_semiseg.project.exporting import nnunet
+from napari_semiseg.project.exporting.formats import FORMATS, write_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 What = Literal["best", "labels", "predictions"]
 
@@ -199,7 +200,7 @@ def _checked(source: Source) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         The image is missing or has changed, or the mask or what is known of it cannot
         be read.
     """
-    problem = whereabouts.check([source.case]).get(source.case.id)
+    problem = relocate.check([source.case]).get(source.case.id)
     if problem is not None:
         raise ImageError(problem)
     try:

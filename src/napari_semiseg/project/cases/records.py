@@ -14,8 +14,8 @@ from napari_semiseg.core.config import describe
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import read_json, write_json
-from napari_semiseg.project import labelling
-from napari_semiseg.project.adding import file_facts
+from napari_semiseg.project.cases import labels
+from napari_semiseg.project.discovery.add_images import file_facts
 
 if TYPE_CHECKING:
     from napari_semiseg.project.layout import Layout
@@ -105,9 +105,9 @@ class Records:
             return None
         known = self._fractions.get(record.id)
         if known is None or known[0] != facts:
-            fraction = labelling.recorded_fraction(record, facts)
+            fraction = labels.recorded_fraction(record, facts)
             if fraction is None:
-                fraction = labelling.measured_fraction(folder, geometry)
+                fraction = labels.measured_fraction(folder, geometry)
             known = self._fractions[record.id] = (facts, fraction)
         return known[1]
 

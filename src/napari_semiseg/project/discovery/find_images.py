@@ -15,8 +15,8 @@ from napari_semiseg.io.images import (
     series_number,
     slices_with,
 )
-from napari_semiseg.project.channels import Channel, endings_of, grouped
-from napari_semiseg.project.datasets import recognised
+from napari_semiseg.project.cases.channels import Channel, endings_of, grouped
+from napari_semiseg.project.discovery.dataset_layouts import recognised
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.runs import Run
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from napari_semiseg.project.layout import Layout

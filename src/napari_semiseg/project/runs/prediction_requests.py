@@ -10,7 +10,7 @@ from napari_semiseg.io.atomic import read_json, write_json
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
 
 MOST = 4
 """Cases that are listened to: the open one and the first ones of the queue."""

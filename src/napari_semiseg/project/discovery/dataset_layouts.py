@@ -12,7 +12,7 @@ from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.nifti import count_volumes
-from napari_semiseg.project.channels import Channel
+from napari_semiseg.project.cases.channels import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -11,12 +11,14 @@ from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import alone_in
 from napari_semiseg.io.masks import write_labels
-from napari_semiseg.project import adding, corrections, finding, labelling, whereabouts
-from napari_semiseg.project.adding import AddReport
-from napari_semiseg.project.cases import Case, derive_state
+from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.cases.case import Case, derive_state
+from napari_semiseg.project.cases.records import Records, user_name
+from napari_semiseg.project.discovery import add_images, find_images, relocate
+from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.layout import Layout, is_id
-from napari_semiseg.project.records import Records, user_name
-from napari_semiseg.project.run_list import RunList
+from napari_semiseg.project.review import corrections
+from napari_semiseg.project.runs.run_list import RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.project.export import ExportReport
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.exporting.export import ExportReport
+    from napari_semiseg.project.runs.run import Run
 
 
 class Project:
@@ -166,8 +168,8 @@ class Project:
                 has_draft=has_draft,
                 has_prediction=has_prediction,
             ),
-            image=adding.resolve(record.image, self.folder),
-            channels=adding.channels_of(record, self.folder),
+            image=add_images.resolve(record.image, self.folder),
+            channels=add_images.channels_of(record, self.folder),
             geometry=geometry,
             annotated_fraction=fraction or 0.0,
             has_label=fraction is not None,
@@ -213,16 +215,16 @@ class Project:
             or two images cannot be told apart by name. Nothing is added then.
         """
         known = {
-            name: adding.resolve(self._records.read(name).image, self.folder)
+            name: add_images.resolve(self._records.read(name).image, self.folder)
             for name in self._records.ids()
         }
         own = {self.layout.cases, self.layout.runs}
-        found, left = finding.collect(paths, series, channels)
+        found, left = find_images.collect(paths, series, channels)
         images = [item for item in found if own.isdisjoint(item.image.parents)]
-        new, skipped = adding.name_cases(images, known, cases)
-        good, report = adding.check(new, left | skipped, self.channels)
+        new, skipped = add_images.name_cases(images, known, cases)
+        good, report = add_images.check(new, left | skipped, self.channels)
         if not dry_run:
-            records = adding.describe_images(
+            records = add_images.describe_images(
                 good, self.folder, Split(split), user_name()
             )
             for record in records:
@@ -314,10 +316,10 @@ class Project:
         AddReport
             ``added``: ids found again; ``skipped``: why others were not.
         """
-        found, skipped = whereabouts.find_moved(self.cases(), folder)
+        found, skipped = relocate.find_moved(self.cases(), folder)
         for name, images in found.items():
             record = self._records.read(name)
-            image, moved = whereabouts.noted(record, images, self.folder)
+            image, moved = relocate.noted(record, images, self.folder)
             details = {"image": image}
             self.note(name, "relocate", details=details, image=image, channels=moved)
         return AddReport(added=sorted(found), skipped=skipped)
@@ -327,11 +329,11 @@ class Project:
 
         A file whose size and time of change are as before is not read again.
         """
-        return whereabouts.check(self.cases())
+        return relocate.check(self.cases())
 
     def export(self, out: str | Path, **options: Any) -> ExportReport:
         """Write masks with volumes and provenance; see `napari_semiseg.export`."""
-        from napari_semiseg.project.export import export
+        from napari_semiseg.project.exporting.export import export
 
         return export(self, out, **options)
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.prediction import PredictionRecord
-    from napari_semiseg.project.corrections import Correction
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.corrections import Correction
 
 MINIMUM = 5
 """Corrected cases that are needed before anything is estimated."""

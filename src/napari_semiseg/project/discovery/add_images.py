@@ -15,12 +15,12 @@ from napari_semiseg.io.images import (
     content_sha256,
     read_geometry,
 )
-from napari_semiseg.project.channels import Channel, check_same_grid, worded
+from napari_semiseg.project.cases.channels import Channel, check_same_grid, worded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from napari_semiseg.project.finding import Found
+    from napari_semiseg.project.discovery.find_images import Found
 
 MOST_PARENTS = 4
 """A relative path that climbs higher than this is written absolute instead."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.case import CaseRecord
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import PredictionRecord
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
 
 IN_A_ROW = 5
 QUICK_MINUTES = 1.0

@@ -19,17 +19,21 @@ from napari_semiseg.io.dicom.structures import (
 )
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.masks import resample_labels
-from napari_semiseg.project import labelling
-from napari_semiseg.project.adding import AddReport
-from napari_semiseg.project.datasets import CHANNEL, bids_mask_of, masks_in
+from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.discovery.add_images import AddReport
+from napari_semiseg.project.discovery.dataset_layouts import (
+    CHANNEL,
+    bids_mask_of,
+    masks_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
 
 
 MASK_ENDING = re.compile(

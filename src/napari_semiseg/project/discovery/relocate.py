@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.series import EVERY_SERIES
 from napari_semiseg.io.images import content_sha256, files_of, find_images
-from napari_semiseg.project.adding import file_facts, reference
-from napari_semiseg.project.finding import locate
+from napari_semiseg.project.discovery.add_images import file_facts, reference
+from napari_semiseg.project.discovery.find_images import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari_semiseg.core.case import CaseRecord, ChannelRecord
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
 
 
 def find_moved(

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import ACCEPT, REOPEN, CaseState
 from napari_semiseg.io.atomic import alone_in
-from napari_semiseg.project import labelling
-from napari_semiseg.project.corrections import (
+from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.review.corrections import (
     corrections,
     prediction_facts,
     was_viewed,
 )
-from napari_semiseg.project.estimates import Estimator
+from napari_semiseg.project.review.quality_estimate import Estimator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from napari_semiseg.core.prediction import PredictionRecord
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.estimates import Estimate
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.quality_estimate import Estimate
+    from napari_semiseg.project.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from napari_semiseg.core.config import Plan, TrainingConfig, describe
 from napari_semiseg.core.events import Finished, Started, from_line
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.atomic import read_json, write_json, write_text
-from napari_semiseg.project import predictions
-from napari_semiseg.project.processes import Claim, environment, is_alive
+from napari_semiseg.project.runs import predictions
+from napari_semiseg.project.runs.process import Claim, environment, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.prediction import Prediction, PredictionRecord
     from napari_semiseg.project.layout import RunFolder
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 RunStatus = Literal[
     "preparing", "running", "completed", "cancelled", "failed", "interrupted"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.project.channels import worded
+from napari_semiseg.project.cases.channels import worded
 
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.runs import Run
+    from napari_semiseg.project.runs.run import Run
 
 
 def unfit(

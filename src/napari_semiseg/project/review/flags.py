@@ -8,8 +8,8 @@ from napari_semiseg.core.case import FLAG, SKIP, UNFLAG
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.cases import Case
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
 
 LONGEST_COMMENT = 500
 

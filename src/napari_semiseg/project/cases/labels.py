@@ -14,8 +14,8 @@ from napari_semiseg.core.labels import annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import atomic_path, sweep
 from napari_semiseg.io.masks import read_labels, write_labels
-from napari_semiseg.project.adding import file_facts
-from napari_semiseg.project.cases import annotated_fraction
+from napari_semiseg.project.cases.case import annotated_fraction
+from napari_semiseg.project.discovery.add_images import file_facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.case import CaseRecord
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.cases import Case
+    from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.layout import CaseFolder
 
 KEPT = 5

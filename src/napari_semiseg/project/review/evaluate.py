@@ -11,14 +11,14 @@ from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.imaging.metrics import Metrics, evaluate_labels
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.masks import MaskFolder
+from napari_semiseg.project.importing.match_masks import MaskFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from napari_semiseg.project.runs import Run
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,19 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.dicom.series import Series, series_of
 from napari_semiseg.io.dicom.structures import open_structures
 from napari_semiseg.io.images import case_id, find_images
-from napari_semiseg.project.adding import AddReport
-from napari_semiseg.project.datasets import recognised
-from napari_semiseg.project.masks import MaskFolder, attach_pairs, images_of, mask_stem
+from napari_semiseg.project.discovery.add_images import AddReport
+from napari_semiseg.project.discovery.dataset_layouts import recognised
+from napari_semiseg.project.importing.match_masks import (
+    MaskFolder,
+    attach_pairs,
+    images_of,
+    mask_stem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from napari_semiseg.project.store import Project
+    from napari_semiseg.project.project import Project
 
 MASK_FOLDERS = (
     "annotations",

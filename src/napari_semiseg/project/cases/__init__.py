@@ -1,0 +1,1 @@
+"""Keep one volume of the cohort: its record, label, channels and history."""

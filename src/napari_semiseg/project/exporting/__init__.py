@@ -1,0 +1,1 @@
+"""Write masks on the grid of their images, in formats of other tools."""

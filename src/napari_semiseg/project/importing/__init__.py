@@ -1,0 +1,1 @@
+"""Match masks and images from outside with the cases of a project."""

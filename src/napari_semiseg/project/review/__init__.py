@@ -1,0 +1,1 @@
+"""Accept, flag and score predictions."""

@@ -1,0 +1,1 @@
+"""Keep one training: its folder, process, predictions and what it can continue."""
