@@ -20,8 +20,8 @@ import numpy as np
 from cohort import SPACING_MM, volume
 from pairs import machine, timed
 
-from napari_semiseg import jobs
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.execution import local
 from napari_semiseg.project.project import Project
 
 SEMISEG = [sys.executable, "-m", "napari_semiseg"]
@@ -48,9 +48,9 @@ def training(folder: Path) -> dict[str, float]:
         if number < 2:
             project.set_label(path.name.removesuffix(".nii.gz"), made.target)
     begun = time.time()
-    run, job = jobs.start_training(project, TrainingConfig(minutes=2))
+    run, job = local.start_training(project, TrainingConfig(minutes=2))
     seen: dict[str, float] = {}
-    for event in jobs.follow(run, job=job, poll_s=0.05):
+    for event in local.follow(run, job=job, poll_s=0.05):
         seen.setdefault(event.type, round(event.at - begun, 2))
         if event.type == "stepped":
             break

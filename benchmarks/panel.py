@@ -29,8 +29,8 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_semiseg import jobs
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.execution import local
 from napari_semiseg.plugin import open_project_in_viewer
 from napari_semiseg.widgets.compat import canvas_widget
 
@@ -221,7 +221,7 @@ def main() -> None:
             return [canvas, *(canvas_widget(side) for side in sides)]
 
         tell(switch(panel, canvases, predicted))
-        run, job = jobs.start_training(project, TrainingConfig(minutes=20))
+        run, job = local.start_training(project, TrainingConfig(minutes=20))
 
         def steps() -> int:
             return run.steps_done

@@ -119,5 +119,5 @@ def workers(
     from fake_workers import FakeWorkers
 
     fake = FakeWorkers(predict_ball)
-    monkeypatch.setattr("napari_semiseg.jobs.start", fake.start)
+    monkeypatch.setattr("napari_semiseg.execution.local.start", fake.start)
     return fake

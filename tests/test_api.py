@@ -34,7 +34,8 @@ def test_importing_it_loads_neither_torch_nor_qt_nor_nibabel() -> None:
 
 def test_a_submodule_never_hides_a_function() -> None:
     code = (
-        "import napari_semiseg.ranking, napari_semiseg.project.review.evaluate,"
+        "import napari_semiseg.active_learning.suggest,"
+        " napari_semiseg.project.review.evaluate,"
         " napari_semiseg.project.exporting.export; import napari_semiseg as ss;"
         "print(callable(ss.suggest), callable(ss.evaluate), callable(ss.export))"
     )

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from napari_semiseg.active_learning.suggest import STRATEGIES, suggest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ProjectError
@@ -12,7 +13,6 @@ from napari_semiseg.project.cases.labels import done_slices
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review import flags
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.ranking import STRATEGIES, suggest
 from synthetic import ball, save_nifti
 
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_semiseg.active_learning.suggest import suggest
     from napari_semiseg.core import events
     from napari_semiseg.core.case import CaseState, Split
     from napari_semiseg.core.config import TrainingConfig
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from napari_semiseg.project.review.accept import accept, reopen
     from napari_semiseg.project.review.evaluate import evaluate
     from napari_semiseg.project.runs.run import Run
-    from napari_semiseg.ranking import suggest
 
     __version__: str
 
@@ -88,7 +88,7 @@ _HOMES = {
     "export": "project.exporting.export",
     "reopen": "project.review.accept",
     "resume": "engine",
-    "suggest": "ranking",
+    "suggest": "active_learning.suggest",
     "train": "engine",
 }
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_semiseg import jobs
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started, Stepped
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.execution import local
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs.prediction_requests import wanted
 from napari_semiseg.project.runs.run import Run
@@ -60,7 +60,7 @@ def training_of_this_process(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
         run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
         return run, job
 
-    monkeypatch.setattr(jobs, "start_training", start_training)
+    monkeypatch.setattr(local, "start_training", start_training)
     return job
 
 
@@ -213,7 +213,7 @@ def test_start_to_end(
         run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
         return run, job
 
-    monkeypatch.setattr(jobs, "start_training", start_training)
+    monkeypatch.setattr(local, "start_training", start_training)
     refreshed: list[set[str]] = []
     keep = refreshed.append
     session.cases_changed.connect(keep)
@@ -268,7 +268,7 @@ def test_training_longer_passes_the_minutes(
         asked.append(arguments)
         return FakeJob()
 
-    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(local, "start", start)
     run = add_run(project)
     session.runs_changed.emit()
     panel.form.minutes.setValue(5)
@@ -286,7 +286,7 @@ def test_what_keeps_a_run_from_starting_is_told(
     def refuse(*_: object) -> None:
         raise ConfigError("expected a folder that can be written")
 
-    monkeypatch.setattr(jobs, "start_training", refuse)
+    monkeypatch.setattr(local, "start_training", refuse)
     said: list[str] = []
     keep = said.append
     session.status_changed.connect(keep)
@@ -367,7 +367,7 @@ def test_a_stopped_model_can_predict(
         asked.append(arguments)
         return job
 
-    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(local, "start", start)
     assert not panel.predict_button.isEnabled()
     run = add_run(project)
     run.append(Finished(run=run.id, reason="cancelled", step=3, seconds=9.0))

@@ -6,11 +6,11 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from napari_semiseg import jobs
 from napari_semiseg.bench import TRIAL_VERB
 from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.events import Finished, Staged, Warned
 from napari_semiseg.core.text import duration
+from napari_semiseg.execution import local
 from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import machine
 from napari_semiseg.project.runs.process import QUIET_S
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.execution.local import Job
     from napari_semiseg.imaging.metrics import Metrics
-    from napari_semiseg.jobs import Job
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
 
@@ -92,7 +92,7 @@ def train(
         return None
     words = [TRIAL_VERB, str(project.folder), run.id]
     words += [] if listed is None else ["--cases", str(listed)]
-    job = jobs.start(words, run.folder.log, gives_way=False)
+    job = local.start(words, run.folder.log, gives_way=False)
     run.claim(job.pid)
     error = yield from _watch(run, job, wanted, stop)
     return None if is_complete(run, wanted) or stop() else error
@@ -112,7 +112,7 @@ def _watch(
         return False  # look on until the child has written its checkpoint
 
     error = None
-    for event in jobs.follow(run, job=job, poll_s=POLL_S, stop=relay):
+    for event in local.follow(run, job=job, poll_s=POLL_S, stop=relay):
         if isinstance(event, Finished):
             error = event.error if event.reason == "failed" else None
         else:
@@ -122,7 +122,7 @@ def _watch(
         done = sum(map(run.has_prediction, wanted))
         yield Staged(stage="Predicting", done=done, total=len(wanted))
         time.sleep(POLL_S)
-    said = (jobs.last_words(run) or ["its process ended early"])[-1]
+    said = (local.last_words(run) or ["its process ended early"])[-1]
     return (error or said).removeprefix("semiseg: ")
 
 

@@ -17,8 +17,8 @@ from napari_semiseg.cli.options import CaseList, Json, ProjectPath, RunId, read_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from napari_semiseg.active_learning.suggest import VolumeSuggestion
     from napari_semiseg.project.review.evaluate import Evaluation
-    from napari_semiseg.ranking import VolumeSuggestion
 
 SHOWN = ("dice", "jaccard", "hd95_mm", "assd_mm", "volume_ml", "reference_ml")
 
@@ -94,7 +94,7 @@ def suggest(
     json: Json = False,
 ) -> None:
     """Say what to annotate next, and why."""
-    from napari_semiseg import ranking
+    from napari_semiseg.active_learning import suggest as ranking
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.corrections import corrections
     from napari_semiseg.project.review.quality_estimate import Estimator

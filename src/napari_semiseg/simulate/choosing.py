@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_semiseg.active_learning.suggest import PLANES, STRATEGIES, suggest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.labels import done_slices
-from napari_semiseg.ranking import PLANES, STRATEGIES, suggest
 from napari_semiseg.simulate.results import Place
 from napari_semiseg.simulate.spec import WHOLE
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_semiseg.active_learning.suggest import PLANES
 from napari_semiseg.bench import child
 from napari_semiseg.bench.stored import write
 from napari_semiseg.bench.worker import read_facts
@@ -14,7 +15,6 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.ranking import PLANES
 from napari_semiseg.simulate import annotator, choosing
 from napari_semiseg.simulate.results import FILE, Round
 

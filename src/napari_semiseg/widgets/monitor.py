@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg import jobs
 from napari_semiseg.core.events import (
     Finished,
     Learned,
@@ -30,6 +29,7 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.core.text import count, duration
+from napari_semiseg.execution import local
 from napari_semiseg.widgets.plots import Curves
 from napari_semiseg.widgets.tasks import named
 
@@ -45,7 +45,7 @@ MESSAGES_SHOWN = 3
 
 def watch(
     run: Run,
-    job: jobs.Job | None,
+    job: local.Job | None,
     stop: Callable[[], bool],
     poll_s: float = POLL_S,
     *,
@@ -59,7 +59,7 @@ def watch(
     """
     seen = 0
     if trains:
-        for event in jobs.follow(run, job=job, poll_s=poll_s, stop=stop):
+        for event in local.follow(run, job=job, poll_s=poll_s, stop=stop):
             seen += 1
             yield event
     ended = False
@@ -70,11 +70,11 @@ def watch(
         yield from new
         if not ended and not new:
             time.sleep(poll_s)
-    if not trains and job is not None and job.poll() == jobs.MENDABLE:
-        yield Warned(message=jobs.last_words(run)[-1])
+    if not trains and job is not None and job.poll() == local.MENDABLE:
+        yield Warned(message=local.last_words(run)[-1])
 
 
-def _alive(run: Run, job: jobs.Job | None) -> bool:
+def _alive(run: Run, job: local.Job | None) -> bool:
     if job is not None:
         return job.poll() is None
     return run.is_working
@@ -92,7 +92,7 @@ class _Halt:
 
 
 def _watched(
-    run: Run, job: jobs.Job | None, halt: _Halt, trains: bool
+    run: Run, job: local.Job | None, halt: _Halt, trains: bool
 ) -> Iterator[Event]:
     yield from watch(run, job, halt, trains=trains)
 
@@ -114,7 +114,7 @@ class RunMonitor(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.run: Run | None = None
-        self.job: jobs.Job | None = None
+        self.job: local.Job | None = None
         self._worker: Any = None
         self._halt = _Halt()
 
@@ -124,7 +124,7 @@ class RunMonitor(QObject):
         return self._worker is not None
 
     def follow(
-        self, run: Run, job: jobs.Job | None = None, *, trains: bool = True
+        self, run: Run, job: local.Job | None = None, *, trains: bool = True
     ) -> None:
         """Follow a run; one that was followed before is let go.
 

@@ -14,10 +14,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_semiseg.active_learning.suggest import (
+    DEFAULT,
+    STRATEGIES,
+    Suggestions,
+    suggest,
+)
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.review import flags
-from napari_semiseg.ranking import DEFAULT, STRATEGIES, Suggestions, suggest
 from napari_semiseg.widgets.flagging import ask_flag
 from napari_semiseg.widgets.preferences import preferences
 from napari_semiseg.widgets.review_queue import ReviewQueue

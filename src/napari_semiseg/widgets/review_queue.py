@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QKeyEvent
 
+    from napari_semiseg.active_learning.suggest import Suggestions
     from napari_semiseg.project.review.quality_estimate import Estimate
-    from napari_semiseg.ranking import Suggestions
 
 PLACE_ROLE = Qt.ItemDataRole.UserRole
 SELECTED = """

@@ -14,10 +14,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg import jobs
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started
+from napari_semiseg.execution import local
 from napari_semiseg.project.runs.compatibility import unfit
 from napari_semiseg.widgets.engine_info import INSTALL, EngineInfo, has_engine
 from napari_semiseg.widgets.monitor import RunMonitor, RunProgress
@@ -124,7 +124,7 @@ class TrainingPanel(QWidget):
             self.update_buttons()
             return
         with told(self._session):
-            run, job = jobs.start_training(project, self.form.value())
+            run, job = local.start_training(project, self.form.value())
             self._follow(run, job)
 
     def stop(self) -> None:
@@ -150,7 +150,7 @@ class TrainingPanel(QWidget):
         if run.status == "completed":
             words += ["--minutes", f"{self.form.minutes.value():g}"]
         with told(self._session):
-            self._follow(run, jobs.start(words, run.folder.log))
+            self._follow(run, local.start(words, run.folder.log))
 
     def predict(self) -> None:
         """Propose masks with the model in use, in a child process."""
@@ -159,7 +159,7 @@ class TrainingPanel(QWidget):
             return
         words = ["predict", str(project.folder), "--run", run.id]
         with told(self._session):
-            self._follow(run, jobs.start(words, run.folder.log), trains=False)
+            self._follow(run, local.start(words, run.folder.log), trains=False)
         self.update_buttons()
 
     def stop_following(self) -> None:
@@ -266,13 +266,13 @@ class TrainingPanel(QWidget):
         return None if project is None else project.latest_run()
 
     def _follow(
-        self, run: Run, job: jobs.Job | None = None, *, trains: bool = True
+        self, run: Run, job: local.Job | None = None, *, trains: bool = True
     ) -> None:
         self._watch(run, job, trains=trains)
         self._session.runs_changed.emit()
 
     def _watch(
-        self, run: Run, job: jobs.Job | None = None, *, trains: bool = True
+        self, run: Run, job: local.Job | None = None, *, trains: bool = True
     ) -> None:
         project = self._session.project
         labels = () if project is None else project.labels

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_semiseg.ranking.candidates import Candidate, Pool
+    from napari_semiseg.active_learning.candidates import Candidate, Pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from napari_semiseg.active_learning.candidates import Ranked
+from napari_semiseg.active_learning.diversity import variety
 from napari_semiseg.core.boxes import others
 from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.ranking.candidates import Ranked
-from napari_semiseg.ranking.diversity import variety
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.active_learning.candidates import Candidate, Pool
     from napari_semiseg.core.prediction import CaseScore
-    from napari_semiseg.ranking.candidates import Candidate, Pool
 
 BETA = 2.0
 """Sharpness of the noise in the first round; it doubles with every round."""

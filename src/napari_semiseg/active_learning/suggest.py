@@ -6,22 +6,27 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.ranking.candidates import collect
-from napari_semiseg.ranking.strategies import DEFAULT, STRATEGIES, Strategy, in_turn
-from napari_semiseg.ranking.suggestions import (
+from napari_semiseg.active_learning.candidates import collect
+from napari_semiseg.active_learning.strategies import (
+    DEFAULT,
+    STRATEGIES,
+    Strategy,
+    in_turn,
+)
+from napari_semiseg.active_learning.suggestions import (
     PLANES,
     SliceSuggestion,
     Suggestions,
     VolumeSuggestion,
 )
+from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from napari_semiseg.active_learning.candidates import Candidate, Ranked
     from napari_semiseg.core.prediction import SliceScore
     from napari_semiseg.project.project import Project
-    from napari_semiseg.ranking.candidates import Candidate, Ranked
 
 __all__ = [
     "DEFAULT",

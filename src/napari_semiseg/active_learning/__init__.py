@@ -1,0 +1,1 @@
+"""Suggest what to annotate next, from the scores of stored predictions."""

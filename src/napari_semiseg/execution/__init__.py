@@ -1,0 +1,1 @@
+"""Run a verb outside of this process and follow its event log."""
