@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from napari_semiseg.core.config import Plan
-from napari_semiseg.engine.plan import choose_patch
-from napari_semiseg.engine.prepare import Prepared
-from napari_semiseg.engine.sdm import distance_bounds
+from napari_semiseg.engine.data.cache import Prepared
+from napari_semiseg.engine.data.distance_maps import distance_bounds
+from napari_semiseg.engine.planning.plan import choose_patch
 
 SHAPE = (48, 80, 96)
 SPACING_MM = 1.25

@@ -13,7 +13,7 @@ import numpy as np
 from pairs import compare
 from scipy import ndimage
 
-from napari_semiseg.engine.sdm import distance_bounds
+from napari_semiseg.engine.data.distance_maps import distance_bounds
 
 SPACING_MM = (1.25, 0.625, 0.625)
 LIMIT_MM = 12.5

@@ -14,20 +14,20 @@ from cohort import plan, volume
 from monai.inferers import sliding_window_inference
 from pairs import compare
 
-from napari_semiseg.engine import method, ops
-from napari_semiseg.engine.dual_task import segmentation
-from napari_semiseg.engine.infer import Predictor
-from napari_semiseg.engine.sampler import Sampler, Streams
-from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.engine.data.sampler import Sampler, Streams
+from napari_semiseg.engine.inference.predictor import Predictor
+from napari_semiseg.engine.methods import base, perturbations
+from napari_semiseg.engine.methods.dual_task import segmentation
+from napari_semiseg.engine.training.trainer import Trainer
 
 
 def trained(steps: int = 25) -> Trainer:
     """A network that has learned something, so that a Dice means something."""
     made = plan("bf16")
-    task = method.Task(2, 20.0, made.width, made.strides)
+    task = base.Task(2, 20.0, made.width, made.strides)
     cases = [volume(seed) for seed in range(4)]
     trainer = Trainer(
-        method.build("supervised", {}, task),
+        base.build("supervised", {}, task),
         Sampler(Streams(tuple(cases), ()), made, 0),
         made,
         0,
@@ -42,7 +42,7 @@ def main() -> None:
     torch.manual_seed(0)
     trainer = trained()
     network = trainer.networks.teachers["student"].eval()
-    plain = ops.frozen_copy(network).to(memory_format=torch.contiguous_format)
+    plain = perturbations.frozen_copy(network).to(memory_format=torch.contiguous_format)
     large = volume(9, (64, 112, 144))
     image = torch.from_numpy(large.image.astype(np.float32))
     patch = plan("bf16").patch_zyx
@@ -62,9 +62,9 @@ def main() -> None:
 
     for precision in ("fp32", "bf16"):
         made = plan(precision)
-        task = method.Task(2, 20.0, made.width, made.strides)
+        task = base.Task(2, 20.0, made.width, made.strides)
         predictor = Predictor(
-            method.build("supervised", {}, task),
+            base.build("supervised", {}, task),
             {"student": network},
             made,
             torch.device("cpu"),

@@ -29,9 +29,9 @@ from monai.transforms import (
 )
 from pairs import compare
 
-from napari_semiseg.engine import method
-from napari_semiseg.engine.sampler import Sampler, Streams
-from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.engine.data.sampler import Sampler, Streams
+from napari_semiseg.engine.methods import base
+from napari_semiseg.engine.training.trainer import Trainer
 
 CASES = [volume(seed) for seed in range(4)]
 
@@ -39,10 +39,10 @@ CASES = [volume(seed) for seed in range(4)]
 def ours(precision: str):
     """One step of the method `supervised`."""
     made = plan(precision)
-    task = method.Task(2, 20.0, made.width, made.strides)
+    task = base.Task(2, 20.0, made.width, made.strides)
     sampler = Sampler(Streams(tuple(CASES), ()), made, 0)
     trainer = Trainer(
-        method.build("supervised", {}, task), sampler, made, 0, torch.device("cpu")
+        base.build("supervised", {}, task), sampler, made, 0, torch.device("cpu")
     )
     return lambda: trainer._advance(1000)
 

@@ -47,9 +47,9 @@ def predict(folder: Path) -> None:
 
     from napari_semiseg.bench.worker import peak_memory_mb
     from napari_semiseg.core.config import Plan, TrainingConfig
-    from napari_semiseg.engine import method, ops
-    from napari_semiseg.engine.infer import Predictor
-    from napari_semiseg.engine.plan import choose_patch
+    from napari_semiseg.engine.inference.predictor import Predictor
+    from napari_semiseg.engine.methods import base, perturbations
+    from napari_semiseg.engine.planning.plan import choose_patch
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
@@ -77,9 +77,11 @@ def predict(folder: Path) -> None:
         reasons={},
     )
     torch.manual_seed(0)
-    task = method.Task(2, 20.0, plan.width, strides)
-    learner = method.build("supervised", {}, task)
-    networks = {name: ops.frozen_copy(net) for name, net in learner.networks().items()}
+    task = base.Task(2, 20.0, plan.width, strides)
+    learner = base.build("supervised", {}, task)
+    networks = {
+        name: perturbations.frozen_copy(net) for name, net in learner.networks().items()
+    }
     predictor = Predictor(learner, networks, plan, torch.device("cpu"))
     run = Run.create(project, TrainingConfig(steps=1))
     idle = peak_memory_mb()

@@ -7,7 +7,7 @@ import torch
 
 from engine.volumes import LIMIT_MM
 from napari_semiseg.core.config import Plan
-from napari_semiseg.engine.method import Task
+from napari_semiseg.engine.methods.base import Task
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.test_methods import CPU, sampler, terms_of, trainer
-from napari_semiseg.engine import method as plugin
-from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.training.trainer import Trainer
 
 LABELLED = {"supervised", "distance_mask", "distance"}
 PSEUDO = {"pseudo_labels", "pseudo_distance"}

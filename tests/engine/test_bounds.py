@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_semiseg.engine import bounds
-from napari_semiseg.engine.bounds import working_bounds
-from napari_semiseg.engine.prepare import working_target
-from napari_semiseg.engine.sdm import distance_bounds
+from napari_semiseg.engine.data import sparse_distance
+from napari_semiseg.engine.data.cache import working_target
+from napari_semiseg.engine.data.distance_maps import distance_bounds
+from napari_semiseg.engine.data.sparse_distance import working_bounds
 
 SPACING = (2.0, 1.0, 0.8)
 LIMIT = 6.0
@@ -74,7 +74,7 @@ def reference(target, shape):
 )
 @pytest.mark.parametrize("name", LABELS)
 def test_bounds_are_those_of_the_whole_volume(monkeypatch, name, shape, slab):
-    monkeypatch.setattr(bounds, "SLAB_VOXELS", slab)
+    monkeypatch.setattr(sparse_distance, "SLAB_VOXELS", slab)
     target = LABELS[name]
     known = working_target(target, 3, shape) != 255
     assert known.any()
@@ -94,7 +94,7 @@ def test_a_few_slices_cost_what_they_hold(monkeypatch):
         looked.append(target.size)
         return distance_bounds(target, *args)
 
-    monkeypatch.setattr(bounds, "distance_bounds", counted)
+    monkeypatch.setattr(sparse_distance, "distance_bounds", counted)
     large = np.full((300, 120, 120), 255, np.uint8)
     large[40], large[250], large[:, 60] = 0, 1, 0
     working_bounds(large, 2, (1.0, 1.0, 1.0), 4.0, (150, 60, 60))

@@ -13,12 +13,12 @@ import torch
 from engine.volumes import prepared
 from napari_semiseg import engine
 from napari_semiseg.core.config import Intensity, TrainingConfig
-from napari_semiseg.engine import method as plugin
-from napari_semiseg.engine.augment import Crops, augment
-from napari_semiseg.engine.infer import Predictor
-from napari_semiseg.engine.plan import fingerprint
-from napari_semiseg.engine.sampler import Noise, Sampler, Streams
-from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.engine.data.augment import Crops, augment
+from napari_semiseg.engine.data.sampler import Noise, Sampler, Streams
+from napari_semiseg.engine.inference.predictor import Predictor
+from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.planning.plan import fingerprint
+from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.project.project import Project
 from synthetic import ball, save_nifti

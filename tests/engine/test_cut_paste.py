@@ -7,9 +7,14 @@ import dataclasses
 import pytest
 import torch
 
-from napari_semiseg.engine.cut_paste import mixed, neighbours, sight
-from napari_semiseg.engine.method import Batch
-from napari_semiseg.engine.ops import beta, confident, random_box, sharpen
+from napari_semiseg.engine.methods.base import Batch
+from napari_semiseg.engine.methods.copy_paste import mixed, neighbours, sight
+from napari_semiseg.engine.methods.perturbations import (
+    beta,
+    confident,
+    random_box,
+    sharpen,
+)
 
 SIZE = (6, 8, 10)
 LIMIT = 10.0

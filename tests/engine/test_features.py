@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_semiseg.engine.features import Encoded
+from napari_semiseg.engine.networks.embedding import Encoded
 
 
 class Said(nn.Module):

@@ -7,9 +7,9 @@ import torch
 
 from engine.test_methods import CPU, sampler, terms_of, trainer
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine import method as plugin
+from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import deep_co_training
-from napari_semiseg.engine.ops import weak_to_strong
+from napari_semiseg.engine.methods.perturbations import weak_to_strong
 from napari_semiseg.errors import ConfigError, ProjectError
 
 

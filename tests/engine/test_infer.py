@@ -6,14 +6,19 @@ import torch
 
 from engine.volumes import prepared
 from napari_semiseg.core.geometry import Geometry
-from napari_semiseg.engine import method as plugin
-from napari_semiseg.engine import scores
-from napari_semiseg.engine import sweep as sweeping
-from napari_semiseg.engine.features import Encoded
-from napari_semiseg.engine.infer import Maps, Predictor
-from napari_semiseg.engine.method import Inference
-from napari_semiseg.engine.scores import Evidence, reach_of, score_case, surface_shell
-from napari_semiseg.engine.sweep import gaussian_window, windows
+from napari_semiseg.engine.inference import sliding_window as sweeping
+from napari_semiseg.engine.inference import uncertainty
+from napari_semiseg.engine.inference.predictor import Maps, Predictor
+from napari_semiseg.engine.inference.sliding_window import gaussian_window, windows
+from napari_semiseg.engine.inference.uncertainty import (
+    Evidence,
+    reach_of,
+    score_case,
+    surface_shell,
+)
+from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.methods.base import Inference
+from napari_semiseg.engine.networks.embedding import Encoded
 
 
 class Local:
@@ -330,5 +335,5 @@ def test_the_shell_is_the_same_in_slabs(monkeypatch):
     whole = surface_shell(indices)
     assert 0 < whole.mean() < 1
     for slab in (1, 7):
-        monkeypatch.setattr(scores, "SLAB", slab)
+        monkeypatch.setattr(uncertainty, "SLAB", slab)
         assert np.array_equal(surface_shell(indices), whole)

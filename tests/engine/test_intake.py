@@ -16,10 +16,10 @@ from napari_semiseg import engine
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Learned
-from napari_semiseg.engine.checkpoint import Checkpoint
-from napari_semiseg.engine.intake import LOOK_SHARE
-from napari_semiseg.engine.sampler import Sampler, Streams
-from napari_semiseg.engine.schedule import Role, Schedule
+from napari_semiseg.engine.data.label_schedule import Role, Schedule
+from napari_semiseg.engine.data.sampler import Sampler, Streams
+from napari_semiseg.engine.training.checkpoint import Checkpoint
+from napari_semiseg.engine.training.live_labels import LOOK_SHARE
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.cases.label_changes import Watch
 from napari_semiseg.project.project import Project
@@ -56,7 +56,7 @@ def learned(run):
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
     """One thread: several that share a core with other programs are slower."""
-    monkeypatch.setattr("napari_semiseg.engine.plan.cores", lambda: 1)
+    monkeypatch.setattr("napari_semiseg.engine.planning.plan.cores", lambda: 1)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from napari_semiseg.engine import losses, ops
+from napari_semiseg.engine.methods import losses, perturbations
 
 
 def example(seed=0, classes=3):
@@ -84,29 +84,29 @@ def test_consistency_detaches_its_target():
 
 
 def test_ramp_ends():
-    assert ops.gaussian_ramp(0.0) == pytest.approx(math.exp(-5))
-    assert ops.gaussian_ramp(1.0) == 1.0
-    assert ops.gaussian_ramp(7.0) == 1.0
+    assert perturbations.gaussian_ramp(0.0) == pytest.approx(math.exp(-5))
+    assert perturbations.gaussian_ramp(1.0) == 1.0
+    assert perturbations.gaussian_ramp(7.0) == 1.0
 
 
 def test_entropy_and_gap_are_normalised():
     certain = torch.eye(3).view(1, 3, 3, 1, 1)[..., :1, :, :]
-    assert ops.entropy(certain).max() == pytest.approx(0, abs=1e-5)
+    assert perturbations.entropy(certain).max() == pytest.approx(0, abs=1e-5)
     even = torch.full((1, 3, 2, 2, 2), 1 / 3)
-    assert torch.allclose(ops.entropy(even), torch.ones(1, 1, 2, 2, 2))
+    assert torch.allclose(perturbations.entropy(even), torch.ones(1, 1, 2, 2, 2))
     a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1, 1)
-    assert ops.gap(a, a.flip(1)).item() == 1.0
-    assert ops.gap(a, a).item() == 0.0
+    assert perturbations.gap(a, a.flip(1)).item() == 1.0
+    assert perturbations.gap(a, a).item() == 0.0
 
 
 def test_average_warms_up_then_follows_slowly():
     student, teacher = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-    ops.update_average(teacher, student, 0, 0.99)
+    perturbations.update_average(teacher, student, 0, 0.99)
     assert torch.equal(teacher.weight, student.weight)
     old = teacher.weight.clone()
     with torch.no_grad():
         student.weight.add_(1.0)
-    ops.update_average(teacher, student, 10_000, 0.99)
+    perturbations.update_average(teacher, student, 10_000, 0.99)
     assert torch.allclose(teacher.weight, old + 0.01)
 
 
@@ -116,14 +116,14 @@ def test_early_in_a_training_the_average_forgets_its_beginning():
     for step in range(100):
         with torch.no_grad():
             student.weight.fill_(float(step >= 60))
-        ops.update_average(teacher, student, step, 0.99)
+        perturbations.update_average(teacher, student, step, 0.99)
     assert float(teacher.weight.min()) > 0.97
 
 
 def test_monte_carlo_uses_dropout_and_restores_the_mode():
     net = torch.nn.Dropout3d(0.5).eval()
     x = torch.ones(1, 1000, 1, 1, 1)
-    mean = ops.monte_carlo(net, 4, lambda: net(x))
+    mean = perturbations.monte_carlo(net, 4, lambda: net(x))
     assert not net.training
     assert set(mean.unique().tolist()) <= {0.0, 0.5, 1.0, 1.5, 2.0}
     assert mean.std() > 0.2

@@ -9,11 +9,13 @@ import torch
 from engine.test_plan import facts
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine import devices, infer, memory
-from napari_semiseg.engine import method as plugin
-from napari_semiseg.engine.plan import with_grid
-from napari_semiseg.engine.sampler import Noise
-from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.engine import devices
+from napari_semiseg.engine.data.sampler import Noise
+from napari_semiseg.engine.inference import predictor
+from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.planning import memory
+from napari_semiseg.engine.planning.plan import with_grid
+from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError, ProjectError
 
 
@@ -197,14 +199,14 @@ def test_memory_that_runs_out_in_a_prediction_costs_that_case_alone(
     config = TrainingConfig(method="supervised", steps=1, width=4, precision="fp32")
     list(engine.train(ball_project, config))
     run = ball_project.latest_run()
-    images = infer.working_images
+    images = predictor.working_images
 
     def short(case, *args):
         if case.id == "case_3":
             raise RuntimeError(f"DefaultCPUAllocator: {memory.NO_MEMORY}: you tried")
         return images(case, *args)
 
-    monkeypatch.setattr(infer, "working_images", short)
+    monkeypatch.setattr(predictor, "working_images", short)
     cases = [ball_project.case(name) for name in ("case_3", "case_4")]
     left_out, made = engine.predict_cases(ball_project, run, cases)
     assert left_out.message.startswith("case case_3 is not predicted: expected memory")
@@ -218,7 +220,7 @@ def test_other_errors_of_a_training_stay_what_they_are(ball_project, monkeypatch
     def broken(*args):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr("napari_semiseg.engine.session.fingerprint", broken)
+    monkeypatch.setattr("napari_semiseg.engine.training.session.fingerprint", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         list(engine.train(ball_project, TrainingConfig(method="supervised", width=4)))
 

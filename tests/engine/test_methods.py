@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from engine.volumes import prepared
-from napari_semiseg.engine import method as plugin
-from napari_semiseg.engine.nets import Heads
-from napari_semiseg.engine.sampler import Sampler, Streams
-from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.engine.data.sampler import Sampler, Streams
+from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.networks.vnet import Heads
+from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError
 
 METHODS = sorted(plugin.registry())

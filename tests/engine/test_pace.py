@@ -8,9 +8,9 @@ import pytest
 
 from engine.test_methods import trainer
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine.pace import expected_steps, fastest, fix_steps
-from napari_semiseg.engine.plan import STEPS
-from napari_semiseg.engine.trainer import GLANCE, MEASURED_STEPS
+from napari_semiseg.engine.planning.plan import STEPS
+from napari_semiseg.engine.planning.speed import expected_steps, fastest, fix_steps
+from napari_semiseg.engine.training.trainer import GLANCE, MEASURED_STEPS
 
 
 class Clock:

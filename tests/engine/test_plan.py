@@ -9,8 +9,8 @@ import torch
 from napari_semiseg.core.config import Intensity, TrainingConfig
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import UNANNOTATED, LabelScheme
-from napari_semiseg.engine import plan as planning
-from napari_semiseg.engine.plan import Fingerprint, Truth
+from napari_semiseg.engine.planning import plan as planning
+from napari_semiseg.engine.planning.plan import Fingerprint, Truth
 
 
 def facts(shape=(88, 142, 190), spacing=(0.625, 0.625, 0.625), radius=20.0):

@@ -10,10 +10,10 @@ import torch
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Predicted
-from napari_semiseg.engine import refresh
-from napari_semiseg.engine.checkpoint import Checkpoint
-from napari_semiseg.engine.refresh import Refresher
-from napari_semiseg.engine.schedule import Schedule
+from napari_semiseg.engine.data.label_schedule import Schedule
+from napari_semiseg.engine.training import live_predictions
+from napari_semiseg.engine.training.checkpoint import Checkpoint
+from napari_semiseg.engine.training.live_predictions import Refresher
 from napari_semiseg.project.runs.prediction_requests import MOST, want, wanted
 from napari_semiseg.project.runs.run import Run
 
@@ -29,7 +29,7 @@ SETTINGS = {
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
-    monkeypatch.setattr("napari_semiseg.engine.plan.cores", lambda: 1)
+    monkeypatch.setattr("napari_semiseg.engine.planning.plan.cores", lambda: 1)
 
 
 def train(project, *cases):
@@ -43,7 +43,7 @@ def train(project, *cases):
 
 
 def test_wanted_cases_are_predicted_on_the_way(ball_project, monkeypatch):
-    monkeypatch.setattr(refresh, "SHARE", 1.0)
+    monkeypatch.setattr(live_predictions, "SHARE", 1.0)
     events, run = train(ball_project, "case_3", "gone", "case_4")
     made = [event for event in events if isinstance(event, Predicted)]
     assert {event.case for event in made} == {"case_3", "case_4"}
@@ -65,7 +65,7 @@ def test_wanted_cases_are_predicted_on_the_way(ball_project, monkeypatch):
 def test_a_broken_image_is_told_and_the_training_goes_on(
     ball_project, spheres, monkeypatch
 ):
-    monkeypatch.setattr(refresh, "SHARE", 1.0)
+    monkeypatch.setattr(live_predictions, "SHARE", 1.0)
     (spheres.images / "case_4.nii.gz").write_bytes(b"nothing")
     events, _ = train(ball_project, "case_4")
     said = [event.message for event in events if event.type == "warned"]
@@ -76,7 +76,7 @@ def test_a_broken_image_is_told_and_the_training_goes_on(
 def test_a_volume_that_would_hold_the_training_up_is_told_once(
     ball_project, monkeypatch
 ):
-    monkeypatch.setattr(refresh, "SHARE", 0.01)
+    monkeypatch.setattr(live_predictions, "SHARE", 0.01)
     events, run = train(ball_project, "case_3")
     said = [event.message for event in events if event.type == "warned"]
     assert [text for text in said if "case_3 is too large" in text] == said[-1:]
@@ -88,7 +88,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr(refresh.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(live_predictions.time, "perf_counter", lambda: self.now)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.engine.prepare import working_target
-from napari_semiseg.engine.resample import resample, slabs, working_shape
+from napari_semiseg.engine.data.cache import working_target
+from napari_semiseg.engine.data.resample import resample, slabs, working_shape
 
 
 def test_working_grid_covers_the_same_space():

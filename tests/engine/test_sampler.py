@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from engine.volumes import prepared
-from napari_semiseg.engine import augment as augmentation
-from napari_semiseg.engine import prepare
-from napari_semiseg.engine.augment import Crops, augment
-from napari_semiseg.engine.sampler import Sampler, Streams
+from napari_semiseg.engine.data import augment as augmentation
+from napari_semiseg.engine.data import cache
+from napari_semiseg.engine.data.augment import Crops, augment
+from napari_semiseg.engine.data.sampler import Sampler, Streams
 
 CPU = torch.device("cpu")
 
@@ -178,7 +178,7 @@ def test_an_unturned_view_shows_the_voxels_as_they_are(plan, monkeypatch):
 
 def test_what_is_remembered_of_a_case_does_not_grow_with_its_voxels(monkeypatch):
     """A view of all voxels of a class would fill the memory case by case."""
-    monkeypatch.setattr(prepare, "CENTRES", 50)
+    monkeypatch.setattr(cache, "CENTRES", 50)
     case = prepared(0)
     counts = [np.count_nonzero(case.target == index) for index in range(3)]
     for group, count in zip(case.centres, counts, strict=True):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_semiseg.engine.ops import soft_mask
-from napari_semiseg.engine.sdm import distance_bounds
+from napari_semiseg.engine.data.distance_maps import distance_bounds
+from napari_semiseg.engine.methods.perturbations import soft_mask
 
 
 def ball(shape=(20, 30, 30), radius_mm=9.0, spacing=(2.0, 1.0, 1.0)):

@@ -15,8 +15,8 @@ from napari_semiseg import engine
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Predicted
-from napari_semiseg.engine import refresh
-from napari_semiseg.engine.infer import Predictor
+from napari_semiseg.engine.inference.predictor import Predictor
+from napari_semiseg.engine.training import live_predictions
 from napari_semiseg.io.atomic import TEMPORARY, write_json
 from napari_semiseg.project.runs.prediction_requests import want
 from napari_semiseg.project.runs.run import Run
@@ -46,7 +46,7 @@ def stop_at(monkeypatch, run, owner, name):
     [
         (Predictor, "_look"),  # between windows
         (Predictor, "_noted"),  # before the first one
-        ("napari_semiseg.engine.infer.working_images", None),  # read
+        ("napari_semiseg.engine.inference.predictor.working_images", None),  # read
         (
             "napari_semiseg.project.runs.predictions.write_labels",
             None,
@@ -76,7 +76,7 @@ def test_a_request_of_the_time_before_does_not_count(ball_project, run):
 
 
 def test_a_training_that_predicts_on_the_way_hears_it_too(ball_project, monkeypatch):
-    monkeypatch.setattr(refresh, "SHARE", 1.0)
+    monkeypatch.setattr(live_predictions, "SHARE", 1.0)
     made = Run.create(ball_project, TrainingConfig.build(**SETTINGS))
     calls = stop_at(monkeypatch, made, Predictor, "_look")
     events = []

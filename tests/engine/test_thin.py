@@ -11,7 +11,7 @@ import torch
 from engine.test_methods import METHODS, trainer
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine.plan import choose_patch
+from napari_semiseg.engine.planning.plan import choose_patch
 from napari_semiseg.project.project import Project
 from synthetic import save_nifti
 

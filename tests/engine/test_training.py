@@ -12,8 +12,8 @@ from engine.killing import kill_after
 from napari_semiseg import engine
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine.checkpoint import Checkpoint
-from napari_semiseg.engine.pace import FEW_STEPS
+from napari_semiseg.engine.planning.speed import FEW_STEPS
+from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.project import Project

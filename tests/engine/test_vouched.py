@@ -4,7 +4,7 @@ import pytest
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine.prepare import select
+from napari_semiseg.engine.data.cache import select
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.review.accept import accept, reopen
 from napari_semiseg.project.runs.run import Run

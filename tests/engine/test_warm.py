@@ -10,10 +10,10 @@ import torch
 from engine.volumes import prepared
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine import method
-from napari_semiseg.engine.checkpoint import Checkpoint
-from napari_semiseg.engine.sampler import Sampler, Streams
-from napari_semiseg.engine.trainer import Trainer
+from napari_semiseg.engine.data.sampler import Sampler, Streams
+from napari_semiseg.engine.methods import base
+from napari_semiseg.engine.training.checkpoint import Checkpoint
+from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError, ProjectError
 
 TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32"}
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
-    monkeypatch.setattr("napari_semiseg.engine.plan.cores", lambda: 1)
+    monkeypatch.setattr("napari_semiseg.engine.planning.plan.cores", lambda: 1)
 
 
 def config(**values):
@@ -36,7 +36,7 @@ def trained(project, **values):
 
 def trainer(name, task, plan, seed=0):
     streams = Streams((prepared(0), prepared(1)), (prepared(2, labelled=False),))
-    learner = method.build(name, {}, task)
+    learner = base.build(name, {}, task)
     return Trainer(learner, Sampler(streams, plan, seed), plan, seed, CPU)
 
 
@@ -57,7 +57,7 @@ def test_weights_are_shrunk_and_perturbed(name, task, plan, tmp_path):
             if values[key].ndim == 1:  # scales of a normalisation
                 expected = old[key]
             assert torch.allclose(values[key], expected)
-    for teacher, student in method.build(name, {}, task).teachers().items():
+    for teacher, student in base.build(name, {}, task).teachers().items():
         mine = begun.networks.teachers[teacher].state_dict()
         theirs = begun.networks.students[student].state_dict()
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)

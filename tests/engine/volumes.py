@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_semiseg.engine.prepare import Prepared
-from napari_semiseg.engine.sdm import distance_bounds
+from napari_semiseg.engine.data.cache import Prepared
+from napari_semiseg.engine.data.distance_maps import distance_bounds
 
 SHAPE = (24, 24, 24)
 LIMIT_MM = 6.0

@@ -235,7 +235,7 @@ class Bench:
 
     def last_step(self, run: Run) -> int:
         """Steps of a checkpoint."""
-        from napari_semiseg.engine.checkpoint import Checkpoint
+        from napari_semiseg.engine.training.checkpoint import Checkpoint
 
         return Checkpoint.load(run.folder.last).step if run.has_model else 0
 

@@ -214,7 +214,7 @@ def zipped(bomb: Bomb) -> bytes:
 @pytest.mark.engine
 @pytest.mark.parametrize("make", [pickled, zipped])
 def test_a_checkpoint_runs_no_code(ball_project, tmp_path, make) -> None:
-    from napari_semiseg.engine.checkpoint import Checkpoint
+    from napari_semiseg.engine.training.checkpoint import Checkpoint
 
     trace = tmp_path / "trace"
     path = tmp_path / "run" / "checkpoints" / "last.pt"
@@ -241,7 +241,7 @@ def test_a_checkpoint_of_other_things_is_one_line(
 ) -> None:
     import torch
 
-    from napari_semiseg.engine.checkpoint import Checkpoint
+    from napari_semiseg.engine.training.checkpoint import Checkpoint
 
     path = tmp_path / "run" / "checkpoints" / "last.pt"
     path.parent.mkdir(parents=True)

@@ -99,7 +99,7 @@ def work(
 
 def _is_trained(run: Run) -> bool:
     """Whether the last checkpoint is that of the last step."""
-    from napari_semiseg.engine.checkpoint import Checkpoint
+    from napari_semiseg.engine.training.checkpoint import Checkpoint
 
     plan = run.plan
     if plan is None or not run.has_model:

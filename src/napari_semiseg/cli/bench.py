@@ -215,12 +215,13 @@ def _show(rows: Sequence[Row]) -> None:
 
 def check_trainings(configs: Sequence[TrainingConfig]) -> None:
     """Refuse what the engine would refuse at the start of a training."""
-    from napari_semiseg.engine import devices, method
+    from napari_semiseg.engine import devices
+    from napari_semiseg.engine.methods import base
 
     for config in configs:
-        kind = method.find(config.method)
-        method.check_params(kind, config.params)
-        method.check_batch(kind, config)
+        kind = base.find(config.method)
+        base.check_params(kind, config.params)
+        base.check_batch(kind, config)
         devices.choose(config.device)
 
 

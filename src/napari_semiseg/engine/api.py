@@ -15,14 +15,15 @@ from napari_semiseg.core.events import (
     Started,
     Warned,
 )
-from napari_semiseg.engine import devices, method, ops
-from napari_semiseg.engine.checkpoint import Checkpoint
-from napari_semiseg.engine.infer import Predictor
-from napari_semiseg.engine.plan import with_steps
-from napari_semiseg.engine.prepare import select
-from napari_semiseg.engine.session import Training, make_task
-from napari_semiseg.engine.stopping import Stopped, heed_stop
-from napari_semiseg.engine.warm import find_source
+from napari_semiseg.engine import devices
+from napari_semiseg.engine.data.cache import select
+from napari_semiseg.engine.inference.predictor import Predictor
+from napari_semiseg.engine.methods import base, perturbations
+from napari_semiseg.engine.planning.plan import with_steps
+from napari_semiseg.engine.training.cancellation import Stopped, heed_stop
+from napari_semiseg.engine.training.checkpoint import Checkpoint
+from napari_semiseg.engine.training.session import Training, make_task
+from napari_semiseg.engine.training.warm_start import find_source
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError, SemisegError
 from napari_semiseg.io.atomic import sweep, write_json
 from napari_semiseg.project.runs.run import Run
@@ -51,7 +52,7 @@ def list_methods() -> list[MethodInfo]:
     """All training methods, by name."""
     return [
         MethodInfo(name, kind.title, kind.cite, kind.Params.model_json_schema())
-        for name, kind in method.registry().items()
+        for name, kind in base.registry().items()
     ]
 
 
@@ -77,9 +78,9 @@ def train(
         Before ``Started``: nothing is left on disk but ``run``, if it was given.
     """
     cohort = select(project)
-    kind = method.find(config.method)
-    method.check_params(kind, config.params)
-    method.check_batch(kind, config)
+    kind = base.find(config.method)
+    base.check_params(kind, config.params)
+    base.check_batch(kind, config)
     source = find_source(project, config, cohort)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
@@ -216,10 +217,10 @@ def load_predictor(
         chosen = devices.choose("auto")
     torch.set_num_threads(devices.cores())
     state = Checkpoint.load(run.folder.last)
-    learner = method.build(config.method, config.params, make_task(project, plan))
+    learner = base.build(config.method, config.params, make_task(project, plan))
     networks, teachers = learner.networks(), {}
     for name, followed in learner.teachers().items():
-        teachers[name] = ops.frozen_copy(networks[followed]).to(
+        teachers[name] = perturbations.frozen_copy(networks[followed]).to(
             chosen,
             memory_format=torch.channels_last_3d,  # type: ignore[call-overload]
         )

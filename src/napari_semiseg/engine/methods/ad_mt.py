@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
     logits,
     segmentation,
 )
-from napari_semiseg.engine.losses import cross_entropy
-from napari_semiseg.engine.method import MethodParams, forward, register
-from napari_semiseg.engine.ops import (
+from napari_semiseg.engine.methods.losses import cross_entropy
+from napari_semiseg.engine.methods.perturbations import (
     beta,
     confident,
     entropy,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 PERIOD = 20
 

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
-from napari_semiseg.engine.cut_paste import mixed, neighbours, sight
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.copy_paste import mixed, neighbours, sight
+from napari_semiseg.engine.methods.dual_task import (
     DualTaskMethod,
     DualTaskParams,
     logits,
     segmentation,
 )
-from napari_semiseg.engine.losses import cross_entropy_dice
-from napari_semiseg.engine.method import MethodParams, forward, register
-from napari_semiseg.engine.ops import random_box
+from napari_semiseg.engine.methods.losses import cross_entropy_dice
+from napari_semiseg.engine.methods.perturbations import random_box
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 class BCPParams(DualTaskParams):

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, register
+from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
     mean_terms,
     segmentation,
 )
-from napari_semiseg.engine.losses import consistency
-from napari_semiseg.engine.method import MethodParams, register
-from napari_semiseg.engine.nets import VNet
-from napari_semiseg.engine.ops import attention_dropout, feature_noise
+from napari_semiseg.engine.methods.losses import consistency
+from napari_semiseg.engine.methods.perturbations import attention_dropout, feature_noise
+from napari_semiseg.engine.networks.vnet import VNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
-    from napari_semiseg.engine.nets import Upsampling
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.networks.vnet import Upsampling
 
 PERTURBATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     feature_noise,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_semiseg.engine.dual_task import ConsistencyParams, logits, mean_terms
-from napari_semiseg.engine.losses import cross_entropy
-from napari_semiseg.engine.method import MethodParams, forward, register
-from napari_semiseg.engine.pairs import PairMethod
+from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.co_training import PairMethod
+from napari_semiseg.engine.methods.dual_task import (
+    ConsistencyParams,
+    logits,
+    mean_terms,
+)
+from napari_semiseg.engine.methods.losses import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 @register

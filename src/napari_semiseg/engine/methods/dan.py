@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_semiseg.engine.adversary import AdversarialMethod
-from napari_semiseg.engine.dual_task import ConsistencyParams, segmentation
-from napari_semiseg.engine.method import MethodParams, register
+from napari_semiseg.engine.methods.adversarial import AdversarialMethod
+from napari_semiseg.engine.methods.base import MethodParams, register
+from napari_semiseg.engine.methods.dual_task import ConsistencyParams, segmentation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.nets import Output
+    from napari_semiseg.engine.networks.vnet import Output
 
 
 @register

@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.co_training import PairMethod
+from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     logits,
     mean_terms,
     segmentation,
 )
-from napari_semiseg.engine.losses import (
+from napari_semiseg.engine.methods.losses import (
     cross_entropy,
     divergence,
     jensen_shannon,
     weighted_mean,
 )
-from napari_semiseg.engine.method import MethodParams, forward, register
-from napari_semiseg.engine.ops import adversarial
-from napari_semiseg.engine.pairs import PairMethod
+from napari_semiseg.engine.methods.perturbations import adversarial
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 class DeepCoTrainingParams(ConsistencyParams):

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
     segmentation,
 )
-from napari_semiseg.engine.losses import weighted_mean
-from napari_semiseg.engine.method import MethodParams, forward, register
+from napari_semiseg.engine.methods.losses import weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 class DTCParams(ConsistencyParams):

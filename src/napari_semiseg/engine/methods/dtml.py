@@ -6,21 +6,26 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import (
+    Inference,
+    MethodParams,
+    forward,
+    register,
+)
+from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
     distances,
     segmentation,
 )
-from napari_semiseg.engine.losses import consistency
-from napari_semiseg.engine.method import Inference, MethodParams, forward, register
-from napari_semiseg.engine.nets import Output
-from napari_semiseg.engine.ops import gap
+from napari_semiseg.engine.methods.losses import consistency
+from napari_semiseg.engine.methods.perturbations import gap
+from napari_semiseg.engine.networks.vnet import Output
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 class DTMLParams(ConsistencyParams):

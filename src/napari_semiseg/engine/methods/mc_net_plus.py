@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import Inference, MethodParams, register
+from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
     distances,
     mean_terms,
     segmentation,
 )
-from napari_semiseg.engine.losses import consistency
-from napari_semiseg.engine.method import Inference, MethodParams, register
-from napari_semiseg.engine.nets import VNet
-from napari_semiseg.engine.ops import gap, sharpen
+from napari_semiseg.engine.methods.losses import consistency
+from napari_semiseg.engine.methods.perturbations import gap, sharpen
+from napari_semiseg.engine.networks.vnet import VNet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 class MCNetPlusParams(ConsistencyParams):

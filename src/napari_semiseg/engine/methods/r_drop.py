@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
     mean_terms,
     segmentation,
 )
-from napari_semiseg.engine.losses import divergence, weighted_mean
-from napari_semiseg.engine.method import MethodParams, forward, register
+from napari_semiseg.engine.methods.losses import divergence, weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 @register

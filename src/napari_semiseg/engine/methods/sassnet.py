@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from napari_semiseg.engine.adversary import AdversarialMethod
-from napari_semiseg.engine.dual_task import ConsistencyParams, distances
-from napari_semiseg.engine.method import MethodParams, register
+from napari_semiseg.engine.methods.adversarial import AdversarialMethod
+from napari_semiseg.engine.methods.base import MethodParams, register
+from napari_semiseg.engine.methods.dual_task import ConsistencyParams, distances
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.nets import Output
+    from napari_semiseg.engine.networks.vnet import Output
 
 
 class SASSNetParams(ConsistencyParams):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.engine.dual_task import DualTaskMethod
-from napari_semiseg.engine.method import forward, register
+from napari_semiseg.engine.methods.base import forward, register
+from napari_semiseg.engine.methods.dual_task import DualTaskMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 @register

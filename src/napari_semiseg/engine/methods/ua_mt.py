@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.dual_task import (
     DualTaskMethod,
     MonteCarloParams,
     segmentation,
 )
-from napari_semiseg.engine.losses import consistency
-from napari_semiseg.engine.method import MethodParams, forward, register
-from napari_semiseg.engine.ops import add_noise, monte_carlo
+from napari_semiseg.engine.methods.losses import consistency
+from napari_semiseg.engine.methods.perturbations import add_noise, monte_carlo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 @register

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.dual_task import (
     DualTaskMethod,
     MonteCarloParams,
     segmentation,
 )
-from napari_semiseg.engine.losses import consistency
-from napari_semiseg.engine.method import MethodParams, forward, register
-from napari_semiseg.engine.ops import add_noise, monte_carlo
+from napari_semiseg.engine.methods.losses import consistency
+from napari_semiseg.engine.methods.perturbations import add_noise, monte_carlo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.method import Batch, Inference, Networks, Progress
-    from napari_semiseg.engine.nets import Output
+    from napari_semiseg.engine.methods.base import Batch, Inference, Networks, Progress
+    from napari_semiseg.engine.networks.vnet import Output
 
 
 @register

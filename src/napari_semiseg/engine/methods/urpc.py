@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from napari_semiseg.engine.dual_task import (
+from napari_semiseg.engine.methods.base import MethodParams, register
+from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
     mean_terms,
     segmentation,
 )
-from napari_semiseg.engine.losses import divergence, weighted_mean
-from napari_semiseg.engine.method import MethodParams, register
-from napari_semiseg.engine.nets import PyramidVNet
+from napari_semiseg.engine.methods.losses import divergence, weighted_mean
+from napari_semiseg.engine.networks.vnet import PyramidVNet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
 
 
 @register

@@ -12,19 +12,19 @@ import torch
 from pydantic import Field
 from torch import softmax
 
-from napari_semiseg.engine.losses import (
+from napari_semiseg.engine.methods.base import Inference, Method, MethodParams, forward
+from napari_semiseg.engine.methods.losses import (
     cross_entropy_dice,
     distance_interval,
     soft_dice,
 )
-from napari_semiseg.engine.method import Inference, Method, MethodParams, forward
-from napari_semiseg.engine.ops import entropy, gap, soft_mask
+from napari_semiseg.engine.methods.perturbations import entropy, gap, soft_mask
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch, Progress
-    from napari_semiseg.engine.nets import Output
+    from napari_semiseg.engine.methods.base import Batch, Progress
+    from napari_semiseg.engine.networks.vnet import Output
 
 
 class DualTaskParams(MethodParams):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.engine.dual_task import ConsistencyParams, DualTaskMethod
+from napari_semiseg.engine.methods.dual_task import ConsistencyParams, DualTaskMethod
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,8 +16,8 @@ import torch
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.engine.bounds import working_bounds
-from napari_semiseg.engine.resample import Shape, joined, resample, working_shape
+from napari_semiseg.engine.data.resample import Shape, joined, resample, working_shape
+from napari_semiseg.engine.data.sparse_distance import working_bounds
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.project.cases.channels import worded

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.engine.resample import Shape
+    from napari_semiseg.engine.data.resample import Shape
 
 SHELL_VOXELS = 3
 SLAB = 32

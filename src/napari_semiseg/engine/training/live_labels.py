@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Learned, Staged, Warned
-from napari_semiseg.engine.prepare import vouched_for
-from napari_semiseg.engine.sampler import Streams
-from napari_semiseg.engine.schedule import Role
+from napari_semiseg.engine.data.cache import vouched_for
+from napari_semiseg.engine.data.label_schedule import Role
+from napari_semiseg.engine.data.sampler import Streams
 from napari_semiseg.errors import ProjectError, SemisegError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     )
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.engine.prepare import Cache, Cohort, Prepared
-    from napari_semiseg.engine.schedule import Schedule
+    from napari_semiseg.engine.data.cache import Cache, Cohort, Prepared
+    from napari_semiseg.engine.data.label_schedule import Schedule
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_semiseg.engine.method import Batch
-from napari_semiseg.engine.ops import random_box
+from napari_semiseg.engine.methods.base import Batch
+from napari_semiseg.engine.methods.perturbations import random_box
 
 if TYPE_CHECKING:
     from torch import Tensor

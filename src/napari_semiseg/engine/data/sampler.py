@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from napari_semiseg.engine.augment import Crops, augment
-from napari_semiseg.engine.method import Batch
+from napari_semiseg.engine.data.augment import Crops, augment
+from napari_semiseg.engine.methods.base import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.config import Plan
-    from napari_semiseg.engine.prepare import Prepared
+    from napari_semiseg.engine.data.cache import Prepared
 
 MARGIN = 1.25
 """Crops are read larger than the patch, so that rotations find voxels at the rim."""

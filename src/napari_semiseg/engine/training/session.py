@@ -17,18 +17,29 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.engine import memory, method
-from napari_semiseg.engine.checkpoint import Checkpoint
-from napari_semiseg.engine.intake import Intake
-from napari_semiseg.engine.pace import FEW_STEPS, expected_steps, fastest, fix_steps
-from napari_semiseg.engine.plan import draft, fingerprint, with_grid, with_labels
-from napari_semiseg.engine.prepare import Cache
-from napari_semiseg.engine.refresh import Refresher
-from napari_semiseg.engine.sampler import Noise, Sampler
-from napari_semiseg.engine.schedule import Schedule
-from napari_semiseg.engine.stopping import heed_stop
-from napari_semiseg.engine.trainer import Trainer, validation_dice
-from napari_semiseg.engine.warm import fitted
+from napari_semiseg.engine.data.cache import Cache
+from napari_semiseg.engine.data.label_schedule import Schedule
+from napari_semiseg.engine.data.sampler import Noise, Sampler
+from napari_semiseg.engine.methods import base
+from napari_semiseg.engine.planning import memory
+from napari_semiseg.engine.planning.plan import (
+    draft,
+    fingerprint,
+    with_grid,
+    with_labels,
+)
+from napari_semiseg.engine.planning.speed import (
+    FEW_STEPS,
+    expected_steps,
+    fastest,
+    fix_steps,
+)
+from napari_semiseg.engine.training.cancellation import heed_stop
+from napari_semiseg.engine.training.checkpoint import Checkpoint
+from napari_semiseg.engine.training.live_labels import Intake
+from napari_semiseg.engine.training.live_predictions import Refresher
+from napari_semiseg.engine.training.trainer import Trainer, validation_dice
+from napari_semiseg.engine.training.warm_start import fitted
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
 
@@ -39,8 +50,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import Plan
     from napari_semiseg.core.events import Event, FinishReason, Learned
-    from napari_semiseg.engine.prepare import Cohort
-    from napari_semiseg.engine.sampler import Batches, Streams
+    from napari_semiseg.engine.data.cache import Cohort
+    from napari_semiseg.engine.data.sampler import Batches, Streams
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
@@ -83,7 +94,7 @@ class Training:
 
     def _events(self) -> Iterator[Event]:
         begun = time.perf_counter()
-        config, kind = self._config, method.find(self._config.method)
+        config, kind = self._config, base.find(self._config.method)
         plan = self._run.plan
         fresh, expected = plan is None, 0
         if plan is None:
@@ -161,7 +172,7 @@ class Training:
             self._step, self._seconds = trainer.step, trainer.seconds
             yield event
 
-    def _planned(self, kind: type[method.Method]) -> tuple[Plan, int]:
+    def _planned(self, kind: type[base.Method]) -> tuple[Plan, int]:
         """Everything but the steps, from cohort and speed here; and about how many."""
         config = self._config
         source = None if self._source is None else self._source.plan
@@ -189,10 +200,10 @@ class Training:
         learner = self._learner(plan)
         return Trainer(learner, batches, plan, self._config.seed, self._device)
 
-    def _learner(self, plan: Plan) -> method.Method:
+    def _learner(self, plan: Plan) -> base.Method:
         """The method of the run, for the classes and channels of a plan."""
         task = make_task(self._project, plan)
-        return method.build(self._config.method, self._config.params, task)
+        return base.build(self._config.method, self._config.params, task)
 
     def _sampler(self, plan: Plan, streams: Streams) -> Sampler:
         config = self._config
@@ -313,7 +324,7 @@ class Training:
         sampler = self._sampler(plan, intake.streams(Schedule()))
         return any(
             learner.takes_unlabelled(
-                method.Progress(step, plan.steps, sampler.views(step))
+                base.Progress(step, plan.steps, sampler.views(step))
             )
             for step in range(saved.step if saved else 0, plan.steps)
         )
@@ -336,9 +347,9 @@ class Training:
         return fixed, pace
 
 
-def make_task(project: Project, plan: Plan) -> method.Task:
+def make_task(project: Project, plan: Plan) -> base.Task:
     """What a method is built for, from a project's labels and a plan."""
-    return method.Task(
+    return base.Task(
         classes=len(project.labels) + 1,
         limit_voxels=plan.sdm_limit_mm / min(plan.spacing_mm),
         width=plan.width,

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from napari_semiseg.engine.dual_task import ConsistencyParams, DualTaskMethod
-from napari_semiseg.engine.method import forward
-from napari_semiseg.engine.nets import Critic
+from napari_semiseg.engine.methods.base import forward
+from napari_semiseg.engine.methods.dual_task import ConsistencyParams, DualTaskMethod
+from napari_semiseg.engine.networks.vnet import Critic
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch, Networks, Progress
-    from napari_semiseg.engine.nets import Output
+    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.networks.vnet import Output
 
 
 class AdversarialMethod(DualTaskMethod):

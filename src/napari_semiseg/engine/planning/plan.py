@@ -11,8 +11,8 @@ import torch
 
 from napari_semiseg.core.config import Intensity, Plan
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.engine.data.resample import Shape, resample, working_shape
 from napari_semiseg.engine.devices import cores
-from napari_semiseg.engine.resample import Shape, resample, working_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Predicted, Warned
-from napari_semiseg.engine.resample import working_shape
-from napari_semiseg.engine.stopping import Stopped, heed_stop
+from napari_semiseg.engine.data.resample import working_shape
+from napari_semiseg.engine.training.cancellation import Stopped, heed_stop
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.runs.prediction_requests import wanted
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
-    from napari_semiseg.engine.trainer import Trainer
+    from napari_semiseg.engine.training.trainer import Trainer
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run

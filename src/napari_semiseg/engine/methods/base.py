@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_semiseg.core.config import describe
-from napari_semiseg.engine.nets import VNet
-from napari_semiseg.engine.ops import gaussian_ramp
+from napari_semiseg.engine.methods.perturbations import gaussian_ramp
+from napari_semiseg.engine.networks.vnet import VNet
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from napari_semiseg.core.config import TrainingConfig
-    from napari_semiseg.engine.nets import Head, Output, Stride, Upsampling
+    from napari_semiseg.engine.networks.vnet import Head, Output, Stride, Upsampling
 
 ENTRY_POINTS = "napari_semiseg.methods"
 

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from napari_semiseg.core.prediction import Prediction, PredictionRecord, map_dtype
-from napari_semiseg.engine.augment import FLIP_AXES
+from napari_semiseg.engine.data.augment import FLIP_AXES
+from napari_semiseg.engine.data.cache import working_images
+from napari_semiseg.engine.data.resample import slabs, working_shape
 from napari_semiseg.engine.devices import autocast
-from napari_semiseg.engine.features import Encoded
-from napari_semiseg.engine.memory import prediction_remedy, shortage_told
-from napari_semiseg.engine.ops import entropy
-from napari_semiseg.engine.prepare import working_images
-from napari_semiseg.engine.resample import slabs, working_shape
-from napari_semiseg.engine.scores import Evidence, reach_of, score_case
-from napari_semiseg.engine.sweep import padded, sweep, worthwhile
+from napari_semiseg.engine.inference.sliding_window import padded, sweep, worthwhile
+from napari_semiseg.engine.inference.uncertainty import Evidence, reach_of, score_case
+from napari_semiseg.engine.methods.perturbations import entropy
+from napari_semiseg.engine.networks.embedding import Encoded
+from napari_semiseg.engine.planning.memory import prediction_remedy, shortage_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import Plan
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.engine.method import Inference, Method
+    from napari_semiseg.engine.methods.base import Inference, Method
     from napari_semiseg.project.cases.case import Case
 
 UNCERTAINTY = {

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_semiseg.engine.plan import SLACK, choose_patch, rounded_up
+from napari_semiseg.engine.planning.plan import SLACK, choose_patch, rounded_up
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from napari_semiseg.core.config import TrainingConfig
-    from napari_semiseg.engine.trainer import Trainer
+    from napari_semiseg.engine.training.trainer import Trainer
     from napari_semiseg.project.runs.run import Run
 
 GROUPS = Path("/sys/fs/cgroup")

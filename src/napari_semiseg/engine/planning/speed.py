@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from napari_semiseg.engine.plan import STEPS, with_steps
+from napari_semiseg.engine.planning.plan import STEPS, with_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_semiseg.core.config import Plan, Precision, TrainingConfig
-    from napari_semiseg.engine.trainer import Trainer
+    from napari_semiseg.engine.training.trainer import Trainer
 
 SHORTEST_TRAINING = 20
 """Steps below which a training is not worth its name."""

@@ -12,13 +12,14 @@ from torch import nn
 
 from napari_semiseg.core.events import Checkpointed, Stepped, Validated
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.engine import ops, warm
-from napari_semiseg.engine.checkpoint import Checkpoint
+from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.devices import autocast, synchronise
-from napari_semiseg.engine.infer import Predictor
-from napari_semiseg.engine.method import Networks, Progress
-from napari_semiseg.engine.schedule import Schedule
-from napari_semiseg.engine.stopping import Stopped
+from napari_semiseg.engine.inference.predictor import Predictor
+from napari_semiseg.engine.methods import perturbations
+from napari_semiseg.engine.methods.base import Networks, Progress
+from napari_semiseg.engine.training import warm_start
+from napari_semiseg.engine.training.cancellation import Stopped
+from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.engine.method import Batch, Method
-    from napari_semiseg.engine.prepare import Prepared
-    from napari_semiseg.engine.sampler import Batches
+    from napari_semiseg.engine.data.cache import Prepared
+    from napari_semiseg.engine.data.sampler import Batches
+    from napari_semiseg.engine.methods.base import Batch, Method
 
 WARM_UP = 0.06
 """Fraction of training in which the learning rate rises."""
@@ -92,7 +93,7 @@ class Trainer:
         torch.manual_seed(seed)
         students = _placed(method.networks(), device)
         teachers = {
-            name: ops.frozen_copy(students[followed])
+            name: perturbations.frozen_copy(students[followed])
             for name, followed in method.teachers().items()
         }
         self.networks = Networks(students, teachers, _placed(method.critics(), device))
@@ -198,7 +199,7 @@ class Trainer:
             self._advance_critics(batch)
         followed = self._method.teachers()
         for name in self._method.followers(t):
-            ops.update_average(
+            perturbations.update_average(
                 self.networks.teachers[name],
                 self.networks.students[followed[name]],
                 self.step,
@@ -322,7 +323,7 @@ class Trainer:
 
     def begin(self, earlier: Checkpoint, config: TrainingConfig) -> None:
         """Begin with the weights of an earlier run; see `engine.warm`."""
-        warm.begin(self.networks, self._method.teachers(), earlier, config)
+        warm_start.begin(self.networks, self._method.teachers(), earlier, config)
 
     def predictor(self, heed: Callable[[], None] = lambda: None) -> Predictor:
         """The averaged networks as they are now; ``heed`` as in `Predictor`."""

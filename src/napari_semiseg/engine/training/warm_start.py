@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_semiseg.core.config import Plan, TrainingConfig
-    from napari_semiseg.engine.checkpoint import Checkpoint
-    from napari_semiseg.engine.method import Networks
-    from napari_semiseg.engine.prepare import Cohort
+    from napari_semiseg.engine.data.cache import Cohort
+    from napari_semiseg.engine.methods.base import Networks
+    from napari_semiseg.engine.training.checkpoint import Checkpoint
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 

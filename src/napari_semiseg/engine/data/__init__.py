@@ -1,0 +1,1 @@
+"""Turn cases into batches: resampled, cached, augmented, with distance maps."""

@@ -1,0 +1,1 @@
+"""Predict whole volumes from windows and score how certain that is."""

@@ -1,0 +1,1 @@
+"""Decide voxel size, crop, network and number of steps from cohort and device."""

@@ -1,0 +1,1 @@
+"""Train: sessions, the loop, checkpoints, and labels that change meanwhile."""
