@@ -45,11 +45,11 @@ def predict(folder: Path) -> None:
     """Predict the scan of a folder and store it; prints a JSON object."""
     import torch
 
-    from napari_semiseg.bench.worker import peak_memory_mb
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.engine.inference.predictor import Predictor
     from napari_semiseg.engine.methods import base, perturbations
     from napari_semiseg.engine.planning.plan import choose_patch
+    from napari_semiseg.experiments.benchmark.worker import peak_memory_mb
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import napari_semiseg as ss
-from napari_semiseg.demo import make_cohort
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.samples import make_cohort
 
 NOT_ANNOTATED = 255
 

@@ -2,8 +2,8 @@
 
     python examples/whole_loop.py demo-folder --minutes 5
 
-The patients are synthetic (see `napari_semiseg.demo.cohort`); three of them are
-labelled, the others are learned from without a label and scored afterwards.
+The patients are synthetic (see `napari_semiseg.samples.virtual_patients`); three of
+them are labelled, the others are learned from without a label and scored afterwards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import napari_semiseg as ss
-from napari_semiseg.demo import prepare
+from napari_semiseg.samples import prepare
 
 
 def main() -> None:

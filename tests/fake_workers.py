@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_semiseg.bench.worker import FACTS, Facts
 from napari_semiseg.core.events import Finished, Planned, Started, Stepped
+from napari_semiseg.experiments.benchmark.worker import FACTS, Facts
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.project import Project
 

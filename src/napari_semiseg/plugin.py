@@ -143,9 +143,9 @@ def sample_data() -> list[LayerData]:
     """Make one virtual patient of the sample cohort: image and mask layer."""
     import tempfile
 
-    from napari_semiseg.demo.cohort import LABEL, make_cohort
     from napari_semiseg.io.images import read_image
     from napari_semiseg.io.masks import read_labels
+    from napari_semiseg.samples.virtual_patients import LABEL, make_cohort
 
     with tempfile.TemporaryDirectory() as folder:
         cohort = make_cohort(Path(folder), n=3)

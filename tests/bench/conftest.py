@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_semiseg.bench.layout import Dataset
-from napari_semiseg.bench.runner import Bench
-from napari_semiseg.bench.spec import Benchmark, Budget, Entry
+from napari_semiseg.experiments.benchmark.dataset import Dataset
+from napari_semiseg.experiments.benchmark.runner import Bench
+from napari_semiseg.experiments.benchmark.spec import Benchmark, Budget, Entry
 from synthetic import ball, save_nifti
 
 if TYPE_CHECKING:

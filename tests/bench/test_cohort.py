@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from napari_semiseg.bench.cohort import make_project, refuse_unshown
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.experiments.benchmark.projects import make_project, refuse_unshown
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 from synthetic import ball, save_nifti

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.conftest import IDS
-from napari_semiseg.bench.layout import Dataset, refuse_inside
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.experiments.benchmark.dataset import Dataset, refuse_inside
 from napari_semiseg.io.images import read_geometry
 from synthetic import ball, save_nifti
 

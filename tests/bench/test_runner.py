@@ -7,14 +7,14 @@ import time
 import numpy as np
 import pytest
 
-from napari_semiseg.bench import results as store
-from napari_semiseg.bench.report import publish
-from napari_semiseg.bench.results import Results
-from napari_semiseg.bench.runner import Began, Bench, Ended, time_after
-from napari_semiseg.bench.spec import Budget
-from napari_semiseg.bench.stored import write
 from napari_semiseg.core.events import Finished, Started, Warned
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.experiments.benchmark import results as store
+from napari_semiseg.experiments.benchmark.report import publish
+from napari_semiseg.experiments.benchmark.results import Results
+from napari_semiseg.experiments.benchmark.runner import Began, Bench, Ended, time_after
+from napari_semiseg.experiments.benchmark.spec import Budget
+from napari_semiseg.experiments.stored import write
 from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.project import Project
@@ -171,7 +171,9 @@ def test_time_after_comes_from_minutes_or_from_what_was_measured(
         time.sleep(0.1)
         return evaluate_labels(*found)
 
-    monkeypatch.setattr("napari_semiseg.bench.child.evaluate_labels", slow)
+    monkeypatch.setattr(
+        "napari_semiseg.experiments.benchmark.trial.evaluate_labels", slow
+    )
     bench = make_bench(budgets=(Budget(minutes=2),))
     assert time_after(bench.benchmark.trials(), begin(bench)) == (240.0, 0)
     results, _ = go(bench)
@@ -232,7 +234,7 @@ def left_alone(make_bench, monkeypatch) -> tuple[Bench, Run]:
         return claim.host == "elsewhere" and next(looks, False)
 
     monkeypatch.setattr(Claim, "holds", holds)
-    monkeypatch.setattr("napari_semiseg.bench.child.POLL_S", 0.05)
+    monkeypatch.setattr("napari_semiseg.experiments.benchmark.trial.POLL_S", 0.05)
     bench = make_bench("supervised")
     (trial,) = bench.benchmark.trials()
     write(bench.out / "results.json", begin(bench))

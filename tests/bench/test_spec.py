@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from napari_semiseg.bench.spec import Budget, Entry
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.experiments.benchmark.spec import Budget, Entry
 
 
 def test_a_seed_is_complete_before_the_next_begins(make_bench) -> None:

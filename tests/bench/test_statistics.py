@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from napari_semiseg.bench.results import Results, Settings, TrialResult
-from napari_semiseg.bench.statistics import holm, summarise
-from napari_semiseg.bench.table import markdown
+from napari_semiseg.experiments.benchmark.results import Results, Settings, TrialResult
+from napari_semiseg.experiments.benchmark.statistics import holm, summarise
+from napari_semiseg.experiments.benchmark.table import markdown
 from napari_semiseg.imaging.metrics import Metrics
 
 TEST = tuple(f"case_{number}" for number in range(8))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_semiseg.bench.worker import read_facts, work
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Planned
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.experiments.benchmark.worker import read_facts, work
 from napari_semiseg.project.runs.run import Run
 from synthetic import save_nifti
 

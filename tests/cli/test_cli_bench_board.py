@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from napari_semiseg.bench.runner import Began
-from napari_semiseg.bench.spec import Budget, Entry, Trial
 from napari_semiseg.cli.bench_board import Board
 from napari_semiseg.core.events import Predicted, Stepped
+from napari_semiseg.experiments.benchmark.runner import Began
+from napari_semiseg.experiments.benchmark.spec import Budget, Entry, Trial
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_semiseg.demo.cohort import ABOUT, make_cohort, make_patient
-from napari_semiseg.demo.template import Template
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.samples.template import Template
+from napari_semiseg.samples.virtual_patients import ABOUT, make_cohort, make_patient
 
 pytest.importorskip("nilearn", reason="the demo extra is not installed")
 

@@ -11,13 +11,13 @@ from scipy import ndimage
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
-from napari_semiseg.demo import Cohort, prepare
-from napari_semiseg.demo.report import write_report
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.imaging.rendering import Slice, curves, slices_through
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.evaluate import Evaluation, evaluate
 from napari_semiseg.project.runs.run import Run
+from napari_semiseg.samples import Cohort, prepare
+from napari_semiseg.samples.report import write_report
 from synthetic import prediction_of
 
 pytest.importorskip("nilearn", reason="the demo extra is not installed")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_semiseg.simulate import results as store
-from napari_semiseg.simulate.annotator import References
-from napari_semiseg.simulate.runner import Simulator
-from napari_semiseg.simulate.spec import Amount, Entry, Simulation
+from napari_semiseg.experiments.simulation import results as store
+from napari_semiseg.experiments.simulation.annotator import References
+from napari_semiseg.experiments.simulation.runner import Simulator
+from napari_semiseg.experiments.simulation.spec import Amount, Entry, Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

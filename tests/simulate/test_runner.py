@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
+from napari_semiseg.experiments.simulation import results as store
+from napari_semiseg.experiments.simulation.curves import draw, summarise
+from napari_semiseg.experiments.simulation.spec import Amount, Entry
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.project import Project
-from napari_semiseg.simulate import results as store
-from napari_semiseg.simulate.curves import draw, summarise
-from napari_semiseg.simulate.spec import Amount, Entry
 from synthetic import save_nifti, snapshot
 
 
@@ -159,7 +159,7 @@ def test_an_interruption_between_choice_and_label(
         raise Died
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_semiseg.simulate.annotator.annotate", die)
+        patch.setattr("napari_semiseg.experiments.simulation.annotator.annotate", die)
         with pytest.raises(Died):
             go(ours)
     assert not any(case.has_label for case in copied(ours).cases())

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_semiseg.bench import TRIAL_VERB
 from napari_semiseg.cli import render
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.cli.options import (
@@ -20,16 +19,17 @@ from napari_semiseg.cli.options import (
     read_settings,
 )
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.experiments.benchmark import TRIAL_VERB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_semiseg.bench.results import Results
-    from napari_semiseg.bench.runner import Bench
-    from napari_semiseg.bench.spec import Budget, Entry
-    from napari_semiseg.bench.statistics import Row
     from napari_semiseg.cli.bench_board import Board
     from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.experiments.benchmark.results import Results
+    from napari_semiseg.experiments.benchmark.runner import Bench
+    from napari_semiseg.experiments.benchmark.spec import Budget, Entry
+    from napari_semiseg.experiments.benchmark.statistics import Row
 
 ALL = "all"
 
@@ -85,13 +85,13 @@ def bench(
     Training never sees the test list. A method may carry parameters of its own, as
     ug_mcl:passes=4.
     """
-    from napari_semiseg.bench import figures, results
-    from napari_semiseg.bench.cohort import refuse_unshown
-    from napari_semiseg.bench.layout import Dataset, refuse_inside
-    from napari_semiseg.bench.runner import Bench
-    from napari_semiseg.bench.spec import Benchmark
     from napari_semiseg.cli.bench_board import Board
     from napari_semiseg.cli.progress import stoppable
+    from napari_semiseg.experiments.benchmark import figures, results
+    from napari_semiseg.experiments.benchmark.dataset import Dataset, refuse_inside
+    from napari_semiseg.experiments.benchmark.projects import refuse_unshown
+    from napari_semiseg.experiments.benchmark.runner import Bench
+    from napari_semiseg.experiments.benchmark.spec import Benchmark
 
     benchmark = Benchmark(
         data=data,
@@ -132,8 +132,8 @@ def trial(
     cases: CaseList = None,
 ) -> None:
     """Do one trial; started by semiseg bench and semiseg simulate."""
-    from napari_semiseg.bench.worker import work
     from napari_semiseg.cli.progress import stoppable
+    from napari_semiseg.experiments.benchmark.worker import work
     from napari_semiseg.project.project import Project
 
     opened = Project.open(project)
@@ -156,8 +156,8 @@ class Stop:
 
 def _run(ours: Bench, results: Results, board: Board, stop: Stop) -> Results:
     """Go through all trials that are not done; tables grow with each."""
-    from napari_semiseg.bench.report import publish
-    from napari_semiseg.bench.runner import Ended
+    from napari_semiseg.experiments.benchmark.report import publish
+    from napari_semiseg.experiments.benchmark.runner import Ended
 
     for event in ours.run(results, stop=lambda: stop.asked):
         board.take(event)
@@ -168,8 +168,8 @@ def _run(ours: Bench, results: Results, board: Board, stop: Stop) -> Results:
 
 
 def _report(ours: Bench, results: Results, *, json: bool) -> None:
-    from napari_semiseg.bench.report import PAGE, publish
-    from napari_semiseg.bench.results import FILE
+    from napari_semiseg.experiments.benchmark.report import PAGE, publish
+    from napari_semiseg.experiments.benchmark.results import FILE
 
     rows = publish(ours, results)
     wanted = ours.benchmark.trials()
@@ -245,7 +245,7 @@ def words(texts: Sequence[str] | None) -> list[str]:
 
 
 def _entries(names: Sequence[str]) -> tuple[Entry, ...]:
-    from napari_semiseg.bench.spec import Entry
+    from napari_semiseg.experiments.benchmark.spec import Entry
 
     if ALL in names:
         from napari_semiseg.engine import list_methods
@@ -258,7 +258,7 @@ def _entries(names: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def _budgets(minutes: Sequence[str], steps: Sequence[str]) -> tuple[Budget, ...]:
-    from napari_semiseg.bench.spec import Budget
+    from napari_semiseg.experiments.benchmark.spec import Budget
 
     if bool(minutes) == bool(steps):
         found = "both" if minutes else "neither"

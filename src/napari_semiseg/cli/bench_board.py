@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.bench.runner import Began, Ended
 from napari_semiseg.cli.live import Live
 from napari_semiseg.core.events import Predicted, Staged, Stepped, Warned
 from napari_semiseg.core.text import duration
+from napari_semiseg.experiments.benchmark.runner import Began, Ended
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from napari_semiseg.bench.results import TrialResult
     from napari_semiseg.core.events import Event
+    from napari_semiseg.experiments.benchmark.results import TrialResult
 
 
 class Board(Live):

@@ -44,10 +44,10 @@ def demo(
     from napari_semiseg.cli.analysis import bar
     from napari_semiseg.cli.gui import has_display, show
     from napari_semiseg.cli.training import run_session
-    from napari_semiseg.demo import prepare
-    from napari_semiseg.demo.report import write_report
     from napari_semiseg.project.review.evaluate import evaluate
     from napari_semiseg.project.runs.run import Run
+    from napari_semiseg.samples import prepare
+    from napari_semiseg.samples.report import write_report
 
     check_budget(minutes)
     config = TrainingConfig.build(minutes=minutes)

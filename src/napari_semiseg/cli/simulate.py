@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_semiseg.cli.bench_board import Board
-    from napari_semiseg.simulate.curves import Point
-    from napari_semiseg.simulate.results import Results, TrialRecord
-    from napari_semiseg.simulate.runner import Simulator
+    from napari_semiseg.experiments.simulation.curves import Point
+    from napari_semiseg.experiments.simulation.results import Results, TrialRecord
+    from napari_semiseg.experiments.simulation.runner import Simulator
 
 
 def register(app: typer.Typer) -> None:
@@ -92,13 +92,13 @@ def simulate(
 
     It works on copies of the project, which stays as it is.
     """
-    from napari_semiseg.bench import figures
     from napari_semiseg.cli.bench_board import Board
     from napari_semiseg.cli.progress import stoppable
+    from napari_semiseg.experiments.benchmark import figures
+    from napari_semiseg.experiments.simulation import annotator, results
+    from napari_semiseg.experiments.simulation.runner import Simulator
+    from napari_semiseg.experiments.simulation.spec import Amount, Entry, Simulation
     from napari_semiseg.project.project import Project
-    from napari_semiseg.simulate import annotator, results
-    from napari_semiseg.simulate.runner import Simulator
-    from napari_semiseg.simulate.spec import Amount, Entry, Simulation
 
     check_budget(minutes, steps)
     opened = Project.open(project)
@@ -137,8 +137,8 @@ def simulate(
 
 def _run(ours: Simulator, results: Results, board: Board, stop: Stop) -> Results:
     """Go through all rounds that are not done; the figure grows with each."""
-    from napari_semiseg.simulate.curves import draw, summarise
-    from napari_semiseg.simulate.runner import RoundBegan, RoundEnded
+    from napari_semiseg.experiments.simulation.curves import draw, summarise
+    from napari_semiseg.experiments.simulation.runner import RoundBegan, RoundEnded
 
     for event in ours.run(results, stop=lambda: stop.asked):
         if isinstance(event, RoundBegan):
@@ -164,8 +164,8 @@ def _outcome(record: TrialRecord) -> str:
 
 
 def _report(ours: Simulator, results: Results, *, json: bool) -> None:
-    from napari_semiseg.simulate.curves import draw, summarise
-    from napari_semiseg.simulate.results import FILE
+    from napari_semiseg.experiments.simulation.curves import draw, summarise
+    from napari_semiseg.experiments.simulation.results import FILE
 
     points = summarise(results)
     wanted = [results.of(trial) for trial in ours.simulation.trials()]

@@ -200,9 +200,9 @@ def make_sample_project(folder: Path) -> Path:
     SemisegError
         nilearn is not installed.
     """
-    from napari_semiseg.demo.cohort import LABEL as STRUCTURE
-    from napari_semiseg.demo.cohort import make_cohort
     from napari_semiseg.project.project import Project
+    from napari_semiseg.samples.virtual_patients import LABEL as STRUCTURE
+    from napari_semiseg.samples.virtual_patients import make_cohort
 
     cohort = make_cohort(folder.parent / "cohort")
     project = Project.create(folder, {STRUCTURE: 1}, name=SAMPLE_NAME)

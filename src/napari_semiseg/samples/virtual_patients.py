@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.demo.template import Template, column
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import atomic_path, read_json, write_json
+from napari_semiseg.samples.template import Template, column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

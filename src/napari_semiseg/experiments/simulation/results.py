@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from napari_semiseg.bench.stored import Stored, earlier, refuse_others
+from napari_semiseg.experiments.stored import Stored, earlier, refuse_others
 from napari_semiseg.imaging.metrics import Metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_semiseg.simulate.spec import Simulation, Trial
+    from napari_semiseg.experiments.simulation.spec import Simulation, Trial
 
 FILE = "simulation.json"
 

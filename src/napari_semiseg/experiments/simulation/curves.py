@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.bench import figures
+from napari_semiseg.experiments.benchmark import figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_semiseg.bench.figures import Curve
-    from napari_semiseg.simulate.results import Results, Round
+    from napari_semiseg.experiments.benchmark.figures import Curve
+    from napari_semiseg.experiments.simulation.results import Results, Round
 
 NAME = "cost"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_semiseg.demo.cohort import LABEL, Cohort, make_cohort
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.project import Project
+from napari_semiseg.samples.virtual_patients import LABEL, Cohort, make_cohort
 
 __all__ = ["Cohort", "make_cohort", "prepare"]
 

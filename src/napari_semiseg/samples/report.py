@@ -11,7 +11,6 @@ import numpy as np
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Stepped
-from napari_semiseg.demo.cohort import ABOUT
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.imaging.rendering import (
     PLANES,
@@ -23,6 +22,7 @@ from napari_semiseg.imaging.rendering import (
 )
 from napari_semiseg.io.atomic import read_json, write_text
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.samples.virtual_patients import ABOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def write_report(
             "predict the cases first"
         )
     masks = masks or project.folder.parent / "cohort" / "labelsTr"
-    css = resources.files("napari_semiseg.demo").joinpath("report.css").read_text()
+    css = resources.files("napari_semiseg.samples").joinpath("report.css").read_text()
     body = "".join(
         (
             _head(project, run),

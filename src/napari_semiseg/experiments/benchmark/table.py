@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from napari_semiseg.bench.spec import REFERENCE
+from napari_semiseg.experiments.benchmark.spec import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from napari_semiseg.bench.results import Results
-    from napari_semiseg.bench.statistics import Row, Spread
+    from napari_semiseg.experiments.benchmark.results import Results
+    from napari_semiseg.experiments.benchmark.statistics import Row, Spread
 
 HEADS = (
     "method",
@@ -58,7 +58,7 @@ def markdown(
     results : Results
         All runs.
     rows : sequence of Row
-        From `napari_semiseg.bench.statistics.summarise`.
+        From `napari_semiseg.experiments.benchmark.statistics.summarise`.
     figures : sequence of (str, str)
         Path relative to the page, and what the figure shows.
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.active_learning.suggest import PLANES, STRATEGIES, suggest
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.experiments.simulation.results import Place
+from napari_semiseg.experiments.simulation.spec import WHOLE
 from napari_semiseg.project.cases.labels import done_slices
-from napari_semiseg.simulate.results import Place
-from napari_semiseg.simulate.spec import WHOLE
 
 if TYPE_CHECKING:
+    from napari_semiseg.experiments.simulation.spec import Simulation, Trial
     from napari_semiseg.project.project import Project
-    from napari_semiseg.simulate.spec import Simulation, Trial
 
 COLD = "random"
 """What all strategies that need a model begin with, so that they begin alike."""

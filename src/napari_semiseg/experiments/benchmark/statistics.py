@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.bench.spec import REFERENCE
+from napari_semiseg.experiments.benchmark.spec import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.bench.results import Results, TrialResult
+    from napari_semiseg.experiments.benchmark.results import Results, TrialResult
 
 METRICS = ("dice", "jaccard", "hd95_mm", "assd_mm", "hd95_voxel", "asd_voxel")
 TESTED = ("dice", "hd95_mm")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.bench.cohort import refuse_twins
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.experiments.benchmark.projects import refuse_twins
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases import labels as labelling
 from napari_semiseg.project.cases.records import Records
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.case import CaseRecord
+    from napari_semiseg.experiments.simulation.results import Place
+    from napari_semiseg.experiments.simulation.spec import Simulation
     from napari_semiseg.project.cases.case import Case
-    from napari_semiseg.simulate.results import Place
-    from napari_semiseg.simulate.spec import Simulation
 
 AUTHOR = "semiseg simulate"
 

@@ -6,11 +6,11 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from napari_semiseg.bench import TRIAL_VERB
-from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.events import Finished, Staged, Warned
 from napari_semiseg.core.text import duration
 from napari_semiseg.execution import local
+from napari_semiseg.experiments.benchmark import TRIAL_VERB
+from napari_semiseg.experiments.benchmark.worker import read_facts
 from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import machine
 from napari_semiseg.project.runs.process import QUIET_S

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from napari_semiseg.bench.layout import Dataset
-    from napari_semiseg.bench.spec import Benchmark
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.experiments.benchmark.dataset import Dataset
+    from napari_semiseg.experiments.benchmark.spec import Benchmark
 
 AUTHOR = "semiseg bench"
 AT_ONCE = 16

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import psutil
 from pydantic import Field
 
-from napari_semiseg.bench.stored import Stored, earlier, refuse_others
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.experiments.stored import Stored, earlier, refuse_others
 from napari_semiseg.imaging.metrics import Metrics
 
 if TYPE_CHECKING:
-    from napari_semiseg.bench.spec import Benchmark, Trial
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.experiments.benchmark.spec import Benchmark, Trial
 
 FILE = "results.json"
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.bench.spec import REFERENCE
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.experiments.benchmark.spec import REFERENCE
 from napari_semiseg.imaging.rendering import PLANES, Slice, slices_through
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.masks import read_labels
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from napari_semiseg.bench.layout import Dataset
-    from napari_semiseg.bench.results import Results, TrialResult
-    from napari_semiseg.bench.statistics import Row
+    from napari_semiseg.experiments.benchmark.dataset import Dataset
+    from napari_semiseg.experiments.benchmark.results import Results, TrialResult
+    from napari_semiseg.experiments.benchmark.statistics import Row
 
 FOLDER = "figures"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

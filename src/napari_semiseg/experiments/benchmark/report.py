@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.bench import figures
-from napari_semiseg.bench.runner import PROJECTS
-from napari_semiseg.bench.statistics import summarise
-from napari_semiseg.bench.table import markdown
+from napari_semiseg.experiments.benchmark import figures
+from napari_semiseg.experiments.benchmark.runner import PROJECTS
+from napari_semiseg.experiments.benchmark.statistics import summarise
+from napari_semiseg.experiments.benchmark.table import markdown
 from napari_semiseg.io.atomic import write_text
 
 if TYPE_CHECKING:
-    from napari_semiseg.bench.results import Results
-    from napari_semiseg.bench.runner import Bench
-    from napari_semiseg.bench.statistics import Row
+    from napari_semiseg.experiments.benchmark.results import Results
+    from napari_semiseg.experiments.benchmark.runner import Bench
+    from napari_semiseg.experiments.benchmark.statistics import Row
 
 PAGE = "results.md"
 

@@ -9,9 +9,9 @@ from itertools import product
 from typing import TYPE_CHECKING, Self
 
 from napari_semiseg.active_learning.suggest import PLANES, STRATEGIES
-from napari_semiseg.bench.spec import DECIDED, refuse_decided
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.experiments.benchmark.spec import DECIDED, refuse_decided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

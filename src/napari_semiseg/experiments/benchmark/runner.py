@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from napari_semiseg.bench import child
-from napari_semiseg.bench.cohort import make_project
-from napari_semiseg.bench.results import FILE, TrialResult
-from napari_semiseg.bench.stored import write
-from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.events import Finished, Planned, Staged, Warned
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.experiments.benchmark import trial as child
+from napari_semiseg.experiments.benchmark.projects import make_project
+from napari_semiseg.experiments.benchmark.results import FILE, TrialResult
+from napari_semiseg.experiments.benchmark.worker import read_facts
+from napari_semiseg.experiments.stored import write
 from napari_semiseg.io.atomic import read_json
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_semiseg.bench.layout import Dataset
-    from napari_semiseg.bench.results import Results
-    from napari_semiseg.bench.spec import Benchmark, Trial
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.experiments.benchmark.dataset import Dataset
+    from napari_semiseg.experiments.benchmark.results import Results
+    from napari_semiseg.experiments.benchmark.spec import Benchmark, Trial
     from napari_semiseg.imaging.metrics import Metrics
     from napari_semiseg.project.cases.case import Case
 
@@ -86,7 +86,7 @@ class Bench:
         Parameters
         ----------
         results : Results
-            From `napari_semiseg.bench.results.begin`.
+            From `napari_semiseg.experiments.benchmark.results.begin`.
         stop : callable
             Asked often; the run that is going on then writes a checkpoint and this
             generator ends. The next call goes on from there.

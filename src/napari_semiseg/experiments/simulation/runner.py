@@ -8,25 +8,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_semiseg.active_learning.suggest import PLANES
-from napari_semiseg.bench import child
-from napari_semiseg.bench.stored import write
-from napari_semiseg.bench.worker import read_facts
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.experiments.benchmark import trial as child
+from napari_semiseg.experiments.benchmark.worker import read_facts
+from napari_semiseg.experiments.simulation import annotator, selection
+from napari_semiseg.experiments.simulation.results import FILE, Round
+from napari_semiseg.experiments.stored import write
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.simulate import annotator, choosing
-from napari_semiseg.simulate.results import FILE, Round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from napari_semiseg.core.events import Event
+    from napari_semiseg.experiments.simulation.annotator import References
+    from napari_semiseg.experiments.simulation.results import (
+        Place,
+        Results,
+        TrialRecord,
+    )
+    from napari_semiseg.experiments.simulation.spec import Simulation, Trial
     from napari_semiseg.project.project import Project
-    from napari_semiseg.simulate.annotator import References
-    from napari_semiseg.simulate.results import Place, Results, TrialRecord
-    from napari_semiseg.simulate.spec import Simulation, Trial
 
 PROJECTS = "projects"
 
@@ -67,7 +71,7 @@ class Simulator:
         Parameters
         ----------
         results : Results
-            From `napari_semiseg.simulate.results.begin`.
+            From `napari_semiseg.experiments.simulation.results.begin`.
         stop : callable
             Asked often; a training that is going on then writes a checkpoint and this
             generator ends. The next call goes on from there.
@@ -137,7 +141,7 @@ class Simulator:
         axis = None if plane is None else PLANES.index(plane)
         total = annotator.count_slices(project, self.simulation.cases, axis)
         wanted = self.simulation.slices(trial.entry, total)
-        asked, topped_up = choosing.choose(
+        asked, topped_up = selection.choose(
             project, self.simulation, trial, number, wanted
         )
         if not asked:

@@ -1,0 +1,1 @@
+"""Compare methods and strategies by many trainings on known masks."""
