@@ -32,7 +32,7 @@ from qtpy.QtWidgets import QApplication
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.execution import local
 from napari_semiseg.plugin import open_project_in_viewer
-from napari_semiseg.widgets.compat import canvas_widget
+from napari_semiseg.widgets.common.compat import canvas_widget
 
 SIZE = (1600, 960)
 BEAT_MS = 5

@@ -256,7 +256,7 @@ def mark_slice_done() -> None:
 
 def fill_between_slices() -> None:
     """Preview the mask between slices that are done."""
-    from napari_semiseg.widgets.mask_tools import BETWEEN
+    from napari_semiseg.widgets.tools.operations import BETWEEN
 
     panel = open_panel()
     panel.show_tab("Review")
@@ -265,7 +265,7 @@ def fill_between_slices() -> None:
 
 def move_boundary() -> None:
     """Preview the mask with its boundary moved by millimetres."""
-    from napari_semiseg.widgets.mask_tools import BOUNDARY
+    from napari_semiseg.widgets.tools.operations import BOUNDARY
 
     panel = open_panel()
     panel.show_tab("Review")

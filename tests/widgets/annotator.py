@@ -23,11 +23,11 @@ from qtpy.QtCore import QCoreApplication
 
 from napari_semiseg.imaging.mask_encoding import Marking
 from napari_semiseg.project.project import Project
-from napari_semiseg.widgets.annotation import Annotation
-from napari_semiseg.widgets.mask_layer import MaskLayer
-from napari_semiseg.widgets.questions import Questions
-from napari_semiseg.widgets.session import Session
-from napari_semiseg.widgets.sources import choose_mask
+from napari_semiseg.widgets.canvas.annotation import Annotation
+from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
+from napari_semiseg.widgets.canvas.mask_sources import choose_mask
+from napari_semiseg.widgets.common.questions import Questions
+from napari_semiseg.widgets.common.session import Session
 
 CASE = "case_0"
 AUTOSAVE_S = 0.01

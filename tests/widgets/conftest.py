@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.layers import CaseView
-    from napari_semiseg.widgets.review import ReviewPanel
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.common.session import Session
+    from napari_semiseg.widgets.review.panel import ReviewPanel
 
 pytest.register_assert_rewrite("widgets.mask_stages", "widgets.person")
 
@@ -69,14 +69,14 @@ def fake_engine(
     """
     if request.node.get_closest_marker("engine") is not None:
         return
-    from napari_semiseg.widgets import engine_info, training
+    from napari_semiseg.widgets.train import engine_info, panel
 
     script = tmp_path / "engine.py"
     script.write_text(
         f"METHODS = {METHODS!r}\nDEVICES = {DEVICES!r}\n{ENGINE}", encoding="utf-8"
     )
     monkeypatch.setattr(engine_info, "COMMAND", (sys.executable, str(script)))
-    monkeypatch.setattr(training, "has_engine", lambda: True)
+    monkeypatch.setattr(panel, "has_engine", lambda: True)
 
 
 def write_volume(path: Path, data: np.ndarray) -> Path:
@@ -124,7 +124,7 @@ def project(tmp_path: Path, images: list[Path]) -> Project:
 @pytest.fixture
 def session(qapp: object, project: Project) -> Iterator[Session]:
     """A session with the project open."""
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.common.session import Session
 
     made = Session()
     made.open_project(project.folder)
@@ -186,7 +186,7 @@ def view(
     make_napari_viewer: Callable[..., Any], session: Session, qtbot: QtBot
 ) -> Iterator[CaseView]:
     """Cases of the project in a viewer; nobody has to answer a question."""
-    from napari_semiseg.widgets.layers import CaseView
+    from napari_semiseg.widgets.canvas.case_view import CaseView
     from widgets.viewing import Answers
 
     made = CaseView(session, make_napari_viewer(), Answers())
@@ -197,7 +197,7 @@ def view(
 @pytest.fixture
 def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPanel]:
     """The Review tab of that viewer, narrow."""
-    from napari_semiseg.widgets.review import ReviewPanel
+    from napari_semiseg.widgets.review.panel import ReviewPanel
 
     made = ReviewPanel(session, view)
     made.resize(360, 800)

@@ -16,8 +16,8 @@ from scipy import ndimage
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.widgets.preview import outlines
-from napari_semiseg.widgets.strip import DONE
+from napari_semiseg.widgets.canvas.slice_strip import DONE
+from napari_semiseg.widgets.tools.preview import outlines
 from widgets.earlier import earlier_model, reference_of
 from widgets.person import CONTROL, LATER_MS, NONE, SHIFT
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
-    from napari_semiseg.widgets.preview import Preview
+    from napari_semiseg.widgets.tools.preview import Preview
     from widgets.person import Person
 
 APART = 6

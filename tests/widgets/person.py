@@ -23,7 +23,7 @@ from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_semiseg.plugin import open_panel
 from napari_semiseg.project.project import Project
-from napari_semiseg.widgets.compat import canvas_widget
+from napari_semiseg.widgets.common.compat import canvas_widget
 from widgets.viewing import Answers
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.project.cases.case import Case
-from napari_semiseg.widgets import ahead as reading
-from napari_semiseg.widgets.ahead import ReadAhead
-from napari_semiseg.widgets.cohort import MEASURED_ROWS, CaseTable
-from napari_semiseg.widgets.cohort_model import COLUMNS, CohortModel
+from napari_semiseg.widgets.canvas import prefetch as reading
+from napari_semiseg.widgets.canvas.prefetch import ReadAhead
+from napari_semiseg.widgets.cohort.model import COLUMNS, CohortModel
+from napari_semiseg.widgets.cohort.panel import MEASURED_ROWS, CaseTable
 from widgets.conftest import write_volume
 
 if TYPE_CHECKING:

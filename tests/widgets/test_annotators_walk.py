@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QApplication
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Learned
 from napari_semiseg.project.review.corrections import effort
-from napari_semiseg.widgets.gallery_model import Show
+from napari_semiseg.widgets.gallery.model import Show
 from widgets.earlier import earlier_model
 from widgets.mask_stages import (
     Scans,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.runs.run import Run
-    from napari_semiseg.widgets.gallery import GalleryDialog
+    from napari_semiseg.widgets.gallery.dialog import GalleryDialog
 
 pytestmark = list(WALK)
 

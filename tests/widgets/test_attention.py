@@ -8,14 +8,14 @@ import pytest
 
 from napari_semiseg.core.case import VIEW
 from napari_semiseg.project.review.accept import accept
-from napari_semiseg.widgets.compat import camera_of
-from napari_semiseg.widgets.editing import IDLE_S
+from napari_semiseg.widgets.canvas.editing import IDLE_S
+from napari_semiseg.widgets.common.compat import camera_of
 from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.layers import CaseView
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.common.session import Session
 
 
 class Clock:

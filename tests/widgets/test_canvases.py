@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_semiseg.widgets import planes
-from napari_semiseg.widgets.compat import camera_of
-from napari_semiseg.widgets.layers import CaseView
-from napari_semiseg.widgets.views import zero_contour
+from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.canvas.prediction_views import zero_contour
+from napari_semiseg.widgets.common import planes
+from napari_semiseg.widgets.common.compat import camera_of
 from widgets.viewing import Answers, store_prediction
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.common.session import Session
 
 
 @pytest.fixture

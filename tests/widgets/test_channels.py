@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from napari_semiseg.project.project import Project
-from napari_semiseg.widgets import keys
-from napari_semiseg.widgets.layers import CaseView
-from napari_semiseg.widgets.review import ReviewPanel
-from napari_semiseg.widgets.session import Session
+from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.common import keys
+from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.review.panel import ReviewPanel
 from widgets.conftest import SHAPE, write_volume
 from widgets.viewing import Answers, press, store_prediction
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qtpy.QtWidgets import QAbstractButton, QWidget
 
-from napari_semiseg.widgets.checkup import CheckDialog, check_open_project
-from napari_semiseg.widgets.session import Session
+from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.project.checkup import CheckDialog, check_open_project
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.project.review import flags
 from napari_semiseg.project.review.accept import accept
-from napari_semiseg.widgets.cohort import CohortPanel
-from napari_semiseg.widgets.cohort_model import COLUMNS, SPLIT_COLUMN
+from napari_semiseg.widgets.cohort.model import COLUMNS, SPLIT_COLUMN
+from napari_semiseg.widgets.cohort.panel import CohortPanel
 from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.common.session import Session
 
 FIELDS = [field for _, field, _ in COLUMNS]
 

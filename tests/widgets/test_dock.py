@@ -15,9 +15,9 @@ from napari_semiseg.errors import ConfigError
 from napari_semiseg.plugin import open_panel
 from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
+from napari_semiseg.widgets.common.preferences import recent_projects, remember_project
 from napari_semiseg.widgets.dock import SemisegDock
-from napari_semiseg.widgets.preferences import recent_projects, remember_project
-from napari_semiseg.widgets.project_dialogs import (
+from napari_semiseg.widgets.project.dialogs import (
     ClassTable,
     CreateProjectDialog,
     StartPage,

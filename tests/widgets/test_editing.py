@@ -7,8 +7,8 @@ import pytest
 
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.imaging.mask_encoding import Marking
-from napari_semiseg.widgets.editing import ActiveTime, Editing
-from napari_semiseg.widgets.mask_layer import MaskLayer
+from napari_semiseg.widgets.canvas.editing import ActiveTime, Editing
+from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, Field
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSpinBox
 
-from napari_semiseg.widgets.form import NumberBox, SchemaForm
+from napari_semiseg.widgets.train.schema_form import NumberBox, SchemaForm
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

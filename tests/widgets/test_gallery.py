@@ -11,9 +11,9 @@ from qtpy.QtGui import QColor
 
 from napari_semiseg.core.case import VIEW, CaseState
 from napari_semiseg.project.review.accept import accept, candidates
-from napari_semiseg.widgets.gallery import GalleryDialog
-from napari_semiseg.widgets.gallery_model import Order, Show, describe
-from napari_semiseg.widgets.thumbnails import SIZE, Thumbnails, draw_planes
+from napari_semiseg.widgets.gallery.dialog import GalleryDialog
+from napari_semiseg.widgets.gallery.model import Order, Show, describe
+from napari_semiseg.widgets.gallery.thumbnails import SIZE, Thumbnails, draw_planes
 from widgets.viewing import BLOCK, Answers, store_prediction
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QImage
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.common.session import Session
 
 SOON_MS = 20_000
 

@@ -20,8 +20,9 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
+from napari_semiseg.widgets.common.preferences import guide_is_hidden
 from napari_semiseg.widgets.dock import SemisegDock
-from napari_semiseg.widgets.guide import (
+from napari_semiseg.widgets.project.guide import (
     DONE,
     LOAD,
     MARK,
@@ -30,7 +31,6 @@ from napari_semiseg.widgets.guide import (
     SAMPLE_NAME,
     TRAIN,
 )
-from napari_semiseg.widgets.preferences import guide_is_hidden
 from widgets.conftest import SHAPE
 from widgets.viewing import store_prediction
 

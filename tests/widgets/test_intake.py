@@ -13,11 +13,11 @@ from dicom_files import contour, square, structure_set
 from dicom_twins import write_two_series
 from napari_semiseg.io.images import read_geometry
 from napari_semiseg.project.project import Project
-from napari_semiseg.widgets import intake as module
-from napari_semiseg.widgets.cohort import CohortPanel
+from napari_semiseg.widgets.cohort import import_dialog as module
+from napari_semiseg.widgets.cohort.import_dialog import IntakeDialog
+from napari_semiseg.widgets.cohort.panel import CohortPanel
+from napari_semiseg.widgets.common.session import Session
 from napari_semiseg.widgets.dock import SemisegDock
-from napari_semiseg.widgets.intake import IntakeDialog
-from napari_semiseg.widgets.session import Session
 from widgets.conftest import SHAPE, write_volume
 
 if TYPE_CHECKING:

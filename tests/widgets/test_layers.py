@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.widgets import planes
-from napari_semiseg.widgets.compat import camera_of
-from napari_semiseg.widgets.layers import CaseView
-from napari_semiseg.widgets.questions import Leave
-from napari_semiseg.widgets.sources import MaskSource
+from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.canvas.mask_sources import MaskSource
+from napari_semiseg.widgets.common import planes
+from napari_semiseg.widgets.common.compat import camera_of
+from napari_semiseg.widgets.common.questions import Leave
 from widgets.viewing import BLOCK, Answers, store_prediction
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.common.session import Session
 
 WAIT_MS = 20_000
 

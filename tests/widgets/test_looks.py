@@ -11,9 +11,9 @@ from napari.layers import Labels
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.project.project import Project
-from napari_semiseg.widgets.compat import camera_of
-from napari_semiseg.widgets.contrast import OWN
-from napari_semiseg.widgets.solid import meshes
+from napari_semiseg.widgets.canvas.contrast import OWN
+from napari_semiseg.widgets.canvas.surface_view import meshes
+from napari_semiseg.widgets.common.compat import camera_of
 from widgets.conftest import SHAPE, write_volume
 from widgets.viewing import press, store_prediction
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.widgets.layers import CaseView
-    from napari_semiseg.widgets.review import ReviewPanel
+    from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.review.panel import ReviewPanel
 
 SPACING = (2.0, 1.0, 1.0)
 

@@ -22,7 +22,7 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.widgets.monitor import RunMonitor, RunProgress, watch
+from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,14 +7,14 @@ from qtpy.QtCore import QPointF, Qt
 
 from napari_semiseg.core.case import VIEW
 from napari_semiseg.project.review.accept import accept
-from napari_semiseg.widgets.progress import NOTHING_YET, ProgressPanel
+from napari_semiseg.widgets.cohort.progress import NOTHING_YET, ProgressPanel
 from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.common.session import Session
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.widgets import keys
-from napari_semiseg.widgets.exporting import ExportDialog, summary
-from napari_semiseg.widgets.flagging import FlagDialog
-from napari_semiseg.widgets.layers import CaseView
-from napari_semiseg.widgets.queue_box import QueueBox
-from napari_semiseg.widgets.review import ReviewPanel
-from napari_semiseg.widgets.sheet import ShortcutSheet
+from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.common import keys
+from napari_semiseg.widgets.common.flagging import FlagDialog
+from napari_semiseg.widgets.project.export_dialog import ExportDialog, summary
+from napari_semiseg.widgets.review.panel import ReviewPanel
+from napari_semiseg.widgets.review.queue_box import QueueBox
+from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
 from widgets.viewing import Answers, press, store_prediction
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.common.session import Session
 
 
 def test_classes_have_key_colour_name_and_volume(

@@ -13,8 +13,8 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.widgets.session import Session
-from napari_semiseg.widgets.tasks import in_background
+from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.session import Session
 
 if TYPE_CHECKING:
     from pathlib import Path

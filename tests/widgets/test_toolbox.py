@@ -8,9 +8,10 @@ import pytest
 from napari.layers import Labels
 
 from napari_semiseg.imaging import distance
-from napari_semiseg.widgets import planes
-from napari_semiseg.widgets.layers import CaseView
-from napari_semiseg.widgets.mask_tools import (
+from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.common import planes
+from napari_semiseg.widgets.review.panel import ReviewPanel
+from napari_semiseg.widgets.tools.operations import (
     ALONG,
     BETWEEN,
     BOUNDARY,
@@ -20,15 +21,14 @@ from napari_semiseg.widgets.mask_tools import (
     SMOOTH,
     SPECKS,
 )
-from napari_semiseg.widgets.review import ReviewPanel
 from widgets.viewing import press, store_prediction
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.session import Session
-    from napari_semiseg.widgets.toolbox import ToolBox
+    from napari_semiseg.widgets.common.session import Session
+    from napari_semiseg.widgets.tools.panel import ToolBox
 
 
 @pytest.fixture

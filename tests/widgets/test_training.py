@@ -14,10 +14,10 @@ from napari_semiseg.execution import local
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs.prediction_requests import wanted
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.widgets import training
-from napari_semiseg.widgets.engine_info import EngineInfo
-from napari_semiseg.widgets.training import TrainingPanel
-from napari_semiseg.widgets.training_form import TrainingForm
+from napari_semiseg.widgets.train import panel as training
+from napari_semiseg.widgets.train.engine_info import EngineInfo
+from napari_semiseg.widgets.train.form import TrainingForm
+from napari_semiseg.widgets.train.panel import TrainingPanel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.session import Session
+    from napari_semiseg.widgets.common.session import Session
 
     Answer = list[dict[str, Any]]
 

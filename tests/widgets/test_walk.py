@@ -19,7 +19,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog
 
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.widgets.compat import canvas_widget
+from napari_semiseg.widgets.common.compat import canvas_widget
 from widgets.person import (
     BEAT_MS,
     CONTROL,

@@ -10,12 +10,12 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.widgets.questions import Leave
+from napari_semiseg.widgets.common.questions import Leave
 from synthetic import prediction_of
 
 if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.layers import CaseView
+    from napari_semiseg.widgets.canvas.case_view import CaseView
 
 WORST = (
     SliceScore(axis=0, index=6, score=0.9, reason="boundary uncertain"),

@@ -21,11 +21,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.widgets.ahead import NextCases
-from napari_semiseg.widgets.checkup import check_open_project
-from napari_semiseg.widgets.cohort import CohortPanel
-from napari_semiseg.widgets.colour_menu import add_colour_menu
-from napari_semiseg.widgets.guide import (
+from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.canvas.prefetch import NextCases
+from napari_semiseg.widgets.cohort.panel import CohortPanel
+from napari_semiseg.widgets.cohort.progress import ProgressPanel
+from napari_semiseg.widgets.common.background import in_background, told
+from napari_semiseg.widgets.common.preferences import remember_project
+from napari_semiseg.widgets.common.scrolling import VerticalScroll
+from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.project.checkup import check_open_project
+from napari_semiseg.widgets.project.colour_menu import add_colour_menu
+from napari_semiseg.widgets.project.dialogs import CreateProjectDialog, StartPage
+from napari_semiseg.widgets.project.guide import (
     LOAD,
     MARK,
     REVIEW,
@@ -34,15 +41,8 @@ from napari_semiseg.widgets.guide import (
     case_to_mark,
     make_sample_project,
 )
-from napari_semiseg.widgets.layers import CaseView
-from napari_semiseg.widgets.preferences import remember_project
-from napari_semiseg.widgets.progress import ProgressPanel
-from napari_semiseg.widgets.project_dialogs import CreateProjectDialog, StartPage
-from napari_semiseg.widgets.review import ReviewPanel
-from napari_semiseg.widgets.scrolling import VerticalScroll
-from napari_semiseg.widgets.session import Session
-from napari_semiseg.widgets.tasks import in_background, told
-from napari_semiseg.widgets.training import TrainingPanel
+from napari_semiseg.widgets.review.panel import ReviewPanel
+from napari_semiseg.widgets.train.panel import TrainingPanel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QAction, QDragEnterEvent, QDropEvent, QShowEvent
 
     from napari_semiseg.project.discovery.add_images import AddReport
-    from napari_semiseg.widgets.guide import Step
+    from napari_semiseg.widgets.project.guide import Step
 
 PROJECT_FILE = "project.toml"
 SAMPLE_FOLDER = "semiseg-sample"

@@ -1,0 +1,1 @@
+"""Show the open case: its layers, linked views, overlays and edits."""

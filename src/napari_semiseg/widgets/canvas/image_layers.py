@@ -1,0 +1,175 @@
+"""The images of one case, a layer for each channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from psygnal import Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from napari_semiseg.imaging.windowing import AUTOMATIC
+from napari_semiseg.widgets.common import keys
+from napari_semiseg.widgets.tools.drawing import short
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.project.cases.case import Case
+
+
+class ImageLayers:
+    """Image layers of a case: one is in view, the others are a key away.
+
+    Which channel is looked at stays from case to case.
+
+    Attributes
+    ----------
+    all : list of Image
+        In the order of the channels.
+    names : tuple of str
+        Names of the channels; none where there is one image.
+
+    Signals
+    -------
+    looked_at(Image)
+        Another channel is in view.
+    """
+
+    looked_at = Signal(object)
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self.all: list[Image] = []
+        self.names: tuple[str, ...] = ()
+        self._wanted: str | None = None
+        self._shown: Image | None = None
+
+    @property
+    def shown(self) -> Image | None:
+        """What is in view: the topmost visible channel, else the first."""
+        visible = [layer for layer in self.all if layer.visible]
+        return next(iter([*visible[::-1], *self.all]), None)
+
+    @property
+    def channel(self) -> str:
+        """Name of the channel in view; empty where there is one image."""
+        if not self.names or self.shown is None:
+            return ""
+        return self.names[self.all.index(self.shown)]
+
+    def show(
+        self, case: Case, voxels: Sequence[NDArray[Any]], options: dict[str, Any]
+    ) -> list[Image]:
+        """Show the images of a case.
+
+        Layers of the case before are filled anew: it takes napari a fifth of a second
+        to add one.
+
+        Parameters
+        ----------
+        case : Case
+            Gives the names.
+        voxels : sequence of ndarray (Z, Y, X)
+            A channel each; shown without a copy.
+        options : dict
+            Of all layers.
+
+        Returns
+        -------
+        list of Image
+            Layers of the case before that are too many, to be removed.
+        """
+        before = self._let_go()
+        self.names = case.channel_names
+        wanted = self._wanted if self._wanted in self.names else None
+        first = wanted or next(iter(self.names), "")
+        for name, values in zip(self.names or ("",), voxels, strict=True):
+            limits = AUTOMATIC.limits(values)
+            # The limits come first: what follows them writes into the metadata.
+            facts = {
+                "contrast_limits": limits,
+                "name": f"{case.id}: {name}" if name else case.id,
+                "visible": name == first,
+            } | options
+            if before:
+                layer = before.pop(0)
+                layer.data, layer.contrast_limits_range = values, limits
+                for fact, value in facts.items():
+                    setattr(layer, fact, value)
+            else:
+                layer = self._viewer.add_layer(Image(values, colormap="gray", **facts))
+            self.all.append(layer)
+            layer.events.visible.connect(self._look)
+        self._shown = self.shown
+        return before
+
+    def choose(self, name: str) -> None:
+        """Bring one channel into view, and hide the others."""
+        if name not in self.names or name == self.channel:
+            return
+        chosen = self.all[self.names.index(name)]
+        chosen.visible = True
+        for layer in self.all:
+            layer.visible = layer is chosen
+        self._wanted = name
+
+    def next(self) -> None:
+        """Bring the next channel into view, and round again."""
+        if self.names:
+            place = self.names.index(self.channel)
+            self.choose(self.names[(place + 1) % len(self.names)])
+
+    def drop(self) -> list[Image]:
+        """Forget the layers, which are to be removed."""
+        self.names = ()
+        return self._let_go()
+
+    def _let_go(self) -> list[Image]:
+        before, self.all, self._shown = self.all, [], None
+        for layer in before:
+            layer.events.visible.disconnect(self._look)
+        return before
+
+    def _look(self, event: Any = None) -> None:
+        shown = self.shown
+        if shown is not None and shown is not self._shown:
+            self._shown = shown
+            self.looked_at.emit(shown)
+
+
+class ChannelChoice(QWidget):
+    """Which image of the case is looked at; hidden where there is just one."""
+
+    def __init__(self, images: ImageLayers) -> None:
+        super().__init__()
+        self._images = images
+        self.box = QComboBox()
+        self.box.setAccessibleName("Image of the case")
+        self.box.setToolTip(
+            f"{keys.CHANNEL.text} ({short(keys.CHANNEL.key)})\n"
+            "The eyes in napari's layer list show several at once."
+        )
+        self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(QLabel("Image"))
+        row.addWidget(self.box, 1)
+        self.box.textActivated.connect(images.choose)
+        images.looked_at.connect(self.refresh)
+        self.hide()
+
+    def refresh(self, _: object = None) -> None:
+        """Offer the channels of the case that is open."""
+        names = self._images.names
+        if tuple(map(self.box.itemText, range(self.box.count()))) != names:
+            self.box.clear()
+            self.box.addItems(names)
+        self.box.setCurrentText(self._images.channel)
+        self.setVisible(bool(names))
+
+    def let_go(self) -> None:
+        """Follow the images no longer."""
+        self._images.looked_at.disconnect(self.refresh)

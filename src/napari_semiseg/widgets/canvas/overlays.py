@@ -1,0 +1,267 @@
+"""What is drawn over and under a canvas: directions, cursor, colour scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QFont, QLinearGradient, QPainter, QPen, QPolygonF
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from napari_semiseg.widgets.common.compat import camera_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+ENDS = (("I", "S"), ("A", "P"), ("R", "L"))
+"""Patient directions at the low and high end of the canonical axes (z, y, x)."""
+
+STOPS = 33
+LETTER_ROOM = 12
+"""Pixels between the end of a title and the middle of the letter beside it."""
+
+
+class CanvasNotes(QWidget):
+    """Title, patient directions at the edges, and the cursor of the other canvases.
+
+    A transparent child of the canvas, so that no layer is needed for it and it never
+    appears in the layer list.
+
+    Parameters
+    ----------
+    canvas : QWidget
+        The canvas to lie over; its parent from now on.
+    viewer : napari.components.ViewerModel
+        What the canvas shows.
+    title : str
+        Short text for the top left corner.
+    """
+
+    def __init__(self, canvas: QWidget, viewer: Any, title: str) -> None:
+        super().__init__(canvas)
+        self.title = title
+        self.footnote = ""
+        self._viewer = viewer
+        self._cursor: tuple[float, ...] | None = None
+        self._outlines: Sequence[tuple[str, NDArray[np.float64]]] = ()
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setGeometry(canvas.rect())
+        canvas.installEventFilter(self)
+        camera = camera_of(viewer)
+        self._emitters = [
+            viewer.dims.events.order,
+            viewer.dims.events.ndisplay,
+            camera.events.orientation,
+            camera.events.center,
+            camera.events.zoom,
+        ]
+        for emitter in self._emitters:
+            emitter.connect(self._repaint)
+        self.show()
+
+    def close_notes(self) -> None:
+        """Leave the canvas."""
+        for emitter in self._emitters:
+            emitter.disconnect(self._repaint)
+        parent = self.parentWidget()
+        if parent is not None:
+            parent.removeEventFilter(self)
+        self.hide()
+        self.deleteLater()
+
+    def set_title(self, title: str) -> None:
+        """Say what the canvas shows."""
+        self.title = title
+        self.update()
+
+    def set_footnote(self, text: str) -> None:
+        """Say at the lower edge where that comes from; shortened where it must be."""
+        self.footnote = text
+        self.setToolTip(text)
+        self.update()
+
+    def set_cursor(self, world: Sequence[float] | None) -> None:
+        """Mark a place in world coordinates (z, y, x), mm; None removes the mark."""
+        self._cursor = None if world is None else tuple(world)
+        self.update()
+
+    def set_outlines(self, lines: Sequence[tuple[str, NDArray[np.float64]]]) -> None:
+        """Draw lines of a colour through places (N, 3) of the world, mm."""
+        self._outlines = lines
+        self.update()
+
+    def edges(self) -> dict[str, str]:
+        """Patient direction at the left, right, top and bottom edge of the picture."""
+        if self._viewer.dims.ndisplay != 2 or self._viewer.dims.ndim != 3:
+            return {}
+        row, column = self._viewer.dims.displayed
+        down, right = self._signs()
+        vertical = ENDS[row] if down > 0 else ENDS[row][::-1]
+        horizontal = ENDS[column] if right > 0 else ENDS[column][::-1]
+        return {
+            "top": vertical[0],
+            "bottom": vertical[1],
+            "left": horizontal[0],
+            "right": horizontal[1],
+        }
+
+    def to_canvas(self, world: Sequence[float]) -> QPointF:
+        """Pixel of the canvas at which a place of the world is drawn."""
+        ((x, y),) = self._to_pixels(np.asarray([world], float))
+        return QPointF(x, y)
+
+    def _to_pixels(self, world: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels (x, y) of places (N, 3)."""
+        camera, ratio = camera_of(self._viewer), self.devicePixelRatioF()
+        centre, zoom = camera.center, camera.zoom / ratio
+        row, column = self._viewer.dims.displayed
+        down, right = self._signs()
+        x = self.width() / 2 + right * (world[:, column] - centre[-1]) * zoom
+        y = self.height() / 2 + down * (world[:, row] - centre[-2]) * zoom
+        return np.column_stack([x, y])
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Follow the size of the canvas."""
+        if event.type() == QEvent.Type.Resize:
+            self.resize(event.size())
+        return False
+
+    def paintEvent(self, event: Any) -> None:
+        """Draw outlines, the title, the directions and the cursor."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self._viewer.dims.ndisplay == 2:
+            self._draw_outlines(painter)
+        font = QFont(self.font())
+        font.setPointSizeF(9.5)
+        painter.setFont(font)
+        area = QRectF(self.rect()).adjusted(8, 6, -8, -6)
+        top_left = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
+        _outlined(painter, area, top_left, self.title)
+        titled = QRectF(painter.boundingRect(area, top_left, self.title))
+        if self.footnote:
+            area.setBottom(self._draw_footnote(painter, area))
+        font.setBold(True)
+        painter.setFont(font)
+        centre = Qt.AlignmentFlag.AlignVCenter
+        middle = Qt.AlignmentFlag.AlignHCenter
+        places = {
+            "left": Qt.AlignmentFlag.AlignLeft | centre,
+            "right": Qt.AlignmentFlag.AlignRight | centre,
+            "top": Qt.AlignmentFlag.AlignTop | middle,
+            "bottom": Qt.AlignmentFlag.AlignBottom | middle,
+        }
+        if titled.right() + LETTER_ROOM > area.center().x():
+            area.setTop(titled.bottom())
+        for edge, letter in self.edges().items():
+            _outlined(painter, area, places[edge], letter)
+        if self._cursor is not None and self._viewer.dims.ndisplay == 2:
+            self._draw_cursor(painter, self.to_canvas(self._cursor))
+
+    def _draw_footnote(self, painter: QPainter, area: QRectF) -> float:
+        """Draw it in one line or two; returns the height above which there is room."""
+        metrics, width = painter.fontMetrics(), int(area.width())
+        fits = metrics.horizontalAdvance(self.footnote) <= width
+        lines = [self.footnote] if fits else self.footnote.split(", ", 1)
+        left = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft
+        area = QRectF(area)
+        for line in reversed(lines):
+            text = metrics.elidedText(line, Qt.TextElideMode.ElideRight, width)
+            _outlined(painter, area, left, text)
+            area.setBottom(area.bottom() - metrics.height())
+        return float(area.bottom())
+
+    def _draw_outlines(self, painter: QPainter) -> None:
+        for colour, places in self._outlines:
+            line = QPolygonF([QPointF(x, y) for x, y in self._to_pixels(places)])
+            for pen in (QPen(QColor(0, 0, 0, 200), 4.0), QPen(QColor(colour), 2.0)):
+                painter.setPen(pen)
+                painter.drawPolyline(line)
+
+    def _draw_cursor(self, painter: QPainter, at: QPointF) -> None:
+        for colour, width in ((QColor(0, 0, 0, 160), 3.0), (QColor("#ffffff"), 1.2)):
+            painter.setPen(QPen(colour, width))
+            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                painter.drawLine(
+                    QPointF(at.x() + 3 * dx, at.y() + 3 * dy),
+                    QPointF(at.x() + 9 * dx, at.y() + 9 * dy),
+                )
+
+    def _signs(self) -> tuple[int, int]:
+        orientation = camera_of(self._viewer).orientation
+        return (
+            1 if str(orientation[1]) == "down" else -1,
+            1 if str(orientation[2]) == "right" else -1,
+        )
+
+    def _repaint(self, event: Any = None) -> None:
+        self.update()
+
+
+class ColourScale(QWidget):
+    """A colour scale with the values at its ends and in its middle.
+
+    Parameters
+    ----------
+    colormap : napari.utils.Colormap
+        Colours; their alpha is shown over dark grey.
+    low, middle, high : str
+        Texts under the scale.
+    """
+
+    def __init__(self, colormap: Any, low: str, middle: str, high: str) -> None:
+        super().__init__()
+        self.texts = (low, middle, high)
+        self.colormap = colormap
+        self._colours = _over_grey(colormap.map(np.linspace(0, 1, STOPS)))
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMinimumWidth(120)
+
+    def sizeHint(self) -> QSize:
+        """Room for the bar and one line of text."""
+        return QSize(160, 14 + self.fontMetrics().height())
+
+    def set_texts(self, low: str, middle: str, high: str) -> None:
+        """Replace the texts under the scale."""
+        self.texts = (low, middle, high)
+        self.update()
+
+    def paintEvent(self, event: Any) -> None:
+        """Draw the bar and its texts."""
+        painter = QPainter(self)
+        bar = QRectF(1, 1, self.width() - 2, 9)
+        gradient = QLinearGradient(bar.topLeft(), bar.topRight())
+        for place, colour in zip(np.linspace(0, 1, STOPS), self._colours, strict=True):
+            gradient.setColorAt(float(place), QColor(*(int(c) for c in colour)))
+        painter.fillRect(bar, gradient)
+        painter.setPen(self.palette().text().color())
+        below = QRectF(1, 11, self.width() - 2, self.height() - 11)
+        sides = (
+            Qt.AlignmentFlag.AlignLeft,
+            Qt.AlignmentFlag.AlignHCenter,
+            Qt.AlignmentFlag.AlignRight,
+        )
+        metrics = self.fontMetrics()
+        needed = sum(metrics.horizontalAdvance(f"{text}  ") for text in self.texts)
+        low, middle, high = self.texts
+        texts = (low, middle if needed < self.width() else "", high)
+        for side, text in zip(sides, texts, strict=True):
+            painter.drawText(below, side | Qt.AlignmentFlag.AlignTop, text)
+
+
+def _over_grey(rgba: Any, grey: float = 0.4) -> Any:
+    alpha = rgba[:, 3:]
+    return np.rint(255 * (rgba[:, :3] * alpha + grey * (1 - alpha))).astype(int)
+
+
+def _outlined(painter: QPainter, area: QRectF, side: Any, text: str) -> None:
+    painter.setPen(QColor(0, 0, 0, 200))
+    for dx, dy in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+        painter.drawText(area.translated(dx, dy), side, text)
+    painter.setPen(QColor("#f2f2f2"))
+    painter.drawText(area, side, text)

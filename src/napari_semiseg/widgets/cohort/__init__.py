@@ -1,0 +1,1 @@
+"""Build the Cohort and Progress tabs and the import dialog."""

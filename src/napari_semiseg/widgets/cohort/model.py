@@ -1,0 +1,307 @@
+"""The cohort as a table model: one row per case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.project.review.corrections import effort
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from napari_semiseg.core.prediction import PredictionRecord
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
+    from napari_semiseg.project.runs.run import Run
+    from napari_semiseg.widgets.common.session import Session
+
+STATE_COLOURS = {
+    CaseState.LABELLED: "#009E73",
+    CaseState.PARTIAL: "#E69F00",
+    CaseState.DRAFT: "#F0E442",
+    CaseState.PROPOSED: "#56B4E9",
+    CaseState.UNLABELLED: "#9A9FA6",
+    CaseState.EXCLUDED: "#5A5F66",
+}
+STATE_MEANING = {
+    CaseState.LABELLED: "every voxel was looked at by a person",
+    CaseState.PARTIAL: "a person labelled a part of it",
+    CaseState.DRAFT: "edits that are not accepted yet",
+    CaseState.PROPOSED: "a model's prediction waits for review",
+    CaseState.UNLABELLED: "neither label nor prediction",
+    CaseState.EXCLUDED: "left out of training and prediction",
+}
+_HOLLOW = frozenset({CaseState.UNLABELLED, CaseState.EXCLUDED})
+SORT_ROLE = Qt.ItemDataRole.UserRole
+FILTER_ROLE = SORT_ROLE + 1
+FLAG_COLOUR = "#D55E00"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One case as the table shows it; ``None`` where there is nothing to say."""
+
+    id: str
+    state: CaseState
+    split: Split
+    annotated: float
+    uncertainty: float | None
+    dice: float | None
+    minutes: float | None
+    changed: int | None
+    unseen: bool
+    waiting: PredictionRecord | None
+    flag: str | None = None
+    estimate: Estimate | None = None
+    explained: str = ""
+
+
+COLUMNS = (
+    ("Case", "id", "Name of the image file"),
+    ("State", "state", "Who has seen it last: a person or a model"),
+    (
+        "Dice",
+        "dice",
+        "How well the prediction agreed with your correction of it;\n"
+        "with ~ and its error: estimated from the uncertainty",
+    ),
+    ("Min", "minutes", "Minutes you were active with this case, pauses left out"),
+    ("Edits", "changed", "Voxels that the correction changed; k: thousands"),
+    ("Unsure", "uncertainty", "Uncertainty of the newest prediction, 0 to 1"),
+    ("Done", "annotated", "Share of the volume that a person has labelled"),
+    ("Split", "split", "Only cases of the split 'train' are used for training"),
+)
+
+
+SPLIT_COLUMN = [field for _, field, _ in COLUMNS].index("split")
+NUMBERS = frozenset({"annotated", "uncertainty", "dice", "minutes", "changed"})
+UNSEEN = "accepted unseen"
+
+
+def read_row(case: Case, runs: Sequence[Run], estimator: Estimator) -> Row:
+    """Collect what the table shows of a case; ``runs`` are the newest first."""
+    run = next((run for run in runs if run.has_prediction(case.id)), None)
+    record = None if run is None else run.prediction_record(case.id)
+    spent = effort(case.record)
+    waits = record is not None and case.state is not CaseState.LABELLED
+    row = Row(
+        id=case.id,
+        state=case.state,
+        split=case.split,
+        annotated=case.annotated_fraction,
+        uncertainty=None if record is None else record.score.uncertainty,
+        dice=spent.dice,
+        minutes=spent.minutes,
+        changed=spent.changed_voxels,
+        unseen=case.accepted_unseen,
+        waiting=None if record is None or not waits else _without_slices(record),
+        flag=case.record.flag,
+    )
+    return estimated(row, estimator)
+
+
+def estimated(row: Row, estimator: Estimator) -> Row:
+    """Give the same row with the estimate that holds now."""
+    if row.waiting is not None:
+        words, estimate = estimator.words(row.waiting), estimator.estimate(row.waiting)
+        return replace(row, estimate=estimate, explained=words)
+    if row.dice is not None:
+        words = f"The prediction agreed with its correction: Dice {row.dice:.2f}"
+        return replace(row, explained=words)
+    return row
+
+
+def _without_slices(record: PredictionRecord) -> PredictionRecord:
+    """Keep little in memory of a large cohort."""
+    score = record.score.model_copy(update={"slices": ()})
+    return record.model_copy(update={"score": score})
+
+
+class CohortModel(QAbstractTableModel):
+    """The session's cases as rows; re-read when the session says so."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.rows: list[Row] = []
+        self._counts: dict[str, int] = {}
+        self._flag = _flag()
+        self._dots = {state: _dot(state, state in _HOLLOW) for state in CaseState}
+        self._unseen_dot = _dot(CaseState.LABELLED, hollow=True)
+        session.project_changed.connect(self.reload)
+        session.runs_changed.connect(self.refresh)
+        session.cases_changed.connect(self.refresh)
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether any case is for something else than training."""
+        return any(row.split is not Split.TRAIN for row in self.rows)
+
+    def reload(self) -> None:
+        """Read all rows."""
+        project = self._session.project
+        self.beginResetModel()
+        self.rows = []
+        if project is not None:
+            runs, estimator = project.runs()[::-1], self._session.estimator()
+            self.rows = [
+                read_row(case, runs, estimator) for case in self._session.cases()
+            ]
+            self._counts = estimator.counts
+        self.endResetModel()
+
+    def refresh(self, ids: Collection[str] | None = None) -> None:
+        """Read the rows of some cases again, or (None) of all."""
+        project = self._session.project
+        cases = {case.id: case for case in self._session.cases()}
+        known = {row.id: index for index, row in enumerate(self.rows)}
+        if project is None or cases.keys() != known.keys():
+            self.reload()
+            return
+        runs, estimator = project.runs()[::-1], self._session.estimator()
+        if estimator.counts != self._counts:
+            self._counts = estimator.counts
+            self.rows = [estimated(row, estimator) for row in self.rows]
+            self._redraw(0, len(self.rows) - 1)
+        changed = sorted(known[key] for key in (known if ids is None else ids))
+        for index in changed:
+            row = self.rows[index]
+            self.rows[index] = read_row(cases[row.id], runs, estimator)
+        if changed:
+            self._redraw(changed[0], changed[-1])
+
+    def _redraw(self, first: int, last: int) -> None:
+        end = self.index(last, len(COLUMNS) - 1)
+        self.dataChanged.emit(self.index(first, 0), end)
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """Number of cases."""
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Number of columns."""
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    def headerData(
+        self,
+        section: int,
+        orientation: Qt.Orientation,
+        role: int = Qt.ItemDataRole.DisplayRole,
+    ) -> Any:
+        """Title and explanation of a column."""
+        if orientation == Qt.Orientation.Horizontal:
+            if role == Qt.ItemDataRole.DisplayRole:
+                return COLUMNS[section][0]
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return COLUMNS[section][2]
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Text, dot, explanation or sort key of a cell."""
+        row, field = self.rows[index.row()], COLUMNS[index.column()][1]
+        flagged = field == "id" and row.flag is not None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return _text(row, field)
+        if role == Qt.ItemDataRole.DecorationRole and field == "state":
+            return self._unseen_dot if row.unseen else self._dots[row.state]
+        if role == Qt.ItemDataRole.DecorationRole and flagged:
+            return self._flag
+        if role == FILTER_ROLE:
+            return _sought(row, field)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _tip(row, field)
+        if role == Qt.ItemDataRole.TextAlignmentRole and field in NUMBERS:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        if role == SORT_ROLE:
+            return _sort_key(row, field)
+        return None
+
+
+def _text(row: Row, field: str) -> str:
+    value = getattr(row, field)
+    if field == "dice" and row.estimate is not None:
+        return f"~{row.estimate}"
+    if field == "state" and row.unseen:
+        return UNSEEN
+    if value is None:
+        return "-"
+    match field:
+        case "annotated":
+            return percent(value)
+        case "uncertainty" | "dice":
+            return f"{value:.2f}"
+        case "minutes":
+            return f"{value:.1f}"
+        case "changed":
+            return str(value) if value < 1000 else f"{value / 1000:.3g}k"
+    return str(value)
+
+
+def _tip(row: Row, field: str) -> str:
+    if field == "id" and row.flag is not None:
+        return f"{row.id}: flagged for a second look. {row.flag}".rstrip()
+    if field == "dice" and row.explained:
+        return f"{row.id}: {row.explained}"
+    if row.unseen:
+        return f"{row.id}: a prediction was accepted that nobody had opened"
+    return f"{row.id}: {row.state} ({STATE_MEANING[row.state]})"
+
+
+def _sought(row: Row, field: str) -> str:
+    """What the filter looks at: the text of a cell, and a flag with its comment."""
+    text = _text(row, field)
+    flagged = field == "id" and row.flag is not None
+    return f"{text} flagged {row.flag}" if flagged else text
+
+
+def percent(part: float) -> str:
+    """Write a part of 1; what is begun is not 0 %, what is not whole not 100 %."""
+    rounded = round(100 * part)
+    if 0 < part < 1 and rounded in (0, 100):
+        return "<1 %" if rounded == 0 else ">99 %"
+    return f"{rounded} %"
+
+
+def _sort_key(row: Row, field: str) -> Any:
+    value = getattr(row, field)
+    if field == "state":
+        return list(CaseState).index(value) - 0.5 * row.unseen
+    if field == "dice" and row.estimate is not None:
+        return row.estimate.dice
+    if value is None:
+        return -1.0
+    return str(value) if field in {"id", "split"} else float(value)
+
+
+def _dot(state: CaseState, hollow: bool, size: int = 12) -> QIcon:
+    pixmap = QPixmap(size, size)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    colour = QColor(STATE_COLOURS[state])
+    painter.setPen(QPen(colour, 1.6))
+    if not hollow:
+        painter.setBrush(colour)
+    painter.drawEllipse(2, 2, size - 4, size - 4)
+    painter.end()
+    return QIcon(pixmap)
+
+
+def _flag(size: int = 12) -> QIcon:
+    """A small flag on its pole."""
+    pixmap = QPixmap(size, size)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    colour = QColor(FLAG_COLOUR)
+    painter.setPen(QPen(colour, 1.6))
+    painter.drawLine(3, 1, 3, size - 1)
+    painter.setBrush(colour)
+    painter.drawPolygon([QPoint(3, 2), QPoint(size - 2, 4), QPoint(3, 7)])
+    painter.end()
+    return QIcon(pixmap)

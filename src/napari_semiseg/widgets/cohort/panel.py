@@ -1,0 +1,343 @@
+"""The Cohort tab: every case with its state, and what can be done to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import (
+    QModelIndex,
+    QPoint,
+    QSortFilterProxyModel,
+    Qt,
+)
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.text import count
+from napari_semiseg.project.importing.preview import take_in
+from napari_semiseg.widgets.cohort.import_dialog import IntakeDialog
+from napari_semiseg.widgets.cohort.model import (
+    COLUMNS,
+    FILTER_ROLE,
+    SORT_ROLE,
+    SPLIT_COLUMN,
+    CohortModel,
+)
+from napari_semiseg.widgets.common.background import in_background, told
+from napari_semiseg.widgets.common.flagging import ask_flag
+from napari_semiseg.widgets.common.session import HUMAN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qtpy.QtGui import QKeyEvent, QResizeEvent
+
+    from napari_semiseg.project.discovery.add_images import AddReport
+    from napari_semiseg.widgets.common.session import Session
+
+
+HEADER_ROOM, ARROW_ROOM, NAME_WIDTH = 12, 14, 96
+"""Pixels around a title, of the sorting arrow, and of the narrowest name column."""
+
+
+MEASURED_ROWS = 50
+"""Rows from the first visible one whose texts decide how wide a column is."""
+
+
+class CaseTable(QTableView):
+    """The table; Enter or a double click asks for a case."""
+
+    def __init__(self, session: Session, model: CohortModel) -> None:
+        super().__init__()
+        self._session, self._model = session, model
+        self.proxy = QSortFilterProxyModel(self)
+        self.proxy.setSourceModel(model)
+        self.proxy.setSortRole(SORT_ROLE)
+        self.proxy.setFilterKeyColumn(-1)
+        self.proxy.setFilterRole(FILTER_ROLE)
+        self.proxy.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.setModel(self.proxy)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(24)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        header = self.horizontalHeader()
+        header.setMinimumSectionSize(36)
+        header.setHighlightSections(False)
+        header.setResizeContentsPrecision(MEASURED_ROWS)
+        header.sortIndicatorChanged.connect(self.fit_columns)
+        model.modelReset.connect(self.fit_columns)
+        model.dataChanged.connect(self.fit_columns)
+        self.doubleClicked.connect(self.open_case)
+
+    def selected(self) -> list[str]:
+        """Ids of the selected cases."""
+        rows = self.selectionModel().selectedRows()
+        return [str(index.data()) for index in rows]
+
+    def select(self, case_id: str) -> None:
+        """Select and show a case."""
+        for row in range(self.proxy.rowCount()):
+            if self.proxy.index(row, 0).data() == case_id:
+                self.selectRow(row)
+
+    def after(self, case_id: str | None) -> str | None:
+        """Give the id of the row below that of a case, as sorted and filtered now."""
+        ids = [self.proxy.index(row, 0).data() for row in range(self.proxy.rowCount())]
+        below = ids[ids.index(case_id) + 1 :] if case_id in ids else []
+        return str(below[0]) if below else None
+
+    def fit_columns(self, *_: object) -> None:
+        """Give the numbers what they need and the name the rest.
+
+        Splits are shown where there are several.
+        """
+        self.setColumnHidden(SPLIT_COLUMN, not self._model.has_splits)
+        columns = range(1, self.proxy.columnCount())
+        letters, header = self.fontMetrics(), self.horizontalHeader()
+        for column in columns:
+            title = letters.horizontalAdvance(COLUMNS[column][0]) + HEADER_ROOM
+            if column == header.sortIndicatorSection():
+                title += ARROW_ROOM
+            self.setColumnWidth(column, max(self.sizeHintForColumn(column) + 4, title))
+        rest = self.viewport().width() - sum(map(self.columnWidth, columns))
+        self.setColumnWidth(0, max(NAME_WIDTH, rest))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Fit the columns to the new width."""
+        super().resizeEvent(event)
+        self.fit_columns()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Open the current case on Enter."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.open_case(self.currentIndex())
+        else:
+            super().keyPressEvent(event)
+
+    def open_case(self, index: QModelIndex) -> None:
+        """Ask for the case of a row."""
+        if index.isValid():
+            self._session.case_requested.emit(str(index.siblingAtColumn(0).data()))
+
+
+class CohortPanel(QWidget):
+    """Table, filter, and what can be done to cases."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.model = CohortModel(session)
+        self.table = CaseTable(session, self.model)
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("Filter by name, state, split or flag (Ctrl+F)")
+        self.filter.setClearButtonEnabled(True)
+        self.filter.setToolTip("Show only the cases in which these words occur")
+        self.filter.returnPressed.connect(self._open_first)
+        QShortcut(
+            QKeySequence(QKeySequence.StandardKey.Find),
+            self,
+            self.filter.setFocus,
+            context=Qt.ShortcutContext.WidgetWithChildrenShortcut,
+        )
+        self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        add = QPushButton("Add images")
+        add.setToolTip("Scans to label or to learn from; they stay where they are")
+        menu = QMenu(add)
+        menu.addAction("Image files…", self.ask_files)
+        menu.addAction("Folder of images, or a DICOM series…", self._ask_folder)
+        add.setMenu(menu)
+        masks = QPushButton("Attach masks…")
+        masks.setToolTip("Take masks from a folder, by the same file names as images")
+        masks.clicked.connect(self._ask_masks)
+        self.open_button = QPushButton("Open case")
+        self.open_button.setToolTip("Enter or a double click on a row does it too")
+        self.open_button.clicked.connect(
+            lambda: self.table.open_case(self.table.currentIndex())
+        )
+        buttons = QHBoxLayout()
+        for button in (add, masks):
+            buttons.addWidget(button)
+        buttons.addStretch()
+        buttons.addWidget(self.open_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addLayout(buttons)
+        layout.addWidget(self.filter)
+        layout.addWidget(self.table, 1)
+        layout.addWidget(self.summary)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(self._menu)
+        self.table.selectionModel().selectionChanged.connect(self._selection_changed)
+        self.model.modelReset.connect(self._summarise)
+        self.model.dataChanged.connect(self._summarise)
+        session.case_opened.connect(self._case_opened)
+        self._summarise()
+
+    # -- actions
+
+    def add_images(self, paths: Iterable[Path]) -> None:
+        """Add image files or folders to the project, in the background."""
+        project, wanted = self._session.project, list(paths)
+        if project is None or not wanted:
+            return
+        in_background(
+            self._session,
+            "Adding images",
+            lambda: project.add(*wanted),
+            self._added,
+        )
+
+    def ask_intake(self, paths: Sequence[Path], masks: Path | None = None) -> None:
+        """Show what images and masks would become, and do what is agreed to."""
+        project = self._session.project
+        if project is None or not (paths or masks):
+            return
+        dialog = IntakeDialog(self._session, project, paths, masks, self)
+
+        def agreed() -> None:
+            intake, pairs = dialog.intake, dialog.chosen
+            in_background(
+                self._session,
+                "Adding images" if paths else "Attaching masks",
+                lambda: take_in(project, intake, pairs),
+                self._taken_in,
+            )
+
+        dialog.accepted.connect(agreed)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def set_excluded(self, ids: Sequence[str], excluded: bool) -> None:
+        """Leave cases out of training and prediction, or take them in again."""
+        project = self._session.project
+        if project is not None:
+            with told(self._session):
+                for key in ids:
+                    project.set_excluded(key, excluded)
+            self._session.cases_changed.emit(set(ids))
+
+    def flag(self, ids: Sequence[str]) -> None:
+        """Ask why cases need a second look, or take their flags away."""
+        project = self._session.project
+        if project is not None:
+            with told(self._session):
+                if ask_flag(self, project, ids):
+                    self._session.cases_changed.emit(set(ids))
+
+    def set_split(self, ids: Sequence[str], split: Split) -> None:
+        """Say what cases may be used for."""
+        project = self._session.project
+        if project is not None:
+            with told(self._session):
+                for key in ids:
+                    project.set_split(key, split)
+            self._session.cases_changed.emit(set(ids))
+
+    # -- private
+
+    def _open_first(self) -> None:
+        """Open the first case that passes the filter."""
+        self.table.open_case(self.table.proxy.index(0, 0))
+
+    def ask_files(self) -> None:
+        """Let the user choose image files to add."""
+        chosen, _ = QFileDialog.getOpenFileNames(self, "Images to add")
+        self.ask_intake([Path(path) for path in chosen])
+
+    def _ask_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of images to add")
+        if chosen:
+            self.ask_intake([Path(chosen)])
+
+    def _ask_masks(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of masks")
+        if chosen:
+            self.ask_intake((), Path(chosen))
+
+    def _added(self, report: AddReport) -> None:
+        from napari.utils.notifications import show_warning
+
+        self._session.cases_changed.emit(None)
+        if report.skipped:
+            name, reason = next(iter(report.skipped.items()))
+            left = len(report.skipped) - 1
+            text = f"Added {count(len(report.added), 'image')}. "
+            text += f"Skipped {Path(name).name}{f' and {left} more' if left else ''}"
+            show_warning(f"{text}: {reason}")
+            self._session.say(f"{text}: {reason}")
+
+    def _taken_in(self, answer: tuple[AddReport, int]) -> None:
+        report, labelled = answer
+        self._session.cases_changed.emit(None)
+        done = f"Added {count(len(report.added), 'case')}" if report.added else ""
+        masks = f"attached {count(labelled, 'mask')}" if labelled else ""
+        text = ", ".join(filter(None, (done, masks))) or "Nothing was added"
+        self._session.say(f"{text[0].upper()}{text[1:]}.")
+
+    def _menu(self, where: QPoint) -> None:
+        ids = self.table.selected()
+        if ids:
+            self.menu_for(ids).exec(self.table.viewport().mapToGlobal(where))
+
+    def menu_for(self, ids: Sequence[str]) -> QMenu:
+        """Context menu of some cases."""
+        menu = QMenu(self)
+        menu.addAction("Open", lambda: self._session.case_requested.emit(ids[0]))
+        menu.addSeparator()
+        chosen = {case.id: case for case in self._session.cases() if case.id in ids}
+        if any(case.state is not CaseState.EXCLUDED for case in chosen.values()):
+            menu.addAction("Exclude", lambda: self.set_excluded(ids, True))
+        if any(case.state is CaseState.EXCLUDED for case in chosen.values()):
+            menu.addAction("Include again", lambda: self.set_excluded(ids, False))
+        menu.addAction("Flag for a second look\u2026", lambda: self.flag(ids))
+        splits = menu.addMenu("Use for")
+        for split, text in (
+            (Split.TRAIN, "Training"),
+            (Split.VALIDATION, "Validation (scores during training)"),
+            (Split.TEST, "Test (never seen by training)"),
+        ):
+            action = splits.addAction(
+                text, lambda split=split: self.set_split(ids, split)
+            )
+            action.setCheckable(True)
+            action.setChecked(all(case.split is split for case in chosen.values()))
+        return menu
+
+    def _selection_changed(self, *_: object) -> None:
+        self.open_button.setEnabled(bool(self.table.selected()))
+
+    def _summarise(self, *_: object) -> None:
+        rows = self.model.rows
+        unseen = sum(row.unseen for row in rows)
+        human = sum(row.state in HUMAN for row in rows) - unseen
+        text = f"{count(len(rows), 'case')}, {human} labelled"
+        text += f", {unseen} accepted unseen" if unseen else ""
+        if not rows:
+            text = "No images yet."
+        self.summary.setText(text)
+        self._selection_changed()
+
+    def _case_opened(self, case_id: str | None) -> None:
+        if case_id is not None:
+            self.table.select(case_id)

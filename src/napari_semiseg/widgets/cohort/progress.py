@@ -1,0 +1,319 @@
+"""The Progress tab: how much predictions still need correcting, case by case."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph as pg
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QPalette
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_semiseg.project.review.corrections import IN_A_ROW, QUICK_MINUTES
+from napari_semiseg.project.review.quality_estimate import MINIMUM
+from napari_semiseg.widgets.common.plots import PlotBox
+from napari_semiseg.widgets.common.session import WAITING
+from napari_semiseg.widgets.gallery.dialog import GalleryDialog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from qtpy.QtGui import QShowEvent
+
+    from napari_semiseg.project.review.corrections import Correction
+    from napari_semiseg.widgets.common.session import Session
+
+POINT = 9
+MEAN = "mean"
+SHOWN_MINUTES = 0.1
+DICE_SPAN = 0.1
+"""So that the numbers beside the axis are short, and small changes look small."""
+NOTHING_YET = (
+    "Nothing to show yet. Each prediction that you correct and accept adds a point "
+    "here: how well the two agreed, how long it took, and how many voxels changed."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """One row of points: a value (or None) for each correction, oldest first."""
+
+    name: str
+    colour: str
+    values: tuple[float | None, ...]
+
+
+class CorrectionPlot(PlotBox):
+    """Values of corrections in the order in which they were accepted.
+
+    Signals
+    -------
+    asked(str)
+        A point was clicked: its case.
+    """
+
+    asked = Signal(str)
+
+    def __init__(self, title: str, limit: float | None = None) -> None:
+        super().__init__(title)
+        self.points: list[pg.ScatterPlotItem] = []
+        self._limit = limit
+        item = self._plot.getPlotItem()
+        item.getAxis("bottom").setTickSpacing(None)
+
+    def keep_within(self, low: float, high: float, span: float) -> None:
+        """Show values between two limits, and never less than a span of them."""
+        room = 0.02 * (high - low)
+        self._plot.getPlotItem().getViewBox().setLimits(
+            yMin=low - room, yMax=high + room, minYRange=span
+        )
+
+    def show_points(
+        self, found: Sequence[Correction], rows: Sequence[Points], unit: str
+    ) -> None:
+        """Draw rows of values, a point for each correction that has one."""
+        self._plot.clear()
+        self.points.clear()
+        places = np.arange(1, len(found) + 1)
+        if self._limit is not None:
+            pen = pg.mkPen(self._text_colour(), style=Qt.PenStyle.DashLine)
+            self._plot.addItem(pg.InfiniteLine(self._limit, angle=0, pen=pen))
+        for row in rows:
+            known = [n for n, value in enumerate(row.values) if value is not None]
+            values = [row.values[n] for n in known]
+            self._plot.plot(places[known], values, pen=pg.mkPen(row.colour, width=1.5))
+            marks = pg.ScatterPlotItem(
+                x=places[known],
+                y=values,
+                data=[found[n].case for n in known],
+                size=POINT,
+                brush=pg.mkBrush(row.colour),
+                pen=None,
+                hoverable=True,
+                hoverSize=POINT + 4,
+                tip=_tip(found, row, unit),
+            )
+            marks.sigClicked.connect(self._clicked)
+            self._plot.addItem(marks)
+            self.points.append(marks)
+        self._plot.setXRange(0.5, len(found) + 0.5, padding=0)
+        self._plot.getPlotItem().getAxis("bottom").setTicks([_ticks(len(found))])
+        self.show_legend({row.name: row.colour for row in rows if len(rows) > 1})
+        self.legend.setVisible(len(rows) > 1)
+
+    def _text_colour(self) -> Any:
+        return self.palette().color(QPalette.ColorRole.WindowText)
+
+    def _clicked(self, _item: object, spots: Any, _event: object = None) -> None:
+        if len(spots):
+            self.asked.emit(str(spots[0].data()))
+
+
+class ProgressPanel(QWidget):
+    """Plots of all corrections, a plateau in words, and what to do about it.
+
+    Signals
+    -------
+    predict_asked()
+        Predict all cases without a label.
+
+    Parameters
+    ----------
+    session : Session
+        Whose project is shown.
+    before : callable
+        Called before many predictions are shown: notes what is open as seen.
+    parent : QWidget, optional
+        Of the panel.
+    """
+
+    predict_asked = Signal()
+
+    def __init__(
+        self,
+        session: Session,
+        before: Callable[[], object] = lambda: None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._before = before
+        self.gallery: GalleryDialog | None = None
+        self.words = _text()
+        self.known = _text()
+        self.predict_button = QPushButton("Predict the rest")
+        self.predict_button.setToolTip(
+            "Propose masks for all cases without a label, with the model in use"
+        )
+        self.predict_button.clicked.connect(lambda: self.predict_asked.emit())
+        self.accept_button = QPushButton("Accept several\u2026")
+        self.accept_button.setToolTip("See predictions side by side, and accept many")
+        self.accept_button.clicked.connect(self.accept_several)
+        self.dice = CorrectionPlot("Dice of the prediction and its correction")
+        self.dice.keep_within(0, 1, DICE_SPAN)
+        self.minutes = CorrectionPlot("Minutes per case", limit=QUICK_MINUTES)
+        self.changed = CorrectionPlot("Changed voxels, thousands")
+        self.hint = _text("Oldest first. A click on a point opens its case.")
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.predict_button)
+        buttons.addWidget(self.accept_button)
+        buttons.addStretch()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self.words)
+        layout.addLayout(buttons)
+        layout.addWidget(self.known)
+        for plot in self.plots:
+            layout.addWidget(plot)
+            plot.asked.connect(self._open)
+        layout.addWidget(self.hint)
+        layout.addStretch()
+        self._stale = True
+        for signal in (
+            session.project_changed,
+            session.cases_changed,
+            session.runs_changed,
+        ):
+            signal.connect(self._changed)
+        self.refresh()
+
+    @property
+    def plots(self) -> tuple[CorrectionPlot, ...]:
+        """Dice, minutes, and changed voxels."""
+        return (self.dice, self.minutes, self.changed)
+
+    def refresh(self) -> None:
+        """Draw what the history of the cases says now."""
+        self._stale = False
+        found = [item for item in self._session.corrections() if item.dice is not None]
+        unseen = sum(case.accepted_unseen for case in self._session.cases())
+        waiting = any(case.state in WAITING for case in self._session.cases())
+        level = self._session.plateau()
+        self.words.setText(f"<b>{level}</b>" if level else _headline(found))
+        self.known.setText(_known(self._session.estimator().counts, unseen))
+        self.predict_button.setEnabled(waiting)
+        self.accept_button.setEnabled(self._session.project is not None)
+        for widget in (*self.plots, self.hint):
+            widget.setVisible(bool(found))
+        self._draw(found)
+
+    def accept_several(self) -> None:
+        """Show many predictions side by side, to accept or reopen."""
+        project = self._session.project
+        if project is None:
+            self._session.say("Open a project first.")
+            return
+        if self.gallery is None:
+            self.gallery = GalleryDialog(self._session, project, self._before, self)
+            self.gallery.finished.connect(self._gallery_closed)
+        self.gallery.show()
+        self.gallery.raise_()
+
+    def close_gallery(self) -> None:
+        """Close the window of many predictions, if it is open."""
+        if self.gallery is not None:
+            self.gallery.close()
+
+    def _gallery_closed(self, _: int = 0) -> None:
+        gallery, self.gallery = self.gallery, None
+        if gallery is not None:
+            gallery.deleteLater()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Bring the plots up to date when the tab is looked at."""
+        super().showEvent(event)
+        if self._stale:
+            self.refresh()
+
+    def _changed(self, _: object = None) -> None:
+        self._stale = True
+        if self.isVisible():
+            self.refresh()
+
+    def _draw(self, found: Sequence[Correction]) -> None:
+        project = self._session.project
+        classes = () if project is None else project.labels.classes
+        text = self.palette().color(QPalette.ColorRole.WindowText).name()
+        accent = classes[0].colour if classes else text
+        rows = [
+            Points(
+                item.name,
+                item.colour,
+                tuple(one.dice_by_class.get(item.name) for one in found),
+            )
+            for item in classes
+        ]
+        if len(rows) > 1:
+            rows.append(Points(MEAN, text, tuple(item.dice for item in found)))
+        self.dice.show_points(found, rows, "Dice")
+        colour = accent if len(classes) == 1 else text
+        minutes = Points("", colour, tuple(item.minutes for item in found))
+        self.minutes.show_points(found, [minutes], "min")
+        thousands = tuple(
+            None if item.changed_voxels is None else item.changed_voxels / 1000
+            for item in found
+        )
+        changed = Points("", colour, thousands)
+        self.changed.show_points(found, [changed], "thousand voxels")
+
+    def _open(self, case_id: str) -> None:
+        self._session.case_requested.emit(case_id)
+
+
+def _headline(found: Sequence[Correction]) -> str:
+    """Say how the last corrections went."""
+    if not found:
+        return NOTHING_YET
+    last = found[-IN_A_ROW:]
+    dice = np.mean([item.dice for item in last if item.dice is not None])
+    minutes = [item.minutes for item in last if item.minutes is not None]
+    pace = ""
+    if minutes:
+        average = float(np.mean(minutes))
+        short = average < SHOWN_MINUTES
+        pace = f", {'less than 0.1' if short else f'{average:.1f}'} min each"
+    noun = "correction" if len(last) == 1 else f"{len(last)} corrections"
+    return f"The last {noun}: Dice {dice:.2f} on average{pace}."
+
+
+def _known(counts: Mapping[str, int], unseen: int) -> str:
+    """Say what estimates rest on, and what nobody has looked at."""
+    most = max(counts.values(), default=0)
+    if most < MINIMUM:
+        text = f"Estimated Dice: not yet known, accept {MINIMUM - most} more."
+    else:
+        text = f"Estimated Dice of other cases rests on {most} corrections."
+    if unseen:
+        noun = "prediction was" if unseen == 1 else "predictions were"
+        text += f" {unseen} {noun} accepted unseen: no point here."
+    return text
+
+
+def _tip(
+    found: Sequence[Correction], row: Points, unit: str
+) -> Callable[[float, float, object], str]:
+    """What a point says under the mouse."""
+
+    def say(x: float, y: float, data: object) -> str:
+        item = found[round(x) - 1]
+        when = time.strftime("%d %b %Y %H:%M", time.localtime(item.at))
+        name = f"{row.name}: " if row.name else ""
+        return f"{item.case}\n{name}{y:.3g} {unit}\n{when}, {item.by}"
+
+    return say
+
+
+def _ticks(count: int, most: int = 10) -> list[tuple[float, str]]:
+    """Whole numbers along the axis, not too many."""
+    step = max(1, -(-count // most))
+    return [(float(n), str(n)) for n in range(1, count + 1, step)]
+
+
+def _text(text: str = "") -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label

@@ -1,0 +1,1 @@
+"""Share session, questions, background work and plots among all tabs."""

@@ -1,0 +1,112 @@
+"""Work of some seconds beside the window, and errors told in one sentence."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari.qt.threading import create_worker
+from napari.utils.notifications import show_error
+
+from napari_semiseg.errors import SemisegError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_semiseg.widgets.common.session import Session
+
+T = TypeVar("T")
+
+
+class Named(partial):  # type: ignore[type-arg]
+    """A function that napari's dialogs and task list show by a sentence."""
+
+    title = ""
+
+    def __repr__(self) -> str:
+        return self.title
+
+
+def named(title: str, function: Callable[..., Any], *args: Any) -> Named:
+    """Bind arguments, and say what it does to whoever prints it."""
+    bound = Named(function, *args)
+    bound.title = title
+    return bound
+
+
+def tell(session: Session, error: Exception) -> None:
+    """Show what the user can mend as a notification and in the status line."""
+    show_error(str(error))
+    session.say(str(error))
+
+
+@contextmanager
+def told(session: Session) -> Iterator[None]:
+    """Run a block; what the user can mend is told instead of raised."""
+    try:
+        yield
+    except (SemisegError, OSError) as error:
+        tell(session, error)
+
+
+def in_background(
+    session: Session,
+    title: str,
+    work: Callable[[], T],
+    then: Callable[[T], object],
+    finally_: Callable[[], None] | None = None,
+    *,
+    quiet: bool = False,
+) -> None:
+    """Do ``work`` in a thread and hand its result to ``then`` in the GUI thread.
+
+    Parameters
+    ----------
+    session : Session
+        Where the status line is.
+    title : str
+        Shown in the status line and in napari's activity dock meanwhile.
+    work : callable
+        Touches neither Qt nor layers. What it raises is told to the user when it
+        is a `SemisegError` or `OSError`, and goes to napari's error dialog else.
+    then : callable
+        Called with the result of ``work``, only when it succeeded.
+    finally_ : callable, optional
+        Called afterwards in any case.
+    quiet : bool
+        Leave the status line as it is.
+    """
+    pending = [work]  # what it holds goes with it: napari keeps finished workers
+
+    def guarded() -> tuple[T | None, SemisegError | OSError | None]:
+        try:
+            return pending.pop()(), None
+        except (SemisegError, OSError) as error:
+            return None, error
+
+    def done(answer: tuple[T, SemisegError | OSError | None]) -> None:
+        result, error = answer
+        if error is not None:
+            tell(session, error)
+        else:
+            then(result)
+
+    if not quiet:
+        session.say(f"{title} …")
+    worker = create_worker(
+        named(title, guarded),
+        _start_thread=False,
+        _progress={"desc": title},
+    )
+
+    def settle() -> None:
+        # Qt keeps what is connected alive.
+        worker.returned.disconnect(done)
+        worker.finished.disconnect(settle)
+        if finally_ is not None:
+            finally_()
+
+    worker.returned.connect(done)
+    worker.finished.connect(settle)
+    worker.start()

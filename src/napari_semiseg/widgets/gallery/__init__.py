@@ -1,0 +1,1 @@
+"""Build the dialog that accepts or reopens many cases at once."""

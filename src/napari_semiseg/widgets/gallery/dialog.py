@@ -1,0 +1,368 @@
+"""Many predictions side by side: tick, accept; tick, reopen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QDialog,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg.core.text import count
+from napari_semiseg.project.review.accept import accept, candidates, reopen
+from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.plots import dotted
+from napari_semiseg.widgets.common.questions import Questions
+from napari_semiseg.widgets.gallery.model import GalleryModel, Order, Show
+from napari_semiseg.widgets.gallery.thumbnails import SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtGui import QKeyEvent, QShowEvent
+
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.accept import (
+        AcceptReport,
+        Candidate,
+        ReopenReport,
+    )
+    from napari_semiseg.widgets.common.session import Session
+
+MARGIN = 8
+SETTLE_MS = 80
+GOOD = 0.9
+NAMED = 3
+UNTICKED = "QTableView::indicator:unchecked { border: 1px solid #9a9fa6; }"
+"""napari's themes draw it dark on dark."""
+
+
+class GalleryTable(QTableView):
+    """Pictures in rows; Enter or a double click opens, Space ticks."""
+
+    def __init__(self, model: GalleryModel, ask: Callable[[str], object]) -> None:
+        super().__init__()
+        self.setModel(model)
+        self._cases = model
+        self._ask = ask
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setShowGrid(False)
+        self.setStyleSheet(UNTICKED)
+        self.setIconSize(QSize(SIZE, SIZE))
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(SIZE + MARGIN)
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in range(1, model.columnCount()):
+            self.setColumnWidth(column, SIZE + MARGIN)
+        self.doubleClicked.connect(self._open)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(SETTLE_MS)
+        self._later.timeout.connect(self._drop_unseen)
+        self.verticalScrollBar().valueChanged.connect(lambda _: self._later.start())
+
+    def visible_cases(self) -> set[str]:
+        """Cases on the screen."""
+        rows = self._cases.rows
+        if not rows:
+            return set()
+        first = max(self.rowAt(0), 0)
+        last = self.rowAt(self.viewport().height() - 1)
+        shown = rows[first : (last if last >= 0 else len(rows) - 1) + 1]
+        return {item.case.id for item in shown}
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Open on Enter, tick or untick what is selected on Space."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._open(self.currentIndex())
+        elif event.key() == Qt.Key.Key_Space:
+            rows = [index.row() for index in self.selectionModel().selectedRows()]
+            ids = [self._cases.rows[row].case.id for row in rows]
+            self._cases.check(ids, not self._cases.checked.issuperset(ids))
+        else:
+            super().keyPressEvent(event)
+
+    def _open(self, index: QModelIndex) -> None:
+        if index.isValid():
+            self._ask(self._cases.rows[index.row()].case.id)
+
+    def _drop_unseen(self) -> None:
+        self._cases.thumbnails.keep_only(self.visible_cases())
+
+
+class GalleryDialog(QDialog):
+    """Decide on many cases; stays open beside the main window.
+
+    Parameters
+    ----------
+    session : Session
+        Its project is shown; told about what changed.
+    project : Project
+        The open project.
+    before : callable
+        Called before cases are read: notes what is open in the viewer as seen.
+    parent : QWidget, optional
+        The window.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        project: Project,
+        before: Callable[[], object] = lambda: None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Accept several predictions")
+        self._session = session
+        self._project = project
+        self._before = before
+        self.questions = Questions(lambda: self)
+        self.model = GalleryModel(project.labels)
+        self.table = GalleryTable(self.model, session.case_requested.emit)
+        self.show_box = _combo(Show, "Which cases are listed")
+        self.order_box = _combo(Order, "By the estimated Dice, else the uncertainty")
+        self.summary = QLabel("Reading the predictions \u2026")
+        self.summary.setWordWrap(True)
+        self.limit = QDoubleSpinBox()
+        self.limit.setRange(0, 1)
+        self.limit.setSingleStep(0.01)
+        self.limit.setValue(GOOD)
+        self.limit.setToolTip("Estimated Dice")
+        self.good = _button(
+            "Tick Dice from", "Tick cases with an estimated Dice of at least"
+        )
+        self.all = _button("Tick all", "Tick every case of the list")
+        self.none = _button("Tick none", "Take all ticks away")
+        self.accept_button = _button("", "Make the ticked predictions labels, as is")
+        self.reopen_button = _button("", "Take the ticked labels back; they are kept")
+        close = _button("Close", "Esc does it too")
+        self.good.clicked.connect(self._tick_good)
+        self.all.clicked.connect(lambda: self.model.check(self._listed()))
+        self.none.clicked.connect(lambda: self.model.check(self._listed(), False))
+        self.accept_button.clicked.connect(self.accept_ticked)
+        self.reopen_button.clicked.connect(self.reopen_ticked)
+        close.clicked.connect(self.close)
+        for box in (self.show_box, self.order_box):
+            box.currentIndexChanged.connect(self._arrange)
+        self.model.dataChanged.connect(self._show_buttons)
+        self.model.modelReset.connect(self._show_buttons)
+        self._build(close, project.labels)
+        self._stale = self._busy = False
+        session.cases_changed.connect(self._changed)
+        session.runs_changed.connect(self._changed)
+        session.project_changed.connect(self._gone)
+        self._show_buttons()
+        self.read()
+
+    # -- actions
+
+    def read(self) -> None:
+        """Read the cases, in the background."""
+        if self._busy:
+            self._stale = True
+            return
+        self._before()
+        self._busy, self._stale = True, False
+        project = self._project
+        in_background(
+            self._session,
+            "Reading the predictions",
+            lambda: candidates(project),
+            self._take,
+            self._idle,
+            quiet=True,
+        )
+
+    def accept_ticked(self) -> None:
+        """Accept the ticked predictions, after asking when nobody opened some."""
+        items = [item for item in self.model.ticked() if not item.accepted]
+        unseen = sum(not item.seen for item in items)
+        if not items or not self._may(items):
+            return
+        if unseen and not self.questions.confirm(
+            f"Accept {count(len(items), 'prediction')}?",
+            f"Nobody has opened {unseen} of them. They will be marked as accepted "
+            "unseen, here and in exports, and training will not learn from them. "
+            "You can reopen each of them later.",
+        ):
+            return
+        ids = [item.case.id for item in items]
+        self._work("Accepting", lambda: accept(self._project, ids), self._accepted)
+
+    def reopen_ticked(self) -> None:
+        """Take the ticked labels back."""
+        items = [item for item in self.model.ticked() if item.accepted]
+        drawn = sum(item.seen for item in items)
+        if not items or not self._may(items):
+            return
+        if drawn and not self.questions.confirm(
+            f"Reopen {count(len(items), 'case')}?",
+            f"People drew or checked {drawn} of these labels. They are kept with the "
+            "previous versions, and the cases are without a label again.",
+        ):
+            return
+        ids = [item.case.id for item in items]
+        self._work("Reopening", lambda: reopen(self._project, ids), self._reopened)
+
+    # -- private
+
+    def _build(self, close: QPushButton, labels: LabelScheme) -> None:
+        top = QHBoxLayout()
+        for widget in (self.show_box, self.order_box):
+            top.addWidget(widget)
+        top.addStretch()
+        for widget in (self.all, self.none, self.good, self.limit):
+            top.addWidget(widget)
+        legend = QLabel(dotted({item.name: item.colour for item in labels}))
+        bottom = QHBoxLayout()
+        bottom.addWidget(legend, 1)
+        for widget in (self.reopen_button, self.accept_button, close):
+            bottom.addWidget(widget)
+        layout = QVBoxLayout(self)
+        layout.addLayout(top)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(bottom)
+        self.resize(760, 640)
+
+    def _take(self, found: list[Candidate]) -> None:
+        self.model.set_candidates(found)
+        self._arrange()
+
+    def _idle(self) -> None:
+        self._busy = False
+        if self._stale and self.isVisible():
+            self.read()
+
+    def _changed(self, _: object = None) -> None:
+        if self.isVisible():
+            self.read()
+        else:
+            self._stale = True
+
+    def _arrange(self, _: object = None) -> None:
+        show, order = Show(self.show_box.currentText()), self.order_box.currentText()
+        self.model.arrange(show, Order(order))
+        self.summary.setText(self._summary(show))
+
+    def _summary(self, show: Show) -> str:
+        rows = self.model.rows
+        if show is not Show.WAITING:
+            return f"{count(len(rows), 'case')}. Double-click one to look at it."
+        if not rows:
+            return "No prediction waits. Predict cases in the Train tab."
+        unopened = sum(not item.seen for item in rows)
+        unknown = next((item.words for item in rows if item.estimate is None), "")
+        text = f"{count(len(rows), 'prediction')}, {unopened} never opened."
+        why = f" {unknown}." if unknown else ""
+        return f"{text}{why} Double-click one to look at it and correct it."
+
+    def _show_buttons(self, *_: object) -> None:
+        ticked = self.model.ticked()
+        waiting = sum(not item.accepted for item in ticked)
+        done = len(ticked) - waiting
+        self.accept_button.setText(f"Accept {waiting}" if waiting else "Accept")
+        self.reopen_button.setText(f"Reopen {done}" if done else "Reopen")
+        self.accept_button.setEnabled(waiting > 0)
+        self.reopen_button.setEnabled(done > 0)
+        known = any(item.estimate is not None for item in self.model.rows)
+        self.good.setEnabled(known)
+        self.limit.setEnabled(known)
+
+    def _listed(self) -> list[str]:
+        return [item.case.id for item in self.model.rows]
+
+    def _tick_good(self) -> None:
+        least = self.limit.value()
+        self.model.check(self._listed(), False)
+        self.model.check(
+            item.case.id
+            for item in self.model.rows
+            if item.estimate is not None and item.estimate.dice >= least
+        )
+
+    def _may(self, items: list[Candidate]) -> bool:
+        """Ask about unsaved edits when the open case is among them."""
+        ids = {item.case.id for item in items}
+        return self._session.case_id not in ids or self._session.leave()
+
+    def _work(
+        self, title: str, work: Callable[[], object], then: Callable[..., None]
+    ) -> None:
+        self.setEnabled(False)
+        in_background(self._session, title, work, then, lambda: self.setEnabled(True))
+
+    def _accepted(self, report: AcceptReport) -> None:
+        unseen = f", {len(report.unseen)} of them unseen" if report.unseen else ""
+        text = f"Accepted {count(len(report.accepted), 'prediction')}{unseen}."
+        self._tell(text, report.accepted, report.skipped)
+
+    def _reopened(self, report: ReopenReport) -> None:
+        text = f"Reopened {count(len(report.reopened), 'case')}."
+        self._tell(text, report.reopened, report.skipped)
+
+    def _tell(self, text: str, done: list[str], skipped: dict[str, str]) -> None:
+        self._session.cases_changed.emit(set(done))
+        if self._session.case_id in done:
+            self._session.case_requested.emit(str(self._session.case_id))
+        reasons = [f"{name}: {why}" for name, why in skipped.items()][:NAMED]
+        self._session.say(" ".join((text, *reasons)))
+
+    # -- Qt
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Read anew what changed while nobody looked."""
+        super().showEvent(event)
+        if self._stale:
+            self.read()
+
+    def done(self, result: int) -> None:
+        """Let go of the session and of the drawing thread."""
+        self._let_go()
+        super().done(result)
+
+    def _gone(self) -> None:
+        self.close()
+
+    def _let_go(self) -> None:
+        self.model.thumbnails.close()
+        for signal, slot in (
+            (self._session.cases_changed, self._changed),
+            (self._session.runs_changed, self._changed),
+            (self._session.project_changed, self._gone),
+        ):
+            signal.disconnect(slot)
+
+
+def _combo(items: type[Show] | type[Order], tip: str) -> QComboBox:
+    box = QComboBox()
+    box.addItems([str(item) for item in items])
+    box.setToolTip(tip)
+    return box
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setAutoDefault(False)
+    return button

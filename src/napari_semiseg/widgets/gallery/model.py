@@ -1,0 +1,180 @@
+"""Predictions and accepted labels as a table with pictures and ticks."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtGui import QIcon, QPixmap
+
+from napari_semiseg.widgets.common.planes import NAMES
+from napari_semiseg.widgets.gallery.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qtpy.QtGui import QImage
+
+    from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.project.review.accept import Candidate
+
+COLUMNS = ("Case", *NAMES)
+Role = Qt.ItemDataRole
+
+
+class Show(StrEnum):
+    """Which cases are listed."""
+
+    WAITING = "Predictions to decide on"
+    UNSEEN = "Accepted unseen"
+    ACCEPTED = "All accepted"
+
+
+class Order(StrEnum):
+    """Which come first."""
+
+    WORST = "Worst first"
+    BEST = "Best first"
+    NAME = "By name"
+
+
+class GalleryModel(QAbstractTableModel):
+    """A row per case: what is known of it, a tick, and three pictures.
+
+    Pictures are made only for rows that somebody looks at.
+    """
+
+    def __init__(self, scheme: LabelScheme) -> None:
+        super().__init__()
+        self.thumbnails = Thumbnails(scheme, self)
+        self.thumbnails.ready.connect(self._drawn)
+        self.rows: list[Candidate] = []
+        self.checked: set[str] = set()
+        self._all: list[Candidate] = []
+        self._places: dict[str, int] = {}
+
+    def set_candidates(self, found: Sequence[Candidate]) -> None:
+        """Take new cases."""
+        self._all = list(found)
+        self.checked &= {item.case.id for item in found}
+
+    def arrange(self, show: Show, order: Order) -> None:
+        """List some cases in some order; only what is listed stays ticked."""
+        self.beginResetModel()
+        wanted = [item for item in self._all if _belongs(item, show)]
+        if order is Order.NAME:
+            wanted.sort(key=lambda item: item.case.id)
+        else:
+            sign = -1 if order is Order.WORST else 1
+            wanted.sort(key=lambda item: (sign * item.doubt, item.case.id))
+        self.rows = wanted
+        self._places = {item.case.id: row for row, item in enumerate(wanted)}
+        self.checked &= self._places.keys()
+        self.endResetModel()
+
+    def check(self, ids: Iterable[str], checked: bool = True) -> None:
+        """Tick cases, or take their ticks away."""
+        for name in ids:
+            (self.checked.add if checked else self.checked.discard)(name)
+        if self.rows:
+            last = self.index(len(self.rows) - 1, 0)
+            self.dataChanged.emit(self.index(0, 0), last, [Role.CheckStateRole])
+
+    def ticked(self) -> list[Candidate]:
+        """Cases that are ticked, in the order of the table."""
+        return [item for item in self.rows if item.case.id in self.checked]
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """Number of cases."""
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Number of columns."""
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    def headerData(
+        self,
+        section: int,
+        orientation: Qt.Orientation,
+        role: int = Role.DisplayRole,
+    ) -> Any:
+        """Title of a column."""
+        if orientation == Qt.Orientation.Horizontal and role == Role.DisplayRole:
+            return COLUMNS[section]
+        return None
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """The first column can be ticked."""
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if index.column() == 0:
+            flags |= Qt.ItemFlag.ItemIsUserCheckable
+        return flags
+
+    def data(self, index: QModelIndex, role: int = Role.DisplayRole) -> Any:
+        """Text and tick of a case, or one of its pictures."""
+        item = self.rows[index.row()]
+        if index.column() == 0:
+            if role == Role.DisplayRole:
+                return describe(item)
+            if role == Role.CheckStateRole:
+                ticked = item.case.id in self.checked
+                return Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
+            if role == Role.ToolTipRole:
+                return f"{item.case.id}: {item.words}" if item.words else item.case.id
+            return None
+        if role not in (Role.DecorationRole, Role.DisplayRole):
+            return None
+        made = self.thumbnails.get(item)
+        if role == Role.DecorationRole:
+            return None if isinstance(made, str | None) else _picture(made, index)
+        if made is None:
+            return "\u2026"
+        return made if isinstance(made, str) and index.column() == 1 else None
+
+    def setData(
+        self, index: QModelIndex, value: Any, role: int = Role.EditRole
+    ) -> bool:
+        """Tick a case."""
+        if role != Role.CheckStateRole or index.column():
+            return False
+        ticked = Qt.CheckState(value) == Qt.CheckState.Checked
+        self.check([self.rows[index.row()].case.id], ticked)
+        return True
+
+    def _drawn(self, case_id: str) -> None:
+        row = self._places.get(case_id)
+        if row is not None:
+            last = self.index(row, len(COLUMNS) - 1)
+            self.dataChanged.emit(self.index(row, 1), last)
+
+
+def describe(item: Candidate) -> str:
+    """What is known of a case, a line each."""
+    lines = [item.case.id]
+    if item.accepted:
+        lines.append("accepted" if item.seen else "accepted unseen")
+    else:
+        lines.append("opened before" if item.seen else "never opened")
+        if item.estimate is not None:
+            lines.append(f"Dice ~{item.estimate}")
+        elif item.record is not None:
+            lines.append(f"unsure {item.record.score.uncertainty:.2f}")
+    if item.record is not None and not item.accepted:
+        volumes = item.record.score.volumes_ml
+        lines += [f"{name}: {volume:.1f} mL" for name, volume in volumes.items()][:3]
+    return "\n".join(lines)
+
+
+def _belongs(item: Candidate, show: Show) -> bool:
+    if show is Show.WAITING:
+        return not item.accepted
+    return item.accepted and (show is Show.ACCEPTED or not item.seen)
+
+
+def _picture(made: Sequence[QImage], index: QModelIndex) -> QIcon:
+    """A picture that keeps its grey values in a row that is selected."""
+    pixmap, icon = QPixmap.fromImage(made[index.column() - 1]), QIcon()
+    for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):
+        icon.addPixmap(pixmap, mode)
+    return icon

@@ -1,0 +1,1 @@
+"""Build the start page, the first steps, the check and the export dialog."""

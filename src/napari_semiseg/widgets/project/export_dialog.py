@@ -1,0 +1,107 @@
+"""Export masks from the panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QWidget,
+)
+
+from napari_semiseg.project.exporting.export import ExportReport, export
+from napari_semiseg.project.exporting.formats import FORMATS
+from napari_semiseg.widgets.common.background import in_background
+
+if TYPE_CHECKING:
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.widgets.common.session import Session
+
+CONTENTS = {
+    "best": "Accepted labels, else predictions",
+    "labels": "Accepted labels only",
+    "predictions": "Predictions only",
+}
+TITLES = {
+    "nifti": "NIfTI (.nii.gz)",
+    "nrrd": "NRRD (.nrrd)",
+    "mha": "MetaImage (.mha)",
+    "nnunet": "nnU-Net raw data set",
+    "dicom-seg": "DICOM segmentation (.dcm)",
+    "stl": "Surfaces (.stl)",
+    "obj": "Surfaces (.obj)",
+    "ply": "Surfaces (.ply)",
+}
+NAMED = 3
+
+
+class ExportDialog(QDialog):
+    """Asks what to export, how, and to where."""
+
+    def __init__(self, project: Project, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Export masks")
+        self.contents = QComboBox()
+        for key, title in CONTENTS.items():
+            self.contents.addItem(title, key)
+        self.formats = QComboBox()
+        for name in FORMATS:
+            self.formats.addItem(TITLES.get(name, name), name)
+        self.folder = QLineEdit(str(project.folder.parent / f"{project.name}_export"))
+        browse = QPushButton("Choose\u2026")
+        browse.clicked.connect(self._browse)
+        row = QHBoxLayout()
+        row.addWidget(self.folder, 1)
+        row.addWidget(browse)
+        ok, cancel = (
+            QDialogButtonBox.StandardButton.Ok,
+            QDialogButtonBox.StandardButton.Cancel,
+        )
+        buttons = QDialogButtonBox(ok | cancel)
+        buttons.button(ok).setText("Export")
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        form = QFormLayout(self)
+        form.addRow("Masks", self.contents)
+        form.addRow("Format", self.formats)
+        form.addRow("Folder", row)
+        form.addRow(buttons)
+        self.setMinimumWidth(460)
+
+    def start(self, session: Session, project: Project) -> None:
+        """Export in the background what was chosen, and tell what was written."""
+        what, fmt = self.contents.currentData(), self.formats.currentData()
+        folder = Path(self.folder.text()).expanduser()
+
+        def work() -> ExportReport:
+            return export(project, folder, what=what, fmt=fmt)
+
+        def done(report: ExportReport) -> None:
+            session.say(summary(report, folder))
+
+        in_background(session, "Exporting masks", work, done)
+
+    def _browse(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(
+            self, "Export to folder", self.folder.text()
+        )
+        if chosen:
+            self.folder.setText(chosen)
+
+
+def summary(report: ExportReport, folder: Path) -> str:
+    """Say in a sentence or two what was written and what was not."""
+    text = f"Wrote {len(report.written)} files to {folder}."
+    if report.skipped:
+        reasons = [f"{case} ({why})" for case, why in report.skipped.items()]
+        more = "" if len(reasons) <= NAMED else f" and {len(reasons) - NAMED} more"
+        text += f" Left out: {', '.join(reasons[:NAMED])}{more}."
+    return text

@@ -1,0 +1,145 @@
+"""What to look at next: by which strategy, and what may be put off or flagged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg.active_learning.suggest import (
+    DEFAULT,
+    STRATEGIES,
+    Suggestions,
+    suggest,
+)
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.review import flags
+from napari_semiseg.widgets.common.background import told
+from napari_semiseg.widgets.common.flagging import ask_flag
+from napari_semiseg.widgets.common.preferences import preferences
+from napari_semiseg.widgets.review.queue import ReviewQueue
+
+if TYPE_CHECKING:
+    from napari_semiseg.widgets.common.session import Session
+
+LENGTH = 30
+EMPTY = "The queue fills once a trained model has predicted cases."
+ALL_DONE = "No case is left to annotate."
+STRATEGY = "queue_strategy"
+TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
+
+
+class QueueBox(QWidget):
+    """The queue of the review, the choice of its order, and what moves a case in it.
+
+    Parameters
+    ----------
+    session : Session
+        Whose project is ranked.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.queue = ReviewQueue()
+        self.text = QLabel(EMPTY)
+        self.text.setWordWrap(True)
+        self.order = QComboBox()
+        self.order.setAccessibleName("Order of the queue")
+        self.order.setToolTip("Which cases come first in the list below")
+        self.order.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        for name, strategy in STRATEGIES.items():
+            self.order.addItem(strategy.title, name)
+            row = self.order.count() - 1
+            self.order.setItemData(row, strategy.hint, Qt.ItemDataRole.ToolTipRole)
+        stored = str(preferences().value(STRATEGY) or DEFAULT)
+        known = stored if stored in STRATEGIES else DEFAULT
+        self.order.setCurrentIndex(self.order.findData(known))
+        self.order.activated.connect(self._chosen)
+        label = QLabel("&Next")
+        label.setBuddy(self.order)
+        head = QHBoxLayout()
+        head.addWidget(label)
+        head.addWidget(self.order, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(head)
+        layout.addWidget(self.text)
+        layout.addWidget(self.queue, 1)
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy that is chosen."""
+        return str(self.order.currentData())
+
+    def refresh(self) -> None:
+        """Rank the cases anew."""
+        found = Suggestions(volumes=(), slices=())
+        project, text = self.session.project, EMPTY
+        chosen = STRATEGIES[self.strategy]
+        self.order.setToolTip(chosen.hint)
+        if project is not None:
+            try:
+                found = suggest(project, LENGTH, self.strategy)
+                text = f"{chosen.hint} Enter or a double click opens."
+            except ProjectError:
+                text = EMPTY if self._to_do() else ALL_DONE
+        cases = [item.case for item in found.volumes]
+        self.queue.show_suggestions(found, self.session.estimates(cases))
+        self.text.setText(text)
+        self.session.queue_changed.emit(self.queue.cases())
+
+    def next_case(self, after: str) -> str | None:
+        """Case to open next: the first of the queue, else one that has no label."""
+        queued = [case for case in self.queue.cases() if case != after]
+        if queued:
+            return queued[0]
+        waiting = [case_id for case_id in self._to_do() if case_id != after]
+        later = [case_id for case_id in waiting if case_id > after]
+        return next(iter(later or waiting), None)
+
+    def skip(self, case_id: str) -> bool:
+        """Put a case at the end of the queue, until it is predicted anew.
+
+        Returns
+        -------
+        bool
+            False when it could not be noted (the user is told).
+        """
+        project, done = self.session.project, False
+        if project is not None:
+            with told(self.session):
+                flags.skip(project, case_id)
+                self.session.cases_changed.emit({case_id})
+                done = True
+        return done
+
+    def ask_flag(self, case_id: str) -> None:
+        """Ask for a comment and flag a case with it, or take its flag away."""
+        project = self.session.project
+        if project is not None:
+            with told(self.session):
+                if ask_flag(self, project, [case_id]):
+                    self.session.cases_changed.emit({case_id})
+
+    def _to_do(self) -> list[str]:
+        """Cases that wait for a person, test cases left out."""
+        if self.session.project is None:
+            return []
+        waiting = self.session.project.cases(state=TO_DO)
+        return [case.id for case in waiting if case.split is not Split.TEST]
+
+    def _chosen(self, _row: int) -> None:
+        preferences().setValue(STRATEGY, self.strategy)
+        with told(self.session):
+            self.refresh()

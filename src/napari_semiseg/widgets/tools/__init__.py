@@ -1,0 +1,1 @@
+"""Change a mask: brushes, whole-volume operations and their preview."""

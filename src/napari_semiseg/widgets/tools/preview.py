@@ -1,0 +1,90 @@
+"""Outlines of what a tool would make of the mask, on the slice that is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_semiseg.core.boxes import others
+from napari_semiseg.widgets.common.link import Connections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.canvas.overlays import CanvasNotes
+
+
+class Preview:
+    """Draws outlines over the canvases; no layer is needed, so no tool is put down.
+
+    Parameters
+    ----------
+    view : CaseView
+        The case that is open.
+    """
+
+    def __init__(self, view: CaseView) -> None:
+        self._view = view
+        self._slices: Callable[[int, int], NDArray[np.uint8]] | None = None
+        self.lines: list[tuple[str, NDArray[np.float64]]] = []
+        dims = view.viewer.dims.events
+        self._connected = Connections()
+        self._connected.add(self._draw, dims.point, dims.order, dims.ndisplay)
+
+    def show_slices(self, slices: Callable[[int, int], NDArray[np.uint8]]) -> None:
+        """Outline the classes of any slice, given by axis and index."""
+        self._slices = slices
+        self._draw()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        if self._slices is not None:
+            self._slices = None
+            self._draw()
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self.clear()
+        self._connected.close()
+
+    def _draw(self, event: Any = None) -> None:
+        view = self._view
+        if self._slices is None and not self.lines:
+            return
+        self.lines = []
+        flat = view.viewer.dims.ndisplay == 2 and view.viewer.dims.ndim == 3
+        project, case = view.session.project, view.case
+        if self._slices is not None and flat and project and case is not None:
+            axis = int(view.viewer.dims.order[0])
+            last = case.geometry.shape_zyx[axis] - 1
+            index = int(np.clip(view.slice_index, 0, last))
+            plane = self._slices(axis, index)
+            spacing = np.asarray(case.geometry.spacing_mm)
+            for item in project.labels:
+                for line in outlines(plane == item.value):
+                    places = np.zeros((len(line), 3))
+                    places[:, others(axis)] = line
+                    self.lines.append((item.colour, places * spacing))
+        for notes in self._notes():
+            notes.set_outlines(self.lines)
+
+    def _notes(self) -> list[CanvasNotes]:
+        canvases = self._view.canvases
+        notes = [canvases.main_notes]
+        if canvases.views is not None:
+            notes.append(canvases.views.distance.notes)
+        return [one for one in notes if one is not None]
+
+
+def outlines(inside: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Closed lines (row, column) around the voxels inside, in voxels."""
+    from skimage.measure import find_contours
+
+    if not inside.any():
+        return []
+    lines = find_contours(np.pad(inside, 1).astype(np.float32), 0.5)
+    return [line - 1 for line in lines]

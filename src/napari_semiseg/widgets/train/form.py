@@ -1,0 +1,245 @@
+"""The form of a training, and the choice of the run in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QSpinBox,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_semiseg.core.config import DEFAULT_METHOD, DEFAULT_MINUTES, TrainingConfig
+from napari_semiseg.widgets.train.schema_form import SchemaForm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qtpy.QtGui import QPaintEvent, QShowEvent
+
+    from napari_semiseg.project.runs.run import Run
+    from napari_semiseg.widgets.common.session import Session
+
+MARGIN = 6
+"""Pixels between text and arrow of a list."""
+
+
+class ElidedCombo(QComboBox):
+    """A list that shortens what is chosen with an ellipsis instead of cutting it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(16)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw as the style does, with a text that fits."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox,
+            option,
+            QStyle.SubControl.SC_ComboBoxEditField,
+            self,
+        )
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, field.width() - MARGIN
+        )
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+
+class TrainingForm(QWidget):
+    """Edits a `TrainingConfig`: ``value()``, ``setValue()``, ``valueChanged``."""
+
+    valueChanged = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._schemas: dict[str, dict[str, Any]] = {}
+        self.method = ElidedCombo()
+        self.method.setToolTip("How the model learns from labelled and other scans")
+        self.minutes = QDoubleSpinBox()
+        self.minutes.setRange(0.1, 60 * 24 * 7)
+        self.minutes.setDecimals(1)
+        self.minutes.setSuffix(" min")
+        self.minutes.setValue(DEFAULT_MINUTES)
+        self.minutes.setToolTip("How long to train; it can go on afterwards")
+        self.source = ElidedCombo()
+        self.source.setToolTip(
+            "The last model learns the new labels sooner; from scratch forgets it"
+        )
+        self._newest = True
+        self.device = QComboBox()
+        self.device.addItem("auto", "auto")
+        self.device.setToolTip("auto takes the fastest that is there")
+        self.steps = QSpinBox()
+        self.steps.setRange(0, 10_000_000)
+        self.steps.setSpecialValueText("by minutes")
+        self.steps.setToolTip("A fixed number of steps instead of minutes")
+        self.seed = QSpinBox()
+        self.seed.setRange(0, 2**31 - 1)
+        self.seed.setToolTip("The same seed gives the same training again")
+        self.params = SchemaForm()
+        self.advanced = QCollapsible("Advanced")
+        self.advanced.toggleButton().setToolTip("Settings that rarely need a change")
+        more = QWidget()
+        inner = QFormLayout(more)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addRow("Steps", self.steps)
+        inner.addRow("Seed", self.seed)
+        self.advanced.layout().setContentsMargins(0, 0, 0, 0)
+        self.advanced.addWidget(more)
+        self.advanced.addWidget(self.params)
+        form = QFormLayout()
+        form.addRow("Method", self.method)
+        form.addRow("Begin with", self.source)
+        form.addRow("Train for", self.minutes)
+        form.addRow("Device", self.device)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addWidget(self.advanced)
+        self.set_sources(())
+        self.source.activated.connect(self._source_chosen)
+        self.method.currentIndexChanged.connect(self._method_changed)
+        for changed in (
+            self.minutes.valueChanged,
+            self.device.currentIndexChanged,
+            self.steps.valueChanged,
+            self.seed.valueChanged,
+            self.params.valueChanged,
+        ):
+            changed.connect(lambda *_: self.valueChanged.emit())
+
+    def set_methods(self, methods: Sequence[dict[str, Any]]) -> None:
+        """Offer methods, as ``semiseg methods --json`` lists them."""
+        chosen = self.method.currentData() or DEFAULT_METHOD
+        self._schemas = {item["name"]: item.get("params") or {} for item in methods}
+        self.method.blockSignals(True)
+        self.method.clear()
+        for item in methods:
+            self.method.addItem(item["title"], item["name"])
+            row = self.method.count() - 1
+            self.method.setItemData(
+                row, f"{item['name']}: {item['cite']}", Qt.ItemDataRole.ToolTipRole
+            )
+        self.method.setCurrentIndex(max(0, self.method.findData(chosen)))
+        self.method.blockSignals(False)
+        self._method_changed()
+
+    def set_sources(self, runs: Sequence[Run]) -> None:
+        """Offer to begin with the weights of these runs, the best first.
+
+        The first is chosen, unless the user has chosen another, or to train from
+        scratch.
+        """
+        chosen = self.source.currentData()
+        self.source.clear()
+        for position, run in enumerate(runs):
+            name = "Last model" if position == 0 else "Earlier model"
+            self.source.addItem(f"{name}: {run.id}", run.id)
+        self.source.addItem("Nothing: train from scratch", None)
+        self._choose_source(runs[0].id if runs and self._newest else chosen)
+        self.source.setEnabled(bool(runs))
+
+    def set_devices(self, devices: Sequence[dict[str, Any]]) -> None:
+        """Offer devices, as ``semiseg doctor --json`` lists them."""
+        chosen = self.device.currentData()
+        self.device.clear()
+        self.device.addItem("auto", "auto")
+        for item in devices:
+            memory = item.get("memory_gb")
+            room = "" if memory is None else f", {memory:.0f} GB"
+            self.device.addItem(f"{item['title']}{room}", item["name"])
+        self.device.setCurrentIndex(max(0, self.device.findData(chosen)))
+
+    def value(self) -> TrainingConfig:
+        """The training asked for; `ConfigError` when a value is out of range."""
+        steps = self.steps.value() or None
+        return TrainingConfig.build(
+            method=self.method.currentData() or DEFAULT_METHOD,
+            params=self.params.value(),
+            minutes=None if steps else self.minutes.value(),
+            steps=steps,
+            device=self.device.currentData(),
+            seed=self.seed.value(),
+            start_from=self.source.currentData(),
+        )
+
+    def setValue(self, config: TrainingConfig) -> None:
+        """Show a training; a method or device that is not offered is left out."""
+        self.method.setCurrentIndex(max(0, self.method.findData(config.method)))
+        self.device.setCurrentIndex(max(0, self.device.findData(config.device)))
+        self.minutes.setValue(config.minutes or DEFAULT_MINUTES)
+        self.steps.setValue(config.steps or 0)
+        self.seed.setValue(config.seed)
+        self._choose_source(config.start_from)
+        self.params.setValue(config.params)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw the arrows in the theme's colour, which is known by now."""
+        super().showEvent(event)
+        self.advanced.setCollapsedIcon("▶")
+        self.advanced.setExpandedIcon("▼")
+
+    def _choose_source(self, run_id: str | None) -> None:
+        """Show a run, or scratch where it is not offered."""
+        row = -1 if run_id is None else self.source.findData(run_id)
+        self.source.setCurrentIndex(row if row >= 0 else self.source.count() - 1)
+
+    def _source_chosen(self, row: int) -> None:
+        self._newest = row == 0 and self.source.itemData(row) is not None
+        self.valueChanged.emit()
+
+    def _method_changed(self, *_: object) -> None:
+        row = self.method.currentIndex()
+        self.method.setToolTip(
+            self.method.itemData(row, Qt.ItemDataRole.ToolTipRole) or ""
+        )
+        self.params.setSchema(self._schemas.get(self.method.currentData(), {}))
+        self.valueChanged.emit()
+
+
+class RunChooser(ElidedCombo):
+    """Which run's predictions are shown: the newest, or a fixed one."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.setToolTip("Predictions of this training are shown and reviewed")
+        self.activated.connect(self._chosen)
+        session.project_changed.connect(self.refresh)
+        session.runs_changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """List the runs again, newest first."""
+        project = self._session.project
+        runs = [] if project is None else project.runs()[::-1]
+        self.clear()
+        self.addItem("Newest" if runs else "No model yet", None)
+        for run in runs:
+            self.addItem(describe_run(run), run.id)
+        self.setCurrentIndex(max(0, self.findData(self._session.run_id)))
+        self.setEnabled(bool(runs))
+
+    def _chosen(self, index: int) -> None:
+        self._session.show_run(self.itemData(index))
+
+
+def describe_run(run: Run) -> str:
+    """Id, state and minutes of a run; the id holds date and method."""
+    return f"{run.id}, {run.status}, {run.seconds / 60:.0f} min"

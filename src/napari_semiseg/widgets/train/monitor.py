@@ -1,0 +1,302 @@
+"""Follows a run from its log, in a thread of napari's, and shows how far it is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_semiseg.core.events import (
+    Finished,
+    Learned,
+    Planned,
+    Predicted,
+    Staged,
+    Started,
+    Stepped,
+    Validated,
+    Warned,
+)
+from napari_semiseg.core.text import count, duration
+from napari_semiseg.execution import local
+from napari_semiseg.widgets.common.background import named
+from napari_semiseg.widgets.common.plots import Curves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.project.runs.run import Run
+
+POLL_S = 0.2
+MESSAGES_SHOWN = 3
+
+
+def watch(
+    run: Run,
+    job: local.Job | None,
+    stop: Callable[[], bool],
+    poll_s: float = POLL_S,
+    *,
+    trains: bool = True,
+) -> Iterator[Event]:
+    """Yield a run's events from its beginning until its process has ended.
+
+    Training ends with ``Finished``, but the same process goes on to predict, and a
+    resumed run has the ``Finished`` of an earlier session in its log. A process that
+    only predicts (not ``trains``) writes none; its refusal becomes a ``Warned``.
+    """
+    seen = 0
+    if trains:
+        for event in local.follow(run, job=job, poll_s=poll_s, stop=stop):
+            seen += 1
+            yield event
+    ended = False
+    while not stop() and not ended:
+        ended = not _alive(run, job)
+        new = run.events()[seen:]
+        seen += len(new)
+        yield from new
+        if not ended and not new:
+            time.sleep(poll_s)
+    if not trains and job is not None and job.poll() == local.MENDABLE:
+        yield Warned(message=local.last_words(run)[-1])
+
+
+def _alive(run: Run, job: local.Job | None) -> bool:
+    if job is not None:
+        return job.poll() is None
+    return run.is_working
+
+
+class _Halt:
+    """Says to a generator when to end, since ``quit()`` cannot reach into it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.worker: Any = None
+
+    def __call__(self) -> bool:
+        return self.asked or bool(self.worker.abort_requested)
+
+
+def _watched(
+    run: Run, job: local.Job | None, halt: _Halt, trains: bool
+) -> Iterator[Event]:
+    yield from watch(run, job, halt, trains=trains)
+
+
+class RunMonitor(QObject):
+    """Turns the events of one run into Qt signals of the GUI thread.
+
+    Signals
+    -------
+    event(object)
+        An event of the log, in order, from the log's beginning.
+    ended()
+        The run's process is gone, or following it was stopped.
+    """
+
+    event = Signal(object)
+    ended = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.run: Run | None = None
+        self.job: local.Job | None = None
+        self._worker: Any = None
+        self._halt = _Halt()
+
+    @property
+    def active(self) -> bool:
+        """Whether a run is being followed."""
+        return self._worker is not None
+
+    def follow(
+        self, run: Run, job: local.Job | None = None, *, trains: bool = True
+    ) -> None:
+        """Follow a run; one that was followed before is let go.
+
+        ``trains`` is False for a job that only predicts with the run's model.
+        """
+        self.stop()
+        self.run, self.job = run, job
+        title = f"Semiseg: training {run.id}, which goes on when napari closes"
+        halt = _Halt()
+        halt.worker = worker = create_worker(
+            named(title, _watched, run, job, halt, trains),
+            _start_thread=False,
+            _progress={"desc": f"Training {run.id}"},
+        )
+        worker.yielded.connect(self._yielded)
+        worker.finished.connect(self._finished)
+        self._worker, self._halt = worker, halt
+        worker.start()
+
+    def stop(self) -> None:
+        """Stop following. The training itself goes on."""
+        if self._worker is not None:
+            self._halt.asked = True
+            self._worker.yielded.disconnect(self._yielded)
+            self._worker.finished.disconnect(self._finished)
+            self._worker = None
+
+    def _yielded(self, event: Event) -> None:
+        self._show_in_activity_dock(event)
+        self.event.emit(event)
+
+    def _show_in_activity_dock(self, event: Event) -> None:
+        bar = self._worker.pbar
+        if isinstance(event, Planned):
+            bar.total = event.steps
+        elif isinstance(event, Stepped):
+            bar.update(event.step - bar.n)
+
+    def _finished(self) -> None:
+        self._worker = None
+        self.ended.emit()
+
+
+class RunProgress(QWidget):
+    """Progress bar, time left, curves and messages of one run."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.losses = Curves("Loss terms")
+        self.dice = Curves("Dice on validation cases", limits=(0, 1), points=True)
+        self.messages = QLabel()
+        self.messages.setWordWrap(True)
+        self._log: str | None = None
+        self._log_button = QPushButton("Open log")
+        self._log_button.setToolTip("What the training process printed")
+        self._log_button.clicked.connect(self._open_log)
+        self._log_button.hide()
+        line = QHBoxLayout()
+        line.addWidget(self.text, 1)
+        line.addWidget(self._log_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.bar)
+        layout.addLayout(line)
+        for widget in (self.messages, self.losses, self.dice):
+            layout.addWidget(widget)
+        self._steps = 0
+        self._trained = ""
+        self._recent: list[str] = []
+        self.clear()
+
+    def clear(
+        self, run: Run | None = None, colours: Mapping[str, str] | None = None
+    ) -> None:
+        """Show nothing yet of a run; ``colours`` of the classes by name."""
+        self._steps = 0
+        self._recent = []
+        self._log = None if run is None else str(run.folder.log)
+        self._log_button.setVisible(run is not None)
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(run is not None)
+        self.text.setText("" if run is None else "Starting")
+        self.losses.clear()
+        self.losses.hide()
+        self.dice.clear(colours)
+        self.dice.hide()
+        self.messages.hide()
+
+    def take(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Started():
+                self.bar.setRange(0, 0)
+                self.text.setText("Starting")
+            case Staged():
+                self._progress(event.stage, event.done, event.total)
+            case Planned():
+                self._steps = event.steps
+                self.text.setText(
+                    f"{event.steps} steps on {event.device}, "
+                    f"about {duration(event.steps * event.seconds_per_step)}"
+                )
+            case Stepped():
+                self._stepped(event)
+            case Validated():
+                self.dice.show()
+                self.dice.add(event.step, event.dice)
+            case Learned():
+                self._say(event.sentence)
+                self.losses.mark(event.step)
+            case Predicted():
+                self._predicted(event)
+            case Warned():
+                self._say(event.message)
+            case Finished():
+                self._finished(event)
+            case _:
+                pass
+
+    def _stepped(self, event: Stepped) -> None:
+        self._steps = event.steps
+        self.bar.setRange(0, event.steps)
+        self.bar.setValue(event.step)
+        left = duration(event.seconds_left)
+        self.text.setText(f"Step {event.step} of {event.steps}, {left} left")
+        self.losses.show()
+        self.losses.add(event.step, event.losses)
+
+    def _predicted(self, event: Predicted) -> None:
+        if event.training_step is not None:
+            self._say(event.sentence)
+            return
+        self._progress("Predicting", event.done, event.total)
+        if event.done == event.total:
+            predicted = count(event.total, "case")
+            self.text.setText(f"{self._trained}, predicted {predicted}")
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        self.bar.setRange(0, total if total > 1 else 0)
+        self.bar.setValue(done)
+        self.text.setText(f"{stage}: {done} of {total}" if total > 1 else stage)
+
+    def _finished(self, event: Finished) -> None:
+        self.bar.setRange(0, max(1, self._steps))
+        self.bar.setValue(event.step)
+        spent = duration(event.seconds)
+        words = {
+            "completed": f"Trained {event.step} steps in {spent}",
+            "cancelled": f"Stopped at step {event.step} after {spent}",
+            "failed": "Training failed",
+        }
+        self._trained = words[event.reason]
+        self.text.setText(self._trained)
+        if event.error:
+            self._say(event.error)
+
+    def interrupted(self, event: Finished) -> None:
+        """Show that a run ended without a last word, in words instead of its log."""
+        self.messages.hide()
+        self.bar.setRange(0, max(1, self._steps))
+        self.bar.setValue(event.step)
+        self.text.setText(f"Interrupted at step {event.step}; it can go on")
+
+    def _say(self, message: str) -> None:
+        self._recent = [*self._recent, message][-MESSAGES_SHOWN:]
+        self.messages.setText("\n".join(self._recent))
+        self.messages.show()
+
+    def _open_log(self) -> None:
+        if self._log is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(self._log))
