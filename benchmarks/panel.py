@@ -29,9 +29,9 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_semiseg.commands import open_project_in_viewer
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.execution import local
-from napari_semiseg.plugin import open_project_in_viewer
 from napari_semiseg.widgets.common.compat import canvas_widget
 
 SIZE = (1600, 960)

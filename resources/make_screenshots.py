@@ -16,7 +16,7 @@ import napari
 from napari.settings import get_settings
 from qtpy.QtTest import QTest
 
-from napari_semiseg.plugin import open_project_in_viewer
+from napari_semiseg.commands import open_project_in_viewer
 
 HERE = Path(__file__).parent
 SIZE = (1600, 900)

@@ -21,7 +21,7 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton
 
-from napari_semiseg.plugin import open_panel
+from napari_semiseg.commands import open_panel
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.common.compat import canvas_widget
 from widgets.viewing import Answers

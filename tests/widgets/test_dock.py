@@ -10,9 +10,9 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QCloseEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QDialog, QFileDialog, QPushButton
 
+from napari_semiseg.commands import open_panel
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ConfigError
-from napari_semiseg.plugin import open_panel
 from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.common.preferences import recent_projects, remember_project
@@ -358,7 +358,7 @@ def test_torch_stays_out_of_a_napari_that_follows_a_run(project: Project) -> Non
         import napari
         from napari_semiseg.core.config import TrainingConfig
         from napari_semiseg.core.events import Finished, Started
-        from napari_semiseg.plugin import open_project_in_viewer
+        from napari_semiseg.commands import open_project_in_viewer
         from napari_semiseg.project.runs.run import Run
         from napari_semiseg.project.project import Project
         from qtpy.QtTest import QSignalSpy

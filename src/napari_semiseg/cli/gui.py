@@ -40,7 +40,7 @@ def show(project: Path) -> None:
             f"expected napari with a Qt binding, found '{error}'; install one with: "
             "pip install 'napari[all]'"
         ) from error
-    from napari_semiseg.plugin import open_project_in_viewer
+    from napari_semiseg.commands import open_project_in_viewer
 
     viewer = napari.Viewer(title=f"Semiseg - {project.name}")
     open_project_in_viewer(project, viewer)

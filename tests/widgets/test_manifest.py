@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 
-from napari_semiseg import plugin
+from napari_semiseg import _reader, _sample_data, _writer, commands
 from napari_semiseg.errors import ImageError, SemisegError
 from napari_semiseg.widgets.dock import SemisegDock
 
@@ -55,7 +55,7 @@ def test_importing_the_plugin_is_quick_and_loads_no_gui() -> None:
     script = (
         "import time, sys\n"
         "begun = time.perf_counter()\n"
-        "import napari_semiseg.plugin\n"
+        "import napari_semiseg.commands, napari_semiseg._reader\n"
         "took = time.perf_counter() - begun\n"
         "heavy = {'torch', 'napari', 'qtpy', 'numpy', 'nibabel'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
@@ -72,35 +72,35 @@ def test_importing_the_plugin_is_quick_and_loads_no_gui() -> None:
 
 def test_the_panel_is_docked_once(make_napari_viewer: Callable[..., Any]) -> None:
     viewer = make_napari_viewer()
-    panel = plugin.open_panel(viewer)
+    panel = commands.open_panel(viewer)
     assert isinstance(panel, SemisegDock)
-    assert plugin.open_panel() is panel
-    assert plugin.find_panel(viewer) is panel
+    assert commands.open_panel() is panel
+    assert commands.find_panel(viewer) is panel
 
 
 def test_without_a_window_there_is_no_panel(qapp: object) -> None:
     with pytest.raises(SemisegError, match="start napari first"):
-        plugin.open_panel()
+        commands.open_panel()
 
 
 def test_start_training_without_a_label_says_why(
     make_napari_viewer: Callable[..., Any], project: Project
 ) -> None:
-    panel = plugin.open_project_in_viewer(project.folder, make_napari_viewer())
-    plugin.start_training()
+    panel = commands.open_project_in_viewer(project.folder, make_napari_viewer())
+    commands.start_training()
     assert panel.tabs.tabText(panel.tabs.currentIndex()) == "Train"
     assert panel.training.reason.text() == "Label at least one case first."
 
 
 def test_a_case_is_put_off_by_command(window: None, project: Project) -> None:
-    panel = plugin.open_project_in_viewer(project.folder)
-    plugin.skip_case()
+    panel = commands.open_project_in_viewer(project.folder)
+    commands.skip_case()
     assert panel.tabs.tabText(panel.tabs.currentIndex()) == "Review"
     assert all(case.record.put_off is None for case in project.cases())
     assert panel.case_view.open("case_0")
-    plugin.next_worst_slice()
+    commands.next_worst_slice()
     assert panel.status.text().startswith("No prediction of this case yet")
-    plugin.skip_case()
+    commands.skip_case()
     assert project.case("case_0").record.put_off is not None
     assert panel.session.case_id == "case_1"
 
@@ -111,15 +111,15 @@ def test_a_case_is_put_off_by_command(window: None, project: Project) -> None:
 def test_the_reader_takes_projects_and_nothing_else(
     project: Project, tmp_path: Path, images: list[Path]
 ) -> None:
-    assert plugin.get_reader(str(project.folder)) is not None
-    assert plugin.get_reader(str(project.folder / "project.toml")) is not None
-    assert plugin.get_reader(str(tmp_path)) is None
-    assert plugin.get_reader(str(images[0])) is None
-    assert plugin.get_reader([str(project.folder)]) is None
+    assert _reader.get_reader(str(project.folder)) is not None
+    assert _reader.get_reader(str(project.folder / "project.toml")) is not None
+    assert _reader.get_reader(str(tmp_path)) is None
+    assert _reader.get_reader(str(images[0])) is None
+    assert _reader.get_reader([str(project.folder)]) is None
     foreign = tmp_path / "other" / "project.toml"
     foreign.parent.mkdir()
     foreign.write_text("[tool]\nname = 'x'\n", encoding="utf-8")
-    assert plugin.get_reader(str(foreign)) is None
+    assert _reader.get_reader(str(foreign)) is None
 
 
 def test_opening_a_project_folder_in_napari_opens_the_panel(
@@ -127,7 +127,7 @@ def test_opening_a_project_folder_in_napari_opens_the_panel(
 ) -> None:
     viewer = make_napari_viewer()
     viewer.open(str(project.folder), plugin="napari-semiseg")
-    panel = plugin.find_panel(viewer)
+    panel = commands.find_panel(viewer)
     assert panel is not None
     assert panel.session.project is not None
     assert panel.session.project.folder == project.folder
@@ -149,7 +149,7 @@ def test_a_mask_is_written_on_the_grid_of_its_image(
     mask = np.zeros(case.geometry.shape_zyx, np.uint8)
     mask[2, 3, 4] = 1
     target = tmp_path / "out.nii.gz"
-    written = plugin.write_labels_layer(str(target), mask, metadata(project, "case_1"))
+    written = _writer.write_labels_layer(str(target), mask, metadata(project, "case_1"))
     assert written == [str(target)]
     saved, source = nib.load(target), nib.load(case.image)
     assert saved.shape == source.shape
@@ -163,7 +163,7 @@ def test_a_mask_is_written_on_the_grid_of_its_image(
 def test_a_layer_of_unknown_origin_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "out.nii.gz"
     with pytest.raises(ImageError, match="does not say which image"):
-        plugin.write_labels_layer(
+        _writer.write_labels_layer(
             str(target), np.zeros((2, 2, 2), np.uint8), {"name": "new", "metadata": {}}
         )
     assert not target.exists()
@@ -172,7 +172,7 @@ def test_a_layer_of_unknown_origin_is_refused(tmp_path: Path) -> None:
 def test_a_layer_of_another_shape_is_refused(project: Project, tmp_path: Path) -> None:
     target = tmp_path / "out.nii.gz"
     with pytest.raises(ImageError, match="expected labels from 0 to 255 of shape"):
-        plugin.write_labels_layer(
+        _writer.write_labels_layer(
             str(target), np.zeros((2, 2, 2), int), metadata(project, "case_1")
         )
     assert not target.exists()
@@ -183,7 +183,9 @@ def test_a_layer_of_another_shape_is_refused(project: Project, tmp_path: Path) -
 
 def test_sample_data_are_an_image_and_its_mask() -> None:
     pytest.importorskip("nilearn")
-    (image, image_meta, image_type), (mask, mask_meta, mask_type) = plugin.sample_data()
+    (image, image_meta, image_type), (mask, mask_meta, mask_type) = (
+        _sample_data.sample_data()
+    )
     assert (image_type, mask_type) == ("image", "labels")
     assert image.shape == mask.shape
     assert image_meta["scale"] == mask_meta["scale"]

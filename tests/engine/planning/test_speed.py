@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from engine.test_methods import trainer
+from engine.methods.test_methods import trainer
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.planning.plan import STEPS
 from napari_semiseg.engine.planning.speed import expected_steps, fastest, fix_steps

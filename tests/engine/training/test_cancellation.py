@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from engine.test_refresh import SETTINGS
+from engine.training.test_live_predictions import SETTINGS
 from napari_semiseg import engine
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bench.conftest import IDS
+from experiments.benchmark.conftest import IDS
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.experiments.benchmark.dataset import Dataset, refuse_inside
 from napari_semiseg.io.images import read_geometry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.test_methods import CPU, sampler, terms_of, trainer
+from engine.methods.test_methods import CPU, sampler, terms_of, trainer
 from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.training.trainer import Trainer
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.test_plan import facts
+from engine.planning.test_plan import facts
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine import devices

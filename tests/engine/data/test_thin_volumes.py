@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.test_methods import METHODS, trainer
+from engine.methods.test_methods import METHODS, trainer
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.planning.plan import choose_patch

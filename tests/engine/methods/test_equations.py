@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.test_methods import CPU, sampler, terms_of, trainer
+from engine.methods.test_methods import CPU, sampler, terms_of, trainer
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import deep_co_training

@@ -1,22 +1,16 @@
-"""What the manifest ``napari.yaml`` points to: thin, and quick to import."""
+"""Run the panel's actions from napari's menus and command palette."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from napari_semiseg.widgets.dock import SemisegDock
 
-PROJECT_FILE = "project.toml"
 DOCK_NAME = "Semiseg (Semiseg)"
 """Name napari gives the dock when it is opened from the Plugins menu."""
-METADATA = "semiseg"
-"""Key in a layer's metadata that holds the case it belongs to."""
-
-LayerData = tuple[Any, ...]
 
 
 def find_panel(viewer: Any) -> SemisegDock | None:
@@ -73,92 +67,6 @@ def open_project_in_viewer(folder: Path | str, viewer: Any = None) -> SemisegDoc
     panel = open_panel(viewer)
     panel.open_project(folder)
     return panel
-
-
-# -- reader, writer, sample data
-
-
-def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
-    """Read a project folder or its ``project.toml``, and nothing else."""
-    if not isinstance(path, str):
-        return None
-    found = Path(path)
-    manifest = found if found.name == PROJECT_FILE else found / PROJECT_FILE
-    if not _is_ours(manifest):
-        return None
-
-    def read(_path: Any) -> list[LayerData]:
-        open_project_in_viewer(manifest.parent)
-        return [(None,)]
-
-    return read
-
-
-def _is_ours(manifest: Path) -> bool:
-    import tomllib
-
-    try:
-        content = tomllib.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return {"format", "labels"} <= content.keys()
-
-
-def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write a Labels layer of a case onto the grid of the case's image.
-
-    Raises
-    ------
-    ImageError
-        The layer was not opened by Semiseg: nobody knows which image it is of.
-    """
-    import numpy as np
-
-    from napari_semiseg.errors import ImageError
-    from napari_semiseg.imaging.mask_encoding import Marking
-    from napari_semiseg.io.masks import write_labels
-    from napari_semiseg.project.project import Project
-
-    known = (meta.get("metadata") or {}).get(METADATA)
-    if known is None:
-        raise ImageError(
-            f"layer '{meta.get('name', '')}' does not say which image it belongs to: "
-            "save a mask that the Semiseg panel opened, or use another file type"
-        )
-    project = Project.open(known["project"])
-    case = project.case(known["case"])
-    labels = np.asarray(data)
-    shape = case.geometry.shape_zyx
-    if labels.shape != shape or labels.min() < 0 or labels.max() > 255:
-        raise ImageError(
-            f"expected labels from 0 to 255 of shape {shape}, found {labels.min()} to "
-            f"{labels.max()} of shape {labels.shape}: undo the change of the layer"
-        )
-    classes = Marking(project.labels).classes(labels.astype(np.uint8))
-    write_labels(Path(path), classes, case.geometry, case.image)
-    return [path]
-
-
-def sample_data() -> list[LayerData]:
-    """Make one virtual patient of the sample cohort: image and mask layer."""
-    import tempfile
-
-    from napari_semiseg.io.images import read_image
-    from napari_semiseg.io.masks import read_labels
-    from napari_semiseg.samples.virtual_patients import LABEL, make_cohort
-
-    with tempfile.TemporaryDirectory() as folder:
-        cohort = make_cohort(Path(folder), n=3)
-        image = read_image(cohort.images[0])
-        mask = read_labels(cohort.masks[0], image.geometry)
-    scale = image.geometry.spacing_mm
-    return [
-        (image.data, {"name": "virtual brain", "scale": scale}, "image"),
-        (mask, {"name": LABEL, "scale": scale}, "labels"),
-    ]
-
-
-# -- commands
 
 
 def create_project() -> None:
