@@ -20,7 +20,7 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     import numpy as np
 
     from napari_semiseg.errors import ImageError
-    from napari_semiseg.imaging.mask_encoding import Marking
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
     from napari_semiseg.io.masks import write_labels
     from napari_semiseg.project.project import Project
 
@@ -39,6 +39,6 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
             f"expected labels from 0 to 255 of shape {shape}, found {labels.min()} to "
             f"{labels.max()} of shape {labels.shape}: undo the change of the layer"
         )
-    classes = Marking(project.labels).classes(labels.astype(np.uint8))
+    classes = MaskEncoding(project.labels).classes(labels.astype(np.uint8))
     write_labels(Path(path), classes, case.geometry, case.image)
     return [path]

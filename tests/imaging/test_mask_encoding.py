@@ -5,15 +5,15 @@ import pytest
 
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ConfigError
-from napari_semiseg.imaging.mask_encoding import Marking
+from napari_semiseg.imaging.mask_encoding import MaskEncoding
 
 
 @pytest.fixture
-def marking() -> Marking:
-    return Marking(LabelScheme.parse(["1=liver", "254=tumour"]))
+def marking() -> MaskEncoding:
+    return MaskEncoding(LabelScheme.parse(["1=liver", "254=tumour"]))
 
 
-def test_proposals_have_values_of_their_own(marking: Marking) -> None:
+def test_proposals_have_values_of_their_own(marking: MaskEncoding) -> None:
     assert marking.proposed == {1: 253, 254: 252}
     classes = np.array([0, 1, 254], np.uint8)
     proposed = marking.propose(classes)
@@ -24,7 +24,7 @@ def test_proposals_have_values_of_their_own(marking: Marking) -> None:
     assert marking.classes(proposed).tolist() == [255, 1, 254]
 
 
-def test_what_a_person_said_wins(marking: Marking) -> None:
+def test_what_a_person_said_wins(marking: MaskEncoding) -> None:
     marked = np.array([0, 1, 254, 255, 253], np.uint8)
     assert marking.seen(marked).tolist() == [True, True, True, False, False]
     other = np.array([1, 0, 0, 254, 0], np.uint8)
@@ -34,7 +34,7 @@ def test_what_a_person_said_wins(marking: Marking) -> None:
     assert marking.unconfirm(marked).tolist() == [255, 1, 254, 255, 253]
 
 
-def test_voxels_are_counted_by_class(marking: Marking) -> None:
+def test_voxels_are_counted_by_class(marking: MaskEncoding) -> None:
     marked = np.array([0, 1, 253, 253, 252, 255], np.uint8)
     counts = marking.count(np.bincount(marked, minlength=256))
     assert counts == {0: 1, 1: 3, 254: 1, 255: 1}
@@ -42,6 +42,6 @@ def test_voxels_are_counted_by_class(marking: Marking) -> None:
 
 def test_too_many_classes_are_refused() -> None:
     names = [f"{value}=c{value}" for value in range(1, 129)]
-    assert len(Marking(LabelScheme.parse(names[:127])).proposed) == 127
+    assert len(MaskEncoding(LabelScheme.parse(names[:127])).proposed) == 127
     with pytest.raises(ConfigError, match="at most 127"):
-        Marking(LabelScheme.parse(names))
+        MaskEncoding(LabelScheme.parse(names))

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtCore import QCoreApplication
 
-from napari_semiseg.imaging.mask_encoding import Marking
+from napari_semiseg.imaging.mask_encoding import MaskEncoding
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.canvas.annotation import Annotation
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
@@ -38,7 +38,7 @@ ACCEPT_EVERY, SAVE_EVERY = 37, 11
 def opened(project: Project) -> np.ndarray:
     """The mask as the panel opens it."""
     case = project.case(CASE)
-    return choose_mask(case, None, Marking(project.labels)).values
+    return choose_mask(case, None, MaskEncoding(project.labels)).values
 
 
 def strokes_in(values: np.ndarray) -> int:
@@ -63,7 +63,7 @@ def annotate(folder: Path, pipe: int) -> None:
 
     session.status_changed.connect(said)
     while True:
-        case, marking = project.case(CASE), Marking(project.labels)
+        case, marking = project.case(CASE), MaskEncoding(project.labels)
         mask = choose_mask(case, None, marking)
         layer = MaskLayer(mask.values)
         layer.brush_size = 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_semiseg.core.cancellation import NEVER, Cancelled
 from napari_semiseg.core.events import (
     Predicted,
     Started,
@@ -20,17 +20,17 @@ from napari_semiseg.engine.data.cache import select
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import base, perturbations
 from napari_semiseg.engine.planning.plan import with_steps
-from napari_semiseg.engine.training.cancellation import Stopped, heed_stop
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.session import Training, make_task
 from napari_semiseg.engine.training.warm_start import find_source
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError, SemisegError
-from napari_semiseg.io.atomic import sweep, write_json
+from napari_semiseg.io.atomic import remove_stale_temporaries, write_json
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.prediction import Prediction
@@ -160,7 +160,9 @@ def _session(run: Run, training: Training) -> Iterator[Event]:
     """Frame the events of a training, log them, and turn errors into events."""
     run.claim()
     run.clear_stop()
-    sweep(run.folder.path, run.folder.checkpoints)  # after a session that was killed
+    remove_stale_temporaries(
+        run.folder.path, run.folder.checkpoints
+    )  # after a session that was killed
     done = Checkpoint.load(run.folder.last).step if run.has_model else 0
     config = run.config
     opening = Started(
@@ -195,9 +197,9 @@ def _session(run: Run, training: Training) -> Iterator[Event]:
 def load_predictor(
     project: Project,
     run: Run,
-    heed: Callable[[], None] = lambda: None,
+    cancellation: CancellationToken = NEVER,
 ) -> tuple[Predictor, int]:
-    """The model of a run, and the step it is from; ``heed`` as in `Predictor`.
+    """The model of a run, and the step it is from; ``cancellation`` as in `Predictor`.
 
     Raises
     ------
@@ -231,7 +233,7 @@ def load_predictor(
                 f"{run.folder.last}: expected the networks of {config.method!r}, found "
                 f"others ({type(error).__name__}); train again or restore the file"
             ) from error
-    return Predictor(learner, teachers, plan, chosen, heed), state.step
+    return Predictor(learner, teachers, plan, chosen, cancellation), state.step
 
 
 def predict(project: Project, run: Run, case: Case) -> Prediction:
@@ -248,21 +250,21 @@ def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator
     was stored before stays.
     """
     run.clear_stop()  # before the seconds that loading takes: later ones count
-    heed = partial(heed_stop, run)
-    predictor, step = load_predictor(project, run, heed=heed)
+    cancellation = run.cancellation
+    predictor, step = load_predictor(project, run, cancellation=cancellation)
     run.claim()
     for done, case in enumerate(cases, start=1):
         event: Event
         try:
             prediction = predictor.predict(case, project.labels, run.id, step)
-            run.write_prediction(prediction, case.image, heed)
+            run.write_prediction(prediction, case.image, cancellation)
             event = Predicted(
                 case=case.id,
                 uncertainty=prediction.record.score.uncertainty,
                 done=done,
                 total=len(cases),
             )
-        except Stopped:
+        except Cancelled:
             return
         except SemisegError as error:
             event = Warned(message=f"case {case.id} is not predicted: {error}")

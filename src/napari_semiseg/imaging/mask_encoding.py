@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
 
 
-class Marking:
+class MaskEncoding:
     """Values of the voxels of a mask while it is edited.
 
     Parameters

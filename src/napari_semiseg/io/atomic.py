@@ -148,7 +148,7 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
-def sweep(*folders: Path) -> None:
+def remove_stale_temporaries(*folders: Path) -> None:
     """Remove what writes that were killed have left in folders."""
     for folder in folders:
         for unfinished in filter(is_abandoned, folder.glob(f"{TEMPORARY}*")):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.prediction import map_dtype
 from napari_semiseg.errors import ImageError
@@ -13,10 +14,11 @@ from napari_semiseg.io import itk, nifti
 from napari_semiseg.io.images import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
+
+    from napari_semiseg.core.cancellation import CancellationToken
 
 
 def read_labels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
@@ -125,7 +127,7 @@ def write_map(
     *,
     slope: float,
     dtype: DTypeLike,
-    heed: Callable[[], None] = lambda: None,
+    cancellation: CancellationToken = NEVER,
 ) -> None:
     """Write real values as scaled whole numbers on the grid of their image.
 
@@ -144,8 +146,8 @@ def write_map(
         Step between two values that can be told apart, in the unit of ``values``.
     dtype : dtype
         Integer type to store.
-    heed : callable, optional
-        Called every moment; what it raises ends the writing, and nothing is there.
+    cancellation : CancellationToken, optional
+        Checked every moment; once cancelled, the target is left as it was.
 
     Raises
     ------
@@ -160,13 +162,15 @@ def write_map(
         into = geometry.to_canonical(native[..., index])
         # Plane by plane: the maps of a large scan fill the memory once already.
         for plane, written in zip(volume, into, strict=True):
-            heed()
+            cancellation.check()
             if not np.isfinite(plane).all():
                 raise ValueError(f"{target}: a map must be finite")
             steps = np.rint(plane / np.float32(slope))
             written[:] = np.clip(steps, limits.min, limits.max)
     stored = native if values.ndim == 4 else native[..., 0]
-    nifti.write_nifti(target, stored, geometry, image, slope=slope, heed=heed)
+    nifti.write_nifti(
+        target, stored, geometry, image, slope=slope, cancellation=cancellation
+    )
 
 
 def read_map(path: Path, geometry: Geometry) -> NDArray[np.floating]:

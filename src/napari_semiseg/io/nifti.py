@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.source import (
@@ -21,10 +22,11 @@ from napari_semiseg.io.source import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.geometry import Geometry
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -121,7 +123,7 @@ def write_nifti(
     image: Path,
     *,
     slope: float | None = None,
-    heed: Callable[[], None] = lambda: None,
+    cancellation: CancellationToken = NEVER,
 ) -> None:
     """Write voxels onto a copy of the header of ``image``, atomically.
 
@@ -142,8 +144,8 @@ def write_nifti(
     slope : float, optional
         Stored as scl_slope: what one step of the stored value means. Without it the
         mask keeps trailing axes of size 1 of ``image``.
-    heed : callable, optional
-        Called every moment; what it raises ends the writing, and nothing is there.
+    cancellation : CancellationToken, optional
+        Checked every moment; once cancelled, the target is left as it was.
 
     Raises
     ------
@@ -170,15 +172,15 @@ def write_nifti(
     mask.header["pixdim"] = pixdim
     mask.header.set_slope_inter(1.0 if slope is None else slope, 0.0)
     with atomic_path(target) as temporary, ImageOpener(temporary, "wb") as stream:
-        mask.file_map["image"].fileobj = _Heeding(stream, heed)
+        mask.file_map["image"].fileobj = _CancellableStream(stream, cancellation)
         mask.to_file_map()
 
 
-class _Heeding:
-    """A file that nibabel writes to, and that calls somebody at every piece of it."""
+class _CancellableStream:
+    """Check for cancellation at every piece that nibabel writes."""
 
-    def __init__(self, stream: Any, heed: Callable[[], None]) -> None:
-        self._heed = heed
+    def __init__(self, stream: Any, cancellation: CancellationToken) -> None:
+        self._cancellation = cancellation
         for name in ("read", "seek", "tell"):
             setattr(self, name, getattr(stream, name))
         self._write = stream.write
@@ -186,7 +188,7 @@ class _Heeding:
     def write(self, content: bytes) -> int:
         whole = memoryview(content).cast("B")
         for start in range(0, len(whole), PIECE):
-            self._heed()
+            self._cancellation.check()
             self._write(whole[start : start + PIECE])
         return len(whole)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
-from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, sweep
+from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.discovery import relocate
 from napari_semiseg.project.layout import Layout, strange
@@ -203,7 +203,7 @@ class _Doctor:
                     path,
                     "left by a write that was interrupted",
                     "is deleted; what it was to replace is whole",
-                    lambda folder=path.parent: sweep(folder),  # type: ignore[misc]
+                    lambda folder=path.parent: remove_stale_temporaries(folder),  # type: ignore[misc]
                 )
 
     def _moved(self, project: Project) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.imaging.mask_encoding import Marking
+from napari_semiseg.imaging.mask_encoding import MaskEncoding
 from napari_semiseg.widgets.canvas.editing import ActiveTime, Editing
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 SHAPE = (6, 8, 8)
-MARKING = Marking(LabelScheme.parse(["1=left atrium", "2=vein"]))
+MARKING = MaskEncoding(LabelScheme.parse(["1=left atrium", "2=vein"]))
 
 
 class Clock:

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 
 from napari_semiseg.core.case import VIEW, CaseState
-from napari_semiseg.project.review.accept import accept, candidates
+from napari_semiseg.project.review.accept import accept, review_items
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
 from napari_semiseg.widgets.gallery.model import Order, Show, describe
 from napari_semiseg.widgets.gallery.thumbnails import SIZE, Thumbnails, draw_planes
@@ -185,9 +185,9 @@ def test_the_worst_come_first_and_the_good_are_ticked_at_once(
     dice = {"case_0": 0.95, "case_1": 0.7, "case_2": 0.9}
     found = [
         replace(item, estimate=Estimate(dice[item.case.id], 0.03))
-        for item in candidates(predicted)
+        for item in review_items(predicted)
     ]
-    dialog.model.set_candidates(found)
+    dialog.model.set_items(found)
     dialog.model.arrange(Show.WAITING, Order.WORST)
     assert listed(dialog) == ["case_1", "case_2", "case_0"]
     assert "Dice ~0.70 ± 0.03" in describe(dialog.model.rows[0])
@@ -212,7 +212,7 @@ def test_a_thousand_cases_do_not_hang(
     drawn: list[str] = []
     made.model.thumbnails.ready.connect(drawn.append)
     began = time.perf_counter()
-    made.model.set_candidates(many)
+    made.model.set_items(many)
     made.model.arrange(Show.WAITING, Order.NAME)
     qtbot.wait(1)
     assert time.perf_counter() - began < 2
@@ -226,7 +226,7 @@ def test_a_thousand_cases_do_not_hang(
 def test_a_picture_that_cannot_be_made_is_told_in_words(
     qtbot: QtBot, predicted: Project
 ) -> None:
-    [item] = [item for item in candidates(predicted) if item.case.id == "case_0"]
+    [item] = [item for item in review_items(predicted) if item.case.id == "case_0"]
     item.mask.write_bytes(b"torn")
     drawer = Thumbnails(predicted.labels)
     qtbot.waitUntil(lambda: drawer.get(item) is not None, timeout=SOON_MS)
@@ -240,7 +240,7 @@ def test_a_newer_prediction_of_the_same_run_has_new_pictures(
     drawer = Thumbnails(predicted.labels)
 
     def drawn() -> list[QImage]:
-        item = next(one for one in candidates(predicted) if one.case.id == "case_0")
+        item = next(one for one in review_items(predicted) if one.case.id == "case_0")
         qtbot.waitUntil(lambda: drawer.get(item) is not None, timeout=SOON_MS)
         made = drawer.get(item)
         assert isinstance(made, list)
@@ -268,7 +268,7 @@ def test_edits_of_people_are_not_listed(session: Session, predicted: Project) ->
     predicted.save_draft("case_0", np.zeros(shape, np.uint8))
     predicted.set_excluded("case_1", True)
     accept(predicted, ["case_2"])
-    found = candidates(predicted)
+    found = review_items(predicted)
     assert [(item.case.id, item.accepted, item.seen) for item in found] == [
         ("case_2", True, False)
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.resample import Shape, joined, resample, working_shape
@@ -24,11 +25,12 @@ from napari_semiseg.project.cases.channels import worded
 from napari_semiseg.project.cases.label_changes import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.config import Intensity, Plan
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case
@@ -181,11 +183,11 @@ def normalise(image: NDArray[Any], how: Intensity) -> NDArray[np.float32]:
 
 
 def working_images(
-    case: Case, shape: Shape, plan: Plan, heed: Callable[[], None] = lambda: None
+    case: Case, shape: Shape, plan: Plan, cancellation: CancellationToken = NEVER
 ) -> torch.Tensor:
     """Normalised channels (K, Z, Y, X) of a case, float32, on the working grid.
 
-    ``heed`` is called between the parts of this work; what it raises ends it.
+    ``cancellation`` is checked between the parts of this work.
 
     Raises
     ------
@@ -200,11 +202,11 @@ def working_images(
         )
     parts = []
     for index, how in enumerate(plan.intensities):
-        heed()
+        cancellation.check()
         voxels = case.read_image(index).data
-        heed()
+        cancellation.check()
         values = normalise(voxels, how)
-        heed()
+        cancellation.check()
         parts.append(resample(torch.from_numpy(values).unsqueeze(0), shape))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.prediction import Prediction, PredictionRecord, map_dtype
 from napari_semiseg.engine.data.augment import FLIP_AXES
 from napari_semiseg.engine.data.cache import working_images
@@ -24,10 +25,11 @@ from napari_semiseg.engine.networks.embedding import Encoded
 from napari_semiseg.engine.planning.memory import prediction_remedy, shortage_told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor, nn
 
+    from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.config import Plan
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.methods.base import Inference, Method
@@ -73,8 +75,8 @@ class Predictor:
         Averaged networks, on ``device``.
     plan : Plan
         Working grid and patch.
-    heed : callable, optional
-        Called every moment of a prediction; what it raises ends it.
+    cancellation : CancellationToken, optional
+        Checked at every window.
     """
 
     def __init__(
@@ -83,13 +85,13 @@ class Predictor:
         teachers: dict[str, nn.Module],
         plan: Plan,
         device: torch.device,
-        heed: Callable[[], None] = lambda: None,
+        cancellation: CancellationToken = NEVER,
     ) -> None:
         self._method = method
         self._teachers = teachers
         self._plan = plan
         self._device = device
-        self._heed = heed
+        self._cancellation = cancellation
         self._encoded = Encoded()
         for teacher in teachers.values():
             teacher.eval()
@@ -128,7 +130,7 @@ class Predictor:
             yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
 
     def _crop(self, window: Tensor) -> Tensor:
-        self._heed()
+        self._cancellation.check()
         crop = window.float().to(self._device)[None]
         return crop.contiguous(memory_format=torch.channels_last_3d)
 
@@ -156,7 +158,7 @@ class Predictor:
         found = []
         first = next(iter(self._teachers.values()), None)
         for axes in views:
-            self._heed()
+            self._cancellation.check()
             heard = nullcontext() if axes else self._encoded.of(first)
             with heard, autocast(self._device, self._plan.precision):
                 said = self._method.infer(self._teachers, crop.flip(axes))
@@ -190,10 +192,10 @@ class Predictor:
         sdm = np.empty((classes - 1, *shape), dtype=map_dtype(shape))
         doubt = np.empty(shape, dtype=map_dtype(shape))
         self._encoded = Encoded()
-        image = working_images(case, working, self._plan, self._heed)
+        image = working_images(case, working, self._plan, self._cancellation)
         blocks = self._noted(self.planes(image), said)
         for planes, part in slabs(blocks, working[0], shape):
-            self._heed()
+            self._cancellation.check()
             indices = part[:classes].argmax(dim=0).numpy()
             voxels += np.bincount(indices.ravel(), minlength=classes)
             found[planes] = values[indices]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
+from napari_semiseg.core.cancellation import Cancelled
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Predicted, Warned
 from napari_semiseg.engine.data.resample import working_shape
-from napari_semiseg.engine.training.cancellation import Stopped, heed_stop
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.runs.prediction_requests import wanted
 
@@ -132,10 +131,12 @@ class Refresher:
                     f"goes on; it is predicted when the training has ended"
                 )
             labels, step = self._project.labels, trainer.step
-            heed = partial(heed_stop, self._run)
-            made = trainer.predictor(heed).predict(case, labels, self._run.id, step)
-            self._run.write_prediction(made, case.image, heed)
-        except Stopped:
+            cancellation = self._run.cancellation
+            made = trainer.predictor(cancellation).predict(
+                case, labels, self._run.id, step
+            )
+            self._run.write_prediction(made, case.image, cancellation)
+        except Cancelled:
             return None
         except SemisegError as error:
             return Warned(message=f"case {name} is not predicted: {error}")

@@ -34,7 +34,6 @@ from napari_semiseg.engine.planning.speed import (
     fastest,
     fix_steps,
 )
-from napari_semiseg.engine.training.cancellation import heed_stop
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import Intake
 from napari_semiseg.engine.training.live_predictions import Refresher
@@ -161,7 +160,7 @@ class Training:
                 validation_dice,
                 cases=held_out,
                 labels=self._project.labels,
-                heed=partial(heed_stop, self._run),
+                cancellation=self._run.cancellation,
             )
             if held_out
             else None,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from napari_semiseg.core.cancellation import NEVER, Cancelled
 from napari_semiseg.core.events import Checkpointed, Stepped, Validated
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.label_schedule import Schedule
@@ -18,7 +19,6 @@ from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import perturbations
 from napari_semiseg.engine.methods.base import Networks, Progress
 from napari_semiseg.engine.training import warm_start
-from napari_semiseg.engine.training.cancellation import Stopped
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.errors import ProjectError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
@@ -229,7 +230,7 @@ class Trainer:
         ``between`` is called after every step but the last; it may change what the
         next batches are drawn from.
 
-        ``validate`` may raise ``Stopped``, which ends the training as well.
+        ``validate`` may raise ``Cancelled``, which ends the training as well.
 
         All ways end with a checkpoint. Raises ``ProjectError`` when the loss is no
         longer a number; the last checkpoint is then still good.
@@ -248,7 +249,7 @@ class Trainer:
             if validate is not None and self.step % self._plan.validate_every == 0:
                 try:
                     dice = validate(self)
-                except Stopped:
+                except Cancelled:
                     break
                 yield Validated(step=self.step, dice=dice)
                 mean = float(np.mean(list(dice.values())))
@@ -325,10 +326,10 @@ class Trainer:
         """Begin with the weights of an earlier run; see `engine.warm`."""
         warm_start.begin(self.networks, self._method.teachers(), earlier, config)
 
-    def predictor(self, heed: Callable[[], None] = lambda: None) -> Predictor:
-        """The averaged networks as they are now; ``heed`` as in `Predictor`."""
+    def predictor(self, cancellation: CancellationToken = NEVER) -> Predictor:
+        """The averaged networks as they are now; ``cancellation`` as in `Predictor`."""
         return Predictor(
-            self._method, self.networks.teachers, self._plan, self._device, heed
+            self._method, self.networks.teachers, self._plan, self._device, cancellation
         )
 
 
@@ -357,13 +358,13 @@ def validation_dice(
     trainer: Trainer,
     cases: Sequence[Prepared],
     labels: LabelScheme,
-    heed: Callable[[], None],
+    cancellation: CancellationToken,
 ) -> dict[str, float]:
     """Mean Dice per class name of held-out cases, on the working grid.
 
-    ``heed`` as in `Predictor`.
+    ``cancellation`` as in `Predictor`.
     """
-    predictor = trainer.predictor(heed)
+    predictor = trainer.predictor(cancellation)
     scores: dict[str, list[float]] = {item.name: [] for item in labels}
     for case in cases:
         assert case.target is not None

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_semiseg.core.labels import annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
-from napari_semiseg.io.atomic import atomic_path, sweep
+from napari_semiseg.io.atomic import atomic_path, remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels, write_labels
 from napari_semiseg.project.cases.case import annotated_fraction
 from napari_semiseg.project.discovery.add_images import file_facts
@@ -105,7 +105,7 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
     dict
         Facts for the history, by which `recorded_fraction` knows the file again.
     """
-    sweep(case.folder.path, case.folder.previous)
+    remove_stale_temporaries(case.folder.path, case.folder.previous)
     if case.folder.label.exists():
         _keep(case.folder)
     write_labels(case.folder.label, labels, case.geometry, case.image)

@@ -29,7 +29,7 @@ _MASK_SUFFIXES = ("dseg", "mask", "probseg", "seg")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LayoutCase:
     """An image of a data set: its id there, and the part that it belongs to.
 
     ``channels`` are all images where there are several, ``image`` first, and
@@ -44,25 +44,25 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
+class DatasetLayout:
     """What a folder holds.
 
     Attributes
     ----------
     kind : str
         Name of the layout.
-    entries : list of Entry
+    entries : list of LayoutCase
         Images by rising id.
     masks : dict
         Mask per id.
     """
 
     kind: str
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[LayoutCase] = field(default_factory=list)
     masks: dict[str, Path] = field(default_factory=dict)
 
 
-def recognised(folder: Path, channels: Collection[str] = ()) -> Dataset | None:
+def recognised(folder: Path, channels: Collection[str] = ()) -> DatasetLayout | None:
     """Read the layout of a folder; None where it has none that is known.
 
     Parameters
@@ -101,11 +101,11 @@ def masks_in(folder: Path) -> list[Path] | None:
 
 def _nnunet(
     folder: Path, parts: Mapping[Path, Split | None], choices: Collection[str]
-) -> Dataset:
+) -> DatasetLayout:
     """Images of nnU-Net, or of the Decathlon, whose files may hold several volumes."""
     masks = {case_id(path): path for path in masks_in(folder) or ()}
     names = _channel_names(folder / "dataset.json")
-    entries: list[Entry] = []
+    entries: list[LayoutCase] = []
     numbered = False
     for images, split in parts.items():
         found = find_images(images) if images.is_dir() else []
@@ -118,7 +118,7 @@ def _nnunet(
                 _by_volume(case_id(path), path, names, choices, split) for path in found
             ]
     kind = "nnU-Net" if numbered else "Medical Segmentation Decathlon"
-    return Dataset(kind, entries, masks)
+    return DatasetLayout(kind, entries, masks)
 
 
 def _numbered(
@@ -143,7 +143,7 @@ def _by_number(
     names: Mapping[int, str],
     choices: Collection[str],
     split: Split | None,
-) -> list[Entry]:
+) -> list[LayoutCase]:
     present = sorted({number for members in cases.values() for number in members})
     chosen = _chosen(
         folder, {one: names.get(one, str(one)) for one in present}, choices
@@ -158,7 +158,7 @@ def _by_number(
         lacks = tuple(said for one, said in chosen.items() if one not in members)
         image = channels[0].image if channels else next(iter(members.values()))
         several = channels if len(chosen) > 1 else ()
-        entries.append(Entry(name, image, split, several, lacks))
+        entries.append(LayoutCase(name, image, split, several, lacks))
     return entries
 
 
@@ -168,20 +168,20 @@ def _by_volume(
     names: Mapping[int, str],
     choices: Collection[str],
     split: Split | None,
-) -> Entry:
+) -> LayoutCase:
     """An image of the Decathlon; its channels lie along the fourth axis."""
     count = 1
     if len(names) > 1:
         with suppress(ImageError):  # told when the image is checked
             count = count_volumes(path)
     if count == 1:
-        return Entry(name, path, split)
+        return LayoutCase(name, path, split)
     here = {number: names.get(number, str(number)) for number in range(count)}
     channels = tuple(
         Channel(said, path, number)
         for number, said in _chosen(path, here, choices).items()
     )
-    return Entry(name, path, split, channels)
+    return LayoutCase(name, path, split, channels)
 
 
 def _chosen(
@@ -222,7 +222,7 @@ def _channel_names(path: Path) -> dict[int, str]:
         return {}
 
 
-def _bids(folder: Path, choices: Collection[str]) -> Dataset:
+def _bids(folder: Path, choices: Collection[str]) -> DatasetLayout:
     images: dict[str, Path] = {}
     masks: list[Path] = []
     for path in find_images(folder):
@@ -235,19 +235,19 @@ def _bids(folder: Path, choices: Collection[str]) -> Dataset:
     if choices:
         entries = _by_suffix(folder, images, choices)
     else:
-        entries = [Entry(name, path, Split.TRAIN) for name, path in images.items()]
+        entries = [LayoutCase(name, path, Split.TRAIN) for name, path in images.items()]
     paired = {
         entry.id: path
         for entry in entries
         for path in masks
         if bids_mask_of(entry.id, case_id(path))
     }
-    return Dataset("BIDS", entries, paired)
+    return DatasetLayout("BIDS", entries, paired)
 
 
 def _by_suffix(
     folder: Path, images: Mapping[str, Path], choices: Collection[str]
-) -> list[Entry]:
+) -> list[LayoutCase]:
     """Images of one subject and session that differ in their suffix alone."""
     present = sorted({name.rpartition("_")[2] for name in images})
     chosen = _chosen(folder, dict(enumerate(present)), choices).values()
@@ -255,13 +255,13 @@ def _by_suffix(
         name: path for name, path in images.items() if name.rpartition("_")[2] in chosen
     }
     if len(chosen) == 1:
-        return [Entry(name, path, Split.TRAIN) for name, path in wanted.items()]
+        return [LayoutCase(name, path, Split.TRAIN) for name, path in wanted.items()]
     cases: dict[str, dict[str, Path]] = {}
     for name, path in wanted.items():
         entities, _, suffix = name.rpartition("_")
         cases.setdefault(entities, {})[suffix] = path
     return [
-        Entry(
+        LayoutCase(
             entities,
             next(iter(members.values())),
             Split.TRAIN,

@@ -44,7 +44,7 @@ class ReopenReport:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class ReviewItem:
     """A case with a prediction that may be accepted, or that was.
 
     Attributes
@@ -89,7 +89,7 @@ class Candidate:
         return 1 + self.record.score.uncertainty
 
 
-def candidates(project: Project) -> list[Candidate]:
+def review_items(project: Project) -> list[ReviewItem]:
     """Cases that wait with a prediction, and all that were accepted, by id.
 
     Cases with edits that are not accepted, and excluded ones, are left out.
@@ -111,7 +111,7 @@ def candidates(project: Project) -> list[Candidate]:
             seen = was_viewed(case.record, record)
             mask = holder.folder.prediction(case.id).labels
             words, estimate = estimator.words(record), estimator.estimate(record)
-        found.append(Candidate(case, mask, record, estimate, words, seen))
+        found.append(ReviewItem(case, mask, record, estimate, words, seen))
     return found
 
 

@@ -16,8 +16,8 @@ from napari_semiseg.core.prediction import Prediction, PredictionRecord
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import (
     read_json,
+    remove_stale_temporaries,
     rename,
-    sweep,
     temporary_name,
     write_json,
 )
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.project.layout import PredictionFolder
 
@@ -120,7 +121,7 @@ def write(
     folder: PredictionFolder,
     prediction: Prediction,
     image: Path,
-    heed: Callable[[], None],
+    cancellation: CancellationToken,
 ) -> None:
     """Store a prediction; a reader sees the old one, none, or the whole new one.
 
@@ -132,8 +133,8 @@ def write(
         On the grid of the case.
     image : Path
         The case's image, whose header the files are written onto.
-    heed : callable
-        Called now and then; where it raises, the old prediction stays.
+    cancellation : CancellationToken
+        Checked now and then; once cancelled, the old prediction stays.
 
     Raises
     ------
@@ -144,13 +145,13 @@ def write(
     beside = folder.path.parent
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        sweep(beside)
+        remove_stale_temporaries(beside)
         with tempfile.TemporaryDirectory(
             prefix=temporary_name(), dir=beside, ignore_cleanup_errors=True
         ) as fresh:
             staged = type(folder)(Path(fresh))
-            _write_files(staged, prediction, image, heed)
-            heed()
+            _write_files(staged, prediction, image, cancellation)
+            cancellation.check()
             folder.json.unlink(missing_ok=True)
             for name in ("labels", "sdm", "uncertainty", "json"):
                 rename(getattr(staged, name), getattr(folder, name))
@@ -166,7 +167,7 @@ def _write_files(
     folder: PredictionFolder,
     prediction: Prediction,
     image: Path,
-    heed: Callable[[], None],
+    cancellation: CancellationToken,
 ) -> None:
     """Write into a folder that nobody reads yet.
 
@@ -174,10 +175,10 @@ def _write_files(
     """
     geometry = prediction.geometry
     sdm = prediction.sdm_mm
-    heed()
+    cancellation.check()
     furthest = float(max(sdm.max(initial=0.0), -sdm.min(initial=0.0)))
     write_labels(folder.labels, prediction.labels, geometry, image)
-    heed()
+    cancellation.check()
     write_map(
         folder.sdm,
         sdm,
@@ -185,7 +186,7 @@ def _write_files(
         image,
         slope=(furthest or 1.0) / np.iinfo(np.int16).max,
         dtype=np.int16,
-        heed=heed,
+        cancellation=cancellation,
     )
     write_map(
         folder.uncertainty,
@@ -194,6 +195,6 @@ def _write_files(
         image,
         slope=1 / np.iinfo(np.uint8).max,
         dtype=np.uint8,
-        heed=heed,
+        cancellation=cancellation,
     )
     write_json(folder.json, prediction.record.model_dump(mode="json"))

@@ -13,6 +13,7 @@ import tomlkit
 from pydantic import ValidationError
 from tomlkit.exceptions import TOMLKitError
 
+from napari_semiseg.core.cancellation import NEVER, CancellationToken
 from napari_semiseg.core.config import Plan, TrainingConfig, describe
 from napari_semiseg.core.events import Finished, Started, from_line
 from napari_semiseg.errors import ConfigError, ProjectError
@@ -21,7 +22,6 @@ from napari_semiseg.project.runs import predictions
 from napari_semiseg.project.runs.process import Claim, environment, is_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -272,6 +272,11 @@ class Run:
         """Whether the run was asked to end."""
         return self.folder.stop.exists()
 
+    @property
+    def cancellation(self) -> CancellationToken:
+        """Token that is cancelled once the run was asked to end."""
+        return CancellationToken(lambda: self.stop_requested)
+
     # -- predictions -------------------------------------------------------------
 
     def has_prediction(self, case_id: str) -> bool:
@@ -324,7 +329,7 @@ class Run:
         self,
         prediction: Prediction,
         image: Path,
-        heed: Callable[[], None] = lambda: None,
+        cancellation: CancellationToken = NEVER,
     ) -> None:
         """Store a prediction; a reader sees the old one, none, or the whole new one.
 
@@ -334,11 +339,11 @@ class Run:
             On the grid of the case.
         image : Path
             The case's image, whose header the files are written onto.
-        heed : callable
-            Called now and then; where it raises, the old prediction stays.
+        cancellation : CancellationToken
+            Checked now and then; once cancelled, the old prediction stays.
         """
         folder = self.folder.prediction(prediction.record.case)
-        predictions.write(folder, prediction, image, heed)
+        predictions.write(folder, prediction, image, cancellation)
 
 
 def _parse(content: bytes) -> list[Event]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.imaging.mask_encoding import Marking
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.canvas.mask_sources import OpenedMask
@@ -50,7 +50,7 @@ class Annotation:
         What is shown.
     layer : MaskLayer
         The layer that shows it.
-    marking : Marking
+    marking : MaskEncoding
         What its values mean.
     questions : Questions
         Asks the user.
@@ -66,7 +66,7 @@ class Annotation:
         prediction: Prediction | None,
         opened: OpenedMask,
         layer: Any,
-        marking: Marking,
+        marking: MaskEncoding,
         questions: Questions,
         *,
         autosave_s: float,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.imaging.mask_encoding import Marking
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
     from napari_semiseg.project.cases.case import Case
 
 MASK_NAME = "mask"
@@ -44,7 +44,7 @@ class CaseLayers:
         The channels of the case.
     mask : layer or None
         What is in the viewer now.
-    marking : Marking or None
+    marking : MaskEncoding or None
         What the values of the mask mean.
     locked : set of int
         Classes that nothing paints over.
@@ -58,7 +58,7 @@ class CaseLayers:
         self.viewer = viewer
         self.images = ImageLayers(viewer)
         self.mask: MaskLayer | None = None
-        self.marking: Marking | None = None
+        self.marking: MaskEncoding | None = None
         self.locked: set[int] = set()
         self.veil = True
         self._scheme: LabelScheme | None = None
@@ -104,7 +104,7 @@ class CaseLayers:
                     self._remove(layer)
 
     def show_mask(
-        self, values: NDArray[np.uint8], scheme: LabelScheme, marking: Marking
+        self, values: NDArray[np.uint8], scheme: LabelScheme, marking: MaskEncoding
     ) -> MaskLayer:
         """Add a mask in place of the present one, with the same tool in hand."""
         self.drop_mask()
@@ -173,7 +173,9 @@ class CaseLayers:
         if layer is not None and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
 
-    def _colours(self, scheme: LabelScheme, marking: Marking) -> DirectLabelColormap:
+    def _colours(
+        self, scheme: LabelScheme, marking: MaskEncoding
+    ) -> DirectLabelColormap:
         colours = direct_colours(scheme, marking, veil=self.veil)
         return DirectLabelColormap(color_dict=colours)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.imaging.mask_encoding import Marking
+from napari_semiseg.imaging.mask_encoding import MaskEncoding
 from napari_semiseg.widgets.canvas.annotation import Annotation
 from napari_semiseg.widgets.canvas.case_layers import CaseLayers
 from napari_semiseg.widgets.canvas.doubtful_slices import following
@@ -100,7 +100,7 @@ class CaseView:
 
     @property
     def mask(self) -> MaskLayer | None:
-        """Labels layer of the case, uint8, with values as `Marking` has them."""
+        """Labels layer of the case, uint8, with values as `MaskEncoding` has them."""
         return self.layers.mask
 
     # -- what is shown ---------------------------------------------------------------
@@ -257,7 +257,7 @@ class CaseView:
         case = project.case(case_id)
         found = self.ahead.take(case, self.run_of(case))
         images, prediction = found.images, found.prediction
-        opened = choose_mask(case, prediction, Marking(project.labels))
+        opened = choose_mask(case, prediction, MaskEncoding(project.labels))
         self._leave_annotation()
         if self.case is not None and self.case.id != case_id:
             self._before = self.case.id
@@ -300,7 +300,7 @@ class CaseView:
 
     def _show_mask(self, opened: OpenedMask) -> None:
         self._leave_annotation()
-        marking = Marking(self.project.labels)
+        marking = MaskEncoding(self.project.labels)
         self.annotation = Annotation(
             self.session,
             self.project,
@@ -336,7 +336,7 @@ class CaseView:
     def _reopen_mask(self) -> None:
         """Show what the case's files hold now."""
         self.case = self.project.case(self._case().id)
-        marking = Marking(self.project.labels)
+        marking = MaskEncoding(self.project.labels)
         self._show_mask(choose_mask(self.case, self.prediction, marking))
         self.session.cases_changed.emit({self.case.id})
         self.say_what_is_shown()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.imaging.mask_encoding import Marking
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
 
 AUTOSAVE_S = 20.0
 IDLE_S = 60.0
@@ -67,7 +67,7 @@ class Editing(QObject):
     reference : ndarray (Z, Y, X), uint8
         Classes that were there before the user painted: the accepted label, else
         the proposal, else zeros.
-    marking : Marking
+    marking : MaskEncoding
         Tells what a person has annotated from what is proposed.
     save : callable
         Called with the mask when the draft is to be written.
@@ -91,7 +91,7 @@ class Editing(QObject):
         self,
         layer: Any,
         reference: NDArray[np.uint8],
-        marking: Marking,
+        marking: MaskEncoding,
         save: Callable[[NDArray[np.uint8]], None],
         *,
         saved: bool = True,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction, PredictionRecord
-    from napari_semiseg.imaging.mask_encoding import Marking
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
     from napari_semiseg.project.cases.case import Case
 
 PALE = 0.6
@@ -41,7 +41,7 @@ class OpenedMask:
     Attributes
     ----------
     values : ndarray (Z, Y, X), uint8
-        What is shown, as `Marking` writes it: proposals have values of their own.
+        What is shown, as `MaskEncoding` writes it: proposals have values of their own.
     reference : ndarray (Z, Y, X), uint8
         Classes that were there before anybody painted: the accepted label, else
         the proposal, else zeros.
@@ -58,7 +58,7 @@ class OpenedMask:
 
 
 def choose_mask(
-    case: Case, prediction: Prediction | None, marking: Marking
+    case: Case, prediction: Prediction | None, marking: MaskEncoding
 ) -> OpenedMask:
     """Choose label, draft, newest prediction or an empty mask, in this order.
 
@@ -80,7 +80,7 @@ def choose_mask(
 
 
 def direct_colours(
-    scheme: LabelScheme, marking: Marking, *, veil: bool = True
+    scheme: LabelScheme, marking: MaskEncoding, *, veil: bool = True
 ) -> dict[int | None, Any]:
     """Colours of a mask: classes, paler where proposed; a veil where nobody looked."""
     colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
@@ -93,7 +93,7 @@ def direct_colours(
     return colours
 
 
-def value_names(scheme: LabelScheme, marking: Marking) -> dict[int, str]:
+def value_names(scheme: LabelScheme, marking: MaskEncoding) -> dict[int, str]:
     """What napari's status bar says of a voxel, by value."""
     names = {0: "background", UNANNOTATED: "not annotated"}
     for item in scheme:

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.text import count
-from napari_semiseg.project.review.accept import accept, candidates, reopen
+from napari_semiseg.project.review.accept import accept, reopen, review_items
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.common.plots import dotted
 from napari_semiseg.widgets.common.questions import Questions
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.accept import (
         AcceptReport,
-        Candidate,
         ReopenReport,
+        ReviewItem,
     )
     from napari_semiseg.widgets.common.session import Session
 
@@ -187,7 +187,7 @@ class GalleryDialog(QDialog):
         in_background(
             self._session,
             "Reading the predictions",
-            lambda: candidates(project),
+            lambda: review_items(project),
             self._take,
             self._idle,
             quiet=True,
@@ -245,8 +245,8 @@ class GalleryDialog(QDialog):
         layout.addLayout(bottom)
         self.resize(760, 640)
 
-    def _take(self, found: list[Candidate]) -> None:
-        self.model.set_candidates(found)
+    def _take(self, found: list[ReviewItem]) -> None:
+        self.model.set_items(found)
         self._arrange()
 
     def _idle(self) -> None:
@@ -301,7 +301,7 @@ class GalleryDialog(QDialog):
             if item.estimate is not None and item.estimate.dice >= least
         )
 
-    def _may(self, items: list[Candidate]) -> bool:
+    def _may(self, items: list[ReviewItem]) -> bool:
         """Ask about unsaved edits when the open case is among them."""
         ids = {item.case.id for item in items}
         return self._session.case_id not in ids or self._session.leave()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QImage
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.review.accept import Candidate
+    from napari_semiseg.project.review.accept import ReviewItem
 
 COLUMNS = ("Case", *NAMES)
 Role = Qt.ItemDataRole
@@ -49,12 +49,12 @@ class GalleryModel(QAbstractTableModel):
         super().__init__()
         self.thumbnails = Thumbnails(scheme, self)
         self.thumbnails.ready.connect(self._drawn)
-        self.rows: list[Candidate] = []
+        self.rows: list[ReviewItem] = []
         self.checked: set[str] = set()
-        self._all: list[Candidate] = []
+        self._all: list[ReviewItem] = []
         self._places: dict[str, int] = {}
 
-    def set_candidates(self, found: Sequence[Candidate]) -> None:
+    def set_items(self, found: Sequence[ReviewItem]) -> None:
         """Take new cases."""
         self._all = list(found)
         self.checked &= {item.case.id for item in found}
@@ -81,7 +81,7 @@ class GalleryModel(QAbstractTableModel):
             last = self.index(len(self.rows) - 1, 0)
             self.dataChanged.emit(self.index(0, 0), last, [Role.CheckStateRole])
 
-    def ticked(self) -> list[Candidate]:
+    def ticked(self) -> list[ReviewItem]:
         """Cases that are ticked, in the order of the table."""
         return [item for item in self.rows if item.case.id in self.checked]
 
@@ -149,7 +149,7 @@ class GalleryModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(row, 1), last)
 
 
-def describe(item: Candidate) -> str:
+def describe(item: ReviewItem) -> str:
     """What is known of a case, a line each."""
     lines = [item.case.id]
     if item.accepted:
@@ -166,7 +166,7 @@ def describe(item: Candidate) -> str:
     return "\n".join(lines)
 
 
-def _belongs(item: Candidate, show: Show) -> bool:
+def _belongs(item: ReviewItem, show: Show) -> bool:
     if show is Show.WAITING:
         return not item.accepted
     return item.accepted and (show is Show.ACCEPTED or not item.seen)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.review.accept import Candidate
+    from napari_semiseg.project.review.accept import ReviewItem
 
 SIZE = 148
 """Width and height of a picture, pixels."""
@@ -121,12 +121,12 @@ class Thumbnails(QObject):
         super().__init__(parent)
         self._scheme = scheme
         self._made: OrderedDict[Key, list[QImage] | str] = OrderedDict()
-        self._asked: OrderedDict[Key, Candidate] = OrderedDict()
+        self._asked: OrderedDict[Key, ReviewItem] = OrderedDict()
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
         self._closed = False
 
-    def get(self, candidate: Candidate) -> list[QImage] | str | None:
+    def get(self, candidate: ReviewItem) -> list[QImage] | str | None:
         """Pictures of a case, why there are none, or None while they are made."""
         key = _key(candidate)
         with self._lock:
@@ -171,14 +171,14 @@ class Thumbnails(QObject):
         if not self._closed:
             self.ready.emit(candidate.case.id)
 
-    def _draw(self, candidate: Candidate) -> list[QImage]:
+    def _draw(self, candidate: ReviewItem) -> list[QImage]:
         case = candidate.case
         voxels = case.read_image().data
         labels = read_labels(candidate.mask, case.geometry)
         return draw_planes(voxels, labels, case.geometry, self._scheme)
 
 
-def _key(candidate: Candidate) -> Key:
+def _key(candidate: ReviewItem) -> Key:
     """Everything that the pictures depend on: case, mask, prediction, and label."""
     case, record = candidate.case, candidate.record
     made = None if record is None else (record.step, record.at)

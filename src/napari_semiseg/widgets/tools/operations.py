@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.imaging.mask_encoding import Marking
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
 
 REACH_MM = 8.0
 """How far from the surface its own distance is measured, mm."""
@@ -32,7 +32,7 @@ class Inputs:
     ----------
     marked : ndarray (Z, Y, X), uint8
         The mask, with values as ``marking`` has them.
-    marking : Marking
+    marking : MaskEncoding
         What the values mean.
     value : int
         The class to change.
@@ -51,7 +51,7 @@ class Inputs:
     """
 
     marked: NDArray[np.uint8]
-    marking: Marking
+    marking: MaskEncoding
     value: int
     locked: frozenset[int]
     spacing_mm: tuple[float, ...]
