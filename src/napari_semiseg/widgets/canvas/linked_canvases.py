@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 from napari_semiseg.widgets.canvas.overlays import CanvasNotes
 from napari_semiseg.widgets.canvas.prediction_views import PredictionViews
 from napari_semiseg.widgets.common.compat import canvas_widget
-from napari_semiseg.widgets.common.link import Connections, ViewLink
+from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.link import ViewLink
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent, QPoint, QRectF, Qt, QTimer
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QWidget
 
-from napari_semiseg.widgets.common.link import Connections
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,31 +6,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.widgets.common.compat import camera_of
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SHARED_CAMERA = ("orientation", "center", "zoom")
 SHARED_DIMS = ("order", "point")
-
-
-class Connections:
-    """Callbacks that are let go of together."""
-
-    def __init__(self) -> None:
-        self._made: list[tuple[Any, Any]] = []
-
-    def add(self, callback: Any, *signals: Any) -> None:
-        """Call ``callback`` on each of these signals (of napari or psygnal)."""
-        for signal in signals:
-            signal.connect(callback)
-            self._made.append((signal, callback))
-
-    def close(self) -> None:
-        """Disconnect all of them."""
-        for signal, callback in self._made:
-            signal.disconnect(callback)
-        self._made.clear()
 
 
 def attention(viewer: Any, noticed: Any) -> Connections:

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.case import LABEL, CaseState
-from napari_semiseg.widgets.common.link import Connections
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.preferences import guide_is_hidden, hide_guide
 
 if TYPE_CHECKING:

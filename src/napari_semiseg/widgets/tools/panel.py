@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 from napari_semiseg.widgets.common import keys
-from napari_semiseg.widgets.common.link import Connections
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.tools import operations
 from napari_semiseg.widgets.tools.operations import BOUNDARY, TOOLS, Inputs, Tool
 from napari_semiseg.widgets.tools.preview import Preview

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.boxes import others
-from napari_semiseg.widgets.common.link import Connections
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,93 @@
+"""Connect a widget to objects that outlive it, and undo that when it goes."""
+
+from __future__ import annotations
+
+from functools import partial
+from inspect import ismethod
+from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
+
+from qtpy.QtCore import QObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Connections(QObject):
+    """What a widget did to objects that outlive it, undone when it goes.
+
+    Qt drops the connections of a destroyed widget by itself. This is for the rest:
+    signals of psygnal models (`Session`, `CaseModel`) and of napari (viewer, camera,
+    layers), key bindings, event filters. Everything is undone once, the newest
+    first, at the earliest of: the owner is destroyed, `close`, or `close_below` of a
+    widget that contains the owner. No widget needs a method to close it.
+
+    Parameters
+    ----------
+    owner : QObject, optional
+        Widget, or controller with a parent; this becomes its child. Without one,
+        somebody must call `close`.
+
+    Examples
+    --------
+    A widget connects, and never disconnects::
+
+        connections = Connections(self)
+        connections.add(self._show_project, session.project_changed)
+        connections.add(self._draw, viewer.dims.events.point, viewer.dims.events.order)
+        connections.at_close(keys.release)
+
+    A layer that is followed for a while has connections of its own::
+
+        self._layer = Connections(self)  # once
+        ...
+        self._layer.close()  # leave the layer before
+        self._layer.add(self._show_mode, mask.events.mode)
+
+    Tests and the dock, which napari removes without destroying it::
+
+        Connections.close_below(dock)
+
+    Notes
+    -----
+    Bound methods are held weakly, so that connecting keeps no widget alive. What is
+    given to `at_close` is held until it has been called, and must not touch the
+    owner itself, which may be half destroyed by then.
+    """
+
+    def __init__(self, owner: QObject | None = None) -> None:
+        super().__init__(owner)
+        self._undo: list[Callable[[], object]] = []
+        if owner is not None:
+            owner.destroyed.connect(partial(_undo_all, self._undo))
+
+    def add(self, callback: Callable[..., object], *signals: Any) -> None:
+        """Call ``callback`` on each of these signals of psygnal or napari."""
+        kept = WeakMethod(callback) if ismethod(callback) else lambda: callback
+        for signal in signals:
+            signal.connect(callback)
+            self._undo.append(partial(_disconnect, signal, kept))
+
+    def at_close(self, action: Callable[[], object]) -> None:
+        """Call ``action`` when the connections are closed."""
+        self._undo.append(action)
+
+    def close(self) -> None:
+        """Undo everything so far; more can be added afterwards."""
+        _undo_all(self._undo)
+
+    @staticmethod
+    def close_below(widget: QObject) -> None:
+        """Close the connections of a widget and of everything in it."""
+        for one in reversed(widget.findChildren(Connections)):
+            one.close()
+
+
+def _disconnect(signal: Any, kept: Callable[[], Any]) -> None:
+    if (callback := kept()) is not None:
+        signal.disconnect(callback)
+
+
+def _undo_all(undo: list[Callable[[], object]], _: object = None) -> None:
+    while undo:
+        undo.pop()()
