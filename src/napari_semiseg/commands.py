@@ -149,7 +149,7 @@ def next_worst_slice() -> None:
 
 def export_masks() -> None:
     """Ask where to export the masks of the open project to."""
-    open_panel().review.ask_export()
+    open_panel().ask_export()
 
 
 def save_draft() -> None:

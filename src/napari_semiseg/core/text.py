@@ -26,3 +26,11 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """Write names as words, only the first few of many."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def percent(part: float) -> str:
+    """Write a part of 1; what is begun is not 0 %, what is not whole not 100 %."""
+    rounded = round(100 * part)
+    if 0 < part < 1 and rounded in (0, 100):
+        return "<1 %" if rounded == 0 else ">99 %"
+    return f"{rounded} %"

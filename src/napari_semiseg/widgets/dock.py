@@ -32,6 +32,7 @@ from napari_semiseg.widgets.common.session import Session
 from napari_semiseg.widgets.project.checkup import check_open_project
 from napari_semiseg.widgets.project.colour_menu import add_colour_menu
 from napari_semiseg.widgets.project.dialogs import CreateProjectDialog, StartPage
+from napari_semiseg.widgets.project.export_dialog import ExportDialog
 from napari_semiseg.widgets.project.guide import (
     LOAD,
     MARK,
@@ -129,7 +130,7 @@ class SemisegDock(QWidget):
         menu.addSeparator()
         self._project_actions = [
             menu.addAction("Accept several…", self.progress.accept_several),
-            menu.addAction("Export masks…", self.review.ask_export),
+            menu.addAction("Export masks…", self.ask_export),
             menu.addAction("Find moved images…", self.ask_relocate),
             menu.addAction(
                 "Check the project…", lambda: check_open_project(self.session, self)
@@ -155,6 +156,7 @@ class SemisegDock(QWidget):
         session.cases_changed.connect(self._next_step)
         session.runs_changed.connect(self._next_step)
         session.case_opened.connect(self._case_opened)
+        self.review.export_asked.connect(self.ask_export)
         self.progress.predict_asked.connect(self.predict_rest)
         self.start_page.create_asked.connect(self.ask_create)
         self.start_page.open_asked.connect(self._open_asked)
@@ -240,6 +242,17 @@ class SemisegDock(QWidget):
             self.review.open_next()
         else:
             self.ask_create()
+
+    def ask_export(self) -> None:
+        """Ask what to export to where, then do it in the background."""
+        project = self.session.project
+        if project is None:
+            self.session.say("Open a project first.")
+            return
+        dialog = ExportDialog(project, self)
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            dialog.start(self.session, project)
+        dialog.deleteLater()
 
     def ask_relocate(self) -> None:
         """Let the user say where images have moved to."""

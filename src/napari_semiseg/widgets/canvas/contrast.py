@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 from napari_semiseg.imaging.windowing import CT, windows_for
 from napari_semiseg.widgets.common import keys
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.keys import short
 from napari_semiseg.widgets.common.preferences import grey_window, remember_grey_window
-from napari_semiseg.widgets.tools.drawing import short
 
 if TYPE_CHECKING:
     from napari_semiseg.imaging.windowing import Window

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.widgets.common import keys
-from napari_semiseg.widgets.tools.drawing import short
+from napari_semiseg.widgets.common.keys import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,6 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.text import percent
 from napari_semiseg.project.review.corrections import effort
 
 if TYPE_CHECKING:
@@ -257,14 +258,6 @@ def _sought(row: Row, field: str) -> str:
     text = _text(row, field)
     flagged = field == "id" and row.flag is not None
     return f"{text} flagged {row.flag}" if flagged else text
-
-
-def percent(part: float) -> str:
-    """Write a part of 1; what is begun is not 0 %, what is not whole not 100 %."""
-    rounded = round(100 * part)
-    if 0 < part < 1 and rounded in (0, 100):
-        return "<1 %" if rounded == 0 else ">99 %"
-    return f"{rounded} %"
 
 
 def _sort_key(row: Row, field: str) -> Any:

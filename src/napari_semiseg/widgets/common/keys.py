@@ -66,6 +66,11 @@ BUILT_IN = (
 """Keys of napari itself that are worth knowing."""
 
 
+def short(key: str) -> str:
+    """Write a key the way it fits on a button."""
+    return key.replace("Shift-", "\u21e7")
+
+
 class Keys:
     """Binds keys and gives back what was bound to them before.
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
 
 from napari_semiseg.widgets.common import keys
-from napari_semiseg.widgets.tools.drawing import short
+from napari_semiseg.widgets.common.keys import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,9 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
-    QDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -17,15 +16,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.text import percent
 from napari_semiseg.widgets.canvas.contrast import ContrastRow
 from napari_semiseg.widgets.canvas.image_layers import ChannelChoice
 from napari_semiseg.widgets.canvas.slice_strip import StripKeeper
 from napari_semiseg.widgets.canvas.surface_view import SolidView
-from napari_semiseg.widgets.cohort.model import percent
 from napari_semiseg.widgets.common import keys, planes
 from napari_semiseg.widgets.common.background import told
 from napari_semiseg.widgets.common.keys import ClassKeys, Keys, Shortcut
-from napari_semiseg.widgets.project.export_dialog import ExportDialog
 from napari_semiseg.widgets.review.action_grid import ActionGrid, plain_button
 from napari_semiseg.widgets.review.queue_box import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
@@ -58,7 +56,14 @@ class ReviewPanel(QWidget):
         The case that is open.
     parent : QWidget, optional
         Of the panel.
+
+    Signals
+    -------
+    export_asked()
+        The user wants to export masks.
     """
+
+    export_asked = Signal()
 
     def __init__(
         self, session: Session, case_view: CaseView, parent: QWidget | None = None
@@ -168,17 +173,6 @@ class ReviewPanel(QWidget):
             value = int(mask.selected_label)
             self.lock(value, value not in locked)
 
-    def ask_export(self) -> None:
-        """Ask what to export to where, then do it in the background."""
-        project = self.session.project
-        if project is None:
-            self.session.say("Open a project first.")
-            return
-        dialog = ExportDialog(project, self)
-        if dialog.exec() == QDialog.DialogCode.Accepted:
-            dialog.start(self.session, project)
-        dialog.deleteLater()
-
     def show_shortcuts(self) -> None:
         """Show the list of keys."""
         sheet = ShortcutSheet(self.shortcuts(), self)
@@ -253,7 +247,7 @@ class ReviewPanel(QWidget):
     def _build(self) -> None:
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         export = plain_button("Export\u2026", "Write masks on the grid of their images")
-        export.clicked.connect(self.ask_export)
+        export.clicked.connect(lambda: self.export_asked.emit())
         sheet = plain_button("Shortcuts", "List of keys")
         sheet.clicked.connect(self.show_shortcuts)
         foot = QHBoxLayout()

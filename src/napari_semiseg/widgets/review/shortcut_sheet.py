@@ -15,8 +15,8 @@ from napari_semiseg.widgets.common.keys import (
     PAINTING,
     TOOLS,
     WORK,
+    short,
 )
-from napari_semiseg.widgets.tools.drawing import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

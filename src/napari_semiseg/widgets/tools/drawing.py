@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.widgets.common import keys
+from napari_semiseg.widgets.common.keys import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -249,8 +250,3 @@ def padlock(*, closed: bool) -> QIcon:
     painter.drawRoundedRect(5, 12, 18, 13, 3, 3)
     painter.end()
     return QIcon(picture)
-
-
-def short(key: str) -> str:
-    """Write a key the way it fits on a button."""
-    return key.replace("Shift-", "\u21e7")
