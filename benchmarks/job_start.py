@@ -21,7 +21,9 @@ from cohort import SPACING_MM, volume
 from pairs import machine, timed
 
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.execution import local
+from napari_semiseg.execution.executor import start_training
+from napari_semiseg.execution.follow import follow
+from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.project import Project
 
 SEMISEG = [sys.executable, "-m", "napari_semiseg"]
@@ -48,14 +50,16 @@ def training(folder: Path) -> dict[str, float]:
         if number < 2:
             project.set_label(path.name.removesuffix(".nii.gz"), made.target)
     begun = time.time()
-    run, job = local.start_training(project, TrainingConfig(minutes=2))
+    config = TrainingConfig(minutes=2)
+    run, handle = start_training(LocalExecutor(), project, config)
     seen: dict[str, float] = {}
-    for event in local.follow(run, job=job, poll_s=0.05):
+    for event in follow(run, handle, poll_s=0.05):
         seen.setdefault(event.type, round(event.at - begun, 2))
         if event.type == "stepped":
             break
     run.request_stop()
-    job.process.wait()
+    while handle.poll() is None:
+        time.sleep(0.05)
     return {f"{name}_s": seen[name] for name in ("started", "planned", "stepped")}
 
 

@@ -31,7 +31,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_semiseg.commands import open_project_in_viewer
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.execution import local
+from napari_semiseg.execution.executor import start_training
+from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.widgets.common.compat import canvas_widget
 
 SIZE = (1600, 960)
@@ -221,7 +222,8 @@ def main() -> None:
             return [canvas, *(canvas_widget(side) for side in sides)]
 
         tell(switch(panel, canvases, predicted))
-        run, job = local.start_training(project, TrainingConfig(minutes=20))
+        config = TrainingConfig(minutes=20)
+        run, handle = start_training(LocalExecutor(), project, config)
 
         def steps() -> int:
             return run.steps_done
@@ -229,7 +231,7 @@ def main() -> None:
         try:
             while not steps():
                 QTest.qWait(200)
-                assert job.poll() is None
+                assert handle.poll() is None
             row = switch(panel, canvases, predicted)
             tell(row | {"what": f"{row['what']}, while training"})
             tell(paint(view.mask, canvas, "panel, three canvases", steps))
@@ -238,8 +240,7 @@ def main() -> None:
             viewer.close()
             tell(alone(image, scale, steps))
         finally:
-            job.process.kill()
-            job.process.wait()
+            handle.terminate()
 
 
 if __name__ == "__main__":

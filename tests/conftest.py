@@ -112,12 +112,8 @@ def predict_ball() -> Callable[..., Prediction]:
 
 
 @pytest.fixture
-def workers(
-    monkeypatch: pytest.MonkeyPatch, predict_ball: Callable[..., Prediction]
-) -> FakeWorkers:
-    """Workers without PyTorch in the place of those of benchmarks and simulations."""
+def workers(predict_ball: Callable[..., Prediction]) -> FakeWorkers:
+    """An executor of benchmarks and simulations that needs no PyTorch."""
     from fake_workers import FakeWorkers
 
-    fake = FakeWorkers(predict_ball)
-    monkeypatch.setattr("napari_semiseg.execution.local.start", fake.start)
-    return fake
+    return FakeWorkers(predict_ball)

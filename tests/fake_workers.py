@@ -1,19 +1,21 @@
-"""What stands in for the child processes of benchmarks and simulations."""
+"""Executors without processes: for the panel, for benchmarks and simulations."""
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.core.events import Finished, Planned, Started, Stepped
+from napari_semiseg.errors import ProjectError
 from napari_semiseg.experiments.benchmark.worker import FACTS, Facts
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_semiseg.project.runs.run import Run
 
@@ -23,15 +25,51 @@ SECONDS = 30.0
 
 
 @dataclass
-class FakeJob:
-    """A process that is over."""
+class FakeHandle:
+    """A process that ends when the test sets its exit code."""
 
-    started: float
-    code: int = 0
+    code: int | None = None
     pid: int = NOBODY
+    started: float = field(default_factory=time.time)
+    terminated: bool = False
 
-    def poll(self) -> int:
+    def poll(self) -> int | None:
         return self.code
+
+    def terminate(self) -> None:
+        self.terminated = True
+
+
+@dataclass
+class FakeExecutor:
+    """Notes what is submitted; a training goes on for as long as this process.
+
+    Attributes
+    ----------
+    submitted : list of list of str
+        Verb and arguments, in order.
+    handle : FakeHandle
+        Of everything that is submitted.
+    refusal : str or None
+        Error that is raised instead.
+    """
+
+    submitted: list[list[str]] = field(default_factory=list)
+    handle: FakeHandle = field(
+        default_factory=lambda: FakeHandle(pid=os.getpid(), started=0.0)
+    )
+    refusal: str | None = None
+
+    def submit(self, verb: str, arguments: Sequence[str], log: Path) -> FakeHandle:
+        if self.refusal is not None:
+            raise ProjectError(self.refusal)
+        self.submitted.append([verb, *arguments])
+        if verb == "train":
+            folder, _option, run_id = arguments
+            run = Project.open(folder).run(run_id)
+            method = run.config.method
+            run.append(Started(run=run_id, method=method, pid=self.handle.pid))
+        return self.handle
 
 
 @dataclass
@@ -59,18 +97,18 @@ class FakeWorkers:
     empty: set[str] = field(default_factory=set)
     during: Callable[[Run], None] = lambda run: None
 
-    def start(self, words: list[str], log: Path, *, gives_way: bool) -> FakeJob:
-        _verb, folder, run_id, *listed = words
+    def submit(self, verb: str, arguments: Sequence[str], log: Path) -> FakeHandle:
+        folder, run_id, *listed = arguments
         project = Project.open(folder)
         run = project.run(run_id)
         self.started.append(run_id)
         tests = [case.id for case in project.cases(split="test")]
         self.wanted.append(Path(listed[1]).read_text().split() if listed else tests)
-        job = FakeJob(started=time.time())
+        handle = FakeHandle(code=0)
         if run_id in self.broken:
             log.write_text(f"semiseg: {self.broken[run_id]}\n")
-            job.code = 1
-            return job
+            handle.code = 1
+            return handle
         run.clear_stop()
         steps = run.config.steps or 7
         self._train(run, steps)
@@ -79,7 +117,7 @@ class FakeWorkers:
         run.append(Finished(run=run_id, reason=reason, step=steps, seconds=SECONDS))
         if reason == "completed":
             self._predict(project, run, steps)
-        return job
+        return handle
 
     def _train(self, run: Run, steps: int) -> None:
         run.append(Started(run=run.id, method=run.config.method, pid=NOBODY))

@@ -18,7 +18,8 @@ from faulty import semiseg
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ImageError, ProjectError
-from napari_semiseg.execution import local
+from napari_semiseg.execution.follow import follow
+from napari_semiseg.execution.local import LocalHandle
 from napari_semiseg.io import atomic
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases import labels as labelling
@@ -160,11 +161,11 @@ def test_a_clock_that_goes_back_does_not_make_an_end_a_failure(ball_project) -> 
     run = Run.create(ball_project, TrainingConfig())
     sleeper = subprocess.Popen([sys.executable, "-c", ""])
     sleeper.wait()
-    job = local.Job(sleeper, started=time.time())
+    handle = LocalHandle(sleeper, started=time.time())
     hour_ago = time.time() - 3600
-    run.append(Started(run=run.id, method="ug_mcl", pid=job.pid, at=hour_ago))
+    run.append(Started(run=run.id, method="ug_mcl", pid=handle.pid, at=hour_ago))
     run.append(Finished(run=run.id, reason="completed", step=3, seconds=1, at=hour_ago))
-    ends = [event for event in local.follow(run, job=job) if event.type == "finished"]
+    ends = [event for event in follow(run, handle) if event.type == "finished"]
     assert [event.reason for event in ends] == ["completed"]
 
 

@@ -87,6 +87,7 @@ def bench(
     """
     from napari_semiseg.cli.bench_board import Board
     from napari_semiseg.cli.progress import stoppable
+    from napari_semiseg.execution.local import LocalExecutor
     from napari_semiseg.experiments.benchmark import figures, results
     from napari_semiseg.experiments.benchmark.dataset import Dataset, refuse_inside
     from napari_semiseg.experiments.benchmark.projects import refuse_unshown
@@ -114,7 +115,8 @@ def bench(
     dataset.require(benchmark.unlabelled)
     scheme = dataset.scheme(label or (), with_mask[: -len(benchmark.test)])
     refuse_unshown(benchmark, scheme, dataset.check(dict.fromkeys(with_mask), scheme))
-    ours = Bench(benchmark, dataset, scheme, out)
+    executor = LocalExecutor(low_priority=False)
+    ours = Bench(benchmark, dataset, scheme, out, executor)
     begun = results.begin(out, benchmark, scheme)
     stop = Stop()
     with stoppable(stop), Board(quiet=json) as board:

@@ -94,6 +94,7 @@ def simulate(
     """
     from napari_semiseg.cli.bench_board import Board
     from napari_semiseg.cli.progress import stoppable
+    from napari_semiseg.execution.local import LocalExecutor
     from napari_semiseg.experiments.benchmark import figures
     from napari_semiseg.experiments.simulation import annotator, results
     from napari_semiseg.experiments.simulation.runner import Simulator
@@ -124,7 +125,8 @@ def simulate(
     folder = out or opened.folder.with_name(f"{opened.folder.name}_simulation")
     begun = results.begin(folder, simulation)
     references = annotator.References.check(opened, simulation)
-    ours = Simulator(opened, simulation, references, folder)
+    executor = LocalExecutor(low_priority=False)
+    ours = Simulator(opened, simulation, references, folder, executor)
     stop = Stop()
     with stoppable(stop), Board(quiet=json, name="Simulation") as board:
         found = _run(ours, begun, board, stop)

@@ -1,1 +1,1 @@
-"""Run a verb outside of this process and follow its event log."""
+"""Run verbs of the command line in other processes and follow their event logs."""

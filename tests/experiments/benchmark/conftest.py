@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fake_workers import FakeWorkers
+
 
 IDS = tuple(f"case_{number}" for number in range(7))
 
@@ -47,7 +49,9 @@ def two_channels(data: Path) -> Path:
 
 
 @pytest.fixture
-def make_bench(data: Path, tmp_path: Path) -> Callable[..., Bench]:
+def make_bench(
+    data: Path, tmp_path: Path, workers: FakeWorkers
+) -> Callable[..., Bench]:
     """Make a benchmark of two methods; every part of it may be another one."""
 
     def make(methods: str = "supervised,ug_mcl", **changes: Any) -> Bench:
@@ -62,6 +66,6 @@ def make_bench(data: Path, tmp_path: Path) -> Callable[..., Bench]:
         benchmark = Benchmark(**values | changes)
         dataset = Dataset.open(data)
         scheme = dataset.scheme((), ())
-        return Bench(benchmark, dataset, scheme, tmp_path / "out")
+        return Bench(benchmark, dataset, scheme, tmp_path / "out", workers)
 
     return make

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def simulator(ball_project, spheres, tmp_path) -> Callable[..., Simulator]:
+def simulator(ball_project, spheres, tmp_path, workers) -> Callable[..., Simulator]:
     """Make a simulation on three cases, scored on another one."""
 
     def make(strategies: str = "uncertainty", **changes: Any) -> Simulator:
@@ -33,7 +33,9 @@ def simulator(ball_project, spheres, tmp_path) -> Callable[..., Simulator]:
         }
         simulation = Simulation(**values | changes)
         references = References.check(ball_project, simulation)
-        return Simulator(ball_project, simulation, references, tmp_path / "out")
+        return Simulator(
+            ball_project, simulation, references, tmp_path / "out", workers
+        )
 
     return make
 

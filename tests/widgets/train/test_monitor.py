@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fake_workers import FakeHandle
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import (
     Event,
@@ -21,8 +22,9 @@ from napari_semiseg.core.events import (
     Validated,
     Warned,
 )
+from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress, watch
+from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -218,7 +220,10 @@ def test_a_run_that_ended_long_ago_is_replayed(
 
 def test_watching_ends_when_asked_although_nothing_happens(run: Run) -> None:
     begun = time.monotonic()
-    assert list(watch(run, None, lambda: time.monotonic() - begun > 0.3, 0.05)) == []
+    events = follow_process(
+        run, poll_s=0.05, stop=lambda: time.monotonic() - begun > 0.3
+    )
+    assert list(events) == []
 
 
 def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
@@ -284,12 +289,9 @@ def test_a_job_that_only_predicts_ends_without_a_failure(
 
 
 def test_a_refusal_to_predict_is_told_in_its_words(run: Run) -> None:
-    class Refused:
-        def poll(self) -> int:
-            return 1
-
     run.folder.log.write_text("noise\nexpected a model, found none\n")
-    (event,) = watch(run, Refused(), lambda: False, 0.05, trains=False)
+    handle = FakeHandle(code=1)
+    (event,) = follow_process(run, handle, poll_s=0.05, trains=False)
     assert event.type == "warned"
     assert event.message == "expected a model, found none"
 

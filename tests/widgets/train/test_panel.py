@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from fake_workers import FakeExecutor
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started, Stepped
-from napari_semiseg.errors import ConfigError
-from napari_semiseg.execution import local
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs.prediction_requests import wanted
 from napari_semiseg.project.runs.run import Run
@@ -34,41 +33,20 @@ WAIT_MS = 20_000
 GONE = 2**22 - 1
 
 
-class FakeJob:
-    """A child process that ends when the test says so."""
-
-    pid = os.getpid()
-    started = 0.0
-
-    def __init__(self) -> None:
-        self.code: int | None = None
-        self.terminated = False
-
-    def poll(self) -> int | None:
-        return self.code
-
-    def terminate(self) -> None:
-        self.terminated = True
-
-
-def training_of_this_process(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
-    """A training that is started goes on for as long as this process."""
-    job = FakeJob()
-
-    def start_training(where: Project, config: TrainingConfig) -> tuple[Run, Any]:
-        run = Run.create(where, config)
-        run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
-        return run, job
-
-    monkeypatch.setattr(local, "start_training", start_training)
-    return job
+@pytest.fixture
+def executor() -> FakeExecutor:
+    return FakeExecutor()
 
 
 @pytest.fixture
 def panel(
-    qtbot: QtBot, session: Session, methods: Answer, devices: Answer
+    qtbot: QtBot,
+    session: Session,
+    executor: FakeExecutor,
+    methods: Answer,
+    devices: Answer,
 ) -> Iterator[TrainingPanel]:
-    made = TrainingPanel(session)
+    made = TrainingPanel(session, executor=executor)
     made.form.set_methods(methods)
     made.form.set_devices(devices)
     made.update_buttons()
@@ -201,28 +179,18 @@ def test_without_torch_a_sentence_stands_for_the_form(
 def test_start_to_end(
     qtbot: QtBot,
     panel: TrainingPanel,
-    project: Project,
+    executor: FakeExecutor,
     session: Session,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job, asked = FakeJob(), []
-
-    def start_training(where: Project, config: TrainingConfig) -> tuple[Run, Any]:
-        asked.append(config)
-        run = Run.create(where, config)
-        run.append(Started(run=run.id, method=config.method, pid=os.getpid()))
-        return run, job
-
-    monkeypatch.setattr(local, "start_training", start_training)
     refreshed: list[set[str]] = []
     keep = refreshed.append
     session.cases_changed.connect(keep)
     panel.form.minutes.setValue(2)
     panel.start_button.click()
-    assert asked[0].minutes == 2
     assert enabled(panel) == (False, True, False)
     run = panel.monitor.run
     assert run is not None
+    assert run.config.minutes == 2
     values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 9}
     run.append(Stepped(step=3, steps=10, losses={"supervised": 0.4}, **values))
     qtbot.waitUntil(lambda: panel.progress.bar.value() == 3, timeout=WAIT_MS)
@@ -234,7 +202,7 @@ def test_start_to_end(
     run.append(Predicted(case="case_2", uncertainty=0.2, done=1, total=1))
     qtbot.waitUntil(lambda: {"case_2"} in refreshed, timeout=WAIT_MS)
     with qtbot.waitSignal(panel.monitor.ended, timeout=WAIT_MS):
-        job.code = 0
+        executor.handle.code = 0
     assert panel.start_button.isEnabled()
     assert not panel.stop_button.isEnabled()
 
@@ -243,56 +211,48 @@ def test_start_to_end(
 def test_a_run_that_does_not_stop_can_be_ended(
     qtbot: QtBot,
     panel: TrainingPanel,
-    project: Project,
-    monkeypatch: pytest.MonkeyPatch,
+    executor: FakeExecutor,
 ) -> None:
-    job = training_of_this_process(monkeypatch)
     panel._patience.setInterval(50)
     panel.start()
     panel.stop()
     qtbot.waitUntil(lambda: panel.stop_button.text() == "End it now", timeout=WAIT_MS)
     panel.stop_button.click()
-    assert job.terminated
+    assert executor.handle.terminated
 
 
 @pytest.mark.usefixtures("labelled")
 def test_training_longer_passes_the_minutes(
     panel: TrainingPanel,
+    executor: FakeExecutor,
     project: Project,
     session: Session,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[list[str]] = []
-
-    def start(arguments: list[str], log: Path) -> FakeJob:
-        asked.append(arguments)
-        return FakeJob()
-
-    monkeypatch.setattr(local, "start", start)
     run = add_run(project)
     session.runs_changed.emit()
     panel.form.minutes.setValue(5)
     panel.resume_button.click()
-    assert asked == [["resume", str(project.folder), run.id, "--minutes", "5"]]
+    assert executor.submitted == [
+        ["resume", str(project.folder), run.id, "--minutes", "5"]
+    ]
 
 
 @pytest.mark.usefixtures("labelled")
 def test_what_keeps_a_run_from_starting_is_told(
     panel: TrainingPanel,
+    executor: FakeExecutor,
+    project: Project,
     session: Session,
     notifications: list[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise ConfigError("expected a folder that can be written")
-
-    monkeypatch.setattr(local, "start_training", refuse)
+    executor.refusal = "expected a folder that can be written"
     said: list[str] = []
     keep = said.append
     session.status_changed.connect(keep)
     panel.start()
     assert notifications == ["expected a folder that can be written"]
     assert said[-1] == notifications[0]
+    assert project.runs() == []
     assert panel.start_button.isEnabled()
 
 
@@ -356,31 +316,23 @@ def test_an_engine_that_fails_says_why(qtbot: QtBot, tmp_path: Path) -> None:
 def test_a_stopped_model_can_predict(
     qtbot: QtBot,
     panel: TrainingPanel,
+    executor: FakeExecutor,
     project: Project,
     session: Session,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[list[str]] = []
-    job = FakeJob()
-
-    def start(arguments: list[str], log: Path) -> FakeJob:
-        asked.append(arguments)
-        return job
-
-    monkeypatch.setattr(local, "start", start)
     assert not panel.predict_button.isEnabled()
     run = add_run(project)
     run.append(Finished(run=run.id, reason="cancelled", step=3, seconds=9.0))
     session.runs_changed.emit()
     panel.predict_button.click()
-    assert asked == [["predict", str(project.folder), "--run", run.id]]
+    assert executor.submitted == [["predict", str(project.folder), "--run", run.id]]
     assert not panel.predict_button.isEnabled()
     assert not panel.start_button.isEnabled()
     run.append(Predicted(case="case_1", uncertainty=0.2, done=1, total=1))
     qtbot.waitUntil(
         lambda: "predicted 1 case" in panel.progress.text.text(), timeout=WAIT_MS
     )
-    job.code = 0
+    executor.handle.code = 0
     qtbot.waitUntil(panel.predict_button.isEnabled, timeout=WAIT_MS)
     assert panel.progress.text.text().startswith("Stopped at step 3")
 
@@ -390,9 +342,7 @@ def test_a_training_is_told_what_the_user_looks_at(
     panel: TrainingPanel,
     project: Project,
     session: Session,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    training_of_this_process(monkeypatch)
     session.case_id = "case_1"
     session.queue_changed.emit(["case_3", "case_1", "case_2"])
     panel.start()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.execution.executor import Executor
     from napari_semiseg.experiments.benchmark.dataset import Dataset
     from napari_semiseg.experiments.benchmark.results import Results
     from napari_semiseg.experiments.benchmark.spec import Benchmark, Trial
@@ -77,6 +78,7 @@ class Bench:
     dataset: Dataset
     scheme: LabelScheme
     out: Path
+    executor: Executor
 
     def run(
         self, results: Results, stop: Callable[[], bool] = lambda: False
@@ -163,7 +165,9 @@ class Bench:
         try:
             wanted = self._test_cases()
             config = self.benchmark.config(trial)
-            error = yield from child.train(project, run, config, wanted, stop)
+            error = yield from child.train(
+                project, run, config, wanted, stop, self.executor
+            )
             if error is not None:
                 return self._result(run, trial, {}, error)
             if not child.is_complete(run, wanted):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.events import Finished, Staged, Warned
 from napari_semiseg.core.text import duration
-from napari_semiseg.execution import local
+from napari_semiseg.execution.follow import follow, last_output
 from napari_semiseg.experiments.benchmark import TRIAL_VERB
 from napari_semiseg.experiments.benchmark.worker import read_facts
 from napari_semiseg.imaging.metrics import evaluate_labels
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.execution.local import Job
+    from napari_semiseg.execution.executor import Executor, Handle
     from napari_semiseg.imaging.metrics import Metrics
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
@@ -49,6 +49,7 @@ def train(
     config: TrainingConfig,
     wanted: Sequence[str],
     stop: Callable[[], bool],
+    executor: Executor,
     listed: Path | None = None,
 ) -> Generator[Event, None, str | None]:
     """Train a run to its end, from where it is, and predict cases.
@@ -69,6 +70,8 @@ def train(
         Ids of the cases to predict.
     stop : callable
         Asked often; the child then writes a checkpoint and ends.
+    executor : Executor
+        Starts the child.
     listed : Path, optional
         File that names those cases, one a line; without it they are the test cases.
 
@@ -90,20 +93,21 @@ def train(
         Run.create(project, config, run.id)
     if is_complete(run, wanted):
         return None
-    words = [TRIAL_VERB, str(project.folder), run.id]
+    words = [str(project.folder), run.id]
     words += [] if listed is None else ["--cases", str(listed)]
-    job = local.start(words, run.folder.log, gives_way=False)
-    run.claim(job.pid)
-    error = yield from _watch(run, job, wanted, stop)
+    handle = executor.submit(TRIAL_VERB, words, run.folder.log)
+    if handle.pid is not None:
+        run.claim(handle.pid)
+    error = yield from _watch(run, handle, wanted, stop)
     return None if is_complete(run, wanted) or stop() else error
 
 
 def _watch(
-    run: Run, job: Job | None, wanted: Sequence[str], stop: Callable[[], bool]
+    run: Run, handle: Handle | None, wanted: Sequence[str], stop: Callable[[], bool]
 ) -> Generator[Event, None, str]:
     """Follow a worker to its end; returns what it says went wrong.
 
-    Without a job of ours it is one that an earlier call has left at work.
+    Without a handle it is one that an earlier call has left at work.
     """
 
     def relay() -> bool:
@@ -112,17 +116,17 @@ def _watch(
         return False  # look on until the child has written its checkpoint
 
     error = None
-    for event in local.follow(run, job=job, poll_s=POLL_S, stop=relay):
+    for event in follow(run, handle, poll_s=POLL_S, stop=relay):
         if isinstance(event, Finished):
             error = event.error if event.reason == "failed" else None
         else:
             yield event
-    while job.poll() is None if job is not None else _has_worker(run):
+    while handle.poll() is None if handle is not None else _has_worker(run):
         relay()
         done = sum(map(run.has_prediction, wanted))
         yield Staged(stage="Predicting", done=done, total=len(wanted))
         time.sleep(POLL_S)
-    said = (local.last_words(run) or ["its process ended early"])[-1]
+    said = (last_output(run) or ["its process ended early"])[-1]
     return (error or said).removeprefix("semiseg: ")
 
 

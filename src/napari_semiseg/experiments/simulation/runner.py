@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.events import Event
+    from napari_semiseg.execution.executor import Executor
     from napari_semiseg.experiments.simulation.annotator import References
     from napari_semiseg.experiments.simulation.results import (
         Place,
@@ -62,6 +63,7 @@ class Simulator:
     simulation: Simulation
     references: References
     out: Path
+    executor: Executor
 
     def run(
         self, results: Results, stop: Callable[[], bool] = lambda: False
@@ -177,7 +179,9 @@ class Simulator:
         try:
             write_text(listed, "".join(f"{name}\n" for name in wanted))
             config = self.simulation.config(trial)
-            error = yield from child.train(project, run, config, wanted, stop, listed)
+            error = yield from child.train(
+                project, run, config, wanted, stop, self.executor, listed
+            )
             if error is not None:
                 return record.model_copy(update={"error": error})
             if not child.is_complete(run, wanted):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
@@ -29,72 +29,18 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.core.text import count, duration
-from napari_semiseg.execution import local
+from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.widgets.common.background import named
 from napari_semiseg.widgets.common.plots import Curves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from napari_semiseg.core.events import Event
+    from napari_semiseg.execution.executor import Handle
     from napari_semiseg.project.runs.run import Run
 
-POLL_S = 0.2
 MESSAGES_SHOWN = 3
-
-
-def watch(
-    run: Run,
-    job: local.Job | None,
-    stop: Callable[[], bool],
-    poll_s: float = POLL_S,
-    *,
-    trains: bool = True,
-) -> Iterator[Event]:
-    """Yield a run's events from its beginning until its process has ended.
-
-    Training ends with ``Finished``, but the same process goes on to predict, and a
-    resumed run has the ``Finished`` of an earlier session in its log. A process that
-    only predicts (not ``trains``) writes none; its refusal becomes a ``Warned``.
-    """
-    seen = 0
-    if trains:
-        for event in local.follow(run, job=job, poll_s=poll_s, stop=stop):
-            seen += 1
-            yield event
-    ended = False
-    while not stop() and not ended:
-        ended = not _alive(run, job)
-        new = run.events()[seen:]
-        seen += len(new)
-        yield from new
-        if not ended and not new:
-            time.sleep(poll_s)
-    if not trains and job is not None and job.poll() == local.MENDABLE:
-        yield Warned(message=local.last_words(run)[-1])
-
-
-def _alive(run: Run, job: local.Job | None) -> bool:
-    if job is not None:
-        return job.poll() is None
-    return run.is_working
-
-
-class _Halt:
-    """Says to a generator when to end, since ``quit()`` cannot reach into it."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.worker: Any = None
-
-    def __call__(self) -> bool:
-        return self.asked or bool(self.worker.abort_requested)
-
-
-def _watched(
-    run: Run, job: local.Job | None, halt: _Halt, trains: bool
-) -> Iterator[Event]:
-    yield from watch(run, job, halt, trains=trains)
 
 
 class RunMonitor(QObject):
@@ -114,9 +60,9 @@ class RunMonitor(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.run: Run | None = None
-        self.job: local.Job | None = None
+        self.handle: Handle | None = None
         self._worker: Any = None
-        self._halt = _Halt()
+        self._stopped = threading.Event()
 
     @property
     def active(self) -> bool:
@@ -124,30 +70,36 @@ class RunMonitor(QObject):
         return self._worker is not None
 
     def follow(
-        self, run: Run, job: local.Job | None = None, *, trains: bool = True
+        self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
-        """Follow a run; one that was followed before is let go.
+        """Follow a run; following another one is stopped first.
 
-        ``trains`` is False for a job that only predicts with the run's model.
+        ``trains`` is False for a process that only predicts with the run's model.
         """
         self.stop()
-        self.run, self.job = run, job
+        self.run, self.handle = run, handle
         title = f"Semiseg: training {run.id}, which goes on when napari closes"
-        halt = _Halt()
-        halt.worker = worker = create_worker(
-            named(title, _watched, run, job, halt, trains),
+        stopped = threading.Event()
+
+        def stop() -> bool:  # a worker's ``quit()`` cannot reach into a generator
+            return stopped.is_set() or bool(worker.abort_requested)
+
+        worker = create_worker(
+            named(title, follow_process, run, handle),
+            trains=trains,
+            stop=stop,
             _start_thread=False,
             _progress={"desc": f"Training {run.id}"},
         )
         worker.yielded.connect(self._yielded)
         worker.finished.connect(self._finished)
-        self._worker, self._halt = worker, halt
+        self._worker, self._stopped = worker, stopped
         worker.start()
 
     def stop(self) -> None:
         """Stop following. The training itself goes on."""
         if self._worker is not None:
-            self._halt.asked = True
+            self._stopped.set()
             self._worker.yielded.disconnect(self._yielded)
             self._worker.finished.disconnect(self._finished)
             self._worker = None

@@ -17,7 +17,8 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started
-from napari_semiseg.execution import local
+from napari_semiseg.execution.executor import start_training
+from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import unfit
 from napari_semiseg.widgets.common.background import told
 from napari_semiseg.widgets.common.session import HUMAN
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_semiseg.core.events import Event
+    from napari_semiseg.execution.executor import Executor, Handle
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
 
@@ -40,16 +42,18 @@ MODELS_OFFERED = 10
 
 
 class TrainingPanel(QWidget):
-    """Form, buttons, progress and curves; training itself is a child process."""
+    """Form, buttons, progress and curves; training is done by an executor."""
 
     def __init__(
         self,
         session: Session,
         info: EngineInfo | None = None,
+        executor: Executor | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._session = session
+        self._executor = executor or LocalExecutor()
         self._asked = False
         self._problem: str | None = None
         self.info = info or EngineInfo(self)
@@ -124,8 +128,8 @@ class TrainingPanel(QWidget):
             self.update_buttons()
             return
         with told(self._session):
-            run, job = local.start_training(project, self.form.value())
-            self._follow(run, job)
+            config = self.form.value()
+            self._follow(*start_training(self._executor, project, config))
 
     def stop(self) -> None:
         """Ask the run to end; when it does not within 10 s, end its process."""
@@ -133,8 +137,8 @@ class TrainingPanel(QWidget):
         if run is None:
             return
         if run.stop_requested and not self._patience.isActive():
-            if self.monitor.job is not None:
-                self.monitor.job.terminate()
+            if self.monitor.handle is not None:
+                self.monitor.handle.terminate()
         else:
             with told(self._session):
                 run.request_stop()
@@ -146,21 +150,24 @@ class TrainingPanel(QWidget):
         project, run = self._session.project, self._resumable()
         if project is None or run is None:
             return
-        words = ["resume", str(project.folder), run.id]
+        arguments = [str(project.folder), run.id]
         if run.status == "completed":
-            words += ["--minutes", f"{self.form.minutes.value():g}"]
+            arguments += ["--minutes", f"{self.form.minutes.value():g}"]
         with told(self._session):
-            self._follow(run, local.start(words, run.folder.log))
+            self._follow(run, self._submit("resume", arguments, run))
 
     def predict(self) -> None:
         """Propose masks with the model in use, in a child process."""
         project, run = self._session.project, self._model()
         if project is None or run is None:
             return
-        words = ["predict", str(project.folder), "--run", run.id]
+        arguments = [str(project.folder), "--run", run.id]
         with told(self._session):
-            self._follow(run, local.start(words, run.folder.log), trains=False)
+            self._follow(run, self._submit("predict", arguments, run), trains=False)
         self.update_buttons()
+
+    def _submit(self, verb: str, arguments: list[str], run: Run) -> Handle:
+        return self._executor.submit(verb, arguments, run.folder.log)
 
     def stop_following(self) -> None:
         """Let go of the run and of questions under way; training goes on."""
@@ -198,7 +205,7 @@ class TrainingPanel(QWidget):
         patient = self._patience.isActive()
         self.stop_button.setEnabled(
             active is not None
-            and not (stopping and (patient or self.monitor.job is None))
+            and not (stopping and (patient or self.monitor.handle is None))
         )
         self.stop_button.setText(
             ("Stopping …" if patient else "End it now") if stopping else "Stop"
@@ -266,19 +273,19 @@ class TrainingPanel(QWidget):
         return None if project is None else project.latest_run()
 
     def _follow(
-        self, run: Run, job: local.Job | None = None, *, trains: bool = True
+        self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
-        self._watch(run, job, trains=trains)
+        self._watch(run, handle, trains=trains)
         self._session.runs_changed.emit()
 
     def _watch(
-        self, run: Run, job: local.Job | None = None, *, trains: bool = True
+        self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
         project = self._session.project
         labels = () if project is None else project.labels
         self.progress.clear(run, {item.name: item.colour for item in labels})
-        self.monitor.follow(run, job, trains=trains)
-        going = trains and (job is not None or run.status in ACTIVE)
+        self.monitor.follow(run, handle, trains=trains)
+        going = trains and (handle is not None or run.status in ACTIVE)
         self.wishes.follow(run if going else None)
 
     def _project_changed(self) -> None:
@@ -309,9 +316,11 @@ class TrainingPanel(QWidget):
                 pass
 
     def _interrupted(self) -> bool:
-        """Whether the run followed had ended without a word before it was opened."""
+        """Whether the run that is followed was found interrupted."""
         run = self.monitor.run
-        return run is not None and not self.monitor.job and run.status == "interrupted"
+        return (
+            run is not None and not self.monitor.handle and run.status == "interrupted"
+        )
 
     def _tell_news(self) -> None:
         cases, self._predicted = self._predicted, set()
@@ -327,7 +336,11 @@ class TrainingPanel(QWidget):
         self.update_buttons()
         run = self.monitor.run
         if run is not None and run.status in ("failed", "interrupted"):
-            how = "failed" if self.monitor.job or run.status == "failed" else run.status
+            how = (
+                "failed"
+                if self.monitor.handle or run.status == "failed"
+                else run.status
+            )
             self._session.say(f"Training {how}: the Train tab says why.")
 
     def _methods_known(self, methods: list[dict[str, Any]]) -> None:

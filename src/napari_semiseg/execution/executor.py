@@ -1,0 +1,77 @@
+"""Where a verb of the command line runs: the protocol, and how a training starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.runs.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.project.project import Project
+
+
+class Handle(Protocol):
+    """A submitted verb, which goes on when this process ends."""
+
+    @property
+    def pid(self) -> int | None:
+        """Process on this machine; None where there is none, as in a queue."""
+
+    @property
+    def started(self) -> float:
+        """Unix time of the submission, s."""
+
+    def poll(self) -> int | None:
+        """Exit code, or None before the end."""
+
+    def terminate(self) -> None:
+        """End it now; files are complete or absent, never partly written."""
+
+
+class Executor(Protocol):
+    """Runs verbs of ``semiseg`` outside of this process."""
+
+    def submit(self, verb: str, arguments: Sequence[str], log: Path) -> Handle:
+        """Run ``semiseg verb arguments``; returns at once.
+
+        Parameters
+        ----------
+        verb : str
+            Verb of the command line.
+        arguments : sequence of str
+            What follows the verb.
+        log : Path
+            File to which standard output and errors are appended.
+
+        Raises
+        ------
+        ProjectError
+            The verb cannot be started, or the log cannot be written.
+        """
+
+
+def start_training(
+    executor: Executor, project: Project, config: TrainingConfig
+) -> tuple[Run, Handle]:
+    """Create a run and train it.
+
+    Raises
+    ------
+    SemisegError
+        The run's folder cannot be written, or the training cannot be started.
+    """
+    run = Run.create(project, config)
+    arguments = [str(project.folder), "--run-id", run.id]
+    try:
+        handle = executor.submit("train", arguments, run.folder.log)
+    except ProjectError:
+        run.discard()
+        raise
+    if handle.pid is not None:
+        run.claim(handle.pid)
+    return run, handle

@@ -1,0 +1,169 @@
+"""The event log of a run as an iterator that ends with its process."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.events import Finished, Started, Warned, from_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.execution.executor import Handle
+    from napari_semiseg.project.runs.run import Run
+
+REFUSED = 1
+"""Exit code of a verb that refused with one line of output."""
+QUOTED_LINES = 5
+CLOCK_SLACK_S = 0.05
+POLL_S = 0.2
+
+
+def follow(
+    run: Run,
+    handle: Handle | None = None,
+    *,
+    poll_s: float = POLL_S,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Yield the events of a training as its log grows, from the log's beginning.
+
+    Ends after the ``Finished`` of the last session. When the process is gone without
+    one, a ``Finished`` with the last lines of its output is yielded that the log does
+    not hold. A run of ``handle`` that refused to start leaves no folder behind.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    handle : Handle, optional
+        What works on it; by default the process that the log names.
+    poll_s : float
+        Time between two readings of the log, s.
+    stop : callable
+        Asked between readings whether to end; the run itself goes on.
+    """
+    yield from _follow_training(run, handle, _Tail(run.folder.events), poll_s, stop)
+
+
+def follow_process(
+    run: Run,
+    handle: Handle | None = None,
+    *,
+    trains: bool = True,
+    poll_s: float = POLL_S,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Yield the events of a run until its process has ended.
+
+    As `follow`, but goes on after ``Finished``, since the process then predicts.
+
+    Parameters
+    ----------
+    run, handle, poll_s, stop
+        As in `follow`.
+    trains : bool
+        False for a process that only predicts: it writes no ``Finished``, and its
+        refusal is yielded as a ``Warned``.
+    """
+    tail = _Tail(run.folder.events)
+    if trains:
+        yield from _follow_training(run, handle, tail, poll_s, stop)
+    ended = False
+    while not stop() and not ended:
+        ended = not (run.is_working if handle is None else handle.poll() is None)
+        yield from tail.read()
+        if not ended:
+            time.sleep(poll_s)
+    if not trains and handle is not None and handle.poll() == REFUSED:
+        yield Warned(message=last_output(run)[-1])
+
+
+def last_output(run: Run) -> list[str]:
+    """Last lines that the process of a run has printed, the newest last."""
+    try:
+        lines = run.folder.log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return []
+    return [line.strip() for line in lines if line.strip()][-QUOTED_LINES:]
+
+
+def _follow_training(
+    run: Run,
+    handle: Handle | None,
+    tail: _Tail,
+    poll_s: float,
+    stop: Callable[[], bool],
+) -> Iterator[Event]:
+    since = handle.started - CLOCK_SLACK_S if handle is not None else 0.0
+    while not stop():
+        # Before reading, so that the last line is never missed.
+        gone = not _trains(run, handle)
+        yield from tail.read()
+        last = tail.last
+        # By the process too: the clock may have been set back meanwhile.
+        same_process = handle is not None and tail.pid == handle.pid
+        if isinstance(last, Finished) and (same_process or last.at >= since):
+            return
+        if gone:
+            yield _failure(run, handle)
+            return
+        time.sleep(poll_s)
+
+
+class _Tail:
+    """Reads complete new lines of a growing log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.last: Started | Finished | None = None
+        self.pid: int | None = None
+
+    def read(self) -> Iterator[Event]:
+        try:
+            with self._path.open("rb") as log:
+                log.seek(self._offset)
+                content = log.read()
+        except FileNotFoundError:
+            return
+        complete = content[: content.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        for line in complete.splitlines():
+            try:
+                event = from_line(line.decode())
+            except ValueError:  # cut off by a crash; a later session wrote behind it
+                continue
+            if isinstance(event, Started | Finished):
+                self.last = event
+            if isinstance(event, Started):
+                self.pid = event.pid
+            yield event
+
+
+def _trains(run: Run, handle: Handle | None) -> bool:
+    if handle is not None:
+        return handle.poll() is None
+    return run.status in ("preparing", "running")
+
+
+def _failure(run: Run, handle: Handle | None) -> Finished:
+    """Make the end of a session that could not write its own."""
+    output = last_output(run)
+    code = handle.poll() if handle is not None else None
+    refused = code == REFUSED and output
+    ended = f"the training process ended with code {code}" if handle is not None else ""
+    error = output[-1] if refused else "\n".join(output) or ended
+    finished = Finished(
+        run=run.id,
+        reason="failed",
+        step=run.steps_done,
+        seconds=run.seconds,
+        error=error or "it was interrupted",
+    )
+    if refused:
+        run.discard()
+    return finished
