@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from napari_semiseg.active_learning.suggest import STRATEGIES, suggest
+from napari_semiseg.active_learning.registry import strategies
+from napari_semiseg.active_learning.suggest import suggest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ProjectError
@@ -322,7 +323,7 @@ def test_spread_can_ask_for_every_slice(ball_project) -> None:
     assert sorted(item.index for item in found) == list(range(24))
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("strategy", sorted(strategies()))
 def test_every_strategy_can_be_asked_and_repeats(ranked, strategy) -> None:
     found = suggest(ranked, 4, strategy, seed=1)
     assert set(order(found)) == {"case_2", "case_3"}

@@ -1,11 +1,12 @@
-"""Cases that may be suggested, with what the newest prediction says of each."""
+"""Collect the cases that may be suggested, with their newest predictions."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import zip_longest
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -15,42 +16,50 @@ from napari_semiseg.project.cases.labels import done_slices
 from napari_semiseg.project.review.flags import is_put_off
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from napari_semiseg.core.prediction import CaseScore, SliceScore
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A case without a whole human label; ``run`` and ``score`` are its newest ones.
+    """A case without a complete human label.
 
     Attributes
     ----------
-    put_off : bool
-        Whether somebody has skipped it.
+    run : Run or None
+        That made the newest prediction.
+    stored_score : CaseScore or None
+        Of the newest prediction.
+    skipped : bool
+        Whether a reviewer has skipped it since.
     """
 
     case: Case
     run: Run | None
-    score: CaseScore | None
-    put_off: bool
+    stored_score: CaseScore | None
+    skipped: bool
 
     @property
     def id(self) -> str:
         """Id of the case."""
         return self.case.id
 
-    @cached_property
-    def done(self) -> tuple[frozenset[int], ...]:
-        """Slices along each axis that need no annotation any more."""
-        return done_slices(self.case)
+    @property
+    def score(self) -> CaseScore:
+        """Score of the newest prediction, for strategies that need predictions."""
+        assert self.stored_score is not None
+        return self.stored_score
 
-    def axis(self, plane: int | None) -> int:
-        """The plane asked for, else the one with the finest pixels."""
-        return self.case.geometry.slice_axis if plane is None else plane
+    @cached_property
+    def annotated_slices(self) -> tuple[frozenset[int], ...]:
+        """Slices along each axis that are annotated whole."""
+        return done_slices(self.case)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,35 +70,42 @@ class Pool:
     ----------
     candidates : list of Candidate
         Sorted by id.
-    covered : dict
-        Features of training cases with a whole label, by the run that predicted them.
+    labelled_features : dict
+        Encoder features of training cases with a complete label, by the run that
+        predicted them.
     plane : int or None
         Axis that slices shall lie along; None for any.
     seed, round : int
-        Of the draws; the round counts the models so far, from 1.
+        Of the random draws; the round counts the models so far, from 1.
     """
 
     candidates: list[Candidate]
-    covered: dict[str, list[tuple[float, ...]]]
+    labelled_features: dict[str, list[tuple[float, ...]]]
     plane: int | None
     seed: int
     round: int
 
-    def rng(self, *words: str | int) -> np.random.Generator:
-        """Chance that depends on what is drawn, and not on what else is drawn.
+    def slice_axis(self, candidate: Candidate) -> int:
+        """Axis of the plane asked for, else of the one with the finest pixels."""
+        return candidate.case.geometry.slice_axis if self.plane is None else self.plane
 
-        So a queue that is ranked anew keeps its order.
+    def rng(self, *key: str | int) -> np.random.Generator:
+        """Make a generator that depends on what is drawn, not on other draws.
+
+        So the order stays when cases leave the pool.
         """
         numbers = [
-            zlib.crc32(word.encode()) if isinstance(word, str) else word
-            for word in words
+            zlib.crc32(word.encode()) if isinstance(word, str) else word for word in key
         ]
         return np.random.default_rng([self.seed, self.round, *numbers])
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
-    """A volume in its place, with its slices, which are looked up only on demand."""
+class RankedVolume:
+    """A volume in its place, with a function that lists its slices, best first.
+
+    ``score`` is in [0, 1]; more is more urgent.
+    """
 
     candidate: Candidate
     score: float
@@ -103,7 +119,7 @@ def collect(
     plane: int | None,
     seed: int,
 ) -> Pool:
-    """Find the training cases that lack a whole human label.
+    """Find the training cases that lack a complete human label.
 
     Raises
     ------
@@ -112,10 +128,10 @@ def collect(
     """
     training = project.cases(split=Split.TRAIN)
     if cases is not None:
-        wanted = {project.case(name).id for name in cases}
-        training = [case for case in training if case.id in wanted]
+        chosen = {project.case(name).id for name in cases}
+        training = [case for case in training if case.id in chosen]
     candidates: list[Candidate] = []
-    covered: dict[str, list[tuple[float, ...]]] = {}
+    labelled: dict[str, list[tuple[float, ...]]] = {}
     for case in training:
         if case.state is CaseState.EXCLUDED:
             continue
@@ -124,11 +140,17 @@ def collect(
         if case.state is not CaseState.LABELLED:
             candidates.append(Candidate(case, run, score, is_put_off(project, case)))
         elif run is not None and score is not None and score.features:
-            covered.setdefault(run.id, []).append(score.features)
+            labelled.setdefault(run.id, []).append(score.features)
     if not candidates:
         raise ProjectError(
             "expected training cases without a whole label, found none; add images "
             "with semiseg add"
         )
     rounds = sum(run.has_model for run in project.runs())
-    return Pool(candidates, covered, plane, seed, max(1, rounds))
+    return Pool(candidates, labelled, plane, seed, max(1, rounds))
+
+
+def interleave(queues: Iterable[Iterable[Item]]) -> Iterator[Item]:
+    """Yield the first items of all queues, then the second ones; no item is None."""
+    for row in zip_longest(*queues):
+        yield from (item for item in row if item is not None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import Progress
 
+from napari_semiseg.active_learning.registry import DEFAULT, strategies
 from napari_semiseg.cli import render
 from napari_semiseg.cli.options import CaseList, Json, ProjectPath, RunId, read_list
 
@@ -82,9 +83,9 @@ def suggest(
         str,
         typer.Option(
             metavar="NAME",
-            help="uncertainty, mix, stratified, gap, entropy, diverse, spread, random.",
+            help=f"{', '.join(strategies())}.",
         ),
-    ] = "uncertainty",
+    ] = DEFAULT,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
     plane: Annotated[
         str | None,
@@ -94,13 +95,14 @@ def suggest(
     json: Json = False,
 ) -> None:
     """Say what to annotate next, and why."""
-    from napari_semiseg.active_learning import suggest as ranking
+    from napari_semiseg.active_learning.suggest import suggest as rank_cases
+    from napari_semiseg.imaging.rendering import PLANES
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.corrections import corrections
     from napari_semiseg.project.review.quality_estimate import Estimator
 
     opened = Project.open(project)
-    found = ranking.suggest(
+    found = rank_cases(
         opened, k, strategy, seed=seed, plane=plane, cases=read_list(cases)
     )
     estimator = Estimator(corrections(opened.cases()))
@@ -134,7 +136,7 @@ def suggest(
         (
             (
                 item.case,
-                ranking.PLANES[item.axis],
+                PLANES[item.axis],
                 str(item.index),
                 f"{item.score:.3f}",
                 item.reason,

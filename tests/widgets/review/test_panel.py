@@ -295,7 +295,7 @@ def test_the_order_of_the_queue_can_be_chosen_and_is_remembered(
     panel.refresh_queue()
     assert panel.queue.cases() == ["case_1"]
     titles = [panel.box.order.itemText(row) for row in range(panel.box.order.count())]
-    assert titles[0] == "Most doubtful first"
+    assert titles[0] == "Most uncertain first"
     assert not any(word in " ".join(titles).lower() for word in ("entropy", "gap"))
     row = panel.box.order.findData("spread")
     panel.box.order.setCurrentIndex(row)

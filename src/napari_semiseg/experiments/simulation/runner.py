@@ -7,7 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_semiseg.active_learning.suggest import PLANES
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.experiments.benchmark import trial as child
@@ -15,6 +14,7 @@ from napari_semiseg.experiments.benchmark.worker import read_facts
 from napari_semiseg.experiments.simulation import annotator, selection
 from napari_semiseg.experiments.simulation.results import FILE, Round
 from napari_semiseg.experiments.stored import write
+from napari_semiseg.imaging.rendering import PLANES
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.runs.run import Run
 

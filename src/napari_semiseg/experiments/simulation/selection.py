@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.active_learning.suggest import PLANES, STRATEGIES, suggest
+from napari_semiseg.active_learning.registry import find
+from napari_semiseg.active_learning.suggest import suggest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.experiments.simulation.results import Place
 from napari_semiseg.experiments.simulation.spec import WHOLE
+from napari_semiseg.imaging.rendering import PLANES
 from napari_semiseg.project.cases.labels import done_slices
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def choose(
     strategy = trial.entry.strategy
     if strategy == WHOLE:
         return _whole(project, simulation, left, wanted), 0
-    if number == 1 and not STRATEGIES[strategy].cold:
+    if number == 1 and find(strategy).needs_predictions:
         strategy = COLD
     places = _suggested(project, simulation, trial, left, wanted, strategy)
     more = wanted - len(places)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Self
 
-from napari_semiseg.active_learning.suggest import PLANES, STRATEGIES
+from napari_semiseg.active_learning.registry import strategies
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.experiments.benchmark.spec import DECIDED, refuse_decided
+from napari_semiseg.imaging.rendering import PLANES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 WHOLE = "whole"
 """Strategy of a user who labels one volume after the other, slice by slice."""
-KNOWN = (*STRATEGIES, WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,10 @@ class Entry:
             There is no such strategy, or the slices are no number.
         """
         name, colon, slices = (part.strip() for part in text.partition(":"))
-        if name not in KNOWN:
+        known = sorted((*strategies(), WHOLE))
+        if name not in known:
             raise ConfigError(
-                f"expected a strategy out of {', '.join(sorted(KNOWN))}, found {name!r}"
+                f"expected a strategy out of {', '.join(known)}, found {name!r}"
             )
         if not colon:
             return cls(name, name)

@@ -14,12 +14,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.active_learning.suggest import (
-    DEFAULT,
-    STRATEGIES,
-    Suggestions,
-    suggest,
-)
+from napari_semiseg.active_learning.registry import DEFAULT, strategies
+from napari_semiseg.active_learning.suggest import Suggestions, suggest
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.review import flags
@@ -57,12 +53,12 @@ class QueueBox(QWidget):
         self.order.setAccessibleName("Order of the queue")
         self.order.setToolTip("Which cases come first in the list below")
         self.order.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        for name, strategy in STRATEGIES.items():
+        for name, strategy in strategies().items():
             self.order.addItem(strategy.title, name)
             row = self.order.count() - 1
             self.order.setItemData(row, strategy.hint, Qt.ItemDataRole.ToolTipRole)
         stored = str(preferences().value(STRATEGY) or DEFAULT)
-        known = stored if stored in STRATEGIES else DEFAULT
+        known = stored if stored in strategies() else DEFAULT
         self.order.setCurrentIndex(self.order.findData(known))
         self.order.activated.connect(self._chosen)
         label = QLabel("&Next")
@@ -86,7 +82,7 @@ class QueueBox(QWidget):
         """Rank the cases anew."""
         found = Suggestions(volumes=(), slices=())
         project, text = self.session.project, EMPTY
-        chosen = STRATEGIES[self.strategy]
+        chosen = strategies()[self.strategy]
         self.order.setToolTip(chosen.hint)
         if project is not None:
             try:

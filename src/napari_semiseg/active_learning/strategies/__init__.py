@@ -1,0 +1,1 @@
+"""Rank candidates by one strategy or another; every module here is found."""
