@@ -25,7 +25,7 @@ from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.canvas.prefetch import NextCases
 from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.cohort.progress import ProgressPanel
-from napari_semiseg.widgets.common.background import in_background, told
+from napari_semiseg.widgets.common.background import in_background, show_errors
 from napari_semiseg.widgets.common.preferences import remember_project
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
@@ -173,7 +173,7 @@ class SemisegDock(QWidget):
         folder = Path(folder)
         if folder.name == PROJECT_FILE:
             folder = folder.parent
-        with told(self.session):
+        with show_errors(self.session):
             self.session.open_project(folder)
         project = self.session.project
         return project is not None and project.folder.resolve() == folder.resolve()
@@ -189,7 +189,7 @@ class SemisegDock(QWidget):
         dialog = CreateProjectDialog(self, images)
         if dialog.exec() != QDialog.DialogCode.Accepted:
             return
-        with told(self.session):
+        with show_errors(self.session):
             created = self.session.create_project(
                 dialog.folder, dialog.classes.value(), dialog.name.text().strip()
             )
@@ -221,7 +221,7 @@ class SemisegDock(QWidget):
         project, case_id = self.session.project, self.session.case_id
         if project is None or not self.session.leave():
             return
-        with told(self.session):
+        with show_errors(self.session):
             project.recolour(palette)
             self.session.open_project(project.folder)
             if case_id is not None:

@@ -12,7 +12,7 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.review.corrections import was_viewed
 from napari_semiseg.widgets.canvas.editing import Editing
-from napari_semiseg.widgets.common.background import tell
+from napari_semiseg.widgets.common.background import report_error
 from napari_semiseg.widgets.common.planes import NAMES
 from napari_semiseg.widgets.common.questions import Leave
 
@@ -213,7 +213,7 @@ class Annotation:
         try:
             action(*args, **kwargs)
         except (SemisegError, OSError) as error:
-            tell(self.session, error)
+            report_error(self.session, error)
             return False
         return True
 

@@ -22,7 +22,7 @@ from napari_semiseg.widgets.canvas.mask_sources import (
 from napari_semiseg.widgets.canvas.prediction_updates import NewerPrediction
 from napari_semiseg.widgets.canvas.prefetch import ReadAhead
 from napari_semiseg.widgets.common import planes
-from napari_semiseg.widgets.common.background import tell
+from napari_semiseg.widgets.common.background import report_error
 from napari_semiseg.widgets.common.link import attention
 from napari_semiseg.widgets.common.questions import Questions
 
@@ -146,7 +146,7 @@ class CaseView:
         try:
             self._open(case_id)
         except (SemisegError, OSError) as error:
-            tell(self.session, error)
+            report_error(self.session, error)
             return False
         return True
 

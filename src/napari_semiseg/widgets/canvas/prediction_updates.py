@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_semiseg.widgets.canvas.mask_sources import MaskSource, proposed_by
-from napari_semiseg.widgets.common.background import in_background, told
+from napari_semiseg.widgets.common.background import in_background, show_errors
 
 if TYPE_CHECKING:
     from napari_semiseg.core.prediction import Prediction, PredictionRecord
@@ -38,7 +38,7 @@ class NewerPrediction:
         case = view.case
         if case is None or view.opened is None:
             return
-        with told(view.session):
+        with show_errors(view.session):
             run = view.run_of(case)
             record = None if run is None else run.prediction_record(case.id)
             known = None if view.prediction is None else view.prediction.record

@@ -36,7 +36,7 @@ from napari_semiseg.widgets.cohort.model import (
     SPLIT_COLUMN,
     CohortModel,
 )
-from napari_semiseg.widgets.common.background import in_background, told
+from napari_semiseg.widgets.common.background import in_background, show_errors
 from napari_semiseg.widgets.common.flagging import ask_flag
 from napari_semiseg.widgets.common.session import HUMAN
 
@@ -232,7 +232,7 @@ class CohortPanel(QWidget):
         """Leave cases out of training and prediction, or take them in again."""
         project = self._session.project
         if project is not None:
-            with told(self._session):
+            with show_errors(self._session):
                 for key in ids:
                     project.set_excluded(key, excluded)
             self._session.cases_changed.emit(set(ids))
@@ -241,7 +241,7 @@ class CohortPanel(QWidget):
         """Ask why cases need a second look, or take their flags away."""
         project = self._session.project
         if project is not None:
-            with told(self._session):
+            with show_errors(self._session):
                 if ask_flag(self, project, ids):
                     self._session.cases_changed.emit(set(ids))
 
@@ -249,7 +249,7 @@ class CohortPanel(QWidget):
         """Say what cases may be used for."""
         project = self._session.project
         if project is not None:
-            with told(self._session):
+            with show_errors(self._session):
                 for key in ids:
                     project.set_split(key, split)
             self._session.cases_changed.emit(set(ids))

@@ -1,4 +1,4 @@
-"""Work of some seconds beside the window, and errors told in one sentence."""
+"""Do work of some seconds in a thread, and show errors in one sentence."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def named(title: str, function: Callable[..., Any], *args: Any) -> Named:
     return bound
 
 
-def tell(session: Session, error: Exception) -> None:
-    """Show what the user can mend as a notification and in the status line."""
+def report_error(session: Session, error: Exception) -> None:
+    """Show an error as a notification and in the status line."""
     show_error(str(error))
     session.say(str(error))
 
 
 @contextmanager
-def told(session: Session) -> Iterator[None]:
-    """Run a block; what the user can mend is told instead of raised."""
+def show_errors(session: Session) -> Iterator[None]:
+    """Report a `SemisegError` or `OSError` of a block instead of raising it."""
     try:
         yield
     except (SemisegError, OSError) as error:
-        tell(session, error)
+        report_error(session, error)
 
 
 def in_background(
@@ -88,7 +88,7 @@ def in_background(
     def done(answer: tuple[T, SemisegError | OSError | None]) -> None:
         result, error = answer
         if error is not None:
-            tell(session, error)
+            report_error(session, error)
         else:
             then(result)
 

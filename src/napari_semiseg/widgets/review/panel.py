@@ -22,7 +22,7 @@ from napari_semiseg.widgets.canvas.image_layers import ChannelChoice
 from napari_semiseg.widgets.canvas.slice_strip import StripKeeper
 from napari_semiseg.widgets.canvas.surface_view import SolidView
 from napari_semiseg.widgets.common import keys, planes
-from napari_semiseg.widgets.common.background import told
+from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.keys import ClassKeys, Keys, Shortcut
 from napari_semiseg.widgets.review.action_grid import ActionGrid, plain_button
 from napari_semiseg.widgets.review.queue_box import QueueBox
@@ -300,7 +300,7 @@ class ReviewPanel(QWidget):
 
     def _refresh_queue_if_seen(self) -> None:
         if self.isVisible() and self._stale:
-            with told(self.session):
+            with show_errors(self.session):
                 self.refresh_queue()
 
     def _show_project(self) -> None:

@@ -19,7 +19,7 @@ from napari_semiseg.active_learning.suggest import Suggestions, suggest
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.review import flags
-from napari_semiseg.widgets.common.background import told
+from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.flagging import ask_flag
 from napari_semiseg.widgets.common.preferences import preferences
 from napari_semiseg.widgets.review.queue import ReviewQueue
@@ -114,7 +114,7 @@ class QueueBox(QWidget):
         """
         project, done = self.session.project, False
         if project is not None:
-            with told(self.session):
+            with show_errors(self.session):
                 flags.skip(project, case_id)
                 self.session.cases_changed.emit({case_id})
                 done = True
@@ -124,7 +124,7 @@ class QueueBox(QWidget):
         """Ask for a comment and flag a case with it, or take its flag away."""
         project = self.session.project
         if project is not None:
-            with told(self.session):
+            with show_errors(self.session):
                 if ask_flag(self, project, [case_id]):
                     self.session.cases_changed.emit({case_id})
 
@@ -137,5 +137,5 @@ class QueueBox(QWidget):
 
     def _chosen(self, _row: int) -> None:
         preferences().setValue(STRATEGY, self.strategy)
-        with told(self.session):
+        with show_errors(self.session):
             self.refresh()

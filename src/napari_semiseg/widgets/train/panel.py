@@ -20,7 +20,7 @@ from napari_semiseg.core.events import Finished, Predicted, Started
 from napari_semiseg.execution.executor import start_training
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import unfit
-from napari_semiseg.widgets.common.background import told
+from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.session import HUMAN
 from napari_semiseg.widgets.train.engine_info import INSTALL, EngineInfo, has_engine
 from napari_semiseg.widgets.train.form import RunChooser, TrainingForm
@@ -127,7 +127,7 @@ class TrainingPanel(QWidget):
         if project is None or self.why_not() is not None:
             self.update_buttons()
             return
-        with told(self._session):
+        with show_errors(self._session):
             config = self.form.value()
             self._follow(*start_training(self._executor, project, config))
 
@@ -140,7 +140,7 @@ class TrainingPanel(QWidget):
             if self.monitor.handle is not None:
                 self.monitor.handle.terminate()
         else:
-            with told(self._session):
+            with show_errors(self._session):
                 run.request_stop()
             self._patience.start()
         self.update_buttons()
@@ -153,7 +153,7 @@ class TrainingPanel(QWidget):
         arguments = [str(project.folder), run.id]
         if run.status == "completed":
             arguments += ["--minutes", f"{self.form.minutes.value():g}"]
-        with told(self._session):
+        with show_errors(self._session):
             self._follow(run, self._submit("resume", arguments, run))
 
     def predict(self) -> None:
@@ -162,7 +162,7 @@ class TrainingPanel(QWidget):
         if project is None or run is None:
             return
         arguments = [str(project.folder), "--run", run.id]
-        with told(self._session):
+        with show_errors(self._session):
             self._follow(run, self._submit("predict", arguments, run), trains=False)
         self.update_buttons()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_semiseg.project.runs.prediction_requests import MOST, want, wanted
-from napari_semiseg.widgets.common.background import told
+from napari_semiseg.widgets.common.background import show_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Wishes:
     def withdraw(self) -> None:
         """Want nothing any more, as when the panel closes."""
         if self._run is not None:
-            with told(self._session):
+            with show_errors(self._session):
                 want(self._run, ())
         self._run = None
 
@@ -53,5 +53,5 @@ class Wishes:
         cases = list(dict.fromkeys([*([opened] if opened else []), *self._queue]))
         cases = cases[:MOST]
         if tuple(cases) != wanted(run):
-            with told(self._session):
+            with show_errors(self._session):
                 want(run, cases)
