@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.dicom.segmentation import Author, write_segmentation
+from napari_semiseg.io.dicom.segmentation import write_segmentation
 from napari_semiseg.io.dicom.series import instances, series_of
 from napari_semiseg.io.dicom.structures import (
     open_structures,
@@ -21,6 +21,7 @@ from napari_semiseg.io.dicom.structures import (
 )
 from napari_semiseg.io.images import content_sha256, find_images, read_image
 from napari_semiseg.io.masks import read_labels, write_labels
+from napari_semiseg.io.registry import Mask
 from real_data import ROOT, data_folder
 
 pytestmark = pytest.mark.data
@@ -168,9 +169,7 @@ def test_a_segmentation_of_a_real_series_comes_back(tmp_path):
     labels = read_labels(folder / "reference_mask.nii.gz", image.geometry)
     classes = LabelScheme.parse(["1=Neoplasm"]).classes
     target = tmp_path / "seg.dcm"
-    write_segmentation(
-        target, labels, image.geometry, folder / "image", classes, Author()
-    )
+    write_segmentation(target, Mask(labels, image.geometry, folder / "image", classes))
     file = open_structures(target)
     found = read_structures(file, ["Neoplasm"], image.geometry)["Neoplasm"]
     assert np.array_equal(found, labels == 1)
@@ -185,6 +184,6 @@ def test_a_lossless_series_without_identifiers_cannot_be_referred_to(tmp_path):
     classes = LabelScheme.parse(["1=Bone"]).classes
     with pytest.raises(ImageError, match="that a SEG can refer to"):
         write_segmentation(
-            tmp_path / "seg.dcm", labels, image.geometry, folder, classes, Author()
+            tmp_path / "seg.dcm", Mask(labels, image.geometry, folder, classes)
         )
     assert list(tmp_path.iterdir()) == []

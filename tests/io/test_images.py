@@ -10,12 +10,12 @@ import pytest
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.images import (
-    IMAGE_SUFFIXES,
     case_id,
     content_sha256,
     find_images,
     read_image,
 )
+from napari_semiseg.io.registry import image_suffixes
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_case_id_of_a_folder_is_its_name(tmp_path):
 
 
 def test_every_ending_names_a_case():
-    assert {case_id(Path(f"case{suffix}")) for suffix in IMAGE_SUFFIXES} == {"case"}
+    assert {case_id(Path(f"case{suffix}")) for suffix in image_suffixes()} == {"case"}
 
 
 def test_finds_images_below_a_folder_sorted(tmp_path):

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from napari_semiseg.active_learning.registry import DEFAULT, strategies
 from napari_semiseg.cli import render
 from napari_semiseg.cli.options import CaseList, Json, ProjectPath, RunId, read_list
+from napari_semiseg.project.exporting.formats import export_formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,7 +155,7 @@ def export(
     ] = What.BEST,
     fmt: Annotated[
         str,
-        typer.Option("--format", metavar="nifti|nrrd|mha|nnunet|dicom-seg|stl|obj|ply"),
+        typer.Option("--format", metavar="|".join(export_formats())),
     ] = "nifti",
     cases: CaseList = None,
     run: RunId = None,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CANONICAL = ("S", "P", "L")
 """Directions in which the canonical axes (z, y, x) grow."""
 
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+"""From the world of NIfTI to that of DICOM and ITK (Left, Posterior), and back."""
+
 Triple = tuple[int, int, int]
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io import itk, nifti
 from napari_semiseg.io.atomic import TEMPORARY
 from napari_semiseg.io.dicom import series as dicom
+from napari_semiseg.io.registry import image_suffixes, reader_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.source import Source
-
-IMAGE_SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES, ".dcm")
-"""File name endings of the formats that can be read, the longer of a pair first."""
-
-_DETACHED = {
-    ".hdr": (".img",),
-    ".mhd": (".raw", ".zraw"),
-    ".nhdr": (".raw", ".raw.gz"),
-}
-"""Where the voxels lie of files that hold a header only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,22 +100,16 @@ def open_source(path: Path, volume: int | None = None) -> Source:
     ImageError
         See `read_geometry`.
     """
-    if path.is_dir():
-        return dicom.open_dicom(path)
-    if not path.is_file():  # nor a device, which would never end
+    if not path.is_dir() and not path.is_file():  # a device would never end
         raise ImageError(
             f"{path}: expected an image, found nothing there; check the path"
         )
-    name = path.name.lower()
-    if volume is not None or name.endswith(nifti.SUFFIXES):
-        return nifti.open_nifti(path, volume)
-    if name.endswith(itk.SUFFIXES):
-        return itk.open_itk(path)
-    if dicom.is_dicom(path):
-        return dicom.open_dicom(path)
+    found = reader_of(path)
+    if found is not None and found.read is not None:
+        return found.read(path, volume)
     raise ImageError(
         f"{path}: expected a DICOM folder or an image ending in "
-        f"{', '.join(IMAGE_SUFFIXES[:-1])}, found neither; convert it to one of these"
+        f"{', '.join(image_suffixes())}, found neither; convert it to one of these"
     )
 
 
@@ -167,7 +151,8 @@ def files_of(path: Path) -> list[Path]:
     if dicom.is_dicom(path):
         series = dicom.series_with(path)
         return [path] if series.has_frames else list(series.files)
-    endings = _DETACHED.get(path.suffix.lower(), ())
+    found = reader_of(path)
+    endings = found.voxel_files.get(path.suffix.lower(), ()) if found else ()
     beside = [path.with_suffix(ending) for ending in endings]
     return [path, *(file for file in beside if file.is_file())]
 
@@ -230,13 +215,13 @@ def _is_volume(file: Path) -> bool:
         return False  # the voxels of the .hdr beside it
     if name.endswith(".dcm") and dicom.is_dicom(file):
         return False  # a slice of its folder, or no image (structure set, report)
-    return name.endswith(IMAGE_SUFFIXES)
+    return name.endswith(image_suffixes())
 
 
 def case_id(path: Path) -> str:
     """Name of an image without the known extensions; a folder's own name."""
     if not path.is_dir():
-        for suffix in IMAGE_SUFFIXES:
+        for suffix in image_suffixes():
             if path.name.lower().endswith(suffix):
                 return path.name[: -len(suffix)]
     return path.name

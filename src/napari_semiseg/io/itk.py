@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_semiseg.core.geometry import RAS_TO_LPS
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.dicom.stack import LPS
+from napari_semiseg.io.registry import Format, register
 from napari_semiseg.io.source import (
     DEFLATE,
     Source,
@@ -24,17 +25,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.io.registry import Mask
 
 SUFFIXES = (".gipl.gz", ".gipl", ".nrrd", ".nhdr", ".mha", ".mhd")
-WRITTEN = (".nrrd", ".mha")
-"""Formats of one file that masks can be written to."""
 
 _HEADER_BYTES = 65536
 _DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data file:)\s*(.+?)\s*$", re.M)
 """Where MetaImage and NRRD headers say that the voxels lie."""
 
 
-def open_itk(path: Path) -> Source:
+def open_itk(path: Path, volume: int | None = None) -> Source:
     """Read and check the header of a file of `SUFFIXES`.
 
     Raises
@@ -43,6 +43,11 @@ def open_itk(path: Path) -> Source:
         The file is no such image, or holds what is not one real-valued 3D volume on a
         rectangular grid.
     """
+    if volume is not None:
+        raise ImageError(
+            f"{path}: expected a NIfTI file of several volumes, found another format; "
+            f"put the original back"
+        )
     reader = _header(path)
     if "complex" in _pixel_type(reader):
         raise ImageError(
@@ -60,8 +65,8 @@ def open_itk(path: Path) -> Source:
     if len(shape) >= 3:
         count = len(shape)
         direction = np.reshape(reader.GetDirection(), (count, count))[:3, :3]
-        affine[:3, :3] = LPS @ direction * reader.GetSpacing()[:3]
-        affine[:3, 3] = LPS @ reader.GetOrigin()[:3]
+        affine[:3, :3] = RAS_TO_LPS @ direction * reader.GetSpacing()[:3]
+        affine[:3, 3] = RAS_TO_LPS @ reader.GetOrigin()[:3]
     geometry = checked_geometry(path, shape, affine)
     check_size(path, shape, _itemsize(reader), _held(path), DEFLATE)
 
@@ -74,7 +79,7 @@ def open_itk(path: Path) -> Source:
 def write_itk(
     target: Path, native: NDArray[Any], geometry: Geometry, image: Path
 ) -> None:
-    """Write a mask (I, J, K), compressed and atomically, to a file of `WRITTEN`.
+    """Write a mask (I, J, K), compressed and atomically, as NRRD or MetaImage.
 
     Spacing, origin and directions are the very numbers of ``image`` where SimpleITK
     reads it, and come from ``geometry`` otherwise.
@@ -91,9 +96,9 @@ def write_itk(
     else:
         affine = geometry.native_affine
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        mask.SetDirection((LPS @ affine[:3, :3] / spacing).ravel().tolist())
+        mask.SetDirection((RAS_TO_LPS @ affine[:3, :3] / spacing).ravel().tolist())
         mask.SetSpacing(spacing.tolist())
-        mask.SetOrigin((LPS @ affine[:3, 3]).tolist())
+        mask.SetOrigin((RAS_TO_LPS @ affine[:3, 3]).tolist())
     with atomic_path(target) as temporary:
         try:
             sitk.WriteImage(mask, str(temporary), useCompression=True)
@@ -168,3 +173,34 @@ def _held(path: Path) -> int:
         return path.stat().st_size
     # A list of files: no more than the whole folder.
     return sum(item.stat().st_size for item in path.parent.iterdir() if item.is_file())
+
+
+def _write_mask(target: Path, mask: Mask) -> list[Path]:
+    native = mask.geometry.to_native(mask.labels)
+    write_itk(target, native, mask.geometry, mask.image)
+    return [target]
+
+
+register(
+    Format(
+        "nrrd",
+        "NRRD (.nrrd)",
+        suffixes=(".nrrd", ".nhdr"),
+        read=open_itk,
+        write=_write_mask,
+        endings=(".nrrd",),
+        voxel_files={".nhdr": (".raw", ".raw.gz")},
+    )
+)
+register(
+    Format(
+        "mha",
+        "MetaImage (.mha)",
+        suffixes=(".mha", ".mhd"),
+        read=open_itk,
+        write=_write_mask,
+        endings=(".mha",),
+        voxel_files={".mhd": (".raw", ".zraw")},
+    )
+)
+register(Format("gipl", "GIPL (.gipl)", suffixes=(".gipl.gz", ".gipl"), read=open_itk))

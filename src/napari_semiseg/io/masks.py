@@ -10,8 +10,9 @@ from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.prediction import map_dtype
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io import itk, nifti
+from napari_semiseg.io import nifti
 from napari_semiseg.io.images import open_source
+from napari_semiseg.io.registry import Mask, mask_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,17 +107,10 @@ def write_labels(
         The mask does not fit, or ``image`` has changed.
     """
     _check_shape(target, labels_zyx.shape, geometry)
-    native = geometry.to_native(_as_labels(labels_zyx, str(target)))
-    name = target.name.lower()
-    if name.endswith(nifti.NIFTI_SUFFIXES):
-        nifti.write_nifti(target, native, geometry, image)
-    elif name.endswith(itk.WRITTEN):
-        itk.write_itk(target, native, geometry, image)
-    else:
-        endings = ", ".join((*nifti.NIFTI_SUFFIXES, *itk.WRITTEN))
-        raise ImageError(
-            f"{target}: expected a file name ending in {endings}; choose one of these"
-        )
+    labels = _as_labels(labels_zyx, str(target))
+    write = mask_writer(target).write
+    assert write is not None
+    write(target, Mask(labels, geometry, image))
 
 
 def write_map(

@@ -13,6 +13,7 @@ import numpy as np
 from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
+from napari_semiseg.io.registry import Format, register
 from napari_semiseg.io.source import (
     DEFLATE,
     Source,
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.io.registry import Mask
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
-SUFFIXES = (*NIFTI_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")
 
 PIECE = 2**22
 """Bytes that are written at once where somebody may want an end."""
@@ -39,7 +40,7 @@ _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
 def open_nifti(path: Path, volume: int | None = None) -> Source:
-    """Read and check the header of a file of `SUFFIXES`.
+    """Read and check the header of a NIfTI, Analyze or MGH file.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def open_nifti(path: Path, volume: int | None = None) -> Source:
 
 
 def count_volumes(path: Path) -> int:
-    """Number of volumes along the fourth axis of a file of `SUFFIXES`.
+    """Number of volumes along the fourth axis of a NIfTI, Analyze or MGH file.
 
     Raises
     ------
@@ -366,3 +367,31 @@ def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int
         header[field] = b""
     header["intent_code"] = 0
     return header, source.affine, shape if several else tuple(source.shape)
+
+
+def _write_mask(target: Path, mask: Mask) -> list[Path]:
+    native = mask.geometry.to_native(mask.labels)
+    write_nifti(target, native, mask.geometry, mask.image)
+    return [target]
+
+
+register(
+    Format(
+        "nifti",
+        "NIfTI (.nii.gz)",
+        suffixes=NIFTI_SUFFIXES,
+        read=open_nifti,
+        write=_write_mask,
+        endings=NIFTI_SUFFIXES,
+    )
+)
+register(
+    Format(
+        "analyze",
+        "Analyze, or NIfTI in two files (.hdr, .img)",
+        suffixes=(".hdr", ".img"),
+        read=open_nifti,
+        voxel_files={".hdr": (".img",)},
+    )
+)
+register(Format("mgh", "MGH (.mgz)", suffixes=(".mgz", ".mgh"), read=open_nifti))

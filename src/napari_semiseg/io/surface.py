@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_semiseg.core.geometry import RAS_TO_LPS
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.errors import ImageError
 from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.dicom.stack import LPS
+from napari_semiseg.io.registry import Format, register
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.io.registry import Mask
 
-SUFFIXES = (".stl", ".obj", ".ply")
+SURFACES = ("stl", "obj", "ply")
 
 
 def write_surface(target: Path, inside: NDArray[np.bool_], geometry: Geometry) -> None:
@@ -30,7 +36,7 @@ def write_surface(target: Path, inside: NDArray[np.bool_], geometry: Geometry) -
     Parameters
     ----------
     target : Path
-        Ends in one of `SUFFIXES`.
+        Ends in the name of one of `SURFACES`.
     inside : ndarray (Z, Y, X), bool
         Not empty.
     geometry : Geometry
@@ -39,8 +45,8 @@ def write_surface(target: Path, inside: NDArray[np.bool_], geometry: Geometry) -
     import trimesh
 
     voxels, faces = surface_mesh(inside)
-    to_lps = LPS @ geometry.affine[:3, :3]
-    vertices = voxels @ to_lps.T + LPS @ geometry.affine[:3, 3]
+    to_lps = RAS_TO_LPS @ geometry.affine[:3, :3]
+    vertices = voxels @ to_lps.T + RAS_TO_LPS @ geometry.affine[:3, 3]
     if np.linalg.det(to_lps) > 0:  # skimage's triangles face inwards
         faces = faces[:, ::-1]
     mesh = trimesh.Trimesh(vertices, faces, process=False)
@@ -64,3 +70,34 @@ def surface_mm2(labels_zyx: NDArray[np.uint8], geometry: Geometry) -> dict[int, 
     return {
         int(value): float(shapes.GetPerimeter(value)) for value in shapes.GetLabels()
     }
+
+
+def _write_mask(target: Path, mask: Mask) -> list[Path]:
+    """Write a surface for each class that has a voxel; all of them or none."""
+    if (mask.labels == UNANNOTATED).any():
+        raise ImageError(
+            "expected a mask annotated everywhere, found voxels that are not, so that "
+            "its surface is unknown; complete it or export to NIfTI"
+        )
+    written: list[Path] = []
+    try:
+        for item in mask.classes:
+            if (mask.labels == item.value).any():
+                name = re.sub(r"\W+", "_", item.name)
+                stem = target.name.removesuffix(target.suffix)
+                path = target.with_name(f"{stem}_{item.value}_{name}{target.suffix}")
+                written.append(path)
+                write_surface(path, mask.labels == item.value, mask.geometry)
+    except Exception:
+        for path in written:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
+    if not written:
+        raise ImageError("expected a structure with a surface, found an empty mask")
+    return written
+
+
+for _name in SURFACES:
+    _title = f"Surfaces (.{_name})"
+    register(Format(_name, _title, write=_write_mask, endings=(f".{_name}",)))

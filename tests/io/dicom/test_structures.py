@@ -20,7 +20,7 @@ from dicom_files import (
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.dicom.segmentation import Author, write_segmentation
+from napari_semiseg.io.dicom.segmentation import write_segmentation
 from napari_semiseg.io.dicom.structures import (
     find_structures,
     open_structures,
@@ -28,6 +28,7 @@ from napari_semiseg.io.dicom.structures import (
     series_uid,
 )
 from napari_semiseg.io.images import find_images, read_geometry
+from napari_semiseg.io.registry import Author, Mask
 from napari_semiseg.io.surface import surface_mm2, write_surface
 
 CLASSES = LabelScheme.parse(["1=left atrium", "4=lower part"]).classes
@@ -52,7 +53,9 @@ def test_a_segmentation_is_read_back_to_the_same_voxels(series, tmp_path, model)
     geometry, _ = read_geometry(series)
     labels = labels_on(geometry)
     target = tmp_path / "masks" / "scan.dcm"
-    write_segmentation(target, labels, geometry, series, CLASSES, Author(model, "r1"))
+    write_segmentation(
+        target, Mask(labels, geometry, series, CLASSES, Author(model, "r1"))
+    )
     # by highdicom
     found = highdicom.seg.segread(target)
     names = [found.get_segment_description(n).segment_label for n in (1, 2)]
@@ -96,17 +99,17 @@ def test_a_segmentation_needs_a_dicom_image_and_a_whole_mask(series, tmp_path):
     nifti = tmp_path / "x.nii.gz"
     nifti.touch()
     with pytest.raises(ImageError, match="another format"):
-        write_segmentation(target, labels, geometry, nifti, CLASSES, Author())
+        write_segmentation(target, Mask(labels, geometry, nifti, CLASSES, Author()))
     labels[0] = 255
     with pytest.raises(ImageError, match="annotated everywhere"):
-        write_segmentation(target, labels, geometry, series, CLASSES, Author())
+        write_segmentation(target, Mask(labels, geometry, series, CLASSES, Author()))
     for file in series.iterdir():
         item = pydicom.dcmread(file)
         del item.StudyInstanceUID
         item.save_as(file)
     labels[0] = 0
     with pytest.raises(ImageError, match="that a SEG can refer to"):
-        write_segmentation(target, labels, geometry, series, CLASSES, Author())
+        write_segmentation(target, Mask(labels, geometry, series, CLASSES, Author()))
     assert not target.exists()
 
 

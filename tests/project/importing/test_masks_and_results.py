@@ -196,7 +196,7 @@ class TestExport:
 
     def test_refusals_write_nothing(self, ball_project, tmp_path) -> None:
         out = tmp_path / "out"
-        with pytest.raises(ConfigError, match="nifti, nrrd, mha, nnunet"):
+        with pytest.raises(ConfigError, match="nifti, mha, nrrd, dicom-seg"):
             export(ball_project, out, fmt="docx")
         with pytest.raises(ProjectError, match="no prediction"):
             export(ball_project, out, what="predictions")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -13,38 +12,21 @@ from napari_semiseg.errors import ConfigError, ImageError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.dicom.series import instances
 from napari_semiseg.io.dicom.tags import discreet
+from napari_semiseg.io.registry import Format, register
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelClass
+    from napari_semiseg.io.registry import Author, Mask
 
 PACKAGE = "napari-semiseg"
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who drew a mask: a model by its name and version, or a person."""
-
-    model: str | None = None
-    version: str = ""
-
-
-def write_segmentation(
-    target: Path,
-    labels_zyx: NDArray[np.uint8],
-    geometry: Geometry,
-    image: Path,
-    classes: Sequence[LabelClass],
-    author: Author,
-) -> None:
+def write_segmentation(target: Path, mask: Mask) -> list[Path]:
     """Write a binary DICOM SEG, one segment a class, atomically.
 
-    Segments are numbered 1, 2, ... in the order of ``classes``. Their type is the
+    Segments are numbered 1, 2, ... in the order of the classes. Their type is the
     SNOMED CT concept of the same name where DICOM lists one, else the concept
     "Anatomical Structure" under the class's name. As DICOM demands, the file names
     the patient and the study as the images do.
@@ -52,13 +34,8 @@ def write_segmentation(
     Parameters
     ----------
     target : Path
-    labels_zyx : ndarray (Z, Y, X), uint8
-    geometry : Geometry
-        The grid of ``image``.
-    image : Path
-        DICOM series or multi-frame file.
-    classes : sequence of LabelClass
-    author : Author
+    mask : Mask
+        Of a DICOM series or multi-frame file.
 
     Raises
     ------
@@ -77,17 +54,17 @@ def write_segmentation(
         ) from error
     import pydicom
 
-    files, order = instances(image)
-    if (labels_zyx == UNANNOTATED).any():
+    files, order = instances(mask.image)
+    if (mask.labels == UNANNOTATED).any():
         raise ImageError(
             "expected a mask annotated everywhere, found voxels that are not, which a "
             "DICOM SEG cannot say; complete it or export to NIfTI"
         )
-    native = geometry.to_native(labels_zyx)
+    native = mask.geometry.to_native(mask.labels)
     frames = np.empty((native.shape[2], native.shape[1], native.shape[0]), np.uint8)
     for place, frame in enumerate(order):
         frames[frame] = native[:, :, place].T
-    stack = np.stack([frames == item.value for item in classes], axis=-1)
+    stack = np.stack([frames == item.value for item in mask.classes], axis=-1)
     try:
         with discreet():
             segmentation = hd.seg.Segmentation(
@@ -95,8 +72,8 @@ def write_segmentation(
                 pixel_array=stack.astype(np.uint8),
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
                 segment_descriptions=[
-                    _description(number, item, author)
-                    for number, item in enumerate(classes, start=1)
+                    _description(number, item, mask.author)
+                    for number, item in enumerate(mask.classes, start=1)
                 ],
                 series_instance_uid=hd.UID(),
                 series_number=1,
@@ -110,11 +87,12 @@ def write_segmentation(
     except (AttributeError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise ImageError(
-            f"{image}: expected DICOM images that a SEG can refer to, found "
+            f"{mask.image}: expected DICOM images that a SEG can refer to, found "
             f"'{reason}'; restore the missing tags or export to NIfTI"
         ) from error
     with atomic_path(target) as temporary, discreet():
         segmentation.save_as(temporary)
+    return [target]
 
 
 def _description(number: int, item: LabelClass, author: Author) -> Any:
@@ -147,3 +125,13 @@ def _concept(name: str) -> Any:
     keyword = "".join(word.capitalize() for word in name.split())
     generic = codes.SCT.AnatomicalStructure
     return getattr(codes.SCT, keyword, generic) if keyword.isidentifier() else generic
+
+
+register(
+    Format(
+        "dicom-seg",
+        "DICOM segmentation (.dcm)",
+        write=write_segmentation,
+        endings=(".dcm",),
+    )
+)

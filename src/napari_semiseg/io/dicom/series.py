@@ -15,6 +15,7 @@ from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom import enhanced
 from napari_semiseg.io.dicom.stack import Slice, stacked
 from napari_semiseg.io.itk import unreadable, voxels
+from napari_semiseg.io.registry import Format, register
 from napari_semiseg.io.source import DEFLATE, Source, check_size
 
 if TYPE_CHECKING:
@@ -326,3 +327,14 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+register(
+    Format(
+        "dicom",
+        "DICOM (a folder, or a file)",
+        suffixes=(".dcm",),
+        read=lambda path, _volume: open_dicom(path),
+        recognise=lambda path: path.is_dir() or is_dicom(path),
+    )
+)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_semiseg.core.geometry import RAS_TO_LPS
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.source import SHEAR, checked_geometry
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
-
-LPS = np.diag([-1.0, -1.0, 1.0])
-"""From DICOM's and ITK's world, which grows to Left and Posterior, to RAS and back."""
 
 UNEVEN = 0.01
 """Largest deviation of a slice distance, relative to their median."""
@@ -82,10 +80,10 @@ def stacked(path: Path, slices: Sequence[Slice]) -> tuple[Geometry, list[int]]:
             f"gantry tilt of {tilt:.1f} degrees; resample the series without tilt"
         )
     affine = np.eye(4)
-    affine[:3, 0] = LPS @ first.direction[:, 0] * first.spacing[0]
-    affine[:3, 1] = LPS @ first.direction[:, 1] * first.spacing[1]
-    affine[:3, 2] = LPS @ along / (len(slices) - 1)
-    affine[:3, 3] = LPS @ origins[order[0]]
+    affine[:3, 0] = RAS_TO_LPS @ first.direction[:, 0] * first.spacing[0]
+    affine[:3, 1] = RAS_TO_LPS @ first.direction[:, 1] * first.spacing[1]
+    affine[:3, 2] = RAS_TO_LPS @ along / (len(slices) - 1)
+    affine[:3, 3] = RAS_TO_LPS @ origins[order[0]]
     return checked_geometry(path, (*first.size, len(slices)), affine), order.tolist()
 
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.core.geometry import Geometry
+from napari_semiseg.core.geometry import RAS_TO_LPS, Geometry
 from napari_semiseg.errors import ConfigError, ImageError
 from napari_semiseg.io.dicom.series import is_dicom
-from napari_semiseg.io.dicom.stack import LPS
 from napari_semiseg.io.dicom.tags import discreet, read_dataset
 from napari_semiseg.io.images import files_of
 
@@ -171,7 +170,7 @@ def _filled(
             f"structure out"
         )
     for points in closed:
-        corners = points @ (inverse[:3, :3] @ LPS).T + inverse[:3, 3]
+        corners = points @ (inverse[:3, :3] @ RAS_TO_LPS).T + inverse[:3, 3]
         axis = int(np.ptp(corners, axis=0).argmin())
         index = round(float(corners[:, axis].mean()))
         off = float(np.abs(corners[:, axis] - index).max())
@@ -210,7 +209,7 @@ def _read_segments(
             f"{file.path}: expected segments on parallel, even slices, found "
             f"'{' '.join(str(error).split())}'; convert the file to NIfTI"
         ) from error
-    lps = np.diag([*np.diag(LPS), 1.0])
+    lps = np.diag([*np.diag(RAS_TO_LPS), 1.0])
     return {
         name: _placed(
             file.path, volume.array[..., 0] > 0.5, lps @ volume.affine, geometry

@@ -19,7 +19,7 @@ from napari_semiseg.io.masks import read_labels
 from napari_semiseg.io.surface import surface_mm2
 from napari_semiseg.project.discovery import relocate
 from napari_semiseg.project.exporting import nnunet
-from napari_semiseg.project.exporting.formats import FORMATS, write_case
+from napari_semiseg.project.exporting.formats import export_formats, write_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -124,9 +124,10 @@ def export(
         Folder to write to; is made where it is absent.
     what : {"best", "labels", "predictions"}
         "best" is the human label where it is complete, else the newest prediction.
-    fmt : {"nifti", "nrrd", "mha", "nnunet", "dicom-seg", "stl", "obj", "ply"}
-        "nnunet" is a raw data set of nnU-Net with copies of the images. "dicom-seg"
-        is for cases whose image is DICOM. Surfaces are one file a class.
+    fmt : str
+        One of `formats.export_formats`. "nnunet" is a raw data set of nnU-Net with
+        copies of the images. "dicom-seg" is for cases whose image is DICOM. Surfaces
+        are one file a class.
     cases : collection of str, optional
         Ids; by default all but the excluded ones.
     run : Run, optional
@@ -141,9 +142,10 @@ def export(
     ProjectError
         There is nothing that can be exported, or the folder cannot be written.
     """
-    if fmt not in FORMATS:
+    known = export_formats()
+    if fmt not in known:
         raise ConfigError(
-            f"expected a format out of {', '.join(FORMATS)}, found {fmt!r}, which is "
+            f"expected a format out of {', '.join(known)}, found {fmt!r}, which is "
             "not available in this version; choose one of these"
         )
     if what not in get_args(What):
@@ -183,7 +185,7 @@ def export(
             f"expected masks to export ({what}), found none{reason}; label or predict "
             "cases first"
         )
-    if fmt == "nnunet":
+    if fmt == nnunet.NAME:
         report.written.append(nnunet.write_dataset(project, target))
     report.written.append(_write_volumes(target / "volumes.csv", rows))
     write_json(manifest, _manifest(project, what, fmt, files, report.skipped))

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.errors import ImageError
-from napari_semiseg.io.dicom.segmentation import Author, write_segmentation
-from napari_semiseg.io.masks import write_labels
-from napari_semiseg.io.surface import write_surface
+from napari_semiseg.io.registry import Author, Mask, writable
 from napari_semiseg.project.exporting import nnunet
 
 if TYPE_CHECKING:
@@ -23,9 +17,11 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
-VOXELS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
-SURFACES = ("stl", "obj", "ply")
-FORMATS = (*VOXELS, "nnunet", "dicom-seg", *SURFACES)
+
+def export_formats() -> dict[str, str]:
+    """Names of formats and data set layouts, and what each is called for a person."""
+    titles = {name: entry.title for name, entry in writable().items()}
+    return titles | {nnunet.NAME: nnunet.TITLE}
 
 
 def write_case(
@@ -41,7 +37,7 @@ def write_case(
     Parameters
     ----------
     fmt : str
-        One of `FORMATS`.
+        One of `export_formats`.
     project : Project
     case : Case
     labels : ndarray (Z, Y, X), uint8
@@ -59,45 +55,13 @@ def write_case(
     ImageError
         This case cannot be written in this format.
     """
-    if fmt == "nnunet":
+    if fmt == nnunet.NAME:
         return [nnunet.write_case(project, case, labels, folder)]
-    if fmt in SURFACES:
-        return _write_surfaces(fmt, project, case, labels, folder)
-    if fmt == "dicom-seg":
-        path = folder / f"{case.id}.dcm"
-        author = Author(
-            None if run is None else run.config.method, run.id if run else ""
-        )
-        write_segmentation(
-            path, labels, case.geometry, case.image, project.labels.classes, author
-        )
-    else:
-        path = folder / f"{case.id}{VOXELS[fmt]}"
-        write_labels(path, labels, case.geometry, case.image)
-    return [path]
-
-
-def _write_surfaces(
-    fmt: str, project: Project, case: Case, labels: NDArray[np.uint8], folder: Path
-) -> list[Path]:
-    if (labels == UNANNOTATED).any():
-        raise ImageError(
-            "expected a mask annotated everywhere, found voxels that are not, so that "
-            "its surface is unknown; complete it or export to NIfTI"
-        )
-    written: list[Path] = []
-    try:
-        for item in project.labels:
-            if (labels == item.value).any():
-                name = re.sub(r"\W+", "_", item.name)
-                path = folder / f"{case.id}_{item.value}_{name}.{fmt}"
-                written.append(path)
-                write_surface(path, labels == item.value, case.geometry)
-    except Exception:
-        for path in written:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
-    if not written:
-        raise ImageError("expected a structure with a surface, found an empty mask")
-    return written
+    author = Author(run.config.method, run.id) if run is not None else Author()
+    classes = project.labels.classes
+    chosen = writable()[fmt]
+    assert chosen.write is not None
+    return chosen.write(
+        folder / f"{case.id}{chosen.endings[0]}",
+        Mask(labels, case.geometry, case.image, classes, author),
+    )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
 
+NAME = "nnunet"
+TITLE = "nnU-Net raw data set"
 ENDING = ".nii.gz"
 
 

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.project.exporting.export import ExportReport, export
-from napari_semiseg.project.exporting.formats import FORMATS
+from napari_semiseg.project.exporting.formats import export_formats
 from napari_semiseg.widgets.common.background import in_background
 
 if TYPE_CHECKING:
@@ -29,16 +29,6 @@ CONTENTS = {
     "best": "Accepted labels, else predictions",
     "labels": "Accepted labels only",
     "predictions": "Predictions only",
-}
-TITLES = {
-    "nifti": "NIfTI (.nii.gz)",
-    "nrrd": "NRRD (.nrrd)",
-    "mha": "MetaImage (.mha)",
-    "nnunet": "nnU-Net raw data set",
-    "dicom-seg": "DICOM segmentation (.dcm)",
-    "stl": "Surfaces (.stl)",
-    "obj": "Surfaces (.obj)",
-    "ply": "Surfaces (.ply)",
 }
 NAMED = 3
 
@@ -53,8 +43,8 @@ class ExportDialog(QDialog):
         for key, title in CONTENTS.items():
             self.contents.addItem(title, key)
         self.formats = QComboBox()
-        for name in FORMATS:
-            self.formats.addItem(TITLES.get(name, name), name)
+        for name, title in export_formats().items():
+            self.formats.addItem(title, name)
         self.folder = QLineEdit(str(project.folder.parent / f"{project.name}_export"))
         browse = QPushButton("Choose\u2026")
         browse.clicked.connect(self._browse)
