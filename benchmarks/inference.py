@@ -16,7 +16,7 @@ from pairs import compare
 
 from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.inference.predictor import Predictor
-from napari_semiseg.engine.methods import base, perturbations
+from napari_semiseg.engine.methods import base, perturbations, registry
 from napari_semiseg.engine.methods.dual_task import segmentation
 from napari_semiseg.engine.training.trainer import Trainer
 
@@ -27,7 +27,7 @@ def trained(steps: int = 25) -> Trainer:
     task = base.Task(2, 20.0, made.width, made.strides)
     cases = [volume(seed) for seed in range(4)]
     trainer = Trainer(
-        base.build("supervised", {}, task),
+        registry.build("supervised", {}, task),
         Sampler(Streams(tuple(cases), ()), made, 0),
         made,
         0,
@@ -64,7 +64,7 @@ def main() -> None:
         made = plan(precision)
         task = base.Task(2, 20.0, made.width, made.strides)
         predictor = Predictor(
-            base.build("supervised", {}, task),
+            registry.build("supervised", {}, task),
             {"student": network},
             made,
             torch.device("cpu"),

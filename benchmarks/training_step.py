@@ -30,7 +30,7 @@ from monai.transforms import (
 from pairs import compare
 
 from napari_semiseg.engine.data.sampler import Sampler, Streams
-from napari_semiseg.engine.methods import base
+from napari_semiseg.engine.methods import base, registry
 from napari_semiseg.engine.training.trainer import Trainer
 
 CASES = [volume(seed) for seed in range(4)]
@@ -42,7 +42,7 @@ def ours(precision: str):
     task = base.Task(2, 20.0, made.width, made.strides)
     sampler = Sampler(Streams(tuple(CASES), ()), made, 0)
     trainer = Trainer(
-        base.build("supervised", {}, task), sampler, made, 0, torch.device("cpu")
+        registry.build("supervised", {}, task), sampler, made, 0, torch.device("cpu")
     )
     return lambda: trainer._advance(1000)
 

@@ -47,7 +47,7 @@ def predict(folder: Path) -> None:
 
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.engine.inference.predictor import Predictor
-    from napari_semiseg.engine.methods import base, perturbations
+    from napari_semiseg.engine.methods import base, perturbations, registry
     from napari_semiseg.engine.planning.plan import choose_patch
     from napari_semiseg.experiments.benchmark.worker import peak_memory_mb
     from napari_semiseg.project.project import Project
@@ -78,7 +78,7 @@ def predict(folder: Path) -> None:
     )
     torch.manual_seed(0)
     task = base.Task(2, 20.0, plan.width, strides)
-    learner = base.build("supervised", {}, task)
+    learner = registry.build("supervised", {}, task)
     networks = {
         name: perturbations.frozen_copy(net) for name, net in learner.networks().items()
     }

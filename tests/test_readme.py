@@ -178,9 +178,9 @@ def test_the_table_of_settings_is_complete() -> None:
 
 @pytest.mark.engine
 def test_the_methods_table_is_that_of_the_engine() -> None:
-    from napari_semiseg.engine import list_methods
+    from napari_semiseg.engine import method_specs
 
-    rows = [f"| `{one.name}` | {one.title} | {one.cite} |" for one in list_methods()]
+    rows = [f"| `{one.name}` | {one.title} | {one.cite} |" for one in method_specs()]
     table = "\n".join(["| name | method | source |", "|---|---|---|", *rows])
     assert f"<!-- methods:begin -->\n{table}\n<!-- methods:end -->" in README, table
 

@@ -119,7 +119,7 @@ def test_a_gpu_that_is_absent(semiseg, ball_project, unchanged) -> None:
     assert "cuda" in semiseg(*words).refusal.lower()
 
 
-@pytest.mark.parametrize("verb", ["train", "predict", "resume", "methods", "demo"])
+@pytest.mark.parametrize("verb", ["train", "predict", "resume", "demo"])
 def test_torch_that_is_not_installed(ball_project, tmp_path, unchanged, verb) -> None:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.project.runs.run import Run
@@ -128,7 +128,7 @@ def test_torch_that_is_not_installed(ball_project, tmp_path, unchanged, verb) ->
     run.folder.checkpoints.mkdir()
     run.folder.last.touch()
     unchanged()
-    words = {"methods": [], "demo": [str(tmp_path / "demo"), "--no-gui"]}
+    words = {"demo": [str(tmp_path / "demo"), "--no-gui"]}
     arguments = words.get(verb, [str(ball_project.folder)])
     code = (
         "import sys; sys.modules['torch'] = None;"

@@ -218,12 +218,12 @@ def _show(rows: Sequence[Row]) -> None:
 def check_trainings(configs: Sequence[TrainingConfig]) -> None:
     """Refuse what the engine would refuse at the start of a training."""
     from napari_semiseg.engine import devices
-    from napari_semiseg.engine.methods import base
+    from napari_semiseg.engine.methods import registry
 
     for config in configs:
-        kind = base.find(config.method)
-        base.check_params(kind, config.params)
-        base.check_batch(kind, config)
+        kind = registry.find(config.method)
+        registry.check_params(kind, config.params)
+        registry.check_batch(kind, config)
         devices.choose(config.device)
 
 
@@ -250,9 +250,9 @@ def _entries(names: Sequence[str]) -> tuple[Entry, ...]:
     from napari_semiseg.experiments.benchmark.spec import Entry
 
     if ALL in names:
-        from napari_semiseg.engine import list_methods
+        from napari_semiseg.engine import method_specs
 
-        every = [info.name for info in list_methods()]
+        every = [spec.name for spec in method_specs()]
         names = [*every, *(name for name in names if name not in (ALL, *every))]
     if not names:
         raise ConfigError("expected --methods with a method, found none; name some")

@@ -40,9 +40,9 @@ def register(app: typer.Typer) -> None:
 
 def methods(json: Json = False) -> None:
     """List the training methods with their parameters."""
-    from napari_semiseg.engine import api
+    from napari_semiseg.engine import method_specs
 
-    found = api.list_methods()
+    found = method_specs()
     if json:
         render.emit({"methods": [asdict(item) for item in found]})
         return

@@ -1,34 +1,49 @@
-"""Training and prediction: the only part of the package that imports PyTorch."""
+"""Training and prediction: the only part of the package that imports PyTorch.
+
+Importing it loads neither PyTorch nor its own modules; a name loads what it needs.
+"""
 
 from __future__ import annotations
 
-try:
-    import torch  # noqa: F401
-except ModuleNotFoundError as error:  # pragma: no cover - the no-torch environment
-    from napari_semiseg.errors import EngineMissing
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-    raise EngineMissing(
-        "training and prediction need PyTorch, which is not installed here; run: "
-        "pip install 'napari-semiseg[engine]'"
-    ) from error
+from napari_semiseg.engine.lazy_torch import missing
 
-from napari_semiseg.engine.api import (
-    MethodInfo,
-    list_methods,
-    predict,
-    predict_cases,
-    resume,
-    train,
-)
-from napari_semiseg.engine.devices import DeviceInfo, describe_devices
+if TYPE_CHECKING:
+    from napari_semiseg.engine.api import predict, predict_cases, resume, train
+    from napari_semiseg.engine.devices import DeviceInfo, describe_devices
+    from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
 
 __all__ = [
     "DeviceInfo",
-    "MethodInfo",
+    "MethodSpec",
     "describe_devices",
-    "list_methods",
+    "method_specs",
     "predict",
     "predict_cases",
     "resume",
     "train",
 ]
+
+_HOMES = {
+    "DeviceInfo": "devices",
+    "MethodSpec": "methods.registry",
+    "describe_devices": "devices",
+    "method_specs": "methods.registry",
+    "predict": "api",
+    "predict_cases": "api",
+    "resume": "api",
+    "train": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise missing() from error

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,7 +17,7 @@ from napari_semiseg.core.events import (
 from napari_semiseg.engine import devices
 from napari_semiseg.engine.data.cache import select
 from napari_semiseg.engine.inference.predictor import Predictor
-from napari_semiseg.engine.methods import base, perturbations
+from napari_semiseg.engine.methods import perturbations, registry
 from napari_semiseg.engine.planning.plan import with_steps
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.session import Training, make_task
@@ -36,24 +35,6 @@ if TYPE_CHECKING:
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
-
-
-@dataclass(frozen=True, slots=True)
-class MethodInfo:
-    """What a user needs to know to choose a method; ``params`` is a JSON schema."""
-
-    name: str
-    title: str
-    cite: str
-    params: dict[str, Any]
-
-
-def list_methods() -> list[MethodInfo]:
-    """All training methods, by name."""
-    return [
-        MethodInfo(name, kind.title, kind.cite, kind.Params.model_json_schema())
-        for name, kind in base.registry().items()
-    ]
 
 
 def train(
@@ -78,9 +59,9 @@ def train(
         Before ``Started``: nothing is left on disk but ``run``, if it was given.
     """
     cohort = select(project)
-    kind = base.find(config.method)
-    base.check_params(kind, config.params)
-    base.check_batch(kind, config)
+    kind = registry.find(config.method)
+    registry.check_params(kind, config.params)
+    registry.check_batch(kind, config)
     source = find_source(project, config, cohort)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
@@ -219,7 +200,7 @@ def load_predictor(
         chosen = devices.choose("auto")
     torch.set_num_threads(devices.cores())
     state = Checkpoint.load(run.folder.last)
-    learner = base.build(config.method, config.params, make_task(project, plan))
+    learner = registry.build(config.method, config.params, make_task(project, plan))
     networks, teachers = learner.networks(), {}
     for name, followed in learner.teachers().items():
         teachers[name] = perturbations.frozen_copy(networks[followed]).to(

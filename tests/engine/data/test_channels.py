@@ -17,6 +17,7 @@ from napari_semiseg.engine.data.augment import Crops, augment
 from napari_semiseg.engine.data.sampler import Noise, Sampler, Streams
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.planning.plan import fingerprint
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError, ProjectError
@@ -50,13 +51,13 @@ def wide_task(task):
 def trainer(name, task, plan):
     labelled = [two_channels(i) for i in range(3)]
     others = [two_channels(i, labelled=False) for i in range(3, 5)]
-    learner = plugin.build(name, {}, task)
+    learner = registry.build(name, {}, task)
     return Trainer(
         learner, Sampler(Streams(tuple(labelled), tuple(others)), plan, 3), plan, 3, CPU
     )
 
 
-@pytest.mark.parametrize("name", sorted(plugin.registry()))
+@pytest.mark.parametrize("name", sorted(registry.methods()))
 def test_every_method_takes_several_channels(name, wide_task, wide_plan):
     made = trainer(name, wide_task, wide_plan)
     made._advance(12)

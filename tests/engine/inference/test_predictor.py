@@ -17,6 +17,7 @@ from napari_semiseg.engine.inference.uncertainty import (
     surface_shell,
 )
 from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.methods.base import Inference
 from napari_semiseg.engine.networks.embedding import Encoded
 
@@ -245,7 +246,7 @@ def test_the_reach_of_what_was_found():
 
 def test_features_tell_scans_apart_and_repeat(plan, task):
     torch.manual_seed(0)
-    method = plugin.build("supervised", {}, task)
+    method = registry.build("supervised", {}, task)
     teachers = method.networks()
 
     def features(shape, low, high):

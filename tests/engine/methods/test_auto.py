@@ -6,6 +6,7 @@ import pytest
 
 from engine.methods.test_methods import CPU, sampler, terms_of, trainer
 from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.training.trainer import Trainer
 
 LABELLED = {"supervised", "distance_mask", "distance"}
@@ -40,7 +41,7 @@ def test_what_is_not_annotated_of_a_labelled_crop_is_guessed(task, plan):
 
 
 def test_unlabelled_crops_wait_until_labelled_cases_have_been_seen_often(task, plan):
-    learner = plugin.build("auto", {"begin": 0.5, "views": 100}, task)
+    learner = registry.build("auto", {"begin": 0.5, "views": 100}, task)
     early, rare, late = (
         plugin.Progress(49, 100, 200.0),
         plugin.Progress(99, 100, 99.0),
@@ -55,7 +56,7 @@ def test_unlabelled_crops_wait_until_labelled_cases_have_been_seen_often(task, p
 
 def test_nothing_is_spent_on_unlabelled_crops_before(task, plan):
     """Two labelled cases, two crops a step: each is seen once in every step."""
-    learner = plugin.build("auto", {"begin": 0.0, "views": 3}, task)
+    learner = registry.build("auto", {"begin": 0.0, "views": 3}, task)
     drawn = sampler(plan)
     made = Trainer(learner, drawn, plan, 0, CPU)
     asked = []
@@ -76,7 +77,7 @@ def test_nothing_is_spent_on_unlabelled_crops_before(task, plan):
 def test_a_box_of_a_labelled_crop_is_in_the_unlabelled_one(task, plan, paste):
     single = plan.model_copy(update={"unlabelled_batch": 1})
     batch = sampler(single).batch(0, CPU)
-    learner = plugin.build("auto", {"paste": paste}, task)
+    learner = registry.build("auto", {"paste": paste}, task)
     nets = trainer("auto", task, single).networks
     seen = []
     nets.students["student"].register_forward_pre_hook(

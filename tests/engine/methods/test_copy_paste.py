@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from napari_semiseg.engine.methods.base import Batch
+from napari_semiseg.engine.data.batch import Batch
 from napari_semiseg.engine.methods.copy_paste import mixed, neighbours, sight
 from napari_semiseg.engine.methods.perturbations import (
     beta,

@@ -8,7 +8,7 @@ import torch
 from engine.methods.test_methods import CPU, sampler, terms_of, trainer
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.methods import base as plugin
-from napari_semiseg.engine.methods import deep_co_training
+from napari_semiseg.engine.methods import deep_co_training, registry
 from napari_semiseg.engine.methods.perturbations import weak_to_strong
 from napari_semiseg.errors import ConfigError, ProjectError
 
@@ -30,7 +30,7 @@ def test_an_attack_of_co_training_raises_the_loss_of_the_attacked(
     monkeypatch.setattr(deep_co_training, "adversarial", noted)
     alone = plan.model_copy(update={"unlabelled_batch": 0})
     batch = sampler(alone, unlabelled=False).batch(0, CPU)
-    learner = plugin.build("deep_co_training", {}, task)
+    learner = registry.build("deep_co_training", {}, task)
     nets = trainer("deep_co_training", task, alone).networks
     for network in nets.students.values():
         network.train()
@@ -73,7 +73,7 @@ def test_padding_stays_empty_in_strong_views(task, plan, monkeypatch, name):
     made.networks.students["student"].register_forward_pre_hook(
         lambda _, given: seen.append(given[0])
     )
-    learner = plugin.build(name, {}, task)
+    learner = registry.build(name, {}, task)
     learner.loss(made.networks, batch, plugin.Progress(10, 10))
     (image,) = seen
     assert (image[:2][~batch.inside[:2]] == 0).all()
@@ -101,11 +101,11 @@ def test_a_strong_view_changes_what_it_may_and_nothing_else():
     ],
 )
 def test_too_few_crops_for_a_method_are_refused(name, asked):
-    kind, config = plugin.find(name), TrainingConfig(method=name, **asked)
+    kind, config = registry.find(name), TrainingConfig(method=name, **asked)
     (option,) = asked
     with pytest.raises(ConfigError, match=f"at least 2 .* {option}=1"):
-        plugin.check_batch(kind, config)
-    plugin.check_batch(kind, TrainingConfig(method=name, unlabelled_batch=0))
+        registry.check_batch(kind, config)
+    registry.check_batch(kind, TrainingConfig(method=name, unlabelled_batch=0))
 
 
 def test_a_loss_that_is_no_number_is_not_saved(task, plan, tmp_path):

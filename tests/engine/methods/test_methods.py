@@ -10,11 +10,12 @@ import torch
 from engine.volumes import prepared
 from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.networks.vnet import Heads
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError
 
-METHODS = sorted(plugin.registry())
+METHODS = sorted(registry.methods())
 CPU = torch.device("cpu")
 DRAWABLE = {"number", "integer", "boolean", "string"}
 
@@ -26,7 +27,7 @@ def sampler(plan, *, unlabelled=True, known=None, seed=3):
 
 
 def trainer(name, task, plan, *, seed=3, **streams):
-    learner = plugin.build(name, {}, task)
+    learner = registry.build(name, {}, task)
     return Trainer(learner, sampler(plan, seed=seed, **streams), plan, seed, CPU)
 
 
@@ -49,7 +50,7 @@ def decided(networks):
 
 
 def terms_of(name, task, plan, batch, step=10, total=10):
-    learner = plugin.build(name, {}, task)
+    learner = registry.build(name, {}, task)
     networks = decided(trainer(name, task, plan).networks)
     for network in networks.students.values():
         network.train()
@@ -58,7 +59,7 @@ def terms_of(name, task, plan, batch, step=10, total=10):
 
 
 def test_describes_itself(name):
-    kind = plugin.find(name)
+    kind = registry.find(name)
     assert kind.title
     assert kind.cite
     assert kind.__doc__
@@ -128,7 +129,7 @@ def test_unlabelled_crops_take_part_where_the_method_says_so(name, task, plan, s
     """
     batch, t = sampler(plan).batch(0, CPU), plugin.Progress(step, 10)
     image = batch.image.clone().requires_grad_()
-    learner = plugin.build(name, {}, task)
+    learner = registry.build(name, {}, task)
     nets = decided(trainer(name, task, plan).networks)
     terms = learner.loss(nets, dataclasses.replace(batch, image=image), t)
     (gradient,) = torch.autograd.grad(sum(terms.values()), image)
@@ -184,7 +185,7 @@ def test_cancel_and_resume_is_bit_exact(name, task, plan, tmp_path):
 
 
 def test_inference_is_a_distribution_with_bounded_gap(name, task, plan):
-    learner = plugin.build(name, {}, task)
+    learner = registry.build(name, {}, task)
     made = trainer(name, task, plan)
     with torch.inference_mode():
         said = learner.infer(made.networks.teachers, torch.randn(1, 1, 16, 16, 16))
@@ -216,15 +217,15 @@ def test_learns_two_classes(name, task, plan):
 
 def test_unknown_method_and_parameter_are_named():
     with pytest.raises(ConfigError, match="choose one of"):
-        plugin.find("vnet")
+        registry.find("vnet")
     with pytest.raises(ConfigError, match="ema_decay"):
-        plugin.check_params(plugin.find("supervised"), {"emma": 1})
+        registry.check_params(registry.find("supervised"), {"emma": 1})
     with pytest.raises(ConfigError, match="ema_decay"):
-        plugin.check_params(plugin.find("supervised"), {"ema_decay": 2.0})
+        registry.check_params(registry.find("supervised"), {"ema_decay": 2.0})
 
 
 def test_two_methods_of_one_name_are_refused():
-    class Twin(plugin.find("supervised")):
+    class Twin(registry.find("supervised")):
         pass
 
     with pytest.raises(ConfigError, match="two training methods"):

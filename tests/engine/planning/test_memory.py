@@ -12,7 +12,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine import devices
 from napari_semiseg.engine.data.sampler import Noise
 from napari_semiseg.engine.inference import predictor
-from napari_semiseg.engine.methods import base as plugin
+from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.planning import memory
 from napari_semiseg.engine.planning.plan import with_grid
 from napari_semiseg.engine.training.trainer import Trainer
@@ -22,7 +22,7 @@ from napari_semiseg.errors import ConfigError, ProjectError
 def footprint(plan, task, name="supervised", edge=16, **changes):
     made = plan.model_copy(update={"patch_zyx": (edge,) * 3, **changes})
     trainer = Trainer(
-        plugin.build(name, {}, task), Noise(made, 3, 2), made, 0, torch.device("cpu")
+        registry.build(name, {}, task), Noise(made, 3, 2), made, 0, torch.device("cpu")
     )
     return memory.footprint(trainer, edge**3)
 

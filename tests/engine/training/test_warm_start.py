@@ -11,7 +11,7 @@ from engine.volumes import prepared
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.data.sampler import Sampler, Streams
-from napari_semiseg.engine.methods import base
+from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError, ProjectError
@@ -36,7 +36,7 @@ def trained(project, **values):
 
 def trainer(name, task, plan, seed=0):
     streams = Streams((prepared(0), prepared(1)), (prepared(2, labelled=False),))
-    learner = base.build(name, {}, task)
+    learner = registry.build(name, {}, task)
     return Trainer(learner, Sampler(streams, plan, seed), plan, seed, CPU)
 
 
@@ -57,7 +57,7 @@ def test_weights_are_shrunk_and_perturbed(name, task, plan, tmp_path):
             if values[key].ndim == 1:  # scales of a normalisation
                 expected = old[key]
             assert torch.allclose(values[key], expected)
-    for teacher, student in base.build(name, {}, task).teachers().items():
+    for teacher, student in registry.build(name, {}, task).teachers().items():
         mine = begun.networks.teachers[teacher].state_dict()
         theirs = begun.networks.students[student].state_dict()
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)

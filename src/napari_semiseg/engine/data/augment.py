@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.engine.methods.base import Batch
+from napari_semiseg.engine.data.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_semiseg.engine.data.augment import Crops, augment
-from napari_semiseg.engine.methods.base import Batch
+from napari_semiseg.engine.data.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,18 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-import torch
-from torch.nn import functional
-
+from napari_semiseg.engine.lazy_torch import functional, torch
 from napari_semiseg.engine.methods.base import forward
 from napari_semiseg.engine.methods.dual_task import ConsistencyParams, DualTaskMethod
-from napari_semiseg.engine.networks.vnet import Critic
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
-    from napari_semiseg.engine.networks.vnet import Output
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
+    from napari_semiseg.engine.networks.registry import Output
 
 
 class AdversarialMethod(DualTaskMethod):
@@ -30,6 +28,8 @@ class AdversarialMethod(DualTaskMethod):
 
     def critics(self) -> dict[str, nn.Module]:
         """One critic of the maps and the image."""
+        from napari_semiseg.engine.networks.vnet import Critic
+
         seen = self.task.classes + self.task.channels
         return {"critic": Critic(seen, 2 * self.task.width)}
 

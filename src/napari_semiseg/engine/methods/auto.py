@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
 
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
 from napari_semiseg.engine.methods.copy_paste import mixed, sight
 from napari_semiseg.engine.methods.dual_task import (
@@ -26,7 +26,8 @@ from napari_semiseg.engine.methods.perturbations import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
 
 
 class AutoParams(DualTaskParams):

@@ -7,20 +7,14 @@ precision, the checkpoints and the events; a method has no state of its own.
 
 from __future__ import annotations
 
-import importlib
 import math
-import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from napari_semiseg.core.config import describe
 from napari_semiseg.engine.methods.perturbations import gaussian_ramp
-from napari_semiseg.engine.networks.vnet import VNet
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,10 +22,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from napari_semiseg.core.config import TrainingConfig
-    from napari_semiseg.engine.networks.vnet import Head, Output, Stride, Upsampling
-
-ENTRY_POINTS = "napari_semiseg.methods"
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.networks.registry import (
+        Head,
+        Output,
+        Stride,
+        Upsampling,
+    )
+    from napari_semiseg.engine.networks.vnet import VNet
 
 
 class MethodParams(BaseModel):
@@ -77,6 +75,8 @@ class Task:
         upsampling: tuple[Upsampling, ...] = ("transposed",),
     ) -> VNet:
         """A freshly initialised V-Net for this task."""
+        from napari_semiseg.engine.networks.vnet import VNet
+
         return VNet(
             self.classes,
             self.width,
@@ -85,42 +85,6 @@ class Task:
             upsampling=upsampling,
             channels=self.channels,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One step's crops: the L labelled ones first, then U unlabelled ones.
-
-    Attributes
-    ----------
-    image : Tensor (L + U, K, Z, Y, X), float32
-        Normalised intensities of each channel.
-    inside : Tensor (L + U, 1, Z, Y, X), bool
-        False in padding.
-    target : Tensor (L, Z, Y, X), int64
-        Class indices.
-    valid : Tensor (L, Z, Y, X), bool
-        Annotated voxels; only there is ``target`` meaningful.
-    low, high : Tensor (L, C, Z, Y, X), float32
-        Bounds of the signed distance per class over the plan's limit.
-    """
-
-    image: Tensor
-    inside: Tensor
-    target: Tensor
-    valid: Tensor
-    low: Tensor
-    high: Tensor
-
-    @property
-    def labelled(self) -> int:
-        """Number L of labelled crops."""
-        return self.target.shape[0]
-
-    @property
-    def free(self) -> slice:
-        """Crops for losses without labels: the unlabelled ones, or all if none is."""
-        return slice(self.labelled if len(self.image) > self.labelled else 0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +210,7 @@ def forward(network: nn.Module, image: Tensor) -> Output:
     return output
 
 
-_REGISTRY: dict[str, type[Method]] = {}
+REGISTRY: dict[str, type[Method]] = {}
 
 
 def register(method: type[Method]) -> type[Method]:
@@ -257,71 +221,10 @@ def register(method: type[Method]) -> type[Method]:
     ConfigError
         Another class has that name already.
     """
-    known = _REGISTRY.setdefault(method.name, method)
+    known = REGISTRY.setdefault(method.name, method)
     if known is not method:
         raise ConfigError(
             f"two training methods are called {method.name!r}: {known.__module__} and "
             f"{method.__module__}; uninstall one of them"
         )
     return method
-
-
-@cache
-def registry() -> dict[str, type[Method]]:
-    """All methods by name: this package's and those of installed plug-ins."""
-    package = importlib.import_module("napari_semiseg.engine.methods")
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
-    for entry in entry_points(group=ENTRY_POINTS):
-        entry.load()
-    return dict(sorted(_REGISTRY.items()))
-
-
-def build(name: str, params: dict[str, Any], task: Task) -> Method:
-    """Make a method from its name and untyped parameters.
-
-    Raises
-    ------
-    ConfigError
-        Unknown method, unknown parameter, or a value out of range.
-    """
-    kind = find(name)
-    return kind(check_params(kind, params), task)
-
-
-def find(name: str) -> type[Method]:
-    """Look a method up; an unknown name raises ``ConfigError``."""
-    known = registry()
-    if name not in known:
-        raise ConfigError(
-            f"no training method {name!r}; choose one of {', '.join(known)}"
-        )
-    return known[name]
-
-
-def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
-    """Validate parameters; raises ``ConfigError`` that names the known ones."""
-    unknown = sorted(set(params) - set(kind.Params.model_fields))
-    if unknown:
-        raise ConfigError(
-            f"{kind.name} has no parameter {unknown[0]!r}; it has "
-            f"{', '.join(kind.Params.model_fields)}"
-        )
-    try:
-        return kind.Params(**params)
-    except ValidationError as error:
-        raise ConfigError(describe(error, f"parameters of {kind.name}")) from error
-
-
-def check_batch(kind: type[Method], config: TrainingConfig) -> None:
-    """Refuse numbers of crops a step that a method cannot work with."""
-    for name, found, least in (
-        ("labelled", config.labelled_batch, kind.least_labelled),
-        ("unlabelled", config.unlabelled_batch or None, kind.least_unlabelled),
-    ):
-        if found is not None and found < least:
-            raise ConfigError(
-                f"expected at least {least} {name} crops a step for {kind.name!r}, "
-                f"found {name}_batch={found}; leave it out, or use "
-                f"--method mean_teacher"
-            )

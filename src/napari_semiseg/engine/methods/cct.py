@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-import torch
-from torch.nn import functional
-
+from napari_semiseg.engine.lazy_torch import functional, torch
 from napari_semiseg.engine.methods.base import MethodParams, register
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
@@ -17,19 +14,26 @@ from napari_semiseg.engine.methods.dual_task import (
 )
 from napari_semiseg.engine.methods.losses import consistency
 from napari_semiseg.engine.methods.perturbations import attention_dropout, feature_noise
-from napari_semiseg.engine.networks.vnet import VNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
-    from napari_semiseg.engine.networks.vnet import Upsampling
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
+    from napari_semiseg.engine.networks.registry import Upsampling
+    from napari_semiseg.engine.networks.vnet import VNet
+
+
+def channel_dropout(features: Tensor) -> Tensor:
+    """Drop feature maps, 3 of 10."""
+    return functional.dropout3d(features, p=0.3)
+
 
 PERTURBATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     feature_noise,
-    partial(functional.dropout3d, p=0.3),
+    channel_dropout,
     attention_dropout,
 )
 
@@ -58,8 +62,7 @@ class CCT(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all decoders, and agreement with the main one."""
-        network = nets.students["student"]
-        assert isinstance(network, VNet)
+        network = cast("VNet", nets.students["student"])
         features = network.encoder(batch.image)
         outputs = [network.decode(features)]
         for index, perturb in enumerate(PERTURBATIONS, start=1):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
-
-from napari_semiseg.engine.methods.base import Batch
+from napari_semiseg.engine.data.batch import Batch
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.perturbations import random_box
 
 if TYPE_CHECKING:

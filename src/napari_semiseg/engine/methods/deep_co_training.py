@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import Field
 
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
 from napari_semiseg.engine.methods.co_training import PairMethod
 from napari_semiseg.engine.methods.dual_task import (
@@ -27,7 +27,8 @@ from napari_semiseg.engine.methods.perturbations import adversarial
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
 
 
 class DeepCoTrainingParams(ConsistencyParams):

@@ -20,12 +20,13 @@ from napari_semiseg.engine.methods.dual_task import (
 )
 from napari_semiseg.engine.methods.losses import consistency
 from napari_semiseg.engine.methods.perturbations import gap
-from napari_semiseg.engine.networks.vnet import Output
+from napari_semiseg.engine.networks.registry import Output
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
 
 
 class DTMLParams(ConsistencyParams):

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import Field
-from torch import softmax
 
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import Inference, Method, MethodParams, forward
 from napari_semiseg.engine.methods.losses import (
     cross_entropy_dice,
@@ -23,8 +22,9 @@ from napari_semiseg.engine.methods.perturbations import entropy, gap, soft_mask
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.methods.base import Batch, Progress
-    from napari_semiseg.engine.networks.vnet import Output
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Progress
+    from napari_semiseg.engine.networks.registry import Output
 
 
 class DualTaskParams(MethodParams):
@@ -64,7 +64,7 @@ class MonteCarloParams(ConsistencyParams):
 
 def segmentation(output: Output) -> Tensor:
     """Class probabilities of the segmentation head."""
-    return softmax(logits(output), dim=1)
+    return torch.softmax(logits(output), dim=1)
 
 
 def logits(output: Output) -> Tensor:

@@ -16,7 +16,8 @@ from napari_semiseg.engine.methods.perturbations import entropy
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
 
 
 @register

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import Field
 
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
@@ -20,7 +20,8 @@ from napari_semiseg.engine.methods.perturbations import confident, weak_to_stron
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
 
 
 class FixMatchParams(ConsistencyParams):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch.nn import functional
+from napari_semiseg.engine.lazy_torch import functional, torch
 
 if TYPE_CHECKING:
     from torch import Tensor

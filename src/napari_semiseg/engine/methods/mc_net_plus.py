@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-import torch
 from pydantic import Field
 
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import Inference, MethodParams, register
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
@@ -17,12 +17,13 @@ from napari_semiseg.engine.methods.dual_task import (
 )
 from napari_semiseg.engine.methods.losses import consistency
 from napari_semiseg.engine.methods.perturbations import gap, sharpen
-from napari_semiseg.engine.networks.vnet import VNet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
+    from napari_semiseg.engine.networks.vnet import VNet
 
 
 class MCNetPlusParams(ConsistencyParams):
@@ -62,8 +63,7 @@ class MCNetPlus(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all decoders, and their agreement."""
-        network = nets.students["student"]
-        assert isinstance(network, VNet)
+        network = cast("VNet", nets.students["student"])
         outputs = network.outputs(batch.image)
         said = [segmentation(output) for output in outputs]
         targets = [sharpen(one, self.params.temperature) for one in said]
@@ -80,8 +80,7 @@ class MCNetPlus(DualTaskMethod):
 
     def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
         """Mean of the decoders of the averaged network."""
-        network = teachers["student"]
-        assert isinstance(network, VNet)
+        network = cast("VNet", teachers["student"])
         outputs = network.outputs(image)
         mean, distance, mask = (
             torch.stack([part(output) for output in outputs]).mean(dim=0)

@@ -6,12 +6,12 @@ import copy
 import math
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from napari_semiseg.engine.lazy_torch import functional, nn, torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import Tensor
 
 AVERAGED = 0.1
 """Part of the steps done that an averaged network remembers, before its decay does."""
@@ -27,7 +27,6 @@ def frozen_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).requires_grad_(requires_grad=False).eval()
 
 
-@torch.no_grad()
 def update_average(
     average: nn.Module, module: nn.Module, step: int, decay: float
 ) -> None:
@@ -40,8 +39,9 @@ def update_average(
     """
     alpha = min(1.0 - 1.0 / (1.0 + AVERAGED * step), decay)
     mine, theirs = _averaged(average), _averaged(module)
-    torch._foreach_mul_(mine, alpha)
-    torch._foreach_add_(mine, theirs, alpha=1.0 - alpha)
+    with torch.no_grad():
+        torch._foreach_mul_(mine, alpha)
+        torch._foreach_add_(mine, theirs, alpha=1.0 - alpha)
 
 
 def _averaged(module: nn.Module) -> list[Tensor]:
@@ -84,7 +84,6 @@ def add_noise(image: Tensor, sigma: float = 0.1) -> Tensor:
     return image + noise.clamp(-2 * sigma, 2 * sigma)
 
 
-@torch.no_grad()
 def monte_carlo(
     network: nn.Module, passes: int, forward: Callable[[], Tensor]
 ) -> Tensor:
@@ -93,9 +92,10 @@ def monte_carlo(
     for part in dropouts:
         part.train()
     try:
-        mean = forward()
-        for _ in range(passes - 1):
-            mean = mean + forward()
+        with torch.no_grad():
+            mean = forward()
+            for _ in range(passes - 1):
+                mean = mean + forward()
     finally:
         for part in dropouts:
             part.eval()

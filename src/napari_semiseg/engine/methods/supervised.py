@@ -10,7 +10,8 @@ from napari_semiseg.engine.methods.dual_task import DualTaskMethod
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
 
 
 @register

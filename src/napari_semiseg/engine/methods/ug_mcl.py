@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
 from napari_semiseg.engine.methods.dual_task import (
     DualTaskMethod,
@@ -18,8 +17,9 @@ from napari_semiseg.engine.methods.perturbations import add_noise, monte_carlo
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.methods.base import Batch, Inference, Networks, Progress
-    from napari_semiseg.engine.networks.vnet import Output
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Inference, Networks, Progress
+    from napari_semiseg.engine.networks.registry import Output
 
 
 @register

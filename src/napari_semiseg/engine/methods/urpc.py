@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-import torch
-
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, register
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
@@ -14,12 +13,13 @@ from napari_semiseg.engine.methods.dual_task import (
     segmentation,
 )
 from napari_semiseg.engine.methods.losses import divergence, weighted_mean
-from napari_semiseg.engine.networks.vnet import PyramidVNet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.methods.base import Batch, Networks, Progress
+    from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.methods.base import Networks, Progress
+    from napari_semiseg.engine.networks.vnet import PyramidVNet
 
 
 @register
@@ -40,6 +40,8 @@ class URPC(DualTaskMethod):
 
     def networks(self) -> dict[str, nn.Module]:
         """A V-Net with heads at every level of its decoder."""
+        from napari_semiseg.engine.networks.vnet import PyramidVNet
+
         task = self.task
         network = PyramidVNet(
             task.classes, task.width, task.strides, channels=task.channels
@@ -48,8 +50,7 @@ class URPC(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all levels, and their agreement."""
-        network = nets.students["student"]
-        assert isinstance(network, PyramidVNet)
+        network = cast("PyramidVNet", nets.students["student"])
         outputs = network.outputs(batch.image)
         free, inside = batch.free, batch.inside[batch.free]
         levels = [segmentation(output)[free] for output in outputs]

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_semiseg.engine.networks.registry import Output
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Head = Literal["segmentation", "distance"]
-Upsampling = Literal["transposed", "linear", "nearest"]
-Stride = tuple[int, int, int]
+    from napari_semiseg.engine.networks.registry import Head, Stride, Upsampling
 
 CONVOLUTIONS_DOWN = (1, 2, 3, 3, 3)
 CONVOLUTIONS_UP = (1, 2, 3, 3)
 """Convolutions per level, finest first, of the V-Net of UA-MT and its successors."""
-
-
-class Output(NamedTuple):
-    """What a network says of a batch; a head that it lacks is None.
-
-    Attributes
-    ----------
-    logits : Tensor (B, C, Z, Y, X)
-        Segmentation scores before softmax; channel 0 is background.
-    distance : Tensor (B, C, Z, Y, X)
-        Signed distance per class, divided by the plan's limit, in [-1, 1],
-        negative inside.
-    """
-
-    logits: Tensor | None
-    distance: Tensor | None
 
 
 def convolutions(channels_in: int, channels: int, count: int) -> nn.Sequential:

@@ -20,7 +20,7 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.cache import Cache
 from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.data.sampler import Noise, Sampler
-from napari_semiseg.engine.methods import base
+from napari_semiseg.engine.methods import base, registry
 from napari_semiseg.engine.planning import memory
 from napari_semiseg.engine.planning.plan import (
     draft,
@@ -93,7 +93,7 @@ class Training:
 
     def _events(self) -> Iterator[Event]:
         begun = time.perf_counter()
-        config, kind = self._config, base.find(self._config.method)
+        config, kind = self._config, registry.find(self._config.method)
         plan = self._run.plan
         fresh, expected = plan is None, 0
         if plan is None:
@@ -202,7 +202,7 @@ class Training:
     def _learner(self, plan: Plan) -> base.Method:
         """The method of the run, for the classes and channels of a plan."""
         task = make_task(self._project, plan)
-        return base.build(self._config.method, self._config.params, task)
+        return registry.build(self._config.method, self._config.params, task)
 
     def _sampler(self, plan: Plan, streams: Streams) -> Sampler:
         config = self._config

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import Plan, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.data.cache import Prepared
     from napari_semiseg.engine.data.sampler import Batches
-    from napari_semiseg.engine.methods.base import Batch, Method
+    from napari_semiseg.engine.methods.base import Method
 
 WARM_UP = 0.06
 """Fraction of training in which the learning rate rises."""

@@ -1,0 +1,113 @@
+"""Find training methods; what they are called and take is told without PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from napari_semiseg.core.config import describe
+from napari_semiseg.engine.methods.base import REGISTRY
+from napari_semiseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.engine.methods.base import Method, MethodParams, Task
+
+ENTRY_POINTS = "napari_semiseg.methods"
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """What a user needs to know to choose a method.
+
+    Attributes
+    ----------
+    name, title, cite : str
+        Identifier, what a person reads, and the paper.
+    params : dict
+        JSON schema of the parameters, with defaults and descriptions.
+    """
+
+    name: str
+    title: str
+    cite: str
+    params: dict[str, Any]
+
+
+def method_specs() -> list[MethodSpec]:
+    """List all training methods by name; PyTorch is neither needed nor loaded."""
+    return [
+        MethodSpec(name, kind.title, kind.cite, kind.Params.model_json_schema())
+        for name, kind in methods().items()
+    ]
+
+
+@cache
+def methods() -> dict[str, type[Method]]:
+    """All methods by name: this package's and those of installed plug-ins."""
+    package = importlib.import_module("napari_semiseg.engine.methods")
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except ModuleNotFoundError as error:
+            if error.name != "torch":  # without which no method can train
+                raise
+    return dict(sorted(REGISTRY.items()))
+
+
+def build(name: str, params: dict[str, Any], task: Task) -> Method:
+    """Make a method from its name and untyped parameters.
+
+    Raises
+    ------
+    ConfigError
+        Unknown method, unknown parameter, or a value out of range.
+    """
+    kind = find(name)
+    return kind(check_params(kind, params), task)
+
+
+def find(name: str) -> type[Method]:
+    """Look a method up; an unknown name raises ``ConfigError``."""
+    known = methods()
+    if name not in known:
+        raise ConfigError(
+            f"no training method {name!r}; choose one of {', '.join(known)}"
+        )
+    return known[name]
+
+
+def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
+    """Validate parameters; raises ``ConfigError`` that names the known ones."""
+    unknown = sorted(set(params) - set(kind.Params.model_fields))
+    if unknown:
+        raise ConfigError(
+            f"{kind.name} has no parameter {unknown[0]!r}; it has "
+            f"{', '.join(kind.Params.model_fields)}"
+        )
+    try:
+        return kind.Params(**params)
+    except ValidationError as error:
+        raise ConfigError(describe(error, f"parameters of {kind.name}")) from error
+
+
+def check_batch(kind: type[Method], config: TrainingConfig) -> None:
+    """Refuse numbers of crops a step that a method cannot work with."""
+    for name, found, least in (
+        ("labelled", config.labelled_batch, kind.least_labelled),
+        ("unlabelled", config.unlabelled_batch or None, kind.least_unlabelled),
+    ):
+        if found is not None and found < least:
+            raise ConfigError(
+                f"expected at least {least} {name} crops a step for {kind.name!r}, "
+                f"found {name}_batch={found}; leave it out, or use "
+                f"--method mean_teacher"
+            )
