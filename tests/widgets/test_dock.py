@@ -17,11 +17,11 @@ from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.common.preferences import recent_projects, remember_project
 from napari_semiseg.widgets.dock import SemisegDock
-from napari_semiseg.widgets.project.dialogs import (
+from napari_semiseg.widgets.project.create_project import (
     ClassTable,
     CreateProjectDialog,
-    StartPage,
 )
+from napari_semiseg.widgets.project.start_page import StartPage
 from widgets.viewing import Answers
 
 if TYPE_CHECKING:

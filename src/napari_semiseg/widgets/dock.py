@@ -26,12 +26,13 @@ from napari_semiseg.widgets.canvas.prefetch import NextCases
 from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.cohort.progress import ProgressPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.preferences import remember_project
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
 from napari_semiseg.widgets.project.checkup import check_open_project
 from napari_semiseg.widgets.project.colour_menu import add_colour_menu
-from napari_semiseg.widgets.project.dialogs import CreateProjectDialog, StartPage
+from napari_semiseg.widgets.project.create_project import CreateProjectDialog
 from napari_semiseg.widgets.project.export_dialog import ExportDialog
 from napari_semiseg.widgets.project.guide import (
     LOAD,
@@ -42,6 +43,7 @@ from napari_semiseg.widgets.project.guide import (
     case_to_mark,
     make_sample_project,
 )
+from napari_semiseg.widgets.project.start_page import StartPage
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from napari_semiseg.widgets.train.panel import TrainingPanel
 
@@ -406,6 +408,6 @@ class SemisegDock(QWidget):
                 self.case_view.save_draft()
             self.progress.close_gallery()
             self._next_cases.close()
-            self.guide.close_guide()
+            Connections.close_below(self.guide)
             self.review.close_panel()
             self.case_view.close()

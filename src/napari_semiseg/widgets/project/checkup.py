@@ -1,4 +1,4 @@
-"""The check of a project: what is wrong with it, in words, and a button to mend it."""
+"""Check a project: what is wrong with it, in words, and a button to mend it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
-    QLabel,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.text import count
 from napari_semiseg.project.doctor import check_project
 from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.forms import wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ WIDTH, HEIGHT = 520, 420
 
 
 class CheckDialog(QDialog):
-    """Shows findings; *Mend* is there while something can be mended.
+    """Shows findings, with a button *Mend* while something can be mended.
 
     Parameters
     ----------
@@ -60,16 +60,14 @@ class CheckDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Check of the project")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.text = QLabel("".join(map(_told, diagnosis.findings)))
+        self.text = wrapped_label("".join(map(_describe, diagnosis.findings)))
         self.text.setTextFormat(Qt.TextFormat.RichText)
-        self.text.setWordWrap(True)
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setWidget(self.text)
-        close = QDialogButtonBox.StandardButton.Close
-        self.buttons = QDialogButtonBox(close)
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self.buttons.rejected.connect(self.reject)
         if any(item.mendable for item in diagnosis.open):
             button = self.buttons.addButton(
@@ -78,9 +76,7 @@ class CheckDialog(QDialog):
             button.setToolTip("Nothing is deleted but unfinished files")
             button.clicked.connect(lambda: (self.close(), mend()))
         layout = QVBoxLayout(self)
-        head = QLabel(summary(diagnosis))
-        head.setWordWrap(True)
-        layout.addWidget(head)
+        layout.addWidget(wrapped_label(summary(diagnosis)))
         layout.addWidget(scroll, 1)
         layout.addWidget(self.buttons)
         self.resize(WIDTH, HEIGHT)
@@ -121,13 +117,13 @@ def summary(diagnosis: Diagnosis) -> str:
     return f"Checked {looked}: {', '.join(parts)}."
 
 
-def _told(item: Finding) -> str:
+def _describe(item: Finding) -> str:
     parts = PurePosixPath(item.path).parts
     place = parts[1] if len(parts) > 1 else item.path
     if item.kind == "prediction":
         place = parts[-1]
     remedy = ELSEWHERE if "--images" in item.remedy else item.remedy
-    does = "" if not item.mendable else "Mending: it "
+    does = "Mending: it " if item.mendable else ""
     does = "Mended: it " if item.mended else does
     return (
         f"<p><b>{escape(place)}</b>: {WORDS[item.kind]}.<br>"

@@ -18,15 +18,7 @@ TITLES = {
 
 
 def add_colour_menu(menu: QMenu, choose: Callable[[QAction], object]) -> QAction:
-    """Add a menu of the palettes, all safe for the colour-blind.
-
-    Parameters
-    ----------
-    menu : QMenu
-        Gets the new one at its end.
-    choose : callable
-        Called with an action that has the name of a palette as its data.
-    """
+    """Append a menu of palettes; the data of a chosen action is a palette's name."""
     colours = menu.addMenu("Colours (safe for the colour-blind)")
     for name, title in TITLES.items():
         colours.addAction(title).setData(name)

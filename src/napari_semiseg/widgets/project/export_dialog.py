@@ -11,15 +11,15 @@ from qtpy.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QLineEdit,
-    QPushButton,
     QWidget,
 )
 
+from napari_semiseg.core.text import listed
 from napari_semiseg.project.exporting.export import ExportReport, export
 from napari_semiseg.project.exporting.formats import export_formats
 from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.forms import push_button, row_of
 
 if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
@@ -46,28 +46,20 @@ class ExportDialog(QDialog):
         for name, title in export_formats().items():
             self.formats.addItem(title, name)
         self.folder = QLineEdit(str(project.folder.parent / f"{project.name}_export"))
-        browse = QPushButton("Choose\u2026")
-        browse.clicked.connect(self._browse)
-        row = QHBoxLayout()
-        row.addWidget(self.folder, 1)
-        row.addWidget(browse)
-        ok, cancel = (
-            QDialogButtonBox.StandardButton.Ok,
-            QDialogButtonBox.StandardButton.Cancel,
-        )
-        buttons = QDialogButtonBox(ok | cancel)
-        buttons.button(ok).setText("Export")
+        browse = push_button("Choose…", self._browse)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         form = QFormLayout(self)
         form.addRow("Masks", self.contents)
         form.addRow("Format", self.formats)
-        form.addRow("Folder", row)
+        form.addRow("Folder", row_of(self.folder, browse))
         form.addRow(buttons)
         self.setMinimumWidth(460)
 
     def start(self, session: Session, project: Project) -> None:
-        """Export in the background what was chosen, and tell what was written."""
+        """Export what was chosen in the background, and report what was written."""
         what, fmt = self.contents.currentData(), self.formats.currentData()
         folder = Path(self.folder.text()).expanduser()
 
@@ -92,6 +84,5 @@ def summary(report: ExportReport, folder: Path) -> str:
     text = f"Wrote {len(report.written)} files to {folder}."
     if report.skipped:
         reasons = [f"{case} ({why})" for case, why in report.skipped.items()]
-        more = "" if len(reasons) <= NAMED else f" and {len(reasons) - NAMED} more"
-        text += f" Left out: {', '.join(reasons[:NAMED])}{more}."
+        text += f" Left out: {listed(reasons, most=NAMED)}."
     return text

@@ -1,22 +1,16 @@
-"""First steps: what to do next on the sample cohort, from loading it to reviewing."""
+"""First steps: what to do next on the sample cohort."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psygnal import Signal
-from qtpy.QtWidgets import (
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_semiseg.core.case import LABEL, CaseState
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
 from napari_semiseg.widgets.common.preferences import guide_is_hidden, hide_guide
 
 if TYPE_CHECKING:
@@ -74,8 +68,8 @@ STEPS = (LOAD, MARK, TRAIN, REVIEW)
 class Guide(QFrame):
     """Names the four steps, ticks those that are done and offers the next.
 
-    Seen before a project is open and in the sample project, until it is hidden; that
-    is remembered.
+    Seen before a project is open and in the sample project, until it is hidden; the
+    preferences remember that.
 
     Signals
     -------
@@ -90,28 +84,26 @@ class Guide(QFrame):
         self.session = session
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.path = QLabel()
-        self.text = QLabel()
-        self.text.setWordWrap(True)
-        self.button = QPushButton()
-        self.button.setToolTip("Begin this step")
-        self.button.clicked.connect(self._begin)
-        self.hide_button = QPushButton("Hide")
-        self.hide_button.setToolTip("Hide the first steps; Project menu shows them")
-        self.hide_button.clicked.connect(self.dismiss)
-        head, foot = QHBoxLayout(), QHBoxLayout()
-        head.addWidget(self.path, 1)
-        head.addWidget(self.hide_button)
+        self.text = wrapped_label()
+        self.button = push_button("", self._begin, "Begin this step")
+        self.hide_button = push_button(
+            "Hide", self.dismiss, "Hide the first steps; Project menu shows them"
+        )
+        foot = QHBoxLayout()
         foot.addWidget(self.button)
         foot.addStretch()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 6)
         layout.setSpacing(4)
-        layout.addLayout(head)
+        layout.addLayout(row_of(self.path, self.hide_button))
         layout.addWidget(self.text)
         layout.addLayout(foot)
-        self._connected = Connections()
-        changes = (session.project_changed, session.runs_changed)
-        self._connected.add(self.refresh, *changes, session.cases_changed)
+        Connections(self).add(
+            self.refresh,
+            session.project_changed,
+            session.runs_changed,
+            session.cases_changed,
+        )
         self.refresh()
 
     @property
@@ -131,14 +123,9 @@ class Guide(QFrame):
             return
         step = self.step
         done = STEPS.index(step) if step in STEPS else len(STEPS)
-        names = []
-        for number, one in enumerate(STEPS):
-            if number < done:
-                names.append(f"\u2713\u00a0{one.name}")
-            elif number == done:
-                names.append(f"<b>{number + 1}\u00a0{one.name}</b>")
-            else:
-                names.append(f"{number + 1}\u00a0{one.name}")
+        names = [f"{n}\u00a0{one.name}" for n, one in enumerate(STEPS, start=1)]
+        names[:done] = [f"\u2713\u00a0{one.name}" for one in STEPS[:done]]
+        names[done : done + 1] = [f"<b>{name}</b>" for name in names[done : done + 1]]
         self.path.setText("First steps: " + " \u203a ".join(names))
         self.text.setText(step.text)
         self.button.setText(step.button)
@@ -158,10 +145,6 @@ class Guide(QFrame):
         self.refresh()
         if not self.isVisibleTo(self.parentWidget()):
             self.asked.emit(LOAD)
-
-    def close_guide(self) -> None:
-        """Let go of the session."""
-        self._connected.close()
 
 
 def next_step(cases: Iterable[Case], *, trained: bool) -> Step:

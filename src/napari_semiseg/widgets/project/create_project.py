@@ -1,11 +1,10 @@
-"""Before a project is open: the start page, and the dialog that creates one."""
+"""The dialog that creates a project: folder, name, classes and images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
@@ -17,10 +16,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QLineEdit,
-    QPushButton,
-    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -28,27 +24,22 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.labels import LabelScheme, free_colour
+from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.widgets.common.preferences import recent_projects
+from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TABLE_HEIGHT = 130
+SWATCH_SIZE = 14
 _VALUE, _NAME, _COLOUR = range(3)
-
-
-def swatch(colour: str, size: int = 14) -> QIcon:
-    """A filled square of one colour."""
-    pixmap = QPixmap(size, size)
-    pixmap.fill(QColor(colour))
-    return QIcon(pixmap)
 
 
 class ClassTable(QWidget):
     """Edits the classes of a project: voxel value, name and colour.
 
-    ``value()`` gives the `LabelScheme`, or raises `ConfigError`.
+    ``value()`` returns the `LabelScheme`, or raises `ConfigError`.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -67,12 +58,9 @@ class ClassTable(QWidget):
             "Voxel value in the mask files, name and colour of each structure.\n"
             "Double-click a colour to change it. 0 is background."
         )
-        add, remove = QPushButton("Add class"), QPushButton("Remove class")
-        add.clicked.connect(lambda: self.add_class())
-        remove.clicked.connect(self._remove)
         buttons = QHBoxLayout()
-        buttons.addWidget(add)
-        buttons.addWidget(remove)
+        buttons.addWidget(push_button("Add class", lambda: self.add_class()))
+        buttons.addWidget(push_button("Remove class", self._remove))
         buttons.addStretch()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -83,8 +71,8 @@ class ClassTable(QWidget):
     def add_class(self, name: str = "") -> None:
         """Append a class with the next free value and colour, and edit its name."""
         row = self._table.rowCount()
-        values = [self._number(index) for index in range(row)]
-        value = max([0, *(value for value in values if value is not None)]) + 1
+        texts = [self._table.item(index, _VALUE).text() for index in range(row)]
+        value = max([0, *(int(text) for text in texts if text.isdigit())]) + 1
         self._table.insertRow(row)
         self._table.setItem(row, _VALUE, QTableWidgetItem(str(value)))
         self._table.setItem(row, _NAME, QTableWidgetItem(name))
@@ -97,7 +85,7 @@ class ClassTable(QWidget):
             self._table.editItem(self._table.item(row, _NAME))
 
     def value(self) -> LabelScheme:
-        """Classes as a scheme; `ConfigError` for what is missing or repeated."""
+        """Return the classes; `ConfigError` for what is missing or repeated."""
         texts = []
         for row in range(self._table.rowCount()):
             number, name, colour = (
@@ -116,14 +104,12 @@ class ClassTable(QWidget):
             self._table.item(row, _VALUE).setText(str(item.value))
             self._set_colour(row, item.colour)
 
-    def _number(self, row: int) -> int | None:
-        text = self._table.item(row, _VALUE).text()
-        return int(text) if text.isdigit() else None
-
     def _set_colour(self, row: int, colour: str) -> None:
         item = self._table.item(row, _COLOUR)
+        pixmap = QPixmap(SWATCH_SIZE, SWATCH_SIZE)
+        pixmap.fill(QColor(colour))
         item.setText(colour)
-        item.setIcon(swatch(colour))
+        item.setIcon(QIcon(pixmap))
 
     def _pick_colour(self, row: int, column: int) -> None:
         if column == _COLOUR:
@@ -151,41 +137,34 @@ class CreateProjectDialog(QDialog):
         self.name.setPlaceholderText("for example: atrium")
         self.where = QLineEdit(str(Path.home()))
         self.classes = ClassTable()
-        self._images_text = QLabel()
-        self._images_text.setWordWrap(True)
-        self._error = QLabel()
-        self._error.setWordWrap(True)
+        self._images_text = wrapped_label()
+        self._error = wrapped_label()
         font = self._error.font()
         font.setBold(True)
         self._error.setFont(font)
-        browse = QPushButton("Browse…")
-        browse.clicked.connect(self._browse)
-        files, folder = QPushButton("Files…"), QPushButton("Folder…")
-        files.clicked.connect(self._add_files)
-        folder.clicked.connect(self._add_folder)
+        browse = push_button("Browse…", self._browse)
+        files = push_button("Files…", self._add_files)
+        folder = push_button("Folder…", self._add_folder)
         form = QFormLayout()
         form.addRow("Name", self.name)
-        form.addRow("In folder", _row(self.where, browse))
+        form.addRow("In folder", row_of(self.where, browse))
         form.addRow("Structures", self.classes)
-        form.addRow("Images", _row(self._images_text, files, folder))
-        buttons = QDialogButtonBox()
+        form.addRow("Images", row_of(self._images_text, files, folder))
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         create = buttons.addButton(
             "Create project", QDialogButtonBox.ButtonRole.AcceptRole
         )
-        buttons.addButton("Cancel", QDialogButtonBox.ButtonRole.RejectRole)
         create.setDefault(True)
         buttons.accepted.connect(self._check)
         buttons.rejected.connect(self.reject)
-        note = QLabel(
+        note = wrapped_label(
             "The project folder holds labels, models and predictions. "
             "Your images stay where they are and are never changed."
         )
-        note.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addWidget(note)
-        layout.addWidget(self._error)
-        layout.addWidget(buttons)
+        for widget in (note, self._error, buttons):
+            layout.addWidget(widget)
         self._show_images()
         self.name.setFocus()
 
@@ -236,84 +215,5 @@ class CreateProjectDialog(QDialog):
         self._show_images()
 
     def _show_images(self) -> None:
-        if not self.images:
-            self._images_text.setText("none yet, you can add them later")
-        elif len(self.images) == 1:
-            self._images_text.setText(self.images[0].name)
-        else:
-            self._images_text.setText(
-                f"{self.images[0].name} and {len(self.images) - 1} more"
-            )
-
-
-class StartPage(QWidget):
-    """What the dock shows while no project is open."""
-
-    create_asked = Signal()
-    open_asked = Signal(object)
-    sample_asked = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setSpacing(8)
-        about = QLabel(
-            "Label a few scans, train, and correct what the model proposes for others."
-        )
-        about.setWordWrap(True)
-        layout.addWidget(about)
-        for text, tip, slot in (
-            (
-                "Create project…",
-                "A new folder for labels and models of your scans",
-                lambda: self.create_asked.emit(),
-            ),
-            (
-                "Open project…",
-                "A folder that holds project.toml",
-                lambda: self.open_asked.emit(None),
-            ),
-            (
-                "Try the sample cohort",
-                "12 virtual patients made from one public brain MR, no download",
-                lambda: self.sample_asked.emit(),
-            ),
-        ):
-            button = QPushButton(text)
-            button.setToolTip(tip)
-            button.setMinimumHeight(32)
-            button.clicked.connect(slot)
-            layout.addWidget(button)
-        self._recent = QVBoxLayout()
-        layout.addSpacing(12)
-        layout.addLayout(self._recent)
-        layout.addStretch()
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Read the recent projects again."""
-        while self._recent.count():
-            old = self._recent.takeAt(0).widget()
-            old.hide()
-            old.deleteLater()
-        paths = recent_projects()
-        if paths:
-            self._recent.addWidget(QLabel("Recent projects"))
-        for path in paths:
-            button = QPushButton(path.name)
-            button.setToolTip(str(path))
-            button.clicked.connect(
-                lambda _=False, folder=path: self.open_asked.emit(folder)
-            )
-            self._recent.addWidget(button)
-
-
-def _row(stretched: QWidget, *others: QWidget) -> QWidget:
-    holder = QWidget()
-    layout = QHBoxLayout(holder)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.addWidget(stretched, 1)
-    for other in others:
-        other.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        layout.addWidget(other)
-    return holder
+        names = listed([path.name for path in self.images], most=1)
+        self._images_text.setText(names or "none yet, you can add them later")

@@ -1,0 +1,75 @@
+"""What the dock shows while no project is open."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_semiseg.widgets.common.forms import push_button, wrapped_label
+from napari_semiseg.widgets.common.preferences import recent_projects
+
+BUTTON_HEIGHT = 32
+
+
+class StartPage(QWidget):
+    """Creates a project, opens one, or makes the sample cohort.
+
+    Signals
+    -------
+    create_asked(), sample_asked()
+    open_asked(Path or None)
+        A recent project, or any.
+    """
+
+    create_asked = Signal()
+    open_asked = Signal(object)
+    sample_asked = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._recent = QVBoxLayout()
+        layout = QVBoxLayout(self)
+        layout.setSpacing(8)
+        layout.addWidget(
+            wrapped_label(
+                "Label a few scans, train, and correct what the model proposes for "
+                "others."
+            )
+        )
+        for button in (
+            push_button(
+                "Create project…",
+                self.create_asked,
+                "A new folder for labels and models of your scans",
+            ),
+            push_button(
+                "Open project…",
+                lambda: self.open_asked.emit(None),
+                "A folder that holds project.toml",
+            ),
+            push_button(
+                "Try the sample cohort",
+                self.sample_asked,
+                "12 virtual patients made from one public brain MR, no download",
+            ),
+        ):
+            button.setMinimumHeight(BUTTON_HEIGHT)
+            layout.addWidget(button)
+        layout.addSpacing(12)
+        layout.addLayout(self._recent)
+        layout.addStretch()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the recent projects again."""
+        while self._recent.count():
+            old = self._recent.takeAt(0).widget()
+            old.hide()
+            old.deleteLater()
+        paths = recent_projects()
+        if paths:
+            self._recent.addWidget(wrapped_label("Recent projects"))
+        for path in paths:
+            button = push_button(path.name, tip=str(path))
+            button.clicked.connect(lambda _, path=path: self.open_asked.emit(path))
+            self._recent.addWidget(button)
