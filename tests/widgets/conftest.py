@@ -23,28 +23,11 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("widgets.mask_stages", "widgets.person")
 
 SHAPE = (10, 12, 14)
-METHODS: list[dict[str, Any]] = [
-    {
-        "name": "ug_mcl",
-        "title": "Uncertainty-guided mutual consistency",
-        "cite": "Zhang et al. 2023",
-        "params": {
-            "properties": {
-                "ramp": {"type": "number", "default": 0.4, "exclusiveMinimum": 0},
-                "passes": {"type": "integer", "default": 4, "minimum": 1},
-            }
-        },
-    },
-    {"name": "supervised", "title": "Labels only", "cite": "none", "params": {}},
-]
-DEVICES: list[dict[str, Any]] = [
-    {"name": "cpu", "title": "CPU, 2 cores", "memory_gb": 15.6}
-]
-ENGINE = """
-import json, sys
-answers = {"methods": {"methods": METHODS}, "doctor": {"devices": DEVICES}}
-sys.stdout.write(json.dumps(answers[sys.argv[1]]))
-"""
+DEVICES = (
+    '{"checks": [], "devices": '
+    '[{"name": "cpu", "title": "CPU, 2 cores", "memory_gb": 15.6}]}'
+)
+"""What ``semiseg doctor --json`` prints."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,20 +46,18 @@ def own_settings(tmp_path: Path) -> None:
 def fake_engine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A child that answers as ``semiseg methods`` and ``semiseg doctor`` do.
+    """A child that answers as ``semiseg doctor --json`` does.
 
     Tests that are marked ``engine`` have the real one.
     """
     if request.node.get_closest_marker("engine") is not None:
         return
-    from napari_semiseg.widgets.train import engine_info, panel
+    from napari_semiseg.widgets.train import devices, panel
 
     script = tmp_path / "engine.py"
-    script.write_text(
-        f"METHODS = {METHODS!r}\nDEVICES = {DEVICES!r}\n{ENGINE}", encoding="utf-8"
-    )
-    monkeypatch.setattr(engine_info, "COMMAND", (sys.executable, str(script)))
-    monkeypatch.setattr(panel, "has_engine", lambda: True)
+    script.write_text(f"print({DEVICES!r})\n", encoding="utf-8")
+    monkeypatch.setattr(devices, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(panel, "has_torch", lambda: True)
 
 
 def write_volume(path: Path, data: np.ndarray) -> Path:
@@ -167,18 +148,6 @@ def predict(project: Project) -> Callable[[str, float], None]:
         run.write_prediction(prediction, case.image)
 
     return store
-
-
-@pytest.fixture
-def methods() -> list[dict[str, Any]]:
-    """Answer of the fake engine: two methods."""
-    return METHODS
-
-
-@pytest.fixture
-def devices() -> list[dict[str, Any]]:
-    """Answer of the fake engine: one device."""
-    return DEVICES
 
 
 @pytest.fixture

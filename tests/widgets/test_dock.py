@@ -373,8 +373,8 @@ def test_torch_stays_out_of_a_napari_that_follows_a_run(project: Project) -> Non
         ended = QSignalSpy(panel.training.monitor.ended)
         assert len(ended) or ended.wait(20000)
         assert panel.training.progress.text.text().startswith("Trained 5 steps")
-        loaded = {"torch", "napari_semiseg.engine"} & sys.modules.keys()
-        assert not loaded, loaded
+        assert panel.training.form.method.count() > 10
+        assert "torch" not in sys.modules
         viewer.close()
         os._exit(0)
     """

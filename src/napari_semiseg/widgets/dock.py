@@ -403,7 +403,7 @@ class SemisegDock(QWidget):
             if self._window is not None:
                 self._window.removeEventFilter(self)
                 self._window = None
-            self.training.stop_following()
+            Connections.close_below(self.training)
             if self.case_view.dirty:
                 self.case_view.save_draft()
             self.progress.close_gallery()

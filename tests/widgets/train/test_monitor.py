@@ -230,17 +230,17 @@ def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
     view = RunProgress()
     qtbot.addWidget(view)
     view.clear(run)
-    view.take(started(run))
-    view.take(Staged(stage="Preparing labelled cases", done=2, total=5))
+    view.show_event(started(run))
+    view.show_event(Staged(stage="Preparing labelled cases", done=2, total=5))
     assert view.text.text() == "Preparing labelled cases: 2 of 5"
-    view.take(Planned(device="cpu", steps=10, seconds_per_step=30, parameters=7))
+    view.show_event(Planned(device="cpu", steps=10, seconds_per_step=30, parameters=7))
     assert "about 5 min" in view.text.text()
-    view.take(stepped(4))
+    view.show_event(stepped(4))
     assert view.text.text() == "Step 4 of 10, 6 s left"
     assert (view.bar.value(), view.bar.maximum()) == (4, 10)
-    view.take(finished(run))
+    view.show_event(finished(run))
     assert view.text.text() == "Trained 10 steps in 10 s"
-    view.take(predicted("case_1"))
+    view.show_event(predicted("case_1"))
     assert view.text.text() == "Trained 10 steps in 10 s, predicted 1 case"
 
 
@@ -250,8 +250,8 @@ def test_curves_hold_what_the_events_said(qtbot: QtBot, run: Run) -> None:
     view.clear(run, {"left atrium": "#E69F00"})
     assert view.dice.isHidden()
     for step in (1, 2, 4):
-        view.take(stepped(step))
-    view.take(Validated(step=4, dice={"left atrium": 0.5}))
+        view.show_event(stepped(step))
+    view.show_event(Validated(step=4, dice={"left atrium": 0.5}))
     assert view.losses.values["supervised"] == ([1, 2, 4], [1, 0.5, 0.25])
     assert not view.dice.isHidden()
     view.losses.draw()
@@ -266,9 +266,9 @@ def test_warnings_and_errors_are_shown_the_last_three(qtbot: QtBot, run: Run) ->
     view = RunProgress()
     qtbot.addWidget(view)
     for number in range(4):
-        view.take(Warned(message=f"warning {number}"))
+        view.show_event(Warned(message=f"warning {number}"))
     assert view.messages.text() == "warning 1\nwarning 2\nwarning 3"
-    view.take(finished(run, "failed", "out of memory: choose a smaller patch"))
+    view.show_event(finished(run, "failed", "out of memory: choose a smaller patch"))
     assert view.text.text() == "Training failed"
     assert view.messages.text().endswith("out of memory: choose a smaller patch")
 
@@ -300,16 +300,18 @@ def test_labels_taken_in_are_told_and_marked_in_the_curve(qtbot: QtBot) -> None:
     shown = RunProgress()
     qtbot.addWidget(shown)
     values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 9}
-    shown.take(Stepped(step=10, steps=90, losses={"supervised": 0.4}, **values))
+    shown.show_event(Stepped(step=10, steps=90, losses={"supervised": 0.4}, **values))
     cases = tuple(f"case_{number}" for number in range(5))
-    shown.take(Learned(step=12, cases=cases, labelled=7, unlabelled=2))
+    shown.show_event(Learned(step=12, cases=cases, labelled=7, unlabelled=2))
     text = shown.messages.text()
     assert text == (
         "From step 12 on it learns from the new labels of case_0, case_1, case_2 and 2 "
         "more (7 labelled, 2 unlabelled)"
     )
     assert [line.value() for line in shown.losses.marks] == [12]
-    shown.take(Learned(step=20, cases=(), dropped=("a",), labelled=6, unlabelled=3))
+    shown.show_event(
+        Learned(step=20, cases=(), dropped=("a",), labelled=6, unlabelled=3)
+    )
     assert "From step 20 on it no longer learns from a (6" in shown.messages.text()
     shown.clear()
     assert shown.losses.marks == []
@@ -319,8 +321,10 @@ def test_a_prediction_on_the_way_leaves_the_progress_alone(qtbot: QtBot) -> None
     shown = RunProgress()
     qtbot.addWidget(shown)
     values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 9}
-    shown.take(Stepped(step=10, steps=90, losses={"supervised": 0.4}, **values))
-    shown.take(Predicted(case="a", uncertainty=0.25, done=1, total=1, training_step=10))
+    shown.show_event(Stepped(step=10, steps=90, losses={"supervised": 0.4}, **values))
+    shown.show_event(
+        Predicted(case="a", uncertainty=0.25, done=1, total=1, training_step=10)
+    )
     assert shown.bar.maximum() == 90
     assert shown.text.text().startswith("Step 10 of 90")
     assert shown.messages.text() == "a was predicted anew at step 10 (uncertainty 0.25)"

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QProcess
 
 from fake_workers import FakeExecutor
 from napari_semiseg.core.case import Split
-from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.config import DEFAULT_METHOD, TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started, Stepped
+from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs.prediction_requests import wanted
 from napari_semiseg.project.runs.run import Run
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.train import panel as training
-from napari_semiseg.widgets.train.engine_info import EngineInfo
+from napari_semiseg.widgets.train.devices import Device, DeviceQuery
 from napari_semiseg.widgets.train.form import TrainingForm
 from napari_semiseg.widgets.train.panel import TrainingPanel
 
@@ -27,10 +31,26 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.common.session import Session
 
-    Answer = list[dict[str, Any]]
 
 WAIT_MS = 20_000
 GONE = 2**22 - 1
+
+
+METHODS = [
+    MethodSpec(
+        "ug_mcl",
+        "Uncertainty-guided mutual consistency",
+        "Zhang et al. 2023",
+        {
+            "properties": {
+                "ramp": {"type": "number", "default": 0.4, "exclusiveMinimum": 0},
+                "passes": {"type": "integer", "default": 4, "minimum": 1},
+            }
+        },
+    ),
+    MethodSpec("supervised", "Labels only", "none", {}),
+]
+DEVICES = [Device(name="cpu", title="CPU, 2 cores", memory_gb=15.6)]
 
 
 @pytest.fixture
@@ -43,16 +63,12 @@ def panel(
     qtbot: QtBot,
     session: Session,
     executor: FakeExecutor,
-    methods: Answer,
-    devices: Answer,
 ) -> Iterator[TrainingPanel]:
-    made = TrainingPanel(session, executor=executor)
-    made.form.set_methods(methods)
-    made.form.set_devices(devices)
-    made.update_buttons()
+    made = TrainingPanel(session, executor, METHODS)
+    made.form.set_devices(DEVICES)
     qtbot.addWidget(made)
     yield made
-    made.stop_following()
+    Connections.close_below(made)
 
 
 @pytest.fixture
@@ -85,12 +101,11 @@ def enabled(panel: TrainingPanel) -> tuple[bool, bool, bool]:
 
 
 def test_the_form_gives_the_training_it_shows(
-    qtbot: QtBot, methods: Answer, devices: Answer
+    qtbot: QtBot,
 ) -> None:
-    form = TrainingForm()
+    form = TrainingForm(METHODS)
     qtbot.addWidget(form)
-    form.set_methods(methods)
-    form.set_devices(devices)
+    form.set_devices(DEVICES)
     wanted = TrainingConfig(
         method="ug_mcl", minutes=3, device="cpu", seed=7, params={"passes": 2}
     )
@@ -101,26 +116,24 @@ def test_the_form_gives_the_training_it_shows(
 
 
 def test_the_form_offers_titles_and_explains_by_citation(
-    qtbot: QtBot, methods: Answer, devices: Answer
+    qtbot: QtBot,
 ) -> None:
-    form = TrainingForm()
+    form = TrainingForm(METHODS)
     qtbot.addWidget(form)
-    form.set_methods(methods)
     assert form.method.currentText() == "Uncertainty-guided mutual consistency"
     assert "Zhang" in form.method.toolTip()
-    form.set_devices(devices)
+    form.set_devices(DEVICES)
     texts = [form.device.itemText(row) for row in range(form.device.count())]
     assert texts == ["auto", "CPU, 2 cores, 16 GB"]
 
 
 def test_the_choice_survives_a_new_list_of_methods(
-    qtbot: QtBot, methods: Answer
+    qtbot: QtBot,
 ) -> None:
-    form = TrainingForm()
+    form = TrainingForm(METHODS)
     qtbot.addWidget(form)
-    form.set_methods(methods)
     form.method.setCurrentIndex(1)
-    form.set_methods([*reversed(methods)])
+    form.set_methods([*reversed(METHODS)])
     assert form.value().method == "supervised"
 
 
@@ -164,7 +177,7 @@ def test_an_ended_run_can_go_on(
 def test_without_torch_a_sentence_stands_for_the_form(
     qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "has_engine", lambda: False)
+    monkeypatch.setattr(training, "has_torch", lambda: False)
     panel = TrainingPanel(session)
     qtbot.addWidget(panel)
     assert panel.form.isHidden()
@@ -213,7 +226,7 @@ def test_a_run_that_does_not_stop_can_be_ended(
     panel: TrainingPanel,
     executor: FakeExecutor,
 ) -> None:
-    panel._patience.setInterval(50)
+    panel._stopping.setInterval(50)
     panel.start()
     panel.stop()
     qtbot.waitUntil(lambda: panel.stop_button.text() == "End it now", timeout=WAIT_MS)
@@ -287,29 +300,40 @@ def test_the_run_in_use_can_be_chosen(
 # -- asking the engine
 
 
-def test_the_engine_is_asked_in_a_child_and_remembered(
-    qtbot: QtBot, methods: Answer
+def test_all_methods_are_offered_at_once(qtbot: QtBot, session: Session) -> None:
+    panel = TrainingPanel(session)
+    qtbot.addWidget(panel)
+    names = [spec.name for spec in method_specs()]
+    offered = [panel.form.method.itemData(row) for row in range(len(names))]
+    assert offered == names
+    assert panel.form.method.currentData() == DEFAULT_METHOD
+
+
+def test_devices_are_asked_of_a_child_when_the_tab_is_seen(
+    qtbot: QtBot, panel: TrainingPanel
 ) -> None:
-    info = EngineInfo()
-    assert info.methods == []
-    with qtbot.waitSignals(
-        [info.methods_changed, info.devices_changed], timeout=WAIT_MS
-    ):
-        info.ask()
-    assert info.methods == methods
-    assert EngineInfo().methods == methods
+    panel.form.set_devices(())
+    panel.show()
+    qtbot.waitUntil(lambda: panel.form.device.count() == 2, timeout=WAIT_MS)
+    assert panel.form.device.itemText(1) == "CPU, 2 cores, 16 GB"
 
 
 def test_an_engine_that_fails_says_why(qtbot: QtBot, tmp_path: Path) -> None:
-    import sys
-
     script = tmp_path / "broken.py"
     script.write_text("raise SystemExit('torch is broken')", encoding="utf-8")
-    info = EngineInfo(command=(sys.executable, str(script)))
-    with qtbot.waitSignal(info.failed, timeout=WAIT_MS) as failed:
-        info.ask()
+    query = DeviceQuery(command=(sys.executable, str(script)))
+    with qtbot.waitSignal(query.failed, timeout=WAIT_MS) as failed:
+        query.start()
     assert failed.args == ["torch is broken"]
-    info.stop()
+
+
+def test_closing_the_panel_ends_the_question(qtbot: QtBot, tmp_path: Path) -> None:
+    command = (sys.executable, "-c", "import time; time.sleep(60)")
+    query = DeviceQuery(command=command)
+    query.start()
+    assert query._process.waitForStarted()
+    Connections.close_below(query)
+    assert query._process.state() == QProcess.ProcessState.NotRunning
 
 
 @pytest.mark.usefixtures("labelled")
@@ -352,7 +376,7 @@ def test_a_training_is_told_what_the_user_looks_at(
     session.case_id = "case_2"
     session.case_opened.emit("case_2")
     assert wanted(run) == ("case_2", "case_3", "case_1")
-    panel.stop_following()
+    Connections.close_below(panel)
     assert wanted(run) == ()
 
 

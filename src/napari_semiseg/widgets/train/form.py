@@ -17,8 +17,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from superqt import QCollapsible
+from superqt.utils import signals_blocked
 
 from napari_semiseg.core.config import DEFAULT_METHOD, DEFAULT_MINUTES, TrainingConfig
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.train.schema_form import SchemaForm
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QPaintEvent, QShowEvent
 
+    from napari_semiseg.engine.methods.registry import MethodSpec
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
+    from napari_semiseg.widgets.train.devices import Device
 
 MARGIN = 6
 """Pixels between text and arrow of a list."""
@@ -36,8 +40,9 @@ MARGIN = 6
 class ElidedCombo(QComboBox):
     """A list that shortens what is chosen with an ellipsis instead of cutting it."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, tip: str) -> None:
+        super().__init__()
+        self.setToolTip(tip)
         self.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
@@ -59,31 +64,34 @@ class ElidedCombo(QComboBox):
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
+    def choose(self, data: object, otherwise: int = 0) -> None:
+        """Choose the row of this data, or another row where there is none."""
+        row = self.findData(data)
+        self.setCurrentIndex(row if row >= 0 else otherwise)
+
 
 class TrainingForm(QWidget):
     """Edits a `TrainingConfig`: ``value()``, ``setValue()``, ``valueChanged``."""
 
     valueChanged = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, methods: Sequence[MethodSpec], parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._schemas: dict[str, dict[str, Any]] = {}
-        self.method = ElidedCombo()
-        self.method.setToolTip("How the model learns from labelled and other scans")
+        self.method = ElidedCombo("How the model learns from labelled and other scans")
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 60 * 24 * 7)
         self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
         self.minutes.setValue(DEFAULT_MINUTES)
         self.minutes.setToolTip("How long to train; it can go on afterwards")
-        self.source = ElidedCombo()
-        self.source.setToolTip(
+        self.source = ElidedCombo(
             "The last model learns the new labels sooner; from scratch forgets it"
         )
-        self._newest = True
-        self.device = QComboBox()
-        self.device.addItem("auto", "auto")
-        self.device.setToolTip("auto takes the fastest that is there")
+        self._follows_newest = True
+        self.device = ElidedCombo("auto takes the fastest that is there")
         self.steps = QSpinBox()
         self.steps.setRange(0, 10_000_000)
         self.steps.setSpecialValueText("by minutes")
@@ -94,13 +102,13 @@ class TrainingForm(QWidget):
         self.params = SchemaForm()
         self.advanced = QCollapsible("Advanced")
         self.advanced.toggleButton().setToolTip("Settings that rarely need a change")
-        more = QWidget()
-        inner = QFormLayout(more)
+        numbers = QWidget()
+        inner = QFormLayout(numbers)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addRow("Steps", self.steps)
         inner.addRow("Seed", self.seed)
         self.advanced.layout().setContentsMargins(0, 0, 0, 0)
-        self.advanced.addWidget(more)
+        self.advanced.addWidget(numbers)
         self.advanced.addWidget(self.params)
         form = QFormLayout()
         form.addRow("Method", self.method)
@@ -113,6 +121,8 @@ class TrainingForm(QWidget):
         layout.addLayout(form)
         layout.addWidget(self.advanced)
         self.set_sources(())
+        self.set_devices(())
+        self.set_methods(methods)
         self.source.activated.connect(self._source_chosen)
         self.method.currentIndexChanged.connect(self._method_changed)
         for changed in (
@@ -124,20 +134,18 @@ class TrainingForm(QWidget):
         ):
             changed.connect(lambda *_: self.valueChanged.emit())
 
-    def set_methods(self, methods: Sequence[dict[str, Any]]) -> None:
-        """Offer methods, as ``semiseg methods --json`` lists them."""
+    def set_methods(self, methods: Sequence[MethodSpec]) -> None:
+        """Offer methods; the one that is chosen stays."""
         chosen = self.method.currentData() or DEFAULT_METHOD
-        self._schemas = {item["name"]: item.get("params") or {} for item in methods}
-        self.method.blockSignals(True)
-        self.method.clear()
-        for item in methods:
-            self.method.addItem(item["title"], item["name"])
-            row = self.method.count() - 1
-            self.method.setItemData(
-                row, f"{item['name']}: {item['cite']}", Qt.ItemDataRole.ToolTipRole
-            )
-        self.method.setCurrentIndex(max(0, self.method.findData(chosen)))
-        self.method.blockSignals(False)
+        self._schemas = {spec.name: spec.params for spec in methods}
+        with signals_blocked(self.method):
+            self.method.clear()
+            for row, spec in enumerate(methods):
+                self.method.addItem(spec.title, spec.name)
+                self.method.setItemData(
+                    row, f"{spec.name}: {spec.cite}", Qt.ItemDataRole.ToolTipRole
+                )
+            self.method.choose(chosen)
         self._method_changed()
 
     def set_sources(self, runs: Sequence[Run]) -> None:
@@ -152,19 +160,18 @@ class TrainingForm(QWidget):
             name = "Last model" if position == 0 else "Earlier model"
             self.source.addItem(f"{name}: {run.id}", run.id)
         self.source.addItem("Nothing: train from scratch", None)
-        self._choose_source(runs[0].id if runs and self._newest else chosen)
+        self._choose_source(runs[0].id if runs and self._follows_newest else chosen)
         self.source.setEnabled(bool(runs))
 
-    def set_devices(self, devices: Sequence[dict[str, Any]]) -> None:
-        """Offer devices, as ``semiseg doctor --json`` lists them."""
+    def set_devices(self, devices: Sequence[Device]) -> None:
+        """Offer devices beside *auto*; the one that is chosen stays."""
         chosen = self.device.currentData()
         self.device.clear()
         self.device.addItem("auto", "auto")
         for item in devices:
-            memory = item.get("memory_gb")
-            room = "" if memory is None else f", {memory:.0f} GB"
-            self.device.addItem(f"{item['title']}{room}", item["name"])
-        self.device.setCurrentIndex(max(0, self.device.findData(chosen)))
+            memory = "" if item.memory_gb is None else f", {item.memory_gb:.0f} GB"
+            self.device.addItem(f"{item.title}{memory}", item.name)
+        self.device.choose(chosen)
 
     def value(self) -> TrainingConfig:
         """The training asked for; `ConfigError` when a value is out of range."""
@@ -181,8 +188,8 @@ class TrainingForm(QWidget):
 
     def setValue(self, config: TrainingConfig) -> None:
         """Show a training; a method or device that is not offered is left out."""
-        self.method.setCurrentIndex(max(0, self.method.findData(config.method)))
-        self.device.setCurrentIndex(max(0, self.device.findData(config.device)))
+        self.method.choose(config.method)
+        self.device.choose(config.device)
         self.minutes.setValue(config.minutes or DEFAULT_MINUTES)
         self.steps.setValue(config.steps or 0)
         self.seed.setValue(config.seed)
@@ -196,19 +203,20 @@ class TrainingForm(QWidget):
         self.advanced.setExpandedIcon("▼")
 
     def _choose_source(self, run_id: str | None) -> None:
-        """Show a run, or scratch where it is not offered."""
-        row = -1 if run_id is None else self.source.findData(run_id)
-        self.source.setCurrentIndex(row if row >= 0 else self.source.count() - 1)
+        """Show a run, or *from scratch* where it is not offered."""
+        scratch = self.source.count() - 1
+        if run_id is None:
+            self.source.setCurrentIndex(scratch)
+        else:
+            self.source.choose(run_id, otherwise=scratch)
 
     def _source_chosen(self, row: int) -> None:
-        self._newest = row == 0 and self.source.itemData(row) is not None
+        self._follows_newest = row == 0 and self.source.itemData(row) is not None
         self.valueChanged.emit()
 
     def _method_changed(self, *_: object) -> None:
-        row = self.method.currentIndex()
-        self.method.setToolTip(
-            self.method.itemData(row, Qt.ItemDataRole.ToolTipRole) or ""
-        )
+        tip = self.method.currentData(Qt.ItemDataRole.ToolTipRole)
+        self.method.setToolTip(tip or "")
         self.params.setSchema(self._schemas.get(self.method.currentData(), {}))
         self.valueChanged.emit()
 
@@ -216,13 +224,13 @@ class TrainingForm(QWidget):
 class RunChooser(ElidedCombo):
     """Which run's predictions are shown: the newest, or a fixed one."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session) -> None:
+        super().__init__("Predictions of this training are shown and reviewed")
         self._session = session
-        self.setToolTip("Predictions of this training are shown and reviewed")
         self.activated.connect(self._chosen)
-        session.project_changed.connect(self.refresh)
-        session.runs_changed.connect(self.refresh)
+        Connections(self).add(
+            self.refresh, session.project_changed, session.runs_changed
+        )
         self.refresh()
 
     def refresh(self) -> None:
@@ -232,14 +240,10 @@ class RunChooser(ElidedCombo):
         self.clear()
         self.addItem("Newest" if runs else "No model yet", None)
         for run in runs:
-            self.addItem(describe_run(run), run.id)
-        self.setCurrentIndex(max(0, self.findData(self._session.run_id)))
+            minutes = f"{run.seconds / 60:.0f} min"
+            self.addItem(f"{run.id}, {run.status}, {minutes}", run.id)
+        self.choose(self._session.run_id)
         self.setEnabled(bool(runs))
 
     def _chosen(self, index: int) -> None:
         self._session.show_run(self.itemData(index))
-
-
-def describe_run(run: Run) -> str:
-    """Id, state and minutes of a run; the id holds date and method."""
-    return f"{run.id}, {run.status}, {run.seconds / 60:.0f} min"

@@ -1,4 +1,4 @@
-"""Follows a run from its log, in a thread of napari's, and shows how far it is."""
+"""Follow a run from its log in a thread, and show how far it is."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_semiseg.core.events import (
     Finished,
@@ -31,6 +24,7 @@ from napari_semiseg.core.events import (
 from napari_semiseg.core.text import count, duration
 from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.widgets.common.background import named
+from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
 from napari_semiseg.widgets.common.plots import Curves
 
 if TYPE_CHECKING:
@@ -127,29 +121,21 @@ class RunProgress(QWidget):
         super().__init__(parent)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
-        self.text = QLabel()
-        self.text.setWordWrap(True)
+        self.text = wrapped_label()
         self.losses = Curves("Loss terms")
         self.dice = Curves("Dice on validation cases", limits=(0, 1), points=True)
-        self.messages = QLabel()
-        self.messages.setWordWrap(True)
+        self.messages = wrapped_label()
         self._log: str | None = None
-        self._log_button = QPushButton("Open log")
-        self._log_button.setToolTip("What the training process printed")
-        self._log_button.clicked.connect(self._open_log)
-        self._log_button.hide()
-        line = QHBoxLayout()
-        line.addWidget(self.text, 1)
-        line.addWidget(self._log_button)
+        self._log_button = push_button(
+            "Open log", self._open_log, "What the training process printed"
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.bar)
-        layout.addLayout(line)
+        layout.addLayout(row_of(self.text, self._log_button))
         for widget in (self.messages, self.losses, self.dice):
             layout.addWidget(widget)
-        self._steps = 0
         self._trained = ""
-        self._recent: list[str] = []
         self.clear()
 
     def clear(
@@ -157,7 +143,7 @@ class RunProgress(QWidget):
     ) -> None:
         """Show nothing yet of a run; ``colours`` of the classes by name."""
         self._steps = 0
-        self._recent = []
+        self._recent: list[str] = []
         self._log = None if run is None else str(run.folder.log)
         self._log_button.setVisible(run is not None)
         self.bar.setRange(0, 0)
@@ -169,7 +155,7 @@ class RunProgress(QWidget):
         self.dice.hide()
         self.messages.hide()
 
-    def take(self, event: Event) -> None:
+    def show_event(self, event: Event) -> None:
         """Show one event."""
         match event:
             case Started():
@@ -189,12 +175,12 @@ class RunProgress(QWidget):
                 self.dice.show()
                 self.dice.add(event.step, event.dice)
             case Learned():
-                self._say(event.sentence)
+                self._add_message(event.sentence)
                 self.losses.mark(event.step)
             case Predicted():
                 self._predicted(event)
             case Warned():
-                self._say(event.message)
+                self._add_message(event.message)
             case Finished():
                 self._finished(event)
             case _:
@@ -211,7 +197,7 @@ class RunProgress(QWidget):
 
     def _predicted(self, event: Predicted) -> None:
         if event.training_step is not None:
-            self._say(event.sentence)
+            self._add_message(event.sentence)
             return
         self._progress("Predicting", event.done, event.total)
         if event.done == event.total:
@@ -224,8 +210,7 @@ class RunProgress(QWidget):
         self.text.setText(f"{stage}: {done} of {total}" if total > 1 else stage)
 
     def _finished(self, event: Finished) -> None:
-        self.bar.setRange(0, max(1, self._steps))
-        self.bar.setValue(event.step)
+        self._show_end(event)
         spent = duration(event.seconds)
         words = {
             "completed": f"Trained {event.step} steps in {spent}",
@@ -235,16 +220,19 @@ class RunProgress(QWidget):
         self._trained = words[event.reason]
         self.text.setText(self._trained)
         if event.error:
-            self._say(event.error)
+            self._add_message(event.error)
 
-    def interrupted(self, event: Finished) -> None:
-        """Show that a run ended without a last word, in words instead of its log."""
+    def show_interruption(self, event: Finished) -> None:
+        """Show that a run was interrupted, in place of the output it left."""
         self.messages.hide()
-        self.bar.setRange(0, max(1, self._steps))
-        self.bar.setValue(event.step)
+        self._show_end(event)
         self.text.setText(f"Interrupted at step {event.step}; it can go on")
 
-    def _say(self, message: str) -> None:
+    def _show_end(self, event: Finished) -> None:
+        self.bar.setRange(0, max(1, self._steps))
+        self.bar.setValue(event.step)
+
+    def _add_message(self, message: str) -> None:
         self._recent = [*self._recent, message][-MESSAGES_SHOWN:]
         self.messages.setText("\n".join(self._recent))
         self.messages.show()

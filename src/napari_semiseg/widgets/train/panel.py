@@ -2,86 +2,118 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
+from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started
+from napari_semiseg.engine.methods.registry import method_specs
 from napari_semiseg.execution.executor import start_training
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import unfit
 from napari_semiseg.widgets.common.background import show_errors
+from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
 from napari_semiseg.widgets.common.session import HUMAN
-from napari_semiseg.widgets.train.engine_info import INSTALL, EngineInfo, has_engine
+from napari_semiseg.widgets.train.devices import INSTALL, DeviceQuery, has_torch
 from napari_semiseg.widgets.train.form import RunChooser, TrainingForm
 from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress
-from napari_semiseg.widgets.train.prediction_requests import Wishes
+from napari_semiseg.widgets.train.prediction_requests import PredictionRequests
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qtpy.QtGui import QShowEvent
 
     from napari_semiseg.core.events import Event
+    from napari_semiseg.engine.methods.registry import MethodSpec
     from napari_semiseg.execution.executor import Executor, Handle
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
 
 ACTIVE = frozenset({"preparing", "running"})
-PATIENCE_MS = 10_000
-NEWS_MS = 300
+STOP_MS = 10_000
+"""How long a run may take to stop before its process can be ended."""
+UPDATE_MS = 300
 MODELS_OFFERED = 10
+BUTTON_HEIGHT = 28
 
 
 class TrainingPanel(QWidget):
-    """Form, buttons, progress and curves; training is done by an executor."""
+    """Form, buttons, progress and curves; an executor does the training.
+
+    Parameters
+    ----------
+    session : Session
+        Whose project is trained.
+    executor : Executor, optional
+        Runs trainings and predictions; by default in child processes.
+    methods : sequence of MethodSpec, optional
+        Training methods that are offered; by default all that are installed.
+    parent : QWidget, optional
+        Of the panel.
+    """
 
     def __init__(
         self,
         session: Session,
-        info: EngineInfo | None = None,
         executor: Executor | None = None,
+        methods: Sequence[MethodSpec] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._session = session
         self._executor = executor or LocalExecutor()
-        self._asked = False
         self._problem: str | None = None
-        self.info = info or EngineInfo(self)
+        self._devices: DeviceQuery | None = None
+        found = has_torch()
+        self.form = TrainingForm(method_specs() if methods is None else methods)
+        self.form.setVisible(found)
+        if not found:
+            self._problem = (
+                f"Training needs PyTorch, which is not installed here. Close napari, "
+                f"run  {INSTALL}  and start it again. Labelling works without."
+            )
         self.monitor = RunMonitor(self)
-        self.wishes = Wishes(session)
-        self.form = TrainingForm()
+        self.requests = PredictionRequests(session, self)
         self.progress = RunProgress()
         self.runs = RunChooser(session)
-        self.reason = QLabel()
-        self.reason.setWordWrap(True)
-        self.start_button = QPushButton("Start")
-        self.stop_button = QPushButton("Stop")
-        self.resume_button = QPushButton("Resume")
-        self.predict_button = QPushButton("Predict")
-        self.predict_button.setToolTip(
-            "Propose masks for all cases without a label, with the model in use"
+        self.reason = wrapped_label()
+        self._predicted: set[str] = set()
+        self._known_fits: dict[tuple[Run, str, tuple[str, ...] | None], bool] = {}
+        self._changes = QSignalDebouncer(parent=self)
+        self._changes.setTimeout(UPDATE_MS)
+        self._stopping = QTimer(self)
+        self._stopping.setSingleShot(True)
+        self._stopping.setInterval(STOP_MS)
+        self._build()
+        self._connect()
+        self._offer_sources()
+        self.update_buttons()
+
+    def _build(self) -> None:
+        self.start_button = push_button(
+            "Start", self.start, "Train a new model with these settings"
         )
-        self.start_button.setToolTip("Train a new model with these settings")
-        self.stop_button.setToolTip("Keeps what was learnt so far; it can go on later")
+        self.stop_button = push_button(
+            "Stop", self.stop, "Keeps what was learnt so far; it can go on later"
+        )
+        self.resume_button = push_button("Resume", self.resume)
+        self.predict_button = push_button(
+            "Predict",
+            self.predict,
+            "Propose masks for all cases without a label, with the model in use",
+        )
         buttons = QHBoxLayout()
         for button in (self.start_button, self.stop_button, self.resume_button):
-            button.setMinimumHeight(28)
+            button.setMinimumHeight(BUTTON_HEIGHT)
             buttons.addWidget(button, 1)
-        chosen = QHBoxLayout()
-        chosen.addWidget(self.runs, 1)
-        chosen.addWidget(self.predict_button)
         model = QFormLayout()
-        model.addRow("Model in use", chosen)
+        model.addRow("Model in use", row_of(self.runs, self.predict_button))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.form)
@@ -90,39 +122,27 @@ class TrainingPanel(QWidget):
         layout.addWidget(self.progress)
         layout.addLayout(model)
         layout.addStretch()
-        self._predicted: set[str] = set()
-        self._known_fits: dict[tuple[Run, str, tuple[str, ...] | None], bool] = {}
-        self._news = QTimer(self)
-        self._news.setSingleShot(True)
-        self._news.setInterval(NEWS_MS)
-        self._news.timeout.connect(self._tell_news)
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(PATIENCE_MS)
-        self._patience.timeout.connect(self.update_buttons)
-        self._connect()
-        self._show_engine()
 
     def _connect(self) -> None:
-        self.start_button.clicked.connect(self.start)
-        self.stop_button.clicked.connect(self.stop)
-        self.resume_button.clicked.connect(self.resume)
-        self.predict_button.clicked.connect(self.predict)
-        self.info.methods_changed.connect(self._methods_known)
-        self.info.devices_changed.connect(self.form.set_devices)
-        self.info.failed.connect(self._engine_failed)
-        self.monitor.event.connect(self._take)
+        self.monitor.event.connect(self._show_event)
         self.monitor.ended.connect(self._ended)
-        self._session.project_changed.connect(self._project_changed)
-        self._session.cases_changed.connect(self.update_buttons)
-        self._session.runs_changed.connect(self.update_buttons)
-        self._session.runs_changed.connect(self._offer_sources)
         self.form.method.currentIndexChanged.connect(self._offer_sources)
+        self._changes.triggered.connect(self._announce_changes)
+        self._stopping.timeout.connect(self.update_buttons)
+        session, connections = self._session, Connections(self)
+        connections.add(self._project_changed, session.project_changed)
+        connections.add(
+            self.update_buttons, session.cases_changed, session.runs_changed
+        )
+        connections.add(self._offer_sources, session.runs_changed)
+        # Training goes on when the panel closes.
+        connections.at_close(self.monitor.stop)
+        connections.at_close(self.requests.withdraw)
 
     # -- actions
 
     def start(self) -> None:
-        """Train a new model, in a child process."""
+        """Train a new model."""
         project = self._session.project
         if project is None or self.why_not() is not None:
             self.update_buttons()
@@ -136,13 +156,13 @@ class TrainingPanel(QWidget):
         run = self._active_run()
         if run is None:
             return
-        if run.stop_requested and not self._patience.isActive():
+        if run.stop_requested and not self._stopping.isActive():
             if self.monitor.handle is not None:
                 self.monitor.handle.terminate()
         else:
             with show_errors(self._session):
                 run.request_stop()
-            self._patience.start()
+            self._stopping.start()
         self.update_buttons()
 
     def resume(self) -> None:
@@ -154,26 +174,19 @@ class TrainingPanel(QWidget):
         if run.status == "completed":
             arguments += ["--minutes", f"{self.form.minutes.value():g}"]
         with show_errors(self._session):
-            self._follow(run, self._submit("resume", arguments, run))
+            handle = self._executor.submit("resume", arguments, run.folder.log)
+            self._follow(run, handle)
 
     def predict(self) -> None:
-        """Propose masks with the model in use, in a child process."""
+        """Propose masks with the model in use."""
         project, run = self._session.project, self._model()
         if project is None or run is None:
             return
         arguments = [str(project.folder), "--run", run.id]
         with show_errors(self._session):
-            self._follow(run, self._submit("predict", arguments, run), trains=False)
+            handle = self._executor.submit("predict", arguments, run.folder.log)
+            self._follow(run, handle, trains=False)
         self.update_buttons()
-
-    def _submit(self, verb: str, arguments: list[str], run: Run) -> Handle:
-        return self._executor.submit(verb, arguments, run.folder.log)
-
-    def stop_following(self) -> None:
-        """Let go of the run and of questions under way; training goes on."""
-        self.wishes.withdraw()
-        self.monitor.stop()
-        self.info.stop()
 
     # -- state
 
@@ -190,26 +203,25 @@ class TrainingPanel(QWidget):
             return "Label at least one case first."
         if all(case.split is not Split.TRAIN for case in human):
             return "No labelled case is used for training: change one's split."
-        if not self.form.method.count():
-            return "Looking for the training engine …"
         return None
 
     def update_buttons(self, _changed: object = None) -> None:
         """Enable what can be done now, and say why the rest cannot."""
         reason, active = self.why_not(), self._active_run()
-        resumable = self._resumable()
         self.start_button.setEnabled(reason is None)
         self.reason.setText(reason or "")
         self.reason.setVisible(reason is not None)
         stopping = active is not None and active.stop_requested
-        patient = self._patience.isActive()
-        self.stop_button.setEnabled(
-            active is not None
-            and not (stopping and (patient or self.monitor.handle is None))
-        )
+        waiting = self._stopping.isActive()
+        can_end = not waiting and self.monitor.handle is not None
+        self.stop_button.setEnabled(active is not None and (not stopping or can_end))
         self.stop_button.setText(
-            ("Stopping …" if patient else "End it now") if stopping else "Stop"
+            ("Stopping …" if waiting else "End it now") if stopping else "Stop"
         )
+        idle = active is None and self._problem is None
+        self.predict_button.setEnabled(idle and self._model() is not None)
+        resumable = self._resumable()
+        self.resume_button.setEnabled(idle and resumable is not None)
         longer = resumable is not None and resumable.status == "completed"
         self.resume_button.setText("Train longer" if longer else "Resume")
         self.resume_button.setToolTip(
@@ -217,20 +229,11 @@ class TrainingPanel(QWidget):
             if resumable is None
             else f"Goes on with {resumable.id}"
         )
-        self.resume_button.setEnabled(
-            resumable is not None and active is None and self._problem is None
-        )
-        self.predict_button.setEnabled(
-            active is None and self._problem is None and self._model() is not None
-        )
 
     def _offer_sources(self, _changed: object = None) -> None:
         """Let a training of this method begin with the newest models that fit."""
         project, name = self._session.project, self.form.method.currentData()
-        if project is None or name is None:
-            self.form.set_sources(())
-            return
-        newest = project.runs()[: -MODELS_OFFERED - 1 : -1]
+        newest = [] if project is None else project.runs()[: -MODELS_OFFERED - 1 : -1]
         self.form.set_sources([run for run in newest if self._fits(run, name)])
 
     def _fits(self, run: Run, method: str) -> bool:
@@ -240,12 +243,12 @@ class TrainingPanel(QWidget):
             return False
         labelled = (case for case in self._session.cases() if case.has_label)
         channels = next((case.channel_names for case in labelled), None)
-        asked = (run, method, channels)
-        if asked not in self._known_fits:
+        key = (run, method, channels)
+        if key not in self._known_fits:
             config = TrainingConfig(method=method)
             reason = unfit(run, config, project.labels, channels)
-            self._known_fits[asked] = reason is None
-        return self._known_fits[asked]
+            self._known_fits[key] = reason is None
+        return self._known_fits[key]
 
     def _active_run(self) -> Run | None:
         run = self._newest()
@@ -255,9 +258,7 @@ class TrainingPanel(QWidget):
     def _model(self) -> Run | None:
         """The run chosen as model in use, or the newest with a checkpoint."""
         project = self._session.project
-        if project is None:
-            return None
-        runs = [run for run in project.runs() if run.has_model]
+        runs = [] if project is None else [r for r in project.runs() if r.has_model]
         chosen = [run for run in runs if run.id == self._session.run_id]
         return next(iter(chosen or runs[::-1]), None)
 
@@ -272,103 +273,75 @@ class TrainingPanel(QWidget):
         project = self._session.project
         return None if project is None else project.latest_run()
 
+    # -- following a run
+
     def _follow(
         self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
-        self._watch(run, handle, trains=trains)
+        self._show_run(run, handle, trains=trains)
         self._session.runs_changed.emit()
 
-    def _watch(
+    def _show_run(
         self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
         project = self._session.project
         labels = () if project is None else project.labels
         self.progress.clear(run, {item.name: item.colour for item in labels})
         self.monitor.follow(run, handle, trains=trains)
-        going = trains and (handle is not None or run.status in ACTIVE)
-        self.wishes.follow(run if going else None)
+        goes_on = trains and (handle is not None or run.status in ACTIVE)
+        self.requests.follow(run if goes_on else None)
 
     def _project_changed(self) -> None:
-        self.wishes.withdraw()
+        self.requests.withdraw()
         self.monitor.stop()
         self._predicted.clear()
         self._known_fits.clear()
         self.progress.clear()
         newest = self._newest()
         if newest is not None:
-            self._watch(newest)  # a new project is read by everyone anyway
+            self._show_run(newest)  # a new project is read by everyone anyway
         self._offer_sources()
         self.update_buttons()
 
-    # -- what happens
+    def _show_event(self, event: Event) -> None:
+        self.progress.show_event(event)
+        if isinstance(event, Finished) and event.reason == "failed":
+            run, handle = self.monitor.run, self.monitor.handle
+            if run is not None and handle is None and run.status == "interrupted":
+                self.progress.show_interruption(event)
+        if isinstance(event, Predicted):
+            self._predicted.add(event.case)
+        if isinstance(event, Predicted | Started | Finished):
+            self._changes.throttle()
 
-    def _take(self, event: Event) -> None:
-        self.progress.take(event)
-        match event:
-            case Finished(reason="failed") if self._interrupted():
-                self.progress.interrupted(event)
-            case Predicted():
-                self._predicted.add(event.case)
-                self._news.start()
-            case Started() | Finished():
-                self._news.start()
-            case _:
-                pass
-
-    def _interrupted(self) -> bool:
-        """Whether the run that is followed was found interrupted."""
-        run = self.monitor.run
-        return (
-            run is not None and not self.monitor.handle and run.status == "interrupted"
-        )
-
-    def _tell_news(self) -> None:
+    def _announce_changes(self) -> None:
         cases, self._predicted = self._predicted, set()
         if cases:
             self._session.cases_changed.emit(cases)
         self._session.runs_changed.emit()
 
     def _ended(self) -> None:
-        self.wishes.follow(None)
-        self._patience.stop()
-        self._news.stop()
-        self._tell_news()
+        self.requests.follow(None)
+        self._stopping.stop()
+        self._changes.cancel()
+        self._announce_changes()
         self.update_buttons()
-        run = self.monitor.run
+        run, handle = self.monitor.run, self.monitor.handle
         if run is not None and run.status in ("failed", "interrupted"):
-            how = (
-                "failed"
-                if self.monitor.handle or run.status == "failed"
-                else run.status
-            )
+            how = run.status if handle is None else "failed"
             self._session.say(f"Training {how}: the Train tab says why.")
 
-    def _methods_known(self, methods: list[dict[str, Any]]) -> None:
-        self._problem = None
-        self.form.set_methods(methods)
-        self._offer_sources()
-        self.update_buttons()
+    # -- the engine
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Look for devices when the tab is first seen."""
+        super().showEvent(event)
+        if self._devices is None and has_torch():
+            self._devices = DeviceQuery(self)
+            self._devices.found.connect(self.form.set_devices)
+            self._devices.failed.connect(self._engine_failed)
+            self._devices.start()
 
     def _engine_failed(self, why: str) -> None:
         self._problem = f"The training engine does not answer: {why}"
         self.update_buttons()
-
-    def _show_engine(self) -> None:
-        found = has_engine()
-        self.form.setVisible(found)
-        if not found:
-            self._problem = (
-                f"Training needs PyTorch, which is not installed here. Close napari, "
-                f"run  {INSTALL}  and start it again. Labelling works without."
-            )
-        elif self.info.methods:
-            self.form.set_methods(self.info.methods)
-            self._offer_sources()
-        self.update_buttons()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Ask the engine for methods and devices when the tab is first seen."""
-        super().showEvent(event)
-        if not self._asked and has_engine():
-            self._asked = True
-            self.info.ask()

@@ -1,11 +1,14 @@
-"""What the running training is asked to predict: what the user looks at."""
+"""Ask the running training to predict what the user looks at."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QObject
+
 from napari_semiseg.project.runs.prediction_requests import MOST, want, wanted
 from napari_semiseg.widgets.common.background import show_errors
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,44 +17,40 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.common.session import Session
 
 
-class Wishes:
-    """Tells the run that trains which case is open, and what comes next.
+class PredictionRequests(QObject):
+    """Requests predictions of the open case and of the next ones of the queue."""
 
-    Parameters
-    ----------
-    session : Session
-        Says which case is open, and what the queue holds.
-    """
-
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self._session = session
         self._run: Run | None = None
         self._queue: tuple[str, ...] = ()
-        session.case_opened.connect(self._tell)
-        session.queue_changed.connect(self._queued)
+        connections = Connections(self)
+        connections.add(self._send, session.case_opened)
+        connections.add(self._set_queue, session.queue_changed)
 
     def follow(self, run: Run | None) -> None:
-        """Talk to this run from now on; None when it has ended."""
+        """Send requests to this run from now on; None when it has ended."""
         self._run = run
-        self._tell()
+        self._send()
 
     def withdraw(self) -> None:
-        """Want nothing any more, as when the panel closes."""
+        """Request nothing any more, as when the panel closes."""
         if self._run is not None:
             with show_errors(self._session):
                 want(self._run, ())
         self._run = None
 
-    def _queued(self, cases: Sequence[str]) -> None:
+    def _set_queue(self, cases: Sequence[str]) -> None:
         self._queue = tuple(cases)
-        self._tell()
+        self._send()
 
-    def _tell(self, _case: str | None = None) -> None:
+    def _send(self, _case: str | None = None) -> None:
         run, opened = self._run, self._session.case_id
         if run is None:
             return
-        cases = list(dict.fromkeys([*([opened] if opened else []), *self._queue]))
-        cases = cases[:MOST]
+        cases = [*([opened] if opened else []), *self._queue]
+        cases = list(dict.fromkeys(cases))[:MOST]
         if tuple(cases) != wanted(run):
             with show_errors(self._session):
                 want(run, cases)
