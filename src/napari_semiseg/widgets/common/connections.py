@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class _Undo:
+    """Actions that are done once, the newest first."""
+
+    def __init__(self) -> None:
+        self.actions: list[Callable[[], object]] = []
+
+    def all(self, _: object = None) -> None:
+        while self.actions:
+            self.actions.pop()()
+
+
 class Connections(QObject):
     """What a widget did to objects that outlive it, undone when it goes.
 
@@ -57,24 +68,25 @@ class Connections(QObject):
 
     def __init__(self, owner: QObject | None = None) -> None:
         super().__init__(owner)
-        self._undo: list[Callable[[], object]] = []
+        self._undo = _Undo()
         if owner is not None:
-            owner.destroyed.connect(partial(_undo_all, self._undo))
+            # Qt holds a bound method weakly: no cycle goes through C++.
+            owner.destroyed.connect(self._undo.all)
 
     def add(self, callback: Callable[..., object], *signals: Any) -> None:
         """Call ``callback`` on each of these signals of psygnal or napari."""
         kept = WeakMethod(callback) if ismethod(callback) else lambda: callback
         for signal in signals:
             signal.connect(callback)
-            self._undo.append(partial(_disconnect, signal, kept))
+            self._undo.actions.append(partial(_disconnect, signal, kept))
 
     def at_close(self, action: Callable[[], object]) -> None:
         """Call ``action`` when the connections are closed."""
-        self._undo.append(action)
+        self._undo.actions.append(action)
 
     def close(self) -> None:
         """Undo everything so far; more can be added afterwards."""
-        _undo_all(self._undo)
+        self._undo.all()
 
     @staticmethod
     def close_below(widget: QObject) -> None:
@@ -86,8 +98,3 @@ class Connections(QObject):
 def _disconnect(signal: Any, kept: Callable[[], Any]) -> None:
     if (callback := kept()) is not None:
         signal.disconnect(callback)
-
-
-def _undo_all(undo: list[Callable[[], object]], _: object = None) -> None:
-    while undo:
-        undo.pop()()
