@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from napari_semiseg.core.config import Plan
+from napari_semiseg.core.plan import Intensity, Plan
 from napari_semiseg.engine.data.cache import Prepared
 from napari_semiseg.engine.data.distance_maps import distance_bounds
 from napari_semiseg.engine.planning.plan import choose_patch
@@ -40,9 +40,8 @@ def plan(precision: str, *, unlabelled: int = 0) -> Plan:
         labelled_batch=2,
         unlabelled_batch=unlabelled,
         sdm_limit_mm=10 * SPACING_MM,
-        intensity="zscore",
-        intensity_range=(0.5, 99.5),
-        intensity_mean_std=(0.0, 1.0),
+        channels=("image",),
+        intensities=(Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0)),),
         device="cpu",
         precision=precision,
         threads=torch.get_num_threads(),

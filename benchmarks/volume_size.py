@@ -45,7 +45,8 @@ def predict(folder: Path) -> None:
     """Predict the scan of a folder and store it; prints a JSON object."""
     import torch
 
-    from napari_semiseg.core.config import Plan, TrainingConfig
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.plan import Intensity, Plan
     from napari_semiseg.engine.inference.predictor import Predictor
     from napari_semiseg.engine.methods import base, perturbations, registry
     from napari_semiseg.engine.planning.plan import choose_patch
@@ -65,9 +66,10 @@ def predict(folder: Path) -> None:
         labelled_batch=2,
         unlabelled_batch=0,
         sdm_limit_mm=10 * SPACING_MM,
-        intensity="ct",
-        intensity_range=(-100.0, 300.0),
-        intensity_mean_std=(100.0, 50.0),
+        channels=("image",),
+        intensities=(
+            Intensity(kind="ct", cut=(-100.0, 300.0), mean_std=(100.0, 50.0)),
+        ),
         device="cpu",
         precision="fp32",
         threads=torch.get_num_threads(),

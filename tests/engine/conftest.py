@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.volumes import LIMIT_MM
-from napari_semiseg.core.config import Plan
+from napari_semiseg.core.plan import Intensity, Plan
 from napari_semiseg.engine.methods.base import Task
 
 
@@ -25,9 +25,8 @@ def plan() -> Plan:
         labelled_batch=2,
         unlabelled_batch=2,
         sdm_limit_mm=LIMIT_MM,
-        intensity="zscore",
-        intensity_range=(0.5, 99.5),
-        intensity_mean_std=(0.0, 1.0),
+        channels=("image",),
+        intensities=(Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0)),),
         device="cpu",
         precision="fp32",
         threads=1,

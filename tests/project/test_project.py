@@ -13,7 +13,9 @@ import pytest
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
-from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.cases import records
+from napari_semiseg.project.cases.labels import KEPT
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti, snapshot
@@ -57,9 +59,9 @@ class TestCreateAndOpen:
         ("text", "words"),
         [
             ("format = 99\nname = 'x'\nlabels = []", "update"),
-            ("format = 1\nname = 'x'\nlabels = []", "correct the file"),
+            ("format = 2\nname = 'x'\nlabels = []", "correct the file"),
             ("format = [", "correct or restore"),
-            ("format = 1\nname = 'x'\nlabls = []", "labels"),
+            ("format = 2\nname = 'x'\nlabls = []", "labels"),
         ],
     )
     def test_settings_that_are_wrong_name_the_file(self, tmp_path, text, words) -> None:
@@ -82,7 +84,7 @@ class TestAdd:
         assert report.added == list(spheres.ids)
         assert not report.skipped
         record = json.loads(empty_project.layout.case("case_0").json.read_text())
-        assert record["image"] == "../cohort/images/case_0.nii.gz"
+        assert record["channels"][0]["image"] == "../cohort/images/case_0.nii.gz"
         assert empty_project.case("case_0").image == spheres.images / "case_0.nii.gz"
         assert snapshot(spheres.images) == before
         assert not list(empty_project.layout.cases.rglob("*.nii*"))
@@ -205,11 +207,11 @@ class TestStates:
         self, ball_project, monkeypatch
     ) -> None:
         decoded = []
-        measure = labelling.measured_fraction
+        measure = records.measured_fraction
         monkeypatch.setattr(
-            labelling,
+            records,
             "measured_fraction",
-            lambda folder, geometry: decoded.append(1) or measure(folder, geometry),
+            lambda label, geometry: decoded.append(1) or measure(label, geometry),
         )
         project = Project.open(ball_project.folder)
         assert project.case("case_0").state is CaseState.LABELLED
@@ -262,13 +264,11 @@ class TestSetLabel:
             assert len(previous(ball_project, "case_0")) == min(number + 1, 5)
             if number == 0:
                 case = ball_project.case("case_0")
-                kept = labelling.read_labels(
-                    previous(ball_project, "case_0")[0], case.geometry
-                )
+                kept = read_labels(previous(ball_project, "case_0")[0], case.geometry)
                 assert np.array_equal(kept, first)
         case = ball_project.case("case_0")
         slices = [
-            int(labelling.read_labels(path, case.geometry).any((1, 2)).argmax())
+            int(read_labels(path, case.geometry).any((1, 2)).argmax())
             for path in previous(ball_project, "case_0")
         ]
         assert slices == [1, 2, 3, 4, 5]
@@ -279,12 +279,14 @@ class TestSetLabel:
         labels[5] = 1
         ball_project.save_draft("case_2", labels)
         assert np.array_equal(ball_project.case("case_2").read_draft(), labels)
-        ball_project.set_label("case_2", labels, by="Ada", details={"dice": 0.9})
+        ball_project.set_label(
+            "case_2", labels, by="Ada", details={"seen_fraction": 0.9}
+        )
         case = ball_project.case("case_2")
         assert not case.has_draft
         entry = case.record.history[-1]
         assert entry.by == "Ada"
-        assert entry.details["dice"] == 0.9
+        assert entry.seen_fraction == 0.9
 
     @pytest.mark.parametrize(
         ("mask", "words"),
@@ -366,15 +368,15 @@ def test_killed_at_any_moment_nothing_is_torn_or_lost(ball_project) -> None:
         assert label is not None
         assert set(np.unique(label)) <= {0, 1}
         kept = previous(project, "case_0")
-        assert len(kept) <= labelling.KEPT + 1
+        assert len(kept) <= KEPT + 1
         for path in kept:
-            labelling.read_labels(path, case.geometry)
+            read_labels(path, case.geometry)
         current = project.layout.case("case_0").label.read_bytes()
-        if current != oldest_seen and len(kept) < labelling.KEPT:
+        if current != oldest_seen and len(kept) < KEPT:
             assert oldest_seen in [path.read_bytes() for path in kept]
     ball_project.set_label("case_0", empty_label())
     assert not list(ball_project.layout.cases.rglob(".tmp-*"))
-    assert len(previous(ball_project, "case_0")) <= labelling.KEPT
+    assert len(previous(ball_project, "case_0")) <= KEPT
 
 
 class TestImages:

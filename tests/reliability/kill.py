@@ -32,7 +32,7 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.cases.labels import KEPT
 from napari_semiseg.project.exporting.export import export
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
@@ -198,7 +198,7 @@ class Bench:
         assert draft is None or number_in(draft) in (found, found + 1)
         copies = sorted(case.folder.previous.glob("[0-9]*.nii.gz"))
         kept = [number_in(read_labels(path, case.geometry)) for path in copies]
-        expected = list(range(max(1, found - labelling.KEPT), found))
+        expected = list(range(max(1, found - KEPT), found))
         assert set(expected) <= set(kept), (kept, found)
         assert kept == sorted(set(kept)), (kept, found)
         entries = [e for e in case.record.history if e.action == "label"]

@@ -140,5 +140,5 @@ def test_a_mask_on_another_grid_is_resampled_only_when_told_to(
         label[:, :, 3:] == 1, mask[:, :, :-3] == 1
     )
     assert (label == 255).sum() == 3 * SIZE * SIZE
-    details = case.record.history[-1].details
-    assert details["resampled"] == "nearest"
+    entry = case.record.history[-1]
+    assert entry.resampled == "nearest"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from napari_semiseg.core.case import VIEW
 from napari_semiseg.project.review.accept import accept
 from napari_semiseg.widgets.canvas.editing import IDLE_S
 from napari_semiseg.widgets.common.compat import camera_of
@@ -39,7 +38,7 @@ def watch(view: CaseView, clock: Clock) -> None:
 
 def views(project: Project, name: str) -> list[Any]:
     history = project.case(name).record.history
-    return [entry for entry in history if entry.action == VIEW]
+    return [entry for entry in history if entry.action == "view"]
 
 
 def test_a_case_that_was_open_with_its_prediction_is_seen(
@@ -50,7 +49,7 @@ def test_a_case_that_was_open_with_its_prediction_is_seen(
     view.open("case_0")
     view.open("case_2")
     [entry] = views(project, "case_0")
-    assert entry.details == {"run": run.id, "step": 5}
+    assert (entry.run, entry.step) == (run.id, 5)
     report = accept(project, ["case_0", "case_1"])
     assert report.unseen == ["case_1"]
     view.open("case_0")
@@ -74,7 +73,7 @@ def test_time_counts_while_the_user_looks_and_idle_time_does_not(
     view.open("case_1")
     [entry] = views(project, "case_0")
     assert entry.minutes == 1.0
-    assert entry.details == {}
+    assert (entry.run, entry.step) == (None, None)
 
 
 def test_minutes_are_counted_once_whatever_is_done_with_the_case(

@@ -219,12 +219,12 @@ def correct_and_accept(
     person.wait_for(lambda: person.panel.session.case_id != case_id)
     assert project.case(case_id).state is CaseState.LABELLED
     row = next(row for row in person.panel.cohort.model.rows if row.id == case_id)
-    details = project.case(case_id).record.history[-1].details
+    entry = project.case(case_id).record.history[-1]
     both = np.count_nonzero(proposed) + np.count_nonzero(corrected)
     dice = 2 * np.count_nonzero(proposed & corrected) / both
     assert row.state is CaseState.LABELLED
-    assert row.dice == details["corrective_dice"] == pytest.approx(dice, abs=1e-3)
-    assert details["run"] == run.id
+    assert row.dice == entry.corrective_dice == pytest.approx(dice, abs=1e-3)
+    assert entry.run == run.id
     return corrected
 
 

@@ -119,11 +119,13 @@ def add(
             "masks": _texts(report.masks),
             "dry_run": True,
         }
-        if report.channels:
-            preview["channels"] = {
-                name: {one.name: str(one.image) for one in several}
-                for name, several in report.channels.items()
-            }
+        several = {
+            name: {one.name: str(one.image) for one in channels}
+            for name, channels in report.channels.items()
+            if len(channels) > 1
+        }
+        if several:
+            preview["channels"] = several
         render.emit(answer | (preview if dry_run else {}))
         return
     if dry_run:
@@ -230,8 +232,9 @@ def status(project: ProjectPath, json: Json = False) -> None:
             "corrections": [asdict(item) for item in done],
             "plateau": plateau(done),
         }
-        if opened.channels:
-            work["channels"] = list(opened.channels)
+        channels = opened.channels or ()
+        if len(channels) > 1:
+            work["channels"] = list(channels)
         render.emit(answer | work)
         return
     _show_status(opened, cases, runs)
@@ -254,10 +257,10 @@ def _texts(paths: Mapping[str, Path]) -> dict[str, str]:
 
 def _images(report: AddReport, name: str) -> str:
     """Image of a case, or all of its channels."""
-    several = report.channels.get(name)
-    if several is None:
-        return str(report.paths[name])
-    return "; ".join(f"{one.name}: {one.image.name}" for one in several)
+    channels = report.channels[name]
+    if len(channels) == 1:
+        return str(channels[0].image)
+    return "; ".join(f"{one.name}: {one.image.name}" for one in channels)
 
 
 def _labels(project: Project) -> list[dict[str, Any]]:
@@ -319,10 +322,10 @@ def _show_status(
     project: Project, cases: list[dict[str, Any]], runs: list[dict[str, Any]]
 ) -> None:
     labels = ", ".join(f"{item.value}={item.name}" for item in project.labels)
-    several = project.channels or ()
-    images = (
-        f"; {len(several)} images per case: {', '.join(several)}" if several else ""
-    )
+    channels = project.channels or ()
+    images = ""
+    if len(channels) > 1:
+        images = f"; {len(channels)} images per case: {', '.join(channels)}"
     cohort = count(len(cases), "case")
     render.say(f"{project.name}: {cohort}; {labels}{images}\n")
     if cases:

@@ -30,7 +30,7 @@ def flag(
 ) -> None:
     """Flag cases for a second look, with a comment."""
     from napari_semiseg.project.project import Project
-    from napari_semiseg.project.review import flags as review
+    from napari_semiseg.project.review import flags
 
     if clear and comment:
         raise ConfigError("expected --comment or --clear, found both; give one")
@@ -38,12 +38,12 @@ def flag(
     ids = [opened.case(name).id for name in cases]
     for name in ids:
         if clear:
-            review.unflag(opened, name)
+            flags.unflag(opened, name)
         else:
-            review.flag(opened, name, comment)
-    flags = {name: opened.case(name).record.flag for name in ids}
+            flags.flag(opened, name, comment)
     if json:
-        render.emit({"flags": flags})
+        comments = {name: opened.case(name).record.flag for name in ids}
+        render.emit({"flags": comments})
         return
     render.say(f"{'Cleared' if clear else 'Flagged'}: {', '.join(ids)}")
 
@@ -51,12 +51,12 @@ def flag(
 def skip(project: ProjectPath, cases: Cases, json: Json = False) -> None:
     """Put cases off: they go to the end of the queue until predicted anew."""
     from napari_semiseg.project.project import Project
-    from napari_semiseg.project.review import flags as review
+    from napari_semiseg.project.review import flags
 
     opened = Project.open(project)
     ids = [opened.case(name).id for name in cases]
     for name in ids:
-        review.skip(opened, name)
+        flags.skip(opened, name)
     if json:
         render.emit({"skipped": ids})
         return

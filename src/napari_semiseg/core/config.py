@@ -1,4 +1,4 @@
-"""What the user asks of a training (config), and what the engine decided (plan)."""
+"""What a user asks of a training."""
 
 from __future__ import annotations
 
@@ -130,70 +130,6 @@ class TrainingConfig(BaseModel):
             return cls(**fields, params=params)
         except ValidationError as error:
             raise ConfigError(describe(error, "training settings")) from error
-
-
-class Intensity(BaseModel):
-    """How the grey values of one channel are cut and scaled.
-
-    Attributes
-    ----------
-    kind : {"zscore", "ct"}
-        Per volume, or the same for all volumes.
-    cut : tuple of float
-        Lowest and highest value: percentiles for "zscore", else grey values.
-    mean_std : tuple of float
-        Of the cohort's objects; for "ct" only.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["zscore", "ct"]
-    cut: tuple[float, float]
-    mean_std: tuple[float, float]
-
-
-class Plan(BaseModel):
-    """Everything the engine decided before the first step; obeyed afterwards.
-
-    ``channels`` names the images of a case where it has several, and
-    ``further_intensities`` are those of all but the first; ``classes`` are the values
-    of the project's classes; ``mirrored`` says whether left and right may be exchanged.
-    ``reasons`` says in a sentence per decision why it was taken.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    spacing_mm: tuple[float, float, float]
-    patch_zyx: tuple[int, int, int]
-    strides: tuple[tuple[int, int, int], ...]
-    width: int
-    labelled_batch: int
-    unlabelled_batch: int
-    sdm_limit_mm: float
-    intensity: Literal["zscore", "ct"]
-    intensity_range: tuple[float, float]
-    intensity_mean_std: tuple[float, float]
-    channels: tuple[str, ...] = ()
-    further_intensities: tuple[Intensity, ...] = ()
-    classes: tuple[int, ...] = ()
-    mirrored: bool = True
-    device: str
-    precision: Precision
-    threads: int
-    learning_rate: float
-    steps: int
-    validate_every: int
-    reasons: dict[str, str]
-
-    @property
-    def intensities(self) -> tuple[Intensity, ...]:
-        """Intensities of each channel, in order."""
-        first = Intensity(
-            kind=self.intensity,
-            cut=self.intensity_range,
-            mean_std=self.intensity_mean_std,
-        )
-        return (first, *self.further_intensities)
 
 
 def describe(error: ValidationError, what: str) -> str:

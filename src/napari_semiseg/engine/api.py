@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_semiseg.core.cancellation import CancellationToken
-    from napari_semiseg.core.config import Plan, TrainingConfig
+    from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project

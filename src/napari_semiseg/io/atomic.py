@@ -29,6 +29,9 @@ PASSING = (errno.EBUSY, errno.ESTALE, errno.EAGAIN)
 WAITS_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses between the tries of a rename, s."""
 
+LOCK = ".lock"
+"""Name of the file by which programs keep each other out of a folder."""
+
 PATIENCE_S = 20.0
 """Longest wait for another program that changes the same folder, s."""
 
@@ -160,50 +163,34 @@ def remove_stale_temporaries(*folders: Path) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Keep other programs from changing a folder in the same way meanwhile.
 
-    The lock is the system's own: it leaves no file and ends with its process. Where
-    there is none (Windows, some shares) the block runs without.
+    The lock ends with its process. Where the file system knows no locks, and in a
+    folder that does not exist or cannot be written, the block runs without.
 
     Raises
     ------
     ProjectError
         Another program does not let go within `PATIENCE_S`.
     """
-    descriptor = _locked(folder)
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        if folder.is_dir():
+            lock.acquire(timeout=PATIENCE_S, poll_interval=0.02)
+    except Timeout:
+        raise ProjectError(
+            f"{folder}: expected to change it alone, found another program that "
+            f"has been at it for {PATIENCE_S:g} s; wait for it, or end it"
+        ) from None
+    except (OSError, NotImplementedError):
+        pass
     try:
         yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _locked(folder: Path) -> int | None:
-    """Descriptor that holds the lock of a folder until it is closed."""
-    try:
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        return None
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < until:
-                time.sleep(0.02)
-                continue
-            os.close(descriptor)
-            raise ProjectError(
-                f"{folder}: expected to change it alone, found another program that "
-                f"has been at it for {PATIENCE_S:g} s; wait for it, or end it"
-            ) from None
-        except OSError:  # this share knows no locks
-            os.close(descriptor)
-            return None
-        return descriptor
+        lock.release()
 
 
 # -- text ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is wrong with a project folder, and what of it can be mended.
+"""Find what is wrong with a project folder, and mend what can be mended.
 
 Mending deletes nothing but unfinished files: what cannot be used is moved to the folder
 ``set-aside`` of the project, under the path that it had.
@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from napari_semiseg.core.text import count
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.discovery import relocate
-from napari_semiseg.project.layout import Layout, strange
+from napari_semiseg.project.layout import Layout, foreign_entry
+from napari_semiseg.project.migration import migrate_file, outdated_files
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
+from napari_semiseg.project.settings import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,6 +134,7 @@ class _Doctor:
         self._links()
         self._unfinished()
         try:
+            self._outdated()
             project = Project.open(self._root)
         except SemisegError as error:
             self._note("settings", self._layout.project_file, str(error))
@@ -191,7 +195,7 @@ class _Doctor:
 
     def _links(self) -> None:
         for path in list(_own_entries(self._root)):
-            problem = strange(path, self._root)
+            problem = foreign_entry(path, self._root)
             if problem is not None:
                 self._useless("link", path, problem)
 
@@ -205,6 +209,23 @@ class _Doctor:
                     "is deleted; what it was to replace is whole",
                     lambda folder=path.parent: remove_stale_temporaries(folder),  # type: ignore[misc]
                 )
+
+    def _outdated(self) -> None:
+        """Migrate files of an earlier format."""
+        paths = outdated_files(self._layout)
+        if paths:
+
+            def migrate() -> None:
+                for path in paths:
+                    migrate_file(path)
+
+            self._note(
+                "settings",
+                self._layout.project_file,
+                f"{count(len(paths), 'file')} of format 1",
+                f"the project is brought to format {FORMAT}",
+                migrate,
+            )
 
     def _moved(self, project: Project) -> None:
         """Point cases to their images in the folder that the user named."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from napari_semiseg.errors import ProjectError
 
 
 def is_id(text: str) -> bool:
     """Whether a text names a folder right inside another one."""
-    strange = text in ("", ".", "..") or "\0" in text
-    return not strange and Path(text).name == text
+    reserved = text in ("", ".", "..") or "\0" in text
+    return not reserved and Path(text).name == text
 
 
 def _inside(parent: Path, name: str) -> Path:
@@ -31,8 +32,8 @@ def _inside(parent: Path, name: str) -> Path:
     return parent / name
 
 
-def refuse_strange(path: Path, root: Path) -> None:
-    """Refuse what a stranger could have laid in the place of a project's own files.
+def refuse_foreign(path: Path, root: Path) -> None:
+    """Refuse links and devices in the place of a project's own files.
 
     Parameters
     ----------
@@ -50,13 +51,13 @@ def refuse_strange(path: Path, root: Path) -> None:
     if path.is_dir():
         entries += [Path(entry) for entry in os.scandir(path) if not _plain(entry)]
     for entry in entries:
-        problem = strange(entry, root)
+        problem = foreign_entry(entry, root)
         if problem is not None:
             raise ProjectError(f"{entry}: {problem}")
 
 
-def strange(entry: Path, root: Path) -> str | None:
-    """Say what is wrong with a file or folder that a stranger has laid; else None."""
+def foreign_entry(entry: Path, root: Path) -> str | None:
+    """Say why an entry cannot belong to a project; None where it can."""
     if entry.is_symlink() and not entry.resolve().is_relative_to(root.resolve()):
         return (
             "expected a file or folder of the project, found a link that leads out of "
@@ -95,10 +96,10 @@ class Layout:
         return self.root / "runs"
 
     def check(self) -> None:
-        """Refuse links that lead out of the project; see `refuse_strange`."""
+        """Refuse links that lead out of the project; see `refuse_foreign`."""
         for part in (self.project_file, self.cases, self.runs, self.root / "cache"):
             if part.is_symlink() or part == self.project_file:
-                refuse_strange(part, self.root)
+                refuse_foreign(part, self.root)
 
     def case(self, case_id: str) -> CaseFolder:
         """Folder of a case, there or not."""
@@ -109,6 +110,14 @@ class Layout:
         return RunFolder(_inside(self.runs, run_id))
 
 
+class HasLayout(Protocol):
+    """A project, as far as the paths in it matter."""
+
+    @property
+    def layout(self) -> Layout:
+        """Every path in its folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class CaseFolder:
     """Paths of one case; written by the annotator's side only."""
@@ -116,9 +125,9 @@ class CaseFolder:
     path: Path
 
     def check(self) -> None:
-        """Refuse links that lead out of the project; see `refuse_strange`."""
+        """Refuse links that lead out of the project; see `refuse_foreign`."""
         for part in (self.path, self.previous):
-            refuse_strange(part, self.path.parents[1])
+            refuse_foreign(part, self.path.parents[1])
 
     @property
     def json(self) -> Path:
@@ -148,8 +157,8 @@ class PredictionFolder:
     path: Path
 
     def check(self) -> None:
-        """Refuse links that lead out of the project; see `refuse_strange`."""
-        refuse_strange(self.path, self.path.parents[3])
+        """Refuse links that lead out of the project; see `refuse_foreign`."""
+        refuse_foreign(self.path, self.path.parents[3])
 
     @property
     def labels(self) -> Path:
@@ -174,14 +183,14 @@ class PredictionFolder:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths of one run; written by it only, but for ``stop`` and ``wanted``."""
+    """Paths of one run; written by it only, but for two requests to it."""
 
     path: Path
 
     def check(self) -> None:
-        """Refuse links that lead out of the project; see `refuse_strange`."""
+        """Refuse links that lead out of the project; see `refuse_foreign`."""
         for part in (self.path, self.checkpoints, self.predictions):
-            refuse_strange(part, self.path.parents[1])
+            refuse_foreign(part, self.path.parents[1])
 
     @property
     def config(self) -> Path:
@@ -219,8 +228,8 @@ class RunFolder:
         return self.path / "stop"
 
     @property
-    def wanted(self) -> Path:
-        """Cases that the annotator wants predicted while the run goes on."""
+    def prediction_requests(self) -> Path:
+        """Cases to predict while the run goes on."""
         return self.path / "wanted.json"
 
     @property

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from napari_semiseg.core.case import LABEL, CaseState, HistoryEntry, Split
-from napari_semiseg.core.geometry import Geometry
+from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.io.atomic import alone_in
+from napari_semiseg.io.atomic import folder_lock
 from napari_semiseg.io.masks import write_labels
-from napari_semiseg.project.cases import labels as labelling
-from napari_semiseg.project.cases.case import Case, derive_state
-from napari_semiseg.project.cases.records import Records, user_name
+from napari_semiseg.project.cases.case import Case, derive_state, id_of
+from napari_semiseg.project.cases.channels import Channel
+from napari_semiseg.project.cases.history import (
+    Excluded,
+    Included,
+    Labelled,
+    Relocated,
+    SplitChanged,
+    user_name,
+)
+from napari_semiseg.project.cases.labels import as_labels, check_mask, replace_label
+from napari_semiseg.project.cases.records import Records
+from napari_semiseg.project.cases.references import resolve
 from napari_semiseg.project.discovery import add_images, find_images, relocate
 from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.layout import Layout, is_id
-from napari_semiseg.project.review import corrections
-from napari_semiseg.project.runs.run_list import RunList
+from napari_semiseg.project.runs.comparison import (
+    correction_facts,
+    stored_correction_facts,
+)
+from napari_semiseg.project.runs.run import RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
 if TYPE_CHECKING:
@@ -27,8 +41,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.project.exporting.export import ExportReport
+    from napari_semiseg.project.cases.case import CaseRef
+    from napari_semiseg.project.cases.history import HistoryEntry, LabelDetails
+    from napari_semiseg.project.cases.record import CaseRecord
     from napari_semiseg.project.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """Files written, and why cases were left out."""
+
+    written: list[Path] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 class Project:
@@ -131,24 +155,25 @@ class Project:
         split: Split | str | None = None,
     ) -> list[Case]:
         """Cases sorted by id, of given states and a given split only if asked."""
-        wanted = {state} if isinstance(state, str) else state
-        proposed = {case_id for run in self.runs() for case_id in run.predicted()}
-        found = (self._case(name, name in proposed) for name in self._records.ids())
+        states = {state} if isinstance(state, str) else state
+        predicted = {case_id for run in self.runs() for case_id in run.predicted()}
+        found = (self._case(name, name in predicted) for name in self._records.ids())
         return [
             case
             for case in found
-            if (wanted is None or case.state in wanted)
+            if (states is None or case.state in states)
             and (split is None or case.split == split)
         ]
 
-    def case(self, case_id: str) -> Case:
-        """One case.
+    def case(self, case: CaseRef) -> Case:
+        """One case, as its files are now.
 
         Raises
         ------
         ProjectError
             There is none of this id; names the closest ones.
         """
+        case_id = id_of(case)
         if not is_id(case_id) or not self.layout.case(case_id).json.exists():
             raise self._records.unknown(case_id)
         return self._case(case_id, self.prediction_run(case_id) is not None)
@@ -156,8 +181,7 @@ class Project:
     def _case(self, case_id: str, has_prediction: bool) -> Case:
         folder = self.layout.case(case_id)
         record = self._records.read(case_id)
-        geometry = Geometry.from_json(record.geometry)
-        fraction = self._records.annotated_fraction(record, geometry)
+        fraction = self._records.annotated_fraction(record)
         has_draft = folder.draft.exists()
         return Case(
             folder=folder,
@@ -168,9 +192,10 @@ class Project:
                 has_draft=has_draft,
                 has_prediction=has_prediction,
             ),
-            image=add_images.resolve(record.image, self.folder),
-            channels=add_images.channels_of(record, self.folder),
-            geometry=geometry,
+            channels=tuple(
+                Channel(one.name, resolve(one.image, self.folder), one.volume)
+                for one in record.channels
+            ),
             annotated_fraction=fraction or 0.0,
             has_label=fraction is not None,
             has_draft=has_draft,
@@ -178,9 +203,9 @@ class Project:
 
     @property
     def channels(self) -> tuple[str, ...] | None:
-        """Names of the images of a case where it has several; None without cases."""
+        """Names of the images of a case; None without cases."""
         known = self._records.ids()
-        return self._records.read(known[0]).several if known else None
+        return self._records.read(known[0]).channel_names if known else None
 
     # -- cases: writing ------------------------------------------------------------
 
@@ -204,7 +229,7 @@ class Project:
         cases : collection of str, optional
             Ids to take from what is found; all by default.
         series, channels
-            What to take where there are several; see `finding.collect`.
+            What to take where there are several; see `find_images.collect`.
         dry_run : bool
             Only say what would be added.
 
@@ -215,7 +240,7 @@ class Project:
             or two images cannot be told apart by name. Nothing is added then.
         """
         known = {
-            name: add_images.resolve(self._records.read(name).image, self.folder)
+            name: resolve(self._records.read(name).channels[0].image, self.folder)
             for name in self._records.ids()
         }
         own = {self.layout.cases, self.layout.runs}
@@ -224,40 +249,41 @@ class Project:
         new, skipped = add_images.name_cases(images, known, cases)
         good, report = add_images.check(new, left | skipped, self.channels)
         if not dry_run:
-            records = add_images.describe_images(
-                good, self.folder, Split(split), user_name()
-            )
+            records = [
+                add_images.describe_image(name, item, self.folder, Split(split))
+                for name, item in good.items()
+            ]
             for record in records:
                 self._records.write(record)
         return report
 
     def set_label(
         self,
-        case_id: str,
+        case: CaseRef,
         mask: str | Path | NDArray[Any],
         *,
         by: str | None = None,
         minutes: float | None = None,
-        details: dict[str, Any] | None = None,
+        details: LabelDetails | None = None,
         prediction: Prediction | None = None,
     ) -> None:
         """Accept a human label; the one before is kept in ``previous``.
 
-        The draft of the case, if any, is done with and removed.
+        The draft of the case, if any, is removed.
 
         Parameters
         ----------
-        case_id : str
-            The case.
+        case : Case or str
+            The case, or its id.
         mask : path or ndarray (Z, Y, X)
             Mask on the case's grid: values of the labels, 0 for background, 255 where
             nobody has looked.
         by : str, optional
-            Who says so; the user of this computer by default.
+            Who accepts it; the user of this computer by default.
         minutes : float, optional
             Time spent on it.
-        details : dict, optional
-            Further plain values for the history.
+        details : LabelDetails, optional
+            Further values for the history.
         prediction : Prediction, optional
             What was corrected, for the history; the newest one stored by default.
 
@@ -267,46 +293,41 @@ class Project:
             Other grid, unknown value, nothing annotated, or unknown case. Nothing is
             changed then.
         """
-        case = self.case(case_id)
-        labels = labelling.checked(mask, case, self.labels)
+        case = self.case(case)
+        labels = check_mask(mask, case, self.labels)
         if prediction is None:
-            compared = corrections.newest_facts(self, case, labels)
+            run = self.prediction_run(case)
+            compared = stored_correction_facts(run, case, labels, self.labels)
         else:
-            compared = corrections.correction_facts(
+            compared = correction_facts(
                 prediction.record, prediction.labels, labels, self.labels
             )
-        with alone_in(case.folder.path):
-            facts = labelling.replace_label(case, labels)
-        self.note(
-            case_id,
-            LABEL,
-            by=by,
-            minutes=minutes,
-            details={**compared, **(details or {}), **facts},
-        )
-        self.discard_draft(case_id)
+        with folder_lock(case.folder.path):
+            written = replace_label(case, labels)
+        facts: dict[str, Any] = {**(compared or {}), **(details or {}), **written}
+        self.note(case, Labelled(by=by or user_name(), minutes=minutes, **facts))
+        self.discard_draft(case)
 
-    def save_draft(self, case_id: str, labels: NDArray[Any]) -> None:
+    def save_draft(self, case: CaseRef, labels: NDArray[Any]) -> None:
         """Keep edits (Z, Y, X) that are not accepted yet."""
-        case = self.case(case_id)
-        checked = labelling.as_labels(labels, case, f"draft of '{case_id}'")
+        case = self.case(case)
+        checked = as_labels(labels, case, f"draft of '{case.id}'")
         write_labels(case.folder.draft, checked, case.geometry, case.image)
 
-    def discard_draft(self, case_id: str) -> None:
-        """Forget edits that are not accepted yet."""
-        self.layout.case(case_id).draft.unlink(missing_ok=True)
+    def discard_draft(self, case: CaseRef) -> None:
+        """Remove edits that are not accepted yet."""
+        self.layout.case(id_of(case)).draft.unlink(missing_ok=True)
 
-    def set_excluded(self, case_id: str, excluded: bool) -> None:
+    def set_excluded(self, case: CaseRef, excluded: bool) -> None:
         """Take a case out of training, prediction and scores, or back in."""
-        if self.case(case_id).record.excluded != excluded:
-            action = "exclude" if excluded else "include"
-            self.note(case_id, action, excluded=excluded)
+        if self.case(case).record.excluded != excluded:
+            self.note(case, Excluded() if excluded else Included(), excluded=excluded)
 
-    def set_split(self, case_id: str, split: Split | str) -> None:
+    def set_split(self, case: CaseRef, split: Split | str) -> None:
         """Change what a case may be used for."""
         chosen = Split(split)
-        if self.case(case_id).split != chosen:
-            self.note(case_id, "split", details={"split": str(chosen)}, split=chosen)
+        if self.case(case).split != chosen:
+            self.note(case, SplitChanged(split=chosen), split=chosen)
 
     def relocate(self, folder: str | Path) -> AddReport:
         """Point cases whose image has moved to the same image in another folder.
@@ -318,10 +339,10 @@ class Project:
         """
         found, skipped = relocate.find_moved(self.cases(), folder)
         for name, images in found.items():
-            record = self._records.read(name)
-            image, moved = relocate.noted(record, images, self.folder)
-            details = {"image": image}
-            self.note(name, "relocate", details=details, image=image, channels=moved)
+            channels = relocate.moved_channels(
+                self._records.read(name).channels, images, self.folder
+            )
+            self.note(name, Relocated(image=channels[0].image), channels=channels)
         return AddReport(added=sorted(found), skipped=skipped)
 
     def check_images(self) -> dict[str, str]:
@@ -333,40 +354,44 @@ class Project:
 
     def export(self, out: str | Path, **options: Any) -> ExportReport:
         """Write masks with volumes and provenance; see `napari_semiseg.export`."""
-        from napari_semiseg.project.exporting.export import export
-
-        return export(self, out, **options)
-
-    def note(
-        self,
-        case_id: str,
-        action: str,
-        *,
-        by: str | None = None,
-        minutes: float | None = None,
-        details: dict[str, Any] | None = None,
-        **changes: Any,
-    ) -> None:
-        """Add to a case's history who did what; ``changes`` go into its record."""
-        entry = HistoryEntry(
-            action=action, by=by or user_name(), minutes=minutes, details=details or {}
+        # Exporting builds on this module: its name is looked up on use only.
+        report: ExportReport = import_module("napari_semiseg").export(
+            self, out, **options
         )
-        with alone_in(self.layout.case(case_id).path):
-            record = self._records.read(case_id)
-            history = (*record.history, entry)
-            self._records.write(
-                record.model_copy(update={"history": history, **changes})
+        return report
+
+    def note(self, case: CaseRef, entry: HistoryEntry, **changes: Any) -> None:
+        """Add an entry to the history of a case; ``changes`` go into its record."""
+        with folder_lock(self.layout.case(id_of(case)).path):
+            record = self._records.read(id_of(case))
+            self._write(record, (*record.history, entry), **changes)
+
+    def amend(self, case: CaseRef, entry: HistoryEntry, **facts: Any) -> None:
+        """Add facts to an entry in the history of a case.
+
+        Raises
+        ------
+        ProjectError
+            The history holds no such entry.
+        """
+        with folder_lock(self.layout.case(id_of(case)).path):
+            record = self._records.read(id_of(case))
+            if entry not in record.history:
+                raise ProjectError(
+                    f"expected an entry of {entry.action!r} in the history of "
+                    f"'{record.id}', found none; another program has changed its record"
+                )
+            at = record.history.index(entry)
+            amended = entry.model_copy(update=facts)
+            self._write(
+                record, (*record.history[:at], amended, *record.history[at + 1 :])
             )
 
-    def amend(self, case_id: str, action: str, details: dict[str, Any]) -> None:
-        """Add details to the newest entry of an action in a case's history."""
-        with alone_in(self.layout.case(case_id).path):
-            record = self._records.read(case_id)
-            history = list(record.history)
-            at = max(n for n, entry in enumerate(history) if entry.action == action)
-            known = history[at].details
-            history[at] = history[at].model_copy(update={"details": known | details})
-            self._records.write(record.model_copy(update={"history": tuple(history)}))
+    def _write(
+        self, record: CaseRecord, history: tuple[HistoryEntry, ...], **changes: Any
+    ) -> None:
+        update = {"history": history, **changes}
+        self._records.write(record.model_copy(update=update))
 
     # -- runs ------------------------------------------------------------------------
 
@@ -388,10 +413,6 @@ class Project:
         """Newest run; with ``finished``, the newest that has ended with a model."""
         return self._runs.latest(finished)
 
-    def new_run_id(self, method: str) -> str:
-        """Give an id that no run has, such as ``2026-11-21_ug_mcl_01``."""
-        return self._runs.new_id(method)
-
-    def prediction_run(self, case_id: str) -> Run | None:
+    def prediction_run(self, case: CaseRef) -> Run | None:
         """Newest run that holds a prediction of the case."""
-        return self._runs.predicting(case_id)
+        return self._runs.predicting(case)

@@ -1,8 +1,8 @@
-"""``project.toml``: the name of a project and its labels."""
+"""Read and write ``project.toml``: the name of a project and its labels."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +16,8 @@ from napari_semiseg.io.atomic import write_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
+"""Version of the project folder that this version of the package reads."""
 
 
 class Settings(BaseModel):
@@ -42,8 +43,41 @@ def read_settings(path: Path) -> Settings:
     ProjectError
         There are none, or they are torn, wrong, or of a newer version.
     """
+    values = _read(path)
+    version = values.get("format", 1)
+    if isinstance(version, int) and version > FORMAT:
+        raise ProjectError(
+            f"{path}: expected format {FORMAT} or older, found {version}; update "
+            "napari-semiseg"
+        )
+    if version == 1:
+        raise ProjectError(
+            f"{path}: expected a project of format {FORMAT}, found format 1; bring it "
+            f"up to date with semiseg doctor {path.parent} --mend"
+        )
     try:
-        values = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        settings = Settings.model_validate(values)
+        LabelScheme(classes=settings.labels)
+    except ValidationError as error:
+        raise ProjectError(f"{describe(error, str(path))}; correct the file") from error
+    return settings
+
+
+def read_format(path: Path) -> int:
+    """Format of a project; 1 where its settings do not say, as those of format 1 may.
+
+    Raises
+    ------
+    ProjectError
+        There are no settings, or they are torn.
+    """
+    version = _read(path).get("format", 1)
+    return version if isinstance(version, int) else FORMAT
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
     except (FileNotFoundError, NotADirectoryError):
         raise ProjectError(
             f"{path.parent}: expected a project folder, found no {path.name} in it; "
@@ -54,18 +88,6 @@ def read_settings(path: Path) -> Settings:
             f"{path}: expected the settings of a project, found '{error}'; correct or "
             "restore the file"
         ) from error
-    version = values.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise ProjectError(
-            f"{path}: expected format {FORMAT} or older, found {version}; update "
-            "napari-semiseg"
-        )
-    try:
-        settings = Settings.model_validate(values)
-        LabelScheme(classes=settings.labels)
-    except ValidationError as error:
-        raise ProjectError(f"{describe(error, str(path))}; correct the file") from error
-    return settings
 
 
 def write_settings(path: Path, settings: Settings) -> None:

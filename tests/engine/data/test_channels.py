@@ -12,7 +12,8 @@ import torch
 
 from engine.volumes import prepared
 from napari_semiseg import engine
-from napari_semiseg.core.config import Intensity, TrainingConfig
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.plan import Intensity
 from napari_semiseg.engine.data.augment import Crops, augment
 from napari_semiseg.engine.data.sampler import Noise, Sampler, Streams
 from napari_semiseg.engine.inference.predictor import Predictor
@@ -39,7 +40,10 @@ def two_channels(seed: int, *, labelled: bool = True):
 @pytest.fixture
 def wide_plan(plan):
     return plan.model_copy(
-        update={"channels": ("T1", "FLAIR"), "further_intensities": (GREY,)}
+        update={
+            "channels": ("T1", "FLAIR"),
+            "intensities": (*plan.intensities, GREY),
+        }
     )
 
 
@@ -154,7 +158,7 @@ def test_a_project_of_two_channels_is_trained_and_predicted(scans):
     assert list(engine.train(scans, again))[-1].reason == "completed"
     record = scans.folder / "cases" / "case_3" / "case.json"
     content = json.loads(record.read_text())
-    record.write_text(json.dumps({**content, "channels": []}))
+    record.write_text(json.dumps({**content, "channels": content["channels"][:1]}))
     with pytest.raises(ProjectError, match="T1, FLAIR, as the model was trained on, f"):
         engine.predict(scans, run, scans.case("case_3"))
     events = list(engine.predict_cases(scans, run, scans.cases(state="unlabelled")))
@@ -168,7 +172,7 @@ def test_a_project_of_two_channels_is_trained_and_predicted(scans):
 
 @pytest.mark.parametrize(
     ("theirs", "found"),
-    [(["FLAIR", "T1"], "FLAIR, T1"), (["T1", "T2"], "T1, T2"), ([], "one image")],
+    [(["FLAIR", "T1"], "FLAIR, T1"), (["T1", "T2"], "T1, T2"), (["T1"], "one image")],
 )
 def test_weights_of_other_channels_are_no_beginning(scans, theirs, found):
     """As many channels are not enough: each weight has learned one kind of image."""
@@ -178,8 +182,8 @@ def test_weights_of_other_channels_are_no_beginning(scans, theirs, found):
     list(engine.train(scans, config))
     run = scans.latest_run()
     plan = json.loads(run.folder.plan.read_text())
-    kinds = plan["further_intensities"][: len(theirs) - 1] if theirs else []
-    changed = {"channels": theirs, "further_intensities": kinds}
+    kinds = plan["intensities"][: len(theirs)]
+    changed = {"channels": theirs, "intensities": kinds}
     run.folder.plan.write_text(json.dumps(plan | changed))
     with pytest.raises(ConfigError, match=f"channels T1, FLAIR, found .*{found}"):
         list(engine.train(scans, config.model_copy(update={"start_from": run.id})))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_semiseg.core.config import Intensity, TrainingConfig
+from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import UNANNOTATED, LabelScheme
+from napari_semiseg.core.plan import Intensity
 from napari_semiseg.engine.planning import plan as planning
 from napari_semiseg.engine.planning.plan import Fingerprint, Truth
 
@@ -17,7 +18,9 @@ def facts(shape=(88, 142, 190), spacing=(0.625, 0.625, 0.625), radius=20.0):
     grid = np.indices((88, 88, 88)) - 44.0
     mask = (np.linalg.norm(grid, axis=0) < radius).astype(np.uint8)
     grey = Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
-    return Fingerprint(spacing, shape, (), (grey,), (Truth(mask, (0.625,) * 3),))
+    return Fingerprint(
+        spacing, shape, ("image",), (grey,), (Truth(mask, (0.625,) * 3),)
+    )
 
 
 def test_working_grid_is_as_coarse_as_the_budget_needs():
@@ -216,7 +219,7 @@ def of(*masks, spacing=(1.0, 1.0, 1.0)):
 class Scan:
     """Stands for a labelled case."""
 
-    channel_names = ()
+    channel_names = ("image",)
 
     def __init__(self, mask, spacing):
         self.mask = mask

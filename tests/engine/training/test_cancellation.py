@@ -18,7 +18,7 @@ from napari_semiseg.core.events import Predicted
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.training import live_predictions
 from napari_semiseg.io.atomic import TEMPORARY, write_json
-from napari_semiseg.project.runs.prediction_requests import want
+from napari_semiseg.project.runs.prediction_requests import request_predictions
 from napari_semiseg.project.runs.run import Run
 
 
@@ -84,7 +84,7 @@ def test_a_training_that_predicts_on_the_way_hears_it_too(ball_project, monkeypa
     for event in training:
         events.append(event)
         if event.type == "planned":
-            want(made, ["case_3"])
+            request_predictions(made, ["case_3"])
     assert len(calls) == 1
     assert events[-1].reason == "cancelled"
     assert 0 < events[-1].step < 20

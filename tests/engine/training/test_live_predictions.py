@@ -14,7 +14,11 @@ from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.training import live_predictions
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_predictions import Refresher
-from napari_semiseg.project.runs.prediction_requests import MOST, want, wanted
+from napari_semiseg.project.runs.prediction_requests import (
+    MAX_REQUESTS,
+    request_predictions,
+    requested_predictions,
+)
 from napari_semiseg.project.runs.run import Run
 
 SETTINGS = {
@@ -38,7 +42,7 @@ def train(project, *cases):
     for event in engine.train(project, TrainingConfig.build(**SETTINGS)):
         events.append(event)
         if event.type == "planned":
-            want(project.latest_run(), cases)
+            request_predictions(project.latest_run(), cases)
     return events, project.latest_run()
 
 
@@ -124,7 +128,7 @@ def pretend(ball_project, clock, monkeypatch):
 
 
 def test_predictions_wait_for_a_model_and_take_a_tenth_of_the_time(pretend):
-    want(pretend.run, ["case_2", "case_3"])
+    request_predictions(pretend.run, ["case_2", "case_3"])
     pretend.go(99)
     assert pretend.found == []
     pretend.go(600)
@@ -138,17 +142,17 @@ def test_predictions_wait_for_a_model_and_take_a_tenth_of_the_time(pretend):
 
 def test_nobody_asks_nothing_is_predicted(pretend):
     pretend.go(300)
-    want(pretend.run, [])
+    request_predictions(pretend.run, [])
     pretend.go(300)
     assert pretend.found == []
 
 
 def test_the_open_case_comes_first_once_a_correction_is_learnt(pretend):
-    want(pretend.run, ["case_2", "case_3"])
+    request_predictions(pretend.run, ["case_2", "case_3"])
     pretend.go(400)
     schedule = pretend.trainer.schedule
     schedule.takes.append(SimpleNamespace(step=401, roles={}, fresh=()))
-    want(pretend.run, ["case_4", "case_3"])
+    request_predictions(pretend.run, ["case_4", "case_3"])
     before = len(pretend.found)
     pretend.go(25)
     early = [name for step, name in pretend.found[before:] if step < 426]
@@ -160,9 +164,11 @@ def test_the_open_case_comes_first_once_a_correction_is_learnt(pretend):
 
 def test_only_a_readable_wish_is_heard(ball_project):
     run = Run.create(ball_project, TrainingConfig())
-    assert wanted(run) == ()
-    want(run, [f"case_{number}" for number in range(9)])
-    assert wanted(run) == tuple(f"case_{number}" for number in range(MOST))
+    assert requested_predictions(run) == ()
+    request_predictions(run, [f"case_{number}" for number in range(9)])
+    assert requested_predictions(run) == tuple(
+        f"case_{number}" for number in range(MAX_REQUESTS)
+    )
     for text in ("{", "[]", '{"cases": "case_1"}', '{"cases": [1, "case_2"]}'):
-        run.folder.wanted.write_text(text)
-        assert wanted(run) in ((), ("case_2",))
+        run.folder.prediction_requests.write_text(text)
+        assert requested_predictions(run) in ((), ("case_2",))

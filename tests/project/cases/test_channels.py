@@ -149,13 +149,11 @@ def test_moved_images_are_found_channel_by_channel(empty_project, patients, tmp_
     assert empty_project.case("p1").read_image(1).data.shape == (24, 24, 24)
 
 
-def test_projects_of_one_image_a_case_stay_as_they_were(ball_project, spheres):
-    path = ball_project.folder / "cases" / "case_0" / "case.json"
-    old = json.loads(path.read_text())
-    assert old.pop("channels") == []
-    path.write_text(json.dumps(old))
+def test_a_case_of_one_image_has_one_channel(ball_project, spheres):
+    (channel,) = stored(ball_project, "case_0")["channels"]
+    assert channel["name"] == "image"
     case = Project.open(ball_project.folder).case("case_0")
-    assert case.channel_names == ()
+    assert case.channel_names == ("image",)
     assert [channel.image for channel in case.channels] == [case.image]
     assert case.read_image().data.shape == (24, 24, 24)
 
@@ -200,7 +198,7 @@ def test_one_channel_of_nnunet_may_be_chosen(empty_project, tmp_path, choice):
     empty_project.add(folder, channels=[choice])
     case = empty_project.case("a")
     assert case.image.name == "a_0001.nii.gz"
-    assert case.channel_names == ()
+    assert case.channel_names == ("FLAIR",)
 
 
 def test_a_channel_that_lacks_in_nnunet_is_said(empty_project, tmp_path):
@@ -225,7 +223,7 @@ def test_numbers_of_cases_are_no_channels(empty_project, tmp_path):
     ]
     other = Project.create(tmp_path / "other", {"ball": 1})
     assert len(other.add(tmp_path / "plain").added) == 3
-    assert other.channels == ()
+    assert other.channels == ("image",)
 
 
 @pytest.fixture
@@ -264,7 +262,7 @@ def test_volumes_of_a_decathlon_file_are_channels(empty_project, decathlon):
 def test_one_volume_of_a_decathlon_file_may_be_chosen(empty_project, decathlon):
     empty_project.add(decathlon, channels=["ADC"])
     case = empty_project.case("a")
-    assert case.channel_names == ()
+    assert case.channel_names == ("ADC",)
     assert case.read_image().data.mean() > 90
     other = Project.create(decathlon.parent / "other", {"ball": 1})
     with pytest.raises(ProjectError, match="out of 0=T2, 1=ADC, found 'T1'"):

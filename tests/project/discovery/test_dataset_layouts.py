@@ -118,4 +118,4 @@ def test_a_mask_on_another_grid_is_resampled_only_where_allowed(
     native = case.geometry.to_native(case.read_label())
     assert np.array_equal(native[:, :, 10:], ball(0)[:, :, 10:])
     assert (native[:, :, :10] == 255).all()
-    assert case.record.history[-1].details["resampled"] == "nearest"
+    assert case.record.history[-1].resampled == "nearest"

@@ -11,11 +11,11 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.images import read_geometry
 from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.project.importing.preview import (
-    Intake,
-    intake_of,
+    ImportRequest,
+    import_pairs,
+    preview_import,
+    request_import,
     suggest_endings,
-    survey,
-    take_in,
 )
 from napari_semiseg.project.project import Project
 from real_data import data_folder
@@ -33,9 +33,9 @@ def study(spheres):
 
 def test_a_folder_of_images_and_masks_is_taken_apart_and_paired(empty_project, study):
     before = snapshot(empty_project.folder)
-    intake = intake_of([study])
-    assert intake == Intake((study / "images",), study / "masks")
-    found = survey(empty_project, intake)
+    request = request_import([study])
+    assert request == ImportRequest((study / "images",), study / "masks")
+    found = preview_import(empty_project, request)
     assert {pair.case: pair.mask and pair.mask.name for pair in found.pairs} == {
         "case_0": "case_0.nii.gz",
         "case_1": "case_1.nii.gz",
@@ -48,7 +48,7 @@ def test_a_folder_of_images_and_masks_is_taken_apart_and_paired(empty_project, s
     }
     assert snapshot(empty_project.folder) == before
     chosen = [pair for pair in found.pairs if pair.case != "case_1"]
-    report, labelled = take_in(empty_project, intake, chosen)
+    report, labelled = import_pairs(empty_project, request, chosen)
     assert report.added == ["case_0", "case_2", "case_3", "case_4"]
     assert labelled == 2
     states = {case.id: str(case.state) for case in empty_project.cases()}
@@ -57,14 +57,17 @@ def test_a_folder_of_images_and_masks_is_taken_apart_and_paired(empty_project, s
 
 
 def test_masks_of_known_cases_say_what_they_replace(ball_project, study):
-    found = survey(ball_project, Intake(masks=study / "masks"))
+    found = preview_import(ball_project, ImportRequest(masks=study / "masks"))
     said = {pair.case: (pair.known, pair.labelled) for pair in found.pairs}
     assert said == {
         "case_0": (True, True),
         "case_1": (True, True),
         "case_2": (True, False),
     }
-    assert take_in(ball_project, Intake(masks=study / "masks"), found.pairs)[1] == 3
+    assert (
+        import_pairs(ball_project, ImportRequest(masks=study / "masks"), found.pairs)[1]
+        == 3
+    )
     assert len(list(ball_project.case("case_0").folder.previous.iterdir())) == 1
 
 
@@ -73,26 +76,26 @@ def test_known_layouts_bring_their_masks(empty_project, tmp_path):
     for number, name in enumerate("ab"):
         save_nifti(root / "imagesTr" / f"{name}_0000.nii.gz", 1.0 * ball(number))
     save_nifti(root / "labelsTr" / "a.nii.gz", ball(0))
-    found = survey(empty_project, intake_of([root]))
+    found = preview_import(empty_project, request_import([root]))
     assert found.kinds == ("nnU-Net",)
     assert [pair.mask is not None for pair in found.pairs] == [True, False]
-    assert take_in(empty_project, Intake((root,)), found.pairs)[1] == 1
+    assert import_pairs(empty_project, ImportRequest((root,)), found.pairs)[1] == 1
 
 
 def test_several_series_are_listed_with_date_and_slices(empty_project, tmp_path):
     folder = write_two_series(tmp_path / "ward_7")
-    found = survey(empty_project, intake_of([folder]))
+    found = preview_import(empty_project, request_import([folder]))
     assert found.pairs == []
     assert found.left == {str(folder): "holds 2 series: choose"}
     assert [
         (one.number, one.description, one.date, len(one.files))
         for one in found.folders[folder]
     ] == [("1", "T1 post", "2020-11-21", 12), ("7", "scout", "2020-11-20", 11)]
-    intake = Intake((folder,), series=("1.2.3.4",))
-    found = survey(empty_project, intake)
+    request = ImportRequest((folder,), series=("1.2.3.4",))
+    found = preview_import(empty_project, request)
     assert [pair.case for pair in found.pairs] == ["ward_7"]
     assert found.left == {}
-    assert take_in(empty_project, intake, found.pairs)[0].added == ["ward_7"]
+    assert import_pairs(empty_project, request, found.pairs)[0].added == ["ward_7"]
     assert empty_project.case("ward_7").geometry.shape_zyx[0] == 12
     assert "Secret" not in repr(found)
 
@@ -105,12 +108,12 @@ def test_series_of_one_folder_can_be_channels(empty_project, tmp_path):
     write_two_series(patients / "ward_9")
     for path in (patients / "ward_9").glob("scout_*"):
         path.unlink()
-    intake = Intake((patients,), channels=("T1=T1 post", "before=SCOUT"))
-    found = survey(empty_project, intake)
+    request = ImportRequest((patients,), channels=("T1=T1 post", "before=SCOUT"))
+    found = preview_import(empty_project, request)
     assert [(pair.case, len(pair.images)) for pair in found.pairs] == [("ward_7", 2)]
     assert any("'ward_9'" in text for text in found.left.values() if "no be" in text)
     assert any("expected the grid of" in text for text in found.left.values())
-    take_in(empty_project, intake, found.pairs)
+    import_pairs(empty_project, request, found.pairs)
     case = empty_project.case("ward_7")
     assert case.channel_names == ("T1", "before")
     assert np.array_equal(case.read_image(0).data, case.read_image(1).data)
@@ -127,12 +130,12 @@ def test_structures_are_offered_with_the_class_of_their_name(tmp_path):
     }
     path = structure_set(tmp_path / "plans" / "rs.dcm", drawn)
     project = Project.create(tmp_path / "p", {"left atrium": 1, "scar": 2})
-    found = survey(project, intake_of([folder, path]))
+    found = preview_import(project, request_import([folder, path]))
     assert found.structures == {"LEFT ATRIUM": 1, "PTV": None}
     (pair,) = found.pairs
     assert pair.mask == path
-    intake = Intake((folder, path), structures={"LEFT ATRIUM": 1, "PTV": 2})
-    take_in(project, intake, found.pairs)
+    request = ImportRequest((folder, path), structures={"LEFT ATRIUM": 1, "PTV": 2})
+    import_pairs(project, request, found.pairs)
     label = project.case("ward_7").read_label()
     assert np.bincount(label.ravel()).tolist()[1:] == [49, 9]
 
@@ -143,14 +146,14 @@ def test_masks_beside_their_images_say_so_by_their_names(empty_project, tmp_path
         save_nifti(folder / f"{name}.nii.gz", 1.0 * ball(0))
     for name in ("a_seg", "b_mask", "d_seg"):
         save_nifti(folder / f"{name}.nii.gz", ball(0))
-    found = survey(empty_project, intake_of([folder]))
+    found = preview_import(empty_project, request_import([folder]))
     assert {pair.case: pair.mask and pair.mask.name for pair in found.pairs} == {
         "a": "a_seg.nii.gz",
         "b_image": "b_mask.nii.gz",
         "c": None,
         "d_seg": None,
     }
-    take_in(empty_project, Intake((folder,)), found.pairs[:3])
+    import_pairs(empty_project, ImportRequest((folder,)), found.pairs[:3])
     assert [case.id for case in empty_project.cases(state="labelled")] == [
         "a",
         "b_image",
@@ -163,18 +166,18 @@ def test_masks_beside_channels_go_to_the_whole_case(empty_project, tmp_path):
         for ending in ("t1", "flair"):
             save_nifti(folder / case / f"{case}_{ending}.nii.gz", 1.0 * ball(0))
         save_nifti(folder / case / f"{case}_seg.nii.gz", ball(0))
-    found = survey(empty_project, intake_of([folder]))
+    found = preview_import(empty_project, request_import([folder]))
     assert found.endings == ("FLAIR=_flair", "T1=_t1")
-    intake = Intake((folder,), channels=found.endings)
-    found = survey(empty_project, intake)
+    request = ImportRequest((folder,), channels=found.endings)
+    found = preview_import(empty_project, request)
     assert [(pair.case, pair.channels) for pair in found.pairs] == [
         ("a", ("FLAIR", "T1")),
         ("b", ("FLAIR", "T1")),
     ]
     assert found.left == {}
-    assert take_in(empty_project, intake, found.pairs)[1] == 2
+    assert import_pairs(empty_project, request, found.pairs)[1] == 2
     again = Project.create(tmp_path / "again", {"tumour": 1})
-    again.add(folder, channels=intake.channels)
+    again.add(folder, channels=request.channels)
     assert attach(again, folder).added == ["a", "b"]
 
 
@@ -184,12 +187,12 @@ def test_suffixes_of_a_bids_data_set_are_suggested(empty_project, tmp_path):
             name = f"{subject}_{suffix}.nii.gz"
             save_nifti(tmp_path / "study" / subject / "anat" / name, 1.0 * ball(0))
     (tmp_path / "study" / "dataset_description.json").write_text("{}")
-    intake = intake_of([tmp_path / "study"])
-    found = survey(empty_project, intake)
+    request = request_import([tmp_path / "study"])
+    found = preview_import(empty_project, request)
     assert found.kinds == ("BIDS",)
     assert found.endings == ("FLAIR", "T1w")
-    intake = Intake(intake.paths, channels=found.endings)
-    found = survey(empty_project, intake)
+    request = ImportRequest(request.paths, channels=found.endings)
+    found = preview_import(empty_project, request)
     assert [(pair.case, len(pair.images)) for pair in found.pairs] == [
         ("sub-01", 2),
         ("sub-02", 2),
@@ -199,12 +202,12 @@ def test_suffixes_of_a_bids_data_set_are_suggested(empty_project, tmp_path):
 def test_real_series_on_one_grid_are_channels(empty_project):
     """T1 and a FLAIR that was registered to it, in one folder."""
     folder = data_folder("FORMATS") / "dicom_oblique_two_series_one_folder"
-    intake = Intake((folder,), channels=("T1=T1post", "FLAIR=FLAIR_reg"))
-    found = survey(empty_project, intake)
+    request = ImportRequest((folder,), channels=("T1=T1post", "FLAIR=FLAIR_reg"))
+    found = preview_import(empty_project, request)
     assert [(pair.case, pair.channels) for pair in found.pairs] == [
         (folder.name, ("T1", "FLAIR"))
     ]
-    take_in(empty_project, intake, found.pairs)
+    import_pairs(empty_project, request, found.pairs)
     t1, flair = empty_project.case(folder.name).read_images()
     assert t1.geometry.shape_zyx == flair.geometry.shape_zyx
     assert not np.array_equal(t1.data, flair.data)
@@ -213,7 +216,7 @@ def test_real_series_on_one_grid_are_channels(empty_project):
 def test_real_structure_sets_go_to_their_own_series(empty_project):
     """CT, MR and PET of one patient, each with a structure set of its own."""
     folder = data_folder("FORMATS") / "dicom_rtstruct"
-    found = survey(empty_project, intake_of([folder]))
+    found = preview_import(empty_project, request_import([folder]))
     masks = {pair.mask for pair in found.pairs if pair.images[0].is_dir()}
     assert {path.parent.name for path in masks} == {"CT", "MR_T1", "PET"}
     for pair in found.pairs:
@@ -227,7 +230,9 @@ def test_a_mask_that_fits_two_cases_is_refused(empty_project, tmp_path):
         save_nifti(tmp_path / "raw" / f"sub-01_{suffix}.nii.gz", 1.0 * ball(1))
     save_nifti(tmp_path / "masks" / "sub-01_dseg.nii.gz", ball(1))
     with pytest.raises(ProjectError, match="both fit its name"):
-        survey(empty_project, Intake((tmp_path / "raw",), tmp_path / "masks"))
+        preview_import(
+            empty_project, ImportRequest((tmp_path / "raw",), tmp_path / "masks")
+        )
 
 
 @pytest.mark.parametrize(

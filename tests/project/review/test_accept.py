@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_semiseg.core.case import VIEW
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.cases import labels
+from napari_semiseg.project.cases.history import Viewed
 from napari_semiseg.project.project import Project
+from napari_semiseg.project.review import accept as accepting
 from napari_semiseg.project.review.accept import accept, reopen
 from napari_semiseg.project.review.corrections import corrections
 from napari_semiseg.project.runs.run import Run
@@ -32,7 +32,7 @@ def run(ball_project, predict_ball) -> Run:
 
 def look(project: Project, name: str, run: Run, step: int = 7) -> None:
     """Leave behind what opening a case in the viewer leaves behind."""
-    project.note(name, VIEW, minutes=0.5, details={"run": run.id, "step": step})
+    project.note(name, Viewed(minutes=0.5, run=run.id, step=step))
 
 
 class TestAccept:
@@ -49,10 +49,10 @@ class TestAccept:
             unseen.read_label(), unseen.geometry.to_canonical(ball(2))
         )
         assert (unseen.accepted_unseen, seen.accepted_unseen) == (True, False)
-        details = unseen.record.history[-1].details
-        assert (details["seen"], details["run"], details["step"]) == (False, run.id, 7)
-        assert "corrective_dice" not in details
-        assert seen.record.history[-1].details["corrective_dice"] == 1.0
+        entry = unseen.record.history[-1]
+        assert (entry.seen, entry.run, entry.step) == (False, run.id, 7)
+        assert entry.corrective_dice is None
+        assert seen.record.history[-1].corrective_dice == 1.0
 
     def test_seen_means_this_very_prediction(self, ball_project, run) -> None:
         look(ball_project, "case_2", run, step=6)
@@ -86,10 +86,10 @@ class TestAccept:
     def test_an_interruption_never_makes_it_a_person_s_mask(
         self, ball_project, run, monkeypatch, step
     ) -> None:
-        def stop(*_: object) -> None:
+        def stop(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        owner = labels if step == "replace_label" else Project
+        owner = accepting if step == "replace_label" else Project
         with monkeypatch.context() as patch:
             patch.setattr(owner, step, stop)
             with pytest.raises(KeyboardInterrupt):
@@ -106,16 +106,16 @@ class TestAccept:
     ) -> None:
         amend = Project.amend
 
-        def amended_later(*args: object) -> None:
+        def amended_later(*args: object, **facts: object) -> None:
             look(Project.open(ball_project.folder), "case_2", run)
-            amend(*args)
+            amend(*args, **facts)
 
         monkeypatch.setattr(Project, "amend", amended_later)
         accept(ball_project, ["case_2"])
         *_, accepted, viewed = ball_project.case("case_2").record.history
-        assert (accepted.action, viewed.action) == ("accept", VIEW)
-        assert accepted.details["annotated_fraction"] == 1
-        assert "annotated_fraction" not in viewed.details
+        assert (accepted.action, viewed.action) == ("accept", "view")
+        assert accepted.annotated_fraction == 1
+        assert not hasattr(viewed, "annotated_fraction")
 
     def test_progress_counts_what_is_left_out_too(self, ball_project, run) -> None:
         told = []

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
-from napari_semiseg.core.case import CaseRecord, HistoryEntry
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.imaging.metrics import overlap
+from napari_semiseg.project.cases.history import HistoryEntry
+from napari_semiseg.project.cases.record import CaseRecord, ChannelRecord
 from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.project.review.corrections import (
     corrections,
@@ -16,16 +19,20 @@ from napari_semiseg.project.review.corrections import (
 from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti
 
+ENTRY: TypeAdapter[HistoryEntry] = TypeAdapter(HistoryEntry)
+
 
 def entry(action: str, at: float, minutes: float | None = None, **details: object):
-    return HistoryEntry(
-        action=action, by="Ada", at=at, minutes=minutes, details=details
-    )
+    values = {"action": action, "by": "Ada", "at": at, "minutes": minutes}
+    return ENTRY.validate_python({**values, **details})
 
 
 def record(name: str, *history: HistoryEntry) -> CaseRecord:
     return CaseRecord(
-        id=name, image="x.nii", sha256="0", geometry={}, history=tuple(history)
+        id=name,
+        channels=(ChannelRecord(name="image", image="x.nii", sha256="0"),),
+        geometry=Geometry((1, 1, 1), np.eye(4)),
+        history=history,
     )
 
 
@@ -67,16 +74,16 @@ class TestHistory:
         mask[:11] = 0
         save_nifti(spheres.masks / "case_2.nii.gz", mask)
         attach(ball_project, spheres.masks, ["case_2", "case_3"])
-        details = ball_project.case("case_2").record.history[-1].details
+        entry = ball_project.case("case_2").record.history[-1]
         kept, whole = int(mask.sum()), int(ball(2).sum())
         dice = round(2 * kept / (kept + whole), 4)
-        assert details["run"] == run.id
-        assert details["corrective_dice"] == dice
-        assert details["corrective_dice_by_class"] == {"left atrium": dice}
-        assert details["changed_voxels"] == whole - kept
-        assert (details["uncertainty"], details["uncertainty_kind"]) == (0.2, "entropy")
-        other = ball_project.case("case_3").record.history[-1].details
-        assert "corrective_dice" not in other
+        assert entry.run == run.id
+        assert entry.corrective_dice == dice
+        assert entry.corrective_dice_by_class == {"left atrium": dice}
+        assert entry.changed_voxels == whole - kept
+        assert (entry.uncertainty, entry.uncertainty_kind) == (0.2, "entropy")
+        other = ball_project.case("case_3").record.history[-1]
+        assert other.corrective_dice is None
         [found] = [c for c in corrections(ball_project.cases()) if c.run]
         assert (found.case, found.dice, found.minutes) == ("case_2", dice, None)
         assert found.seen
@@ -92,7 +99,7 @@ class TestHistory:
         ball_project.set_label("case_2", np.zeros((SIZE, SIZE, SIZE), np.uint8))
         now = ball_project.case("case_2")
         assert now.state == "labelled"
-        assert now.record.history[-1].details["run"] is None
+        assert now.record.history[-1].run is None
 
     def test_minutes_count_since_the_acceptance_before(self) -> None:
         first, second = corrections_of(

@@ -346,12 +346,10 @@ def test_accept_stores_who_how_long_and_what_changed(
     assert entry.action == "label"
     assert entry.by
     assert entry.minutes is not None
-    assert entry.details["run"] == run.id
-    assert entry.details["changed_voxels"] == np.count_nonzero(
-        painted != view.prediction.labels
-    )
-    assert 0 < entry.details["corrective_dice"] < 1
-    assert 0 < entry.details["seen_fraction"] < 0.1
+    assert entry.run == run.id
+    assert entry.changed_voxels == np.count_nonzero(painted != view.prediction.labels)
+    assert 0 < entry.corrective_dice < 1
+    assert 0 < entry.seen_fraction < 0.1
     assert {"case_0"} in changed
     assert not view.dirty
     assert view.opened.source is MaskSource.LABEL

@@ -97,14 +97,14 @@ def test_files_are_looked_through_beside_the_window(
     qtbot: QtBot, panel: CohortPanel, images: list[Path], monkeypatch: Any
 ) -> None:
     go_on, threads = threading.Event(), []
-    real = module.survey
+    real = module.preview_import
 
     def slow(*words: Any) -> Any:
         threads.append(threading.current_thread())
         go_on.wait(20)
         return real(*words)
 
-    monkeypatch.setattr(module, "survey", slow)
+    monkeypatch.setattr(module, "preview_import", slow)
     panel.ask_intake([images[0].parent])
     (dialog,) = panel.findChildren(IntakeDialog)
     qtbot.waitUntil(lambda: bool(threads), timeout=20_000)
@@ -121,14 +121,14 @@ def test_what_is_found_after_the_dialog_is_closed_is_let_go(
     qtbot: QtBot, panel: CohortPanel, images: list[Path], monkeypatch: Any
 ) -> None:
     go_on, ended = threading.Event(), threading.Event()
-    real = module.survey
+    real = module.preview_import
 
     def slow(*words: Any) -> Any:
         go_on.wait(20)
         ended.set()
         return real(*words)
 
-    monkeypatch.setattr(module, "survey", slow)
+    monkeypatch.setattr(module, "preview_import", slow)
     panel.ask_intake([images[0].parent])
     (dialog,) = panel.findChildren(IntakeDialog)
     dialog.reject()

@@ -8,6 +8,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.project.review import flags
 from napari_semiseg.project.review.accept import accept
 from napari_semiseg.widgets.cohort.model import COLUMNS, SPLIT_COLUMN
@@ -224,7 +225,7 @@ def test_dice_is_estimated_once_enough_was_corrected(
             "corrective_dice": 0.9 - 0.1 * rank,
             "changed_voxels": 1234,
         }
-        project.note(name, "label", minutes=1.0, details=facts)
+        project.note(name, Labelled(minutes=1.0, **facts))
         session.cases_changed.emit({name})
     assert cell(panel, 0, "changed") == "1.23k"
     assert cell(panel, 0, "dice") == "0.90"

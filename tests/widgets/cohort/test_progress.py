@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from qtpy.QtCore import QPointF, Qt
 
-from napari_semiseg.core.case import VIEW
+from napari_semiseg.project.cases.history import Viewed
 from napari_semiseg.project.review.accept import accept
 from napari_semiseg.widgets.cohort.progress import NOTHING_YET, ProgressPanel
 from widgets.viewing import store_prediction
@@ -119,7 +119,7 @@ def test_what_nobody_saw_is_counted_apart(
 def test_looking_without_accepting_is_no_point(
     panel: ProgressPanel, project: Project, session: Session
 ) -> None:
-    project.note("case_0", VIEW, minutes=3.0)
+    project.note("case_0", Viewed(minutes=3.0))
     session.cases_changed.emit({"case_0"})
     assert panel.words.text() == NOTHING_YET
 

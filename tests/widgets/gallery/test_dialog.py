@@ -9,7 +9,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 
-from napari_semiseg.core.case import VIEW, CaseState
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.project.cases.history import Viewed
 from napari_semiseg.project.review.accept import accept, review_items
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
 from napari_semiseg.widgets.gallery.model import Order, Show, describe
@@ -148,7 +149,7 @@ def test_what_was_opened_needs_no_question_and_is_seen(
     dialog: GalleryDialog, qtbot: QtBot, predicted: Project, session: Session
 ) -> None:
     run = predicted.prediction_run("case_1")
-    predicted.note("case_1", VIEW, minutes=0.2, details={"run": run.id, "step": 5})
+    predicted.note("case_1", Viewed(minutes=0.2, run=run.id, step=5))
     session.cases_changed.emit({"case_1"})
     qtbot.waitUntil(
         lambda: [item.seen for item in dialog.model.rows] == [False, True, False],

@@ -268,7 +268,7 @@ def test_export_runs_beside_the_window_and_reports(
 def test_summary_is_short() -> None:
     from pathlib import Path
 
-    from napari_semiseg.project.exporting.export import ExportReport
+    from napari_semiseg.project.project import ExportReport
 
     report = ExportReport(
         written=[Path("a")], skipped={f"c{i}": "no label" for i in range(9)}

@@ -14,7 +14,7 @@ from napari_semiseg.core.config import DEFAULT_METHOD, TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started, Stepped
 from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
 from napari_semiseg.io.atomic import write_json
-from napari_semiseg.project.runs.prediction_requests import wanted
+from napari_semiseg.project.runs.prediction_requests import requested_predictions
 from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.train import panel as training
@@ -372,12 +372,12 @@ def test_a_training_is_told_what_the_user_looks_at(
     panel.start()
     run = panel.monitor.run
     assert run is not None
-    assert wanted(run) == ("case_1", "case_3", "case_2")
+    assert requested_predictions(run) == ("case_1", "case_3", "case_2")
     session.case_id = "case_2"
     session.case_opened.emit("case_2")
-    assert wanted(run) == ("case_2", "case_3", "case_1")
+    assert requested_predictions(run) == ("case_2", "case_3", "case_1")
     Connections.close_below(panel)
-    assert wanted(run) == ()
+    assert requested_predictions(run) == ()
 
 
 @pytest.mark.usefixtures("labelled")
@@ -388,7 +388,7 @@ def test_a_run_that_has_ended_is_asked_nothing(
     session.open_project(project.folder)
     session.case_id = "case_1"
     session.case_opened.emit("case_1")
-    assert not run.folder.wanted.exists()
+    assert not run.folder.prediction_requests.exists()
 
 
 # -- what to begin with
@@ -402,9 +402,8 @@ PLAN = {
     "labelled_batch": 2,
     "unlabelled_batch": 2,
     "sdm_limit_mm": 10,
-    "intensity": "zscore",
-    "intensity_range": (0, 1),
-    "intensity_mean_std": (0, 1),
+    "channels": ("image",),
+    "intensities": ({"kind": "zscore", "cut": (0, 1), "mean_std": (0, 1)},),
     "classes": (1,),
     "device": "cpu",
     "precision": "fp32",

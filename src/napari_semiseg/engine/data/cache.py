@@ -21,7 +21,7 @@ from napari_semiseg.engine.data.resample import Shape, joined, resample, working
 from napari_semiseg.engine.data.sparse_distance import working_bounds
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.project.cases.channels import worded
+from napari_semiseg.project.cases.channels import describe_channels, same_channels
 from napari_semiseg.project.cases.label_changes import Watch
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.cancellation import CancellationToken
-    from napari_semiseg.core.config import Intensity, Plan
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.plan import Intensity, Plan
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
 
@@ -194,11 +194,11 @@ def working_images(
     SemisegError
         The case has other channels than the plan, or an image cannot be read.
     """
-    if case.channel_names != plan.channels:
+    if not same_channels(case.channel_names, plan.channels):
         raise ProjectError(
-            f"case '{case.id}': expected {worded(plan.channels)}, as the model was "
-            f"trained on, found {worded(case.channel_names)}; add the case again with "
-            f"these"
+            f"case '{case.id}': expected {describe_channels(plan.channels)}, as the "
+            f"model was trained on, found {describe_channels(case.channel_names)}; add "
+            f"the case again with these"
         )
     parts = []
     for index, how in enumerate(plan.intensities):
@@ -303,8 +303,8 @@ class Cache:
         shape = working_shape(
             case.geometry.shape_zyx, case.geometry.spacing_mm, self._plan.spacing_mm
         )
-        several = [f"{one.sha256}:{one.volume}" for one in case.record.channels]
-        content = " ".join(several or [case.record.sha256])
+        images = (f"{one.sha256}:{one.volume}" for one in case.record.channels)
+        content = " ".join(images)
         image = self._file("image", case, content)
         if not image.exists():
             values = working_images(case, shape, self._plan)

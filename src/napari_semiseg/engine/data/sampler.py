@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.config import Plan
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.data.cache import Prepared
 
 MARGIN = 1.25

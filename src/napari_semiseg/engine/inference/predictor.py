@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from napari_semiseg.core.cancellation import CancellationToken
-    from napari_semiseg.core.config import Plan
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.methods.base import Inference, Method
     from napari_semiseg.project.cases.case import Case
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from napari_semiseg.core.config import Intensity, Plan
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.plan import Intensity, Plan
 from napari_semiseg.engine.data.resample import Shape, resample, working_shape
 from napari_semiseg.engine.devices import cores
+from napari_semiseg.project.cases.channels import same_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,10 +94,10 @@ def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
     )
     shape = np.maximum(1, np.round(extent / spacing)).astype(int)
     channels = labelled[0].channel_names
-    seen = [_Values() for _ in range(max(1, len(channels)))]
+    seen = [_Values() for _ in channels]
     whole: list[Truth] = []
     slices: list[Truth] = []
-    alike = [case for case in labelled if case.channel_names == channels]
+    alike = [case for case in labelled if same_channels(case.channel_names, channels)]
     for case in alike[:SAMPLE]:
         mask = case.read_label()
         if mask is None:
@@ -259,7 +260,7 @@ def draft(
         unlabelled = config.unlabelled_batch
     probe = PROBE[device.type]
     patch, strides = choose_patch(probe, math.prod(probe))
-    first, *further = facts.intensities
+    first = facts.intensities[0]
     return Plan(
         spacing_mm=facts.spacing_mm,
         patch_zyx=patch,
@@ -268,11 +269,8 @@ def draft(
         labelled_batch=config.labelled_batch or 2,
         unlabelled_batch=unlabelled,
         sdm_limit_mm=LIMIT_VOXELS * min(facts.spacing_mm),
-        intensity=first.kind,
-        intensity_range=first.cut,
-        intensity_mean_std=first.mean_std,
         channels=facts.channels,
-        further_intensities=tuple(further),
+        intensities=facts.intensities,
         device=device.type,
         precision=config.precision or "fp32",
         threads=cores(),
@@ -286,7 +284,11 @@ def draft(
             "sdm_limit_mm": f"{LIMIT_VOXELS} working voxels",
             "precision": "asked for",
         }
-        | ({"channels": "those of the labelled cases"} if facts.channels else {}),
+        | (
+            {"channels": "those of the labelled cases"}
+            if len(facts.channels) > 1
+            else {}
+        ),
     )
 
 

@@ -10,7 +10,8 @@ from napari_semiseg.engine.planning.plan import STEPS, with_steps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_semiseg.core.config import Plan, Precision, TrainingConfig
+    from napari_semiseg.core.config import Precision, TrainingConfig
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.training.trainer import Trainer
 
 SHORTEST_TRAINING = 20

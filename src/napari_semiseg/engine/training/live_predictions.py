@@ -11,13 +11,14 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Predicted, Warned
 from napari_semiseg.engine.data.resample import working_shape
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.project.runs.prediction_requests import wanted
+from napari_semiseg.project.runs.prediction_requests import requested_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_semiseg.core.config import Plan, TrainingConfig
+    from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.training.trainer import Trainer
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
@@ -75,7 +76,7 @@ class Refresher:
         self._too_large: set[str] = set()
 
     def events(self, trainer: Trainer) -> Iterator[Event]:
-        """Predict one wanted case, when there is one and time for it."""
+        """Predict one requested case, when there is one and time for it."""
         now = time.perf_counter()
         if now < self._next or trainer.step < self._from:
             return
@@ -96,7 +97,7 @@ class Refresher:
         since = trainer.schedule.since
         learnt = trainer.step >= since + self._settle
         best: tuple[tuple[bool, float], str] | None = None
-        for name in wanted(self._run):
+        for name in requested_predictions(self._run):
             if name in self._too_large:
                 continue
             step, at = self._made.get(name, (-1, -math.inf))

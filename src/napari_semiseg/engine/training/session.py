@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_semiseg.core.config import Plan
     from napari_semiseg.core.events import Event, FinishReason, Learned
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.data.cache import Cohort
     from napari_semiseg.engine.data.sampler import Batches, Streams
     from napari_semiseg.project.project import Project

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_semiseg.core.cancellation import CancellationToken
-    from napari_semiseg.core.config import Plan, TrainingConfig
+    from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.data.cache import Prepared
     from napari_semiseg.engine.data.sampler import Batches

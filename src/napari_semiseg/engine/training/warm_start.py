@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from napari_semiseg.errors import ConfigError
-from napari_semiseg.project.runs.compatibility import unfit
+from napari_semiseg.project.runs.compatibility import why_incompatible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_semiseg.core.config import Plan, TrainingConfig
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.data.cache import Cohort
     from napari_semiseg.engine.methods.base import Networks
     from napari_semiseg.engine.training.checkpoint import Checkpoint
@@ -43,7 +44,7 @@ def find_source(project: Project, config: TrainingConfig, cohort: Cohort) -> Run
         return None
     source = project.run(config.start_from)
     channels = cohort.labelled[0].channel_names  # as the plan takes them
-    reason = unfit(source, config, project.labels, channels)
+    reason = why_incompatible(source, config, project.labels, channels)
     if reason is not None:
         raise ConfigError(f"run {source.id!r} cannot be begun with: {reason}; {ADVICE}")
     return source

@@ -258,18 +258,19 @@ def _images_in(
 ) -> tuple[dict[str, Path], dict[str, tuple[Channel, ...]]]:
     """Images by id, and all channels by id where cases have several."""
     known = recognised(folder)
-    entries = [entry for entry in known.entries if entry.channels] if known else []
-    if known is not None and entries:
-        odd = (one for one in known.entries if one.lacks or not one.channels)
-        broken = next(odd, None)
-        if broken is not None:
-            raise ProjectError(
-                f"{broken.image}: expected {len(entries[0].channels)} channels of "
-                f"'{broken.id}', found no {' and no '.join(broken.lacks) or 'other'}; "
-                f"complete the case, or take it out of the data set"
-            )
-        images = {entry.id: entry.image for entry in entries}
-        return images, {entry.id: entry.channels for entry in entries}
+    if known is not None and known.has_channels:
+        entries = {entry.id: entry for entry in known.entries}
+        most = max(len(entry.channels) for entry in known.entries)
+        for entry in known.entries:
+            if entry.missing or len(entry.channels) == 1:
+                lacking = " and no ".join(entry.missing) or "other"
+                raise ProjectError(
+                    f"{entry.channels[0].image}: expected {most} channels of "
+                    f"'{entry.id}', found no {lacking}; complete the case, or take it "
+                    f"out of the data set"
+                )
+        images = {name: entry.channels[0].image for name, entry in entries.items()}
+        return images, {name: entry.channels for name, entry in entries.items()}
     images = {}
     masked = {case_id(path) for some in masks for path in some.paths}
     for part in (folder / name for name in IMAGES):

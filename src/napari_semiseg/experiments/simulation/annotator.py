@@ -12,9 +12,9 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.experiments.benchmark.projects import refuse_twins
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.cases.labels import check_mask
 from napari_semiseg.project.cases.records import Records
-from napari_semiseg.project.discovery import add_images
+from napari_semiseg.project.cases.references import reference, resolve
 from napari_semiseg.project.importing.match_masks import MaskFolder
 from napari_semiseg.project.project import Project
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.case import CaseRecord
     from napari_semiseg.experiments.simulation.results import Place
     from napari_semiseg.experiments.simulation.spec import Simulation
     from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.record import CaseRecord
 
 AUTHOR = "semiseg simulate"
 
@@ -70,7 +70,7 @@ class References:
         cases = {name: project.case(name) for name in wanted}
         paths = MaskFolder(simulation.masks).require(wanted)
         for name, case in cases.items():
-            labels = labelling.checked(paths[name], case, project.labels)
+            labels = check_mask(paths[name], case, project.labels)
             if name in simulation.cases and (labels == UNANNOTATED).any():
                 raise ConfigError(
                     f"{paths[name]}: expected a whole reference mask, found voxels "
@@ -118,22 +118,14 @@ def copy_project(source: Project, folder: Path, simulation: Simulation) -> Proje
 
 
 def _moved(record: CaseRecord, source: Path, target: Path) -> CaseRecord:
-    """The record in another project's folder, of the same images."""
-
-    def again(image: str) -> str:
-        return add_images.reference(add_images.resolve(image, source), target)
-
+    """Record in another project's folder, of the same images."""
     channels = tuple(
-        channel.model_copy(update={"image": again(channel.image)})
+        channel.model_copy(
+            update={"image": reference(resolve(channel.image, source), target)}
+        )
         for channel in record.channels
     )
-    return record.model_copy(
-        update={
-            "image": again(record.image),
-            "channels": channels,
-            "excluded": False,
-        }
-    )
+    return record.model_copy(update={"channels": channels, "excluded": False})
 
 
 def count_slices(project: Project, cases: Iterable[str], plane: int | None) -> int:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.io.images import read_image
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.channels import Channel, check_same_grid
@@ -16,11 +13,13 @@ from napari_semiseg.project.cases.channels import Channel, check_same_grid
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.case import CaseRecord, Split
+    from napari_semiseg.core.case import Split
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.images import Image
+    from napari_semiseg.project.cases.record import CaseRecord
     from napari_semiseg.project.layout import CaseFolder
 
 
@@ -36,12 +35,8 @@ class Case:
         Contents of ``case.json``.
     state : CaseState
         Derived from the files.
-    image : Path
-        Absolute path of the image file, or of a DICOM folder; the first channel's.
     channels : tuple of Channel
-        All images of the case, the first included; one as a rule.
-    geometry : Geometry
-        The image's grid.
+        All images of the case; one as a rule.
     annotated_fraction : float
         Part of the voxels a person has labelled, 0 to 1.
     has_label, has_draft : bool
@@ -51,9 +46,7 @@ class Case:
     folder: CaseFolder
     record: CaseRecord
     state: CaseState
-    image: Path
     channels: tuple[Channel, ...]
-    geometry: Geometry
     annotated_fraction: float
     has_label: bool
     has_draft: bool
@@ -67,6 +60,16 @@ class Case:
         return self.record.id
 
     @property
+    def image(self) -> Path:
+        """Absolute path of the first channel's file, or DICOM folder."""
+        return self.channels[0].image
+
+    @property
+    def geometry(self) -> Geometry:
+        """Grid of the images."""
+        return self.record.geometry
+
+    @property
     def split(self) -> Split:
         """What the case may be used for."""
         return self.record.split
@@ -78,8 +81,8 @@ class Case:
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """Names of the channels where there are several; else none."""
-        return self.record.several
+        """Names of the channels."""
+        return self.record.channel_names
 
     def read_image(self, channel: int = 0) -> Image:
         """Read the voxels of a channel, the first one by default.
@@ -108,14 +111,13 @@ class Case:
         return read_labels(self.folder.draft, self.geometry) if self.has_draft else None
 
 
-def annotated_fraction(labels: NDArray[np.uint8]) -> float:
-    """Part of the voxels that is not 255.
+CaseRef = Case | str
+"""A case, or its id: wherever one is accepted, the other is too."""
 
-    Exactly 1.0 only when every voxel is annotated. Plane by plane, since a copy of a
-    large mask takes longer than counting.
-    """
-    known = sum(int(np.count_nonzero(plane != UNANNOTATED)) for plane in labels)
-    return known / max(labels.size, 1)
+
+def id_of(case: CaseRef) -> str:
+    """Id of a case that may be given by its id."""
+    return case if isinstance(case, str) else case.id
 
 
 def derive_state(

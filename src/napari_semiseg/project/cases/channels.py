@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.io.dicom.series import Series
+
+UNNAMED = "image"
+"""Name of the channel of a case that has one image."""
 
 OFF_GRID = 0.05
 """How far, in voxels, the corners of two channels' grids may lie apart."""
@@ -28,7 +32,7 @@ class Channel:
     Attributes
     ----------
     name : str
-        What it shows, such as T1; may be empty where it is the only one.
+        What it shows, such as T1.
     image : Path
         Absolute path of its file, or of a DICOM folder.
     volume : int, optional
@@ -40,9 +44,19 @@ class Channel:
     volume: int | None = None
 
 
-def worded(channels: Collection[str]) -> str:
-    """Channels in words, for a message."""
-    return f"the channels {', '.join(channels)}" if channels else "one image a case"
+def describe_channels(channels: Collection[str]) -> str:
+    """Put channels into words, for a message."""
+    if len(channels) > 1:
+        return f"the channels {', '.join(channels)}"
+    return "one image a case"
+
+
+def same_channels(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether cases with these channels can be used together.
+
+    Several channels must have the same names; a single image may have any.
+    """
+    return one == other or len(one) == len(other) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +70,14 @@ class Group:
     holder : Path
         The folder that holds the first of them.
     channels : tuple of Channel
-    lacks : tuple of str
+    missing : tuple of str
         Channels that were not found.
     """
 
     id: str
     holder: Path
     channels: tuple[Channel, ...]
-    lacks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def endings_of(choices: Collection[str]) -> dict[str, str]:
@@ -90,7 +104,7 @@ def endings_of(choices: Collection[str]) -> dict[str, str]:
     return found
 
 
-def grouped(
+def group_channels(
     images: Iterable[Path], endings: Mapping[str, str]
 ) -> tuple[list[Group], list[Path]]:
     """Sort images into cases by what their names end in.
@@ -114,11 +128,11 @@ def grouped(
     sorted_in: dict[tuple[Path, str], dict[str, Path]] = {}
     others: list[Path] = []
     for image in images:
-        said = _channel(image, endings)
-        if said is None:
+        match = _channel(image, endings)
+        if match is None:
             others.append(image)
             continue
-        name, stem = said
+        name, stem = match
         members = sorted_in.setdefault((image.parent, stem), {})
         if members.setdefault(name, image) != image:
             raise ProjectError(
@@ -138,12 +152,9 @@ def grouped(
 
 
 def _channel(image: Path, endings: Mapping[str, str]) -> tuple[str, str] | None:
-    """Channel of an image, and what its name says of the case."""
+    """Name of an image's channel, and the part of its name that names the case."""
     if series_folder(image) is not None:
-        series = series_with(image)
-        told = (name for name, end in endings.items() if series.answers_to(end))
-        name = next(told, None)
-        return None if name is None else (name, "")
+        return _channel_of_series(series_with(image), endings, "")
     text = case_id(image)
     fits = [
         name
@@ -151,12 +162,19 @@ def _channel(image: Path, endings: Mapping[str, str]) -> tuple[str, str] | None:
         if text.casefold().endswith(end.casefold())
     ]
     if not fits:
-        own = series_of(image) if image.is_dir() else []
-        told = (name for name, end in endings.items() if own and own[0].answers_to(end))
-        name = next(told, None)
-        return None if name is None else (name, image.name)
+        series = series_of(image) if image.is_dir() else []
+        return _channel_of_series(series[0], endings, image.name) if series else None
     name = max(fits, key=lambda name: len(endings[name]))
     return name, text[: -len(endings[name])].rstrip("_-. ")
+
+
+def _channel_of_series(
+    series: Series, endings: Mapping[str, str], stem: str
+) -> tuple[str, str] | None:
+    for name, end in endings.items():
+        if series.answers_to(end):
+            return name, stem
+    return None
 
 
 def _joined(
@@ -185,8 +203,7 @@ def check_same_grid(path: Path, found: Geometry, first: Path, grid: Geometry) ->
         Says what differs: shape, voxel size, or place.
     """
     if found.shape_zyx != grid.shape_zyx:
-        theirs, ours = found.shape_zyx, grid.shape_zyx
-        differs = f"shape (z, y, x) {ours}", f"{theirs}"
+        differs = f"shape (z, y, x) {grid.shape_zyx}", f"{found.shape_zyx}"
     elif not np.allclose(found.spacing_mm, grid.spacing_mm, rtol=1e-3):
         differs = f"voxels of {_mm(grid)}", _mm(found)
     else:

@@ -1,4 +1,4 @@
-"""What makes a mask a label, and how a label takes the place of another."""
+"""Check masks that become labels, replace labels and keep those before."""
 
 from __future__ import annotations
 
@@ -6,35 +6,33 @@ import filecmp
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from napari_semiseg.core.labels import annotated_planes
+from napari_semiseg.core.labels import UNANNOTATED, annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import atomic_path, remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels, write_labels
-from napari_semiseg.project.cases.case import annotated_fraction
-from napari_semiseg.project.discovery.add_images import file_facts
+from napari_semiseg.project.cases.history import Accepted, Labelled, SliceRanges
+from napari_semiseg.project.cases.references import FileFacts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.case import CaseRecord
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.record import CaseRecord
     from napari_semiseg.project.layout import CaseFolder
 
 KEPT = 5
 """How many previous labels of a case are kept."""
-DONE = "done_slices"
-"""Key of the history: per axis, first and last of the slices that are done."""
 
 _STAMP = "%Y%m%dT%H%M%S_%fZ.nii.gz"
 
 
-def checked(
+def check_mask(
     mask: str | Path | NDArray[Any], case: Case, scheme: LabelScheme
 ) -> NDArray[np.uint8]:
     """Labels (Z, Y, X) of a mask that may become the label of a case.
@@ -94,16 +92,19 @@ def as_labels(values: NDArray[Any], case: Case, source: str) -> NDArray[np.uint8
     return labels
 
 
-def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
+class MaskFacts(TypedDict):
+    """What the history says of a label, by which `recorded_mask` knows it again."""
+
+    annotated_fraction: float
+    file: FileFacts
+    done_slices: tuple[SliceRanges, SliceRanges, SliceRanges] | None
+
+
+def replace_label(case: Case, labels: NDArray[np.uint8]) -> MaskFacts:
     """Write the label of a case and keep the one before.
 
     A copy of the old label is whole before the new one takes its place, so that at no
     moment there is less than before.
-
-    Returns
-    -------
-    dict
-        Facts for the history, by which `recorded_fraction` knows the file again.
     """
     remove_stale_temporaries(case.folder.path, case.folder.previous)
     if case.folder.label.exists():
@@ -111,10 +112,12 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> dict[str, Any]:
     write_labels(case.folder.label, labels, case.geometry, case.image)
     _forget_oldest(case.folder)
     fraction = annotated_fraction(labels)
-    facts: dict[str, Any] = {"annotated_fraction": fraction}
-    if fraction < 1:
-        facts[DONE] = [_ranges(done) for done in measured_slices(labels)]
-    return facts | file_facts(case.folder.label)
+    z, y, x = map(_ranges, annotated_planes(labels).values())
+    return {
+        "annotated_fraction": fraction,
+        "file": FileFacts.of(case.folder.label),
+        "done_slices": None if fraction == 1 else (z, y, x),
+    }
 
 
 def remove_label(case: Case) -> None:
@@ -124,56 +127,57 @@ def remove_label(case: Case) -> None:
     _forget_oldest(case.folder)
 
 
-def recorded_fraction(record: CaseRecord, facts: dict[str, int]) -> float | None:
-    """Annotated part of a label by the history, when it speaks of this very file."""
-    details = _recorded(record, facts)
-    return None if details is None else float(details["annotated_fraction"])
-
-
-def _recorded(record: CaseRecord, facts: dict[str, int]) -> dict[str, Any] | None:
+def recorded_mask(record: CaseRecord, facts: FileFacts) -> Labelled | Accepted | None:
+    """Entry of the history that describes a label; None where it is of another file."""
     for entry in reversed(record.history):
-        if "annotated_fraction" in entry.details:
-            same = all(entry.details.get(key) == facts[key] for key in facts)
-            return entry.details if same else None
+        if isinstance(entry, Labelled | Accepted) and entry.file is not None:
+            return entry if entry.file == facts else None
     return None
 
 
 def done_slices(case: Case) -> tuple[frozenset[int], ...]:
     """Slices of a case that are annotated whole: indices along z, y and x.
 
-    As the history says; the voxels are read only where it does not speak of this
-    very label.
+    The voxels are read only where the history does not describe this very label.
     """
     if not case.has_label:
         return (frozenset(),) * 3
-    details = _recorded(case.record, file_facts(case.folder.label))
-    if details is not None and DONE in details:
-        return tuple(
-            frozenset(i for first, last in ranges for i in range(first, last + 1))
-            for ranges in details[DONE]
-        )
-    return measured_slices(read_labels(case.folder.label, case.geometry))
+    entry = recorded_mask(case.record, FileFacts.of(case.folder.label))
+    if entry is None or (entry.done_slices is None and entry.annotated_fraction != 1):
+        planes = annotated_planes(read_labels(case.folder.label, case.geometry))
+        return tuple(map(frozenset, planes.values()))
+    if entry.done_slices is None:
+        return tuple(frozenset(range(size)) for size in case.geometry.shape_zyx)
+    return tuple(
+        frozenset(i for first, last in ranges for i in range(first, last + 1))
+        for ranges in entry.done_slices
+    )
 
 
-def measured_slices(labels: NDArray[np.uint8]) -> tuple[frozenset[int], ...]:
-    """Slices without 255: indices along z, y and x."""
-    return tuple(frozenset(found) for found in annotated_planes(labels).values())
-
-
-def _ranges(indices: frozenset[int]) -> list[list[int]]:
-    """First and last of each unbroken row of indices."""
-    found: list[list[int]] = []
-    for index in sorted(indices):
-        if found and found[-1][1] == index - 1:
-            found[-1][1] = index
-        else:
-            found.append([index, index])
-    return found
-
-
-def measured_fraction(folder: CaseFolder, geometry: Geometry) -> float:
+def measured_fraction(label: Path, geometry: Geometry) -> float:
     """Annotated part of a label by its voxels."""
-    return annotated_fraction(read_labels(folder.label, geometry))
+    return annotated_fraction(read_labels(label, geometry))
+
+
+def annotated_fraction(labels: NDArray[np.uint8]) -> float:
+    """Part of the voxels that is not 255.
+
+    Exactly 1.0 only when every voxel is annotated. Plane by plane, since a copy of a
+    large mask takes longer than counting.
+    """
+    known = sum(int(np.count_nonzero(plane != UNANNOTATED)) for plane in labels)
+    return known / max(labels.size, 1)
+
+
+def _ranges(indices: list[int]) -> SliceRanges:
+    """First and last of each unbroken row of rising indices."""
+    found: list[tuple[int, int]] = []
+    for index in indices:
+        if found and found[-1][1] == index - 1:
+            found[-1] = found[-1][0], index
+        else:
+            found.append((index, index))
+    return tuple(found)
 
 
 def _keep(folder: CaseFolder) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 import os
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from napari_semiseg.core.case import CaseRecord
 from napari_semiseg.core.config import describe
-from napari_semiseg.core.geometry import Geometry
-from napari_semiseg.errors import ImageError, ProjectError
+from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json, write_json
-from napari_semiseg.project.cases import labels
-from napari_semiseg.project.discovery.add_images import file_facts
+from napari_semiseg.project.cases.labels import measured_fraction, recorded_mask
+from napari_semiseg.project.cases.record import CaseRecord
+from napari_semiseg.project.cases.references import FileFacts
 
 if TYPE_CHECKING:
     from napari_semiseg.project.layout import Layout
@@ -31,7 +29,7 @@ class Records:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._records: dict[str, tuple[tuple[int, ...], CaseRecord]] = {}
-        self._fractions: dict[str, tuple[dict[str, int], float]] = {}
+        self._fractions: dict[str, tuple[FileFacts, float]] = {}
 
     def ids(self) -> list[str]:
         """Ids of all cases, sorted."""
@@ -58,14 +56,11 @@ class Records:
         self._layout.case(case_id).check()
         try:
             record = CaseRecord.model_validate(read_json(path))
-            Geometry.from_json(record.geometry)
         except ValidationError as error:
             raise ProjectError(
                 f"{describe(error, str(path))}; correct the file, or delete the case's "
                 "folder and add the image again"
             ) from error
-        except ImageError as error:
-            raise ProjectError(f"{path}: {error}") from error
         if record.id != case_id:
             raise ProjectError(
                 f"{path}: expected the record of case {case_id!r}, as its folder is "
@@ -88,33 +83,24 @@ class Records:
 
     def write(self, record: CaseRecord) -> None:
         """Write the record of a case, new or known."""
-        write_json(self._layout.case(record.id).json, record.model_dump(mode="json"))
+        write_json(self._layout.case(record.id).json, record.dump())
 
-    def annotated_fraction(
-        self, record: CaseRecord, geometry: Geometry
-    ) -> float | None:
+    def annotated_fraction(self, record: CaseRecord) -> float | None:
         """Annotated part of a case's label; None where there is no label.
 
-        The voxels are read only where the history does not speak of this very file,
+        The voxels are read only where the history does not describe this very file,
         and then once.
         """
-        folder = self._layout.case(record.id)
+        label = self._layout.case(record.id).label
         try:
-            facts = file_facts(folder.label)
+            facts = FileFacts.of(label)
         except FileNotFoundError:
             return None
         known = self._fractions.get(record.id)
         if known is None or known[0] != facts:
-            fraction = labels.recorded_fraction(record, facts)
+            entry = recorded_mask(record, facts)
+            fraction = None if entry is None else entry.annotated_fraction
             if fraction is None:
-                fraction = labels.measured_fraction(folder, geometry)
+                fraction = measured_fraction(label, record.geometry)
             known = self._fractions[record.id] = (facts, fraction)
         return known[1]
-
-
-def user_name() -> str:
-    """Who is at work, as the system knows them: what a history says by default."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "unknown"

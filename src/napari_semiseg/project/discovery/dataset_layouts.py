@@ -1,4 +1,4 @@
-"""Data sets in layouts that others agreed on: nnU-Net, the Decathlon, BIDS."""
+"""Recognise data sets of nnU-Net, the Medical Segmentation Decathlon and BIDS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.nifti import count_volumes
-from napari_semiseg.project.cases.channels import Channel
+from napari_semiseg.project.cases.channels import UNNAMED, Channel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -32,15 +32,13 @@ _MASK_SUFFIXES = ("dseg", "mask", "probseg", "seg")
 class LayoutCase:
     """An image of a data set: its id there, and the part that it belongs to.
 
-    ``channels`` are all images where there are several, ``image`` first, and
-    ``lacks`` names those that should be there.
+    ``missing`` names the channels that should be there and are not.
     """
 
     id: str
-    image: Path
+    channels: tuple[Channel, ...]
     split: Split | None
-    channels: tuple[Channel, ...] = ()
-    lacks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,11 @@ class DatasetLayout:
     kind: str
     entries: list[LayoutCase] = field(default_factory=list)
     masks: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether any case has several images."""
+        return any(len(entry.channels) > 1 for entry in self.entries)
 
 
 def recognised(folder: Path, channels: Collection[str] = ()) -> DatasetLayout | None:
@@ -85,7 +88,7 @@ def recognised(folder: Path, channels: Collection[str] = ()) -> DatasetLayout | 
         return _bids(folder, channels)
     if folder.absolute().name in ("imagesTr", "imagesTs"):
         found = _nnunet(folder.absolute().parent, {folder: None}, channels)
-        return found if any(entry.channels for entry in found.entries) else None
+        return found if found.has_channels else None
     return None
 
 
@@ -114,9 +117,7 @@ def _nnunet(
         if cases:
             entries += _by_number(images, cases, names, choices, split)
         else:
-            entries += [
-                _by_volume(case_id(path), path, names, choices, split) for path in found
-            ]
+            entries += [_by_volume(path, names, choices, split) for path in found]
     kind = "nnU-Net" if numbered else "Medical Segmentation Decathlon"
     return DatasetLayout(kind, entries, masks)
 
@@ -150,38 +151,44 @@ def _by_number(
     )
     entries = []
     for name, members in sorted(cases.items()):
-        channels = tuple(
-            Channel(said, members[number])
-            for number, said in chosen.items()
-            if number in members
-        )
-        lacks = tuple(said for one, said in chosen.items() if one not in members)
-        image = channels[0].image if channels else next(iter(members.values()))
-        several = channels if len(chosen) > 1 else ()
-        entries.append(LayoutCase(name, image, split, several, lacks))
+        channels, missing = _found_and_missing(chosen, members)
+        entries.append(LayoutCase(name, channels, split, missing))
     return entries
 
 
 def _by_volume(
-    name: str,
     path: Path,
     names: Mapping[int, str],
     choices: Collection[str],
     split: Split | None,
 ) -> LayoutCase:
-    """An image of the Decathlon; its channels lie along the fourth axis."""
+    """Image of the Decathlon; its channels lie along the fourth axis."""
     count = 1
     if len(names) > 1:
-        with suppress(ImageError):  # told when the image is checked
+        with suppress(ImageError):  # reported when the image is checked
             count = count_volumes(path)
     if count == 1:
-        return LayoutCase(name, path, split)
+        return LayoutCase(case_id(path), (Channel(UNNAMED, path),), split)
     here = {number: names.get(number, str(number)) for number in range(count)}
     channels = tuple(
-        Channel(said, path, number)
-        for number, said in _chosen(path, here, choices).items()
+        Channel(name, path, number)
+        for number, name in _chosen(path, here, choices).items()
     )
-    return LayoutCase(name, path, split, channels)
+    return LayoutCase(case_id(path), channels, split)
+
+
+def _found_and_missing(
+    chosen: Mapping[int, str], members: Mapping[int, Path]
+) -> tuple[tuple[Channel, ...], tuple[str, ...]]:
+    """Channels of a case out of those chosen, and names of those it lacks."""
+    found = tuple(
+        Channel(name, members[number])
+        for number, name in chosen.items()
+        if number in members
+    )
+    missing = tuple(name for number, name in chosen.items() if number not in members)
+    # A case is reported by an image that it has, though it was not chosen.
+    return found or (Channel(UNNAMED, next(iter(members.values()))),), missing
 
 
 def _chosen(
@@ -196,13 +203,13 @@ def _chosen(
     """
     if not choices:
         return dict(names)
-    by_text = {said.casefold(): number for number, said in names.items()}
+    by_text = {name.casefold(): number for number, name in names.items()}
     by_text |= {str(number): number for number in names}
     unknown = [text for text in choices if text.casefold() not in by_text]
     if unknown:
         listed = ", ".join(
-            str(number) if said == str(number) else f"{number}={said}"
-            for number, said in names.items()
+            str(number) if name == str(number) else f"{number}={name}"
+            for number, name in names.items()
         )
         raise ProjectError(
             f"{where}: expected channels out of {listed}, found '{unknown[0]}'; choose "
@@ -235,7 +242,10 @@ def _bids(folder: Path, choices: Collection[str]) -> DatasetLayout:
     if choices:
         entries = _by_suffix(folder, images, choices)
     else:
-        entries = [LayoutCase(name, path, Split.TRAIN) for name, path in images.items()]
+        entries = [
+            LayoutCase(name, (Channel(UNNAMED, path),), Split.TRAIN)
+            for name, path in images.items()
+        ]
     paired = {
         entry.id: path
         for entry in entries
@@ -250,26 +260,19 @@ def _by_suffix(
 ) -> list[LayoutCase]:
     """Images of one subject and session that differ in their suffix alone."""
     present = sorted({name.rpartition("_")[2] for name in images})
-    chosen = _chosen(folder, dict(enumerate(present)), choices).values()
-    wanted = {
-        name: path for name, path in images.items() if name.rpartition("_")[2] in chosen
-    }
-    if len(chosen) == 1:
-        return [LayoutCase(name, path, Split.TRAIN) for name, path in wanted.items()]
-    cases: dict[str, dict[str, Path]] = {}
-    for name, path in wanted.items():
+    chosen = _chosen(folder, dict(enumerate(present)), choices)
+    numbers = {suffix: number for number, suffix in chosen.items()}
+    cases: dict[str, dict[int, Path]] = {}
+    for name, path in images.items():
         entities, _, suffix = name.rpartition("_")
-        cases.setdefault(entities, {})[suffix] = path
-    return [
-        LayoutCase(
-            entities,
-            next(iter(members.values())),
-            Split.TRAIN,
-            tuple(Channel(one, members[one]) for one in chosen if one in members),
-            tuple(one for one in chosen if one not in members),
-        )
-        for entities, members in cases.items()
-    ]
+        if suffix in numbers:
+            id_ = entities if len(chosen) > 1 else name
+            cases.setdefault(id_, {})[numbers[suffix]] = path
+    entries = []
+    for id_, members in cases.items():
+        channels, missing = _found_and_missing(chosen, members)
+        entries.append(LayoutCase(id_, channels, Split.TRAIN, missing))
+    return entries
 
 
 def bids_mask_of(image: str, mask: str) -> bool:
@@ -282,9 +285,9 @@ def bids_mask_of(image: str, mask: str) -> bool:
     several = "-" in suffix  # a case of several channels has no suffix
     if not _is_bids_mask(mask):
         return False
-    said = mask.split("_")[:-1]
-    spaces = [item.partition("-")[2] for item in said if item.startswith("space-")]
-    known = [item for item in said if item.partition("-")[0] not in _NO_ENTITIES]
+    entities = mask.split("_")[:-1]
+    spaces = [item.partition("-")[2] for item in entities if item.startswith("space-")]
+    known = [item for item in entities if item.partition("-")[0] not in _NO_ENTITIES]
     return known == ([*parts, suffix] if several else parts) and all(
         several or space in (suffix, "orig", "individual") for space in spaces
     )

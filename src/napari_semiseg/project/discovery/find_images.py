@@ -1,4 +1,4 @@
-"""Which images lie at the paths that a user gives, and what they may be called."""
+"""Find the images at the paths that a user gives, with the ids they may get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from napari_semiseg.io.images import (
     series_number,
     slices_with,
 )
-from napari_semiseg.project.cases.channels import Channel, endings_of, grouped
+from napari_semiseg.project.cases.channels import (
+    UNNAMED,
+    Channel,
+    endings_of,
+    group_channels,
+)
 from napari_semiseg.project.discovery.dataset_layouts import recognised
 
 if TYPE_CHECKING:
@@ -26,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image that may become a case.
+    """An image, or several on one grid, that may become a case.
 
     Attributes
     ----------
-    image : Path
-        Absolute.
+    channels : tuple of Channel
+        All images of the case, with absolute paths.
     named : bool
         Whether it was named itself, and not found in a folder.
     names : tuple of str
@@ -40,31 +45,26 @@ class Found:
         What the data set that it is from uses it for.
     mask : Path, optional
         What the data set that it is from has as its mask.
-    channels : tuple of Channel
-        All images of the case, ``image`` first, where it has several, or where the
-        file holds several.
-    lacks : tuple of str
+    missing : tuple of str
         Channels that were not found.
     """
 
-    image: Path
+    channels: tuple[Channel, ...]
     named: bool
     names: tuple[str, ...]
     split: Split | None = None
     mask: Path | None = None
-    channels: tuple[Channel, ...] = ()
-    lacks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
-    def several(self) -> tuple[str, ...]:
-        """Names of the channels where there are several; else none."""
-        names = tuple(channel.name for channel in self.channels)
-        return names if len(names) > 1 else ()
+    def image(self) -> Path:
+        """Image of the first channel, by which the case is reported."""
+        return self.channels[0].image
 
     @property
-    def volume(self) -> int | None:
-        """Which volume of ``image`` it is, where the file holds several."""
-        return self.channels[0].volume if self.channels else None
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, missing ones included."""
+        return (*(channel.name for channel in self.channels), *self.missing)
 
 
 def locate(path: Path) -> Path:
@@ -109,8 +109,8 @@ def collect(
             if path in covered:
                 continue
             covered.update(slices_with(path))
-            wanted = [*series, *endings.values()]
-            for item in _at(path, wanted, channels, layouts=not endings):
+            chosen = [*series, *endings.values()]
+            for item in _at(path, chosen, channels, layouts=not endings):
                 known = found.get(item.image)
                 if known is None or item.named:
                     found[item.image] = item
@@ -121,19 +121,18 @@ def _with_channels(
     found: Mapping[Path, Found], endings: Mapping[str, str]
 ) -> tuple[list[Found], dict[str, str]]:
     """Put images together that are channels of one case, by their names' endings."""
-    groups, others = grouped(found, endings)
+    groups, others = group_channels(found, endings)
     cases = [
         Found(
-            group.channels[0].image,
+            group.channels,
             all(found[channel.image].named for channel in group.channels),
             (group.id, f"{group.holder.name}_{group.id}"),
-            channels=group.channels,
-            lacks=group.lacks,
+            missing=group.missing,
         )
         for group in groups
     ]
-    said = ", ".join(endings.values())
-    return cases, {str(path): f"its name ends in none of {said}" for path in others}
+    reason = f"its name ends in none of {', '.join(endings.values())}"
+    return cases, {str(path): reason for path in others}
 
 
 def _at(
@@ -143,16 +142,15 @@ def _at(
     if dataset is not None and dataset.entries:
         return [
             Found(
-                locate(entry.image),
-                False,
-                (entry.id, f"{path.absolute().name}_{entry.id}"),
-                entry.split,
-                dataset.masks.get(entry.id),
                 tuple(
                     replace(channel, image=locate(channel.image))
                     for channel in entry.channels
                 ),
-                entry.lacks,
+                False,
+                (entry.id, f"{path.absolute().name}_{entry.id}"),
+                entry.split,
+                dataset.masks.get(entry.id),
+                entry.missing,
             )
             for entry in dataset.entries
         ]
@@ -170,7 +168,11 @@ def _at(
         )
     located = [locate(image) for image in images]
     return [
-        Found(image, path.is_file() or image == locate(path), _names(image, located))
+        Found(
+            (Channel(UNNAMED, image),),
+            path.is_file() or image == locate(path),
+            _names(image, located),
+        )
         for image in located
     ]
 

@@ -1,4 +1,4 @@
-"""Whether the images of cases are still where, and what, they were."""
+"""Check that the images of cases are where, and what, they were; find moved ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.series import EVERY_SERIES
 from napari_semiseg.io.images import content_sha256, files_of, find_images
-from napari_semiseg.project.discovery.add_images import file_facts, reference
+from napari_semiseg.project.cases.history import Added
+from napari_semiseg.project.cases.references import FileFacts, reference
 from napari_semiseg.project.discovery.find_images import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_semiseg.core.case import CaseRecord, ChannelRecord
     from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.record import ChannelRecord
 
 
 def find_moved(
@@ -56,16 +57,14 @@ def find_moved(
     return found, missed
 
 
-def noted(
-    record: CaseRecord, images: Iterable[Path], project: Path
-) -> tuple[str, tuple[ChannelRecord, ...]]:
-    """What a record says of its image and channels once they lie elsewhere."""
-    places = [reference(image, project) for image in images]
-    moved = tuple(
-        channel.model_copy(update={"image": place})
-        for channel, place in zip(record.channels, places, strict=False)
+def moved_channels(
+    channels: Iterable[ChannelRecord], images: Iterable[Path], project: Path
+) -> tuple[ChannelRecord, ...]:
+    """Channels of a record once their images lie elsewhere."""
+    return tuple(
+        channel.model_copy(update={"image": reference(image, project)})
+        for channel, image in zip(channels, images, strict=True)
     )
-    return places[0], moved
 
 
 def check(cases: Iterable[Case]) -> dict[str, str]:
@@ -91,16 +90,13 @@ def _problem(case: Case, image: Path, sha256: str) -> str:
 
 def _hashed(case: Case) -> list[tuple[Path, str]]:
     """Each image of a case with the hash it had when it was added."""
-    hashes = [channel.sha256 for channel in case.record.channels]
-    images = [channel.image for channel in case.channels]
-    return list(zip(images, hashes or [case.record.sha256], strict=True))
+    pairs = zip(case.channels, case.record.channels, strict=True)
+    return [(channel.image, record.sha256) for channel, record in pairs]
 
 
 def _untouched(case: Case, image: Path) -> bool:
     """Whether an image's size and time of change are as when it was added."""
-    facts = file_facts(image)
     if files_of(image) != [image]:
         return False
-    known = [entry.details for entry in case.record.history if entry.action == "add"]
-    known += [own for details in known for own in details.get("channels", ())]
-    return any(all(own.get(key) == facts[key] for key in facts) for own in known)
+    added = (entry for entry in case.record.history if isinstance(entry, Added))
+    return any(FileFacts.of(image) in entry.files for entry in added)

@@ -1,25 +1,27 @@
-"""Masks on the grid of their images, with volumes and provenance beside them."""
+"""Write masks on the grid of their images, with volumes and provenance."""
 
 from __future__ import annotations
 
 import csv
 import io
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from napari_semiseg.core.case import ACCEPT, LABEL, CaseState
+from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.labels import voxel_counts
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.atomic import write_json, write_text
 from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.io.surface import surface_mm2
+from napari_semiseg.project.cases.history import Accepted, Labelled
 from napari_semiseg.project.discovery import relocate
 from napari_semiseg.project.exporting import nnunet
 from napari_semiseg.project.exporting.formats import export_formats, write_case
+from napari_semiseg.project.project import ExportReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,19 +29,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
 What = Literal["best", "labels", "predictions"]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportReport:
-    """Files written, and why cases were left out."""
-
-    written: list[Path] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,22 +52,20 @@ class Source:
         """Provenance for the manifest."""
         case = self.case
         history = case.record.history
-        entries = [entry for entry in history if entry.action == LABEL]
         facts: dict[str, Any] = {
             "case": case.id,
             "image": str(case.image),
             "image_sha256": case.record.sha256,
             "state": str(case.state),
             "split": str(case.split),
-            "human_edits": len(entries),
+            "human_edits": sum(isinstance(entry, Labelled) for entry in history),
             "minutes": sum(entry.minutes or 0.0 for entry in history),
             "accepted": None,
         }
-        if case.channel_names:
-            pairs = zip(case.channels, case.record.channels, strict=True)
+        if len(case.channels) > 1:
             facts["channels"] = [
-                {"name": one.name, "image": str(one.image), "sha256": noted.sha256}
-                for one, noted in pairs
+                {"name": one.name, "image": str(one.image), "sha256": record.sha256}
+                for one, record in zip(case.channels, case.record.channels, strict=True)
             ]
         if self.run is not None:
             record = self.run.prediction_record(case.id)
@@ -84,7 +76,7 @@ class Source:
                 "step": record.step,
                 "uncertainty": record.score.uncertainty,
             }
-        last = next((e for e in reversed(history) if e.action in (LABEL, ACCEPT)), None)
+        last = case.record.last(Labelled, Accepted)
         facts |= {
             "source": "human",
             "accepted": "seen",
@@ -92,10 +84,14 @@ class Source:
             "at": None if last is None else last.at,
             "annotated_fraction": case.annotated_fraction,
         }
-        if last is not None and last.action == ACCEPT:
-            facts["source"] = "model"
-            for key in ("run", "method", "step", "uncertainty"):
-                facts[key] = last.details.get(key)
+        if isinstance(last, Accepted):
+            facts |= {
+                "source": "model",
+                "run": last.run,
+                "method": last.method,
+                "step": last.step,
+                "uncertainty": last.uncertainty,
+            }
         if case.accepted_unseen:
             facts["accepted"] = "unseen"
         return facts
@@ -107,7 +103,7 @@ def export(
     *,
     what: What = "best",
     fmt: str = "nifti",
-    cases: Collection[str] | None = None,
+    cases: Collection[CaseRef] | None = None,
     run: Run | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExportReport:
@@ -128,8 +124,8 @@ def export(
         One of `formats.export_formats`. "nnunet" is a raw data set of nnU-Net with
         copies of the images. "dicom-seg" is for cases whose image is DICOM. Surfaces
         are one file a class.
-    cases : collection of str, optional
-        Ids; by default all but the excluded ones.
+    cases : collection of Case or str, optional
+        By default all but the excluded ones.
     run : Run, optional
         Whose predictions to take; by default the newest of each case.
     progress : callable
@@ -228,7 +224,7 @@ def _check_target(project: Project, target: Path) -> None:
         )
 
 
-def _chosen(project: Project, cases: Collection[str] | None) -> list[Case]:
+def _chosen(project: Project, cases: Collection[CaseRef] | None) -> list[Case]:
     if cases is not None:
         return [project.case(name) for name in cases]
     return [case for case in project.cases() if case.state is not CaseState.EXCLUDED]
@@ -243,11 +239,8 @@ def _source(project: Project, case: Case, what: What, run: Run | None) -> Source
         return Source(case, case.folder.label, None)
     holder = run or project.prediction_run(case.id)
     if holder is None or not holder.has_prediction(case.id):
-        return (
-            "no prediction"
-            if what == "predictions"
-            else ("no complete label and no prediction")
-        )
+        lacking = "" if what == "predictions" else "no complete label and "
+        return f"{lacking}no prediction"
     return Source(case, holder.folder.prediction(case.id).labels, holder)
 
 

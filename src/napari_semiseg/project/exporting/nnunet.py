@@ -1,4 +1,4 @@
-"""A raw data set as nnU-Net reads it."""
+"""Write raw data sets as nnU-Net reads them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.io.atomic import atomic_path, write_json
 from napari_semiseg.io.images import read_geometry
 from napari_semiseg.io.masks import write_labels
+from napari_semiseg.project.cases.channels import UNNAMED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,7 @@ def write_dataset(project: Project, folder: Path) -> Path:
             "name": project.name,
             "channel_names": {
                 str(number): name
-                for number, name in enumerate(project.channels or ("image",))
+                for number, name in enumerate(project.channels or (UNNAMED,))
             },
             "labels": names,
             "numTraining": len(training),

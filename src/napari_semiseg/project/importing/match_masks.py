@@ -1,10 +1,10 @@
-"""Which mask file belongs to which case."""
+"""Match mask files with cases, and attach them as labels."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from napari_semiseg.io.dicom.structures import (
 )
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.masks import resample_labels
-from napari_semiseg.project.cases import labels as labelling
+from napari_semiseg.project.cases.labels import check_mask
 from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.discovery.dataset_layouts import (
     CHANNEL,
@@ -32,20 +32,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.case import Case, CaseRef
+    from napari_semiseg.project.cases.history import LabelDetails
     from napari_semiseg.project.project import Project
 
 
 MASK_ENDING = re.compile(
     r"(.+)[_\-. ](?:seg|mask|label|labels|segmentation|roi|gt)", re.IGNORECASE
 )
-"""A name that says that a file is the mask of another one."""
+"""Name of a file that is the mask of another one."""
 
 
 def mask_stem(name: str) -> str | None:
     """Whose mask a file is by its own name: ``a`` of ``a_seg``; None elsewhere."""
-    said = MASK_ENDING.fullmatch(name)
-    return said[1] if said else None
+    match = MASK_ENDING.fullmatch(name)
+    return match[1] if match else None
 
 
 class MaskFolder:
@@ -188,12 +189,12 @@ class MaskFolder:
         ProjectError
             A case has none; names those that have none.
         """
-        wanted = list(cases)
-        found = self.pair(wanted)
-        self.check_all(wanted, found)
+        ids = list(cases)
+        found = self.pair(ids)
+        self.check_all(ids, found)
         return found
 
-    def check_all(self, wanted: list[str], found: Mapping[str, Path]) -> None:
+    def check_all(self, cases: list[str], found: Mapping[str, Path]) -> None:
         """Refuse where a case has no mask.
 
         Raises
@@ -201,10 +202,10 @@ class MaskFolder:
         ProjectError
             Names those that have none.
         """
-        missing = [case for case in wanted if case not in found]
+        missing = [case for case in cases if case not in found]
         if missing:
             raise ProjectError(
-                f"{self.folder}: expected masks of {len(wanted)} cases, found none of "
+                f"{self.folder}: expected masks of {len(cases)} cases, found none of "
                 f"{listed(missing)}; add the masks or shorten the list"
             )
 
@@ -212,7 +213,7 @@ class MaskFolder:
 def attach(
     project: Project,
     folder: str | Path,
-    cases: Collection[str] | None = None,
+    cases: Collection[CaseRef] | None = None,
     *,
     structures: Mapping[str, int] | None = None,
     resample: bool = False,
@@ -229,8 +230,8 @@ def attach(
         The project.
     folder : Path
         Masks, named like the cases; or a data set in a known layout.
-    cases : collection of str, optional
-        Ids to label; by default all that have a mask.
+    cases : collection of Case or str, optional
+        What to label; by default all that have a mask.
     structures : mapping of str to int, optional
         Label value of structures in DICOM files by name; by default those that bear
         the name of a class.
@@ -292,30 +293,28 @@ def attach_pairs(
     """
     named = {path for path in pairs.values() if find_structures(path)}
 
-    def mask_of(case: str) -> tuple[Path | NDArray[np.uint8], dict[str, Any]]:
-        path, details = pairs[case], {"mask": str(pairs[case])}
+    def mask_of(case: Case) -> tuple[Path | NDArray[np.uint8], LabelDetails]:
+        path = pairs[case.id]
         if path in named:
-            return _painted(
-                project, path, project.case(case), structures or {}
-            ), details
+            labels = _draw_structures(project, path, case, structures or {})
+            return labels, {"mask": str(path)}
         if resample:
-            labels, moved = resample_labels(
-                path, project.case(case).geometry, UNANNOTATED
-            )
+            labels, moved = resample_labels(path, case.geometry, UNANNOTATED)
             if moved:
                 project.labels.check(labels, str(path))
-                return labels, details | {"resampled": "nearest"}
-        return path, details
+                return labels, {"mask": str(path), "resampled": "nearest"}
+        return path, {"mask": str(path)}
 
-    for case in pairs:
-        labelling.checked(mask_of(case)[0], project.case(case), project.labels)
+    cases = [project.case(case) for case in pairs]
+    for case in cases:
+        check_mask(mask_of(case)[0], case, project.labels)
     if not dry_run:
-        for case in pairs:
+        for case in cases:
             labels, details = mask_of(case)
             project.set_label(case, labels, details=details)
 
 
-def _painted(
+def _draw_structures(
     project: Project, path: Path, case: Case, values: Mapping[str, int]
 ) -> NDArray[np.uint8]:
     """Labels (Z, Y, X) of the structures that are classes.
@@ -329,14 +328,13 @@ def _painted(
     """
     file = open_structures(path)
     by_name = {item.name.casefold(): item.value for item in project.labels}
-    wanted = {name: values[name] for name in file.names if name in values}
-    if not wanted:
-        wanted = {
-            name: by_name[name.casefold()]
-            for name in file.names
-            if name.casefold() in by_name
-        }
-    if not wanted:
+    chosen = {name: values[name] for name in file.names if name in values}
+    chosen = chosen or {
+        name: by_name[name.casefold()]
+        for name in file.names
+        if name.casefold() in by_name
+    }
+    if not chosen:
         classes = ", ".join(f"{item.value}={item.name}" for item in project.labels)
         raise ProjectError(
             f"{path}: expected a structure with the name of a class ({classes}), found "
@@ -344,14 +342,14 @@ def _painted(
             f"'NAME=VALUE'"
         )
     labels = np.zeros(case.geometry.shape_zyx, np.uint8)
-    for name, voxels in read_structures(file, wanted, case.geometry).items():
+    for name, voxels in read_structures(file, chosen, case.geometry).items():
         taken = np.unique(labels[voxels])
         other = int(taken[-1]) if taken.size else 0
-        if other not in (0, wanted[name]):
+        if other not in (0, chosen[name]):
             raise ImageError(
                 f"{path}: expected structures that do not overlap, found that '{name}' "
                 f"shares voxels with label {other}; leave one out with --structure"
             )
-        labels[voxels] = wanted[name]
+        labels[voxels] = chosen[name]
     project.labels.check(labels, str(path))
     return labels

@@ -1,4 +1,4 @@
-"""What files and folders would become: cases, their masks, and what is unclear."""
+"""Preview what files and folders would become: cases, masks, and open questions."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ MASK_FOLDERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """What a user wants to take in.
+class ImportRequest:
+    """What a user wants to import.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Pair:
     images : tuple of Path
         A channel each.
     channels : tuple of str
-        Their names; none where there is one image.
+        Their names.
     mask : Path or None
         None where there is none; every known case that is listed has one.
     known : bool
@@ -91,13 +91,13 @@ class Pair:
     case: str
     images: tuple[Path, ...]
     mask: Path | None
-    channels: tuple[str, ...] = ()
+    channels: tuple[str, ...]
     known: bool = False
     labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class ImportPreview:
     """What was found; nothing is written yet.
 
     Attributes
@@ -129,7 +129,7 @@ class Survey:
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def intake_of(paths: Iterable[Path]) -> Intake:
+def request_import(paths: Iterable[Path]) -> ImportRequest:
     """Tell folders of masks from those of images, by their own names.
 
     A folder that holds ``images`` and ``masks`` is taken apart; data sets in a known
@@ -154,11 +154,11 @@ def intake_of(paths: Iterable[Path]) -> Intake:
             images += [path] if whole else sorted(others)
             masks += [] if whole else own
     if len(masks) > 1:  # which one is for the user to say
-        return Intake(tuple(images))
-    return Intake(tuple(images), masks[0] if masks else None)
+        return ImportRequest(tuple(images))
+    return ImportRequest(tuple(images), masks[0] if masks else None)
 
 
-def survey(project: Project, intake: Intake) -> Survey:
+def preview_import(project: Project, request: ImportRequest) -> ImportPreview:
     """Find out what would be added, and which mask goes with which image.
 
     Raises
@@ -167,37 +167,36 @@ def survey(project: Project, intake: Intake) -> Survey:
         As `Project.add` and `MaskFolder`: two images cannot be told apart by name, a
         mask fits two cases, or there is nothing of use.
     """
-    folders, paths = _looked_through(intake)
-    open_ = {folder for folder in folders if not _is_chosen(folders[folder], intake)}
+    folders, paths = _series_and_paths(request)
+    open_ = {folder for folder in folders if not _is_chosen(folders[folder], request)}
     report = AddReport()
     if paths:
         report = project.add(
             *paths,
-            series=intake.series,
-            channels=intake.channels,
+            series=request.series,
+            channels=request.channels,
             dry_run=True,
         )
     left = dict(report.skipped)
     for folder in open_:
         left[str(folder)] = f"holds {len(folders[folder])} series: choose"
-    images = {name: [path] for name, path in report.paths.items()}
-    images |= {
-        name: [one.image for one in several]
-        for name, several in report.channels.items()
+    images = {
+        name: [one.image for one in channels]
+        for name, channels in report.channels.items()
     }
     names = {
-        name: tuple(one.name for one in several)
-        for name, several in report.channels.items()
+        name: tuple(one.name for one in channels)
+        for name, channels in report.channels.items()
     }
     cases = {case.id: case for case in project.cases()}
     beside = _beside(images, left)
     for path in beside.values():
         left.pop(str(path), None)
         images = {name: own for name, own in images.items() if own != [path]}
-    masks, unused, files = _masks(intake, images | images_of(cases.values()))
+    masks, unused, files = _masks(request, images | images_of(cases.values()))
     masks = beside | report.masks | masks
     pairs = [
-        Pair(name, tuple(paths), masks.get(name), names.get(name, ()))
+        Pair(name, tuple(paths), masks.get(name), names[name])
         for name, paths in images.items()
     ]
     pairs += [
@@ -214,24 +213,24 @@ def survey(project: Project, intake: Intake) -> Survey:
     ]
     kinds = dict.fromkeys(
         found.kind
-        for path in intake.paths
+        for path in request.paths
         if path.is_dir() and (found := recognised(path)) and found.entries
     )
-    return Survey(
+    return ImportPreview(
         kinds=tuple(kinds),
         pairs=sorted(pairs, key=lambda pair: pair.case),
         left=left | unused,
         folders=folders,
         structures=_structures(project, files & set(masks.values())),
-        endings=_suggested(images, project.channels, kinds, intake),
+        endings=_suggested(images, project.channels, kinds, request),
         notes=report.notes,
     )
 
 
-def take_in(
-    project: Project, intake: Intake, pairs: Collection[Pair]
+def import_pairs(
+    project: Project, request: ImportRequest, pairs: Collection[Pair]
 ) -> tuple[AddReport, int]:
-    """Add the cases of a survey that a user agreed to, and attach their masks.
+    """Add the cases of a preview that a user agreed to, and attach their masks.
 
     Returns
     -------
@@ -249,11 +248,11 @@ def take_in(
     report = AddReport()
     if new:
         report = project.add(
-            *_looked_through(intake)[1],
-            split=intake.split,
+            *_series_and_paths(request)[1],
+            split=request.split,
             cases=new,
-            series=intake.series,
-            channels=intake.channels,
+            series=request.series,
+            channels=request.channels,
         )
     known = {case.id for case in project.cases()}
     masks = {
@@ -261,7 +260,7 @@ def take_in(
         for pair in pairs
         if pair.mask is not None and pair.case in known
     }
-    attach_pairs(project, masks, intake.structures)
+    attach_pairs(project, masks, request.structures)
     return report, len(masks)
 
 
@@ -287,9 +286,9 @@ def suggest_endings(
     """
     groups: dict[str, set[str]] = {}
     for name in names:
-        said = re.fullmatch(r"(.+)([_\-. ][^_\-. ]*[^\W\d_][^_\-. ]*)", name)
-        if said and mask_stem(name) is None:
-            groups.setdefault(said[1], set()).add(said[2])
+        match = re.fullmatch(r"(.+)([_\-. ][^_\-. ]*[^\W\d_][^_\-. ]*)", name)
+        if match and mask_stem(name) is None:
+            groups.setdefault(match[1], set()).add(match[2])
     kinds = Counter(frozenset(endings) for endings in groups.values())
     if not kinds:
         return ()
@@ -308,16 +307,18 @@ def _suggested(
     names: Iterable[str],
     known: Collection[str] | None,
     kinds: Collection[str],
-    intake: Intake,
+    request: ImportRequest,
 ) -> tuple[str, ...]:
     """What to ask the user, who has said nothing of channels yet."""
-    if intake.channels or set(kinds) - {"BIDS"}:
+    if request.channels or set(kinds) - {"BIDS"}:
         return ()
     found = suggest_endings(names, known)
     return tuple(text.partition("=")[2][1:] for text in found) if kinds else found
 
 
-def _looked_through(intake: Intake) -> tuple[dict[Path, list[Series]], list[Path]]:
+def _series_and_paths(
+    request: ImportRequest,
+) -> tuple[dict[Path, list[Series]], list[Path]]:
     """Series of folders with several, and the paths that images can be taken from.
 
     Files and folders of nothing but structures are left out, and folders of series of
@@ -325,7 +326,7 @@ def _looked_through(intake: Intake) -> tuple[dict[Path, list[Series]], list[Path
     """
     folders: dict[Path, list[Series]] = {}
     usable: list[Path] = []
-    for path in intake.paths:
+    for path in request.paths:
         if not path.is_dir():
             usable += [] if _is_structure_set(path) else [path]
         elif recognised(path) is not None:
@@ -334,7 +335,7 @@ def _looked_through(intake: Intake) -> tuple[dict[Path, list[Series]], list[Path
             images = find_images(path)
             own = {image: series_of(image) for image in images if image.is_dir()}
             folders |= {image: found for image, found in own.items() if len(found) > 1}
-            undecided = path in folders and not _is_chosen(folders[path], intake)
+            undecided = path in folders and not _is_chosen(folders[path], request)
             if not undecided and (images or not _is_structure_set(path)):
                 usable.append(path)
     return folders, usable
@@ -366,17 +367,17 @@ def _beside(images: Mapping[str, list[Path]], left: Collection[str]) -> dict[str
     return found
 
 
-def _is_chosen(found: Iterable[Series], intake: Intake) -> bool:
-    texts = [*intake.series, *(text.partition("=")[2] for text in intake.channels)]
+def _is_chosen(found: Iterable[Series], request: ImportRequest) -> bool:
+    texts = [*request.series, *(text.partition("=")[2] for text in request.channels)]
     return any(series.answers_to(text) for series in found for text in texts if text)
 
 
 def _masks(
-    intake: Intake, images: Mapping[str, list[Path]]
+    request: ImportRequest, images: Mapping[str, list[Path]]
 ) -> tuple[dict[str, Path], dict[str, str], set[Path]]:
     """Mask by case, reason by mask without one, and which of them name structures."""
-    holders = [] if intake.masks is None else [MaskFolder(intake.masks)]
-    for path in intake.paths:
+    holders = [] if request.masks is None else [MaskFolder(request.masks)]
+    for path in request.paths:
         if recognised(path) is None if path.is_dir() else _is_structure_set(path):
             try:
                 holders.append(MaskFolder(path, volumes=False))

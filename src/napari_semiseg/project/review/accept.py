@@ -1,26 +1,25 @@
-"""Predictions accepted as they are, and labels taken back."""
+"""Accept predictions as they are, and take labels back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.case import ACCEPT, REOPEN, CaseState
-from napari_semiseg.io.atomic import alone_in
-from napari_semiseg.project.cases import labels as labelling
-from napari_semiseg.project.review.corrections import (
-    corrections,
-    prediction_facts,
-    was_viewed,
-)
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.io.atomic import folder_lock
+from napari_semiseg.project.cases.case import id_of
+from napari_semiseg.project.cases.history import Accepted, Reopened, user_name
+from napari_semiseg.project.cases.labels import check_mask, remove_label, replace_label
+from napari_semiseg.project.review.corrections import corrections, was_viewed
 from napari_semiseg.project.review.quality_estimate import Estimator
+from napari_semiseg.project.runs.comparison import prediction_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from napari_semiseg.core.prediction import PredictionRecord
-    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.quality_estimate import Estimate
     from napari_semiseg.project.runs.run import Run
@@ -117,7 +116,7 @@ def review_items(project: Project) -> list[ReviewItem]:
 
 def accept(
     project: Project,
-    cases: Iterable[str],
+    cases: Iterable[CaseRef],
     *,
     run: Run | None = None,
     seen: bool = False,
@@ -133,12 +132,12 @@ def accept(
     ----------
     project : Project
         The project.
-    cases : iterable of str
-        Ids.
+    cases : iterable of Case or str
+        Cases, or their ids.
     run : Run, optional
         Whose predictions; by default the newest of each case.
     seen : bool
-        A person vouches for having looked at all of them, in another program.
+        A person has looked at all of them in another program.
     by : str, optional
         Who; the user of this computer by default.
     progress : callable
@@ -155,7 +154,7 @@ def accept(
     ProjectError
         An id is no case. Nothing is changed then.
     """
-    chosen = [project.case(name).id for name in dict.fromkeys(cases)]
+    chosen = [project.case(name).id for name in dict.fromkeys(map(id_of, cases))]
     report = AcceptReport()
     for done, name in enumerate(chosen, start=1):
         case = project.case(name)  # as it is by now
@@ -172,7 +171,7 @@ def accept(
 
 
 def reopen(
-    project: Project, cases: Iterable[str], *, by: str | None = None
+    project: Project, cases: Iterable[CaseRef], *, by: str | None = None
 ) -> ReopenReport:
     """Take labels back: the cases are without a label again.
 
@@ -183,8 +182,8 @@ def reopen(
     ----------
     project : Project
         The project.
-    cases : iterable of str
-        Ids.
+    cases : iterable of Case or str
+        Cases, or their ids.
     by : str, optional
         Who; the user of this computer by default.
 
@@ -194,13 +193,13 @@ def reopen(
         An id is no case. Nothing is changed then.
     """
     report = ReopenReport()
-    for case in [project.case(name) for name in dict.fromkeys(cases)]:
+    for case in [project.case(name) for name in dict.fromkeys(map(id_of, cases))]:
         if not case.has_label:
             report.skipped[case.id] = "it has no label"
             continue
-        with alone_in(case.folder.path):
-            labelling.remove_label(case)
-        project.note(case.id, REOPEN, by=by)
+        with folder_lock(case.folder.path):
+            remove_label(case)
+        project.note(case, Reopened(by=by or user_name()))
         report.reopened.append(case.id)
     return report
 
@@ -210,24 +209,27 @@ def _accept(
 ) -> bool:
     """Accept one prediction; gives whether a person had seen it.
 
-    The history speaks of it before the label is there: whatever interrupts this, no
+    The history has the entry before the label is there: whatever interrupts this, no
     prediction ever passes for a mask that a person drew.
     """
-    record, labels = run.read_mask(case.id, case.geometry)
-    labels = labelling.checked(labels, case, project.labels)
+    record, labels = run.read_mask(case, case.geometry)
+    labels = check_mask(labels, case, project.labels)
     viewed = was_viewed(case.record, record)
-    known = seen or viewed
-    details = {**prediction_facts(record), "method": record.method, "seen": known}
-    if viewed:  # a mere statement says nothing about how good the prediction is
-        by_class = {item.name: 1.0 for item in project.labels}
-        details["corrective_dice"] = 1.0
-        details["corrective_dice_by_class"] = by_class
-    details["changed_voxels"] = 0
-    project.note(case.id, ACCEPT, by=by, details=details)
-    with alone_in(case.folder.path):
-        facts = labelling.replace_label(case, labels)
-    project.amend(case.id, ACCEPT, facts)
-    return known
+    entry = Accepted(
+        by=by or user_name(),
+        **prediction_facts(record),
+        method=record.method,
+        seen=seen or viewed,
+        # A mere statement says nothing about how good the prediction is.
+        corrective_dice=1.0 if viewed else None,
+        corrective_dice_by_class={item.name: 1.0 for item in project.labels if viewed},
+        changed_voxels=0,
+    )
+    project.note(case, entry)
+    with folder_lock(case.folder.path):
+        facts = replace_label(case, labels)
+    project.amend(case, entry, **facts)
+    return entry.seen
 
 
 def _why_not(case: Case, run: Run | None) -> str | None:

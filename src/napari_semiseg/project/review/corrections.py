@@ -1,26 +1,18 @@
-"""What people made of predictions: how much they corrected, and how long it took."""
+"""Read from histories how much people corrected, and how long it took."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_semiseg.core.case import ACCEPT, LABEL, VIEW
-from napari_semiseg.errors import SemisegError
-from napari_semiseg.imaging.metrics import overlap
+from napari_semiseg.project.cases.history import Accepted, Labelled, Viewed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.case import CaseRecord
-    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.cases.case import Case
-    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.cases.record import CaseRecord
 
 IN_A_ROW = 5
 QUICK_MINUTES = 1.0
@@ -29,7 +21,7 @@ QUICK_MINUTES = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """One acceptance of a label, as the history of its case tells it.
+    """One acceptance of a label, from the history of its case.
 
     Attributes
     ----------
@@ -75,67 +67,13 @@ class Correction:
     first: bool
 
 
-def prediction_facts(record: PredictionRecord) -> dict[str, Any]:
-    """Say for the history which prediction a label was made from."""
-    found = any(record.score.volumes_ml.values())
-    return {
-        "run": record.run,
-        "step": record.step,
-        "uncertainty": record.score.uncertainty if found else None,
-        "uncertainty_kind": record.uncertainty_kind,
-    }
-
-
-def correction_facts(
-    record: PredictionRecord,
-    proposed: NDArray[np.uint8],
-    accepted: NDArray[np.uint8],
-    labels: LabelScheme,
-) -> dict[str, Any]:
-    """Say for the history what a person made of a prediction.
-
-    Parameters
-    ----------
-    record : PredictionRecord
-        Of the prediction.
-    proposed, accepted : ndarray (Z, Y, X), uint8
-        Mask of the prediction, and the label; 255 where nobody looked.
-    labels : LabelScheme
-        The classes.
-    """
-    found = overlap(proposed, accepted, labels)
-    return {
-        **prediction_facts(record),
-        "corrective_dice": round(found.mean_dice, 4),
-        "corrective_dice_by_class": {
-            name: round(value, 4) for name, value in found.dice.items()
-        },
-        "changed_voxels": found.changed_voxels,
-    }
-
-
-def newest_facts(
-    project: Project, case: Case, accepted: NDArray[np.uint8]
-) -> dict[str, Any]:
-    """As `correction_facts`, for the newest stored prediction of the case, if any.
-
-    One that cannot be read must not keep anybody from accepting a label.
-    """
-    run = project.prediction_run(case.id)
-    if run is not None:
-        with suppress(SemisegError, OSError):
-            record, proposed = run.read_mask(case.id, case.geometry)
-            return correction_facts(record, proposed, accepted, project.labels)
-    return {"run": None}
-
-
 def was_viewed(record: CaseRecord, prediction: PredictionRecord) -> bool:
     """Whether a person had the case open in the viewer with this prediction."""
+    shown = prediction.run, prediction.step
     return any(
-        entry.details.get("run") == prediction.run
-        and entry.details.get("step") == prediction.step
-        and (entry.details.get("seen") or entry.action == VIEW)
+        (entry.run, entry.step) == shown and (isinstance(entry, Viewed) or entry.seen)
         for entry in record.history
+        if isinstance(entry, Viewed | Labelled | Accepted)
     )
 
 
@@ -147,26 +85,26 @@ def corrections_of(record: CaseRecord) -> list[Correction]:
     for entry in record.history:
         if entry.minutes is not None:
             spent = (spent or 0.0) + entry.minutes
-        details = entry.details
-        if entry.action not in (LABEL, ACCEPT) or (
-            entry.action == ACCEPT and "annotated_fraction" not in details
-        ):  # the second was interrupted before there was a label
+        if (
+            not isinstance(entry, Labelled | Accepted)
+            or entry.annotated_fraction is None  # interrupted: there was no label yet
+        ):
             continue
-        whole = details.get("annotated_fraction", 1.0) == 1.0
+        whole = entry.annotated_fraction == 1.0
         found.append(
             Correction(
                 case=record.id,
                 by=entry.by,
                 at=entry.at,
                 minutes=spent,
-                dice=details.get("corrective_dice"),
-                dice_by_class=details.get("corrective_dice_by_class", {}),
-                changed_voxels=details.get("changed_voxels"),
-                run=details.get("run"),
-                step=details.get("step"),
-                uncertainty=details.get("uncertainty"),
-                kind=details.get("uncertainty_kind"),
-                seen=entry.action == LABEL or bool(details.get("seen")),
+                dice=entry.corrective_dice,
+                dice_by_class=entry.corrective_dice_by_class,
+                changed_voxels=entry.changed_voxels,
+                run=entry.run,
+                step=entry.step,
+                uncertainty=entry.uncertainty,
+                kind=entry.uncertainty_kind,
+                seen=isinstance(entry, Labelled) or entry.seen,
                 whole=whole,
                 first=not was_whole,
             )

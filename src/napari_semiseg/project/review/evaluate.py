@@ -1,4 +1,4 @@
-"""Predictions against reference masks."""
+"""Score predictions against reference masks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
@@ -43,7 +44,7 @@ def evaluate(
     *,
     run: Run | None = None,
     predictions: str | Path | None = None,
-    cases: Collection[str] | None = None,
+    cases: Collection[CaseRef] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Compare predictions with reference masks, on the grids of the cases.
@@ -61,8 +62,8 @@ def evaluate(
         Whose predictions to score; by default the newest run that has any.
     predictions : Path, optional
         Folder of masks to score instead.
-    cases : collection of str, optional
-        Ids to score; by default all that have a reference and a prediction.
+    cases : collection of Case or str, optional
+        What to score; by default all that have a reference and a prediction.
     progress : callable
         Told how many cases are done, out of how many.
 

@@ -1,20 +1,20 @@
-"""What a reviewer notes about a case, kept in its history."""
+"""Flag cases for a second look, and put cases off."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.case import FLAG, SKIP, UNFLAG
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.project.cases.history import Flagged, Skipped, Unflagged
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project
 
-LONGEST_COMMENT = 500
+MAX_COMMENT = 500
 
 
-def flag(project: Project, case_id: str, comment: str = "") -> None:
+def flag(project: Project, case: CaseRef, comment: str = "") -> None:
     """Mark a case for a second look, with the reason in words.
 
     Parameters
@@ -30,38 +30,38 @@ def flag(project: Project, case_id: str, comment: str = "") -> None:
         The comment is too long.
     """
     text = " ".join(comment.split())
-    if len(text) > LONGEST_COMMENT:
+    if len(text) > MAX_COMMENT:
         raise ConfigError(
-            f"expected a comment of at most {LONGEST_COMMENT} characters, found "
+            f"expected a comment of at most {MAX_COMMENT} characters, found "
             f"{len(text)}; shorten it"
         )
-    if project.case(case_id).record.flag != text:
-        project.note(case_id, FLAG, details={"comment": text})
+    if project.case(case).record.flag != text:
+        project.note(case, Flagged(comment=text))
 
 
-def unflag(project: Project, case_id: str) -> None:
+def unflag(project: Project, case: CaseRef) -> None:
     """Take the flag of a case away; its history keeps the comment."""
-    if project.case(case_id).record.flag is not None:
-        project.note(case_id, UNFLAG)
+    if project.case(case).record.flag is not None:
+        project.note(case, Unflagged())
 
 
-def skip(project: Project, case_id: str) -> None:
+def skip(project: Project, case: CaseRef) -> None:
     """Put a case off: it goes to the end of the queue.
 
     It comes back with the next prediction of it, or when a label is accepted.
     """
-    case = project.case(case_id)
+    case = project.case(case)
     if not is_put_off(project, case):
-        project.note(case_id, SKIP, details={"shown": _shown(project, case)})
+        project.note(case, Skipped(shown=_newest_prediction(project, case)))
 
 
 def is_put_off(project: Project, case: Case) -> bool:
     """Whether a case was skipped since its newest prediction."""
-    known = case.record.put_off
-    return known is not None and known == _shown(project, case)
+    skipped = case.record.skipped_prediction
+    return skipped is not None and skipped == _newest_prediction(project, case)
 
 
-def _shown(project: Project, case: Case) -> str:
-    """Name the newest prediction of a case: run and step, or nothing."""
-    run = project.prediction_run(case.id)
-    return "" if run is None else f"{run.id}:{run.prediction_record(case.id).step}"
+def _newest_prediction(project: Project, case: Case) -> str:
+    """Run and step of the newest prediction of a case; empty without one."""
+    run = project.prediction_run(case)
+    return "" if run is None else f"{run.id}:{run.prediction_record(case).step}"

@@ -1,11 +1,11 @@
-"""Whether a training can begin with the weights of an earlier one."""
+"""Check that a training can begin with the weights of an earlier one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.project.cases.channels import worded
+from napari_semiseg.project.cases.channels import describe_channels, same_channels
 
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs.run import Run
 
 
-def unfit(
+def why_incompatible(
     source: Run,
     config: TrainingConfig,
     labels: LabelScheme,
@@ -54,8 +54,11 @@ def unfit(
             f"expected the classes {_listed(labels.values)} of the project, found "
             f"{_listed(plan.classes)}"
         )
-    if channels is not None and channels != plan.channels:
-        return f"expected {worded(channels)}, found {worded(plan.channels)}"
+    if channels is not None and not same_channels(channels, plan.channels):
+        return (
+            f"expected {describe_channels(channels)}, found "
+            f"{describe_channels(plan.channels)}"
+        )
     if config.width is not None and config.width != plan.width:
         return f"expected networks of width {config.width}, found {plan.width}"
     return None

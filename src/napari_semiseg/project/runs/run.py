@@ -1,9 +1,10 @@
-"""One training: a folder whose event log is its state."""
+"""Read and write runs: folders whose event log is the state of a training."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import time
 from contextlib import suppress
@@ -14,10 +15,12 @@ from pydantic import ValidationError
 from tomlkit.exceptions import TOMLKitError
 
 from napari_semiseg.core.cancellation import NEVER, CancellationToken
-from napari_semiseg.core.config import Plan, TrainingConfig, describe
+from napari_semiseg.core.config import TrainingConfig, describe
 from napari_semiseg.core.events import Finished, Started, from_line
+from napari_semiseg.core.plan import Plan
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.atomic import read_json, write_json, write_text
+from napari_semiseg.project.cases.case import id_of
 from napari_semiseg.project.runs import predictions
 from napari_semiseg.project.runs.process import Claim, environment, is_alive
 
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.prediction import Prediction, PredictionRecord
-    from napari_semiseg.project.layout import RunFolder
-    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.cases.case import CaseRef
+    from napari_semiseg.project.layout import HasLayout, Layout, RunFolder
 
 RunStatus = Literal[
     "preparing", "running", "completed", "cancelled", "failed", "interrupted"
@@ -63,7 +66,7 @@ class Run:
 
     @classmethod
     def create(
-        cls, project: Project, config: TrainingConfig, run_id: str | None = None
+        cls, project: HasLayout, config: TrainingConfig, run_id: str | None = None
     ) -> Self:
         """Make the folder of a new run, with its config and environment.
 
@@ -73,43 +76,13 @@ class Run:
             The id is taken, or the folder cannot be written.
         """
         # A clock that went back does not make the new run an older one.
-        newest = max((run.created for run in project.runs()), default=0.0)
-        run = cls._made(project, config, run_id)
+        newest = max((run.created for run in RunList(project.layout).all()), default=0)
+        run = cls(_make_folder(project.layout, config.method, run_id))
         run.claim()
         values = config.model_dump(mode="json", exclude_none=True)
         created = max(time.time(), newest + 0.001)
         write_json(run.folder.environment, {"created": created} | environment())
         write_text(run.folder.config, tomlkit.dumps(values))
-        return run
-
-    @classmethod
-    def _made(
-        cls, project: Project, config: TrainingConfig, run_id: str | None
-    ) -> Self:
-        """Make an empty folder; of two programs with one idea, one takes the next id.
-
-        Raises
-        ------
-        ProjectError
-            As `create`.
-        """
-        for _ in itertools.count():
-            run = cls(project.layout.run(run_id or project.new_run_id(config.method)))
-            try:
-                run.folder.path.mkdir(parents=True)
-            except FileExistsError:
-                if run_id is None:
-                    continue
-                raise ProjectError(
-                    f"expected a new run, found that '{run.id}' exists; use semiseg "
-                    f"resume"
-                ) from None
-            except OSError as error:
-                raise ProjectError(
-                    f"{run.folder.path}: expected a folder that can be written, found "
-                    f"'{error.strerror}'; check the folder's permissions"
-                ) from error
-            break
         return run
 
     @classmethod
@@ -279,9 +252,9 @@ class Run:
 
     # -- predictions -------------------------------------------------------------
 
-    def has_prediction(self, case_id: str) -> bool:
+    def has_prediction(self, case: CaseRef) -> bool:
         """Whether a whole prediction of the case is stored."""
-        return self.folder.prediction(case_id).json.exists()
+        return self.folder.prediction(id_of(case)).json.exists()
 
     def predicted(self) -> tuple[str, ...]:
         """Ids of the cases with a stored prediction, sorted."""
@@ -295,7 +268,7 @@ class Run:
             if not name.startswith(".") and self.has_prediction(name)
         )
 
-    def prediction_record(self, case_id: str) -> PredictionRecord:
+    def prediction_record(self, case: CaseRef) -> PredictionRecord:
         """Provenance and scores of a stored prediction, without its voxels.
 
         Raises
@@ -303,10 +276,10 @@ class Run:
         ProjectError
             There is no prediction of this case in the run.
         """
-        return predictions.read_record(self.folder.prediction(case_id))
+        return predictions.read_record(self.folder.prediction(id_of(case)))
 
     def read_mask(
-        self, case_id: str, geometry: Geometry
+        self, case: CaseRef, geometry: Geometry
     ) -> tuple[PredictionRecord, NDArray[np.uint8]]:
         """Predicted mask (Z, Y, X) of a case, and the record of this very mask.
 
@@ -315,15 +288,15 @@ class Run:
         SemisegError
             There is no prediction of this case in the run, or it cannot be read.
         """
-        return predictions.read_mask(self.folder.prediction(case_id), geometry)
+        return predictions.read_mask(self.folder.prediction(id_of(case)), geometry)
 
-    def read_prediction(self, case_id: str, geometry: Geometry) -> Prediction:
+    def read_prediction(self, case: CaseRef, geometry: Geometry) -> Prediction:
         """Stored prediction of a case, on the case's own grid; raises as `read_mask`.
 
         Its files are of one prediction, though a training may put another in its
         place meanwhile.
         """
-        return predictions.read(self.folder.prediction(case_id), geometry)
+        return predictions.read(self.folder.prediction(id_of(case)), geometry)
 
     def write_prediction(
         self,
@@ -355,3 +328,83 @@ def _parse(content: bytes) -> list[Event]:
         except ValueError:
             continue
     return events
+
+
+class RunList:
+    """Runs of a project by age; those found before are not read again."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._runs: dict[str, Run] = {}
+
+    def all(self) -> list[Run]:
+        """All runs, oldest first."""
+        try:
+            names = {
+                entry.name
+                for entry in os.scandir(self._layout.runs)
+                if entry.is_dir() and not entry.name.startswith(".")
+            }
+        except FileNotFoundError:
+            names = set()
+        self._runs = {
+            name: self._runs.get(name) or Run.open(self._layout.run(name))
+            for name in names
+        }
+        return sorted(self._runs.values(), key=lambda run: (run.created, run.id))
+
+    def get(self, run_id: str) -> Run:
+        """One run.
+
+        Raises
+        ------
+        ProjectError
+            There is none of this id; names those there are.
+        """
+        runs = self.all()
+        for run in runs:
+            if run.id == run_id:
+                return run
+        known = ", ".join(run.id for run in runs[-5:]) or "none; train one first"
+        raise ProjectError(
+            f"expected a run of the project, found '{run_id}'; there is {known}"
+        )
+
+    def latest(self, finished: bool = False) -> Run | None:
+        """Newest run; with ``finished``, the newest that has ended with a model."""
+        for run in reversed(self.all()):
+            ended = run.has_model and run.status not in ("preparing", "running")
+            if ended or not finished:
+                return run
+        return None
+
+    def predicting(self, case: CaseRef) -> Run | None:
+        """Newest run that holds a prediction of the case."""
+        found = (run for run in reversed(self.all()) if run.has_prediction(case))
+        return next(found, None)
+
+
+def _make_folder(layout: Layout, method: str, run_id: str | None) -> RunFolder:
+    """Make an empty folder; of two programs with one idea, one takes the next id.
+
+    The default id is as ``2026-11-21_ug_mcl_01``.
+    """
+    plain = re.sub(r"[^\w-]", "-", method)
+    stem = f"{time.strftime('%Y-%m-%d')}_{plain}"
+    for number in itertools.count(1):
+        folder = layout.run(run_id or f"{stem}_{number:02d}")
+        try:
+            folder.path.mkdir(parents=True)
+        except FileExistsError:
+            if run_id is None:
+                continue
+            raise ProjectError(
+                f"expected a new run, found that '{run_id}' exists; use semiseg resume"
+            ) from None
+        except OSError as error:
+            raise ProjectError(
+                f"{folder.path}: expected a folder that can be written, found "
+                f"'{error.strerror}'; check the folder's permissions"
+            ) from error
+        break
+    return folder

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.core.case import VIEW
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.project.cases.history import Viewed
 from napari_semiseg.project.review.corrections import was_viewed
 from napari_semiseg.widgets.canvas.editing import Editing
 from napari_semiseg.widgets.common.background import report_error
@@ -145,8 +145,12 @@ class Annotation:
         minutes = round(self.editing.minutes, 2)
         if minutes < LEAST_MINUTES and (shown is None or was_viewed(record, shown)):
             return
-        details = {} if shown is None else {"run": shown.run, "step": shown.step}
-        self.project.note(self.case.id, VIEW, minutes=minutes, details=details)
+        entry = Viewed(
+            minutes=minutes,
+            run=None if shown is None else shown.run,
+            step=None if shown is None else shown.step,
+        )
+        self.project.note(self.case, entry)
         self.editing.active.reset()
         if self.session.project is self.project:
             self.session.cases_changed.emit({self.case.id})

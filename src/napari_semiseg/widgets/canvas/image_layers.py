@@ -83,7 +83,8 @@ class ImageLayers:
             Layers of the case before that are too many, to be removed.
         """
         before = self._let_go()
-        self.names = case.channel_names
+        names = case.channel_names
+        self.names = names if len(names) > 1 else ()
         wanted = self._wanted if self._wanted in self.names else None
         first = wanted or next(iter(self.names), "")
         for name, values in zip(self.names or ("",), voxels, strict=True):

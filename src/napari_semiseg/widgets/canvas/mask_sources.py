@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.core.case import LABEL
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.project.cases.history import Labelled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,7 +136,8 @@ def _before(
 
 
 def _describe_label(case: Case, label: NDArray[np.uint8]) -> str:
-    authors = [entry.by for entry in case.record.history if entry.action == LABEL]
+    history = case.record.history
+    authors = [entry.by for entry in history if isinstance(entry, Labelled)]
     by = f" by {authors[-1]}" if authors else ""
     if case.accepted_unseen:
         return "Accepted unseen; accept it again once checked"

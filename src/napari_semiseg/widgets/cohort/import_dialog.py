@@ -25,7 +25,12 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.text import count
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.project.importing.preview import Intake, Survey, intake_of, survey
+from napari_semiseg.project.importing.preview import (
+    ImportPreview,
+    ImportRequest,
+    preview_import,
+    request_import,
+)
 from napari_semiseg.widgets.cohort.import_parts import (
     FileList,
     PairList,
@@ -50,10 +55,13 @@ SPLITS = (
 )
 
 
+_Found = ImportPreview | SemisegError | OSError
+
+
 class IntakeDialog(QDialog):
     """Shows which mask goes with which image before anything is written.
 
-    Files are looked through in the background; `take_in` of `project.survey` does
+    Files are looked through in the background; `import_pairs` does
     what was agreed to.
 
     Parameters
@@ -67,7 +75,7 @@ class IntakeDialog(QDialog):
 
     Attributes
     ----------
-    survey : Survey or None
+    survey : ImportPreview or None
         What was found; None while files are looked through.
     """
 
@@ -87,7 +95,7 @@ class IntakeDialog(QDialog):
         self._fresh = True
         self._asked = 0
         self._images: tuple[Path, ...] = self._paths
-        self.survey: Survey | None = None
+        self.survey: ImportPreview | None = None
         self.pairs = PairList()
         self.left = FileList(("File", "Why"), 1)
         self.left.setColumnWidth(0, 260)
@@ -116,11 +124,11 @@ class IntakeDialog(QDialog):
         self.look()
 
     @property
-    def intake(self) -> Intake:
+    def intake(self) -> ImportRequest:
         """What is asked for now."""
         masks = self.masks.text().strip()
         channels = (text.strip() for text in self.channels.text().split(","))
-        return Intake(
+        return ImportRequest(
             self._images,
             Path(masks).expanduser() if masks else None,
             self.series.chosen(),
@@ -142,17 +150,19 @@ class IntakeDialog(QDialog):
         self.said.setText(LOOKING)
         self._renew_button()
 
-        def work() -> tuple[Intake, Survey | SemisegError | OSError]:
+        def work() -> tuple[ImportRequest, _Found]:
             told = intake
             try:
                 if fresh and intake.masks is None:
-                    own = intake_of(intake.paths)
+                    own = request_import(intake.paths)
                     told = replace(intake, paths=own.paths, masks=own.masks)
-                return told, survey(self._project, told)
+                return told, preview_import(self._project, told)
             except (SemisegError, OSError) as error:
                 return told, error
 
-        def done(answer: tuple[Intake, Survey | SemisegError | OSError]) -> None:
+        def done(
+            answer: tuple[ImportRequest, _Found],
+        ) -> None:
             if asked == self._asked:
                 self._fresh = False
                 self._show(*answer)
@@ -223,12 +233,12 @@ class IntakeDialog(QDialog):
 
     # -- showing ---------------------------------------------------------------------
 
-    def _show(self, intake: Intake, found: Survey | SemisegError | OSError) -> None:
+    def _show(self, intake: ImportRequest, found: _Found) -> None:
         self._images = intake.paths
         self.masks.setText("" if intake.masks is None else str(intake.masks))
         self._seen = self._texts()
-        error = None if isinstance(found, Survey) else str(found)
-        self.survey = found if isinstance(found, Survey) else Survey()
+        error = None if isinstance(found, ImportPreview) else str(found)
+        self.survey = found if isinstance(found, ImportPreview) else ImportPreview()
         if error is None:  # else the choice that is wrong stays there to be mended
             self.series.show_folders(self.survey.folders)
         self.structures.show_structures(self.survey.structures)
@@ -244,7 +254,7 @@ class IntakeDialog(QDialog):
         self.said.setText(error or self._summary(self.survey))
         self.pairs.show_pairs(self.survey)
 
-    def _summary(self, found: Survey) -> str:
+    def _summary(self, found: ImportPreview) -> str:
         parts = [f"{kind} data set" for kind in found.kinds]
         new = [pair for pair in found.pairs if not pair.known]
         masked = sum(pair.mask is not None for pair in found.pairs)

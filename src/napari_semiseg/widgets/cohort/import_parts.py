@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.io.dicom.series import Series
-    from napari_semiseg.project.importing.preview import Pair, Survey
+    from napari_semiseg.project.importing.preview import ImportPreview, Pair
 
 ROW = 22
 MOST_ROWS = 6
@@ -77,7 +77,7 @@ class PairList(FileList):
             self.setColumnWidth(column, width)
         self.itemChanged.connect(lambda *_: self.changed.emit())
 
-    def show_pairs(self, survey: Survey) -> None:
+    def show_pairs(self, survey: ImportPreview) -> None:
         """Fill in what was found."""
         masked = any(pair.mask is not None for pair in survey.pairs)
         self.blockSignals(True)
@@ -90,7 +90,8 @@ class PairList(FileList):
                 remark = "labelled already: tick to replace it; the old one is kept"
             elif pair.mask is None and masked:
                 remark = remark or "no mask has its name"
-            images = ", ".join(pair.channels) or _short(pair.images[0])
+            several = len(pair.channels) > 1
+            images = ", ".join(pair.channels) if several else _short(pair.images[0])
             mask = "\u2013" if pair.mask is None else pair.mask.name
             item = QTreeWidgetItem([pair.case, images, mask, remark])
             item.setToolTip(1, "\n".join(map(str, pair.images)))

@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count
-from napari_semiseg.project.importing.preview import take_in
+from napari_semiseg.project.importing.preview import import_pairs
 from napari_semiseg.widgets.cohort.import_dialog import IntakeDialog
 from napari_semiseg.widgets.cohort.model import (
     COLUMNS,
@@ -220,7 +220,7 @@ class CohortPanel(QWidget):
             in_background(
                 self._session,
                 "Adding images" if paths else "Attaching masks",
-                lambda: take_in(project, intake, pairs),
+                lambda: import_pairs(project, intake, pairs),
                 self._taken_in,
             )
 

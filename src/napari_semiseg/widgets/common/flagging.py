@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.project.review import flags as review
+from napari_semiseg.project.review import flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ class FlagDialog(QDialog):
         self.remove = False
         self.comment = QLineEdit(present or "")
         self.comment.setPlaceholderText("For example: motion, ask the radiologist")
-        self.comment.setMaxLength(review.LONGEST_COMMENT)
+        self.comment.setMaxLength(flags.MAX_COMMENT)
         self.comment.setMinimumWidth(360)
         label = QLabel(f"Why does <b>{escape(name)}</b> need a second look?")
         label.setBuddy(self.comment)
@@ -72,16 +72,16 @@ def ask_flag(parent: QWidget, project: Project, ids: Sequence[str]) -> bool:
     bool
         Whether the user went through with it.
     """
-    flags = [project.case(case_id).record.flag for case_id in ids]
-    present = next((flag for flag in flags if flag is not None), None)
+    comments = [project.case(case_id).record.flag for case_id in ids]
+    present = next((text for text in comments if text is not None), None)
     name = ids[0] if len(ids) == 1 else f"{len(ids)} cases"
     dialog = FlagDialog(name, present, parent)
     agreed = bool(dialog.exec() == QDialog.DialogCode.Accepted)
     if agreed:
         for case_id in ids:
             if dialog.remove:
-                review.unflag(project, case_id)
+                flags.unflag(project, case_id)
             else:
-                review.flag(project, case_id, dialog.comment.text())
+                flags.flag(project, case_id, dialog.comment.text())
     dialog.deleteLater()
     return agreed

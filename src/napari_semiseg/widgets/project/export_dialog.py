@@ -16,13 +16,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.text import listed
-from napari_semiseg.project.exporting.export import ExportReport, export
+from napari_semiseg.project.exporting.export import export
 from napari_semiseg.project.exporting.formats import export_formats
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.common.forms import push_button, row_of
 
 if TYPE_CHECKING:
-    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.project import ExportReport, Project
     from napari_semiseg.widgets.common.session import Session
 
 CONTENTS = {

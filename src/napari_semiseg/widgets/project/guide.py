@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_semiseg.core.case import LABEL, CaseState
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
 from napari_semiseg.widgets.common.preferences import guide_is_hidden, hide_guide
@@ -161,13 +162,13 @@ def next_step(cases: Iterable[Case], *, trained: bool) -> Step:
         entry
         for case in cases
         for entry in case.record.history
-        if entry.action == LABEL and entry.by != SAMPLE_AUTHOR
+        if isinstance(entry, Labelled) and entry.by != SAMPLE_AUTHOR
     ]
     if not by_hand:
         return MARK
     if not trained:
         return TRAIN
-    return DONE if any(entry.details.get("run") for entry in by_hand) else REVIEW
+    return DONE if any(entry.run for entry in by_hand) else REVIEW
 
 
 def case_to_mark(cases: Iterable[Case]) -> str | None:

@@ -14,7 +14,7 @@ from napari_semiseg.core.events import Finished, Predicted, Started
 from napari_semiseg.engine.methods.registry import method_specs
 from napari_semiseg.execution.executor import start_training
 from napari_semiseg.execution.local import LocalExecutor
-from napari_semiseg.project.runs.compatibility import unfit
+from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
@@ -246,7 +246,7 @@ class TrainingPanel(QWidget):
         key = (run, method, channels)
         if key not in self._known_fits:
             config = TrainingConfig(method=method)
-            reason = unfit(run, config, project.labels, channels)
+            reason = why_incompatible(run, config, project.labels, channels)
             self._known_fits[key] = reason is None
         return self._known_fits[key]
 

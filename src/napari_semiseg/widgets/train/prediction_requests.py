@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
-from napari_semiseg.project.runs.prediction_requests import MOST, want, wanted
+from napari_semiseg.project.runs.prediction_requests import (
+    MAX_REQUESTS,
+    request_predictions,
+    requested_predictions,
+)
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.connections import Connections
 
@@ -38,7 +42,7 @@ class PredictionRequests(QObject):
         """Request nothing any more, as when the panel closes."""
         if self._run is not None:
             with show_errors(self._session):
-                want(self._run, ())
+                request_predictions(self._run, ())
         self._run = None
 
     def _set_queue(self, cases: Sequence[str]) -> None:
@@ -50,7 +54,7 @@ class PredictionRequests(QObject):
         if run is None:
             return
         cases = [*([opened] if opened else []), *self._queue]
-        cases = list(dict.fromkeys(cases))[:MOST]
-        if tuple(cases) != wanted(run):
+        cases = list(dict.fromkeys(cases))[:MAX_REQUESTS]
+        if tuple(cases) != requested_predictions(run):
             with show_errors(self._session):
-                want(run, cases)
+                request_predictions(run, cases)

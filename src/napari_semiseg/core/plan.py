@@ -1,0 +1,85 @@
+"""What the engine decided before the first step of a training."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from napari_semiseg.core.config import Precision
+
+
+class Intensity(BaseModel):
+    """How the grey values of one channel are cut and scaled.
+
+    Attributes
+    ----------
+    kind : {"zscore", "ct"}
+        Per volume, or the same for all volumes.
+    cut : tuple of float
+        Lowest and highest value: percentiles for "zscore", else grey values.
+    mean_std : tuple of float
+        Of the cohort's objects; for "ct" only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["zscore", "ct"]
+    cut: tuple[float, float]
+    mean_std: tuple[float, float]
+
+
+class Plan(BaseModel):
+    """Everything the engine decided before the first step; obeyed afterwards.
+
+    Attributes
+    ----------
+    spacing_mm, patch_zyx
+        Working voxel size (z, y, x) in mm, and crop size in working voxels.
+    strides, width
+        Of the network: strides per level, feature maps at the finest level.
+    labelled_batch, unlabelled_batch
+        Crops of labelled and unlabelled volumes per step.
+    sdm_limit_mm : float
+        Distance at which signed distance maps are cut, mm.
+    channels : tuple of str
+        Names of the images of a case.
+    intensities : tuple of Intensity
+        Normalisation of each channel.
+    classes : tuple of int
+        Values of the project's classes.
+    mirrored : bool
+        Whether left and right may be exchanged.
+    reasons : dict
+        A sentence per decision.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spacing_mm: tuple[float, float, float]
+    patch_zyx: tuple[int, int, int]
+    strides: tuple[tuple[int, int, int], ...]
+    width: int
+    labelled_batch: int
+    unlabelled_batch: int
+    sdm_limit_mm: float
+    channels: tuple[str, ...] = Field(min_length=1)
+    intensities: tuple[Intensity, ...] = Field(min_length=1)
+    classes: tuple[int, ...] = ()
+    mirrored: bool = True
+    device: str
+    precision: Precision
+    threads: int
+    learning_rate: float
+    steps: int
+    validate_every: int
+    reasons: dict[str, str]
+
+    @model_validator(mode="after")
+    def _one_intensity_a_channel(self) -> Self:
+        if len(self.channels) != len(self.intensities):
+            raise ValueError(
+                f"expected one intensity for each of {len(self.channels)} channels, "
+                f"found {len(self.intensities)}"
+            )
+        return self

@@ -1,0 +1,208 @@
+"""What happened to a case: the entries of its history, one class per action."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from napari_semiseg.core.case import Split
+from napari_semiseg.project.cases.references import FileFacts
+
+SliceRanges = tuple[tuple[int, int], ...]
+"""First and last index of each unbroken row of slices."""
+
+
+def user_name() -> str:
+    """Name of the user of this computer, as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
+class _Entry(BaseModel):
+    """Who did it, when (Unix time, s), and how many active minutes it took.
+
+    ``remarks`` are values of format 1 that have no field; nothing reads them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: str = Field(default_factory=user_name)
+    at: float = Field(default_factory=time.time)
+    minutes: float | None = None
+    remarks: dict[str, JsonValue] | None = None
+
+
+class Added(_Entry):
+    """The image was added; ``files`` has one entry per channel."""
+
+    action: Literal["add"] = "add"
+    files: tuple[FileFacts, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Relocated(_Entry):
+    """The image was found again at ``image``."""
+
+    action: Literal["relocate"] = "relocate"
+    image: str
+
+
+class SplitChanged(_Entry):
+    """The case may be used for ``split`` from now on."""
+
+    action: Literal["split"] = "split"
+    split: Split
+
+
+class Excluded(_Entry):
+    """The case was taken out of training, prediction and scores."""
+
+    action: Literal["exclude"] = "exclude"
+
+
+class Included(_Entry):
+    """The case was taken in again."""
+
+    action: Literal["include"] = "include"
+
+
+class _MaskEntry(_Entry):
+    """A mask became the label of the case.
+
+    Attributes
+    ----------
+    annotated_fraction : float or None
+        Part of the voxels that is not 255; None where the write was interrupted.
+    file : FileFacts or None
+        Of the label's file, by which it is known again.
+    done_slices : tuple of SliceRanges or None
+        Slices without 255 along z, y and x; None where the mask is whole.
+    run, step : str and int, or None
+        The model whose prediction the mask was compared with; None without one.
+    uncertainty, uncertainty_kind : float and str, or None
+        Of that prediction, see `CaseScore`; None where nothing had been predicted.
+    corrective_dice : float or None
+        Prediction before against label after, mean over the classes, in [0, 1].
+    corrective_dice_by_class : dict of str to float
+        The same per class.
+    changed_voxels : int or None
+        Voxels of which the class was changed.
+    """
+
+    annotated_fraction: float | None = None
+    file: FileFacts | None = None
+    done_slices: tuple[SliceRanges, SliceRanges, SliceRanges] | None = None
+    run: str | None = None
+    step: int | None = None
+    uncertainty: float | None = None
+    uncertainty_kind: str | None = None
+    corrective_dice: float | None = None
+    corrective_dice_by_class: dict[str, float] = Field(default_factory=dict)
+    changed_voxels: int | None = None
+
+
+class Labelled(_MaskEntry):
+    """A person's mask became the label.
+
+    Attributes
+    ----------
+    seen : bool
+        Whether the person had the case open in the viewer.
+    seen_fraction : float or None
+        Part that was annotated by hand, in [0, 1].
+    mask : str or None
+        File that the mask came from.
+    resampled : {"nearest"} or None
+        How it was brought onto the grid of the image.
+    """
+
+    action: Literal["label"] = "label"
+    annotated_fraction: float = 1.0
+    seen: bool = False
+    seen_fraction: float | None = None
+    mask: str | None = None
+    resampled: Literal["nearest"] | None = None
+
+
+class LabelDetails(TypedDict, total=False):
+    """What a caller knows of a label, see `Labelled`."""
+
+    seen: bool
+    seen_fraction: float
+    changed_voxels: int
+    mask: str
+    resampled: Literal["nearest"]
+
+
+class Accepted(_MaskEntry):
+    """A prediction of ``method`` became the label as it is.
+
+    ``seen`` tells whether a person had it open, or vouched for having looked at it.
+    """
+
+    action: Literal["accept"] = "accept"
+    method: str | None = None
+    seen: bool = False
+
+
+class Reopened(_Entry):
+    """The label was taken back."""
+
+    action: Literal["reopen"] = "reopen"
+
+
+class Viewed(_Entry):
+    """The case was open with a prediction, and nothing was accepted."""
+
+    action: Literal["view"] = "view"
+    run: str | None = None
+    step: int | None = None
+
+
+class Flagged(_Entry):
+    """The case was marked for a second look."""
+
+    action: Literal["flag"] = "flag"
+    comment: str
+
+
+class Unflagged(_Entry):
+    """The flag was taken away."""
+
+    action: Literal["unflag"] = "unflag"
+
+
+class Skipped(_Entry):
+    """The case was put off; ``shown`` is run and step of its prediction."""
+
+    action: Literal["skip"] = "skip"
+    shown: str
+
+
+class Remarked(_Entry):
+    """An action that this version does not know, kept from format 1."""
+
+    action: Literal["remark"] = "remark"
+
+
+HistoryEntry = Annotated[
+    Added
+    | Relocated
+    | SplitChanged
+    | Excluded
+    | Included
+    | Labelled
+    | Accepted
+    | Reopened
+    | Viewed
+    | Flagged
+    | Unflagged
+    | Skipped
+    | Remarked,
+    Field(discriminator="action"),
+]
