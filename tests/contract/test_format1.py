@@ -18,7 +18,7 @@ import napari_semiseg as ss
 from contract.snapshots import HERE, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from contract.conftest import Answer
@@ -36,9 +36,70 @@ PLANNED = (
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """A copy of the sample: two projects with the images they refer to."""
-    shutil.copytree(HERE / "format1", tmp_path / "format1")
-    return tmp_path / "format1"
+    """Two projects with the images they refer to, copied and migrated."""
+    folder = tmp_path / "format1"
+    shutil.copytree(HERE / "format1", folder)
+    for name in PROJECTS:
+        assert migrated(folder / name)
+    return folder
+
+
+def migrated(project: Path) -> bool:
+    """Mend a project; whether its format was found to be old."""
+    findings = ss.check_project(project, mend=True).findings
+    assert all(one.mended for one in findings if one.mendable), findings
+    return any("of format 1" in one.problem for one in findings)
+
+
+def test_an_old_project_is_refused_until_it_is_migrated_once(
+    semiseg: Semiseg, tmp_path: Path
+) -> None:
+    project = tmp_path / "atrium"
+    shutil.copytree(HERE / "format1", tmp_path, dirs_exist_ok=True)
+    with pytest.raises(ss.ProjectError, match=r"semiseg doctor .* --mend"):
+        ss.Project.open(project)
+    before = snapshot(project)
+    assert not semiseg("doctor", project, "--json").exact["json"]["findings"][0][
+        "mended"
+    ]
+    assert snapshot(project) == before
+    assert migrated(project)
+    ss.Project.open(project)
+    before = snapshot(project)
+    assert not migrated(project)
+    assert snapshot(project) == before
+
+
+def test_nothing_that_a_history_held_is_lost(stored: Path) -> None:
+    """Every value of the details is in the new entry, under its name or another."""
+    for name in PROJECTS:
+        for path in (HERE / "format1" / name / "cases").glob("*/case.json"):
+            old = json.loads(path.read_text())["history"]
+            new = json.loads(
+                (stored / name / path.relative_to(HERE / "format1" / name)).read_text()
+            )["history"]
+            assert [one["action"] for one in old] == [one["action"] for one in new]
+            for one, other in zip(old, new, strict=True):
+                values = set(leaves(one["details"])) - {None}
+                assert values <= set(leaves(other)), (path, one, other)
+                assert "remarks" not in other
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Plain values in nested lists and dicts."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Contents of all files in a folder."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def counts(labels: np.ndarray | None) -> dict[str, int] | None:
@@ -62,7 +123,7 @@ def facts_of(case: ss.Case) -> dict[str, Any]:
         "geometry": case.geometry.to_json(),
         "native_affine": case.geometry.native_affine.tolist(),
         "spacing_mm": list(case.geometry.spacing_mm),
-        "channels": list(case.channel_names),
+        "channels": list(case.channel_names) if len(images) > 1 else [],
         "images": [[image.data.dtype.name, int(image.data.sum())] for image in images],
         "label": counts(case.read_label()),
         "draft": counts(case.read_draft()),

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 ASIDE = "set-aside"
 """Folder of a project for what could not be used."""
 
+ADD_AGAIN = "; add its image again, and its mask is there"
+
 Kind = Literal[
     "settings", "link", "unfinished", "case", "image", "mask", "run", "prediction"
 ]
@@ -213,19 +215,31 @@ class _Doctor:
     def _outdated(self) -> None:
         """Migrate files of an earlier format."""
         paths = outdated_files(self._layout)
-        if paths:
+        if not paths:
+            return
+        failed: dict[Path, SemisegError] = {}
 
-            def migrate() -> None:
-                for path in paths:
+        def migrate() -> None:
+            for path in paths:
+                try:
                     migrate_file(path)
+                except SemisegError as error:
+                    if path == self._layout.project_file:
+                        raise
+                    failed[path] = error
 
-            self._note(
-                "settings",
-                self._layout.project_file,
-                f"{count(len(paths), 'file')} of format 1",
-                f"the project is brought to format {FORMAT}",
-                migrate,
-            )
+        self._note(
+            "settings",
+            self._layout.project_file,
+            f"{count(len(paths), 'file')} of format 1",
+            f"the project is brought to format {FORMAT}",
+            migrate,
+        )
+        for path, error in failed.items():
+            if path.name == self._layout.case("case").json.name:
+                self._useless("case", path, _reason(error), ADD_AGAIN)
+            else:
+                self._useless("run", path.parent, _reason(error))
 
     def _moved(self, project: Project) -> None:
         """Point cases to their images in the folder that the user named."""
@@ -250,7 +264,6 @@ class _Doctor:
 
     def _case(self, project: Project, name: str) -> None:
         folder = self._layout.case(name)
-        again = "; add its image again, and its mask is there"
         if not folder.json.exists():
             self._note(
                 "case",
@@ -265,7 +278,7 @@ class _Doctor:
             self._mask(project, name, folder.label, _reason(error))
             return
         except SemisegError as error:
-            self._useless("case", folder.json, _reason(error), again)
+            self._useless("case", folder.json, _reason(error), ADD_AGAIN)
             return
         self._image(case)
         for path, labels in ((folder.label, project.labels), (folder.draft, None)):

@@ -139,7 +139,8 @@ def _entry(values: dict[str, Any]) -> dict[str, Any]:
         details["files"] = [file, *details.pop("channels", ())]
     elif file:
         details["file"] = file
-    known = {key: details.pop(key) for key in kind.model_fields.keys() & details.keys()}
+    fields = kind.model_fields.keys() - Remarked.model_fields.keys()
+    known = {key: details.pop(key) for key in fields & details.keys()}
     known = {key: value for key, value in known.items() if value is not None}
     return values | known | ({"remarks": details} if details else {})
 
