@@ -23,7 +23,7 @@ from cohort_size import make
 from pairs import machine
 
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.experiments.benchmark.worker import peak_memory_mb
+from napari_semiseg.experiments.worker import peak_memory_mb
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.evaluate import evaluate
 

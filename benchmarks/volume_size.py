@@ -50,7 +50,7 @@ def predict(folder: Path) -> None:
     from napari_semiseg.engine.inference.predictor import Predictor
     from napari_semiseg.engine.methods import base, perturbations, registry
     from napari_semiseg.engine.planning.plan import choose_patch
-    from napari_semiseg.experiments.benchmark.worker import peak_memory_mb
+    from napari_semiseg.experiments.worker import peak_memory_mb
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 

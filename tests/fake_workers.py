@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.core.events import Finished, Planned, Started, Stepped
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.experiments.benchmark.worker import FACTS, Facts
+from napari_semiseg.experiments.worker import FACTS, Facts
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.project import Project
 

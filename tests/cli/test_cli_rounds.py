@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_semiseg.cli.progress import Display
+from napari_semiseg.cli.display import RunDisplay
 from napari_semiseg.core.events import Learned, Predicted, Staged, Started, Stepped
 
 
@@ -55,7 +55,7 @@ def test_status_lists_the_labels_that_were_taken_in(
 
 
 def test_progress_tells_what_happens_on_the_way(capsys) -> None:
-    with Display(quiet=False) as display:
+    with RunDisplay(quiet=False) as display:
         display.take(Started(run="second", method="dtml", pid=1, source="first"))
         display.take(Learned(step=7, cases=("a",), labelled=3, unlabelled=2))
         display.take(
@@ -65,7 +65,7 @@ def test_progress_tells_what_happens_on_the_way(capsys) -> None:
     assert "second (dtml), begins with first" in said
     assert "From step 7 on it learns from the new labels of a (3 labelled" in said
     assert "b was predicted anew at step 9" in said
-    assert display.outcome.predicted == []
+    assert display.summary.predicted == []
 
 
 @pytest.mark.parametrize("columns", [70, 80, 120])
@@ -75,7 +75,7 @@ def test_bar_count_and_time_have_room_beside_a_long_note(
     """Of the note, what does not fit is cut."""
     monkeypatch.setenv("COLUMNS", str(columns))
     losses = dict.fromkeys(("supervised", "distance_mask", "distance"), 0.25)
-    with Display(quiet=False) as display:
+    with RunDisplay(quiet=False) as display:
         display.take(Staged(stage="Preparing unlabelled cases", done=152, total=152))
         display.take(
             Stepped(

@@ -1,21 +1,19 @@
-"""All verbs in one app."""
+"""Collect all verbs in one app."""
 
 from __future__ import annotations
 
 import typer
 
 from napari_semiseg.cli import (
-    accepting,
-    analysis,
-    bench,
-    colours,
-    loop,
-    machine,
+    data,
+    demo,
+    doctor,
+    experiments,
     project,
     review,
-    simulate,
     training,
 )
+from napari_semiseg.experiments.worker import TRIAL_VERB
 
 app = typer.Typer(
     name="semiseg",
@@ -26,16 +24,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (
-    project,
-    training,
-    analysis,
-    review,
-    accepting,
-    machine,
-    loop,
-    bench,
-    simulate,
-    colours,
+for verb in (
+    project.init,
+    data.add,
+    data.label,
+    project.status,
+    project.open_,
+    training.train,
+    training.resume,
+    training.stop,
+    training.predict,
+    review.evaluate,
+    review.suggest,
+    data.export,
+    review.flag,
+    review.skip,
+    review.accept,
+    review.reopen,
+    training.methods,
+    doctor.doctor,
+    demo.demo,
+    experiments.bench,
+    experiments.simulate,
+    project.colours,
 ):
-    module.register(app)
+    app.command(verb.__name__.rstrip("_"))(verb)
+app.command(TRIAL_VERB, hidden=True)(experiments.bench_trial)

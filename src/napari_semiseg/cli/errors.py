@@ -1,4 +1,4 @@
-"""What a user can mend is one line on stderr and exit code 1."""
+"""Turn errors that a user can correct into one line on stderr and exit code 1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_semiseg.errors import EngineMissing, SemisegError
 if TYPE_CHECKING:
     import typer
 
-MENDABLE = 1
+REFUSED = 1
 STOPPED = 130
 INSTALL_ENGINE = (
     "expected PyTorch for this verb, found none; install it with: pip install "
@@ -19,7 +19,7 @@ INSTALL_ENGINE = (
 
 
 def exit_code(app: typer.Typer) -> int:
-    """Run an app and give the code to exit with; only bugs show a traceback."""
+    """Run an app and return its exit code; only bugs show a traceback."""
     try:
         app(standalone_mode=True)
     except SystemExit as ending:
@@ -29,8 +29,8 @@ def exit_code(app: typer.Typer) -> int:
     except KeyboardInterrupt:
         return STOPPED
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left; nobody is to be told
-        return MENDABLE
+        sys.stderr.close()  # nobody reads the output any more
+        return REFUSED
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -48,4 +48,4 @@ def exit_code(app: typer.Typer) -> int:
 def _refuse(message: str) -> int:
     line = " ".join(message.split())
     sys.stderr.write(f"semiseg: {line}\n")
-    return MENDABLE
+    return REFUSED

@@ -1,4 +1,4 @@
-"""The one way from the command line into napari."""
+"""Open napari from the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def has_display() -> bool:
 
 
 def show(project: Path) -> None:
-    """Open a project in napari and stay until its window is closed.
+    """Open a project in napari until its window is closed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs share."""
+"""Define arguments and options that several verbs share, and read their values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import typer
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
 
 ProjectPath = Annotated[
     Path, typer.Argument(metavar="PROJECT", help="Folder of the project.")
@@ -30,12 +33,43 @@ RunId = Annotated[
     str | None,
     typer.Option("--run", metavar="RUN", help="Id of a run; the newest by default."),
 ]
+Method = Annotated[
+    str | None, typer.Option(metavar="NAME", help="See semiseg methods.")
+]
 Steps = Annotated[
     int | None, typer.Option("--steps", min=1, help="Budget in training steps.")
 ]
 Minutes = Annotated[
     float | None, typer.Option("--minutes", help="Budget in minutes of training.")
 ]
+Device = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to train.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any other setting of trainings; repeat."
+    ),
+]
+Plane = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="axial, coronal or sagittal; else any."),
+]
+Masks = Annotated[
+    Path, typer.Option(metavar="DIR", help="Reference masks, named like the cases.")
+]
+
+
+def open_project(folder: Path) -> Project:
+    """Open a project; a `ProjectError` says what is wrong with the folder."""
+    from napari_semiseg.project.project import Project
+
+    return Project.open(folder)
+
+
+def find_run(project: Project, run: str | None) -> Run | None:
+    """Look up the run that was named, if one was."""
+    return None if run is None else project.run(run)
 
 
 def read_list(path: Path | None) -> list[str] | None:
@@ -69,12 +103,12 @@ def chosen_ids(listed: Path | None, named: list[str] | None) -> list[str]:
 
 
 def check_budget(minutes: float | None, steps: int | None = None) -> None:
-    """Refuse a budget that is no time at all, or two of them.
+    """Refuse two budgets, or minutes that are not above zero and finite.
 
     Raises
     ------
     ConfigError
-        Both are given, or the minutes are not above zero and finite.
+        Says which.
     """
     if minutes is not None and steps is not None:
         raise ConfigError("expected --minutes or --steps, found both; give one")
@@ -82,14 +116,8 @@ def check_budget(minutes: float | None, steps: int | None = None) -> None:
         raise ConfigError(f"expected --minutes above 0 and finite, found {minutes:g}")
 
 
-def read_settings(texts: list[str] | None) -> dict[str, str]:
-    """Read ``key=value`` texts.
-
-    Raises
-    ------
-    ConfigError
-        A text is not of that form.
-    """
+def read_settings(texts: Iterable[str] | None) -> dict[str, str]:
+    """Read ``key=value`` texts; others raise a ``ConfigError``."""
     settings = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
@@ -99,8 +127,8 @@ def read_settings(texts: list[str] | None) -> dict[str, str]:
     return settings
 
 
-def read_structures(texts: Iterable[str]) -> dict[str, int]:
-    """Read ``NAME=VALUE`` texts; a name may hold an equals sign itself.
+def read_structures(texts: Iterable[str] | None) -> dict[str, int]:
+    """Read ``NAME=VALUE`` texts, where names may hold an equals sign too.
 
     Raises
     ------
@@ -108,9 +136,24 @@ def read_structures(texts: Iterable[str]) -> dict[str, int]:
         A text is not of that form.
     """
     found = {}
-    for text in texts:
+    for text in texts or ():
         name, _, value = text.rpartition("=")
         if not name or not value.strip().isdigit():
             raise ConfigError(f"expected --structure NAME=VALUE, found {text!r}")
         found[name] = int(value)
     return found
+
+
+def split_commas(texts: Sequence[str] | None) -> list[str]:
+    """Split what was repeated or separated by commas; each once, in order."""
+    words = [word.strip() for text in texts or () for word in text.split(",")]
+    return list(dict.fromkeys(word for word in words if word))
+
+
+def whole_number(text: str, option: str, least: int) -> int:
+    """Read a whole number; others, and smaller ones, raise a ``ConfigError``."""
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ConfigError(
+            f"expected {option} with whole numbers from {least}, as 1,2, found {text!r}"
+        )
+    return int(text)

@@ -1,4 +1,4 @@
-"""What people read on a terminal, and what scripts read."""
+"""Write what people read on a terminal, and what scripts read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from napari_semiseg.project.review.quality_estimate import Estimate
 
 
-def emit(value: dict[str, Any]) -> None:
+def emit(value: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Give a console on the stream of this moment."""
+    """Make a console on the current stdout or stderr."""
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
@@ -30,34 +30,42 @@ def say(text: str) -> None:
     console().print(text, markup=False)
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Write a table; columns that end in a space are set to the right."""
+def answer(value: Mapping[str, Any], *sentences: str, as_json: bool) -> None:
+    """Write either a JSON object or sentences."""
+    if as_json:
+        emit(value)
+        return
+    for sentence in sentences:
+        say(sentence)
+
+
+def table(rows: Iterable[Mapping[str, str]]) -> None:
+    """Write a table with the keys as heads; those that end in a space align right."""
     shown = Table(box=None, pad_edge=False)
-    for position, column in enumerate(columns):
-        shown.add_column(
-            column.strip(),
-            justify="right" if column.endswith(" ") else "left",
-            overflow="fold",
-            no_wrap=position == 0,
-        )
-    for row in rows:
-        shown.add_row(*row)
+    for number, row in enumerate(rows):
+        for position, head in enumerate(row if number == 0 else ()):
+            shown.add_column(
+                head.strip(),
+                justify="right" if head.endswith(" ") else "left",
+                overflow="fold",
+                no_wrap=position == 0,
+            )
+        shown.add_row(*row.values())
     Console(highlight=False).print(shown, markup=False)
 
 
-def left_out(skipped: Mapping[str, str]) -> None:
-    """Say which cases were left out, and why."""
-    for name, reason in skipped.items():
-        say(f"Left out {name}: {reason}")
+def left_out(skipped: Mapping[str, str]) -> list[str]:
+    """Sentences on which cases were left out, and why."""
+    return [f"Left out {name}: {reason}" for name, reason in skipped.items()]
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number with a dash where there is none."""
+    """Write a number, or a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def estimated(estimate: Estimate | None) -> dict[str, float | None]:
-    """Give the keys of an estimated Dice."""
+    """Give the JSON keys of an estimated Dice."""
     return {
         "estimated_dice": None if estimate is None else estimate.dice,
         "estimated_dice_error": None if estimate is None else estimate.error,

@@ -1,22 +1,214 @@
-"""flag and skip: what a reviewer notes without a window."""
+"""evaluate, suggest, accept, reopen, flag and skip: the review of predictions."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_semiseg.active_learning.registry import DEFAULT, strategies
 from napari_semiseg.cli import render
-from napari_semiseg.cli.options import Json, ProjectPath
+from napari_semiseg.cli.display import progress_bar
+from napari_semiseg.cli.options import (
+    CaseIds,
+    CaseList,
+    Json,
+    Masks,
+    Plane,
+    ProjectPath,
+    RunId,
+    chosen_ids,
+    find_run,
+    open_project,
+    read_list,
+)
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.text import count
 from napari_semiseg.errors import ConfigError
 
+if TYPE_CHECKING:
+    from napari_semiseg.active_learning.suggest import VolumeSuggestion
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
+
 Cases = Annotated[list[str], typer.Argument(metavar="CASE…", help="Ids of the cases.")]
+SCORES = {
+    "dice": "Dice ",
+    "jaccard": "Jaccard ",
+    "hd95_mm": "HD95 mm ",
+    "assd_mm": "ASSD mm ",
+    "volume_ml": "mL ",
+    "reference_ml": "reference mL ",
+}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this module."""
-    for verb in (flag, skip):
-        app.command(verb.__name__)(verb)
+def evaluate(
+    project: ProjectPath,
+    masks: Masks,
+    run: RunId = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Score these masks instead of a run's."),
+    ] = None,
+    cases: CaseList = None,
+    json: Json = False,
+) -> None:
+    """Score predictions against reference masks."""
+    from napari_semiseg.project.review.evaluate import evaluate as score
+
+    opened = open_project(project)
+    with progress_bar("Scoring", quiet=json) as progress:
+        result = score(
+            opened,
+            masks,
+            run=find_run(opened, run),
+            predictions=predictions,
+            cases=read_list(cases),
+            progress=progress,
+        )
+    scores = {
+        case: {name: metrics.model_dump() for name, metrics in classes.items()}
+        for case, classes in result.cases.items()
+    }
+    if json:
+        render.emit({"cases": scores, "mean": result.mean})
+        return
+    render.table(
+        {"case": case, "label": name}
+        | {head: f"{values[key]:.3f}" for key, head in SCORES.items()}
+        for case, classes in (scores | {"mean": result.mean}).items()
+        for name, values in classes.items()
+    )
+
+
+def suggest(
+    project: ProjectPath,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many to name.")] = 10,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help=f"{', '.join(strategies())}.")
+    ] = DEFAULT,
+    seed: Annotated[int, typer.Option(min=0, help="Of random draws.")] = 0,
+    plane: Plane = None,
+    cases: CaseList = None,
+    json: Json = False,
+) -> None:
+    """Suggest what to annotate next, and say why."""
+    from napari_semiseg.active_learning.suggest import suggest as rank
+    from napari_semiseg.imaging.rendering import PLANES
+    from napari_semiseg.project.review.corrections import corrections
+    from napari_semiseg.project.review.quality_estimate import Estimator
+
+    opened = open_project(project)
+    found = rank(opened, k, strategy, seed=seed, plane=plane, cases=read_list(cases))
+    estimator = Estimator(corrections(opened.cases()))
+    estimates = estimator.newest(opened, [item.case for item in found.volumes])
+    if json:
+        render.emit(
+            {
+                "volumes": [
+                    _volume(item) | render.estimated(estimates.get(item.case))
+                    for item in found.volumes
+                ],
+                "slices": [asdict(item) for item in found.slices],
+            }
+        )
+        return
+    render.table(
+        {
+            "volume": item.case,
+            "score ": f"{item.score:.3f}",
+            "estimated Dice ": str(estimates.get(item.case, "-")),
+            "reason": item.reason,
+        }
+        for item in found.volumes
+    )
+    render.say("")
+    render.table(
+        {
+            "slice of": item.case,
+            "plane": PLANES[item.axis],
+            "index ": str(item.index),
+            "score ": f"{item.score:.3f}",
+            "reason": item.reason,
+        }
+        for item in found.slices
+    )
+
+
+def accept(
+    project: ProjectPath,
+    cases: CaseList = None,
+    case: CaseIds = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All cases that have only a prediction.")
+    ] = False,
+    at_least: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DICE", help="Only those with an estimated Dice of at least this."
+        ),
+    ] = None,
+    run: RunId = None,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="You have looked at every one of them.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Accept predictions as labels; without --seen they are marked accepted unseen."""
+    from napari_semiseg.project.review.accept import accept as accept_cases
+
+    opened = open_project(project)
+    ids = chosen_ids(cases, case)
+    if bool(ids) == every:
+        found = "both" if every else "neither"
+        raise ConfigError(
+            f"expected cases (--case, --cases) or --all, found {found}; give one"
+        )
+    if every:
+        ids = [item.id for item in opened.cases(state=CaseState.PROPOSED)]
+    chosen = find_run(opened, run)
+    below = {} if at_least is None else _below(opened, ids, at_least, chosen)
+    with progress_bar("Accepting", quiet=json) as progress:
+        report = accept_cases(
+            opened,
+            [name for name in ids if name not in below],
+            run=chosen,
+            seen=seen,
+            progress=progress,
+        )
+    accepted, skipped = report.accepted, {**report.skipped, **below}
+    unseen = f", {len(report.unseen)} of them unseen" if report.unseen else ""
+    render.answer(
+        {"accepted": accepted, "unseen": report.unseen, "skipped": skipped},
+        f"Accepted {count(len(accepted), 'prediction')}{unseen}.",
+        *render.left_out(skipped),
+        *([f"To undo: semiseg reopen {project} --case ID"] if accepted else []),
+        as_json=json,
+    )
+
+
+def reopen(
+    project: ProjectPath,
+    cases: CaseList = None,
+    case: CaseIds = None,
+    json: Json = False,
+) -> None:
+    """Take labels back; they are kept in the cases' folders, and so is the history."""
+    from napari_semiseg.project.review.accept import reopen as reopen_cases
+
+    opened = open_project(project)
+    ids = chosen_ids(cases, case)
+    if not ids:
+        raise ConfigError("expected cases (--case, --cases), found none; name some")
+    report = reopen_cases(opened, ids)
+    render.answer(
+        {"reopened": report.reopened, "skipped": report.skipped},
+        f"Reopened {count(len(report.reopened), 'case')}.",
+        *render.left_out(report.skipped),
+        as_json=json,
+    )
 
 
 def flag(
@@ -29,35 +221,62 @@ def flag(
     json: Json = False,
 ) -> None:
     """Flag cases for a second look, with a comment."""
-    from napari_semiseg.project.project import Project
     from napari_semiseg.project.review import flags
 
     if clear and comment:
         raise ConfigError("expected --comment or --clear, found both; give one")
-    opened = Project.open(project)
+    opened = open_project(project)
     ids = [opened.case(name).id for name in cases]
     for name in ids:
         if clear:
             flags.unflag(opened, name)
         else:
             flags.flag(opened, name, comment)
-    if json:
-        comments = {name: opened.case(name).record.flag for name in ids}
-        render.emit({"flags": comments})
-        return
-    render.say(f"{'Cleared' if clear else 'Flagged'}: {', '.join(ids)}")
+    render.answer(
+        {"flags": {name: opened.case(name).record.flag for name in ids}},
+        f"{'Cleared' if clear else 'Flagged'}: {', '.join(ids)}",
+        as_json=json,
+    )
 
 
 def skip(project: ProjectPath, cases: Cases, json: Json = False) -> None:
-    """Put cases off: they go to the end of the queue until predicted anew."""
-    from napari_semiseg.project.project import Project
+    """Move cases to the end of the queue until they are predicted anew."""
     from napari_semiseg.project.review import flags
 
-    opened = Project.open(project)
+    opened = open_project(project)
     ids = [opened.case(name).id for name in cases]
     for name in ids:
         flags.skip(opened, name)
-    if json:
-        render.emit({"skipped": ids})
-        return
-    render.say(f"Skipped: {', '.join(ids)}")
+    render.answer({"skipped": ids}, f"Skipped: {', '.join(ids)}", as_json=json)
+
+
+def _volume(item: VolumeSuggestion) -> dict[str, Any]:
+    """JSON of a volume; notes of a reviewer only where there are any."""
+    values = asdict(item)
+    if values["flag"] is None:
+        del values["flag"]
+    if not values["skipped"]:
+        del values["skipped"]
+    return values
+
+
+def _below(
+    project: Project, ids: list[str], least: float, chosen: Run | None
+) -> dict[str, str]:
+    """Cases whose estimated Dice is too low or not known, and which it is."""
+    from napari_semiseg.project.review.corrections import corrections
+    from napari_semiseg.project.review.quality_estimate import Estimator
+
+    if not 0 <= least <= 1:
+        raise ConfigError(f"expected --at-least from 0 to 1, found {least:g}")
+    estimator = Estimator(corrections(project.cases()))
+    found = {}
+    for name in ids:
+        run = chosen or project.prediction_run(name)
+        if run is None or not run.has_prediction(name):
+            continue  # `accept` reports it
+        record = run.prediction_record(name)
+        estimate = estimator.estimate(record)
+        if estimate is None or estimate.dice < least:
+            found[name] = estimator.words(record)
+    return found

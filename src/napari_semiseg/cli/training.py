@@ -1,24 +1,30 @@
-"""train, resume, stop and predict: verbs that need the engine."""
+"""train, resume, stop, predict and methods: verbs that need the engine."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_semiseg.cli import render
+from napari_semiseg.cli.display import RunDisplay, stoppable
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.cli.options import (
     CaseIds,
     CaseList,
+    Device,
     Json,
+    Method,
     Minutes,
     ProjectPath,
     RunId,
+    Settings,
     Steps,
     check_budget,
     chosen_ids,
+    open_project,
     read_settings,
 )
 from napari_semiseg.core.case import CaseState
@@ -29,7 +35,7 @@ from napari_semiseg.errors import ProjectError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_semiseg.cli.progress import Outcome
+    from napari_semiseg.cli.display import RunSummary
     from napari_semiseg.core.events import Event
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
@@ -38,31 +44,21 @@ if TYPE_CHECKING:
 NoPredict = Annotated[
     bool, typer.Option("--no-predict", help="Do not predict unlabelled cases after it.")
 ]
-Open = (
+ToPredict = (
     CaseState.UNLABELLED,
     CaseState.PROPOSED,
     CaseState.DRAFT,
     CaseState.PARTIAL,
 )
-"""States of the cases that wait for a prediction: no complete label, not excluded."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this module."""
-    for verb in (train, resume, stop, predict):
-        app.command(verb.__name__)(verb)
+"""States of the cases without a complete label that are not excluded."""
 
 
 def train(
     project: ProjectPath,
-    method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="See semiseg methods.")
-    ] = None,
+    method: Method = None,
     minutes: Minutes = None,
     steps: Steps = None,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to train.")
-    ] = "auto",
+    device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Decides every batch.")] = 0,
     start_from: Annotated[
         str | None,
@@ -72,20 +68,16 @@ def train(
             help="Begin with the weights of this run; from scratch by default.",
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; repeat."),
-    ] = None,
+    settings: Settings = None,
     no_predict: NoPredict = False,
     run_id: Annotated[str | None, typer.Option("--run-id", hidden=True)] = None,
     json: Json = False,
 ) -> None:
     """Train to the budget, then predict every case without a label."""
-    from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
     check_budget(minutes, steps)
-    opened = Project.open(project)
+    opened = open_project(project)
     if run_id is not None:
         run = opened.run(run_id)
         config = run.config
@@ -111,11 +103,11 @@ def train(
         run = Run.create(opened, config)
     try:
         events = engine.train(opened, config, run=run)
-        outcome = run_session(opened, run, events, predict=not no_predict, quiet=json)
+        summary = run_session(opened, run, events, predict=not no_predict, quiet=json)
     finally:
         if run_id is None:
             run.discard()
-    _report(run, outcome, json=json)
+    _report(run, summary, json=json)
 
 
 def resume(
@@ -128,17 +120,15 @@ def resume(
     no_predict: NoPredict = False,
     json: Json = False,
 ) -> None:
-    """Go on with a run, exactly as if it had never ended."""
-    from napari_semiseg.project.project import Project
-
+    """Continue a run, exactly as if it had never ended."""
     check_budget(minutes, steps)
-    opened = Project.open(project)
+    opened = open_project(project)
     chosen = _run(opened, run)
     from napari_semiseg import engine
 
     events = engine.resume(opened, chosen, steps=steps, minutes=minutes)
-    outcome = run_session(opened, chosen, events, predict=not no_predict, quiet=json)
-    _report(chosen, outcome, json=json)
+    summary = run_session(opened, chosen, events, predict=not no_predict, quiet=json)
+    _report(chosen, summary, json=json)
 
 
 def stop(
@@ -149,13 +139,11 @@ def stop(
     json: Json = False,
 ) -> None:
     """Ask a run to write a checkpoint and end."""
-    from napari_semiseg.project.project import Project
-
-    opened = Project.open(project)
-    live = [item for item in opened.runs() if _goes_on(item)]
+    opened = open_project(project)
+    live = [item for item in opened.runs() if _is_active(item)]
     if run is not None:
         chosen = opened.run(run)
-        if not _goes_on(chosen):
+        if not _is_active(chosen):
             raise ProjectError(
                 f"expected a run that is going on, found that '{run}' is "
                 f"{chosen.status}; there is nothing to stop"
@@ -167,10 +155,11 @@ def stop(
             "expected a run that is going on, found none; see semiseg status"
         )
     chosen.request_stop()
-    if json:
-        render.emit({"run": chosen.id})
-    else:
-        render.say(f"Asked {chosen.id} to stop; it writes a checkpoint first.")
+    render.answer(
+        {"run": chosen.id},
+        f"Asked {chosen.id} to stop; it writes a checkpoint first.",
+        as_json=json,
+    )
 
 
 def predict(
@@ -180,83 +169,99 @@ def predict(
     case: CaseIds = None,
     json: Json = False,
 ) -> None:
-    """Predict cases and store what the model says; by default all without a label."""
-    from napari_semiseg.cli.progress import Display, stoppable
-    from napari_semiseg.project.project import Project
-
-    opened = Project.open(project)
+    """Predict cases and store the predictions; by default all without a label."""
+    opened = open_project(project)
     ids = chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
-    wanted = [opened.case(name) for name in ids] if ids else _open_cases(opened)
+    waiting = [opened.case(name) for name in ids] if ids else _cases_to_predict(opened)
     from napari_semiseg import engine
 
     begun = time.perf_counter()
-    with stoppable(chosen) as signals, Display(quiet=json) as display:
-        for event in engine.predict_cases(opened, chosen, wanted) if wanted else ():
+    with stoppable(chosen) as signals, RunDisplay(quiet=json) as display:
+        for event in engine.predict_cases(opened, chosen, waiting) if waiting else ():
             display.take(event)
     seconds = round(time.perf_counter() - begun, 1)
-    done = display.outcome.predicted
-    if json:
-        render.emit({"run": chosen.id, "predicted": done, "seconds": seconds})
-    else:
-        took = duration(seconds)
-        render.say(f"Predicted {len(done)} of {len(wanted)} cases in {took}.")
-    if signals.received or chosen.stop_requested:
+    done = display.summary.predicted
+    render.answer(
+        {"run": chosen.id, "predicted": done, "seconds": seconds},
+        f"Predicted {len(done)} of {len(waiting)} cases in {duration(seconds)}.",
+        as_json=json,
+    )
+    if signals or chosen.stop_requested:
         raise SystemExit(STOPPED)
+
+
+def methods(json: Json = False) -> None:
+    """List the training methods with their parameters."""
+    from napari_semiseg.engine import method_specs
+
+    found = method_specs()
+    if json:
+        render.emit({"methods": [asdict(item) for item in found]})
+        return
+    render.table(
+        {
+            "method": item.name,
+            "title": item.title,
+            "cite": item.cite,
+            "parameters": _parameters(item.params),
+        }
+        for item in found
+    )
 
 
 def run_session(
     project: Project, run: Run, events: Iterator[Event], *, predict: bool, quiet: bool
-) -> Outcome:
+) -> RunSummary:
     """Show a training and, when it was completed, the predictions that follow it."""
     from napari_semiseg import engine
-    from napari_semiseg.cli.progress import Display, stoppable
 
-    with stoppable(run) as signals, Display(quiet=quiet) as display:
+    with stoppable(run) as signals, RunDisplay(quiet=quiet) as display:
         for event in events:
             display.take(event)
-        finished = display.outcome.finished
+        finished = display.summary.finished
         complete = finished is not None and finished.reason == "completed"
-        cases = _open_cases(project) if predict and complete else []
-        if cases and not signals.received:
+        cases = _cases_to_predict(project) if predict and complete else []
+        if cases and not signals:
             for event in engine.predict_cases(project, run, cases):
                 display.take(event)
-        display.outcome.stopped = bool(signals.received) or run.stop_requested
-    return display.outcome
+        display.summary.stopped = bool(signals) or run.stop_requested
+    return display.summary
 
 
-def _report(run: Run, outcome: Outcome, *, json: bool) -> None:
-    finished = outcome.finished
+def _report(run: Run, summary: RunSummary, *, json: bool) -> None:
+    finished = summary.finished
     if finished is None:
         raise ProjectError(
             f"expected run '{run.id}' to end with its last event, found none; see "
             f"{run.folder.log}"
         )
-    if json:
-        values: dict[str, Any] = {
+    took = duration(finished.seconds)
+    sentences = [f"{run.id}: {finished.reason}, {finished.step} steps in {took}."]
+    if summary.predicted:
+        sentences.append(f"Predicted {len(summary.predicted)} cases.")
+    render.answer(
+        {
             "run": run.id,
             "reason": finished.reason,
             "steps": finished.step,
             "seconds": round(finished.seconds, 1),
-            "device": outcome.device,
-            "validation": outcome.validation,
-        }
-        render.emit(values)
-    else:
-        took = duration(finished.seconds)
-        render.say(f"{run.id}: {finished.reason}, {finished.step} steps in {took}.")
-        if outcome.predicted:
-            render.say(f"Predicted {len(outcome.predicted)} cases.")
-    if outcome.stopped or finished.reason == "cancelled":
+            "device": summary.device,
+            "validation": summary.validation,
+        },
+        *sentences,
+        as_json=json,
+    )
+    if summary.stopped or finished.reason == "cancelled":
         raise SystemExit(STOPPED)
 
 
-def _goes_on(run: Run) -> bool:
+def _is_active(run: Run) -> bool:
     return run.status in ("preparing", "running") or run.is_working
 
 
-def _open_cases(project: Project) -> list[Case]:
-    return project.cases(state=Open)
+def _cases_to_predict(project: Project) -> list[Case]:
+    return project.cases(state=ToPredict)
 
 
 def _run(project: Project, run_id: str | None) -> Run:
@@ -273,3 +278,8 @@ def _newest_model(project: Project) -> Run:
         if run.has_model:
             return run
     raise ProjectError("expected a trained run, found none; train first: semiseg train")
+
+
+def _parameters(schema: dict[str, Any]) -> str:
+    values = schema.get("properties", {}).items()
+    return ", ".join(f"{name}={item.get('default')}" for name, item in values)

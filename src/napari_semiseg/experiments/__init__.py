@@ -1,1 +1,1 @@
-"""Compare methods and strategies by many trainings on known masks."""
+"""Compare methods, or suggestion strategies, by many trainings on known masks."""

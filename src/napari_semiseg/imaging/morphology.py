@@ -1,4 +1,4 @@
-"""Change where one class of a mask is, and write that back around locked classes."""
+"""Tools that change one class of a mask and never eat a locked one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONNECTED = np.ones((3, 3, 3), bool)
-"""Voxels that touch by a face, an edge or a corner belong to one component."""
+"""Voxels that touch by a face, an edge or a corner belong to one piece."""
 
 
-def replace_class(
+def move_boundary(
     labels: NDArray[np.uint8],
     value: int,
-    inside: NDArray[np.bool_],
+    sdm_mm: NDArray[np.float32],
+    mm: float,
     locked: Collection[int] = (),
 ) -> NDArray[np.uint8]:
-    """Let a class be where ``inside`` is true, and nowhere else.
+    """Give a class the voxels within ``mm`` of a surface.
 
     Parameters
     ----------
@@ -32,8 +33,10 @@ def replace_class(
         A volume, or one slice of it; 0 is background.
     value : int
         The class.
-    inside : ndarray, bool
-        Same shape.
+    sdm_mm : ndarray, float32
+        Signed distance to the surface on the same grid, mm, negative inside.
+    mm : float
+        How far the boundary moves outwards; negative shrinks.
     locked : collection of int
         Classes whose voxels stay as they are.
 
@@ -42,76 +45,139 @@ def replace_class(
     ndarray, uint8
         A new array. What the class loses becomes background.
     """
-    result = labels.copy()
-    if value not in locked:
-        result[(labels == value) & ~inside] = 0
-        result[inside & ~np.isin(labels, list(locked))] = value
-    return result
+    return _replace(labels, value, sdm_mm < mm, locked)
 
 
-def largest_component(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Keep the largest connected component; of two equal ones the first."""
-    components, sizes = _components(inside)
-    return components == 1 + int(sizes.argmax()) if len(sizes) > 1 else inside
+def largest_component(
+    labels: NDArray[np.uint8], value: int, locked: Collection[int] = ()
+) -> NDArray[np.uint8]:
+    """Keep the largest connected piece of a class; the others become background.
+
+    Parameters
+    ----------
+    labels : ndarray (Z, Y, X), uint8
+        The mask.
+    value : int
+        The class; of two equal pieces the first in the volume is kept.
+    locked : collection of int
+        Classes whose voxels stay as they are.
+    """
+    pieces, sizes = _pieces(labels == value)
+    if len(sizes) < 2:
+        return labels.copy()
+    return _replace(labels, value, pieces == 1 + int(sizes.argmax()), locked)
 
 
 def remove_specks(
-    inside: NDArray[np.bool_], mm3: float, spacing_mm: Sequence[float]
-) -> NDArray[np.bool_]:
-    """Remove connected components smaller than a volume in mm³."""
-    components, sizes = _components(inside)
-    stays = np.concatenate([[False], sizes * float(np.prod(spacing_mm)) >= mm3])
-    return np.asarray(stays[components], bool)
+    labels: NDArray[np.uint8],
+    value: int,
+    mm3: float,
+    spacing_mm: Sequence[float],
+    locked: Collection[int] = (),
+) -> NDArray[np.uint8]:
+    """Make connected pieces of a class smaller than a volume background.
 
-
-def fill_holes(labels: NDArray[np.uint8], value: int) -> NDArray[np.bool_]:
-    """Find the voxels of a class and the background that it encloses on all sides.
-
-    Other classes inside, such as a tumour in an organ, are left out.
+    Parameters
+    ----------
+    labels : ndarray (Z, Y, X), uint8
+        The mask.
+    value : int
+        The class.
+    mm3 : float
+        The smallest volume that stays.
+    spacing_mm : (z, y, x)
+        Voxel size.
+    locked : collection of int
+        Classes whose voxels stay as they are.
     """
-    inside: NDArray[np.bool_] = labels == value
-    box = bounding_box(inside)
-    if box is not None:
-        filled = ndimage.binary_fill_holes(inside[box])
-        inside[box] |= filled & (labels[box] == 0)
-    return inside
+    pieces, sizes = _pieces(labels == value)
+    stays = np.concatenate([[False], sizes * float(np.prod(spacing_mm)) >= mm3])
+    return _replace(labels, value, stays[pieces], locked)
+
+
+def fill_holes(
+    labels: NDArray[np.uint8], value: int, locked: Collection[int] = ()
+) -> NDArray[np.uint8]:
+    """Give a class the background that it encloses on all sides.
+
+    Other classes inside, such as a tumour in an organ, stay.
+
+    Parameters
+    ----------
+    labels : ndarray (Z, Y, X), uint8
+        The mask.
+    value : int
+        The class.
+    locked : collection of int
+        Classes whose voxels stay as they are.
+    """
+    result = labels.copy()
+    box = bounding_box(labels == value)
+    if box is None or value in locked:
+        return result
+    filled = ndimage.binary_fill_holes(labels[box] == value)
+    result[box][filled & (labels[box] == 0)] = value
+    return result
 
 
 def smooth(
-    inside: NDArray[np.bool_], mm: float, spacing_mm: Sequence[float]
-) -> NDArray[np.bool_]:
-    """Smooth the surface of a region.
+    labels: NDArray[np.uint8],
+    value: int,
+    mm: float,
+    spacing_mm: Sequence[float],
+    locked: Collection[int] = (),
+) -> NDArray[np.uint8]:
+    """Smooth the surface of a class.
 
     A voxel belongs to it when at least half of its surroundings, weighted by a
     Gaussian, do.
 
     Parameters
     ----------
-    inside : ndarray (Z, Y, X), bool
-        The region.
+    labels : ndarray (Z, Y, X), uint8
+        The mask.
+    value : int
+        The class.
     mm : float
         Standard deviation of the Gaussian; finer detail goes.
     spacing_mm : (z, y, x)
         Voxel size.
+    locked : collection of int
+        Classes whose voxels stay as they are.
     """
-    box = bounding_box(inside, [3 * mm / step + 1 for step in spacing_mm])
+    box = bounding_box(labels == value, [3 * mm / step + 1 for step in spacing_mm])
     if box is None or mm <= 0:
-        return inside
+        return labels.copy()
     share = ndimage.gaussian_filter(
-        inside[box].astype(np.float32),
+        (labels[box] == value).astype(np.float32),
         [mm / step for step in spacing_mm],
         mode="nearest",
         truncate=3,
     )
-    smoothed = np.zeros(inside.shape, bool)
-    smoothed[box] = share >= 0.5
-    return smoothed
+    inside = np.zeros(labels.shape, bool)
+    inside[box] = share >= 0.5
+    return _replace(labels, value, inside, locked)
 
 
-def _components(
+def _replace(
+    labels: NDArray[np.uint8],
+    value: int,
+    inside: NDArray[np.bool_],
+    locked: Collection[int],
+) -> NDArray[np.uint8]:
+    result = labels.copy()
+    if value in locked:
+        return result
+    was = labels == value
+    result[was & ~inside] = 0
+    result[inside & ~np.isin(labels, list(locked))] = value
+    return result
+
+
+def _pieces(
     inside: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Number of the component at each voxel (0 outside), and voxels of each from 1."""
+    """Number of the piece at each voxel (0 outside), and voxels per piece from 1."""
     numbered = np.zeros(inside.shape, np.int32)
     box = bounding_box(inside)
     if box is None:

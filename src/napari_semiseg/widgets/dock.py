@@ -24,12 +24,12 @@ from qtpy.QtWidgets import (
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.canvas.prefetch import NextCases
 from napari_semiseg.widgets.cohort.panel import CohortPanel
+from napari_semiseg.widgets.cohort.progress import ProgressPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.preferences import remember_project
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
-from napari_semiseg.widgets.progress.panel import ProgressPanel
 from napari_semiseg.widgets.project.checkup import check_open_project
 from napari_semiseg.widgets.project.colour_menu import add_colour_menu
 from napari_semiseg.widgets.project.create_project import CreateProjectDialog
@@ -44,7 +44,6 @@ from napari_semiseg.widgets.project.guide import (
     make_sample_project,
 )
 from napari_semiseg.widgets.project.start_page import StartPage
-from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from napari_semiseg.widgets.train.panel import TrainingPanel
 
@@ -84,7 +83,7 @@ class SemisegDock(QWidget):
         self.case_view = CaseView(self.session, napari_viewer)
         self.cohort = CohortPanel(self.session)
         self.training = TrainingPanel(self.session)
-        self.review = ReviewPanel(self.session, self.case_view, review_actions())
+        self.review = ReviewPanel(self.session, self.case_view)
         self.progress = ProgressPanel(self.session, self._note_view)
         self._next_cases = NextCases(self.case_view, self.review, self.cohort, self)
         self.start_page = StartPage()
@@ -198,7 +197,7 @@ class SemisegDock(QWidget):
             )
             if created and dialog.images:
                 plain = all(path.is_file() for path in dialog.images)
-                take = self.cohort.add_images if plain else self.cohort.ask_import
+                take = self.cohort.add_images if plain else self.cohort.ask_intake
                 take(dialog.images)
 
     def open_sample(self) -> None:
@@ -364,7 +363,7 @@ class SemisegDock(QWidget):
         elif len(paths) == 1 and paths[0].is_file():
             self.cohort.add_images(paths)
         else:
-            self.cohort.ask_import(paths)
+            self.cohort.ask_intake(paths)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Watch the window, to ask before it closes over unsaved edits."""
@@ -407,9 +406,8 @@ class SemisegDock(QWidget):
             Connections.close_below(self.training)
             if self.case_view.dirty:
                 self.case_view.save_draft()
-            for dialog in self.findChildren(QDialog):
-                dialog.close()
+            self.progress.close_gallery()
             self._next_cases.close()
             Connections.close_below(self.guide)
-            Connections.close_below(self.review)
+            self.review.close_panel()
             self.case_view.close()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_semiseg.experiments.benchmark.dataset import Dataset
-from napari_semiseg.experiments.benchmark.runner import Bench
-from napari_semiseg.experiments.benchmark.spec import Benchmark, Budget, Entry
+from napari_semiseg.experiments.benchmark.dataset import RawDataset
+from napari_semiseg.experiments.benchmark.runner import BenchmarkRunner
+from napari_semiseg.experiments.benchmark.spec import Benchmark
 from synthetic import ball, save_nifti
 
 if TYPE_CHECKING:
@@ -51,21 +51,22 @@ def two_channels(data: Path) -> Path:
 @pytest.fixture
 def make_bench(
     data: Path, tmp_path: Path, workers: FakeWorkers
-) -> Callable[..., Bench]:
+) -> Callable[..., BenchmarkRunner]:
     """Make a benchmark of two methods; every part of it may be another one."""
 
-    def make(methods: str = "supervised,ug_mcl", **changes: Any) -> Bench:
+    def make(methods: str = "supervised,ug_mcl", **changes: Any) -> BenchmarkRunner:
         values: dict[str, Any] = {
             "data": data,
             "labelled": {"two": IDS[:2]},
             "unlabelled": IDS[:4],
             "test": IDS[4:],
-            "entries": tuple(map(Entry.parse, methods.split(","))),
-            "budgets": (Budget(steps=3),),
+            "methods": tuple(methods.split(",")),
+            "budgets": ("3 steps",),
         }
-        benchmark = Benchmark(**values | changes)
-        dataset = Dataset.open(data)
+        dataset = RawDataset.open(data)
         scheme = dataset.scheme((), ())
-        return Bench(benchmark, dataset, scheme, tmp_path / "out", workers)
+        classes = {item.name: item.value for item in scheme}
+        benchmark = Benchmark(**values | changes, classes=classes)
+        return BenchmarkRunner(tmp_path / "out", workers, benchmark, dataset, scheme)
 
     return make

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.benchmark.conftest import IDS
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.experiments.benchmark.dataset import Dataset, refuse_inside
+from napari_semiseg.experiments.benchmark.dataset import RawDataset, refuse_inside
 from napari_semiseg.io.images import read_geometry
 from synthetic import ball, save_nifti
 
@@ -18,7 +18,7 @@ def names(scheme):
 
 def describe(data, labels):
     (data / "dataset.json").write_text(json.dumps({"labels": labels}))
-    return Dataset.open(data)
+    return RawDataset.open(data)
 
 
 def test_images_and_masks_are_found_by_id_with_and_without_a_channel(data) -> None:
@@ -26,7 +26,7 @@ def test_images_and_masks_are_found_by_id_with_and_without_a_channel(data) -> No
     (images / "case_3.nii.gz").rename(images / "case_3_0000.nii.gz")
     save_nifti(data / "imagesTs" / "late_0000.nii.gz", ball(0))
     save_nifti(data / "labelsTs" / "late.nii.gz", ball(0))
-    dataset = Dataset.open(data)
+    dataset = RawDataset.open(data)
     assert len(dataset.images) == 8
     assert dataset.case("case_3") == "case_3_0000"
     assert dataset.case("case_2") == "case_2"
@@ -40,7 +40,7 @@ def test_an_ending_that_the_mask_has_too_is_part_of_the_id(data) -> None:
     for folder in ("imagesTr", "labelsTr"):
         plain = data / folder / "case_3.nii.gz"
         plain.rename(plain.with_name("case_0000.nii.gz"))
-    dataset = Dataset.open(data)
+    dataset = RawDataset.open(data)
     dataset.require(["case_0000", "case_0"], masks=True)
     assert "case" not in dataset.images
     assert dataset.check(["case_0000"], dataset.scheme((), ())) == {"case_0000": {0, 1}}
@@ -48,11 +48,11 @@ def test_an_ending_that_the_mask_has_too_is_part_of_the_id(data) -> None:
 
 def test_test_masks_may_all_be_among_the_others(data) -> None:
     (data / "labelsTs").mkdir()
-    Dataset.open(data).require(IDS, masks=True)
+    RawDataset.open(data).require(IDS, masks=True)
     (data / "labelsTr").rename(data / "elsewhere")
     (data / "labelsTr").mkdir()
     with pytest.raises(SemisegError, match=r"labelsTr: expected masks .* found none"):
-        Dataset.open(data)
+        RawDataset.open(data)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_classes_come_from_the_masks_where_nothing_names_them(data) -> None:
     mask = ball(1)
     mask[:2] = 7
     save_nifti(data / "labelsTr" / "case_1.nii.gz", mask)
-    dataset = Dataset.open(data)
+    dataset = RawDataset.open(data)
     assert names(dataset.scheme((), ["case_0"])) == {1: "class 1"}
     found = names(dataset.scheme((), ["case_0", "case_1"]))
     assert found == {1: "class 1", 7: "class 7"}
@@ -103,7 +103,7 @@ def test_ignored_voxels_are_unknown(data) -> None:
 )
 def test_classes_that_are_named_need_no_description(data, text) -> None:
     (data / "dataset.json").write_text(text)
-    dataset = Dataset.open(data)
+    dataset = RawDataset.open(data)
     assert names(dataset.scheme(["1=ball"], ())) == {1: "ball"}
     with pytest.raises(SemisegError, match=r"dataset\.json.* --label VALUE=NAME"):
         dataset.scheme((), ())
@@ -128,21 +128,21 @@ def test_results_do_not_go_among_the_images_and_masks(data) -> None:
 
 def test_what_is_no_such_data_set_is_refused(data, tmp_path) -> None:
     with pytest.raises(SemisegError, match="imagesTr and labelsTr"):
-        Dataset.open(tmp_path)
-    dataset = Dataset.open(data)
+        RawDataset.open(tmp_path)
+    dataset = RawDataset.open(data)
     with pytest.raises(SemisegError, match=r"images of 2 listed cases.*ghost"):
         dataset.require(["case_0", "ghost"])
     (data / "labelsTr" / "case_0.nii.gz").unlink()
     with pytest.raises(SemisegError, match=r"masks of 1 listed cases.*case_0"):
-        Dataset.open(data).require(["case_0"], masks=True)
+        RawDataset.open(data).require(["case_0"], masks=True)
     save_nifti(data / "labelsTr" / "case_1.nii.gz", ball(1), shift=4.0)
-    dataset = Dataset.open(data)
+    dataset = RawDataset.open(data)
     with pytest.raises(SemisegError, match="grid"):
         dataset.check(["case_1"], dataset.scheme(["1=ball"], ()))
 
 
 def test_a_case_needs_all_its_channels(two_channels) -> None:
-    dataset = Dataset.open(two_channels)
+    dataset = RawDataset.open(two_channels)
     assert sorted(dataset.images) == list(IDS)
     assert dataset.case("case_3") == "case_3"
     assert dataset.read_image("case_3").data.max() > 90
@@ -153,4 +153,4 @@ def test_a_case_needs_all_its_channels(two_channels) -> None:
         dataset.check_image("case_5")
     second.unlink()
     with pytest.raises(SemisegError, match="channels of 'case_5', found no 1"):
-        Dataset.open(two_channels)
+        RawDataset.open(two_channels)

@@ -6,7 +6,10 @@ import pytest
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.experiments.benchmark.projects import make_project, refuse_unshown
+from napari_semiseg.experiments.benchmark.projects import (
+    make_project,
+    refuse_absent_classes,
+)
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 from synthetic import ball, save_nifti
@@ -70,7 +73,7 @@ def test_a_class_that_no_labelled_mask_shows_is_refused(data, make_bench) -> Non
         bench = make_bench(labelled=labelled, test=(test,), unlabelled=())
         with_mask = [test, *(name for ids in labelled.values() for name in ids)]
         shown = bench.dataset.check(with_mask, bench.scheme)
-        refuse_unshown(bench.benchmark, bench.scheme, shown)
+        refuse_absent_classes(bench.benchmark, bench.scheme, shown)
 
     with pytest.raises(ConfigError) as refusal:
         refuse("case_4", two=("case_0", "case_1"))

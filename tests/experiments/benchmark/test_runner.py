@@ -9,12 +9,9 @@ import pytest
 
 from napari_semiseg.core.events import Finished, Started, Warned
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.experiments.benchmark import results as store
-from napari_semiseg.experiments.benchmark.report import publish
-from napari_semiseg.experiments.benchmark.results import Results
-from napari_semiseg.experiments.benchmark.runner import Began, Bench, Ended, time_after
-from napari_semiseg.experiments.benchmark.spec import Budget
-from napari_semiseg.experiments.stored import write
+from napari_semiseg.experiments.benchmark.results import BenchmarkResults
+from napari_semiseg.experiments.benchmark.runner import BenchmarkRunner
+from napari_semiseg.experiments.experiment import TrialFinished, TrialStarted
 from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.project import Project
@@ -23,22 +20,29 @@ from napari_semiseg.project.runs.run import Run
 from synthetic import save_nifti
 
 
-def begin(bench) -> Results:
-    return store.begin(bench.out, bench.benchmark, bench.scheme)
+def begin(bench) -> BenchmarkResults:
+    return BenchmarkResults.open(bench.out, bench.benchmark)
 
 
-def go(bench, stop=lambda: False) -> tuple[Results, list]:
+def time_after(bench, results: BenchmarkResults) -> tuple[float, int]:
+    """What is left after a trial of its kind that is going on."""
+    trials = bench.trials()
+    left = bench.remaining(trials[0], trials, results)
+    return left.seconds_after, left.steps_after
+
+
+def go(bench, stop=lambda: False) -> tuple[BenchmarkResults, list]:
     results, events = begin(bench), []
     for event in bench.run(results, stop):
         events.append(event)
-        if isinstance(event, Ended):
+        if isinstance(event, TrialFinished):
             results = event.results
     return results, events
 
 
-def stored(bench) -> Results:
+def stored(bench) -> BenchmarkResults:
     text = (bench.out / "results.json").read_text()
-    return Results.model_validate(json.loads(text))
+    return BenchmarkResults.model_validate(json.loads(text))
 
 
 def test_all_trials_are_scored_on_cases_that_training_cannot_reach(
@@ -66,11 +70,12 @@ def test_all_trials_are_scored_on_cases_that_training_cannot_reach(
     assert wrong.cases["case_5"]["ball"].hd95_mm == pytest.approx(diagonal)
     assert results.machine["processor"]
     assert "numpy" in results.versions
-    began = [event for event in events if isinstance(event, Began)]
+    began = [event for event in events if isinstance(event, TrialStarted)]
     assert [(event.number, event.total) for event in began] == [(1, 2), (2, 2)]
     # No training of so many steps was timed before the first.
-    assert (began[0].seconds_after, began[0].steps_after) == (0.0, 3)
-    assert (began[1].seconds_after, began[1].steps_after) == (
+    left = [event.remaining for event in began]
+    assert (left[0].seconds_after, left[0].steps_after) == (0.0, 3)
+    assert (left[1].seconds_after, left[1].steps_after) == (
         pytest.approx(1.5 + right.score_seconds),
         0,
     )
@@ -84,8 +89,8 @@ def test_what_is_finished_is_not_repeated_and_more_can_be_asked_for(
     again, events = go(make_bench())
     assert len(workers.started) == 2
     assert again == first
-    assert not any(isinstance(event, Began) for event in events)
-    results, _ = go(make_bench("dtml", seeds=(3,), budgets=(Budget(minutes=2),)))
+    assert not any(isinstance(event, TrialStarted) for event in events)
+    results, _ = go(make_bench("dtml", seeds=(3,), budgets=("2 min",)))
     assert workers.started[2:] == ["dtml_2min_seed3"]
     assert len(results.runs) == 3
     assert results.config.methods == ("supervised", "ug_mcl", "dtml")
@@ -101,7 +106,7 @@ def test_a_failure_is_recorded_and_the_rest_goes_on(make_bench, workers) -> None
     assert failed.method == "supervised"
     assert failed.error == "expected two classes, found one"
     assert done.method == "ug_mcl"
-    publish(bench, results)
+    bench.publish(results)
     page = (bench.out / "results.md").read_text()
     assert "seed 0: expected two classes, found one" in page
     assert "no `supervised` run yet" in page
@@ -125,7 +130,7 @@ def test_a_stopped_run_is_gone_on_with(make_bench, workers) -> None:
     assert results.runs == ()
     assert stored(bench).runs == ()
     assert asked == workers.started == ["supervised_3steps_seed0"]
-    assert not any(isinstance(event, Ended) for event in events)
+    assert not any(isinstance(event, TrialFinished) for event in events)
     workers.during = lambda run: None
     results, _ = go(bench)
     assert len(results.completed()) == 2
@@ -171,24 +176,22 @@ def test_time_after_comes_from_minutes_or_from_what_was_measured(
         time.sleep(0.1)
         return evaluate_labels(*found)
 
-    monkeypatch.setattr(
-        "napari_semiseg.experiments.benchmark.trial.evaluate_labels", slow
-    )
-    bench = make_bench(budgets=(Budget(minutes=2),))
-    assert time_after(bench.benchmark.trials(), begin(bench)) == (240.0, 0)
+    monkeypatch.setattr("napari_semiseg.experiments.training.evaluate_labels", slow)
+    bench = make_bench(budgets=("2 min",))
+    assert time_after(bench, begin(bench)) == (240.0, 0)
     results, _ = go(bench)
     assert all(run.score_seconds >= 0.3 for run in results.runs)
     closing = 1.5 + sum(run.score_seconds for run in results.runs) / 2
     # That of the trial that goes on counts too.
     expected = (pytest.approx(240 + 3 * closing), 0)
-    assert time_after(bench.benchmark.trials(), results) == expected
+    assert time_after(bench, results) == expected
     bench = make_bench(seeds=(0, 1))
     expected = (pytest.approx(5 * closing), 4 * 3)  # nobody has timed so many steps
-    assert time_after(bench.benchmark.trials(), results) == expected
+    assert time_after(bench, results) == expected
     results, _ = go(make_bench())
     closing = 1.5 + sum(run.score_seconds for run in results.runs) / 4
     expected = (pytest.approx(4 * 30 + 5 * closing), 0)
-    assert time_after(bench.benchmark.trials(), results) == expected
+    assert time_after(bench, results) == expected
 
 
 def test_every_image_is_read_before_the_first_training(
@@ -219,14 +222,14 @@ def test_what_a_training_warned_of_stands_by_its_scores(make_bench, workers) -> 
     workers.during = lambda run: [run.append(warned) for _ in range(2)]
     results, _ = go(bench)
     assert results.runs[0].notes == ("case case_1 is left out: it is torn",)
-    publish(bench, results)
+    bench.publish(results)
     page = (bench.out / "results.md").read_text()
     assert "seed 0: case case_1 is left out: it is torn" in page
     assert "Failed" not in page
 
 
 @pytest.fixture
-def left_alone(make_bench, monkeypatch) -> tuple[Bench, Run]:
+def left_alone(make_bench, monkeypatch) -> tuple[BenchmarkRunner, Run]:
     """A trial, at which a worker of another machine is at work for three looks."""
     looks = iter((True, True, True))
 
@@ -234,10 +237,10 @@ def left_alone(make_bench, monkeypatch) -> tuple[Bench, Run]:
         return claim.host == "elsewhere" and next(looks, False)
 
     monkeypatch.setattr(Claim, "holds", holds)
-    monkeypatch.setattr("napari_semiseg.experiments.benchmark.trial.POLL_S", 0.05)
+    monkeypatch.setattr("napari_semiseg.experiments.training.POLL_S", 0.05)
     bench = make_bench("supervised")
     (trial,) = bench.benchmark.trials()
-    write(bench.out / "results.json", begin(bench))
+    begin(bench).write(bench.out)
     project = Project.create(bench.out / "projects" / "two", bench.scheme)
     run = Run.create(project, bench.benchmark.config(trial), trial.run_id)
     run.append(Started(run=run.id, method="supervised", pid=17))
@@ -273,11 +276,11 @@ def test_tables_and_figures(make_bench, workers) -> None:
     one = {"one": ("case_0",)}
     both = one | {"three": ("case_0", "case_1", "case_2")}
     workers.empty = {"ug_mcl_1min_seed0"}
-    short, long = Budget(minutes=1), Budget(minutes=4)
+    short, long = "1 min", "4 min"
     go(make_bench(labelled=one, test=("case_4",), budgets=(short, long)))
     bench = make_bench(labelled=both, test=("case_4",), budgets=(short,))
     results, _ = go(bench)
-    rows = publish(bench, results)
+    rows = bench.publish(results)
     assert [(row.labelled, row.budget, row.method) for row in rows] == [
         ("one", "1 min", "supervised"),
         ("one", "1 min", "ug_mcl"),

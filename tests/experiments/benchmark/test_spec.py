@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from napari_semiseg.errors import ConfigError
-from napari_semiseg.experiments.benchmark.spec import Budget, Entry
+from napari_semiseg.experiments.benchmark.spec import Budget, MethodVariant
 
 
 def test_a_seed_is_complete_before_the_next_begins(make_bench) -> None:
-    budgets = (Budget(minutes=2), Budget(minutes=10))
+    budgets = ("2 min", "10 min")
     bench = make_bench(budgets=budgets, seeds=(0, 1))
     trials = bench.benchmark.trials()
     assert [trial.seed for trial in trials] == [0] * 4 + [1] * 4
@@ -20,9 +20,9 @@ def test_a_seed_is_complete_before_the_next_begins(make_bench) -> None:
     assert trials[3].text == "ug_mcl, two, 10 min, seed 0"
 
 
-def test_labelled_cases_are_not_unlabelled_ones(make_bench) -> None:
+def test_labelled_cases_are_learned_from_once(make_bench) -> None:
     benchmark = make_bench().benchmark
-    assert benchmark.unlabelled_beside("two") == ["case_2", "case_3"]
+    assert benchmark.training_cases("two") == ["case_0", "case_1", "case_2", "case_3"]
 
 
 @pytest.mark.parametrize(
@@ -38,17 +38,17 @@ def test_a_test_case_is_never_learned_from(make_bench, changes) -> None:
 
 
 def test_a_variant_of_a_method_has_parameters_of_its_own(make_bench) -> None:
-    entry = Entry.parse("ug_mcl:passes=4:ramp=0.5")
-    assert entry.params == (("passes", "4"), ("ramp", "0.5"))
+    variant = MethodVariant.parse("ug_mcl:passes=4:ramp=0.5")
+    assert variant.params == (("passes", "4"), ("ramp", "0.5"))
     bench = make_bench("ug_mcl,ug_mcl:passes=4", settings={"width": "8"})
-    plain, variant = bench.benchmark.trials()
-    assert variant.run_id == "ug_mcl-passes-4_3steps_seed0"
-    config = bench.benchmark.config(variant)
+    plain, other = bench.benchmark.trials()
+    assert other.run_id == "ug_mcl-passes-4_3steps_seed0"
+    config = bench.benchmark.config(other)
     assert (config.method, config.params, config.width) == ("ug_mcl", {"passes": 4}, 8)
     assert bench.benchmark.config(plain).params == {}
     for text in ("ug_mcl:passes", ":a=1", "ug_mcl:=3"):
         with pytest.raises(ConfigError, match="expected"):
-            Entry.parse(text)
+            MethodVariant.parse(text)
 
 
 def test_names_that_become_one_folder_are_refused(make_bench) -> None:
@@ -74,3 +74,8 @@ def test_what_the_comparison_decides_is_no_setting(
 ) -> None:
     with pytest.raises(ConfigError, match=instead):
         make_bench(methods, settings=settings)
+
+
+@pytest.mark.parametrize("budget", [Budget(minutes=2.5), Budget(steps=300)])
+def test_a_budget_is_read_as_it_was_written(budget) -> None:
+    assert Budget.parse(budget.text) == budget

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from napari_semiseg.experiments.benchmark.results import Results, Settings, TrialResult
+from napari_semiseg.experiments.benchmark.results import (
+    BenchmarkResults,
+    MethodResult,
+)
+from napari_semiseg.experiments.benchmark.spec import Benchmark
 from napari_semiseg.experiments.benchmark.statistics import holm, summarise
 from napari_semiseg.experiments.benchmark.table import markdown
 from napari_semiseg.imaging.metrics import Metrics
@@ -25,7 +29,7 @@ def metrics(dice: float) -> Metrics:
     )
 
 
-def result(method: str, dice, seed: int = 0, **changes) -> TrialResult:
+def result(method: str, dice, seed: int = 0, **changes) -> MethodResult:
     """Two classes: the second one is 0.1 worse than the first."""
     values = {
         "labelled": "four",
@@ -45,12 +49,12 @@ def result(method: str, dice, seed: int = 0, **changes) -> TrialResult:
             for name, value in zip(TEST, dice, strict=True)
         },
     }
-    return TrialResult(**values | changes)
+    return MethodResult(**values | changes)
 
 
-def gathered(*runs: TrialResult) -> Results:
-    return Results(
-        config=Settings(
+def gathered(*runs: MethodResult) -> BenchmarkResults:
+    return BenchmarkResults(
+        config=Benchmark(
             data="/data/Balls",
             classes={"a": 1, "b": 2},
             labelled={"four": ("x",)},

@@ -7,34 +7,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_semiseg.experiments.simulation import results as store
 from napari_semiseg.experiments.simulation.annotator import References
-from napari_semiseg.experiments.simulation.runner import Simulator
-from napari_semiseg.experiments.simulation.spec import Amount, Entry, Simulation
+from napari_semiseg.experiments.simulation.results import (
+    SimulationResults,
+)
+from napari_semiseg.experiments.simulation.runner import SimulationRunner
+from napari_semiseg.experiments.simulation.spec import Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 @pytest.fixture
-def simulator(ball_project, spheres, tmp_path, workers) -> Callable[..., Simulator]:
+def simulator(
+    ball_project, spheres, tmp_path, workers
+) -> Callable[..., SimulationRunner]:
     """Make a simulation on three cases, scored on another one."""
 
-    def make(strategies: str = "uncertainty", **changes: Any) -> Simulator:
+    def make(strategies: str = "uncertainty", **changes: Any) -> SimulationRunner:
         values: dict[str, Any] = {
             "project": ball_project.folder,
             "masks": spheres.masks,
             "cases": ("case_0", "case_1", "case_2"),
             "test": ("case_4",),
-            "entries": tuple(map(Entry.parse, strategies.split(","))),
+            "strategies": tuple(strategies.split(",")),
             "rounds": 2,
-            "amount": Amount.parse("3"),
+            "slices_per_round": "3",
             "steps": 3,
         }
         simulation = Simulation(**values | changes)
         references = References.check(ball_project, simulation)
-        return Simulator(
-            ball_project, simulation, references, tmp_path / "out", workers
+        return SimulationRunner(
+            tmp_path / "out", workers, ball_project, simulation, references
         )
 
     return make
@@ -44,9 +48,9 @@ def simulator(ball_project, spheres, tmp_path, workers) -> Callable[..., Simulat
 def go():
     """Run a simulation to its end, or until it is stopped."""
 
-    def run(ours: Simulator, stop=lambda: False):
-        results = store.begin(ours.out, ours.simulation)
-        for event in ours.run(results, stop):
+    def run(runner: SimulationRunner, stop=lambda: False):
+        results = SimulationResults.open(runner.out, runner.simulation)
+        for event in runner.run(results, stop):
             results = getattr(event, "results", results)
         return results
 

@@ -6,24 +6,30 @@ import numpy as np
 import pytest
 
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
-from napari_semiseg.experiments.simulation import results as store
-from napari_semiseg.experiments.simulation.curves import draw, summarise
-from napari_semiseg.experiments.simulation.spec import Amount, Entry
+from napari_semiseg.experiments.simulation.curves import draw, figure_path, summarise
+from napari_semiseg.experiments.simulation.results import (
+    SimulationResults,
+)
+from napari_semiseg.experiments.simulation.spec import SliceBudget, StrategyVariant
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.project import Project
 from synthetic import save_nifti, snapshot
 
 
-def copied(ours, trial: str = "uncertainty_seed0") -> Project:
-    return Project.open(ours.out / "projects" / trial)
+def opened(runner) -> SimulationResults:
+    return SimulationResults.open(runner.out, runner.simulation)
+
+
+def copied(runner, trial: str = "uncertainty_seed0") -> Project:
+    return Project.open(runner.out / "projects" / trial)
 
 
 def test_a_round_annotates_trains_and_scores_in_a_copy(
     simulator, workers, go, ball_project, foreground
 ) -> None:
     before = snapshot(ball_project.folder)
-    ours = simulator()
-    first, second = go(ours).trials[0].rounds
+    runner = simulator()
+    first, second = go(runner).trials[0].rounds
     assert snapshot(ball_project.folder) == before
     # From nothing every foreground voxel is painted; the prediction is perfect then.
     assert (first.slices, second.slices) == (3, 6)
@@ -34,7 +40,7 @@ def test_a_round_annotates_trains_and_scores_in_a_copy(
     assert list(first.cases) == ["case_4"]
     assert 0 < first.annotated_fraction < second.annotated_fraction < 1
     assert (first.steps, first.seconds) == (3, 30.0)
-    project = copied(ours)
+    project = copied(runner)
     assert [(case.id, str(case.split)) for case in project.cases()] == [
         *[(f"case_{number}", "train") for number in range(4)],
         ("case_4", "test"),
@@ -47,9 +53,9 @@ def test_a_round_annotates_trains_and_scores_in_a_copy(
 def test_labels_are_the_reference_on_the_slices_and_nothing_elsewhere(
     simulator, workers, go, spheres
 ) -> None:
-    ours = simulator(rounds=1)
-    asked = go(ours).trials[0].rounds[0].asked
-    project = copied(ours)
+    runner = simulator(rounds=1)
+    asked = go(runner).trials[0].rounds[0].asked
+    project = copied(runner)
     for name in {place.case for place in asked}:
         case = project.case(name)
         reference = read_labels(spheres.masks / f"{name}.nii.gz", case.geometry)
@@ -102,17 +108,17 @@ def test_whole_volumes_and_a_part_of_all_slices(simulator, workers, go) -> None:
 
 
 def test_when_everything_is_annotated_it_ends(simulator, workers, go) -> None:
-    results = go(simulator("whole", amount=Amount.parse("50"), rounds=5))
+    results = go(simulator("whole", slices_per_round="50", rounds=5))
     trial = results.trials[0]
     assert [item.slices for item in trial.rounds] == [50, 72]
     assert trial.exhausted
     again = len(workers.started)
-    go(simulator("whole", amount=Amount.parse("50"), rounds=5))
+    go(simulator("whole", slices_per_round="50", rounds=5))
     assert len(workers.started) == again
 
 
 def test_what_a_strategy_cannot_name_is_spread(simulator, workers, go) -> None:
-    results = go(simulator("uncertainty", amount=Amount.parse("60"), rounds=1))
+    results = go(simulator("uncertainty", slices_per_round="60", rounds=1))
     found = results.trials[0].rounds[0]
     assert found.slices == 60
     assert 0 < found.topped_up < 60
@@ -131,25 +137,25 @@ def test_one_plane(simulator, workers, go) -> None:
 
 def test_a_stop_changes_neither_slices_nor_costs(simulator, workers, go) -> None:
     straight = go(simulator())
-    ours = simulator()
-    for path in sorted(ours.out.rglob("*"), reverse=True):
+    runner = simulator()
+    for path in sorted(runner.out.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     asked = []
     workers.during = lambda run: asked.append(run.request_stop())
-    go(ours, stop=lambda: bool(asked))
-    half = store.begin(ours.out, ours.simulation)
+    go(runner, stop=lambda: bool(asked))
+    half = opened(runner)
     assert half.trials[0].rounds[0].dice is None  # chosen, written down, annotated
     assert half.trials[0].rounds[0].asked == straight.trials[0].rounds[0].asked
     workers.during = lambda run: None
-    assert go(ours) == straight
+    assert go(runner) == straight
 
 
 def test_an_interruption_between_choice_and_label(
     simulator, workers, go, monkeypatch
 ) -> None:
     straight = go(simulator())
-    ours = simulator()
-    for path in sorted(ours.out.rglob("*"), reverse=True):
+    runner = simulator()
+    for path in sorted(runner.out.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
 
     class Died(BaseException):
@@ -161,9 +167,9 @@ def test_an_interruption_between_choice_and_label(
     with monkeypatch.context() as patch:
         patch.setattr("napari_semiseg.experiments.simulation.annotator.annotate", die)
         with pytest.raises(Died):
-            go(ours)
-    assert not any(case.has_label for case in copied(ours).cases())
-    assert go(ours) == straight
+            go(runner)
+    assert not any(case.has_label for case in copied(runner).cases())
+    assert go(runner) == straight
 
 
 def test_a_failed_training_is_recorded_and_tried_again(simulator, workers, go) -> None:
@@ -184,19 +190,19 @@ def test_more_is_asked_for_later_but_not_something_else(simulator, workers, go) 
     assert len(more.trials) == 3
     assert more.config.strategies == ("uncertainty", "gap")
     for key, value in (
-        ("amount", Amount.parse("4")),
+        ("slices_per_round", "4"),
         ("steps", 5),
         ("plane", "axial"),
         ("cases", ("case_0", "case_1")),
     ):
-        ours = simulator(**{key: value})
+        runner = simulator(**{key: value})
         with pytest.raises(ConfigError, match="choose another --out"):
-            store.begin(ours.out, ours.simulation)
+            opened(runner)
 
 
 def test_curves_have_means_over_seeds(simulator, workers, go) -> None:
-    ours = simulator("uncertainty,spread", seeds=(0, 1))
-    points = summarise(go(ours))
+    runner = simulator("uncertainty,spread", seeds=(0, 1))
+    points = summarise(go(runner))
     assert [(point.strategy, point.round) for point in points] == [
         ("spread", 1),
         ("spread", 2),
@@ -205,12 +211,13 @@ def test_curves_have_means_over_seeds(simulator, workers, go) -> None:
     ]
     assert points[0].seeds == 2
     assert (points[0].dice, points[0].sd) == (1.0, 0.0)
-    figure = draw(ours.out, points)
+    draw(runner.out, points)
+    figure = figure_path(runner.out)
     assert figure.read_bytes()[:4] == b"\x89PNG"
     drawing = figure.with_suffix(".svg").read_text()
     for words in ("slices annotated", "voxels changed", "uncertainty", "Dice"):
         assert words in drawing
-    stored = json.loads((ours.out / "simulation.json").read_text())
+    stored = json.loads((runner.out / "simulation.json").read_text())
     assert stored["trials"][0]["rounds"][0]["slices"] == 3
 
 
@@ -220,17 +227,17 @@ def test_curves_have_means_over_seeds(simulator, workers, go) -> None:
 @pytest.mark.parametrize("text", ["0", "-1", "0%", "101%", "some", "1.5", ""])
 def test_slices_per_round_are_a_number_or_a_part(text) -> None:
     with pytest.raises(ConfigError, match="slices per round"):
-        Amount.parse(text)
+        SliceBudget.parse(text)
 
 
 def test_amounts() -> None:
-    assert Amount.parse("7").of(100) == 7
-    assert Amount.parse("5%").of(100) == 5
-    assert Amount.parse("2.5 %").of(100) == 3
-    assert Amount.parse("1%").of(10) == 1
-    assert Entry.parse("spread:5%").label == "spread:5%"
+    assert SliceBudget.parse("7").of(100) == 7
+    assert SliceBudget.parse("5%").of(100) == 5
+    assert SliceBudget.parse("2.5 %").of(100) == 3
+    assert SliceBudget.parse("1%").of(10) == 1
+    assert StrategyVariant.parse("spread:5%").label == "spread:5%"
     with pytest.raises(ConfigError, match="best"):
-        Entry.parse("best:5%")
+        StrategyVariant.parse("best:5%")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A folder in nnU-Net's raw layout: images, masks and the names of the classes."""
+"""Read a data set in nnU-Net's raw layout: images, masks, names of the classes."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ IMAGES = ("imagesTr", "imagesTs")
 MASKS = ("labelsTr", "labelsTs")
 DESCRIPTION = "dataset.json"
 IGNORE = "ignore"
-FIRST = "_0000"
+FIRST_CHANNEL = "_0000"
 """nnU-Net's ending of an image, which its id and its mask do not have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
+class RawDataset:
     """Images and masks by id; ``labelsTs`` and ``imagesTs`` count where they are.
 
     Attributes
@@ -77,7 +77,7 @@ class Dataset:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Find what there is; no image is read.
+        """Find images and masks; no image is read.
 
         Raises
         ------
@@ -95,14 +95,14 @@ class Dataset:
         return cls(folder, images, masks, _ignored(folder), channels)
 
     def scheme(self, labels: Sequence[str], labelled: Iterable[str]) -> LabelScheme:
-        """Give the classes: as told, by ``dataset.json``, or those of the masks.
+        """Give the classes: as named, of ``dataset.json``, or of labelled masks.
 
         Parameters
         ----------
         labels : sequence of str
             ``1=left atrium``; may be empty.
         labelled : iterable of str
-            Ids whose masks are looked at where nothing names the classes.
+            Ids whose masks are read where nothing names the classes.
 
         Raises
         ------
@@ -120,20 +120,14 @@ class Dataset:
             )
         present: set[int] = set()
         for name in labelled:
-            present |= _values(self._mask_of(name))
+            present |= _values(self._read_mask(name))
         return LabelScheme.parse(
             f"{value}=class {value}"
             for value in sorted(present - {BACKGROUND, UNANNOTATED})
         )
 
     def image(self, name: str) -> Path:
-        """Image of an id.
-
-        Raises
-        ------
-        ProjectError
-            There is none.
-        """
+        """Image of an id; a `ProjectError` where there is none."""
         self.require([name])
         return self.images[name]
 
@@ -153,19 +147,20 @@ class Dataset:
         ProjectError
             Names those that are missing.
         """
-        wanted = list(names)
-        missing = [name for name in wanted if name not in self.images]
-        if missing:
-            raise ProjectError(
-                f"{self.folder / IMAGES[0]}: expected images of {len(wanted)} listed "
-                f"cases, found none of {listed(missing)}; correct the list"
-            )
-        missing = [name for name in wanted if self._mask(name) is None] if masks else []
-        if missing:
-            raise ProjectError(
-                f"{self.folder / MASKS[0]}: expected masks of {len(wanted)} listed "
-                f"cases, found none of {listed(missing)}; correct the list"
-            )
+        ids = list(names)
+        for what, folder, missing in (
+            ("images", IMAGES[0], [name for name in ids if name not in self.images]),
+            (
+                "masks",
+                MASKS[0],
+                [name for name in ids if masks and not self._mask(name)],
+            ),
+        ):
+            if missing:
+                raise ProjectError(
+                    f"{self.folder / folder}: expected {what} of {len(ids)} listed "
+                    f"cases, found none of {listed(missing)}; correct the list"
+                )
 
     def read_mask(self, name: str, geometry: Geometry) -> NDArray[np.uint8]:
         """Reference mask (Z, Y, X) on the grid of its image; 255 where unknown.
@@ -175,22 +170,16 @@ class Dataset:
         SemisegError
             There is none, or it lies on another grid.
         """
+        self.require([name], masks=True)
         path = self._mask(name)
-        if path is None:
-            self.require([name], masks=True)
-            raise AssertionError(name)
+        assert path is not None
         labels = read_labels(path, geometry)
         if self.ignore is not None:
             labels = np.where(labels == self.ignore, np.uint8(UNANNOTATED), labels)
         return labels
 
     def check(self, names: Iterable[str], scheme: LabelScheme) -> dict[str, set[int]]:
-        """Read masks as a training or a score will do, and refuse what cannot be used.
-
-        Returns
-        -------
-        dict
-            Values that each mask holds, by id.
+        """Read masks as training and scores will; returns the values in each, by id.
 
         Raises
         ------
@@ -199,24 +188,18 @@ class Dataset:
         """
         found = {}
         for name in names:
-            mask = self._mask_of(name)
+            mask = self._read_mask(name)
             scheme.check(mask, str(self._mask(name)))
             found[name] = _values(mask)
         return found
 
     def check_image(self, name: str) -> None:
-        """Read the image of an id, or all its channels one by one.
-
-        Raises
-        ------
-        SemisegError
-            A file is torn, or holds voxels that are no numbers.
-        """
-        alone = (Channel("", self.image(name)),)
-        for channel in self.channels.get(name, alone):
+        """Read all channels of an id; a `SemisegError` where one cannot be used."""
+        single = (Channel("", self.image(name)),)
+        for channel in self.channels.get(name, single):
             read_image(channel.image, channel.volume)
 
-    def _mask_of(self, name: str) -> NDArray[np.uint8]:
+    def _read_mask(self, name: str) -> NDArray[np.uint8]:
         geometry, _ = read_geometry(self.image(name), self.volume)
         return self.read_mask(name, geometry)
 
@@ -225,13 +208,7 @@ class Dataset:
 
 
 def refuse_inside(data: Path, out: Path) -> None:
-    """Refuse a folder for results in which images and masks are looked for.
-
-    Raises
-    ------
-    ConfigError
-        It lies in a folder of the data set.
-    """
+    """Refuse a folder for results inside the data set with a ``ConfigError``."""
     for part in (data / name for name in (*IMAGES, *MASKS)):
         if out.resolve().is_relative_to(part.resolve()):
             raise ConfigError(
@@ -248,7 +225,7 @@ def _masks_in(folder: Path) -> tuple[MaskFolder, ...]:
     training, test = (folder / name for name in MASKS)
     found = [MaskFolder(training)]
     if test.is_dir():
-        with suppress(ProjectError):  # nothing is in it, as where all are in the other
+        with suppress(ProjectError):  # it is empty: all masks are in the other one
             found.append(MaskFolder(test))
     return tuple(found)
 
@@ -272,11 +249,11 @@ def _images_in(
         images = {name: entry.channels[0].image for name, entry in entries.items()}
         return images, {name: entry.channels for name, entry in entries.items()}
     images = {}
-    masked = {case_id(path) for some in masks for path in some.paths}
+    masked = {case_id(path) for mask_folder in masks for path in mask_folder.paths}
     for part in (folder / name for name in IMAGES):
         for path in find_images(part) if part.is_dir() else ():
-            whole = case_id(path)
-            name = whole if whole in masked else whole.removesuffix(FIRST)
+            stem = case_id(path)
+            name = stem if stem in masked else stem.removesuffix(FIRST_CHANNEL)
             other = images.setdefault(name, path)
             if other != path:
                 raise ProjectError(
@@ -287,7 +264,7 @@ def _images_in(
 
 
 def _described(folder: Path) -> dict[int, str]:
-    """Name per value as ``dataset.json`` says; empty where there is none."""
+    """Name per value in ``dataset.json``; empty where there is none."""
     path = folder / DESCRIPTION
     if not path.exists():
         return {}
@@ -309,7 +286,7 @@ def _ignored(folder: Path) -> int | None:
     """Value that ``dataset.json`` gives to voxels that nobody has annotated."""
     try:
         named = _by_value(_labels_in(folder / DESCRIPTION))
-    except ProjectError:  # told where the classes are wanted from it
+    except ProjectError:  # `_described` reports it
         return None
     return next((value for value, name in named.items() if name == IGNORE), None)
 
@@ -320,7 +297,7 @@ def _labels_in(path: Path) -> Any:
 
 
 def _by_value(labels: Any) -> dict[int, str]:
-    """Name per value; whatever is no whole number is left out."""
+    """Name per value; values that are no whole numbers are left out."""
     if not isinstance(labels, dict):
         return {}
     # nnU-Net writes name: value; the Decathlon before it wrote value: name.

@@ -1,4 +1,4 @@
-"""Figures of a benchmark, as PNG and SVG."""
+"""Draw the figures of a benchmark: accuracy, and contours of single cases."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.errors import ConfigError
 from napari_semiseg.experiments.benchmark.spec import REFERENCE
+from napari_semiseg.experiments.plots import FOLDER, curve_panels, save_figure
 from napari_semiseg.imaging.rendering import PLANES, Slice, slices_through
-from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.layout import Layout
 
@@ -22,45 +21,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from napari_semiseg.experiments.benchmark.dataset import Dataset
-    from napari_semiseg.experiments.benchmark.results import Results, TrialResult
+    from napari_semiseg.experiments.benchmark.dataset import RawDataset
+    from napari_semiseg.experiments.benchmark.results import (
+        BenchmarkResults,
+        MethodResult,
+    )
     from napari_semiseg.experiments.benchmark.statistics import Row
+    from napari_semiseg.experiments.plots import Curve
 
-FOLDER = "figures"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, told apart by colour-blind readers too."""
-MARKERS = ("o", "s", "^")
 TRUTH = "#F0E442"
 CONTOURS = ("#56B4E9", "#D55E00", "#009E73", "#CC79A7")
 """Of the methods in a qualitative panel; more could not be told apart."""
-MOST_TICKS = 8
-"""Values that can be told apart along an axis."""
 MARGIN = 0.2
 """Around the structures of a qualitative panel, of their size."""
 
-Curve = list[tuple[float, float, float]]
-"""Points x, y and standard deviation over seeds (0 where there is one seed)."""
-
-
-def check_installed() -> None:
-    """Refuse before hours of training what would fail after them.
-
-    Raises
-    ------
-    ConfigError
-        matplotlib is not installed.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise ConfigError(
-            "expected matplotlib for the figures, found none; install it with: pip "
-            "install 'napari-semiseg[bench]'"
-        )
-
 
 def draw(
-    out: Path, dataset: Dataset, results: Results, rows: Sequence[Row], projects: Path
+    out: Path,
+    dataset: RawDataset,
+    results: BenchmarkResults,
+    rows: Sequence[Row],
+    projects: Path,
 ) -> list[tuple[str, str]]:
     """Draw all figures for which there are runs.
 
@@ -68,7 +49,7 @@ def draw(
     ----------
     out : Path
         Gets a folder of figures.
-    dataset : Dataset
+    dataset : RawDataset
         For the reference masks.
     results, rows
         All runs, and their summary.
@@ -81,12 +62,19 @@ def draw(
         Path of each PNG relative to ``out``, and what it shows.
     """
     drawn: list[tuple[str, str]] = []
+    by_minutes = _panels(
+        rows,
+        lambda row: f"{row.labels} labelled ({row.labelled})",
+        lambda row: row.minutes if row.minutes_asked is None else row.minutes_asked,
+    )
+    by_labels = _panels(rows, lambda row: row.budget, lambda row: float(row.labels))
     for name, across, panels in (
-        ("accuracy-minutes", "minutes of training", _against_minutes(rows)),
-        ("accuracy-labels", "labelled cases", _against_labels(rows)),
+        ("accuracy-minutes", "minutes of training", by_minutes),
+        ("accuracy-labels", "labelled cases", by_labels),
     ):
         if panels:
-            save(out, name, lines(panels, [across] * len(panels)))
+            axes = [across] * len(panels)
+            save_figure(out, name, curve_panels(panels, axes, REFERENCE))
             drawn.append((f"{FOLDER}/{name}.png", f"Dice against {across}"))
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -100,46 +88,16 @@ def draw(
         ]
         if not runs:
             continue
-        save(out, name, _qualitative(dataset, projects / labelled, runs))
+        save_figure(out, name, _qualitative(dataset, projects / labelled, runs))
         text = f"Best, middle and worst test case, {labelled}, {budget}"
         drawn.append((f"{FOLDER}/{name}.png", text))
     return drawn
 
 
-def save(out: Path, name: str, figure: Figure) -> None:
-    """Write a figure as PNG and SVG into the folder of figures in ``out``."""
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        for kind in ("png", "svg"):
-            metadata = {"Date": None} if kind == "svg" else None
-            with atomic_path(out / FOLDER / f"{name}.{kind}") as path:
-                figure.savefig(
-                    path,
-                    format=kind,
-                    dpi=150,
-                    bbox_inches="tight",
-                    metadata=metadata,
-                )
-
-
-def _against_minutes(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
-    """Curves by list of labelled cases, where there are two budgets or more."""
-    return _panels(
-        rows,
-        lambda row: f"{row.labels} labelled ({row.labelled})",
-        lambda row: row.minutes if row.minutes_asked is None else row.minutes_asked,
-    )
-
-
-def _against_labels(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
-    """Curves by budget, where there are two numbers of labels or more."""
-    return _panels(rows, lambda row: row.budget, lambda row: float(row.labels))
-
-
 def _panels(
     rows: Sequence[Row], title: Callable[[Row], str], across: Callable[[Row], float]
 ) -> dict[str, dict[str, Curve]]:
+    """Curves of the methods per title, where there are two places across or more."""
     panels: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         dice = row.metrics["dice"]
@@ -152,43 +110,7 @@ def _panels(
     }
 
 
-def lines(panels: dict[str, dict[str, Curve]], across: Sequence[str]) -> Figure:
-    """Draw curves of Dice, a panel per title, with what lies across each panel."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.0 * len(panels) + 1.5, 4.0), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    methods = sorted({method for curves in panels.values() for method in curves})
-    for axis, words, (title, curves) in zip(axes, across, panels.items(), strict=True):
-        for method, points in curves.items():
-            place = methods.index(method)
-            x, y, spread = np.array(points).T
-            axis.errorbar(
-                x,
-                y,
-                spread if spread.any() else None,
-                label=method,
-                color=COLOURS[place % len(COLOURS)],
-                marker=MARKERS[place // len(COLOURS) % len(MARKERS)],
-                linewidth=2.5 if method == REFERENCE else 1.3,
-                capsize=3,
-            )
-        axis.set(title=title, xlabel=words)
-        ticks = sorted({x for points in curves.values() for x, _, _ in points})
-        if len(ticks) <= MOST_TICKS:
-            axis.set_xticks(ticks)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("Dice, mean of the test cases")
-    handles = {
-        label: handle
-        for axis in axes
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper")
-    return figure
-
-
-def _shown(results: Results, rows: Sequence[Row]) -> list[TrialResult]:
+def _shown(results: BenchmarkResults, rows: Sequence[Row]) -> list[MethodResult]:
     """A run of `REFERENCE` and of the others with the highest Dice, lowest seed."""
     ranked = sorted(rows, key=lambda row: row.method != REFERENCE)  # stable
     runs = []
@@ -203,23 +125,17 @@ def _shown(results: Results, rows: Sequence[Row]) -> list[TrialResult]:
     return runs
 
 
-def _mask(dataset: Dataset, project: Path, run: TrialResult, name: str) -> Path:
+def _mask(dataset: RawDataset, project: Path, run: MethodResult, name: str) -> Path:
     return Layout(project).run(run.run).prediction(dataset.case(name)).labels
 
 
-def _has_masks(dataset: Dataset, project: Path, run: TrialResult) -> bool:
-    """Whether the predictions are there; the user may have made room."""
+def _has_masks(dataset: RawDataset, project: Path, run: MethodResult) -> bool:
+    """Whether the predictions exist; the user may have deleted them."""
     return all(_mask(dataset, project, run, name).exists() for name in run.cases)
 
 
-def chosen(runs: Sequence[TrialResult]) -> list[tuple[str, str]]:
-    """Best, middle and worst case by the mean Dice of runs, without repeats.
-
-    Returns
-    -------
-    list of (str, str)
-        What a case is, and its id.
-    """
+def chosen(runs: Sequence[MethodResult]) -> list[tuple[str, str]]:
+    """Rank and id of the best, middle and worst case by Dice, without repeats."""
     dice = {
         name: np.mean(
             [found.dice for run in runs for found in run.cases[name].values()]
@@ -227,17 +143,17 @@ def chosen(runs: Sequence[TrialResult]) -> list[tuple[str, str]]:
         for name in runs[0].cases
     }
     ranked = sorted(dice, key=lambda name: -dice[name])
-    picked = zip(
+    ranks = zip(
         ("best", "middle", "worst"),
         (ranked[0], ranked[len(ranked) // 2], ranked[-1]),
         strict=True,
     )
-    by_name = {name: rank for rank, name in reversed(list(picked))}
+    by_name = {name: rank for rank, name in reversed(list(ranks))}
     return [(rank, name) for name, rank in reversed(list(by_name.items()))]
 
 
 def _qualitative(
-    dataset: Dataset, project: Path, runs: Sequence[TrialResult]
+    dataset: RawDataset, project: Path, runs: Sequence[MethodResult]
 ) -> Figure:
     """Three planes of three cases with the contours of reference and methods."""
     from matplotlib.figure import Figure

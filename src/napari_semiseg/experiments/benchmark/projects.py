@@ -1,4 +1,4 @@
-"""One project per list of labelled cases; test cases are out of training's reach."""
+"""Make a project per list of labelled cases, with test cases out of reach."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.events import Staged
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.experiments.checks import refuse_duplicates
 from napari_semiseg.project.layout import Layout
 from napari_semiseg.project.project import Project
 
@@ -15,33 +16,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.experiments.benchmark.dataset import Dataset
+    from napari_semiseg.experiments.benchmark.dataset import RawDataset
     from napari_semiseg.experiments.benchmark.spec import Benchmark
 
 AUTHOR = "semiseg bench"
 AT_ONCE = 16
-"""Images that are added between two signs of progress."""
+"""Images that are added between two events."""
 
 
 def make_project(
     folder: Path,
     benchmark: Benchmark,
     labelled: str,
-    dataset: Dataset,
+    dataset: RawDataset,
     scheme: LabelScheme,
 ) -> Iterator[Staged]:
-    """Make the project of one list, or complete the one that is there.
+    """Make the project of a list of labelled cases, or complete the one there.
 
     Only masks of the labelled list come into it.
-
-    Parameters
-    ----------
-    folder : Path
-        The project.
-    benchmark : Benchmark
-        The comparison.
-    labelled : str
-        Name of the list.
 
     Yields
     ------
@@ -58,7 +50,7 @@ def make_project(
         project = Project.open(folder)
     else:
         project = Project.create(folder, scheme, name=labelled)
-    training = [*benchmark.labelled[labelled], *benchmark.unlabelled_beside(labelled)]
+    training = benchmark.training_cases(labelled)
     splits = {dataset.case(name): Split.TRAIN for name in training}
     splits |= {dataset.case(name): Split.TEST for name in benchmark.test}
     known = {case.id: case.split for case in project.cases()}
@@ -73,15 +65,16 @@ def make_project(
     stage = f"Collecting {labelled}"
     done = 0
     for split, names in ((Split.TRAIN, training), (Split.TEST, benchmark.test)):
-        for some in _parts(names):
-            new = [name for name in some if dataset.case(name) not in known]
+        for start in range(0, len(names), AT_ONCE):
+            part = names[start : start + AT_ONCE]
+            new = [name for name in part if dataset.case(name) not in known]
             if new:
                 _add(project, dataset, new, split)
-            done += len(some)
+            done += len(part)
             yield Staged(stage=stage, done=done, total=len(splits))
     for case in project.cases():
         project.set_split(case.id, splits.get(case.id, case.split))
-    refuse_twins(project)
+    refuse_duplicates(project)
     for name in benchmark.labelled[labelled]:
         case = project.case(dataset.case(name))
         if not case.has_label:
@@ -90,7 +83,7 @@ def make_project(
 
 
 def _add(
-    project: Project, dataset: Dataset, names: Sequence[str], split: Split
+    project: Project, dataset: RawDataset, names: Sequence[str], split: Split
 ) -> None:
     if not dataset.channels:
         project.add(*(dataset.image(name) for name in names), split=split)
@@ -102,21 +95,13 @@ def _add(
             raise ProjectError(f"case '{name}' cannot be used: {reason}")
 
 
-def refuse_unshown(
+def refuse_absent_classes(
     benchmark: Benchmark, scheme: LabelScheme, shown: Mapping[str, Collection[int]]
 ) -> None:
     """Refuse a class that no mask of a labelled list shows: it cannot be learned.
 
     Where the test masks do not show it either, every method would score Dice 1 in it.
-
-    Parameters
-    ----------
-    benchmark : Benchmark
-        The comparison.
-    scheme : LabelScheme
-        The classes.
-    shown : mapping
-        Values in each mask by id, from `Dataset.check`.
+    ``shown`` holds the values in each mask by id, from `Dataset.check`.
 
     Raises
     ------
@@ -130,36 +115,11 @@ def refuse_unshown(
         if missing is None:
             continue
         others = [item for item in scheme if item.value in anywhere]
-        way = "label some"
+        advice = "label some"
         if others and missing not in others:
             named = " ".join(f"--label '{item.value}={item.name}'" for item in others)
-            way += f", or leave the class out with {named}"
+            advice += f", or leave the class out with {named}"
         raise ConfigError(
             f"expected labelled masks that show '{missing.name}' ({missing.value}) in "
-            f"list '{labelled}', found none; {way}"
+            f"list '{labelled}', found none; {advice}"
         )
-
-
-def refuse_twins(project: Project) -> None:
-    """Refuse a test image that is also learned from, under another name.
-
-    Raises
-    ------
-    ConfigError
-        Names both.
-    """
-    cases = project.cases()
-    seen = {case.record.sha256: case.id for case in cases if case.split is Split.TRAIN}
-    for case in cases:
-        twin = seen.get(case.record.sha256)
-        if case.split is Split.TEST and twin is not None:
-            raise ConfigError(
-                f"expected test images that training never sees, found that test case "
-                f"'{case.id}' is the same image as '{twin}'; take one off its list and "
-                "choose another --out"
-            )
-
-
-def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), AT_ONCE):
-        yield names[start : start + AT_ONCE]

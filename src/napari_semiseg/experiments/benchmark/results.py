@@ -1,27 +1,26 @@
-"""What came out, run by run: ``results.json``."""
+"""Keep what came out of a benchmark, training by training: ``results.json``."""
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import psutil
 from pydantic import Field
 
-from napari_semiseg.errors import ConfigError
-from napari_semiseg.experiments.stored import Stored, earlier, refuse_others
+from napari_semiseg.experiments.benchmark.spec import Benchmark
+from napari_semiseg.experiments.results_file import ExperimentResults, Stored
 from napari_semiseg.imaging.metrics import Metrics
 
 if TYPE_CHECKING:
-    from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.experiments.benchmark.spec import Benchmark, Trial
+    from collections.abc import Mapping
 
-FILE = "results.json"
+    from napari_semiseg.experiments.benchmark.spec import MethodTrial
 
 
-class TrialResult(Stored):
-    """One training and its scores, or why there are none.
+class MethodResult(Stored):
+    """One training and its scores, or its error.
 
     Attributes
     ----------
@@ -36,17 +35,15 @@ class TrialResult(Stored):
     predict_seconds, score_seconds : float
         Seconds in which all test cases were predicted, and scored.
     peak_memory_mb : float, optional
-        Most memory that its process held, 10^6 bytes; that of a GPU is not in it.
+        Peak resident set of its process, 10^6 bytes, without GPU memory.
     peak_gpu_mb : float, optional
-        Most memory that it held on a GPU, 10^6 bytes.
+        Peak of its tensors on a GPU, 10^6 bytes.
     parameters : int, optional
         Trained weights.
     notes : tuple of str
-        What the training warned of, such as a case that it left out.
+        Warnings of the training, such as a case that it left out.
     cases : dict
         Metrics by test id and class name.
-    error : str, optional
-        Of a run that failed.
     """
 
     labelled: str
@@ -69,67 +66,46 @@ class TrialResult(Stored):
     notes: tuple[str, ...] = ()
     cases: dict[str, dict[str, Metrics]] = Field(default_factory=dict)
 
-    def is_of(self, trial: Trial) -> bool:
+    def is_of(self, trial: MethodTrial) -> bool:
         """Whether this came out of a trial."""
         return self.labelled == trial.labelled and self.run == trial.run_id
 
 
-class Settings(Stored):
-    """What all runs of a benchmark have in common, and what was asked for so far."""
-
-    data: str
-    classes: dict[str, int]
-    labelled: dict[str, tuple[str, ...]]
-    unlabelled: tuple[str, ...]
-    test: tuple[str, ...]
-    device: str
-    settings: dict[str, str]
-    methods: tuple[str, ...]
-    budgets: tuple[str, ...]
-    seeds: tuple[int, ...]
-
-
-class Results(Stored):
+class BenchmarkResults(ExperimentResults[Benchmark]):
     """Contents of ``results.json``.
 
     Attributes
     ----------
-    config : Settings
-        The lists hold ids, so that the benchmark can be repeated.
     machine : dict
         What it ran on.
     versions : dict
         Of the packages that decide the numbers.
-    runs : tuple of TrialResult
-        Finished and failed ones.
+    runs : tuple of MethodResult
+        Completed and failed ones.
     """
 
-    format: Literal[1] = 1
-    config: Settings
+    FILE: ClassVar[str] = "results.json"
+
     machine: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
-    runs: tuple[TrialResult, ...] = ()
+    runs: tuple[MethodResult, ...] = ()
 
-    def completed(self) -> list[TrialResult]:
+    def completed(self) -> list[MethodResult]:
         """Runs with scores."""
         return [run for run in self.runs if run.status == "completed"]
 
-    def failed(self) -> list[TrialResult]:
+    def failed(self) -> list[MethodResult]:
         """Runs without."""
         return [run for run in self.runs if run.status == "failed"]
 
-    def is_done(self, trial: Trial) -> bool:
-        """Whether a trial has its scores."""
-        return any(run.is_of(trial) for run in self.completed())
-
-    def with_run(self, result: TrialResult, environment: dict[str, Any]) -> Results:
-        """Add a result; it takes the place of an earlier one of the same run.
+    def with_run(self, result: MethodResult, environment: Mapping[str, Any]) -> Self:
+        """Add a result in the place of an earlier one of the same run.
 
         Parameters
         ----------
-        result : TrialResult
+        result : MethodResult
             The new one.
-        environment : dict
+        environment : mapping
             ``environment.json`` of its run.
         """
         others = (
@@ -137,73 +113,20 @@ class Results(Stored):
             for run in self.runs
             if (run.labelled, run.run) != (result.labelled, result.run)
         )
-        found = dict(environment)
-        versions = found.pop("packages", self.versions)
-        found.pop("created", None)
+        facts = dict(environment)
+        versions = facts.pop("packages", self.versions)
+        facts.pop("created", None)
         return self.model_copy(
             update={
                 "runs": (*others, result),
-                "machine": {**found, **_machine()} if found else self.machine,
+                "machine": {**facts, **_machine()} if facts else self.machine,
                 "versions": versions,
             }
         )
 
 
-def begin(out: Path, benchmark: Benchmark, scheme: LabelScheme) -> Results:
-    """Give the results so far, or none yet, for what is asked for now.
-
-    Nothing is written.
-
-    Raises
-    ------
-    SemisegError
-        The folder holds something else, or a benchmark on other data.
-    """
-    asked = _settings(benchmark, scheme)
-    path = out / FILE
-    found = earlier(path, Results, "benchmark")
-    if found is None:
-        return Results(config=asked)
-    return found.model_copy(update={"config": _joined(found.config, asked, path)})
-
-
-def _settings(benchmark: Benchmark, scheme: LabelScheme) -> Settings:
-    return Settings(
-        data=str(benchmark.data.resolve()),
-        classes={item.name: item.value for item in scheme},
-        labelled=dict(benchmark.labelled),
-        unlabelled=benchmark.unlabelled,
-        test=benchmark.test,
-        device=benchmark.device,
-        settings=dict(benchmark.settings),
-        methods=tuple(entry.label for entry in benchmark.entries),
-        budgets=tuple(budget.text for budget in benchmark.budgets),
-        seeds=benchmark.seeds,
-    )
-
-
-def _joined(old: Settings, new: Settings, path: Path) -> Settings:
-    """Old and new settings together, where they speak of the same comparison."""
-    common = ("data", "classes", "unlabelled", "test", "device", "settings")
-    refuse_others(path, old, new, common, "benchmark")
-    for name, ids in new.labelled.items():
-        if old.labelled.get(name, ids) != ids:
-            raise ConfigError(
-                f"{path}: expected the same cases in list '{name}', found others; "
-                "rename the list, or choose another --out"
-            )
-    return new.model_copy(
-        update={
-            "labelled": {**old.labelled, **new.labelled},
-            "methods": tuple(dict.fromkeys((*old.methods, *new.methods))),
-            "budgets": tuple(dict.fromkeys((*old.budgets, *new.budgets))),
-            "seeds": tuple(sorted({*old.seeds, *new.seeds})),
-        }
-    )
-
-
 def _machine() -> dict[str, Any]:
-    """Processor by its name, where the system tells it, and memory."""
+    """Name of the processor, where the system tells it, and memory."""
     memory = round(psutil.virtual_memory().total / 2**30, 1)
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

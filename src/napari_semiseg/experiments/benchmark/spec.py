@@ -1,46 +1,47 @@
-"""What is compared: data, lists of cases, methods, budgets and seeds."""
+"""Describe a benchmark: data, lists of cases, methods, budgets and seeds."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
+from napari_semiseg.experiments.checks import (
+    RESERVED,
+    refuse_reserved,
+    refuse_test_cases,
+)
+from napari_semiseg.experiments.results_file import (
+    ExperimentSpec,
+    Merge,
+    in_order_asked,
+    in_order_of_size,
+)
 
 REFERENCE = "supervised"
 """The method that all others are tested against."""
 
-DECIDED = {
-    "method": "--methods",
-    "params": "the name of the parameter",
-    "minutes": "--minutes",
-    "steps": "--steps",
-    "device": "--device",
-    "seed": "--seeds",
-    "start_from": "semiseg train",
-}
-"""Settings that a comparison decides itself, and what the user gives instead."""
-
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A method, with parameters where a variant of it is compared.
+class MethodVariant:
+    """A training method, with parameters of its own where it has any.
 
     Attributes
     ----------
     label : str
-        As it was asked for: ``ug_mcl``, or ``ug_mcl:passes=4`` for a variant.
+        As it was asked for: ``ug_mcl``, or ``ug_mcl:passes=4``.
     method : str
         Name of the training method.
     params : tuple of (str, str)
-        Settings of this entry alone.
+        Settings of this variant alone.
     """
 
     label: str
@@ -78,94 +79,123 @@ class Budget:
     minutes: float | None = None
     steps: int | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``20 min`` or ``300 steps``, as `text` writes them."""
+        number, unit = text.split()
+        return cls(minutes=float(number)) if unit == "min" else cls(steps=int(number))
+
     @property
     def text(self) -> str:
-        """For people: ``20 min`` or ``300 steps``."""
+        """Write it as ``20 min`` or ``300 steps``."""
         return f"{self.minutes:g} min" if self.steps is None else f"{self.steps} steps"
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class MethodTrial:
     """One training: a list of labelled cases, a method, a budget and a seed."""
 
     labelled: str
-    entry: Entry
+    variant: MethodVariant
     budget: Budget
     seed: int
 
     @property
     def run_id(self) -> str:
         """Id of its run in the project of its labelled list."""
-        text = f"{self.entry.label}_{self.budget.text}_seed{self.seed}"
+        text = f"{self.variant.label}_{self.budget.text}_seed{self.seed}"
         return re.sub(r"[^\w.-]+", "-", text.replace(" ", ""))
 
     @property
     def text(self) -> str:
-        """For people."""
-        return (
-            f"{self.entry.label}, {self.labelled}, {self.budget.text}, seed {self.seed}"
-        )
+        """Describe it to people."""
+        method, budget = self.variant.label, self.budget.text
+        return f"{method}, {self.labelled}, {budget}, seed {self.seed}"
 
 
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """A whole comparison.
+def _merge_lists(
+    old: dict[str, tuple[str, ...]], new: dict[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    for name, ids in new.items():
+        if old.get(name, ids) != ids:
+            raise ConfigError(
+                f"expected the same cases in list '{name}' as before, found others; "
+                "rename the list, or choose another --out"
+            )
+    return {**old, **new}
+
+
+class Benchmark(ExperimentSpec):
+    """What is compared, on which data; lists hold ids, so that it can be repeated.
 
     Attributes
     ----------
     data : Path
         Folder in nnU-Net's raw layout.
-    labelled : mapping
-        Ids per name of a list; each list is an experiment of its own.
+    classes : dict
+        Value by name, once they are known from the data.
+    labelled : dict
+        Ids per name of a list; each list gets a project of its own.
     unlabelled : tuple of str
-        Ids whose images are learned from; those with a label in an experiment count
-        as labelled there.
+        Ids whose images are learned from; those with a label in a project count as
+        labelled there.
     test : tuple of str
         Ids that are scored, and never seen by training.
-    settings : mapping
-        ``--set`` of all trainings.
+    methods, budgets : tuple of str
+        Texts of each `MethodVariant` and `Budget`.
     """
 
+    EXTENDABLE: ClassVar[Mapping[str, Merge]] = {
+        "labelled": _merge_lists,
+        "methods": in_order_asked,
+        "budgets": in_order_asked,
+        "seeds": in_order_of_size,
+    }
+
     data: Path
-    labelled: Mapping[str, tuple[str, ...]]
+    classes: dict[str, int] = Field(default_factory=dict)
+    labelled: dict[str, tuple[str, ...]]
     unlabelled: tuple[str, ...]
     test: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    budgets: tuple[Budget, ...]
-    seeds: tuple[int, ...] = (0,)
     device: str = "auto"
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = Field(default_factory=dict)
+    methods: tuple[str, ...]
+    budgets: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
 
-    def __post_init__(self) -> None:
+    def model_post_init(self, _: object) -> None:
+        """Refuse test cases to learn from, reserved settings and repeated trials."""
         for name, ids in (*self.labelled.items(), ("unlabelled", self.unlabelled)):
-            _refuse_shared(name, ids, self.test)
-        own = (key for entry in self.entries for key, _ in entry.params)
-        refuse_decided((*self.settings, *own), DECIDED)
-        labels = [trial.run_id for trial in self.trials()]
-        experiments = len(self.labelled)
-        repeated = next((one for one in labels if labels.count(one) > experiments), "")
-        if repeated:
-            raise ConfigError(
-                f"expected distinct methods, budgets and seeds, found '{repeated}' "
-                "twice; name each once"
-            )
+            refuse_test_cases(name, ids, self.test)
+        refuse_reserved(self.settings, RESERVED)
+        for text in self.methods:
+            refuse_reserved(dict(MethodVariant.parse(text).params), RESERVED)
+        runs = Counter((trial.labelled, trial.run_id) for trial in self.trials())
+        for (_, run_id), times in runs.items():
+            if times > 1:
+                raise ConfigError(
+                    f"expected distinct methods, budgets and seeds, found '{run_id}' "
+                    "twice; name each once"
+                )
 
-    def trials(self) -> list[Trial]:
-        """All trainings; a seed is complete before the next begins."""
+    def trials(self) -> list[MethodTrial]:
+        """List all trainings; a seed is complete before the next begins."""
         return [
-            Trial(labelled, entry, budget, seed)
-            for seed, labelled, budget, entry in product(
-                self.seeds, self.labelled, self.budgets, self.entries
+            MethodTrial(labelled, variant, budget, seed)
+            for seed, labelled, budget, variant in product(
+                self.seeds,
+                self.labelled,
+                map(Budget.parse, self.budgets),
+                map(MethodVariant.parse, self.methods),
             )
         ]
 
-    def unlabelled_beside(self, labelled: str) -> list[str]:
-        """Ids without a label in the experiment of a list."""
-        known = set(self.labelled[labelled])
-        return [name for name in self.unlabelled if name not in known]
+    def training_cases(self, labelled: str) -> list[str]:
+        """List the ids that are learned from: those of a labelled list come first."""
+        return list(dict.fromkeys((*self.labelled[labelled], *self.unlabelled)))
 
-    def config(self, trial: Trial) -> TrainingConfig:
-        """What a training is asked for.
+    def config(self, trial: MethodTrial) -> TrainingConfig:
+        """Build the configuration of a training.
 
         Raises
         ------
@@ -173,37 +203,10 @@ class Benchmark:
             A setting is out of range.
         """
         return TrainingConfig.build(
-            {**self.settings, **dict(trial.entry.params)},
-            method=trial.entry.method,
+            {**self.settings, **dict(trial.variant.params)},
+            method=trial.variant.method,
             minutes=trial.budget.minutes,
             steps=trial.budget.steps,
             device=self.device,
             seed=trial.seed,
-        )
-
-
-def refuse_decided(keys: Iterable[str], decided: Mapping[str, str]) -> None:
-    """Refuse settings that would take the place of what a comparison decides.
-
-    Raises
-    ------
-    ConfigError
-        Names the first, and what to give instead.
-    """
-    key = next((key for key in keys if key in decided), None)
-    if key is not None:
-        raise ConfigError(
-            f"expected no '{key}' among the settings of trainings, found it; use "
-            f"{decided[key]} instead"
-        )
-
-
-def _refuse_shared(name: str, ids: Iterable[str], test: Collection[str]) -> None:
-    held = set(test)
-    shared = [case for case in ids if case in held]
-    if shared:
-        raise ConfigError(
-            f"expected no test case among the {name} cases, found '{shared[0]}'"
-            + (f" and {len(shared) - 1} more" if len(shared) > 1 else "")
-            + "; take them off one of the lists, or the scores mean nothing"
         )

@@ -1,4 +1,4 @@
-"""Means, spreads and paired tests from the scores of all runs."""
+"""Summarise the scores of all runs: means, spreads and paired tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.experiments.benchmark.results import Results, TrialResult
+    from napari_semiseg.experiments.benchmark.results import (
+        BenchmarkResults,
+        MethodResult,
+    )
 
 METRICS = ("dice", "jaccard", "hd95_mm", "assd_mm", "hd95_voxel", "asd_voxel")
 TESTED = ("dice", "hd95_mm")
@@ -50,7 +53,7 @@ class Paired:
     difference : float
         Mean over the cases, method minus reference.
     p, p_holm : float
-        As it is, and corrected for the number of methods in the group.
+        Raw, and corrected for the number of methods in the group.
     cases, seeds : int
         How many were compared; of the seeds, only those that both have.
     """
@@ -84,46 +87,36 @@ class Row:
     tests: dict[str, Paired] = field(default_factory=dict)
 
 
-def summarise(results: Results) -> list[Row]:
-    """Rows by list, budget and method; within a group the highest Dice first."""
-    groups: dict[tuple[str, str], list[TrialResult]] = defaultdict(list)
+def summarise(results: BenchmarkResults) -> list[Row]:
+    """Make rows by list, budget and method; within a group the highest Dice first."""
+    groups: dict[tuple[str, str], dict[str, list[MethodResult]]] = {}
     for run in results.completed():
-        groups[run.labelled, run.budget].append(run)
+        methods = groups.setdefault((run.labelled, run.budget), {})
+        methods.setdefault(run.method, []).append(run)
     rows = []
-    for runs in groups.values():
-        methods: dict[str, list[TrialResult]] = defaultdict(list)
-        for run in runs:
-            methods[run.method].append(run)
+    for key, methods in groups.items():
         tests = _tests(methods)
-        failed = [run.method for run in results.failed() if _beside(run, runs[0])]
-        group = [
+        failed = [
+            run.method for run in results.failed() if (run.labelled, run.budget) == key
+        ]
+        rows += [
             _row(runs, tests.get(method, {}), failed.count(method))
             for method, runs in methods.items()
         ]
-        rows += sorted(group, key=lambda row: -row.metrics["dice"].mean)
-    return sorted(rows, key=lambda row: (row.labels, row.labelled, _size(row)))
+    return sorted(rows, key=_order)
 
 
-def _beside(one: TrialResult, other: TrialResult) -> bool:
-    return (one.labelled, one.budget) == (other.labelled, other.budget)
+def _order(row: Row) -> tuple[int, str, float, str, float]:
+    size = row.steps if row.minutes_asked is None else row.minutes_asked
+    return row.labels, row.labelled, size, row.budget, -row.metrics["dice"].mean
 
 
-def _size(row: Row) -> float:
-    return row.steps if row.minutes_asked is None else row.minutes_asked
-
-
-def scores(runs: Sequence[TrialResult], metric: str) -> NDArray[np.float64]:
-    """Give a metric (seeds, cases), averaged over the classes.
-
-    Parameters
-    ----------
-    runs : sequence of TrialResult
-        Runs of one method that scored the same cases.
-    """
+def scores(runs: Sequence[MethodResult], metric: str) -> NDArray[np.float64]:
+    """Collect a metric (seeds, cases, classes) of runs of one method."""
     return np.array(
         [
             [
-                np.mean([getattr(found, metric) for found in classes.values()])
+                [getattr(found, metric) for found in classes.values()]
                 for _, classes in sorted(run.cases.items())
             ]
             for run in runs
@@ -135,9 +128,9 @@ def _largest(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _row(runs: list[TrialResult], tests: dict[str, Paired], failed: int) -> Row:
+def _row(runs: list[MethodResult], tests: dict[str, Paired], failed: int) -> Row:
     first = runs[0]
-    names = next(iter(first.cases.values()))
+    values = {metric: scores(runs, metric) for metric in METRICS}
     return Row(
         labelled=first.labelled,
         labels=first.labels,
@@ -152,23 +145,12 @@ def _row(runs: list[TrialResult], tests: dict[str, Paired], failed: int) -> Row:
         peak_memory_mb=_largest(run.peak_memory_mb for run in runs),
         peak_gpu_mb=_largest(run.peak_gpu_mb for run in runs),
         parameters=first.parameters,
-        metrics={metric: _spread(scores(runs, metric)) for metric in METRICS},
+        metrics={name: _spread(found.mean(axis=2)) for name, found in values.items()},
         classes={
-            name: {metric: _spread(_of_class(runs, name, metric)) for metric in METRICS}
-            for name in names
+            label: {name: _spread(found[..., i]) for name, found in values.items()}
+            for i, label in enumerate(next(iter(first.cases.values())))
         },
         tests=tests,
-    )
-
-
-def _of_class(
-    runs: Sequence[TrialResult], name: str, metric: str
-) -> NDArray[np.float64]:
-    return np.array(
-        [
-            [getattr(found[name], metric) for _, found in sorted(run.cases.items())]
-            for run in runs
-        ]
     )
 
 
@@ -182,26 +164,28 @@ def _spread(values: NDArray[np.float64]) -> Spread:
     )
 
 
-def _tests(methods: dict[str, list[TrialResult]]) -> dict[str, dict[str, Paired]]:
+def _tests(methods: dict[str, list[MethodResult]]) -> dict[str, dict[str, Paired]]:
     """Paired tests of a group by method and metric."""
     found: dict[str, dict[str, Paired]] = defaultdict(dict)
     reference = {run.seed: run for run in methods.get(REFERENCE, ())}
-    for metric in TESTED if reference else ():
-        raw: dict[str, tuple[NDArray[np.float64], float, int]] = {}
-        for method, runs in methods.items():
-            shared = [run for run in runs if run.seed in reference]
-            if method == REFERENCE or not shared:
-                continue
-            ours = scores(shared, metric).mean(axis=0)
-            beside = [reference[run.seed] for run in shared]
-            differences = ours - scores(beside, metric).mean(axis=0)
-            raw[method] = (differences, _wilcoxon(differences), len(shared))
-        corrected = holm([p for _, p, _ in raw.values()])
-        for (method, (differences, p, seeds)), p_holm in zip(
-            raw.items(), corrected, strict=True
+    pairs = {
+        method: [(run, reference[run.seed]) for run in runs if run.seed in reference]
+        for method, runs in methods.items()
+        if method != REFERENCE
+    }
+    for metric in TESTED:
+        differences = {}
+        for method, both in pairs.items():
+            if both:
+                runs, references = zip(*both, strict=True)
+                change = scores(runs, metric) - scores(references, metric)
+                differences[method] = change.mean(axis=(0, 2))
+        raw = [_wilcoxon(values) for values in differences.values()]
+        for (method, values), p, p_holm in zip(
+            differences.items(), raw, holm(raw), strict=True
         ):
             found[method][metric] = Paired(
-                float(differences.mean()), p, p_holm, len(differences), seeds
+                float(values.mean()), p, p_holm, len(values), len(pairs[method])
             )
     return found
 
@@ -218,13 +202,11 @@ def _wilcoxon(differences: NDArray[np.float64]) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values for their number (Holm, Scand. J. Stat. 6 (1979) 65-70).
 
-    scipy corrects the false discovery rate only, and no other dependency is worth
-    these lines.
+    scipy corrects the false discovery rate only.
     """
     order = np.argsort(p_values)
     corrected = np.empty(len(p_values))
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
-        corrected[index] = largest
+    factors = np.arange(len(p_values), 0, -1)
+    steps = np.minimum(1.0, np.array(p_values)[order] * factors)
+    corrected[order] = np.maximum.accumulate(steps)
     return [float(value) for value in corrected]

@@ -1,4 +1,4 @@
-"""The results as a page of Markdown tables."""
+"""Write the results as a page of Markdown tables."""
 
 from __future__ import annotations
 
@@ -8,36 +8,11 @@ from typing import TYPE_CHECKING
 from napari_semiseg.experiments.benchmark.spec import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from napari_semiseg.experiments.benchmark.results import Results
+    from napari_semiseg.experiments.benchmark.results import BenchmarkResults
     from napari_semiseg.experiments.benchmark.statistics import Row, Spread
 
-HEADS = (
-    "method",
-    "Dice",
-    "Jaccard",
-    "HD95 mm",
-    "ASSD mm",
-    "seeds",
-    "minutes",
-    "steps",
-    "peak MB",
-    "parameters",
-    "Dice - supervised",
-    "p Dice",
-    "p HD95",
-)
-CLASS_HEADS = (
-    "method",
-    "class",
-    "Dice",
-    "Jaccard",
-    "HD95 mm",
-    "HD95 voxels",
-    "ASSD mm",
-    "ASSD voxels",
-)
 LEGEND = (
     "Scores are those of the last checkpoint, averaged over the classes: mean ± SD "
     "over the test cases (SD over seeds). An empty prediction of a structure that is "
@@ -49,13 +24,13 @@ LEGEND = (
 
 
 def markdown(
-    results: Results, rows: Sequence[Row], figures: Sequence[tuple[str, str]]
+    results: BenchmarkResults, rows: Sequence[Row], figures: Sequence[tuple[str, str]]
 ) -> str:
     """Write the page.
 
     Parameters
     ----------
-    results : Results
+    results : BenchmarkResults
         All runs.
     rows : sequence of Row
         From `napari_semiseg.experiments.benchmark.statistics.summarise`.
@@ -67,35 +42,30 @@ def markdown(
     str
         Markdown, with a line break at its end.
     """
-    name = results.config.data.rstrip("/\\").replace("\\", "/").split("/")[-1]
-    parts = [f"# Benchmark on {name}", _about(results), LEGEND]
-    for (labels, labelled, budget), group in _groups(rows):
+    parts = [f"# Benchmark on {results.config.data.name}", _about(results), LEGEND]
+    for (labels, labelled, budget), group in groupby(
+        rows, key=lambda row: (row.labels, row.labelled, row.budget)
+    ):
         parts.append(f"## {labels} labelled ({labelled}), {budget}")
         members = list(group)
         parts.append(_scores(members))
         parts.append("Per class, and in voxels:")
-        parts.append(_table(CLASS_HEADS, _class_rows(members)))
+        parts.append(_class_scores(members))
         if not any(row.method == REFERENCE for row in members):
             parts.append(f"Nothing to test against: no `{REFERENCE}` run yet.")
     parts += [f"![{text}]({path})" for path, text in figures]
     failed = [(run, run.error) for run in results.failed()]
     noted = [(run, note) for run in results.completed() for note in run.notes]
-    for title, said in (("Failed runs", failed), ("Notes", noted)):
-        parts += [f"## {title}"] if said else []
+    for title, messages in (("Failed runs", failed), ("Notes", noted)):
+        parts += [f"## {title}"] if messages else []
         parts += [
             f"- {run.method}, {run.labelled}, {run.budget}, seed {run.seed}: {text}"
-            for run, text in said
+            for run, text in messages
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def _groups(
-    rows: Sequence[Row],
-) -> Iterable[tuple[tuple[int, str, str], Iterable[Row]]]:
-    return groupby(rows, key=lambda row: (row.labels, row.labelled, row.budget))
-
-
-def _about(results: Results) -> str:
+def _about(results: BenchmarkResults) -> str:
     config, machine = results.config, results.machine
     facts = [
         f"test cases: {len(config.test)}",
@@ -118,50 +88,50 @@ def _about(results: Results) -> str:
 
 
 def _scores(rows: Sequence[Row]) -> str:
-    """The table of a group; with a column more where a GPU was used."""
-    heads, cells = list(HEADS), [_cells(row) for row in rows]
-    if any(row.peak_gpu_mb for row in rows):
-        place = heads.index("peak MB") + 1
-        heads.insert(place, "peak GPU MB")
-        for line, row in zip(cells, rows, strict=True):
-            line.insert(place, f"{row.peak_gpu_mb:.0f}" if row.peak_gpu_mb else "-")
-    return _table(heads, cells)
+    """Table of a group, with a column for GPU memory where a GPU was used."""
+    gpu = any(row.peak_gpu_mb for row in rows)
+    return _table(
+        {
+            "method": f"`{row.method}`",
+            "Dice": _spread(row.metrics["dice"], 3),
+            "Jaccard": _spread(row.metrics["jaccard"], 3),
+            "HD95 mm": _spread(row.metrics["hd95_mm"], 2),
+            "ASSD mm": _spread(row.metrics["assd_mm"], 2),
+            "seeds": str(len(row.seeds))
+            + (f" of {len(row.seeds) + row.failed}" if row.failed else ""),
+            "minutes": f"{row.minutes:.1f}",
+            "steps": f"{row.steps:.0f}",
+            "peak MB": _number(row.peak_memory_mb, ".0f"),
+            **({"peak GPU MB": _number(row.peak_gpu_mb, ".0f")} if gpu else {}),
+            "parameters": "-"
+            if row.parameters is None
+            else f"{row.parameters / 1e6:.2f} M",
+            f"Dice - {REFERENCE}": _number(_tested(row, "dice", "difference"), "+.3f"),
+            "p Dice": _p(_tested(row, "dice", "p_holm")),
+            "p HD95": _p(_tested(row, "hd95_mm", "p_holm")),
+        }
+        for row in rows
+    )
 
 
-def _cells(row: Row) -> list[str]:
-    seeds = f"{len(row.seeds)} of {len(row.seeds) + row.failed}"
-    dice, hd95 = row.tests.get("dice"), row.tests.get("hd95_mm")
-    return [
-        f"`{row.method}`",
-        _number(row.metrics["dice"], 3),
-        _number(row.metrics["jaccard"], 3),
-        _number(row.metrics["hd95_mm"], 2),
-        _number(row.metrics["assd_mm"], 2),
-        seeds if row.failed else str(len(row.seeds)),
-        f"{row.minutes:.1f}",
-        f"{row.steps:.0f}",
-        "-" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}",
-        "-" if row.parameters is None else f"{row.parameters / 1e6:.2f} M",
-        "-" if dice is None else f"{dice.difference:+.3f}",
-        "-" if dice is None else _p(dice.p_holm),
-        "-" if hd95 is None else _p(hd95.p_holm),
-    ]
+def _class_scores(rows: Sequence[Row]) -> str:
+    return _table(
+        {
+            "method": f"`{row.method}`",
+            "class": name,
+            "Dice": _spread(metrics["dice"], 3),
+            "Jaccard": _spread(metrics["jaccard"], 3),
+            "HD95 mm": _spread(metrics["hd95_mm"], 2),
+            "HD95 voxels": _spread(metrics["hd95_voxel"], 2),
+            "ASSD mm": _spread(metrics["assd_mm"], 2),
+            "ASSD voxels": _spread(metrics["asd_voxel"], 2),
+        }
+        for row in rows
+        for name, metrics in row.classes.items()
+    )
 
 
-def _class_rows(rows: Iterable[Row]) -> Iterable[list[str]]:
-    for row in rows:
-        for name, metrics in row.classes.items():
-            keys = ("hd95_mm", "hd95_voxel", "assd_mm", "asd_voxel")
-            yield [
-                f"`{row.method}`",
-                name,
-                _number(metrics["dice"], 3),
-                _number(metrics["jaccard"], 3),
-                *(_number(metrics[key], 2) for key in keys),
-            ]
-
-
-def _number(spread: Spread, digits: int) -> str:
+def _spread(spread: Spread, digits: int) -> str:
     text = f"{spread.mean:.{digits}f}"
     if spread.over_cases is not None:
         text += f" ± {spread.over_cases:.{digits}f}"
@@ -170,14 +140,24 @@ def _number(spread: Spread, digits: int) -> str:
     return text
 
 
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _tested(row: Row, metric: str, key: str) -> float | None:
+    return getattr(row.tests.get(metric), key, None)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(_escaped(line))} |" for line in lines)
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
 
 
-def _escaped(cells: Iterable[str]) -> Iterable[str]:
-    return (cell.replace("|", "\\|") for cell in cells)
+def _p(value: float | None) -> str:
+    return "< 0.001" if value is not None and value < 0.001 else _number(value, ".3f")
+
+
+def _table(rows: Iterable[Mapping[str, str]]) -> str:
+    """Table with the keys as heads."""
+    found = list(rows)
+    heads = list(found[0])
+    lines = [list(row.values()) for row in found]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        for line in (heads, ["---"] * len(heads), *lines)
+    )

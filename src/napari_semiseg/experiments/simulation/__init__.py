@@ -1,7 +1,5 @@
-"""A simulated annotator: what a strategy of suggestions costs and brings.
+"""Simulate an annotator to compare what suggestion strategies cost and bring.
 
-It annotates suggested slices from reference masks, corrects predictions, trains and
-scores, round after round, in copies of a project.
+Round after round it annotates suggested slices from reference masks, corrects
+predictions, trains and scores, in copies of a project.
 """
-
-from __future__ import annotations

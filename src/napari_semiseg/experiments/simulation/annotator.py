@@ -1,4 +1,4 @@
-"""The simulated user: a copy of the project, reference masks, and a brush."""
+"""Annotate slices of a copy of a project from reference masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.experiments.benchmark.projects import refuse_twins
+from napari_semiseg.experiments.checks import refuse_duplicates
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.labels import check_mask
 from napari_semiseg.project.cases.records import Records
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.experiments.simulation.results import Place
+    from napari_semiseg.experiments.simulation.results import AnnotatedSlice
     from napari_semiseg.experiments.simulation.spec import Simulation
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.cases.record import CaseRecord
@@ -32,21 +32,19 @@ if TYPE_CHECKING:
 AUTHOR = "semiseg simulate"
 
 
-def choose(project: Project, masks: Path, test: Sequence[str] | None) -> list[str]:
+def cases_with_masks(project: Project, masks: Path, test: Sequence[str]) -> list[str]:
     """Ids of the training cases that have a mask: those to annotate by default."""
-    known = set(test or ())
-    training = (case.id for case in _training(project) if case.id not in known)
-    return sorted(MaskFolder(masks).pair(training))
+    training = {case.id for case in _included(project, Split.TRAIN)}
+    return sorted(MaskFolder(masks).pair(training - set(test)))
 
 
-def held_out(project: Project) -> list[str]:
+def test_cases(project: Project) -> list[str]:
     """Ids of the project's own test cases."""
-    found = project.cases(split=Split.TEST)
-    return [case.id for case in found if case.state is not CaseState.EXCLUDED]
+    return [case.id for case in _included(project, Split.TEST)]
 
 
-def _training(project: Project) -> list[Case]:
-    found = project.cases(split=Split.TRAIN)
+def _included(project: Project, split: Split) -> list[Case]:
+    found = project.cases(split=split)
     return [case for case in found if case.state is not CaseState.EXCLUDED]
 
 
@@ -58,7 +56,7 @@ class References:
 
     @classmethod
     def check(cls, project: Project, simulation: Simulation) -> References:
-        """Find and read all masks, so that nothing is missed hours later.
+        """Find and read all masks, so that errors come before hours of training.
 
         Raises
         ------
@@ -66,9 +64,9 @@ class References:
             A case or its mask is missing, the mask lies on another grid, holds unknown
             values, or does not cover the whole of a case that is to be annotated.
         """
-        wanted = [*simulation.cases, *simulation.test]
-        cases = {name: project.case(name) for name in wanted}
-        paths = MaskFolder(simulation.masks).require(wanted)
+        ids = [*simulation.cases, *simulation.test]
+        cases = {name: project.case(name) for name in ids}
+        paths = MaskFolder(simulation.masks).require(ids)
         for name, case in cases.items():
             labels = check_mask(paths[name], case, project.labels)
             if name in simulation.cases and (labels == UNANNOTATED).any():
@@ -106,18 +104,18 @@ def copy_project(source: Project, folder: Path, simulation: Simulation) -> Proje
         )
     records = Records(copy.layout)
     known = set(records.ids())
-    splits = dict.fromkeys((case.id for case in _training(source)), Split.TRAIN)
+    splits = {case.id: Split.TRAIN for case in _included(source, Split.TRAIN)}
     splits |= dict.fromkeys(simulation.cases, Split.TRAIN)
     splits |= dict.fromkeys(simulation.test, Split.TEST)
     for name, split in splits.items():
         if name not in known:
-            record = _moved(source.case(name).record, source.folder, copy.folder)
+            record = _with_paths(source.case(name).record, source.folder, copy.folder)
             records.write(record.model_copy(update={"split": split, "history": ()}))
-    refuse_twins(copy)
+    refuse_duplicates(copy)
     return copy
 
 
-def _moved(record: CaseRecord, source: Path, target: Path) -> CaseRecord:
+def _with_paths(record: CaseRecord, source: Path, target: Path) -> CaseRecord:
     """Record in another project's folder, of the same images."""
     channels = tuple(
         channel.model_copy(
@@ -128,42 +126,47 @@ def _moved(record: CaseRecord, source: Path, target: Path) -> CaseRecord:
     return record.model_copy(update={"channels": channels, "excluded": False})
 
 
-def count_slices(project: Project, cases: Iterable[str], plane: int | None) -> int:
-    """Slices of cases in a plane, or where it is open, in that of the finest pixels."""
+def count_slices(project: Project, cases: Iterable[str], axis: int | None) -> int:
+    """Count slices of cases along an axis; None takes that of the finest pixels."""
     total = 0
     for name in cases:
         geometry = project.case(name).geometry
-        axis = geometry.slice_axis if plane is None else plane
-        total += geometry.shape_zyx[axis]
+        total += geometry.shape_zyx[geometry.slice_axis if axis is None else axis]
     return total
 
 
 def cost(
-    project: Project, case: Case, places: Iterable[Place], references: References
+    project: Project,
+    case: Case,
+    slices: Iterable[AnnotatedSlice],
+    references: References,
 ) -> int:
-    """Voxels that a user changes to make slices of a case right.
+    """Count the voxels that a user changes to correct slices of a case.
 
-    The user starts from the newest prediction, or from nothing, and does not touch
-    what is annotated already.
+    The user starts from the newest prediction, or from nothing, and leaves what is
+    annotated already.
     """
     run = project.prediction_run(case.id)
     shape = case.geometry.shape_zyx
     before = np.zeros(shape, np.uint8)
     if run is not None:
         before = read_labels(run.folder.prediction(case.id).labels, case.geometry)
-    painted = _painted(places, shape) & (_label(case) == UNANNOTATED)
+    painted = _painted(slices, shape) & (_label(case) == UNANNOTATED)
     return int(np.count_nonzero((before != references.read(case)) & painted))
 
 
 def annotate(
-    project: Project, case: Case, places: Iterable[Place], references: References
+    project: Project,
+    case: Case,
+    slices: Iterable[AnnotatedSlice],
+    references: References,
 ) -> None:
-    """Make slices of a case right; what is so already is left alone."""
+    """Set slices of a case to the reference."""
     label = _label(case)
-    painted = _painted(places, case.geometry.shape_zyx)
-    wanted = np.where(painted, references.read(case), label)
-    if not np.array_equal(wanted, label):
-        project.set_label(case.id, wanted, by=AUTHOR)
+    painted = _painted(slices, case.geometry.shape_zyx)
+    corrected = np.where(painted, references.read(case), label)
+    if not np.array_equal(corrected, label):
+        project.set_label(case.id, corrected, by=AUTHOR)
 
 
 def _label(case: Case) -> NDArray[np.uint8]:
@@ -173,8 +176,10 @@ def _label(case: Case) -> NDArray[np.uint8]:
     return label
 
 
-def _painted(places: Iterable[Place], shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+def _painted(
+    slices: Iterable[AnnotatedSlice], shape: tuple[int, int, int]
+) -> NDArray[np.bool_]:
     painted = np.zeros(shape, bool)
-    for place in places:
+    for place in slices:
         np.moveaxis(painted, place.axis, 0)[place.index] = True
     return painted

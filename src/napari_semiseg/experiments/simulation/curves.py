@@ -1,4 +1,4 @@
-"""Cost curves: Dice against slices, and against voxels changed."""
+"""Draw cost curves: Dice against slices, and against voxels changed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.experiments.benchmark import figures
+from napari_semiseg.experiments.plots import FOLDER, curve_panels, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_semiseg.experiments.benchmark.figures import Curve
-    from napari_semiseg.experiments.simulation.results import Results, Round
+    from napari_semiseg.experiments.plots import Curve
+    from napari_semiseg.experiments.simulation.results import (
+        Round,
+        SimulationResults,
+    )
 
 NAME = "cost"
 
@@ -37,8 +40,8 @@ class Point:
     seeds: int
 
 
-def summarise(results: Results) -> list[Point]:
-    """Points of all strategies, in the order of strategies and rounds."""
+def summarise(results: SimulationResults) -> list[Point]:
+    """Average over seeds; points come in the order of strategies and rounds."""
     found: dict[tuple[str, int], list[Round]] = defaultdict(list)
     for trial in results.trials:
         for item in trial.rounds:
@@ -64,21 +67,19 @@ def _point(strategy: str, number: int, rounds: Sequence[Round]) -> Point:
     )
 
 
-def draw(out: Path, points: Sequence[Point]) -> Path:
-    """Draw both curves of all strategies, with the deviation over seeds.
+def figure_path(out: Path) -> Path:
+    """Path of the figure."""
+    return out / FOLDER / f"{NAME}.png"
 
-    Returns
-    -------
-    Path
-        Of the PNG; an SVG lies beside it.
-    """
+
+def draw(out: Path, points: Sequence[Point]) -> None:
+    """Draw the curves of all strategies, with the deviation over seeds."""
     slices: dict[str, Curve] = defaultdict(list)
     voxels: dict[str, Curve] = defaultdict(list)
     for point in points:
         spread = point.sd or 0.0
         slices[point.strategy].append((point.slices, point.dice, spread))
         voxels[point.strategy].append((point.voxels_changed, point.dice, spread))
-    panels = {"By slices": dict(slices), "By painting": dict(voxels)}
+    panels = {"By slices": slices, "By painting": voxels}
     across = ["slices annotated", "voxels changed"]
-    figures.save(out, NAME, figures.lines(panels, across))
-    return out / figures.FOLDER / f"{NAME}.png"
+    save_figure(out, NAME, curve_panels(panels, across))

@@ -1,25 +1,22 @@
-"""What came out, round by round: ``simulation.json``, which is also the state."""
+"""Keep what came out of a simulation, round by round: ``simulation.json``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
 from pydantic import Field
 
-from napari_semiseg.experiments.stored import Stored, earlier, refuse_others
+from napari_semiseg.experiments.results_file import ExperimentResults, Stored
+from napari_semiseg.experiments.simulation.spec import Simulation
 from napari_semiseg.imaging.metrics import Metrics
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_semiseg.experiments.simulation.spec import Simulation, Trial
-
-FILE = "simulation.json"
+    from napari_semiseg.experiments.simulation.spec import StrategyTrial
 
 
-class Place(Stored):
-    """A slice that was annotated."""
+class AnnotatedSlice(Stored):
+    """A slice that was annotated: ``index`` along ``axis`` (0, 1, 2 is z, y, x)."""
 
     case: str
     axis: int
@@ -28,11 +25,11 @@ class Place(Stored):
 
 
 class Round(Stored):
-    """Slices that were annotated, and how good the model was that learned from them.
+    """Slices that were annotated, and the scores of the model that learned from them.
 
     Attributes
     ----------
-    asked : tuple of Place
+    asked : tuple of AnnotatedSlice
         The slices, in the order of the strategy.
     topped_up : int
         How many of them, at the end, the strategy could not name: they are spread.
@@ -47,7 +44,7 @@ class Round(Stored):
     """
 
     round: int
-    asked: tuple[Place, ...]
+    asked: tuple[AnnotatedSlice, ...]
     topped_up: int = 0
     slices: int
     voxels_changed: int
@@ -59,25 +56,24 @@ class Round(Stored):
     dice_per_class: dict[str, float] = Field(default_factory=dict)
     dice: float | None = None
 
-    def scored(self, cases: dict[str, dict[str, Metrics]], **facts: Any) -> Round:
-        """The round with its scores."""
-        names = next(iter(cases.values()))
+    def scored(self, cases: dict[str, dict[str, Metrics]], **facts: Any) -> Self:
+        """Give the round with its scores and further fields."""
         per_class = {
-            name: float(np.mean([found[name].dice for found in cases.values()]))
-            for name in names
+            name: fmean(metrics[name].dice for metrics in cases.values())
+            for name in next(iter(cases.values()))
         }
         return self.model_copy(
             update={
                 "cases": cases,
                 "dice_per_class": per_class,
-                "dice": float(np.mean(list(per_class.values()))),
+                "dice": fmean(per_class.values()),
                 **facts,
             }
         )
 
 
-class TrialRecord(Stored):
-    """All rounds of one strategy and seed; ``error`` says why it ended early."""
+class StrategyResult(Stored):
+    """All rounds of one strategy and seed; ``error`` is why the last one failed."""
 
     strategy: str
     seed: int
@@ -85,99 +81,34 @@ class TrialRecord(Stored):
     exhausted: bool = False
     error: str | None = None
 
-    def with_round(self, found: Round) -> TrialRecord:
-        """Add a round, or put it in the place of the same one without scores."""
+    @property
+    def scored(self) -> int:
+        """Number of rounds with scores; they come one after the other."""
+        return sum(item.dice is not None for item in self.rounds)
+
+    def with_round(self, found: Round) -> Self:
+        """Add a round in the place of the same one without scores."""
         others = tuple(item for item in self.rounds if item.round != found.round)
         return self.model_copy(update={"rounds": (*others, found), "error": None})
 
 
-class Settings(Stored):
-    """What all trials have in common, and what was asked for so far."""
-
-    project: str
-    masks: str
-    cases: tuple[str, ...]
-    test: tuple[str, ...]
-    slices_per_round: str
-    plane: str | None
-    method: str | None
-    minutes: float | None
-    steps: int | None
-    device: str
-    settings: dict[str, str]
-    strategies: tuple[str, ...]
-    seeds: tuple[int, ...]
-    rounds: int
-
-
-class Results(Stored):
+class SimulationResults(ExperimentResults[Simulation]):
     """Contents of ``simulation.json``."""
 
-    format: Literal[1] = 1
-    config: Settings
-    trials: tuple[TrialRecord, ...] = ()
+    FILE: ClassVar[str] = "simulation.json"
 
-    def of(self, trial: Trial) -> TrialRecord:
-        """What is known of a trial."""
-        for record in self.trials:
-            if (record.strategy, record.seed) == (trial.entry.label, trial.seed):
-                return record
-        return TrialRecord(strategy=trial.entry.label, seed=trial.seed)
+    trials: tuple[StrategyResult, ...] = ()
 
-    def with_trial(self, found: TrialRecord) -> Results:
-        """Add a trial, or put it in the place of what was known of it."""
-        key = (found.strategy, found.seed)
-        known = [(item.strategy, item.seed) for item in self.trials]
-        trials = [*self.trials, found]
-        if key in known:
-            trials = [found if (t.strategy, t.seed) == key else t for t in self.trials]
-        return self.model_copy(update={"trials": tuple(trials)})
+    def of(self, trial: StrategyTrial) -> StrategyResult:
+        """Results of a trial so far."""
+        key = (trial.variant.label, trial.seed)
+        for result in self.trials:
+            if (result.strategy, result.seed) == key:
+                return result
+        return StrategyResult(strategy=key[0], seed=key[1])
 
-
-def begin(out: Path, simulation: Simulation) -> Results:
-    """Give the results so far, or none yet; nothing is written.
-
-    Raises
-    ------
-    SemisegError
-        The folder holds something else, or a simulation of something else.
-    """
-    asked = _settings(simulation)
-    path = out / FILE
-    found = earlier(path, Results, "simulation")
-    if found is None:
-        return Results(config=asked)
-    return found.model_copy(update={"config": _joined(found.config, asked, path)})
-
-
-def _settings(simulation: Simulation) -> Settings:
-    return Settings(
-        project=str(simulation.project.resolve()),
-        masks=str(simulation.masks.resolve()),
-        cases=simulation.cases,
-        test=simulation.test,
-        slices_per_round=simulation.amount.text,
-        plane=simulation.plane,
-        method=simulation.method,
-        minutes=simulation.minutes,
-        steps=simulation.steps,
-        device=simulation.device,
-        settings=dict(simulation.settings),
-        strategies=tuple(entry.label for entry in simulation.entries),
-        seeds=simulation.seeds,
-        rounds=simulation.rounds,
-    )
-
-
-def _joined(old: Settings, new: Settings, path: Path) -> Settings:
-    """Old and new settings together, where they speak of the same simulation."""
-    grows = ("strategies", "seeds", "rounds")
-    common = [key for key in Settings.model_fields if key not in grows]
-    refuse_others(path, old, new, common, "simulation")
-    return new.model_copy(
-        update={
-            "strategies": tuple(dict.fromkeys((*old.strategies, *new.strategies))),
-            "seeds": tuple(sorted({*old.seeds, *new.seeds})),
-            "rounds": max(old.rounds, new.rounds),
-        }
-    )
+    def with_trial(self, found: StrategyResult) -> Self:
+        """Add the results of a trial in the place of its earlier ones."""
+        trials = {(item.strategy, item.seed): item for item in self.trials}
+        trials[found.strategy, found.seed] = found
+        return self.model_copy(update={"trials": tuple(trials.values())})

@@ -1,4 +1,4 @@
-"""All trials, round by round; what was interrupted goes on."""
+"""Run a simulation: a copy of the project per strategy and seed, a run per round."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.case import CaseState
-from napari_semiseg.errors import SemisegError
-from napari_semiseg.experiments.benchmark import trial as child
-from napari_semiseg.experiments.benchmark.worker import read_facts
-from napari_semiseg.experiments.simulation import annotator, selection
-from napari_semiseg.experiments.simulation.results import FILE, Round
-from napari_semiseg.experiments.stored import write
-from napari_semiseg.imaging.rendering import PLANES
-from napari_semiseg.io.atomic import write_text
+from napari_semiseg.core.events import Staged
+from napari_semiseg.core.text import count
+from napari_semiseg.experiments.experiment import Experiment
+from napari_semiseg.experiments.simulation import annotator, curves, selection
+from napari_semiseg.experiments.simulation.results import Round, SimulationResults
+from napari_semiseg.experiments.training import ScoredTraining
+from napari_semiseg.experiments.worker import read_facts
+from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
@@ -23,193 +22,172 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.execution.executor import Executor
     from napari_semiseg.experiments.simulation.annotator import References
+    from napari_semiseg.experiments.simulation.curves import Point
     from napari_semiseg.experiments.simulation.results import (
-        Place,
-        Results,
-        TrialRecord,
+        AnnotatedSlice,
+        StrategyResult,
     )
-    from napari_semiseg.experiments.simulation.spec import Simulation, Trial
-    from napari_semiseg.project.project import Project
+    from napari_semiseg.experiments.simulation.spec import Simulation, StrategyTrial
 
 PROJECTS = "projects"
 
 
 @dataclass(frozen=True, slots=True)
-class RoundBegan:
-    """A round begins; ``number`` of ``total`` over all trials."""
+class RoundTrial:
+    """A round of a strategy with a seed."""
 
-    trial: Trial
-    round: int
+    strategy: StrategyTrial
     number: int
-    total: int
+
+    @property
+    def text(self) -> str:
+        """Describe it to people."""
+        trial = self.strategy
+        return f"{trial.variant.label}, seed {trial.seed}, round {self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class RoundEnded:
-    """A round has its scores, or its trial an error; ``results`` holds all so far."""
-
-    trial: Trial
-    record: TrialRecord
-    results: Results
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Simulator:
-    """A simulation with its masks and the folder that it works in."""
+@dataclass(frozen=True, eq=False)
+class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
+    """A simulation with the project that is copied and its reference masks."""
 
     source: Project
     simulation: Simulation
     references: References
-    out: Path
-    executor: Executor
 
-    def run(
-        self, results: Results, stop: Callable[[], bool] = lambda: False
-    ) -> Iterator[RoundBegan | RoundEnded | Event]:
-        """Do what is not done yet.
+    def trials(self) -> list[RoundTrial]:
+        """List all rounds of a strategy, then those of the next."""
+        numbers = range(1, self.simulation.rounds + 1)
+        return [
+            RoundTrial(trial, number)
+            for trial in self.simulation.trials()
+            for number in numbers
+        ]
 
-        Parameters
-        ----------
-        results : Results
-            From `napari_semiseg.experiments.simulation.results.begin`.
-        stop : callable
-            Asked often; a training that is going on then writes a checkpoint and this
-            generator ends. The next call goes on from there.
+    def is_done(self, trial: RoundTrial, results: SimulationResults) -> bool:
+        """Whether a round has its scores, or nothing was left to annotate."""
+        found = results.of(trial.strategy)
+        return found.exhausted or found.scored >= trial.number
 
-        Raises
-        ------
-        SemisegError
-            The copy of the project cannot be made; what fails later is recorded
-            instead, and the other trials go on.
-        """
-        write(self.out / FILE, results)
-        rounds = self.simulation.rounds
+    def is_due(self, trial: RoundTrial, results: SimulationResults) -> bool:
+        """Whether the round before has its scores, and this one has not."""
+        found = results.of(trial.strategy)
+        return not found.exhausted and found.scored == trial.number - 1
+
+    def prepare(self, results: SimulationResults) -> Iterator[Staged]:
+        """Copy the project for every strategy and seed, or complete the copies."""
         trials = self.simulation.trials()
-        for position, trial in enumerate(trials):
-            folder = self.out / PROJECTS / trial.name
-            record = results.of(trial)
-            if _is_done(record, rounds):
-                continue
-            project = annotator.copy_project(self.source, folder, self.simulation)
-            for number in range(1, rounds + 1):
-                if _is_scored(record, number):
-                    continue
-                if stop():
-                    return
-                place = position * rounds + number
-                yield RoundBegan(trial, number, place, len(trials) * rounds)
-                record, results = self._annotated(project, trial, number, results)
-                if record.exhausted:
-                    yield RoundEnded(trial, record, results)
-                    break
-                found = yield from self._try(project, trial, record, number, stop)
-                if found is None:
-                    return
-                record, results = found, results.with_trial(found)
-                write(self.out / FILE, results)
-                yield RoundEnded(trial, record, results)
-                if record.error is not None:
-                    break
+        for done, trial in enumerate(trials, start=1):
+            if not self.is_done(RoundTrial(trial, self.simulation.rounds), results):
+                annotator.copy_project(
+                    self.source, self._folder(trial), self.simulation
+                )
+            yield Staged(stage="Copying the project", done=done, total=len(trials))
 
-    def _annotated(
-        self, project: Project, trial: Trial, number: int, results: Results
-    ) -> tuple[TrialRecord, Results]:
+    def perform(
+        self,
+        trial: RoundTrial,
+        results: SimulationResults,
+        stop: Callable[[], bool],
+    ) -> Generator[Event, None, SimulationResults | None]:
+        """Annotate, train and score; returns the results with those of the round."""
+        project = Project.open(self._folder(trial.strategy))
+        results, this = self._annotate(project, trial, results)
+        if this is None:
+            return results
+        record = results.of(trial.strategy)
+        run = Run(project.layout.run(this.run))
+        training = ScoredTraining(
+            project,
+            run,
+            self.simulation.config(trial.strategy),
+            tests={name: project.case(name) for name in self.simulation.test},
+            reference=lambda _, case: self.references.read(case),
+            # The next round needs their predictions.
+            predicted=selection.incomplete(project, self.simulation),
+        )
+        outcome = yield from training.perform(self.executor, stop)
+        if outcome is None:
+            return None
+        if outcome.error is not None:
+            record = record.model_copy(update={"error": outcome.error})
+            return results.with_trial(record)
+        scored = this.scored(
+            outcome.scores,
+            annotated_fraction=self._annotated_fraction(project),
+            steps=read_facts(run).steps,
+            seconds=round(run.seconds, 1),
+        )
+        return results.with_trial(record.with_round(scored))
+
+    def outcome(self, trial: RoundTrial, results: SimulationResults) -> str:
+        """Say how many slices led to which Dice, or what went wrong."""
+        found = results.of(trial.strategy)
+        if found.error is not None:
+            return f"failed: {found.error}"
+        if found.exhausted:
+            return "everything is annotated"
+        last = found.rounds[-1]
+        return f"{count(last.slices, 'slice')}, Dice {last.dice:.3f}"
+
+    def publish(self, results: SimulationResults) -> list[Point]:
+        """Draw the cost curves; returns their points."""
+        points = curves.summarise(results)
+        if points:
+            curves.draw(self.out, points)
+        return points
+
+    def _folder(self, trial: StrategyTrial) -> Path:
+        return self.out / PROJECTS / trial.name
+
+    def _annotate(
+        self, project: Project, trial: RoundTrial, results: SimulationResults
+    ) -> tuple[SimulationResults, Round | None]:
         """Choose the slices of a round once, write that down, and annotate them.
 
         What is chosen and what it costs is on disk before any label is changed, so
         that an interruption changes neither.
         """
-        record = results.of(trial)
-        known = next((item for item in record.rounds if item.round == number), None)
-        if known is None:
-            known = self._chosen(project, trial, number, record)
-            if known is None:
-                record = record.model_copy(update={"exhausted": True})
-            else:
-                record = record.with_round(known)
+        record = results.of(trial.strategy)
+        this = next((i for i in record.rounds if i.round == trial.number), None)
+        if this is None:
+            this = self._choose(project, trial, record)
+            record = (
+                record.model_copy(update={"exhausted": True})
+                if this is None
+                else record.with_round(this)
+            )
             results = results.with_trial(record)
-            write(self.out / FILE, results)
-        for name, places in _by_case(() if known is None else known.asked).items():
-            case = project.case(name)
-            annotator.annotate(project, case, places, self.references)
-        return record, results
+            results.write(self.out)
+        for name, slices in _by_case(this.asked if this else ()).items():
+            annotator.annotate(project, project.case(name), slices, self.references)
+        return results, this
 
-    def _chosen(
-        self, project: Project, trial: Trial, number: int, record: TrialRecord
+    def _choose(
+        self, project: Project, trial: RoundTrial, record: StrategyResult
     ) -> Round | None:
-        plane = self.simulation.plane
-        axis = None if plane is None else PLANES.index(plane)
-        total = annotator.count_slices(project, self.simulation.cases, axis)
-        wanted = self.simulation.slices(trial.entry, total)
+        simulation, strategy = self.simulation, trial.strategy
+        total = annotator.count_slices(project, simulation.cases, simulation.axis)
+        number = simulation.slices(strategy.variant, total)
         asked, topped_up = selection.choose(
-            project, self.simulation, trial, number, wanted
+            project, simulation, strategy, trial.number, number
         )
         if not asked:
             return None
         changed = sum(
-            annotator.cost(project, project.case(name), places, self.references)
-            for name, places in _by_case(asked).items()
+            annotator.cost(project, project.case(name), slices, self.references)
+            for name, slices in _by_case(asked).items()
         )
         before = record.rounds[-1] if record.rounds else None
         return Round(
-            round=number,
+            round=trial.number,
             asked=tuple(asked),
             topped_up=topped_up,
             slices=len(asked) + (before.slices if before else 0),
             voxels_changed=changed + (before.voxels_changed if before else 0),
             annotated_fraction=0.0,
-            run=f"round-{number:02d}",
+            run=f"round-{trial.number:02d}",
         )
-
-    def _try(
-        self,
-        project: Project,
-        trial: Trial,
-        record: TrialRecord,
-        number: int,
-        stop: Callable[[], bool],
-    ) -> Generator[Event, None, TrialRecord | None]:
-        """Train on what is annotated and score it; None when it was stopped."""
-        known = next(item for item in record.rounds if item.round == number)
-        run = Run(project.layout.run(known.run))
-        wanted = [*self.simulation.test, *self._open(project)]
-        listed = project.folder / f"{known.run}.list"
-        try:
-            write_text(listed, "".join(f"{name}\n" for name in wanted))
-            config = self.simulation.config(trial)
-            error = yield from child.train(
-                project, run, config, wanted, stop, self.executor, listed
-            )
-            if error is not None:
-                return record.model_copy(update={"error": error})
-            if not child.is_complete(run, wanted):
-                return None
-            tests = {name: project.case(name) for name in self.simulation.test}
-            truth = self.references.read
-            scores = yield from child.score(
-                run, tests, lambda _, case: truth(case), project.labels
-            )
-        except SemisegError as refusal:
-            return record.model_copy(update={"error": str(refusal)})
-        facts = read_facts(run)
-        return record.with_round(
-            known.scored(
-                scores,
-                annotated_fraction=self._annotated_fraction(project),
-                steps=facts.steps,
-                seconds=round(run.seconds, 1),
-            )
-        )
-
-    def _open(self, project: Project) -> list[str]:
-        """Cases whose predictions the next round needs."""
-        return [
-            name
-            for name in self.simulation.cases
-            if project.case(name).state is not CaseState.LABELLED
-        ]
 
     def _annotated_fraction(self, project: Project) -> float:
         cases = [project.case(name) for name in self.simulation.cases]
@@ -218,18 +196,8 @@ class Simulator:
         return sum(done) / sum(sizes)
 
 
-def _is_scored(record: TrialRecord, number: int) -> bool:
-    return any(item.round == number and item.dice is not None for item in record.rounds)
-
-
-def _is_done(record: TrialRecord, rounds: int) -> bool:
-    return record.exhausted or all(
-        _is_scored(record, number) for number in range(1, rounds + 1)
-    )
-
-
-def _by_case(places: Sequence[Place]) -> dict[str, list[Place]]:
-    found: dict[str, list[Place]] = defaultdict(list)
-    for place in places:
-        found[place.case].append(place)
+def _by_case(slices: Sequence[AnnotatedSlice]) -> dict[str, list[AnnotatedSlice]]:
+    found: dict[str, list[AnnotatedSlice]] = defaultdict(list)
+    for item in slices:
+        found[item.case].append(item)
     return found

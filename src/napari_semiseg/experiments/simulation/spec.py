@@ -1,34 +1,44 @@
-"""What is simulated: strategies, rounds, slices per round, trainings."""
+"""Describe a simulation: strategies, rounds, slices per round, trainings."""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field
 
 from napari_semiseg.active_learning.registry import strategies
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError
-from napari_semiseg.experiments.benchmark.spec import DECIDED, refuse_decided
+from napari_semiseg.experiments.checks import (
+    RESERVED,
+    refuse_reserved,
+    refuse_test_cases,
+)
+from napari_semiseg.experiments.results_file import (
+    ExperimentSpec,
+    Merge,
+    in_order_asked,
+    in_order_of_size,
+)
 from napari_semiseg.imaging.rendering import PLANES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 WHOLE = "whole"
 """Strategy of a user who labels one volume after the other, slice by slice."""
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
-    """Slices per round: a number of them, or a part of all slices."""
+class SliceBudget:
+    """Slices per round: a number of them, or a fraction of all slices."""
 
     text: str
     number: int | None = None
-    part: float | None = None
+    fraction: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -39,27 +49,28 @@ class Amount:
         ConfigError
             It is neither, below one slice, or above 100 %.
         """
-        words = text.strip()
-        whole = re.fullmatch(r"\d+", words, re.ASCII)
-        part = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", words, re.ASCII)
-        if whole and int(words) >= 1:
-            return cls(words, number=int(words))
-        if part and 0 < float(part[1]) <= 100:
-            return cls(f"{float(part[1]):g}%", part=float(part[1]) / 100)
+        stripped = text.strip()
+        whole = re.fullmatch(r"\d+", stripped, re.ASCII)
+        percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", stripped, re.ASCII)
+        if whole and int(stripped) >= 1:
+            return cls(stripped, number=int(stripped))
+        if percent and 0 < float(percent[1]) <= 100:
+            value = float(percent[1])
+            return cls(f"{value:g}%", fraction=value / 100)
         raise ConfigError(
             "expected slices per round as a number from 1, or a percentage up to 100% "
             f"as 5%, found {text!r}"
         )
 
     def of(self, total: int) -> int:
-        """How many slices that is, of so many; at least one."""
-        if self.part is None:
+        """Number of slices where there are ``total`` of them; at least one."""
+        if self.fraction is None:
             return int(self.number or 1)
-        return max(1, math.ceil(self.part * total - 1e-9))
+        return max(1, math.ceil(self.fraction * total - 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StrategyVariant:
     """A strategy, with slices per round of its own where it is given them.
 
     Attributes
@@ -70,7 +81,7 @@ class Entry:
 
     label: str
     strategy: str
-    amount: Amount | None = None
+    slices: SliceBudget | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -89,32 +100,26 @@ class Entry:
             )
         if not colon:
             return cls(name, name)
-        amount = Amount.parse(slices)
-        return cls(f"{name}:{amount.text}", name, amount)
+        budget = SliceBudget.parse(slices)
+        return cls(f"{name}:{budget.text}", name, budget)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """One strategy with one seed."""
+class StrategyTrial:
+    """One strategy with one seed, over all its rounds."""
 
-    entry: Entry
+    variant: StrategyVariant
     seed: int
 
     @property
     def name(self) -> str:
         """Name of its folder."""
-        plain = self.entry.label.replace("%", "percent").replace(":", "-")
+        plain = self.variant.label.replace("%", "percent").replace(":", "-")
         return f"{plain}_seed{self.seed}"
 
-    @property
-    def text(self) -> str:
-        """For people."""
-        return f"{self.entry.label}, seed {self.seed}"
 
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """A whole simulation.
+class Simulation(ExperimentSpec):
+    """What is simulated, on which project.
 
     Attributes
     ----------
@@ -122,70 +127,84 @@ class Simulation:
         What is copied, and the reference masks.
     cases, test : tuple of str
         Ids to annotate, and ids to score on.
-    entries, seeds
-        Strategies; each is tried with every seed.
-    rounds : int
-        Annotate, train, score: so many times.
-    amount : Amount
-        Slices per round.
+    slices_per_round : str
+        Text of a `SliceBudget`.
     plane : str, optional
         The only plane to annotate in; by default any.
     minutes, steps : float or int, optional
         Budget of each training, one of the two.
+    strategies : tuple of str
+        Texts of each `StrategyVariant`; each is tried with every seed.
+    rounds : int
+        Annotate, train, score: so many times.
     """
+
+    EXTENDABLE: ClassVar[Mapping[str, Merge]] = {
+        "strategies": in_order_asked,
+        "seeds": in_order_of_size,
+        "rounds": max,
+    }
 
     project: Path
     masks: Path
     cases: tuple[str, ...]
     test: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    rounds: int
-    amount: Amount
-    seeds: tuple[int, ...] = (0,)
+    slices_per_round: str
     plane: str | None = None
     method: str | None = None
     minutes: float | None = None
     steps: int | None = None
     device: str = "auto"
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = Field(default_factory=dict)
+    strategies: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    rounds: int
 
-    def __post_init__(self) -> None:
-        refuse_decided(self.settings, {**DECIDED, "method": "--method"})
+    def model_post_init(self, _: object) -> None:
+        """Refuse what cannot be simulated."""
+        refuse_reserved(self.settings, {**RESERVED, "method": "--method"})
+        SliceBudget.parse(self.slices_per_round)
+        self.trials()
         if self.rounds < 1:
             raise ConfigError(f"expected --rounds of at least 1, found {self.rounds}")
         if self.plane is not None and self.plane not in PLANES:
             raise ConfigError(
                 f"expected --plane out of {', '.join(PLANES)}, found {self.plane!r}"
             )
-        if not self.entries:
-            raise ConfigError("expected --strategy with a strategy, found none")
-        if not self.cases:
-            raise ConfigError(
-                "expected training cases to annotate, found none; add images with "
-                "semiseg add"
-            )
-        if not self.test:
-            raise ConfigError(
-                "expected test cases to score on, found none; name some with --test, "
-                "or add them with semiseg add --split test"
-            )
-        shared = sorted(set(self.cases) & set(self.test))
-        if shared:
-            raise ConfigError(
-                f"expected no test case among those to annotate, found '{shared[0]}'; "
-                "take it off one of the lists, or the scores mean nothing"
-            )
+        for values, needed in (
+            (self.strategies, "--strategy with a strategy, found none"),
+            (
+                self.cases,
+                "training cases to annotate, found none; add images with semiseg add",
+            ),
+            (
+                self.test,
+                "test cases to score on, found none; name some with --test, or add "
+                "them with semiseg add --split test",
+            ),
+        ):
+            if not values:
+                raise ConfigError(f"expected {needed}")
+        refuse_test_cases("annotated", self.cases, self.test)
 
-    def trials(self) -> list[Trial]:
-        """All strategies with the first seed, then with the next."""
-        return [Trial(entry, seed) for seed, entry in product(self.seeds, self.entries)]
+    @property
+    def axis(self) -> int | None:
+        """Axis along which annotated slices lie; None for any."""
+        return None if self.plane is None else PLANES.index(self.plane)
 
-    def slices(self, entry: Entry, total: int) -> int:
-        """Slices per round of a strategy, where all cases have so many."""
-        return (entry.amount or self.amount).of(total)
+    def slices(self, variant: StrategyVariant, total: int) -> int:
+        """Slices per round of a strategy, where there are ``total`` of them."""
+        return (variant.slices or SliceBudget.parse(self.slices_per_round)).of(total)
 
-    def config(self, trial: Trial) -> TrainingConfig:
-        """What every training of a trial is asked for.
+    def trials(self) -> list[StrategyTrial]:
+        """List all strategies with the first seed, then with the next."""
+        return [
+            StrategyTrial(StrategyVariant.parse(text), seed)
+            for seed, text in product(self.seeds, self.strategies)
+        ]
+
+    def config(self, trial: StrategyTrial) -> TrainingConfig:
+        """Build the configuration of every training of a trial.
 
         Raises
         ------

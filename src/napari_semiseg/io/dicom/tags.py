@@ -1,4 +1,4 @@
-"""Read DICOM tags through pydicom."""
+"""DICOM tags through pydicom."""
 
 from __future__ import annotations
 
@@ -12,40 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pydicom.dataset import FileDataset
-
-_BARE_STARTS = (b"\x02\x00", b"\x08\x00")
-"""First group of a file that has no preamble, little endian."""
+    from pydicom.dataset import Dataset
 
 
 @contextmanager
 def discreet() -> Iterator[None]:
-    """Suppress warnings: they quote tags, such as a patient's name."""
+    """Keep warnings off the terminal: they quote tags, such as a patient's name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, with the preamble of DICOM PS3.10 or without."""
-    try:
-        if not path.is_file():  # a pipe would wait for ever
-            return False
-        with path.open("rb") as stream:
-            head = stream.read(132)
-    except OSError:
-        return False
-    if head[128:] == b"DICM":
-        return True
-    if not head.startswith(_BARE_STARTS):
-        return False
-    try:
-        return "SOPClassUID" in read_dataset(path, "SOPClassUID")
-    except ImageError:
-        return False
-
-
-def read_dataset(path: Path, *tags: str) -> FileDataset:
+def read_dataset(path: Path, *tags: str) -> Dataset:
     """Read all of a DICOM file but its voxels, or only some tags.
 
     Raises
@@ -58,10 +36,7 @@ def read_dataset(path: Path, *tags: str) -> FileDataset:
     with discreet():
         try:
             return pydicom.dcmread(
-                path,
-                stop_before_pixels=True,
-                specific_tags=list(tags) or None,
-                force=True,
+                path, stop_before_pixels=True, specific_tags=list(tags) or None
             )
         except (
             OSError,

@@ -9,7 +9,8 @@ from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
-from napari_semiseg.widgets.common.actions import short
+from napari_semiseg.widgets.common import keys
+from napari_semiseg.widgets.common.keys import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.project.cases.case import Case
-    from napari_semiseg.widgets.common.actions import Action
 
 
 class ImageLayers:
@@ -142,23 +142,15 @@ class ImageLayers:
 
 
 class ChannelChoice(QWidget):
-    """Which image of the case is looked at; hidden where there is just one.
+    """Which image of the case is looked at; hidden where there is just one."""
 
-    Parameters
-    ----------
-    images : ImageLayers
-        The channels of the case.
-    action : Action
-        Whose text and key the tooltip names.
-    """
-
-    def __init__(self, images: ImageLayers, action: Action[Any]) -> None:
+    def __init__(self, images: ImageLayers) -> None:
         super().__init__()
         self._images = images
         self.box = QComboBox()
         self.box.setAccessibleName("Image of the case")
         self.box.setToolTip(
-            f"{action.text} ({short(action.key)})\n"
+            f"{keys.CHANNEL.text} ({short(keys.CHANNEL.key)})\n"
             "The eyes in napari's layer list show several at once."
         )
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)

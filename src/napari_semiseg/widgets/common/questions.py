@@ -1,4 +1,4 @@
-"""Ask about unsaved work; tests inject answers of their own."""
+"""Questions about unsaved work; tests put their own answers in place of these."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Questions:
     Parameters
     ----------
     window : callable
-        Window over which to ask, or None.
+        Gives the window to ask over, or None.
     """
 
     def __init__(self, window: Callable[[], QWidget | None]) -> None:
         self._window = window
 
     def leave(self, case_id: str) -> Leave:
-        """Ask whether to save or discard unsaved edits of a case."""
+        """Ask what becomes of unsaved edits of a case."""
         box = self._box(
             "Unsaved edits",
             f"The mask of {case_id} has edits that are not saved.",

@@ -1,10 +1,11 @@
-"""List the cases and slices to look at next, with reasons."""
+"""What to look at next, and why."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from psygnal import Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem
 
 from napari_semiseg.widgets.common.planes import NAMES
@@ -23,7 +24,7 @@ QTreeView::item:selected, QTreeView::branch:selected {
     background-color: #3f5bc4; color: white;
 }
 """
-"""napari's themes leave trees out: Qt would draw white text on a white row."""
+"""napari's themes say nothing of trees: Qt would put white text on a white row."""
 
 
 class ReviewQueue(QTreeWidget):
@@ -87,7 +88,7 @@ class ReviewQueue(QTreeWidget):
                 self.setCurrentItem(item)
 
     def cases(self) -> list[str]:
-        """Ids of the cases in the queue, in their order."""
+        """Cases of the queue, first things first."""
         return [self._place(item)[0] for item in self._top()]
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

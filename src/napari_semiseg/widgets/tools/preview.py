@@ -1,4 +1,4 @@
-"""Draw outlines of what a tool would make of the mask on the slice shown."""
+"""Outlines of what a tool would make of the mask, on the slice that is shown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.boxes import others
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,26 +16,24 @@ if TYPE_CHECKING:
 
     from napari_semiseg.widgets.canvas.case_view import CaseView
     from napari_semiseg.widgets.canvas.overlays import CanvasNotes
-    from napari_semiseg.widgets.common.connections import Connections
 
 
 class Preview:
-    """Draws outlines over the canvases, without a layer that would become active.
+    """Draws outlines over the canvases; no layer is needed, so no tool is put down.
 
     Parameters
     ----------
     view : CaseView
         The case that is open.
-    connections : Connections
-        Of the widget that shows the preview.
     """
 
-    def __init__(self, view: CaseView, connections: Connections) -> None:
+    def __init__(self, view: CaseView) -> None:
         self._view = view
         self._slices: Callable[[int, int], NDArray[np.uint8]] | None = None
         self.lines: list[tuple[str, NDArray[np.float64]]] = []
         dims = view.viewer.dims.events
-        connections.add(self._draw, dims.point, dims.order, dims.ndisplay)
+        self._connected = Connections()
+        self._connected.add(self._draw, dims.point, dims.order, dims.ndisplay)
 
     def show_slices(self, slices: Callable[[int, int], NDArray[np.uint8]]) -> None:
         """Outline the classes of any slice, given by axis and index."""
@@ -46,6 +45,11 @@ class Preview:
         if self._slices is not None:
             self._slices = None
             self._draw()
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self.clear()
+        self._connected.close()
 
     def _draw(self, event: Any = None) -> None:
         view = self._view
@@ -77,7 +81,7 @@ class Preview:
 
 
 def outlines(inside: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Trace closed lines (row, column) around the voxels inside, in voxels."""
+    """Closed lines (row, column) around the voxels inside, in voxels."""
     from skimage.measure import find_contours
 
     if not inside.any():

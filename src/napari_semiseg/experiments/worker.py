@@ -1,4 +1,4 @@
-"""One trial in a process of its own: train or go on, then predict the test cases."""
+"""Train and predict as the child process of an experiment."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
+TRIAL_VERB = "bench-trial"
+"""Hidden verb of the command line that does the work of this module."""
 FACTS = "bench.json"
 
 
 class Facts(BaseModel):
-    """What only the process itself can know; lies beside the run's log.
+    """Measurements that only the child can make; kept beside the run's log.
 
     Attributes
     ----------
@@ -47,33 +49,28 @@ class Facts(BaseModel):
 
 
 def read_facts(run: Run) -> Facts:
-    """What the processes of a run have noted so far."""
+    """Read what the processes of a run have measured so far."""
     try:
         return Facts.model_validate(read_json(run.folder.path / FACTS))
     except (ProjectError, ValidationError):
         return Facts()
 
 
-def work(
+def train_and_predict(
     project: Project, run: Run, cases: Collection[str] | None = None
 ) -> Iterator[Event]:
-    """Train a run to its end, from where it is, and predict cases: the test cases.
+    """Train a run to its end, from where it is, and predict cases.
 
     The model is the last checkpoint. A request to stop ends it early; the next call
-    goes on. Before a run is planned it removes what earlier ones have prepared, so that
-    each prepares in its own minutes.
+    goes on. Before a run is planned, what earlier ones have prepared is removed, so
+    that each prepares within its own budget.
 
     Parameters
     ----------
     project, run : Project, Run
         Where to work.
     cases : collection of str, optional
-        Ids to predict instead.
-
-    Yields
-    ------
-    Event
-        As the engine gives them.
+        Ids to predict; by default the test cases.
 
     Raises
     ------
@@ -94,7 +91,7 @@ def work(
         if _is_trained(run):
             yield from _predict(project, run, cases)
     finally:
-        _note(run, 0.0)
+        _measure(run, 0.0)
 
 
 def _is_trained(run: Run) -> bool:
@@ -113,21 +110,21 @@ def _predict(
     from napari_semiseg import engine
 
     if cases is None:
-        wanted = project.cases(split=Split.TEST)
+        chosen = project.cases(split=Split.TEST)
     else:
-        wanted = [project.case(name) for name in cases]
-    waiting = [case for case in wanted if not run.has_prediction(case.id)]
+        chosen = [project.case(name) for name in cases]
+    missing = [case for case in chosen if not run.has_prediction(case.id)]
     begun = time.perf_counter()
-    refused = None
-    for event in engine.predict_cases(project, run, waiting) if waiting else ():
-        refused = event.message if isinstance(event, Warned) else refused
+    error = None
+    for event in engine.predict_cases(project, run, missing) if missing else ():
+        error = event.message if isinstance(event, Warned) else error
         yield event
-    _note(run, time.perf_counter() - begun, trained=True)
-    if refused is not None:
-        raise ProjectError(refused)
+    _measure(run, time.perf_counter() - begun, trained=True)
+    if error is not None:
+        raise ProjectError(error)
 
 
-def _note(run: Run, seconds: float, *, trained: bool = False) -> None:
+def _measure(run: Run, seconds: float, *, trained: bool = False) -> None:
     from napari_semiseg.engine.devices import peak_gpu_mb
 
     if not run.folder.path.is_dir():
@@ -143,14 +140,14 @@ def _note(run: Run, seconds: float, *, trained: bool = False) -> None:
 
 
 def peak_memory_mb() -> float:
-    """Most memory that this process has held, 10^6 bytes; shared libraries count."""
+    """Peak resident set of this process, 10^6 bytes; shared libraries count."""
     if sys.platform == "win32":
         import psutil
 
         return float(psutil.Process().memory_info().peak_wset) / 1e6
     status = Path("/proc/self/status")
     if status.exists():
-        # getrusage would tell the memory of the parent from which this was forked.
+        # getrusage includes the memory of the parent from which this was forked.
         for line in status.read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return float(line.split()[1]) * 1024 / 1e6

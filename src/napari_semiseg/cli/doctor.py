@@ -1,4 +1,4 @@
-"""methods and doctor: what can be run here."""
+"""doctor: check this machine and installation, or a project folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_semiseg.cli import render
-from napari_semiseg.cli.errors import MENDABLE
+from napari_semiseg.cli.errors import REFUSED
 from napari_semiseg.cli.gui import has_display
 from napari_semiseg.cli.options import Json
 from napari_semiseg.errors import ConfigError
@@ -24,35 +24,12 @@ QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of ``doctor``; ``fix`` says what to do where it is not ok."""
+    """One line of the report; ``fix`` says what to do where it is not ok."""
 
     name: str
     ok: bool
     found: str
     fix: str = ""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this module."""
-    for verb in (methods, doctor):
-        app.command(verb.__name__)(verb)
-
-
-def methods(json: Json = False) -> None:
-    """List the training methods with their parameters."""
-    from napari_semiseg.engine import method_specs
-
-    found = method_specs()
-    if json:
-        render.emit({"methods": [asdict(item) for item in found]})
-        return
-    render.table(
-        ("method", "title", "cite", "parameters"),
-        (
-            (item.name, item.title, item.cite, _parameters(item.params))
-            for item in found
-        ),
-    )
 
 
 def doctor(
@@ -81,8 +58,18 @@ def doctor(
             "expected a project to mend, found none; give its folder: semiseg doctor "
             "PROJECT --mend"
         )
-    checks = [_python(), *map(_package, NEEDED), _napari(), _qt(), _display()]
-    checks += [_torch(), _nilearn(), _writable()]
+    checks = [
+        _python(),
+        *map(_package, NEEDED),
+        _package("napari", "pip install 'napari[all]'"),
+        _qt(),
+        _display(),
+        _package("torch", "pip install 'napari-semiseg[engine]'"),
+        _package(
+            "nilearn", "only semiseg demo needs it: pip install 'napari-semiseg[demo]'"
+        ),
+        _writable(),
+    ]
     devices = _devices()
     if json:
         render.emit(
@@ -95,30 +82,24 @@ def doctor(
         )
         return
     render.table(
-        ("check", "", "found", "to do"),
-        (
-            (check.name, "ok" if check.ok else "missing", check.found, check.fix)
-            for check in checks
-        ),
+        {
+            "check": check.name,
+            "": "ok" if check.ok else "missing",
+            "found": check.found,
+            "to do": check.fix,
+        }
+        for check in checks
     )
     for device in devices:
         memory = device["memory_gb"]
         size = "" if memory is None else f", {memory:.0f} GB"
         render.say(f"device {device['name']}: {device['title']}{size}")
     missing = [check.name for check in checks if not check.ok]
-    render.say(
-        f"Not there: {', '.join(missing)}." if missing else "All is there; train away."
-    )
+    render.say(f"Missing: {', '.join(missing)}." if missing else "Everything is there.")
 
 
 def _check_project(project: Path, mend: bool, images: Path | None, json: bool) -> None:
-    """Tell what is wrong with a project; ends with 1 while something is.
-
-    Raises
-    ------
-    ConfigError
-        ``images`` is given without ``mend``.
-    """
+    """Report what is wrong with a project; exit with 1 while something is."""
     from napari_semiseg.project.doctor import ASIDE, check_project
 
     if images is not None and not mend:
@@ -138,9 +119,9 @@ def _check_project(project: Path, mend: bool, images: Path | None, json: bool) -
         for item in found.findings:
             state = "Mended" if item.mended else "Found"
             render.say(f"{state} {item.path}: {item.problem}")
-            doing = "mending: it " if item.mendable and not item.mended else ""
+            prefix = "mending: it " if item.mendable and not item.mended else ""
             if item.remedy:
-                render.say(f"   {doing}{item.remedy}")
+                render.say(f"   {prefix}{item.remedy}")
         mended = len(found.findings) - len(found.open)
         render.say(
             f"{found.cases} cases and {found.runs} runs checked: {mended} mended, "
@@ -152,12 +133,7 @@ def _check_project(project: Path, mend: bool, images: Path | None, json: bool) -
                 f"moved to the folder {ASIDE})"
             )
     if found.open:
-        raise typer.Exit(MENDABLE)
-
-
-def _parameters(schema: dict[str, Any]) -> str:
-    values = schema.get("properties", {}).items()
-    return ", ".join(f"{name}={item.get('default')}" for name, item in values)
+        raise typer.Exit(REFUSED)
 
 
 def _python() -> Check:
@@ -172,10 +148,6 @@ def _package(name: str, fix: str = "") -> Check:
         return Check(name, False, "-", fix or f"pip install {name}")
 
 
-def _napari() -> Check:
-    return _package("napari", "pip install 'napari[all]'")
-
-
 def _qt() -> Check:
     found = next((name for name in QT_BINDINGS if util.find_spec(name)), None)
     fix = "" if found else "pip install 'napari[all]'"
@@ -186,15 +158,6 @@ def _display() -> Check:
     ok = has_display()
     fix = "" if ok else "only the panel needs one; all other verbs work"
     return Check("display", ok, "there" if ok else "-", fix)
-
-
-def _torch() -> Check:
-    return _package("torch", "pip install 'napari-semiseg[engine]'")
-
-
-def _nilearn() -> Check:
-    fix = "only semiseg demo needs it: pip install 'napari-semiseg[demo]'"
-    return _package("nilearn", fix)
 
 
 def _writable() -> Check:

@@ -8,7 +8,7 @@ import pytest
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Planned
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.experiments.benchmark.worker import read_facts, work
+from napari_semiseg.experiments.worker import read_facts, train_and_predict
 from napari_semiseg.project.runs.run import Run
 from synthetic import save_nifti
 
@@ -36,10 +36,10 @@ def test_every_training_prepares_for_itself(ball_project, make_run) -> None:
     def made() -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
 
-    list(work(ball_project, make_run("first"), ()))
+    list(train_and_predict(ball_project, make_run("first"), ()))
     before = made()
     (cache / "case_9.image.npy").touch()  # of a training that had other plans
-    list(work(ball_project, make_run("second"), ()))
+    list(train_and_predict(ball_project, make_run("second"), ()))
     after = made()
     assert after.keys() == before.keys()
     assert all(after[name] > before[name] for name in before)
@@ -47,13 +47,13 @@ def test_every_training_prepares_for_itself(ball_project, make_run) -> None:
 
 def test_a_training_that_goes_on_has_prepared(ball_project, make_run) -> None:
     cache, run = ball_project.folder / "cache", make_run("first")
-    for event in work(ball_project, run, ()):
+    for event in train_and_predict(ball_project, run, ()):
         if isinstance(event, Planned):
             run.request_stop()
     assert read_facts(run).steps == 0
     before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert before
-    list(work(ball_project, run, ()))
+    list(train_and_predict(ball_project, run, ()))
     assert read_facts(run).steps == 3
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
 
@@ -66,5 +66,5 @@ def test_an_image_that_cannot_be_predicted_is_the_last_word(
     save_nifti(case.image, np.full((24, 24, 24), np.nan, np.float32))
     for _ in range(2):  # also where the training is done already
         with pytest.raises(ProjectError, match=r"case_4 is not predicted: .* NaN"):
-            list(work(ball_project, run, ("case_3", "case_4")))
+            list(train_and_predict(ball_project, run, ("case_3", "case_4")))
         assert run.predicted() == ("case_3",)

@@ -1,13 +1,12 @@
-"""What a terminal shows of a benchmark while it goes on."""
+"""What a terminal shows of an experiment while it goes on."""
 
 from __future__ import annotations
 
 import pytest
 
-from napari_semiseg.cli.bench_board import Board
+from napari_semiseg.cli.display import ExperimentDisplay
 from napari_semiseg.core.events import Predicted, Stepped
-from napari_semiseg.experiments.benchmark.runner import Began
-from napari_semiseg.experiments.benchmark.spec import Budget, Entry, Trial
+from napari_semiseg.experiments.experiment import Remaining, TrialStarted
 
 
 @pytest.fixture
@@ -16,17 +15,16 @@ def shown(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "140")
 
     def show(*events) -> str:
-        with Board(quiet=False) as board:
+        with ExperimentDisplay("Benchmark", quiet=False) as display:
             for event in events:
-                board.take(event)
+                display.take(event)
         return capsys.readouterr().err
 
     return show
 
 
-def began(budget: Budget, seconds: float, steps: int = 0) -> Began:
-    trial = Trial("two", Entry.parse("supervised"), budget, 0)
-    return Began(trial, 1, 4, seconds_after=seconds, steps_after=steps)
+def began(minutes: float | None, seconds: float, steps: int = 0) -> TrialStarted:
+    return TrialStarted("supervised", 1, 4, Remaining(minutes, seconds, steps))
 
 
 def stepped(step: int) -> Stepped:
@@ -41,16 +39,16 @@ def stepped(step: int) -> Stepped:
 
 
 def test_all_that_is_left_is_told(shown) -> None:
-    assert "about 30 min left" in shown(began(Budget(minutes=10), 1200.0))
-    assert "about 1200 s left" not in shown(began(Budget(steps=100), 1200.0))
+    assert "about 30 min left" in shown(began(10, 1200.0))
+    assert "about 1200 s left" not in shown(began(None, 1200.0))
     # 100 s of this training, 500 s after it, and 300 steps of 2 s.
-    said = shown(began(Budget(steps=100), 500.0, steps=300), stepped(50))
+    said = shown(began(None, 500.0, steps=300), stepped(50))
     assert "about 20 min left" in said
 
 
 def test_predicting_is_not_a_training_that_is_done(shown) -> None:
     predicted = Predicted(case="case_4", uncertainty=0.1, done=1, total=3)
-    said = shown(began(Budget(steps=100), 0.0), stepped(100), predicted)
+    said = shown(began(None, 0.0), stepped(100), predicted)
     assert "Predicting" in said
     assert "1/3" in said
     assert "100/100" not in said

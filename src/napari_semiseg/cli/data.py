@@ -1,0 +1,228 @@
+"""add, label and export: images and masks into a project, and out of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_semiseg.cli import render
+from napari_semiseg.cli.display import progress_bar
+from napari_semiseg.cli.options import (
+    CaseList,
+    Json,
+    ProjectPath,
+    RunId,
+    find_run,
+    open_project,
+    read_list,
+    read_structures,
+)
+from napari_semiseg.cli.project import next_step
+from napari_semiseg.core.case import Split
+from napari_semiseg.core.text import count
+from napari_semiseg.project.exporting.formats import export_formats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_semiseg.project.discovery.add_images import AddReport
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what goes with what.")
+]
+
+
+class Resample(StrEnum):
+    """How a mask may be brought onto the grid of its image."""
+
+    NEAREST = "nearest"
+
+
+class What(StrEnum):
+    """Which masks to export."""
+
+    LABELS = "labels"
+    PREDICTIONS = "predictions"
+    BEST = "best"
+
+
+def add(
+    project: ProjectPath,
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH…", help="Images, folders, DICOM series."),
+    ],
+    split: Annotated[
+        Split, typer.Option(help="What the images may be used for.")
+    ] = Split.TRAIN,
+    cases: CaseList = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NUMBER|NAME|UID|all",
+            help="DICOM series to take from folders with several; repeat.",
+        ),
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|NUMBER|NAME=ENDING",
+            help="Images of a case to use together: channels of a known data set, or "
+            "as T1=_t1 by the ending of file names; repeat.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Add images by reference; nothing is copied."""
+    report = open_project(project).add(
+        *paths,
+        split=split,
+        cases=read_list(cases),
+        series=series or (),
+        channels=channel or (),
+        dry_run=dry_run,
+    )
+    if json:
+        value = {
+            "added": report.added,
+            "skipped": report.skipped,
+            "notes": report.notes,
+        }
+        render.emit(value | (_preview(report) if dry_run else {}))
+        return
+    if dry_run:
+        render.table(
+            {
+                "case": name,
+                "image": _images(report, name),
+                "mask": str(report.masks.get(name, "-")),
+            }
+            for name in report.added
+        )
+    verb = "Would add" if dry_run else "Added"
+    render.say(f"{verb} {count(len(report.added), 'case')} ({split}).")
+    for path, reason in report.skipped.items():
+        render.say(f"Skipped {path}: {reason}")
+    for note in (note for notes in report.notes.values() for note in notes):
+        render.say(f"Note: {note}")
+    if report.masks:
+        render.say(
+            f"{count(len(report.masks), 'mask')} lie beside them: "
+            f"semiseg label {project} --masks {paths[0]}"
+        )
+
+
+def label(
+    project: ProjectPath,
+    masks: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Masks named like the cases; 255 = not done."),
+    ],
+    cases: CaseList = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Label value of a structure in RTSTRUCT and SEG files; repeat.",
+        ),
+    ] = None,
+    resample: Annotated[
+        Resample | None, typer.Option(help="Allow masks on another grid.")
+    ] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Attach human masks by case id; all are checked before any is written."""
+    from napari_semiseg.project.importing.match_masks import attach
+
+    opened = open_project(project)
+    report = attach(
+        opened,
+        masks,
+        read_list(cases),
+        structures=read_structures(structure),
+        resample=resample is not None,
+        dry_run=dry_run,
+    )
+    if report.skipped:
+        ignored = ", ".join(report.skipped)
+        console = render.console(stderr=True)
+        console.print(f"Masks without a case were left out: {ignored}", markup=False)
+    labelled = count(len(report.added), "case")
+    if json:
+        preview = {"paths": _texts(report.paths), "dry_run": True}
+        render.emit({"labelled": report.added} | (preview if dry_run else {}))
+    elif dry_run:
+        render.table(
+            {"case": name, "mask": str(report.paths[name])} for name in report.added
+        )
+        render.say(f"Would label {labelled}.")
+    else:
+        render.say(f"Labelled {labelled}.")
+        render.say(next_step(opened, str(project)))
+
+
+def export(
+    project: ProjectPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
+    what: Annotated[
+        What, typer.Option(help="best: complete labels, else predictions.")
+    ] = What.BEST,
+    fmt: Annotated[
+        str,
+        typer.Option("--format", metavar="|".join(export_formats())),
+    ] = "nifti",
+    cases: CaseList = None,
+    run: RunId = None,
+    json: Json = False,
+) -> None:
+    """Write masks on the grid of the images, volumes.csv and manifest.json."""
+    from napari_semiseg.project.exporting.export import export as write
+
+    opened = open_project(project)
+    with progress_bar("Exporting", quiet=json) as progress:
+        report = write(
+            opened,
+            out,
+            what=what.value,
+            fmt=fmt,
+            cases=read_list(cases),
+            run=find_run(opened, run),
+            progress=progress,
+        )
+    render.answer(
+        {"written": [str(path) for path in report.written]},
+        f"Wrote {len(report.written)} files to {out}.",
+        *render.left_out(report.skipped),
+        as_json=json,
+    )
+
+
+def _preview(report: AddReport) -> dict[str, Any]:
+    preview: dict[str, Any] = {
+        "paths": _texts(report.paths),
+        "masks": _texts(report.masks),
+        "dry_run": True,
+    }
+    several = {
+        name: {channel.name: str(channel.image) for channel in channels}
+        for name, channels in report.channels.items()
+        if len(channels) > 1
+    }
+    return preview | ({"channels": several} if several else {})
+
+
+def _texts(paths: Mapping[str, Path]) -> dict[str, str]:
+    return {name: str(path) for name, path in sorted(paths.items())}
+
+
+def _images(report: AddReport, name: str) -> str:
+    """Image of a case, or all of its channels."""
+    channels = report.channels[name]
+    if len(channels) == 1:
+        return str(channels[0].image)
+    return "; ".join(f"{channel.name}: {channel.image.name}" for channel in channels)

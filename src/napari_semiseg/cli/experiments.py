@@ -1,0 +1,398 @@
+"""bench and simulate: many trainings that are compared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_semiseg.cli import render
+from napari_semiseg.cli.display import ExperimentDisplay, StopFlag, stoppable
+from napari_semiseg.cli.errors import STOPPED
+from napari_semiseg.cli.options import (
+    CaseList,
+    Device,
+    Json,
+    Method,
+    Minutes,
+    Plane,
+    ProjectPath,
+    Settings,
+    Steps,
+    check_budget,
+    open_project,
+    read_list,
+    read_settings,
+    split_commas,
+    whole_number,
+)
+from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.experiments.experiment import TrialFinished
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_semiseg.experiments.benchmark.statistics import Row
+    from napari_semiseg.experiments.experiment import Experiment
+    from napari_semiseg.experiments.simulation.curves import Point
+    from napari_semiseg.experiments.simulation.results import StrategyResult
+
+ALL = "all"
+
+
+def bench(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder in nnU-Net's raw layout.")
+    ],
+    labelled: Annotated[
+        list[Path],
+        typer.Option(metavar="LIST", help="Ids that have a mask; repeat to compare."),
+    ],
+    test: Annotated[Path, typer.Option(metavar="LIST", help="Ids that are scored.")],
+    methods: Annotated[
+        list[str], typer.Option(metavar="A,B", help="Methods, or all of them: all.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    unlabelled: Annotated[
+        Path | None, typer.Option(metavar="LIST", help="Ids whose images are used.")
+    ] = None,
+    minutes: Annotated[
+        list[str] | None, typer.Option(metavar="M,N", help="Budgets in minutes.")
+    ] = None,
+    steps: Annotated[
+        list[str] | None, typer.Option(metavar="N,M", help="Budgets in steps.")
+    ] = None,
+    seeds: Annotated[
+        list[str] | None, typer.Option(metavar="0,1,2", help="One training each.")
+    ] = None,
+    device: Device = "auto",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", metavar="VALUE=NAME", help="A class, without dataset.json."
+        ),
+    ] = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Train and score each method with each seed; the same command goes on.
+
+    Training never sees the test list. A method may carry parameters of its own, as
+    ug_mcl:passes=4.
+    """
+    from napari_semiseg.execution.local import LocalExecutor
+    from napari_semiseg.experiments import checks, plots
+    from napari_semiseg.experiments.benchmark.dataset import RawDataset, refuse_inside
+    from napari_semiseg.experiments.benchmark.projects import refuse_absent_classes
+    from napari_semiseg.experiments.benchmark.results import BenchmarkResults
+    from napari_semiseg.experiments.benchmark.runner import PAGE, BenchmarkRunner
+    from napari_semiseg.experiments.benchmark.spec import Benchmark
+
+    benchmark = Benchmark(
+        data=data.resolve(),
+        labelled=_read_lists(labelled),
+        unlabelled=tuple(read_list(unlabelled) or ()),
+        test=tuple(read_list(test) or ()),
+        methods=_methods(split_commas(methods)),
+        budgets=_budgets(split_commas(minutes), split_commas(steps)),
+        seeds=_seeds(seeds),
+        device=device,
+        settings=read_settings(settings),
+    )
+    refuse_inside(data, out)
+    plots.require_matplotlib()
+    checks.check_trainings([benchmark.config(trial) for trial in benchmark.trials()])
+    dataset = RawDataset.open(data)
+    masked = [name for names in benchmark.labelled.values() for name in names]
+    dataset.require([*masked, *benchmark.test], masks=True)
+    dataset.require(benchmark.unlabelled)
+    scheme = dataset.scheme(label or (), masked)
+    shown = dataset.check(dict.fromkeys([*masked, *benchmark.test]), scheme)
+    classes = {item.name: item.value for item in scheme}
+    benchmark = benchmark.model_copy(update={"classes": classes})
+    refuse_absent_classes(benchmark, scheme, shown)
+    results = BenchmarkResults.open(out, benchmark)
+    executor = LocalExecutor(low_priority=False)
+    runner = BenchmarkRunner(out, executor, benchmark, dataset, scheme)
+    results = _run(runner, results, "Benchmark", json=json)
+    rows = runner.publish(results)
+    trials = runner.trials()
+    failed = [run for run in results.failed() if any(map(run.is_of, trials))]
+    if json:
+        render.emit(
+            {
+                "results": str(out / results.FILE),
+                "table": [asdict(row) for row in rows],
+                "failed": [run.model_dump(mode="json") for run in failed],
+            }
+        )
+    elif rows:
+        _show_rows(rows)
+        render.say(f"Tables and figures: {out / PAGE}")
+    if failed:
+        first = failed[0]
+        raise _failures("runs", len(trials), len(failed), first.method, first.error)
+
+
+def simulate(
+    project: ProjectPath,
+    masks: Annotated[
+        Path, typer.Option(metavar="DIR", help="Reference masks, named like the cases.")
+    ],
+    strategy: Annotated[
+        list[str],
+        typer.Option(
+            metavar="A,B", help="Names as in suggest, or whole; mix:5% sets slices."
+        ),
+    ],
+    rounds: Annotated[
+        int, typer.Option(metavar="R", help="Annotate, train, score: so many times.")
+    ],
+    slices: Annotated[
+        str,
+        typer.Option(
+            "--slices-per-round", metavar="K", help="A number, or 5% of all slices."
+        ),
+    ],
+    minutes: Minutes = None,
+    steps: Steps = None,
+    method: Method = None,
+    seeds: Annotated[
+        list[str] | None,
+        typer.Option("--seeds", "--seed", metavar="0,1,2", help="One trial each."),
+    ] = None,
+    cases: CaseList = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(metavar="LIST", help="Ids that are scored, not the test split."),
+    ] = None,
+    plane: Plane = None,
+    device: Device = "auto",
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Results; PROJECT_simulation by default."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Simulate a user who annotates suggested slices; the same command goes on.
+
+    It works on copies of the project, which stays as it is.
+    """
+    from napari_semiseg.execution.local import LocalExecutor
+    from napari_semiseg.experiments import checks, plots
+    from napari_semiseg.experiments.simulation import annotator, curves
+    from napari_semiseg.experiments.simulation.results import SimulationResults
+    from napari_semiseg.experiments.simulation.runner import SimulationRunner
+    from napari_semiseg.experiments.simulation.spec import (
+        Simulation,
+        SliceBudget,
+        StrategyVariant,
+    )
+
+    check_budget(minutes, steps)
+    opened = open_project(project)
+    held_out = read_list(test) or annotator.test_cases(opened)
+    simulation = Simulation(
+        project=opened.folder.resolve(),
+        masks=masks.resolve(),
+        cases=tuple(
+            read_list(cases) or annotator.cases_with_masks(opened, masks, held_out)
+        ),
+        test=tuple(held_out),
+        strategies=tuple(
+            StrategyVariant.parse(text).label for text in split_commas(strategy)
+        ),
+        rounds=rounds,
+        slices_per_round=SliceBudget.parse(slices).text,
+        seeds=_seeds(seeds),
+        plane=plane,
+        method=method,
+        minutes=minutes,
+        steps=steps,
+        device=device,
+        settings=read_settings(settings),
+    )
+    plots.require_matplotlib()
+    trials = simulation.trials()
+    checks.check_trainings([simulation.config(trial) for trial in trials])
+    folder = out or opened.folder.with_name(f"{opened.folder.name}_simulation")
+    results = SimulationResults.open(folder, simulation)
+    references = annotator.References.check(opened, simulation)
+    executor = LocalExecutor(low_priority=False)
+    runner = SimulationRunner(folder, executor, opened, simulation, references)
+    results = _run(runner, results, "Simulation", json=json)
+    points = runner.publish(results)
+    found = map(results.of, trials)
+    failed = [result for result in found if result.error is not None]
+    figure = str(curves.figure_path(folder)) if points else None
+    if json:
+        render.emit(
+            {
+                "results": str(folder / results.FILE),
+                "figure": figure,
+                "curves": [_curve(result) for result in results.trials],
+                "mean": [asdict(point) for point in points],
+                "failed": [
+                    {"strategy": item.strategy, "seed": item.seed, "error": item.error}
+                    for item in failed
+                ],
+            }
+        )
+    elif points:
+        _show_points(points)
+        render.say(f"Curves: {figure}")
+    if failed:
+        first = failed[0]
+        raise _failures("trials", len(trials), len(failed), first.strategy, first.error)
+
+
+def bench_trial(
+    project: Annotated[Path, typer.Argument()],
+    run: Annotated[str, typer.Argument()],
+    cases: CaseList = None,
+) -> None:
+    """Train and predict; started by semiseg bench and semiseg simulate."""
+    from napari_semiseg.experiments.worker import train_and_predict
+
+    opened = open_project(project)
+    chosen = opened.run(run)
+    with stoppable(chosen):
+        for _ in train_and_predict(opened, chosen, read_list(cases)):
+            pass
+
+
+def _run(
+    experiment: Experiment[Any, Any], results: Any, name: str, *, json: bool
+) -> Any:
+    """Do all trials that are not done; tables and figures grow with each."""
+    stop = StopFlag()
+    with stoppable(stop), ExperimentDisplay(name, quiet=json) as display:
+        for event in experiment.run(results, stop=lambda: stop.requested):
+            display.take(event)
+            if isinstance(event, TrialFinished):
+                results = event.results
+                experiment.publish(results)
+    if stop.requested:
+        if not json:
+            render.say("Stopped; the same command goes on from here.")
+        raise SystemExit(STOPPED)
+    return results
+
+
+def _failures(
+    noun: str, total: int, failed: int, first: str, error: str | None
+) -> ProjectError:
+    return ProjectError(
+        f"expected {total} {noun} with scores, found that {failed} failed, the first "
+        f"({first}) with '{error}'; the same command tries them again"
+    )
+
+
+def _show_rows(rows: Sequence[Row]) -> None:
+    render.table(
+        (
+            {
+                "method": row.method,
+                "labelled": row.labelled,
+                "budget": row.budget,
+                "Dice ": f"{row.metrics['dice'].mean:.3f}",
+                "SD ": render.number(row.metrics["dice"].over_cases),
+                "HD95 mm ": f"{row.metrics['hd95_mm'].mean:.2f}",
+                "minutes ": f"{row.minutes:.1f}",
+                "peak MB ": render.number(row.peak_memory_mb, 0),
+                "p (Holm) ": render.number(
+                    row.tests["dice"].p_holm if row.tests else None
+                ),
+            }
+            for row in rows
+        ),
+    )
+
+
+def _show_points(points: Sequence[Point]) -> None:
+    render.table(
+        {
+            "strategy": point.strategy,
+            "round ": str(point.round),
+            "slices ": f"{point.slices:.0f}",
+            "annotated ": f"{point.annotated_fraction:.1%}",
+            "voxels changed ": f"{point.voxels_changed:.0f}",
+            "Dice ": f"{point.dice:.3f}",
+            "SD ": render.number(point.sd),
+        }
+        for point in points
+    )
+
+
+def _curve(result: StrategyResult) -> dict[str, Any]:
+    shown = {
+        "round",
+        "slices",
+        "voxels_changed",
+        "annotated_fraction",
+        "dice",
+        "dice_per_class",
+        "steps",
+        "seconds",
+    }
+    return {
+        "strategy": result.strategy,
+        "seed": result.seed,
+        "rounds": [
+            item.model_dump(include=shown)
+            for item in result.rounds
+            if item.dice is not None
+        ],
+    }
+
+
+def _read_lists(paths: Sequence[Path]) -> dict[str, tuple[str, ...]]:
+    """Ids by the name of their list, which becomes the name of a folder."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in paths:
+        name = re.sub(r"[^\w.-]+", "-", path.stem) or "labelled"
+        if name in found:
+            raise ConfigError(
+                f"expected lists with distinct names, found '{name}' twice; rename one"
+            )
+        found[name] = tuple(read_list(path) or ())
+    return found
+
+
+def _methods(names: Sequence[str]) -> tuple[str, ...]:
+    if ALL in names:
+        from napari_semiseg.engine import method_specs
+
+        every = [spec.name for spec in method_specs()]
+        names = [*every, *(name for name in names if name not in (ALL, *every))]
+    if not names:
+        raise ConfigError("expected --methods with a method, found none; name some")
+    return tuple(names)
+
+
+def _budgets(minutes: Sequence[str], steps: Sequence[str]) -> tuple[str, ...]:
+    from napari_semiseg.experiments.benchmark.spec import Budget
+
+    if bool(minutes) == bool(steps):
+        found = "both" if minutes else "neither"
+        raise ConfigError(f"expected --minutes or --steps, found {found}; give one")
+    budgets = [Budget(steps=whole_number(text, "--steps", 1)) for text in steps]
+    for text in minutes:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ConfigError(
+                f"expected --minutes with numbers as 5 or 5,20, found {text!r}"
+            ) from None
+        check_budget(value)
+        budgets.append(Budget(minutes=value))
+    return tuple(budget.text for budget in budgets)
+
+
+def _seeds(texts: Sequence[str] | None) -> tuple[int, ...]:
+    seeds = split_commas(texts or ["0"])
+    return tuple(whole_number(text, "--seeds", 0) for text in seeds)

@@ -1,0 +1,172 @@
+"""Run the trials of an experiment one after the other, and go on where it ended."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from pathlib import Path
+
+    from napari_semiseg.core.events import Event, Staged
+    from napari_semiseg.execution.executor import Executor
+    from napari_semiseg.experiments.results_file import ExperimentResults
+
+
+class Trial(Protocol):
+    """A training, with what comes before and after it."""
+
+    @property
+    def text(self) -> str:
+        """Describe it to people."""
+
+
+TrialT = TypeVar("TrialT", bound=Trial)
+ResultsT = TypeVar("ResultsT", bound="ExperimentResults[Any]")
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Time that is left of an experiment when a trial begins.
+
+    Attributes
+    ----------
+    minutes : float or None
+        Budget of its training; None where that is a number of steps.
+    seconds_after : float
+        After its training: its own prediction and scores, and later trials, as far as
+        is known.
+    steps_after : int
+        Steps of later trials of which no speed is known yet.
+    """
+
+    minutes: float | None
+    seconds_after: float
+    steps_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """A trial begins: ``number`` of ``total``, those done before included."""
+
+    text: str
+    number: int
+    total: int
+    remaining: Remaining | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished(Generic[ResultsT]):
+    """A trial has its scores or its error; ``results`` holds all so far."""
+
+    text: str
+    results: ResultsT
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment(ABC, Generic[TrialT, ResultsT]):
+    """Many trainings, each in a process of its own, with one file of results.
+
+    Attributes
+    ----------
+    out : Path
+        Folder of results, figures and projects.
+    executor : Executor
+        Starts the trainings.
+    """
+
+    out: Path
+    executor: Executor
+
+    @abstractmethod
+    def trials(self) -> Sequence[TrialT]:
+        """List all trials in their order."""
+
+    @abstractmethod
+    def is_done(self, trial: TrialT, results: ResultsT) -> bool:
+        """Whether nothing is left to do for a trial."""
+
+    def is_due(self, trial: TrialT, results: ResultsT) -> bool:
+        """Whether a trial can begin; by default where it is not done."""
+        return not self.is_done(trial, results)
+
+    @abstractmethod
+    def prepare(self, results: ResultsT) -> Iterator[Staged]:
+        """Make the projects that the trials work in."""
+
+    @abstractmethod
+    def perform(
+        self, trial: TrialT, results: ResultsT, stop: Callable[[], bool]
+    ) -> Generator[Event, None, ResultsT | None]:
+        """Do a trial; returns the results with its own, or None when stopped."""
+
+    @abstractmethod
+    def outcome(self, trial: TrialT, results: ResultsT) -> str:
+        """Say in words what came out of a trial."""
+
+    @abstractmethod
+    def publish(self, results: ResultsT) -> Any:
+        """Write tables and figures of the results so far; returns their rows."""
+
+    def remaining(
+        self, trial: TrialT, later: Sequence[TrialT], results: ResultsT
+    ) -> Remaining | None:
+        """Estimate the time that is left; None where it is not known."""
+        return None
+
+    def run(
+        self, results: ResultsT, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[TrialStarted | TrialFinished[ResultsT] | Event]:
+        """Do what is not done yet.
+
+        Parameters
+        ----------
+        results : ExperimentResults
+            Of the trials before, from `ExperimentResults.open`.
+        stop : callable
+            Asked often; a training that goes on then writes a checkpoint and this
+            generator ends. The next call goes on from there.
+
+        Yields
+        ------
+        TrialStarted, TrialFinished, Event
+            ``Staged`` while projects are made, then per trial ``TrialStarted``, the
+            events of its run, and ``TrialFinished``, unless it was stopped.
+
+        Raises
+        ------
+        SemisegError
+            The projects cannot be made; later errors are recorded in the results.
+        """
+        results.write(self.out)
+        for event in self.prepare(results):
+            yield event
+            if stop():
+                return
+        trials = self.trials()
+        for index, trial in enumerate(trials):
+            if not self.is_due(trial, results):
+                continue
+            if stop():
+                return
+            later = [
+                other
+                for other in trials[index + 1 :]
+                if not self.is_done(other, results)
+            ]
+            yield TrialStarted(
+                trial.text,
+                len(trials) - len(later),
+                len(trials),
+                self.remaining(trial, later, results),
+            )
+            found = yield from self.perform(trial, results, stop)
+            if found is None:
+                return
+            results = found
+            results.write(self.out)
+            yield TrialFinished(
+                f"{trial.text}: {self.outcome(trial, results)}", results
+            )

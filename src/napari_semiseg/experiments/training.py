@@ -1,0 +1,194 @@
+"""Train and predict in a process of its own, then score the predictions."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.events import Finished, Staged, Warned
+from napari_semiseg.core.text import duration
+from napari_semiseg.errors import SemisegError
+from napari_semiseg.execution.follow import follow, last_output
+from napari_semiseg.experiments.worker import TRIAL_VERB, read_facts
+from napari_semiseg.imaging.metrics import evaluate_labels
+from napari_semiseg.io.atomic import machine, write_text
+from napari_semiseg.project.runs.process import QUIET_S
+from napari_semiseg.project.runs.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.events import Event
+    from napari_semiseg.execution.executor import Executor, Handle
+    from napari_semiseg.imaging.metrics import Metrics
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.project import Project
+
+POLL_S = 0.5
+WAITS_ELSEWHERE = (
+    "waits for a worker on another machine, until it ends or has written nothing for "
+    f"{duration(QUIET_S)}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """Scores by name and class, or the error that a training ended with."""
+
+    scores: dict[str, dict[str, Metrics]] = field(default_factory=dict)
+    score_seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredTraining:
+    """A training in a process of its own, and the test cases that it is scored on.
+
+    Attributes
+    ----------
+    project, run : Project, Run
+        The run need not exist yet.
+    config : TrainingConfig
+        Of a run that does not exist yet.
+    tests : mapping
+        Test cases by the name that is reported.
+    reference : callable
+        Gives the reference mask (Z, Y, X) of a name and its case.
+    predicted : sequence of str, optional
+        Further cases to predict. With it, all ids to predict are written to
+        ``<run>.list`` in the project's folder.
+    """
+
+    project: Project
+    run: Run
+    config: TrainingConfig
+    tests: Mapping[str, Case]
+    reference: Callable[[str, Case], NDArray[np.uint8]]
+    predicted: list[str] | None = None
+
+    def perform(
+        self, executor: Executor, stop: Callable[[], bool]
+    ) -> Generator[Event, None, TrainingOutcome | None]:
+        """Train to the end from where the run is, predict, and score.
+
+        A child that an interrupted parent has left at work is followed instead of
+        starting another one; where it ends without an error of its own, another one
+        goes on. After a stop the run is not complete; the next call goes on.
+
+        Parameters
+        ----------
+        executor : Executor
+            Starts the child.
+        stop : callable
+            Asked often; the child then writes a checkpoint and ends.
+
+        Returns
+        -------
+        TrainingOutcome or None
+            None when it was stopped.
+        """
+        try:
+            error = yield from self._train(executor, stop)
+            if error is not None:
+                return TrainingOutcome(error=error)
+            if not self._is_complete():
+                return None
+            begun = time.perf_counter()
+            scores = yield from self._score()
+        except SemisegError as refusal:
+            return TrainingOutcome(error=str(refusal))
+        return TrainingOutcome(scores, time.perf_counter() - begun)
+
+    def _cases(self) -> list[str]:
+        return [*(case.id for case in self.tests.values()), *(self.predicted or ())]
+
+    def _is_complete(self) -> bool:
+        """Whether there are the last checkpoint and all predictions."""
+        run = self.run
+        return read_facts(run).steps > 0 and all(map(run.has_prediction, self._cases()))
+
+    def _train(
+        self, executor: Executor, stop: Callable[[], bool]
+    ) -> Generator[Event, None, str | None]:
+        """Train and predict; returns the error, if any."""
+        run = self.run
+        if _has_worker(run):
+            if _is_elsewhere(run):
+                yield Warned(message=WAITS_ELSEWHERE)
+            error = yield from self._watch(None, stop)
+            if run.status == "failed":  # by its own record; else it was interrupted
+                return error
+            if stop():
+                return None
+        if not run.started:
+            run.discard()
+            Run.create(self.project, self.config, run.id)
+        arguments = [str(self.project.folder), run.id]
+        if self.predicted is not None:
+            path = self.project.folder / f"{run.id}.list"
+            write_text(path, "".join(f"{name}\n" for name in self._cases()))
+            arguments += ["--cases", str(path)]
+        if self._is_complete():
+            return None
+        handle = executor.submit(TRIAL_VERB, arguments, run.folder.log)
+        if handle.pid is not None:
+            run.claim(handle.pid)
+        error = yield from self._watch(handle, stop)
+        return None if self._is_complete() or stop() else error
+
+    def _watch(
+        self, handle: Handle | None, stop: Callable[[], bool]
+    ) -> Generator[Event, None, str]:
+        """Follow a worker to its end; returns its error, or its last output.
+
+        Without a handle it is one that an earlier call has left at work.
+        """
+        run = self.run
+
+        def relay() -> bool:
+            if stop():
+                run.request_stop()
+            return False  # follow on until the child has written its checkpoint
+
+        error = None
+        for event in follow(run, handle, poll_s=POLL_S, stop=relay):
+            if isinstance(event, Finished):
+                error = event.error if event.reason == "failed" else None
+            else:
+                yield event
+        cases = self._cases()
+        while handle.poll() is None if handle is not None else _has_worker(run):
+            relay()
+            done = sum(map(run.has_prediction, cases))
+            yield Staged(stage="Predicting", done=done, total=len(cases))
+            time.sleep(POLL_S)
+        output = (last_output(run) or ["its process ended early"])[-1]
+        return (error or output).removeprefix("semiseg: ")
+
+    def _score(self) -> Generator[Event, None, dict[str, dict[str, Metrics]]]:
+        scores = {}
+        for done, (name, case) in enumerate(self.tests.items(), start=1):
+            _, mask = self.run.read_mask(case.id, case.geometry)
+            reference = self.reference(name, case)
+            scores[name] = evaluate_labels(
+                mask, reference, case.geometry, self.project.labels
+            )
+            yield Staged(stage="Scoring", done=done, total=len(self.tests))
+        return scores
+
+
+def _has_worker(run: Run) -> bool:
+    """Whether another process works on a run: one that outlived its parent."""
+    return run.is_working and run.pid != os.getpid()
+
+
+def _is_elsewhere(run: Run) -> bool:
+    """Whether that process is on another machine, or of an earlier container."""
+    claim = run.claimed
+    return claim is not None and claim.host not in ("", machine())

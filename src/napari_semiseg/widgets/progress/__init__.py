@@ -1,1 +1,0 @@
-"""Build the Progress tab."""
