@@ -20,7 +20,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
         return None
     found = Path(path)
     manifest = found if found.name == PROJECT_FILE else found / PROJECT_FILE
-    if not _is_ours(manifest):
+    if not _is_project(manifest):
         return None
 
     def read(_path: Any) -> list[LayerData]:
@@ -30,7 +30,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
     return read
 
 
-def _is_ours(manifest: Path) -> bool:
+def _is_project(manifest: Path) -> bool:
     import tomllib
 
     try:

@@ -15,7 +15,7 @@ def write_labels_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     ImageError
-        The layer was not opened by Semiseg: nobody knows which image it is of.
+        The layer was not opened by Semiseg: its image is not known.
     """
     import numpy as np
 

@@ -4,13 +4,100 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_semiseg.widgets.common.actions import (
+    ANNOTATE_MENU,
+    FILE_MENU,
+    SEGMENT_MENU,
+    Action,
+    by_id,
+)
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_semiseg.widgets.dock import SemisegDock
+    from napari_semiseg.widgets.review.panel import ReviewPanel
 
 DOCK_NAME = "Semiseg (Semiseg)"
 """Name napari gives the dock when it is opened from the Plugins menu."""
+
+ACTIONS: tuple[Action[SemisegDock], ...] = (
+    Action(
+        "create_project",
+        lambda panel: panel.ask_create(),
+        title="Create a project",
+        menu=FILE_MENU,
+    ),
+    Action(
+        "open_project",
+        lambda panel: panel.ask_open(),
+        title="Open a project",
+        menu=FILE_MENU,
+    ),
+    Action(
+        "add_images",
+        lambda panel: panel.cohort.ask_files(),
+        title="Add images to the project",
+        tab="Cohort",
+    ),
+    Action("show_cohort", lambda _: None, title="Show the cohort", tab="Cohort"),
+    Action("show_training", lambda _: None, title="Show training", tab="Train"),
+    Action("show_review", lambda _: None, title="Show the review", tab="Review"),
+    Action(
+        "show_progress",
+        lambda _: None,
+        title="Show the progress of corrections",
+        tab="Progress",
+    ),
+    Action(
+        "accept_several",
+        lambda panel: panel.progress.accept_several(),
+        title="Accept several predictions, or reopen cases",
+        menu=ANNOTATE_MENU,
+    ),
+    Action(
+        "start_training",
+        lambda panel: panel.training.start(),
+        title="Start training",
+        menu=SEGMENT_MENU,
+        tab="Train",
+    ),
+    Action("stop_training", lambda panel: panel.training.stop(), title="Stop training"),
+)
+"""Actions of the panel as a whole; see `review.actions` for those of the review."""
+
+
+def actions() -> dict[str, Action[SemisegDock]]:
+    """All actions of the panel by id, those of the review included."""
+    from napari_semiseg.widgets.review.actions import review_actions
+
+    return by_id([*ACTIONS, *map(_of_review, review_actions().values())])
+
+
+def _of_review(action: Action[ReviewPanel]) -> Action[SemisegDock]:
+    return Action(
+        action.id,
+        lambda panel: action.run(panel.review),
+        title=action.title,
+        menu=action.menu,
+        tab=action.tab,
+    )
+
+
+def __getattr__(name: str) -> Callable[[], None]:
+    """Make the function of a command, which napari looks up by the action's id."""
+    action = None if name.startswith("_") else actions().get(name)
+    if action is None:
+        raise AttributeError(f"module {__name__!r} has no action {name!r}")
+
+    def command() -> None:
+        panel = open_panel()
+        if action.tab:
+            panel.show_tab(action.tab)
+        action.run(panel)
+
+    return command
 
 
 def find_panel(viewer: Any) -> SemisegDock | None:
@@ -67,131 +154,3 @@ def open_project_in_viewer(folder: Path | str, viewer: Any = None) -> SemisegDoc
     panel = open_panel(viewer)
     panel.open_project(folder)
     return panel
-
-
-def create_project() -> None:
-    """Ask for a new project in the panel."""
-    open_panel().ask_create()
-
-
-def open_project() -> None:
-    """Ask for a project folder in the panel."""
-    open_panel().ask_open()
-
-
-def show_cohort() -> None:
-    """Bring the table of cases to the front."""
-    open_panel().show_tab("Cohort")
-
-
-def show_training() -> None:
-    """Bring the training tab to the front."""
-    open_panel().show_tab("Train")
-
-
-def show_review() -> None:
-    """Bring the review tab to the front."""
-    open_panel().show_tab("Review")
-
-
-def show_progress() -> None:
-    """Bring the plots of all corrections to the front."""
-    open_panel().show_tab("Progress")
-
-
-def accept_several() -> None:
-    """Show many predictions side by side, to accept or reopen."""
-    open_panel().progress.accept_several()
-
-
-def add_images() -> None:
-    """Ask for images to add to the open project."""
-    panel = open_panel()
-    panel.show_tab("Cohort")
-    panel.cohort.ask_files()
-
-
-def start_training() -> None:
-    """Train with the settings of the panel's Train tab."""
-    panel = open_panel()
-    panel.show_tab("Train")
-    panel.training.start()
-
-
-def stop_training() -> None:
-    """Ask the training under way to end."""
-    open_panel().training.stop()
-
-
-def accept_and_next() -> None:
-    """Accept the label of the open case and open the next one."""
-    open_panel().review.accept_and_next()
-
-
-def skip_case() -> None:
-    """Put the open case at the end of the queue and open the next one."""
-    panel = open_panel()
-    panel.show_tab("Review")
-    panel.review.skip()
-
-
-def flag_case() -> None:
-    """Ask why the open case needs a second look, and note it."""
-    panel = open_panel()
-    panel.show_tab("Review")
-    panel.review.flag()
-
-
-def next_worst_slice() -> None:
-    """Go to the next slice that the model is unsure of."""
-    open_panel().case_view.next_worst_slice()
-
-
-def export_masks() -> None:
-    """Ask where to export the masks of the open project to."""
-    open_panel().ask_export()
-
-
-def save_draft() -> None:
-    """Keep the edits of the open case without accepting them."""
-    open_panel().case_view.save_draft()
-
-
-def mark_slice_done() -> None:
-    """Count the slice shown as annotated, or take that back."""
-    open_panel().case_view.mark_slice()
-
-
-def fill_between_slices() -> None:
-    """Preview the mask between slices that are done."""
-    from napari_semiseg.widgets.tools.operations import BETWEEN
-
-    panel = open_panel()
-    panel.show_tab("Review")
-    panel.review.toolbox.take(BETWEEN)
-
-
-def move_boundary() -> None:
-    """Preview the mask with its boundary moved by millimetres."""
-    from napari_semiseg.widgets.tools.operations import BOUNDARY
-
-    panel = open_panel()
-    panel.show_tab("Review")
-    panel.review.toolbox.take(BOUNDARY)
-
-
-def adopt_layer() -> None:
-    """Preview another Labels layer as the mask of the open case."""
-    panel = open_panel()
-    panel.show_tab("Review")
-    panel.review.toolbox.adopt_layer()
-
-
-def next_image() -> None:
-    """Bring the next channel of the open case into view."""
-    open_panel().case_view.layers.images.next()
-
-
-def use_prediction() -> None:
-    """Fill in the prediction where nobody has annotated."""
-    open_panel().case_view.fill_from_prediction()

@@ -18,7 +18,7 @@ def test_proposals_have_values_of_their_own(marking: MaskEncoding) -> None:
     classes = np.array([0, 1, 254], np.uint8)
     proposed = marking.propose(classes)
     assert proposed.tolist() == [255, 253, 252]
-    assert not marking.seen(proposed).any()
+    assert not marking.annotated(proposed).any()
     assert marking.confirm(proposed).tolist() == classes.tolist()
     assert marking.human(proposed).tolist() == [255, 255, 255]
     assert marking.classes(proposed).tolist() == [255, 1, 254]
@@ -26,7 +26,7 @@ def test_proposals_have_values_of_their_own(marking: MaskEncoding) -> None:
 
 def test_what_a_person_said_wins(marking: MaskEncoding) -> None:
     marked = np.array([0, 1, 254, 255, 253], np.uint8)
-    assert marking.seen(marked).tolist() == [True, True, True, False, False]
+    assert marking.annotated(marked).tolist() == [True, True, True, False, False]
     other = np.array([1, 0, 0, 254, 0], np.uint8)
     assert marking.fill(marked, other).tolist() == [0, 1, 254, 252, 255]
     assert marking.change(marked, other).tolist() == [1, 0, 0, 252, 255]

@@ -113,13 +113,13 @@ def test_far_from_annotated_slices_the_prediction_decides() -> None:
     predicted = np.where(truth, -6.0, 6.0).astype(np.float32)
     plain = interpolate_slices(labels, {0: [0, 20]}, SPACING)
     guided = interpolate_slices(
-        labels, {0: [0, 20]}, SPACING, sdm_mm={1: predicted}, follow_mm=2
+        labels, {0: [0, 20]}, SPACING, sdm_mm={1: predicted}, blend_mm=2
     )
     assert not (plain[10, 10:20, 16:22] == 1).any()
     assert (guided[10, 10:20, 16:22] == 1).all()
     assert np.array_equal(guided[0], labels[0])
     never = interpolate_slices(
-        labels, {0: [0, 20]}, SPACING, sdm_mm={1: predicted}, follow_mm=1e6
+        labels, {0: [0, 20]}, SPACING, sdm_mm={1: predicted}, blend_mm=1e6
     )
     assert np.array_equal(never, plain)
 

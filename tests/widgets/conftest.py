@@ -166,13 +166,15 @@ def view(
 @pytest.fixture
 def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPanel]:
     """The Review tab of that viewer, narrow."""
+    from napari_semiseg.widgets.common.connections import Connections
+    from napari_semiseg.widgets.review.actions import review_actions
     from napari_semiseg.widgets.review.panel import ReviewPanel
 
-    made = ReviewPanel(session, view)
+    made = ReviewPanel(session, view, review_actions())
     made.resize(360, 800)
     made.show()
     yield made
-    made.close_panel()
+    Connections.close_below(made)
     made.close()
     made.deleteLater()
 

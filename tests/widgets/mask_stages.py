@@ -101,7 +101,7 @@ def draw(person: Person, axis: int, index: int, wanted: NDArray[np.uint8]) -> fl
 
 def preview(person: Person) -> None:
     """Wait for the outline of the tool in hand."""
-    box = person.panel.review.toolbox
+    box = person.panel.review.tool_panel
     person.wait_for(lambda: "outline shows" in box.text.text(), LATER_MS)
     assert box.preview.lines
 
@@ -233,7 +233,7 @@ def tools_on_the_mask(person: Person, scans: Scans) -> None:
 
 
 def move_the_boundary(person: Person) -> None:
-    view, box = person.panel.case_view, person.panel.review.toolbox
+    view, box = person.panel.case_view, person.panel.review.tool_panel
     before, small = mask_of(person), np.count_nonzero(view.editing.whole())
     move_boundary(person, 1.5)
     person.picture("08-move-boundary")
@@ -244,7 +244,7 @@ def move_the_boundary(person: Person) -> None:
 
 def move_boundary(person: Person, by_mm: float) -> None:
     """By the keys of the slider, until the outline is that much farther out."""
-    box = person.panel.review.toolbox
+    box = person.panel.review.tool_panel
     person.press(Qt.Key.Key_J)
     preview(person)
     before = extent(box.preview)
@@ -264,7 +264,7 @@ def extent(shown: Preview) -> NDArray[np.float64]:
 
 
 def keep_the_largest_piece(person: Person) -> None:
-    view, box = person.panel.case_view, person.panel.review.toolbox
+    view, box = person.panel.case_view, person.panel.review.tool_panel
     person.press(Qt.Key.Key_1)
     person.press(Qt.Key.Key_P)
     corner = np.array([[view.slice_index, 10, 10], [view.slice_index, 10, 25]])
@@ -304,7 +304,7 @@ def lock_the_class(person: Person) -> None:
 
 def adopt_a_layer(person: Person, scans: Scans) -> None:
     """A layer on another grid is refused in words; one on the scan's is taken."""
-    view, box = person.panel.case_view, person.panel.review.toolbox
+    view, box = person.panel.case_view, person.panel.review.tool_panel
     truth = reference_of(scans.project.case(scans.blank), scans.masks)
     before = mask_of(person)
     layers = person.viewer.layers

@@ -107,7 +107,7 @@ def test_from_sparse_labels_to_accepted_masks(
 def worst_first(person: Person, scans: Scans) -> None:
     """Reasons, an order to choose, worst slices, put off, flagged."""
     view, review = person.panel.case_view, person.panel.review
-    box, tree = review.box, review.queue
+    box, tree = review.queue_box, review.queue
     person.wait_for(lambda: scans.predicted[-1] in tree.cases())
     assert tree.cases()[0] == scans.predicted[1]  # the first was predicted anew
     rows = [tree.topLevelItem(n) for n in range(tree.topLevelItemCount())]

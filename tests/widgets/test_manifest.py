@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
@@ -39,6 +40,38 @@ def test_commands_have_titles_for_the_palette(manifest: PluginManifest) -> None:
     assert "Accept label and open next case" in titles
     assert "Start training" in titles
     assert len(set(titles)) == len(titles)
+
+
+def test_the_manifest_has_the_commands_and_menus_of_the_actions(
+    manifest: PluginManifest,
+) -> None:
+    actions = [action for action in commands.actions().values() if action.title]
+    listed = manifest.contributions
+    missing = []
+    titles = {
+        command.id: command.title
+        for command in listed.commands or []
+        if str(command.python_name).startswith(commands.__name__)
+    }
+    for action in actions:
+        name = f"{manifest.name}.{action.id}"
+        if titles.get(name) != action.title:
+            missing.append(
+                f"  commands:\n    - id: {name}\n      title: {action.title}\n"
+                f"      python_name: {commands.__name__}:{action.id}"
+            )
+        menu = (listed.menus or {}).get(action.menu, [])
+        if action.menu and name not in [item.command for item in menu]:
+            missing.append(f"  menus:\n    {action.menu}:\n      - command: {name}")
+    assert not missing, "add to napari.yaml:\n" + "\n".join(missing)
+    extra = titles.keys() - {f"{manifest.name}.{action.id}" for action in actions}
+    assert not extra, f"no action with a title has these ids: {sorted(extra)}"
+
+
+def test_every_action_has_an_id_and_a_key_of_its_own() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "accept_and_next" in commands.actions()
 
 
 def test_menus_are_ones_that_napari_lets_plugins_use(

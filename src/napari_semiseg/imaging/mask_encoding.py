@@ -1,8 +1,8 @@
-"""Which voxels of a mask a person vouches for, kept in the mask itself.
+"""Encode in the values of a mask which voxels a person has annotated.
 
-While a mask is edited, one array holds all there is to know: a class or background
-where a person has said so, a class of its own number where it is only proposed, and
-255 where nobody has looked. So every undo step, and every draft, is whole.
+While a mask is edited, one array holds everything: a class or background where a
+person has annotated, a number of its own for each class that is only proposed, and
+255 elsewhere. So every undo step and every draft is complete.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class MaskEncoding:
     """
 
     def __init__(self, scheme: LabelScheme) -> None:
-        free = [v for v in range(UNANNOTATED - 1, 0, -1) if v not in scheme.values]
-        if len(free) < len(scheme):
+        unused = [v for v in range(UNANNOTATED - 1, 0, -1) if v not in scheme.values]
+        if len(unused) < len(scheme):
             raise ConfigError(
                 f"expected at most 127 classes to review, found {len(scheme)}; split "
                 "the project into two"
             )
         self.values = scheme.values
-        self.proposed = dict(zip(scheme.values, free, strict=False))
-        self._is_seen = np.zeros(256, bool)
-        self._is_seen[[BACKGROUND, *scheme.values]] = True
+        self.proposed = dict(zip(scheme.values, unused, strict=False))
+        self._is_annotated = np.zeros(256, bool)
+        self._is_annotated[[BACKGROUND, *scheme.values]] = True
         self._classes = np.arange(256, dtype=np.uint8)
         self._propose = self._classes.copy()
         self._propose[BACKGROUND] = UNANNOTATED
@@ -59,55 +59,47 @@ class MaskEncoding:
             self._propose[value] = code
         self._confirm = self._classes.copy()
         self._confirm[UNANNOTATED] = BACKGROUND
-        self._human = np.where(self._is_seen, self._classes, UNANNOTATED)
+        self._human = np.where(self._is_annotated, self._classes, UNANNOTATED)
         self._human = self._human.astype(np.uint8)
 
-    def seen(self, marked: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Where a person has said what is there."""
-        return self._is_seen[marked]
+    def annotated(self, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Find the voxels that a person has annotated."""
+        return self._is_annotated[mask]
 
-    def classes(self, marked: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Classes whoever says so; 255 where nothing is known."""
-        return self._classes[marked]
+    def classes(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Decode classes, annotated or proposed; 255 elsewhere."""
+        return self._classes[mask]
 
-    def human(self, marked: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Only what a person has said; 255 elsewhere."""
-        return self._human[marked]
+    def human(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Decode annotated classes and background; 255 elsewhere."""
+        return self._human[mask]
 
-    def confirm(self, marked: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Take over all proposals; what is not known is background."""
-        return self._confirm[marked]
+    def confirm(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Decode classes, annotated or proposed; background elsewhere."""
+        return self._confirm[mask]
 
     def propose(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Mark classes as proposed; background as not looked at."""
+        """Encode classes as proposed, and background as not annotated."""
         return self._propose[classes]
 
-    def unconfirm(self, marked: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Take back that background was looked at; painted classes stay."""
-        return np.where(marked == BACKGROUND, np.uint8(UNANNOTATED), marked)
+    def unconfirm(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Encode annotated background as not annotated; classes stay."""
+        return np.where(mask == BACKGROUND, np.uint8(UNANNOTATED), mask)
 
     def fill(
-        self, marked: NDArray[np.uint8], classes: NDArray[np.uint8]
+        self, mask: NDArray[np.uint8], classes: NDArray[np.uint8]
     ) -> NDArray[np.uint8]:
-        """Propose classes where no person has said anything."""
-        return np.where(self.seen(marked), marked, self.propose(classes))
+        """Propose classes where nothing is annotated."""
+        return np.where(self.annotated(mask), mask, self.propose(classes))
 
     def change(
-        self, marked: NDArray[np.uint8], classes: NDArray[np.uint8]
+        self, mask: NDArray[np.uint8], classes: NDArray[np.uint8]
     ) -> NDArray[np.uint8]:
-        """Put other classes; whether a person vouches for a voxel stays.
-
-        Parameters
-        ----------
-        marked : ndarray, uint8
-            The mask.
-        classes : ndarray, uint8
-            What it shall be, in classes and background.
-        """
-        return np.where(self.seen(marked), classes, self.propose(classes))
+        """Encode other classes and background; annotated voxels stay annotated."""
+        return np.where(self.annotated(mask), classes, self.propose(classes))
 
     def count(self, voxels: NDArray[np.int64]) -> dict[int, int]:
-        """Voxels per class, from those per value (256,)."""
+        """Sum the voxels of each class, from those of each value (256,)."""
         total = np.zeros(256, np.int64)
         np.add.at(total, self._classes, voxels)
         return {int(v): int(total[v]) for v in np.flatnonzero(total)}

@@ -1,4 +1,4 @@
-"""Masks between annotated slices, by signed distance."""
+"""Interpolate a mask between annotated slices by signed distance."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from napari_semiseg.core.boxes import bounding_box
 from napari_semiseg.core.labels import UNANNOTATED, voxel_counts
 from napari_semiseg.imaging.distance import signed_distance
-from napari_semiseg.imaging.slice_registration import Box, SliceMotion
+from napari_semiseg.imaging.slice_registration import Box, SliceRegistration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-FOLLOW_MM = 5.0
+BLEND_MM = 5.0
 """Distance from an annotated slice at which the prediction outweighs its shape."""
-ROOM_VOXELS = 10
-"""Around the outlines, for what the anatomy does between them."""
+MARGIN_VOXELS = 10
+"""Around the outlines, since the anatomy may shift between them."""
 
 
 def interpolate_slices(
@@ -29,7 +29,7 @@ def interpolate_slices(
     spacing_mm: Sequence[float],
     *,
     sdm_mm: Mapping[int, NDArray[np.float32]] | None = None,
-    follow_mm: float = FOLLOW_MM,
+    blend_mm: float = BLEND_MM,
     image: NDArray[Any] | None = None,
 ) -> NDArray[np.uint8]:
     """Fill what is not annotated between annotated slices.
@@ -53,11 +53,11 @@ def interpolate_slices(
         Per class value the predicted signed distance (Z, Y, X), mm, negative
         inside. With it, the result turns from the annotated shapes to the prediction
         with growing distance from the annotated slices.
-    follow_mm : float
+    blend_mm : float
         Distance at which both count the same.
     image : ndarray (Z, Y, X), optional
-        Grey values. With them, each outline is carried from slice to slice with the
-        anatomy (`SliceMotion`) before it is blended with the one from the other side.
+        Grey values. With them, each outline is warped from slice to slice with the
+        anatomy (`SliceRegistration`) before it is blended with that of the other side.
 
     Returns
     -------
@@ -75,18 +75,24 @@ def interpolate_slices(
     between = _between(labels.shape, stacks) & (labels == UNANNOTATED)
     result[between] = 0
     depth = np.zeros(labels.shape, np.float32)
-    motion = None
+    registration = None
     if image is not None:
         given = (labels != 0) & (labels != UNANNOTATED)
-        around = _box(given, None, stacks, ROOM_VOXELS)
-        motion = None if around is None else SliceMotion(image, around)
+        around = _box(given, None, stacks, MARGIN_VOXELS)
+        registration = None if around is None else SliceRegistration(image, around)
     for value in _classes(labels, sdm_mm):
         inside = labels == value
         predicted = None if sdm_mm is None else sdm_mm.get(value)
-        box = _box(inside, predicted, stacks) if motion is None else motion.box
+        box = (
+            _box(inside, predicted, stacks)
+            if registration is None
+            else registration.box
+        )
         if box is None or not (inside.any() or predicted is not None):
             continue
-        distance = _blend(inside, box, stacks, spacing_mm, predicted, follow_mm, motion)
+        distance = _blend(
+            inside, box, stacks, spacing_mm, predicted, blend_mm, registration
+        )
         deeper = (distance < depth[box]) & between[box]
         result[box][deeper] = value
         depth[box][deeper] = distance[deeper]
@@ -99,8 +105,8 @@ def _blend(
     stacks: Mapping[int, Sequence[int]],
     spacing_mm: Sequence[float],
     predicted: NDArray[np.float32] | None,
-    follow_mm: float,
-    motion: SliceMotion | None,
+    blend_mm: float,
+    registration: SliceRegistration | None,
 ) -> NDArray[np.float32]:
     """Signed distance of one class in a box; infinite where nothing reaches."""
     shape = tuple(edge.stop - edge.start for edge in box)
@@ -109,7 +115,7 @@ def _blend(
     for axis, indices in stacks.items():
         step = spacing_mm[axis]
         for index, distance, near in _stack(
-            inside, box, axis, indices, spacing_mm, motion
+            inside, box, axis, indices, spacing_mm, registration
         ):
             here = (slice(None),) * axis + (index - box[axis].start,)
             weight = 1 / (near * step)
@@ -122,9 +128,9 @@ def _blend(
     if predicted is None:
         return shaped
     trust = np.zeros(shape, np.float32)
-    trust[covered] = nearest[covered] / (nearest[covered] + max(follow_mm, 1e-6))
+    trust[covered] = nearest[covered] / (nearest[covered] + max(blend_mm, 1e-6))
     # A shape that is nowhere near has no finite distance to blend with.
-    limit = np.float32(2 * follow_mm)
+    limit = np.float32(2 * blend_mm)
     bounded = np.clip(shaped, -limit, limit)
     blended = (1 - trust) * bounded + trust * np.clip(predicted[box], -limit, limit)
     return np.where(covered, blended, np.inf).astype(np.float32)
@@ -136,7 +142,7 @@ def _stack(
     axis: int,
     indices: Sequence[int],
     spacing_mm: Sequence[float],
-    motion: SliceMotion | None,
+    registration: SliceRegistration | None,
 ) -> Iterator[tuple[int, NDArray[np.float32], int]]:
     """Index, signed distance and slices to the nearest given one, between them."""
     flat = [edge for at, edge in enumerate(box) if at != axis]
@@ -154,9 +160,9 @@ def _stack(
         for index in range(max(low + 1, box[axis].start), min(high, box[axis].stop)):
             part = (index - low) / (high - low)
             one, other = first, last
-            if motion is not None:
-                one = motion.carry(first, axis, low, index)
-                other = motion.carry(last, axis, high, index)
+            if registration is not None:
+                one = registration.warp(first, axis, low, index)
+                other = registration.warp(last, axis, high, index)
             blended = ((1 - part) * one + part * other).astype(np.float32)
             yield index, blended, min(index - low, high - index)
 
@@ -200,11 +206,11 @@ def _box(
     inside: NDArray[np.bool_],
     predicted: NDArray[np.float32] | None,
     stacks: Mapping[int, Sequence[int]],
-    wider: int = 1,
+    margin: int = 1,
 ) -> Box | None:
-    """Where a class can come to lie, some voxels wider where the volume allows."""
+    """Bounding box of where a class can be after interpolation, plus a margin."""
     where = inside if predicted is None else inside | (predicted < 0)
-    box = bounding_box(where, (wider, wider, wider))
+    box = bounding_box(where, (margin, margin, margin))
     if box is None:
         return None
     edges = list(box)

@@ -1,4 +1,4 @@
-"""How the anatomy moves from one slice to the next, seen in the grey values."""
+"""Register neighbouring slices of a volume by their grey values."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RADIUS = 7
-"""Half the window in which all voxels are taken to move alike, voxels."""
+"""Half the window in which one displacement is estimated, voxels."""
 WARPS = 3
 BLUR_VOXELS = 1.0
 SMALLEST = 4
-"""Slices with an edge shorter than this show no motion."""
+"""Slices with a shorter edge, in voxels, are not registered."""
 
 Box = tuple[slice, slice, slice]
 
 
-class SliceMotion:
-    """Carries a map of one slice to another one along the grey values between.
+class SliceRegistration:
+    """Warps a map of one slice to another one along the grey values between.
 
     Neighbouring slices are registered by dense optical flow, and the displacements
     are chained from slice to slice: registration-based interpolation (Penney et al.,
@@ -48,10 +48,10 @@ class SliceMotion:
         self._image = np.clip((part - low) / max(float(high - low), 1e-6), 0, 1)
         self._chains: dict[tuple[int, int, int], NDArray[np.float32]] = {}
 
-    def carry(
+    def warp(
         self, values: NDArray[np.float32], axis: int, start: int, end: int
     ) -> NDArray[np.float32]:
-        """Map of slice ``start`` as it lies in slice ``end``.
+        """Warp a map of slice ``start`` to slice ``end``.
 
         Parameters
         ----------
@@ -65,17 +65,16 @@ class SliceMotion:
         Returns
         -------
         ndarray (H, W), float32
-            Interpolated linearly; the edge's values where something comes from
-            outside.
+            Interpolated linearly; beyond the edge its values are repeated.
         """
         if min(values.shape) < SMALLEST:
             return values
         places = np.indices(values.shape, np.float32)
         places += self._displacement(axis, start, end)
-        return _sampled(values, places)
+        return _sample(values, places)
 
     def _displacement(self, axis: int, start: int, end: int) -> NDArray[np.float32]:
-        """Where in ``start`` each voxel of ``end`` comes from, (2, H, W) voxels."""
+        """Displacement (2, H, W) from each voxel of ``end`` to ``start``, voxels."""
         step = 1 if end > start else -1
         shape = np.take(self._image, 0, axis).shape
         chain = np.zeros((2, *shape), np.float32)
@@ -84,7 +83,7 @@ class SliceMotion:
             if known is None:
                 flow = self._flow(axis, index - step, index)
                 places = np.indices(shape, np.float32) + flow
-                known = flow + np.stack([_sampled(part, places) for part in chain])
+                known = flow + np.stack([_sample(part, places) for part in chain])
                 self._chains[axis, start, index] = known
             chain = known
         return chain
@@ -105,7 +104,7 @@ class SliceMotion:
         return np.asarray(flow, np.float32)
 
 
-def _sampled(
+def _sample(
     values: NDArray[np.float32], places: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     found = ndimage.map_coordinates(values, places, order=1, mode="nearest")

@@ -44,6 +44,7 @@ from napari_semiseg.widgets.project.guide import (
     make_sample_project,
 )
 from napari_semiseg.widgets.project.start_page import StartPage
+from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from napari_semiseg.widgets.train.panel import TrainingPanel
 
@@ -83,7 +84,7 @@ class SemisegDock(QWidget):
         self.case_view = CaseView(self.session, napari_viewer)
         self.cohort = CohortPanel(self.session)
         self.training = TrainingPanel(self.session)
-        self.review = ReviewPanel(self.session, self.case_view)
+        self.review = ReviewPanel(self.session, self.case_view, review_actions())
         self.progress = ProgressPanel(self.session, self._note_view)
         self._next_cases = NextCases(self.case_view, self.review, self.cohort, self)
         self.start_page = StartPage()
@@ -409,5 +410,5 @@ class SemisegDock(QWidget):
             self.progress.close_gallery()
             self._next_cases.close()
             Connections.close_below(self.guide)
-            self.review.close_panel()
+            Connections.close_below(self.review)
             self.case_view.close()

@@ -8,9 +8,10 @@ from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.widgets.canvas.case_view import CaseView
-from napari_semiseg.widgets.common import keys
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import FlagDialog
 from napari_semiseg.widgets.project.export_dialog import ExportDialog, summary
+from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from napari_semiseg.widgets.review.queue_box import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
@@ -60,15 +61,15 @@ def test_digits_choose_classes_and_letters_tools(
     for key, mode in (("E", "erase"), ("F", "fill"), ("Z", "pan_zoom"), ("P", "paint")):
         view.viewer.keymap[coerce_keybinding(key)](view.viewer)
         assert view.mask.mode == mode
-        assert panel.tools.modes[mode].isChecked()
+        assert panel.brush.modes[mode].isChecked()
 
 
 def test_brush_slider_and_layer_agree(panel: ReviewPanel, view: CaseView) -> None:
     view.open("case_0")
-    panel.tools.brush.setValue(17)
+    panel.brush.brush.setValue(17)
     assert view.mask.brush_size == 17
     view.mask.brush_size = 5
-    assert panel.tools.brush.value() == 5
+    assert panel.brush.brush.value() == 5
     view.mask.brush_size = 99
     assert view.mask.brush_size == 99
 
@@ -127,14 +128,14 @@ def test_the_selected_row_can_be_read(
 def test_queue_says_when_there_is_nothing_to_rank(panel: ReviewPanel) -> None:
     panel.refresh_queue()
     assert panel.queue.topLevelItemCount() == 0
-    assert "once a trained model" in panel.box.text.text()
+    assert "once a trained model" in panel.queue_box.text.text()
 
 
 def test_info_says_what_is_shown_and_whether_it_is_saved(
     panel: ReviewPanel, view: CaseView, project: Project
 ) -> None:
     assert "No case is open" in panel.info.text()
-    assert not panel.buttons[keys.ACCEPT].isEnabled()
+    assert not panel.buttons["accept"].isEnabled()
     run = store_prediction(project, "case_0")
     view.open("case_0")
     assert f"Proposed by {run.id}" in panel.info.text()
@@ -151,11 +152,11 @@ def test_buttons_do_what_their_keys_do(
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
-    qtbot.mouseClick(panel.buttons[keys.MASK], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(panel.buttons["toggle_mask"], Qt.MouseButton.LeftButton)
     assert not view.mask.visible
     press(view, "T")
     assert view.mask.visible
-    qtbot.mouseClick(panel.buttons[keys.WORST], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(panel.buttons["next_worst_slice"], Qt.MouseButton.LeftButton)
     assert view.slice_index == 6
     press(view, "W")
     assert (view.viewer.dims.order[0], view.slice_index) == (1, 5)
@@ -177,10 +178,10 @@ def test_keys_are_given_back(
     viewer.bind_key("A", before)
     keymap = dict(viewer.keymap)
     view = CaseView(session, viewer, Answers())
-    panel = ReviewPanel(session, view)
+    panel = ReviewPanel(session, view, review_actions())
     view.open("case_0")
     assert viewer.keymap[coerce_keybinding("A")] is not before
-    panel.close_panel()
+    Connections.close_below(panel)
     view.close()
     assert viewer.keymap == keymap
     panel.deleteLater()
@@ -197,8 +198,8 @@ def test_no_key_of_ours_means_something_else_to_a_mask(
     same_meaning = {"P", "E", "F", "Z"}
     ours = {
         str(coerce_keybinding(item.key))
-        for item in panel._actions()
-        if item.key not in same_meaning
+        for item in panel.actions_by_id.values()
+        if item.key and item.key not in same_meaning
     }
     assert not ours & taken
 
@@ -209,13 +210,14 @@ def test_no_key_of_ours_is_taken_in_naparis_settings(
     from napari.settings import get_settings
     from napari.utils.action_manager import action_manager
 
-    ours = {str(coerce_keybinding(item.key)): item for item in panel._actions()}
-    assert len(ours) == len(panel._actions())
+    with_keys = [item for item in panel.actions_by_id.values() if item.key]
+    ours = {str(coerce_keybinding(item.key)): item for item in with_keys}
+    assert len(ours) == len(with_keys)
     same_meaning = {
-        "napari:activate_labels_paint_mode": keys.PAINT,
-        "napari:activate_labels_erase_mode": keys.ERASE,
-        "napari:activate_labels_fill_mode": keys.BUCKET,
-        "napari:activate_labels_pan_zoom_mode": keys.PAN,
+        "napari:activate_labels_paint_mode": "paint",
+        "napari:activate_labels_erase_mode": "erase",
+        "napari:activate_labels_fill_mode": "fill",
+        "napari:activate_labels_pan_zoom_mode": "pan_zoom",
     }
     here = (view.viewer, view.mask, view.image)
     shortcuts = get_settings().shortcuts.shortcuts
@@ -228,7 +230,7 @@ def test_no_key_of_ours_is_taken_in_naparis_settings(
             continue
         for key in shortcuts.get(name, ()):
             item = ours.get(str(coerce_keybinding(key)))
-            if item is not None and same_meaning.get(name) is not item:
+            if item is not None and same_meaning.get(name) != item.id:
                 clashes[name] = item.text
     assert len(shortcuts) > 50
     assert not clashes
@@ -238,8 +240,8 @@ def test_sheet_lists_every_key(panel: ReviewPanel, qtbot: QtBot) -> None:
     sheet = ShortcutSheet(panel.shortcuts(), panel)
     text = sheet.table.text()
     assert "Paint left atrium" in text
-    for shortcut in panel._actions():
-        assert shortcut.text in text
+    for action in panel.actions_by_id.values():
+        assert not action.key or action.text in text
     assert sheet.sizeHint().height() < 700
     assert sheet.sizeHint().width() < 1300
     sheet.deleteLater()
@@ -294,16 +296,19 @@ def test_the_order_of_the_queue_can_be_chosen_and_is_remembered(
     store_prediction(project, "case_1")
     panel.refresh_queue()
     assert panel.queue.cases() == ["case_1"]
-    titles = [panel.box.order.itemText(row) for row in range(panel.box.order.count())]
+    titles = [
+        panel.queue_box.order.itemText(row)
+        for row in range(panel.queue_box.order.count())
+    ]
     assert titles[0] == "Most uncertain first"
     assert not any(word in " ".join(titles).lower() for word in ("entropy", "gap"))
-    row = panel.box.order.findData("spread")
-    panel.box.order.setCurrentIndex(row)
-    panel.box.order.activated.emit(row)
+    row = panel.queue_box.order.findData("spread")
+    panel.queue_box.order.setCurrentIndex(row)
+    panel.queue_box.order.activated.emit(row)
     assert panel.queue.cases() == ["case_0", "case_1", "case_2", "case_3"] or (
         sorted(panel.queue.cases()) == ["case_0", "case_1", "case_2", "case_3"]
     )
-    assert panel.box.text.text().startswith("Slices evenly through all scans")
+    assert panel.queue_box.text.text().startswith("Slices evenly through all scans")
     again = QueueBox(session)
     assert again.strategy == "spread"
     again.deleteLater()

@@ -12,14 +12,14 @@ from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from napari_semiseg.widgets.tools.operations import (
-    ALONG,
-    BETWEEN,
-    BOUNDARY,
-    FOLLOW,
-    HOLES,
-    LARGEST,
+    FILL_HOLES,
+    INTERPOLATE,
+    INTERPOLATE_WITH_IMAGE,
+    INTERPOLATE_WITH_PREDICTION,
+    LARGEST_COMPONENT,
+    MOVE_BOUNDARY,
+    REMOVE_SPECKS,
     SMOOTH,
-    SPECKS,
 )
 from widgets.viewing import press, store_prediction
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.common.session import Session
-    from napari_semiseg.widgets.tools.panel import ToolBox
+    from napari_semiseg.widgets.tools.panel import ToolPanel
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def said(session: Session) -> list[str]:
     return texts
 
 
-def previewed(box: ToolBox, qtbot: QtBot) -> None:
+def previewed(box: ToolPanel, qtbot: QtBot) -> None:
     """Wait until the outline of the tool is drawn."""
     qtbot.waitUntil(
         lambda: "outline shows the result" in box.text.text(), timeout=30_000
@@ -61,9 +61,9 @@ def test_between_slices_is_previewed_and_one_step(
     block(view, (2, 6))
     planes.show(view.viewer, 0, 4, view.case.geometry)
     before = view.mask.data.copy()
-    box = panel.toolbox
+    box = panel.tool_panel
     press(view, "I")
-    assert box.tool is BETWEEN
+    assert box.tool is INTERPOLATE
     previewed(box, qtbot)
     assert box.preview.lines
     assert view.canvases.main_notes._outlines == box.preview.lines
@@ -98,8 +98,8 @@ def test_outlines_can_follow_the_image(
         view.mask.put(plane, (slice(index, index + 1), slice(0, None), slice(0, None)))
     before = view.mask.data.copy()
     press(view, "Shift-J")
-    assert panel.toolbox.tool is FOLLOW
-    previewed(panel.toolbox, qtbot)
+    assert panel.tool_panel.tool is INTERPOLATE_WITH_IMAGE
+    previewed(panel.tool_panel, qtbot)
     press(view, "U")
     classes = view.editing.whole()
     found, truth = classes[3:8] == 1, data[3:8] > 0
@@ -128,8 +128,8 @@ def test_the_masks_own_distance_is_measured_beside_the_window(
     label[3:7, 4:8, 4:8] = 1
     project.set_label("case_0", label)
     view.open("case_0")
-    box = panel.toolbox
-    box.take(BOUNDARY)
+    box = panel.tool_panel
+    box.choose(MOVE_BOUNDARY.id)
     for millimetres in (0.5, 1.0, 1.5):
         box.amount.setValue(millimetres)
         box._compute()
@@ -145,12 +145,14 @@ def test_what_is_filled_in_can_count_as_annotated(
 ) -> None:
     view.open("case_0")
     block(view, (2, 6))
-    box = panel.toolbox
-    box.take(BETWEEN)
-    box.vouch.setChecked(True)
+    box = panel.tool_panel
+    box.choose(INTERPOLATE.id)
+    box.human_verified.setChecked(True)
     previewed(box, qtbot)
     qtbot.waitUntil(
-        lambda: box.work._result is not None and bool((box.work._result[4] == 1).any()),
+        lambda: (
+            box.worker._result is not None and bool((box.worker._result[4] == 1).any())
+        ),
         timeout=30_000,
     )
     box.apply()
@@ -162,14 +164,17 @@ def test_tools_say_what_they_miss(
     panel: ReviewPanel, view: CaseView, qtbot: QtBot, said: list[str]
 ) -> None:
     view.open("case_0")
-    box = panel.toolbox
-    for tool, words in ((BETWEEN, "as done first"), (ALONG, "No prediction")):
-        box.take(tool)
+    box = panel.tool_panel
+    for tool, words in (
+        (INTERPOLATE, "as done first"),
+        (INTERPOLATE_WITH_PREDICTION, "No prediction"),
+    ):
+        box.choose(tool.id)
         qtbot.waitUntil(lambda words=words: words in box.text.text(), timeout=30_000)
         assert not box.apply_button.isEnabled()
         assert words in said[-1]
     panel.lock(1, True)
-    box.take(HOLES)
+    box.choose(FILL_HOLES.id)
     qtbot.waitUntil(lambda: "locked" in box.text.text(), timeout=30_000)
     box.cancel()
     assert (view.mask.data == 255).all()
@@ -183,7 +188,7 @@ def test_the_predicted_boundary_moves_live_and_spares_annotation(
     planes.show(view.viewer, 0, 5, view.case.geometry)
     view.annotation.mark_slice(0, 4)
     before = view.mask.data.copy()
-    box = panel.toolbox
+    box = panel.tool_panel
     press(view, "J")
     previewed(box, qtbot)
     assert box.preview.lines
@@ -206,8 +211,8 @@ def test_without_prediction_the_masks_own_boundary_moves(
     label[3:7, 4:8, 4:8] = 1
     project.set_label("case_0", label)
     view.open("case_0")
-    box = panel.toolbox
-    box.take(BOUNDARY)
+    box = panel.tool_panel
+    box.choose(MOVE_BOUNDARY.id)
     box.amount.setValue(1.0)
     previewed(box, qtbot)
     box.apply()
@@ -220,7 +225,11 @@ def test_without_prediction_the_masks_own_boundary_moves(
 
 @pytest.mark.parametrize(
     ("tool", "place", "expected"),
-    [(LARGEST, (0, 0, 0), 0), (SPECKS, (0, 0, 0), 0), (HOLES, (5, 6, 6), 1)],
+    [
+        (LARGEST_COMPONENT, (0, 0, 0), 0),
+        (REMOVE_SPECKS, (0, 0, 0), 0),
+        (FILL_HOLES, (5, 6, 6), 1),
+    ],
 )
 def test_cleaning_is_one_step_each(
     panel: ReviewPanel,
@@ -237,8 +246,8 @@ def test_cleaning_is_one_step_each(
     label[0, 0, 0] = 1
     project.set_label("case_0", label)
     view.open("case_0")
-    box = panel.toolbox
-    box.take(tool)
+    box = panel.tool_panel
+    box.choose(tool.id)
     previewed(box, qtbot)
     box.apply()
     assert np.flatnonzero(view.mask.data != label).size == 1
@@ -253,8 +262,8 @@ def test_an_edit_meanwhile_renews_the_preview(
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
-    box = panel.toolbox
-    box.take(SMOOTH)
+    box = panel.tool_panel
+    box.choose(SMOOTH.id)
     previewed(box, qtbot)
     view.mask.brush_size = 1
     view.mask.paint((9, 11, 11), 1)
@@ -270,11 +279,11 @@ def test_another_case_puts_the_tool_away(
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
-    panel.toolbox.take(BOUNDARY)
-    previewed(panel.toolbox, qtbot)
+    panel.tool_panel.choose(MOVE_BOUNDARY.id)
+    previewed(panel.tool_panel, qtbot)
     view.open("case_1")
-    assert panel.toolbox.tool is None
-    assert not panel.toolbox.preview.lines
+    assert panel.tool_panel.tool is None
+    assert not panel.tool_panel.preview.lines
     press(view, "U")
     assert (view.mask.data == 255).all()
 
@@ -290,9 +299,9 @@ def test_other_layers_are_adopted_on_their_geometry(
     elsewhere = Labels(values, name="no spacing")
     view.viewer.layers.extend([elsewhere, here])
     view.viewer.layers.selection.active = view.mask
-    box = panel.toolbox
+    box = panel.tool_panel
     box.adopt_layer()
-    assert box.tool.name.endswith("nnInteractive")
+    assert box.tool.title.endswith("nnInteractive")
     previewed(box, qtbot)
     box.apply()
     classes = view.editing.whole()

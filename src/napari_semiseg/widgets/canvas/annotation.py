@@ -184,7 +184,7 @@ class Annotation:
         """
         editing, run = self.editing, prediction.record.run
         marking, values = editing.marking, editing.values
-        if marking.seen(values).all():
+        if marking.annotated(values).all():
             question = f"Replace the whole mask by what {run} proposes?"
             if not self.questions.confirm("Replace the mask?", question):
                 return False

@@ -8,14 +8,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import CT, windows_for
-from napari_semiseg.widgets.common import keys
+from napari_semiseg.widgets.common.actions import short
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.keys import short
 from napari_semiseg.widgets.common.preferences import grey_window, remember_grey_window
 
 if TYPE_CHECKING:
     from napari_semiseg.imaging.windowing import Window
     from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.common.actions import Action
 
 CHOSEN = "grey values"
 """Key of a layer's metadata: the row of its window."""
@@ -32,12 +32,17 @@ class ContrastRow(QWidget):
     ----------
     view : CaseView
         The case that is open.
+    next_window : Action
+        Whose key the tooltip names.
     beside : QWidget
         Shown at the end of the row.
     """
 
-    def __init__(self, view: CaseView, beside: QWidget) -> None:
+    def __init__(
+        self, view: CaseView, next_window: Action[Any], beside: QWidget
+    ) -> None:
         super().__init__()
+        self._action = next_window
         self._image: Any = None
         self._windows: tuple[Window, ...] = ()
         self._setting = False
@@ -81,7 +86,7 @@ class ContrastRow(QWidget):
             self.choice.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
         kind = "Hounsfield units" if self._windows is CT else "percentiles of this scan"
         self.choice.setToolTip(
-            f"Range of grey values shown, in {kind} ({short(keys.CONTRAST.key)}: next)"
+            f"Range of grey values shown, in {kind} ({short(self._action.key)}: next)"
         )
         names = [window.name for window in self._windows]
         wanted = grey_window(ct=self._windows is CT)

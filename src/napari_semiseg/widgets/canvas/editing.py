@@ -160,14 +160,14 @@ class Editing(QObject):
         """
         key = plane_key(axis, index)
         plane = self.values[key]
-        done = not self.marking.seen(plane).all()
+        done = not self.marking.annotated(plane).all()
         change = self.marking.confirm if done else self.marking.unconfirm
         self.layer.put(change(plane), key)
         return done
 
     def is_done(self, axis: int, index: int) -> bool:
         """Whether every voxel of the slice is annotated."""
-        return bool(self.marking.seen(self.values[plane_key(axis, index)]).all())
+        return bool(self.marking.annotated(self.values[plane_key(axis, index)]).all())
 
     def whole(self) -> NDArray[np.uint8]:
         """Classes, with every voxel annotated: what was not is background."""
@@ -235,7 +235,7 @@ class Editing(QObject):
             if digest != self._digests[index]:
                 self._digests[index] = digest
                 self._voxels[index] = plane_counts(plane)
-                seen = self.marking.seen(plane)
+                seen = self.marking.annotated(plane)
                 self._rows[index] = np.count_nonzero(seen, axis=1)
                 self._columns[index] = np.count_nonzero(seen, axis=0)
 

@@ -9,8 +9,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
-from napari_semiseg.widgets.common import keys
-from napari_semiseg.widgets.common.keys import short
+from napari_semiseg.widgets.common.actions import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.widgets.common.actions import Action
 
 
 class ImageLayers:
@@ -142,15 +142,23 @@ class ImageLayers:
 
 
 class ChannelChoice(QWidget):
-    """Which image of the case is looked at; hidden where there is just one."""
+    """Which image of the case is looked at; hidden where there is just one.
 
-    def __init__(self, images: ImageLayers) -> None:
+    Parameters
+    ----------
+    images : ImageLayers
+        The channels of the case.
+    action : Action
+        Whose text and key the tooltip names.
+    """
+
+    def __init__(self, images: ImageLayers, action: Action[Any]) -> None:
         super().__init__()
         self._images = images
         self.box = QComboBox()
         self.box.setAccessibleName("Image of the case")
         self.box.setToolTip(
-            f"{keys.CHANNEL.text} ({short(keys.CHANNEL.key)})\n"
+            f"{action.text} ({short(action.key)})\n"
             "The eyes in napari's layer list show several at once."
         )
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)

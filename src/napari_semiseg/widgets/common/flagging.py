@@ -1,4 +1,4 @@
-"""Flags: a case that needs a second look, and why."""
+"""Ask why a case needs a second look, and flag it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def ask_flag(parent: QWidget, project: Project, ids: Sequence[str]) -> bool:
     Returns
     -------
     bool
-        Whether the user went through with it.
+        False when the user cancelled.
     """
     comments = [project.case(case_id).record.flag for case_id in ids]
     present = next((text for text in comments if text is not None), None)

@@ -1,4 +1,4 @@
-"""Questions about unsaved work; tests put their own answers in place of these."""
+"""Ask about unsaved work; tests inject answers of their own."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Questions:
     Parameters
     ----------
     window : callable
-        Gives the window to ask over, or None.
+        Window over which to ask, or None.
     """
 
     def __init__(self, window: Callable[[], QWidget | None]) -> None:
         self._window = window
 
     def leave(self, case_id: str) -> Leave:
-        """Ask what becomes of unsaved edits of a case."""
+        """Ask whether to save or discard unsaved edits of a case."""
         box = self._box(
             "Unsaved edits",
             f"The mask of {case_id} has edits that are not saved.",

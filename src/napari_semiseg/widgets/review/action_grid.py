@@ -1,84 +1,52 @@
-"""The buttons of the review, in a grid that fits a narrow dock."""
+"""Lay out the buttons of actions in rows that fit a narrow dock."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Generic
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
-from napari_semiseg.widgets.common import keys
-from napari_semiseg.widgets.common.keys import short
+from napari_semiseg.widgets.common.actions import C
+from napari_semiseg.widgets.common.buttons import action_button
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterable
 
-    from napari_semiseg.widgets.common.keys import Shortcut
+    from napari_semiseg.widgets.common.actions import Action
 
 COLUMNS = 12
-ROWS = (
-    (
-        (keys.PLANE, "Plane"),
-        (keys.MASK, "Mask"),
-        (keys.VEIL, "Veil"),
-        (keys.VIEWS, "Maps"),
-    ),
-    ((keys.WORST, "Next worst slice"), (keys.FILL, "Use prediction")),
-    ((keys.DONE, "Slice done"), (keys.ACCEPT_PAINTED, "Accept painted")),
-    ((keys.ACCEPT, "Accept"), (keys.ACCEPT_NEXT, "Accept && next")),
-    ((keys.BACK, "Back"), (keys.SKIP, "Skip"), (keys.FLAG, "Flag\u2026")),
-    ((keys.SAVE, "Save draft"),),
-)
 
 
-class ActionGrid(QWidget):
-    """Buttons with their keys; the last row also discards the draft.
+class ActionGrid(QWidget, Generic[C]):
+    """Buttons of actions, one row for each value of `Action.row`.
 
     Parameters
     ----------
-    actions : mapping of Shortcut to callable
-        What each button does.
-    discard : callable
-        Forgets what is not accepted.
+    actions : iterable of Action
+        In the order in which their buttons stand in a row.
+    panel : object
+        What the actions are run with.
     """
 
-    def __init__(
-        self,
-        actions: Mapping[Shortcut, Callable[[], object]],
-        discard: Callable[[], object],
-    ) -> None:
+    def __init__(self, actions: Iterable[Action[C]], panel: C) -> None:
         super().__init__()
-        self.buttons: dict[Shortcut, QPushButton] = {}
+        self._actions = sorted(actions, key=lambda action: action.row)
+        self.buttons: dict[str, QPushButton] = {}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(4)
-        self.discard = plain_button("Discard draft", "Forget what is not accepted")
-        self.discard.clicked.connect(_call(discard))
-        for row, items in enumerate(ROWS):
-            last = row == len(ROWS) - 1
-            span = COLUMNS // (len(items) + last)
-            for column, (shortcut, text) in enumerate(items):
-                button = plain_button(f"{text} ({short(shortcut.key)})", shortcut.text)
-                button.clicked.connect(_call(actions[shortcut]))
-                self.buttons[shortcut] = button
+        for row, group in groupby(self._actions, lambda action: action.row):
+            together = list(group)
+            span = COLUMNS // len(together)
+            for column, action in enumerate(together):
+                button = action_button(action, panel)
                 grid.addWidget(button, row, column * span, 1, span)
-            if last:
-                grid.addWidget(self.discard, row, COLUMNS - span, 1, span)
+                self.buttons[action.id] = button
         for column in range(COLUMNS):
             grid.setColumnStretch(column, 1)
-        self.buttons[keys.ACCEPT_NEXT].setStyleSheet("font-weight: bold")
 
-
-def plain_button(text: str, tip: str) -> QPushButton:
-    """A button that can be narrow and takes the focus by the Tab key only."""
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setMinimumWidth(40)
-    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return button
-
-
-def _call(action: Callable[[], object]) -> Callable[[], object]:
-    """Leave out the state that a button's click hands over."""
-    return lambda *_: action()
+    def show_case(self, *, is_open: bool) -> None:
+        """Enable the buttons of the actions that can be run now."""
+        for action in self._actions:
+            self.buttons[action.id].setEnabled(is_open or not action.needs_case)

@@ -1,11 +1,10 @@
-"""What to look at next, and why."""
+"""List the cases and slices to look at next, with reasons."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psygnal import Signal
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem
 
 from napari_semiseg.widgets.common.planes import NAMES
@@ -24,7 +23,7 @@ QTreeView::item:selected, QTreeView::branch:selected {
     background-color: #3f5bc4; color: white;
 }
 """
-"""napari's themes say nothing of trees: Qt would put white text on a white row."""
+"""napari's themes leave trees out: Qt would draw white text on a white row."""
 
 
 class ReviewQueue(QTreeWidget):
@@ -88,7 +87,7 @@ class ReviewQueue(QTreeWidget):
                 self.setCurrentItem(item)
 
     def cases(self) -> list[str]:
-        """Cases of the queue, first things first."""
+        """Ids of the cases in the queue, in their order."""
         return [self._place(item)[0] for item in self._top()]
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

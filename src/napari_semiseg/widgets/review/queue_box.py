@@ -1,4 +1,4 @@
-"""What to look at next: by which strategy, and what may be put off or flagged."""
+"""Choose the order of the review queue, and skip or flag its cases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLAB
 
 
 class QueueBox(QWidget):
-    """The queue of the review, the choice of its order, and what moves a case in it.
+    """The queue of the review and the choice of its order.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class QueueBox(QWidget):
         return str(self.order.currentData())
 
     def refresh(self) -> None:
-        """Rank the cases anew."""
+        """Rank the cases again."""
         found = Suggestions(volumes=(), slices=())
         project, text = self.session.project, EMPTY
         chosen = strategies()[self.strategy]
@@ -96,7 +96,7 @@ class QueueBox(QWidget):
         self.session.queue_changed.emit(self.queue.cases())
 
     def next_case(self, after: str) -> str | None:
-        """Case to open next: the first of the queue, else one that has no label."""
+        """Find the case to open next: first of the queue, else one without a label."""
         queued = [case for case in self.queue.cases() if case != after]
         if queued:
             return queued[0]
@@ -105,12 +105,12 @@ class QueueBox(QWidget):
         return next(iter(later or waiting), None)
 
     def skip(self, case_id: str) -> bool:
-        """Put a case at the end of the queue, until it is predicted anew.
+        """Put a case at the end of the queue until it is predicted again.
 
         Returns
         -------
         bool
-            False when it could not be noted (the user is told).
+            False when it could not be stored; the error is shown.
         """
         project, done = self.session.project, False
         if project is not None:

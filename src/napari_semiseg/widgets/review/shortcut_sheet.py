@@ -1,31 +1,39 @@
-"""A list of keys to look things up in."""
+"""List keys and what they do."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout, QWidget
 
-from napari_semiseg.widgets.common.keys import (
-    BUILT_IN,
-    GROUPS,
-    LOOK,
-    PAINTING,
-    TOOLS,
-    WORK,
-    short,
-)
+from napari_semiseg.widgets.common.actions import Group, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_semiseg.widgets.common.keys import Shortcut
+COLUMNS = ((Group.PAINT, Group.LOOK), (Group.TOOLS, Group.CASES, Group.NAPARI))
 
 
-NAPARI = "In napari"
-COLUMNS = ((PAINTING, LOOK), (TOOLS, WORK, NAPARI))
+class Shortcut(NamedTuple):
+    """A key as napari writes it, what it does, and where it is listed."""
+
+    key: str
+    text: str
+    group: Group
+
+
+NAPARI_SHORTCUTS = tuple(
+    Shortcut(key, text, Group.NAPARI)
+    for key, text in (
+        ("[  ]", "Smaller, larger brush"),
+        ("\u2190  \u2192", "Previous, next slice"),
+        ("Ctrl-Z", "Undo; Ctrl-Shift-Z redoes"),
+        ("Space", "Hold to pan while painting"),
+    )
+)
+"""Keys of napari itself that are worth knowing."""
 
 
 class ShortcutSheet(QDialog):
@@ -36,12 +44,10 @@ class ShortcutSheet(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Shortcuts of the review")
-        groups: dict[str, list[Shortcut]] = {}
-        for item in shortcuts:
-            groups.setdefault(group_of(item), []).append(item)
+        listed = [*shortcuts, *NAPARI_SHORTCUTS]
         columns = "".join(
-            "<td>" + "".join(_table(name, groups.get(name, ())) for name in names)
-            for names in COLUMNS
+            "<td>" + "".join(_table(group, listed) for group in groups)
+            for groups in COLUMNS
         )
         self.table = QLabel(f"<table cellspacing='12'><tr>{columns}</tr></table>")
         self.table.setTextFormat(Qt.TextFormat.RichText)
@@ -52,17 +58,11 @@ class ShortcutSheet(QDialog):
         layout.addWidget(buttons)
 
 
-def group_of(item: Shortcut) -> str:
-    """Heading under which a key is listed."""
-    if item.key.isdigit():
-        return PAINTING
-    return NAPARI if item in BUILT_IN else GROUPS.get(item, WORK)
-
-
-def _table(name: str, items: Iterable[Shortcut]) -> str:
+def _table(group: Group, shortcuts: Iterable[Shortcut]) -> str:
     rows = "".join(
         f"<tr><td align='right'><b>{escape(short(item.key))}</b>&nbsp;&nbsp;</td>"
         f"<td>{escape(item.text)}</td></tr>"
-        for item in items
+        for item in shortcuts
+        if item.group == group
     )
-    return f"<h4>{name}</h4><table cellpadding='1'>{rows}</table>" if rows else ""
+    return f"<h4>{group}</h4><table cellpadding='1'>{rows}</table>" if rows else ""

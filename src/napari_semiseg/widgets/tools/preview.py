@@ -1,4 +1,4 @@
-"""Outlines of what a tool would make of the mask, on the slice that is shown."""
+"""Draw outlines of what a tool would make of the mask on the slice shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.boxes import others
-from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,24 +15,26 @@ if TYPE_CHECKING:
 
     from napari_semiseg.widgets.canvas.case_view import CaseView
     from napari_semiseg.widgets.canvas.overlays import CanvasNotes
+    from napari_semiseg.widgets.common.connections import Connections
 
 
 class Preview:
-    """Draws outlines over the canvases; no layer is needed, so no tool is put down.
+    """Draws outlines over the canvases, without a layer that would become active.
 
     Parameters
     ----------
     view : CaseView
         The case that is open.
+    connections : Connections
+        Of the widget that shows the preview.
     """
 
-    def __init__(self, view: CaseView) -> None:
+    def __init__(self, view: CaseView, connections: Connections) -> None:
         self._view = view
         self._slices: Callable[[int, int], NDArray[np.uint8]] | None = None
         self.lines: list[tuple[str, NDArray[np.float64]]] = []
         dims = view.viewer.dims.events
-        self._connected = Connections()
-        self._connected.add(self._draw, dims.point, dims.order, dims.ndisplay)
+        connections.add(self._draw, dims.point, dims.order, dims.ndisplay)
 
     def show_slices(self, slices: Callable[[int, int], NDArray[np.uint8]]) -> None:
         """Outline the classes of any slice, given by axis and index."""
@@ -45,11 +46,6 @@ class Preview:
         if self._slices is not None:
             self._slices = None
             self._draw()
-
-    def close(self) -> None:
-        """Let go of the viewer."""
-        self.clear()
-        self._connected.close()
 
     def _draw(self, event: Any = None) -> None:
         view = self._view
@@ -81,7 +77,7 @@ class Preview:
 
 
 def outlines(inside: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Closed lines (row, column) around the voxels inside, in voxels."""
+    """Trace closed lines (row, column) around the voxels inside, in voxels."""
     from skimage.measure import find_contours
 
     if not inside.any():

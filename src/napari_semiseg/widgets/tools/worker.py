@@ -1,4 +1,4 @@
-"""What the tool in hand makes of the mask, computed beside the window."""
+"""Compute the preview of a mask tool in a thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.tools.operations import Inputs, Tool
+from napari_semiseg.widgets.tools.registry import Inputs, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ToolWork:
-    """Reads the mask for a tool and computes, one request at a time.
+class PreviewWorker:
+    """Reads the mask for a tool and computes one request at a time.
 
-    While one is computed only the newest request waits, however fast a slider moves.
+    While one is computed, only the newest request waits, however fast a slider moves.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class ToolWork:
     Signals
     -------
     ready(callable)
-        Gives the classes that come out, of any slice by axis and index.
+        Gives the resulting classes of any slice by axis and index.
     refused(str)
         The tool cannot be used, and why.
     """
@@ -59,17 +59,17 @@ class ToolWork:
         self._busy = False
 
     def forget(self) -> None:
-        """Take no result of what was asked for, and read the mask anew next time."""
+        """Ignore results of earlier requests, and read the mask again for the next."""
         self._asked += 1
         self._inputs = self._result = self._waiting = None
 
     @property
     def stale(self) -> bool:
-        """Whether the mask is no longer what the tool has read."""
+        """Whether the mask has changed since the tool has read it."""
         mask, inputs = self._view.mask, self._inputs
         if mask is None or inputs is None:
             return False
-        return not np.array_equal(mask.data, inputs.marked)
+        return not np.array_equal(mask.data, inputs.mask)
 
     @property
     def has_read(self) -> bool:
@@ -77,16 +77,16 @@ class ToolWork:
         return self._inputs is not None
 
     def result(self, tool: Tool, amount: float) -> NDArray[np.uint8] | None:
-        """New mask, as it was previewed; None while that is not ready."""
+        """New encoded mask as it was previewed; None while that is not ready."""
         inputs = self._inputs
-        if tool.pointwise and inputs is not None and self._prepared:
-            return tool.run(inputs, amount)
+        if tool.slicewise and inputs is not None and self._prepared:
+            return tool.compute(inputs, amount)
         return self._result
 
-    def start(self, tool: Tool, amount: float, *, vouch: bool) -> None:
-        """Compute; `ready` or `refused` tells the end."""
+    def start(self, tool: Tool, amount: float, *, human_verified: bool) -> None:
+        """Compute a preview; `ready` or `refused` is emitted at the end."""
         self._asked += 1
-        self._waiting = (tool, amount, vouch)
+        self._waiting = (tool, amount, human_verified)
         if not self._busy:
             self._next()
 
@@ -94,46 +94,46 @@ class ToolWork:
         if self._waiting is None:
             return
         request, self._waiting, asked = self._waiting, None, self._asked
-        tool, amount, vouch = request
+        tool, amount, human_verified = request
         try:
-            inputs = self._read(tool, vouch=vouch)
+            inputs = self._read(tool, human_verified=human_verified)
         except SemisegError as error:
             self._refuse(error)
             return
         prepare = tool.prepare
         if prepare is not None and not self._prepared:
-            self._beside(
+            self._in_thread(
                 tool,
                 lambda: prepare(inputs),
-                lambda made: self._go_on(request, inputs, made),
+                lambda made: self._prepared_inputs(request, inputs, made),
             )
-        elif tool.pointwise:
+        elif tool.slicewise:
             self.ready.emit(
-                lambda axis, index: inputs.marking.confirm(
-                    tool.run(inputs.at(axis, index), amount)
+                lambda axis, index: inputs.encoding.confirm(
+                    tool.compute(inputs.at(axis, index), amount)
                 )
             )
-        elif tool.quick:
+        elif tool.reads_layers:
             self._computed(asked, _outcome(tool, inputs, amount))
         else:
-            self._beside(
+            self._in_thread(
                 tool,
                 lambda: _outcome(tool, inputs, amount),
                 lambda outcome: self._computed(asked, outcome),
             )
 
-    def _beside(
+    def _in_thread(
         self, tool: Tool, work: Callable[[], T], then: Callable[[T], object]
     ) -> None:
         self._busy = True
-        in_background(self._session, tool.name, work, then, self._free, quiet=True)
+        in_background(self._session, tool.title, work, then, self._free, quiet=True)
 
     def _free(self) -> None:
         self._busy = False
         self._next()
 
-    def _go_on(self, request: Request, before: Inputs, made: Inputs) -> None:
-        """Take what was prepared, unless the mask was read anew meanwhile."""
+    def _prepared_inputs(self, request: Request, before: Inputs, made: Inputs) -> None:
+        """Keep what was prepared, unless the mask was read again meanwhile."""
         if self._inputs is before:
             self._inputs, self._prepared = made, True
             self._waiting = self._waiting or request
@@ -152,7 +152,7 @@ class ToolWork:
         self._result = None
         self.refused.emit(str(error))
 
-    def _read(self, tool: Tool, *, vouch: bool) -> Inputs:
+    def _read(self, tool: Tool, *, human_verified: bool) -> Inputs:
         """Copy what the tool needs; the layer may change while it computes."""
         view = self._view
         editing, case, mask, image = view.editing, view.case, view.mask, view.image
@@ -168,15 +168,15 @@ class ToolWork:
                 sdm = dict(zip(values, view.prediction.sdm_mm, strict=True))
             self._prepared = tool.prepare is None
             inputs = Inputs(
-                marked=mask.data.copy(),
-                marking=editing.marking,
+                mask=mask.data.copy(),
+                encoding=editing.marking,
                 value=value,
                 locked=frozenset(view.layers.locked),
                 spacing_mm=tuple(case.geometry.spacing_mm),
                 image=image.data,
-                sdm_mm=sdm,
+                predicted_sdm_mm=sdm,
             )
-        self._inputs = replace(inputs, vouch=vouch)
+        self._inputs = replace(inputs, human_verified=human_verified)
         if tool.one_class and value in self._inputs.locked:
             raise ProjectError("This structure is locked: unlock it to change it.")
         return self._inputs
@@ -185,7 +185,7 @@ class ToolWork:
 def _outcome(tool: Tool, inputs: Inputs, amount: float) -> Any:
     """New mask and its classes, or why there is none."""
     try:
-        result = tool.run(inputs, amount)
+        result = tool.compute(inputs, amount)
     except SemisegError as error:
         return error
-    return result, inputs.marking.confirm(result)
+    return result, inputs.encoding.confirm(result)

@@ -1,0 +1,293 @@
+"""Register the actions of the review: buttons, keys, help and commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_semiseg.core.entry_points import installed
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.widgets.common import planes
+from napari_semiseg.widgets.common.actions import (
+    ANNOTATE_MENU,
+    FILE_MENU,
+    FOOTER,
+    Action,
+    Group,
+    by_id,
+)
+from napari_semiseg.widgets.tools.operations import tools
+
+if TYPE_CHECKING:
+    from napari_semiseg.widgets.review.panel import ReviewPanel
+    from napari_semiseg.widgets.tools.registry import Tool
+
+ENTRY_POINTS = "napari_semiseg.actions"
+"""Entry-point group of further actions, each an `Action` of the `ReviewPanel`."""
+
+
+def review_actions() -> dict[str, Action[ReviewPanel]]:
+    """Actions of the review by id: built in, of the mask tools, of other packages."""
+    of_tools = (_tool_action(tool) for tool in tools())
+    return by_id([*_built_in(), *of_tools, *installed(ENTRY_POINTS, Action)])
+
+
+def _tool_action(tool: Tool) -> Action[ReviewPanel]:
+    return Action(
+        tool.id,
+        lambda panel: panel.tool_panel.choose(tool.id),
+        text=tool.title,
+        key=tool.key,
+        group=Group.TOOLS,
+        title=tool.command,
+        menu=ANNOTATE_MENU,
+        tab="Review",
+    )
+
+
+def _built_in() -> tuple[Action[ReviewPanel], ...]:
+    return (
+        Action(
+            "paint",
+            lambda panel: panel.brush.set_mode("paint"),
+            text="Paint",
+            key="P",
+            group=Group.PAINT,
+            button="Paint",
+        ),
+        Action(
+            "erase",
+            lambda panel: panel.brush.set_mode("erase"),
+            text="Erase",
+            key="E",
+            group=Group.PAINT,
+            button="Erase",
+        ),
+        Action(
+            "fill",
+            lambda panel: panel.brush.set_mode("fill"),
+            text="Fill a region",
+            key="F",
+            group=Group.PAINT,
+            button="Fill",
+        ),
+        Action(
+            "pan_zoom",
+            lambda panel: panel.brush.set_mode("pan_zoom"),
+            text="Pan and zoom",
+            key="Z",
+            group=Group.PAINT,
+            button="Pan",
+        ),
+        Action(
+            "next_plane",
+            lambda panel: planes.next_plane(panel.case_view.viewer),
+            text="Axial, coronal, sagittal",
+            key="Q",
+            group=Group.LOOK,
+            button="Plane",
+            row=1,
+        ),
+        Action(
+            "toggle_mask",
+            lambda panel: panel.case_view.layers.toggle_mask(),
+            text="Show or hide the mask",
+            key="T",
+            group=Group.LOOK,
+            button="Mask",
+            row=1,
+        ),
+        Action(
+            "toggle_veil",
+            lambda panel: panel.case_view.layers.toggle_veil(),
+            text="Show or hide the veil over what is not annotated",
+            key="H",
+            group=Group.LOOK,
+            button="Veil",
+            row=1,
+        ),
+        Action(
+            "toggle_maps",
+            lambda panel: panel.case_view.canvases.toggle(),
+            text="Show or hide distance and uncertainty",
+            key="R",
+            group=Group.LOOK,
+            button="Maps",
+            row=1,
+        ),
+        Action(
+            "next_image",
+            lambda panel: panel.case_view.layers.images.next(),
+            text="Next image of the case, such as from T1 to FLAIR",
+            key="Shift-T",
+            group=Group.LOOK,
+            title="Next image of the case, such as from T1 to FLAIR",
+            menu=ANNOTATE_MENU,
+        ),
+        Action(
+            "toggle_surfaces",
+            lambda panel: panel.surface_view.toggle(),
+            text="Show the mask in three dimensions, or go back",
+            key="Shift-Q",
+            group=Group.LOOK,
+            button="3D",
+        ),
+        Action(
+            "next_window",
+            lambda panel: panel.contrast.next_window(),
+            text="Next range of grey values",
+            key="Shift-C",
+            group=Group.LOOK,
+        ),
+        Action(
+            "paint_unannotated",
+            lambda panel: panel.choose_class(UNANNOTATED),
+            text="Paint as not annotated: nobody has looked there",
+            key="Shift-E",
+            group=Group.PAINT,
+        ),
+        Action(
+            "toggle_lock",
+            lambda panel: panel.toggle_lock(),
+            text="Lock or unlock the selected structure",
+            key="K",
+            group=Group.PAINT,
+        ),
+        Action(
+            "apply_tool",
+            lambda panel: panel.tool_panel.apply(),
+            text="Use the tool: apply its preview; Ctrl+Z undoes it in one step",
+            key="U",
+            group=Group.TOOLS,
+            button="Apply",
+        ),
+        Action(
+            "adopt_layer",
+            lambda panel: panel.tool_panel.adopt_layer(),
+            title="Adopt a Labels layer as the mask",
+            menu=ANNOTATE_MENU,
+            tab="Review",
+        ),
+        Action(
+            "next_worst_slice",
+            lambda panel: panel.case_view.next_worst_slice(),
+            text="Next most doubtful slice",
+            key="W",
+            group=Group.LOOK,
+            button="Next worst slice",
+            row=2,
+            title="Go to the next most doubtful slice",
+            menu=ANNOTATE_MENU,
+        ),
+        Action(
+            "use_prediction",
+            lambda panel: panel.case_view.fill_from_prediction(),
+            text="Fill from the prediction where nothing is annotated",
+            key="G",
+            group=Group.TOOLS,
+            button="Use prediction",
+            row=2,
+            title="Use the prediction where nothing is annotated",
+            menu=ANNOTATE_MENU,
+        ),
+        Action(
+            "mark_slice_done",
+            lambda panel: panel.case_view.mark_slice(),
+            text="This slice is done: what is not painted is background",
+            key="D",
+            button="Slice done",
+            row=3,
+            title="Mark the slice as done",
+            menu=ANNOTATE_MENU,
+        ),
+        Action(
+            "accept_painted",
+            lambda panel: panel.case_view.accept(painted_only=True),
+            text="Accept only what is painted, and slices that are done",
+            key="Shift-A",
+            button="Accept painted",
+            row=3,
+        ),
+        Action(
+            "accept",
+            lambda panel: panel.case_view.accept(),
+            text="Accept: the whole volume counts as annotated",
+            key="A",
+            button="Accept",
+            row=4,
+        ),
+        Action(
+            "accept_and_next",
+            lambda panel: panel.accept_and_next(),
+            text="Accept and open the next case of the queue",
+            key="N",
+            button="Accept && next",
+            row=4,
+            title="Accept label and open next case",
+            menu=ANNOTATE_MENU,
+        ),
+        Action(
+            "previous_case",
+            lambda panel: panel.case_view.previous_case(),
+            text="Back to the case that was open before",
+            key="Shift-N",
+            button="Back",
+            row=5,
+        ),
+        Action(
+            "skip_case",
+            lambda panel: panel.skip(),
+            text="Skip: the case goes to the end of the queue, open the next",
+            key="Shift-S",
+            button="Skip",
+            row=5,
+            title="Skip the open case and open the next one",
+            menu=ANNOTATE_MENU,
+            tab="Review",
+        ),
+        Action(
+            "flag_case",
+            lambda panel: panel.flag(),
+            text="Flag the case for a second look, with a comment",
+            key="Shift-F",
+            button="Flag\u2026",
+            row=5,
+            title="Flag the open case for a second look",
+            menu=ANNOTATE_MENU,
+            tab="Review",
+        ),
+        Action(
+            "save_draft",
+            lambda panel: panel.case_view.save_draft(),
+            text="Save the draft now",
+            key="S",
+            button="Save draft",
+            row=6,
+            title="Save draft of the open case",
+            menu=ANNOTATE_MENU,
+        ),
+        Action(
+            "discard_draft",
+            lambda panel: panel.case_view.discard_draft(),
+            text="Discard what is not accepted",
+            button="Discard draft",
+            row=6,
+        ),
+        Action(
+            "export_masks",
+            lambda panel: panel.export_asked.emit(),
+            text="Write masks on the grid of their images",
+            button="Export\u2026",
+            row=FOOTER,
+            needs_case=False,
+            title="Export masks of the project",
+            menu=FILE_MENU,
+        ),
+        Action(
+            "show_shortcuts",
+            lambda panel: panel.show_shortcuts(),
+            text="List of keys",
+            button="Shortcuts",
+            row=FOOTER,
+            needs_case=False,
+        ),
+    )

@@ -1,0 +1,161 @@
+"""Describe mask tools: what a tool computes, its amount, its key."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.core.entry_points import installed
+from napari_semiseg.imaging.morphology import replace_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
+
+ENTRY_POINTS = "napari_semiseg.tools"
+"""Entry-point group of further tools, each a `Tool`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """The mask that a tool changes, and the case that it belongs to.
+
+    Attributes
+    ----------
+    mask : ndarray (Z, Y, X), uint8
+        Encoded: classes, whether a person annotated them, and 255 elsewhere.
+    encoding : MaskEncoding
+        Converts ``mask`` to classes and back.
+    value : int
+        The selected class.
+    locked : frozenset of int
+        Classes whose voxels must not change.
+    spacing_mm : (z, y, x)
+        Voxel size.
+    image : ndarray (Z, Y, X)
+        Grey values.
+    predicted_sdm_mm : mapping of int to ndarray (Z, Y, X), float32, or None
+        Predicted signed distance to the surface of each class, mm, negative inside;
+        None without a prediction.
+    mask_sdm_mm : ndarray (Z, Y, X), float32, or None
+        Signed distance to the surface of the selected class in the mask, mm; None
+        unless `Tool.prepare` adds it.
+    human_verified : bool
+        Whether what a tool fills in counts as annotated by the user.
+    """
+
+    mask: NDArray[np.uint8]
+    encoding: MaskEncoding
+    value: int
+    locked: frozenset[int]
+    spacing_mm: tuple[float, ...]
+    image: NDArray[Any]
+    predicted_sdm_mm: Mapping[int, NDArray[np.float32]] | None = None
+    mask_sdm_mm: NDArray[np.float32] | None = None
+    human_verified: bool = False
+
+    @property
+    def classes(self) -> NDArray[np.uint8]:
+        """Class of each voxel; 0 where nothing is annotated or proposed."""
+        return self.encoding.confirm(self.mask)
+
+    def with_class(self, inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Classes after the selected one is given these voxels; locked ones stay."""
+        return replace_class(self.classes, self.value, inside, self.locked)
+
+    def encode(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Encode new classes of all voxels; what was annotated stays annotated."""
+        return self.encoding.change(self.mask, classes)
+
+    def at(self, axis: int, index: int) -> Inputs:
+        """Cut one slice out of every array."""
+        sdm, own = self.predicted_sdm_mm, self.mask_sdm_mm
+        return replace(
+            self,
+            mask=np.take(self.mask, index, axis),
+            image=np.take(self.image, index, axis),
+            predicted_sdm_mm=None
+            if sdm is None
+            else {value: np.take(one, index, axis) for value, one in sdm.items()},
+            mask_sdm_mm=None if own is None else np.take(own, index, axis),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """The one number of a tool: unit, range, and where its slider stands first."""
+
+    unit: str
+    low: float
+    high: float
+    start: float
+    step: float
+    slider: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A change of the mask as a whole, previewed before it is applied.
+
+    Attributes
+    ----------
+    id : str
+        Unique among the actions of the panel.
+    title, text : str
+        Name, and what it does in one or two sentences.
+    compute : callable
+        New encoded mask from `Inputs` and the amount; runs in a thread. Raises
+        `SemisegError` when it cannot be used on these inputs.
+    key : str
+        As napari writes it; empty for none.
+    amount : Amount or None
+        Its number, when it has one.
+    prepare : callable or None
+        Adds to the inputs what is slow and does not depend on the amount.
+    slicewise : bool
+        Whether ``compute`` also works on a single slice: the preview then computes
+        only the slice that is shown.
+    one_class : bool
+        Whether it changes the selected class, and so not while that is locked.
+    fills : bool
+        Whether the user chooses if what it fills in counts as annotated.
+    reads_layers : bool
+        Whether it reads a napari layer and must run in the GUI thread.
+    command : str
+        Title in napari's command palette; empty for no command.
+    """
+
+    id: str
+    title: str
+    text: str
+    compute: Callable[[Inputs, float], NDArray[np.uint8]]
+    key: str = ""
+    amount: Amount | None = None
+    prepare: Callable[[Inputs], Inputs] | None = None
+    slicewise: bool = False
+    one_class: bool = True
+    fills: bool = False
+    reads_layers: bool = False
+    command: str = ""
+
+
+def with_installed(built_in: Iterable[Tool]) -> tuple[Tool, ...]:
+    """Append the tools of other packages; leave out, with a warning, a taken id."""
+    tools = {tool.id: tool for tool in built_in}
+    for tool in installed(ENTRY_POINTS, Tool):
+        if tool.id in tools:
+            warnings.warn(
+                f"mask tool {tool.title!r} is left out: its id {tool.id!r} belongs to "
+                f"{tools[tool.id].title!r}",
+                stacklevel=2,
+            )
+        else:
+            tools[tool.id] = tool
+    return tuple(tools.values())
