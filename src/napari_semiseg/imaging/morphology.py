@@ -69,7 +69,7 @@ def fill_holes(labels: NDArray[np.uint8], value: int) -> NDArray[np.bool_]:
 
     Other classes inside, such as a tumour in an organ, are left out.
     """
-    inside = labels == value
+    inside: NDArray[np.bool_] = labels == value
     box = bounding_box(inside)
     if box is not None:
         filled = ndimage.binary_fill_holes(inside[box])

@@ -9,8 +9,9 @@ import pytest
 
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.canvas.case_view import CaseView
-from napari_semiseg.widgets.common import keys
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from widgets.conftest import SHAPE, write_volume
 from widgets.viewing import Answers, press, store_prediction
@@ -49,11 +50,11 @@ def brain(
 
 @pytest.fixture
 def reviewed(brain: CaseView, qtbot: QtBot) -> Iterator[ReviewPanel]:
-    panel = ReviewPanel(brain.session, brain)
+    panel = ReviewPanel(brain.session, brain, review_actions())
     qtbot.addWidget(panel)
     panel.show()
     yield panel
-    panel.close_panel()
+    Connections.close_below(panel)
 
 
 def visible(view: CaseView) -> list[str]:
@@ -78,7 +79,7 @@ def test_the_channel_in_view_is_on_all_canvases(
     brain.open("p0")
     assert reviewed.channels.isVisible()
     assert reviewed.channels.box.currentText() == "T1"
-    press(brain, keys.CHANNEL.key)
+    press(brain, review_actions()["next_image"].key)
     t1, flair = brain.layers.images.all
     assert visible(brain) == ["p0: FLAIR", "mask"]
     assert brain.image is flair
@@ -131,13 +132,13 @@ def test_one_image_shows_no_choice(
     make_napari_viewer: Callable[[], Any], session: Session, qtbot: QtBot
 ) -> None:
     view = CaseView(session, make_napari_viewer(), Answers())
-    panel = ReviewPanel(session, view)
+    panel = ReviewPanel(session, view, review_actions())
     qtbot.addWidget(panel)
     panel.show()
     view.open("case_0")
     assert not panel.channels.isVisible()
     assert view.canvases.main_notes.title == "Image and mask"
-    press(view, keys.CHANNEL.key)
+    press(view, review_actions()["next_image"].key)
     assert visible(view) == ["case_0", "mask"]
-    panel.close_panel()
+    Connections.close_below(panel)
     view.close()

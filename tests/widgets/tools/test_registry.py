@@ -74,8 +74,8 @@ def test_a_tool_of_another_package_is_previewed_and_one_undo_step(
 ) -> None:
     label = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
     label[2:7, 2:8, 2:6] = 1
-    label[2:7, 2:8, 8:12] = 1
-    label[4, 4, 6:8] = 1  # the bridge
+    label[2:7, 2:8, 10:14] = 1
+    label[4, 4, 6:10] = 1  # the bridge
     project.set_label("case_0", label)
     view.open("case_0")
     panel = with_toys.tool_panel
@@ -91,7 +91,7 @@ def test_a_tool_of_another_package_is_previewed_and_one_undo_step(
     assert np.array_equal(view.mask.data, label)
     press(view, "U")
     changed = view.mask.data != label
-    assert changed[4, 4, 6:8].all()
+    assert changed[4, 4, 7:9].all()
     assert np.count_nonzero(view.mask.data) > 0.8 * np.count_nonzero(label)
     view.mask.undo()
     assert np.array_equal(view.mask.data, label)
