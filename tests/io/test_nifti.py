@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import itertools
 import math
 
@@ -483,3 +484,21 @@ def test_analyze_is_read_with_a_note_and_its_masks_are_nifti(tmp_path):
     mask = nibabel.load(tmp_path / "mask.nii.gz")
     assert np.array_equal(np.asarray(mask.dataobj), data % 3)
     assert np.allclose(mask.affine, nibabel.load(path).affine)
+
+
+@pytest.mark.parametrize("name", ["packed.nii", "plain.nii.gz"])
+def test_an_ending_that_says_the_wrong_compression_is_named(tmp_path, name):
+    suffix = ".nii.gz" if name == "packed.nii" else ".nii"
+    path = save(tmp_path / f"i{suffix}", np.zeros((4, 5, 6), np.int16), np.eye(4))
+    with pytest.raises(ImageError, match=r"as its ending says.*rename it"):
+        read_image(path.rename(tmp_path / name))
+
+
+def test_a_file_of_several_gzip_members_is_read(tmp_path):
+    values = np.random.default_rng(0).integers(0, 900, (7, 8, 9)).astype(np.int16)
+    plain = save(tmp_path / "i.nii", values, np.eye(4)).read_bytes()
+    parts = [plain[i : i + 200] for i in range(0, len(plain), 200)]
+    path = tmp_path / "members.nii.gz"
+    path.write_bytes(b"".join(map(gzip.compress, parts)))
+    image = read_image(path)
+    assert np.array_equal(image.geometry.to_native(image.data), values)

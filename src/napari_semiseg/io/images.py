@@ -14,6 +14,7 @@ import numpy as np
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import TEMPORARY
 from napari_semiseg.io.dicom import series as dicom
+from napari_semiseg.io.dicom.tags import is_dicom
 from napari_semiseg.io.registry import image_suffixes, reader_of
 
 if TYPE_CHECKING:
@@ -147,8 +148,11 @@ def file_sha256(file: Path) -> str:
 def files_of(path: Path) -> list[Path]:
     """List the files that make up an image, sorted."""
     if path.is_dir():
+        several = dicom.series_of(path)
+        if len(several) == 1:
+            return list(several[0].files)  # a stray file beside them does not count
         return sorted(item for item in path.iterdir() if item.is_file())
-    if dicom.is_dicom(path):
+    if is_dicom(path):
         series = dicom.series_with(path)
         return [path] if series.has_frames else list(series.files)
     found = reader_of(path)
@@ -187,7 +191,7 @@ def find_images(path: Path, series: Collection[str] = ()) -> list[Path]:
 
 
 def _is_slice(file: Path) -> bool:
-    return dicom.is_dicom(file) and not dicom.series_with(file).has_frames
+    return is_dicom(file) and not dicom.series_with(file).has_frames
 
 
 def _walk(folder: Path, series: Collection[str]) -> Iterator[Path]:
@@ -213,7 +217,7 @@ def _is_volume(file: Path) -> bool:
     name = file.name.lower()
     if name.endswith(".img"):
         return False  # the voxels of the .hdr beside it
-    if name.endswith(".dcm") and dicom.is_dicom(file):
+    if name.endswith(".dcm") and is_dicom(file):
         return False  # a slice of its folder, or no image (structure set, report)
     return name.endswith(image_suffixes())
 

@@ -32,6 +32,7 @@ SUFFIXES = (".gipl.gz", ".gipl", ".nrrd", ".nhdr", ".mha", ".mhd")
 _HEADER_BYTES = 65536
 _DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data file:)\s*(.+?)\s*$", re.M)
 """Where MetaImage and NRRD headers say that the voxels lie."""
+_ADDRESS = re.compile(r"\s*\(0x[0-9a-f]+\)")
 
 
 def open_itk(path: Path, volume: int | None = None) -> Source:
@@ -127,7 +128,8 @@ def reason(error: Exception) -> str:
     """Say what SimpleITK complains about, without its addresses and traces."""
     lines = [line for line in str(error).splitlines() if "ERROR" in line]
     text = lines[-1] if lines else str(error)
-    return " ".join(text.rpartition("ERROR:")[2].split())
+    plain = _ADDRESS.sub("", text.rpartition("ERROR:")[2])
+    return " ".join(plain.split())
 
 
 def unreadable(path: Path, error: Exception) -> ImageError:

@@ -212,9 +212,24 @@ def _load(path: Path) -> Any:
         raise ImageError(
             f"{path}: expected an image file, found nothing there; check the path"
         )
+    _check_ending(path)
     with _reading(path):
         # No memory map: Windows cannot replace a file that is mapped.
         return _known(path, nibabel.load(path, mmap=False))
+
+
+def _check_ending(path: Path) -> None:
+    """Refuse compressed files that are named as others, and the other way round."""
+    named = path.name.lower().endswith((".gz", ".mgz"))
+    with _reading(path), path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    if packed != named:
+        expected, found = ("a", "none") if named else ("no", "one")
+        advice = "without .gz" if named else "with the ending .gz"
+        raise ImageError(
+            f"{path}: expected {expected} file compressed by gzip, as its ending says, "
+            f"found {found}; rename it {advice}"
+        )
 
 
 def _known(path: Path, image: Any) -> Any:

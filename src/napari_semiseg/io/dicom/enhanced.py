@@ -1,4 +1,4 @@
-"""Frames of enhanced multi-frame DICOM files, through pydicom."""
+"""Read where the frames of multi-frame DICOM files lie."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def frames(path: Path) -> list[Slice]:
     """
     dataset = read_dataset(path)
     groups = list(dataset.get("PerFrameFunctionalGroupsSequence", ()))
-    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence", ())), None)
+    shared = shared_groups(dataset)
     scales = {
-        (_value(group, shared, _SLOPE), _value(group, shared, _INTERCEPT))
+        (frame_value(group, shared, _SLOPE), frame_value(group, shared, _INTERCEPT))
         for group in groups
     }
     if len(scales) > 1:
@@ -48,9 +48,9 @@ def frames(path: Path) -> list[Slice]:
     size = (int(dataset.Columns), int(dataset.Rows))
     found = []
     for group in groups:
-        position = _value(group, shared, _POSITION)
-        orientation = _value(group, shared, _ORIENTATION)
-        spacing = _value(group, shared, _SPACING)
+        position = frame_value(group, shared, _POSITION)
+        orientation = frame_value(group, shared, _ORIENTATION)
+        spacing = frame_value(group, shared, _SPACING)
         if position is None or orientation is None or spacing is None:
             break
         columns, rows = np.reshape(np.array(orientation, float), (2, 3))
@@ -70,8 +70,13 @@ def frames(path: Path) -> list[Slice]:
     return found
 
 
-def _value(group: Dataset, shared: Dataset | None, names: tuple[str, str]) -> Any:
-    """Value of a functional group: the frame's own, else the shared one; hashable."""
+def shared_groups(dataset: Dataset) -> Dataset | None:
+    """Functional groups that all frames share."""
+    return next(iter(dataset.get("SharedFunctionalGroupsSequence", ())), None)
+
+
+def frame_value(group: Dataset, shared: Dataset | None, names: tuple[str, str]) -> Any:
+    """Read a functional group: the frame's own, else the shared one; hashable."""
     for holder in (group, shared):
         sequence = holder.get(names[0]) if holder is not None else None
         if sequence and names[1] in sequence[0]:

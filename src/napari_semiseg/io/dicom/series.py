@@ -1,12 +1,13 @@
-"""DICOM: folders that hold series of slices, and multi-frame files."""
+"""Read DICOM series: folders of slices, and multi-frame files."""
 
 from __future__ import annotations
 
+import filecmp
 import os
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,17 @@ import numpy as np
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom import enhanced
 from napari_semiseg.io.dicom.stack import Slice, stacked
+from napari_semiseg.io.dicom.tags import discreet, is_dicom, read_dataset
 from napari_semiseg.io.itk import unreadable, voxels
-from napari_semiseg.io.registry import Format, register
+from napari_semiseg.io.registry import Format, image_suffixes, register
 from napari_semiseg.io.source import DEFLATE, Source, check_size
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
+    from pydicom.dataset import FileDataset
 
 NO_IMAGES = ("SEG", "RTDOSE", "RTSTRUCT", "PR", "KO", "SR")
 """Modalities of what is no image of a patient."""
@@ -30,68 +34,213 @@ EVERY_SERIES = "all"
 """The choice of all series of a folder."""
 
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_TAGS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "SeriesDate",
+    "StudyDate",
+    "Modality",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PhotometricInterpretation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+)
+_FOLDERS_KEPT = 16
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins like a DICOM file."""
-    try:
-        if not path.is_file():  # a pipe would wait for ever
-            return False
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+@dataclass(frozen=True, eq=False)
+class Header:
+    """Tags of one file of a series, read once.
+
+    Attributes
+    ----------
+    file : Path
+    tags : FileDataset
+        Those of `_TAGS` that the file has.
+    """
+
+    file: Path
+    tags: FileDataset
+
+    def text(self, name: str) -> str:
+        """Value of a tag as text; empty where it is absent or malformed."""
+        try:
+            with discreet():
+                return str(self.tags.get(name) or "").strip("\0 ")
+        except (ValueError, TypeError):
+            return ""
+
+    def numbers(self, name: str, count: int) -> NDArray[np.float64] | None:
+        """Values of a tag; None where there are not so many finite numbers."""
+        try:
+            with discreet():
+                values = np.atleast_1d(np.asarray(self.tags.get(name), float))
+        except (ValueError, TypeError):
+            return None
+        return (
+            values if values.shape == (count,) and np.isfinite(values).all() else None
+        )
+
+    def number(self, name: str, default: float) -> float:
+        """Value of a tag of one number."""
+        values = self.numbers(name, 1)
+        return default if values is None else float(values[0])
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Rescale slope and intercept."""
+        return self.number("RescaleSlope", 1.0), self.number("RescaleIntercept", 0.0)
+
+    @property
+    def encoding(self) -> tuple[Any, ...]:
+        """What must be equal for ITK to read slices in one go."""
+        names = ("BitsAllocated", "BitsStored", "PixelRepresentation")
+        interpretation = self.text("PhotometricInterpretation")
+        return (*self.scale, *map(self.text, names), interpretation)
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether a larger value is darker, so that GDCM inverts the values."""
+        return self.text("PhotometricInterpretation") == "MONOCHROME1"
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the voxels are packed."""
+        syntax = self.tags.file_meta.get("TransferSyntaxUID", _UNCOMPRESSED[0])
+        return str(syntax) not in _UNCOMPRESSED
+
+    @property
+    def is_image(self) -> bool:
+        """Whether this is an image of a patient."""
+        return self.text("Modality") not in NO_IMAGES and "Rows" in self.tags
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the file holds a volume of its own."""
+        return self.number("NumberOfFrames", 1) > 1
+
+    def check(self) -> None:
+        """Refuse colours, and more voxels than the file can hold.
+
+        Raises
+        ------
+        ImageError
+            It holds such.
+        """
+        if self.number("SamplesPerPixel", 1) > 1:
+            raise ImageError(
+                f"{self.file}: expected grey DICOM slices, found colours; choose "
+                f"another series"
+            )
+        names = ("Columns", "Rows", "NumberOfFrames")
+        shape = [int(self.number(name, 1)) for name in names]
+        # A blank JPEG 2000 or RLE slice is shorter still than a blank gzipped one.
+        held = self.file.stat().st_size
+        check_size(self.file, shape, 1, held, 20 * DEFLATE * self.is_compressed)
+
+    def place(self) -> Slice:
+        """Where the slice lies.
+
+        Raises
+        ------
+        ImageError
+            The tags do not say so, or it is no grey slice.
+        """
+        self.check()
+        spacing = self.numbers("PixelSpacing", 2)
+        origin = self.numbers("ImagePositionPatient", 3)
+        orientation = self.numbers("ImageOrientationPatient", 6)
+        if spacing is None or origin is None or orientation is None:
+            raise ImageError(
+                f"{self.file}: expected a DICOM slice with position, orientation and "
+                f"pixel spacing, found one without; choose another series"
+            )
+        along, down = np.reshape(orientation, (2, 3))
+        return Slice(
+            size=(int(self.number("Columns", 0)), int(self.number("Rows", 0))),
+            spacing=(float(spacing[1]), float(spacing[0])),
+            origin=origin,
+            direction=np.stack([along, down, np.cross(along, down)], axis=1),
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """Files of a folder that have one series UID, sorted by name.
 
     Attributes
     ----------
     folder : Path
-    uid : str
-        Empty where the files have none.
-    files : tuple of Path
+    headers : tuple of Header
+        One for each file; an identical copy of another file is left out.
     alone : bool
         Whether there is no other series in the folder.
+    copies : int
+        How many identical copies were left out.
     """
 
     folder: Path
-    uid: str
-    files: tuple[Path, ...]
+    headers: tuple[Header, ...]
     alone: bool = True
+    copies: int = 0
 
-    @cached_property
-    def _first(self) -> Any:
-        return _header(self.files[0])
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files."""
+        return tuple(header.file for header in self.headers)
+
+    @property
+    def uid(self) -> str:
+        """Series instance UID; empty where the files have none."""
+        return self.headers[0].text("SeriesInstanceUID")
 
     @property
     def number(self) -> str:
         """Series number as the scanner gave it; may be empty, or not unique."""
-        return _text(self._first, "0020|0011")
+        return self.headers[0].text("SeriesNumber")
 
     @property
     def description(self) -> str:
         """Series description as the scanner gave it; may be empty."""
-        return _text(self._first, "0008|103e")
+        return self.headers[0].text("SeriesDescription")
 
     @property
     def date(self) -> str:
         """When it was made, as 2020-11-21; empty where the files do not say."""
-        text = _text(self._first, "0008|0021") or _text(self._first, "0008|0020")
+        first = self.headers[0]
+        text = first.text("SeriesDate") or first.text("StudyDate")
         known = len(text) == 8 and text.isdigit()
         return f"{text[:4]}-{text[4:6]}-{text[6:]}" if known else ""
 
     @property
-    def is_image(self) -> bool:
-        """Whether these are images of a patient, by their modality."""
-        return _text(self._first, "0008|0060") not in NO_IMAGES
-
-    @property
     def has_frames(self) -> bool:
         """Whether each file holds a volume of its own."""
-        return _text(self._first, "0028|0008") not in ("", "1")
+        return self.headers[0].has_frames
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the series is read."""
+        found = []
+        if any(header.is_inverted for header in self.headers):
+            found.append(
+                "MONOCHROME1: the stored values are kept, so that the picture is "
+                "inverted against a DICOM viewer's"
+            )
+        if self.copies:
+            found.append(f"{self.copies} identical copies of slices are left out")
+        return tuple(found)
 
     @property
     def images(self) -> list[Path]:
@@ -118,27 +267,46 @@ class Series:
 
 
 def series_of(folder: Path) -> list[Series]:
-    """Find the image series in a folder, not below it, by rising number."""
-    import SimpleITK as sitk
+    """Find the image series in a folder, not below it, by rising number.
 
-    if not any(is_dicom(file) for file in folder.iterdir() if file.is_file()):
-        return []
-    with _quiet():
-        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        groups = {
-            uid: sorted(
-                Path(file)
-                for file in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(
-                    str(folder), uid
-                )
-            )
-            for uid in uids
-        }
-    found = [Series(folder, uid, tuple(files)) for uid, files in groups.items()]
-    found = [item for item in found if item.is_image]
-    found.sort(key=lambda item: (item.number.zfill(16), item.uid))
-    alone = len(found) == 1
-    return [Series(folder, item.uid, item.files, alone) for item in found]
+    Headers are read once, and again when a file of the folder has changed.
+    """
+    others = tuple(suffix for suffix in image_suffixes() if suffix != ".dcm")
+    with os.scandir(folder) as entries:
+        files = sorted(
+            (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+            for entry in entries
+            if entry.is_file() and not entry.name.lower().endswith(others)
+        )
+    return _scanned(folder, tuple(files))
+
+
+@lru_cache(maxsize=_FOLDERS_KEPT)
+def _scanned(folder: Path, files: tuple[tuple[str, int, int], ...]) -> list[Series]:
+    groups: dict[str, list[Header]] = defaultdict(list)
+    for name, _, _ in files:
+        file = folder / name
+        if is_dicom(file):
+            header = Header(file, read_dataset(file, *_TAGS))
+            if header.is_image:
+                groups[header.text("SeriesInstanceUID")].append(header)
+    found = []
+    for headers in groups.values():
+        distinct = _without_copies(headers)
+        copies = len(headers) - len(distinct)
+        found.append(Series(folder, distinct, len(groups) == 1, copies))
+    return sorted(found, key=lambda item: (item.number.zfill(16), item.uid))
+
+
+def _without_copies(headers: Sequence[Header]) -> tuple[Header, ...]:
+    """Leave out files that are byte for byte another one, as a second export has."""
+    kept: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        twins = kept[header.text("SOPInstanceUID")]
+        if not any(filecmp.cmp(header.file, one.file, shallow=False) for one in twins):
+            twins.append(header)
+    found = [header for twins in kept.values() for header in twins]
+    return tuple(sorted(found, key=lambda header: header.file))
 
 
 def chosen(found: Collection[Series], choices: Collection[str]) -> list[Series]:
@@ -168,6 +336,9 @@ def series_with(file: Path) -> Series:
 def open_dicom(path: Path) -> Source:
     """Read and check the headers of all slices of a series.
 
+    Slices that differ in type, slope or intercept are read one by one into a type
+    that holds all of their values.
+
     Parameters
     ----------
     path : Path
@@ -181,19 +352,66 @@ def open_dicom(path: Path) -> Source:
     """
     series = series_with(path) if path.is_file() else _only_series(path)
     if series.has_frames:
-        return _open_frames(path if path.is_file() else _only_file(series))
-    slices = [_slice(path, file) for file in series.files]
-    geometry, order = stacked(path, slices)
+        return _open_frames(path if path.is_file() else _only_file(series), series)
+    geometry, order = stacked(path, _places(path, series))
+    headers = [series.headers[index] for index in order]
 
     def read() -> NDArray[Any]:
+        encodings = {header.encoding for header in headers}
+        if len(encodings) > 1 or headers[0].is_inverted:
+            planes = [_voxels(header) for header in headers]
+            return _stored(np.concatenate(planes, axis=2))
         import SimpleITK as sitk
 
         reader = sitk.ImageSeriesReader()
-        reader.SetFileNames([os.fspath(series.files[index]) for index in order])
+        reader.SetFileNames([os.fspath(header.file) for header in headers])
         with _quiet():
             return _stored(voxels(path, reader))
 
-    return Source(geometry, (), read)
+    return Source(geometry, series.notes, read)
+
+
+def _voxels(header: Header) -> NDArray[Any]:
+    """Voxels (columns, rows, frames) of a file: stored times slope plus intercept."""
+    if header.is_inverted and not header.is_compressed:
+        return _scaled_by_tags(header)  # GDCM would invert them
+    with _quiet():
+        values = np.atleast_3d(voxels(header.file, _reader(header.file)))
+    if not header.is_inverted:
+        return values
+    slope, intercept = header.scale
+    # Of the smallest and the largest value that can be stored.
+    total = 2 ** int(header.number("BitsStored", 16)) - 1
+    return _whole(slope * total + 2 * intercept - values.astype(np.float64))
+
+
+def _scaled_by_tags(header: Header) -> NDArray[Any]:
+    import pydicom
+
+    try:
+        with discreet():
+            stored = pydicom.dcmread(header.file, force=True).pixel_array
+    except (ValueError, AttributeError, RuntimeError) as error:
+        raise unreadable(header.file, error) from error
+    slope, intercept = header.scale
+    return _whole(np.atleast_3d(stored.T).astype(np.float64) * slope + intercept)
+
+
+def _whole(values: NDArray[np.float64]) -> NDArray[Any]:
+    """Values in an integer type that holds them, where they are whole numbers."""
+    if (values != np.rint(values)).any():
+        return values
+    holds = (np.min_scalar_type(int(end)) for end in (values.min(), values.max()))
+    return values.astype(np.result_type(*holds, np.int16))
+
+
+def _places(path: Path, series: Series) -> list[Slice]:
+    if any(header.has_frames for header in series.headers):
+        raise ImageError(
+            f"{path}: expected one DICOM file a slice, found a multi-frame file among "
+            f"them; remove those that do not belong"
+        )
+    return [header.place() for header in series.headers]
 
 
 def instances(path: Path) -> tuple[list[Path], list[int]]:
@@ -220,7 +438,7 @@ def instances(path: Path) -> tuple[list[Path], list[int]]:
     if series.has_frames:
         file = path if path.is_file() else _only_file(series)
         return [file], stacked(file, enhanced.frames(file))[1]
-    _, order = stacked(path, [_slice(path, file) for file in series.files])
+    _, order = stacked(path, _places(path, series))
     return [series.files[index] for index in order], list(range(len(order)))
 
 
@@ -250,16 +468,15 @@ def _only_file(series: Series) -> Path:
     return series.files[0]
 
 
-def _open_frames(path: Path) -> Source:
-    reader = _header(path)
-    _check_grey(path, reader)
+def _open_frames(path: Path, series: Series) -> Source:
+    header = next(one for one in series.headers if one.file.name == path.name)
+    header.check()
     geometry, order = stacked(path, enhanced.frames(path))
 
     def read() -> NDArray[Any]:
-        with _quiet():
-            return _stored(voxels(path, reader))[:, :, order]
+        return _stored(_voxels(header))[:, :, order]
 
-    return Source(geometry, (), read)
+    return Source(geometry, series.notes, read)
 
 
 def _stored(native: NDArray[Any]) -> NDArray[Any]:
@@ -267,35 +484,7 @@ def _stored(native: NDArray[Any]) -> NDArray[Any]:
     return native.astype(np.float32) if native.dtype.kind == "f" else native
 
 
-def _slice(path: Path, file: Path) -> Slice:
-    reader = _header(file)
-    columns, rows, *frames = reader.GetSize()
-    if int(np.prod(frames)) > 1:
-        raise ImageError(
-            f"{path}: expected one DICOM file a slice, found a multi-frame file among "
-            f"them; remove those that do not belong"
-        )
-    _check_grey(file, reader)
-    return Slice(
-        size=(columns, rows),
-        spacing=reader.GetSpacing()[:2],
-        origin=np.array(reader.GetOrigin()[:3]),
-        direction=np.reshape(reader.GetDirection(), (3, 3)),
-    )
-
-
-def _check_grey(file: Path, reader: Any) -> None:
-    """Refuse colours, and more voxels than the file can hold."""
-    if reader.GetNumberOfComponents() > 1:
-        raise ImageError(
-            f"{file}: expected grey DICOM slices, found colours; choose another series"
-        )
-    packed = _text(reader, "0002|0010") not in _UNCOMPRESSED
-    # A blank JPEG 2000 or RLE slice is shorter still than a blank gzipped one.
-    check_size(file, reader.GetSize(), 1, file.stat().st_size, 20 * DEFLATE * packed)
-
-
-def _header(file: Path) -> Any:
+def _reader(file: Path) -> Any:
     """SimpleITK reader that has read the header of a file."""
     import SimpleITK as sitk
 
@@ -307,13 +496,6 @@ def _header(file: Path) -> Any:
     except RuntimeError as error:
         raise unreadable(file, error) from error
     return reader
-
-
-def _text(reader: Any, key: str) -> str:
-    """Value of a tag; empty where the file does not have it."""
-    if not reader.HasMetaDataKey(key):
-        return ""
-    return str(reader.GetMetaData(key)).strip("\0 ")
 
 
 @contextmanager

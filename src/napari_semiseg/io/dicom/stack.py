@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.geometry import Geometry
 
+ROUNDING = 1e-4
+"""Largest relative difference of numbers that programs write with fewer digits."""
+
 UNEVEN = 0.01
 """Largest deviation of a slice distance, relative to their median."""
 
@@ -106,7 +109,8 @@ def _check_alike(path: Path, slices: Sequence[Slice]) -> None:
     """Refuse slices that cannot be one stack."""
     first = slices[0]
     sizes = {(*item.size, *item.spacing) for item in slices}
-    if len(sizes) > 1:
+    rows = np.array(sorted(sizes))
+    if not np.allclose(rows, rows[0], rtol=ROUNDING):
         listed = ", ".join(str(size) for size in sorted(sizes)[:4])
         raise ImageError(
             f"{path}: expected DICOM slices of one size, found (columns, rows, mm, "

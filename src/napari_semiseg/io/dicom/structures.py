@@ -1,8 +1,9 @@
-"""Structures that DICOM keeps apart from images: RTSTRUCT contours and SEG."""
+"""Read structures that DICOM keeps apart from images: RTSTRUCT and SEG."""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,20 +11,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.geometry import RAS_TO_LPS, Geometry
-from napari_semiseg.errors import ConfigError, ImageError
-from napari_semiseg.io.dicom.series import is_dicom
-from napari_semiseg.io.dicom.tags import discreet, read_dataset
+from napari_semiseg.errors import ImageError
+from napari_semiseg.io.dicom.enhanced import frame_value, frames, shared_groups
+from napari_semiseg.io.dicom.tags import discreet, is_dicom, read_dataset
 from napari_semiseg.io.images import files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+    from napari_semiseg.io.dicom.stack import Slice
+
 KINDS = ("RTSTRUCT", "SEG")
 """Modalities that can be masks."""
 
+CLOSED = "CLOSED_PLANAR"
+EXCLUSIVE = "CLOSEDPLANAR_XOR"
+SMALLEST_AREA = 1e-6
+"""Area, in voxels, from which on a contour encloses something."""
+
+_SEGMENT = ("SegmentIdentificationSequence", "ReferencedSegmentNumber")
 _PLANAR = 0.25
 """How far, in voxels, a contour may lie from the middle of its slice."""
 
@@ -40,13 +49,13 @@ class StructureFile:
     series : frozenset of str
         UIDs of the image series that it was made on.
     names : dict
-        Number of each structure by its name.
+        Numbers of the structures of each name; those of one name are one structure.
     """
 
     path: Path
     kind: str
     series: frozenset[str]
-    names: dict[str, int]
+    names: dict[str, tuple[int, ...]]
 
 
 def find_structures(folder: Path) -> list[Path]:
@@ -84,16 +93,16 @@ def open_structures(path: Path) -> StructureFile:
         )
     try:
         if kind == "SEG":
-            names = {
-                str(item.SegmentLabel): int(item.SegmentNumber)
+            names = _by_name(
+                (item.SegmentLabel, item.SegmentNumber)
                 for item in dataset.SegmentSequence
-            }
+            )
             series = _uids(dataset.get("ReferencedSeriesSequence", ()))
         else:
-            names = {
-                str(item.ROIName): int(item.ROINumber)
+            names = _by_name(
+                (item.ROIName, item.ROINumber)
                 for item in dataset.StructureSetROISequence
-            }
+            )
             series = _uids(
                 series
                 for frame in dataset.get("ReferencedFrameOfReferenceSequence", ())
@@ -124,9 +133,7 @@ def read_structures(
     Raises
     ------
     ImageError
-        The structures do not lie on this grid.
-    ConfigError
-        A library that is needed is not installed.
+        The structures do not lie on this grid, or none of them has a voxel.
     """
     if file.kind == "SEG":
         return _read_segments(file, wanted, geometry)
@@ -134,10 +141,31 @@ def read_structures(
         int(item.ReferencedROINumber): item.get("ContourSequence", ())
         for item in read_dataset(file.path).get("ROIContourSequence", ())
     }
-    return {
-        name: _filled(file.path, name, contours.get(file.names[name], ()), geometry)
+    found = {
+        name: [
+            contour
+            for number in file.names[name]
+            for contour in contours.get(number, ())
+            if str(contour.ContourGeometricType) in (CLOSED, EXCLUSIVE)
+        ]
         for name in wanted
     }
+    if not any(found.values()):
+        raise ImageError(
+            f"{file.path}: expected closed contours of '{', '.join(wanted)}', found "
+            f"none; leave the structure out"
+        )
+    return {
+        name: _filled(file.path, name, closed, geometry)
+        for name, closed in found.items()
+    }
+
+
+def _by_name(pairs: Iterable[tuple[Any, Any]]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for name, number in pairs:
+        found[str(name)] = (*found.get(str(name), ()), int(number))
+    return found
 
 
 def _kind(file: Path) -> str:
@@ -154,22 +182,21 @@ def _uids(items: Any) -> frozenset[str]:
 def _filled(
     path: Path, name: str, contours: Collection[Dataset], geometry: Geometry
 ) -> NDArray[np.bool_]:
-    """Fill contours by the even-odd rule, so that one inside another is a hole."""
+    """Fill the contours of a structure, slice by slice.
+
+    Contours of type CLOSED_PLANAR add what they enclose; one that lies inside another
+    is a hole, one inside a hole adds again, and one that is there twice counts once.
+    Those of type CLOSEDPLANAR_XOR are then combined by exclusive or (DICOM PS3.3
+    C.8.8.6.3). Contours that enclose no area add nothing.
+    """
     from skimage.draw import polygon2mask
 
     filled = np.zeros(geometry.shape_zyx, bool)
     inverse = np.linalg.inv(geometry.affine)
-    closed = [
-        np.reshape(np.array(item.ContourData, float), (-1, 3))
-        for item in contours
-        if str(item.ContourGeometricType).startswith("CLOSED_PLANAR")
-    ]
-    if not closed:
-        raise ImageError(
-            f"{path}: expected closed contours of '{name}', found none; leave the "
-            f"structure out"
-        )
-    for points in closed:
+    added: dict[tuple[int, int], list[NDArray[np.bool_]]] = defaultdict(list)
+    exclusive: dict[tuple[int, int], list[NDArray[np.bool_]]] = defaultdict(list)
+    for item in contours:
+        points = np.reshape(np.array(item.ContourData, float), (-1, 3))
         corners = points @ (inverse[:3, :3] @ RAS_TO_LPS).T + inverse[:3, 3]
         axis = int(np.ptp(corners, axis=0).argmin())
         index = round(float(corners[:, axis].mean()))
@@ -180,63 +207,106 @@ def _filled(
                 f"{path}: expected contours on the slices of the image, found one of "
                 f"'{name}' that leaves them; give the structure set of this image"
             )
+        flat = np.delete(corners, axis, axis=1)
+        if _area(flat) < SMALLEST_AREA:
+            continue
+        place = (axis, min(max(index, 0), geometry.shape_zyx[axis] - 1))
+        kind = exclusive if item.ContourGeometricType == EXCLUSIVE else added
+        shape = np.delete(geometry.shape_zyx, axis)
+        kind[place].append(polygon2mask(tuple(shape), flat))
+    for place in {*added, *exclusive}:
+        axis, index = place
         plane: list[Any] = [slice(None)] * 3
-        plane[axis] = min(max(index, 0), geometry.shape_zyx[axis] - 1)
-        flat = filled[tuple(plane)]
-        flat ^= polygon2mask(flat.shape, np.delete(corners, axis, axis=1))
+        plane[axis] = index
+        drawn = filled[tuple(plane)]
+        drawn |= _nested(added[place])
+        for mask in exclusive[place]:
+            drawn ^= mask
     return filled
+
+
+def _area(corners: NDArray[np.float64]) -> float:
+    """Area of a polygon (N, 2), voxels (shoelace formula)."""
+    y, x = corners.T
+    return 0.5 * abs(float(y @ np.roll(x, 1) - x @ np.roll(y, 1)))
+
+
+def _nested(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | bool:
+    """Join masks of one plane, those inside an odd number of others as holes."""
+    distinct: list[NDArray[np.bool_]] = []
+    for mask in sorted(masks, key=np.count_nonzero, reverse=True):
+        if not any(np.array_equal(mask, other) for other in distinct):
+            distinct.append(mask)
+    joined: NDArray[np.bool_] | bool = False
+    for rank, mask in enumerate(distinct):
+        around = sum(not (mask & ~larger).any() for larger in distinct[:rank])
+        joined = joined & ~mask if around % 2 else joined | mask
+    return joined
 
 
 def _read_segments(
     file: StructureFile, wanted: Collection[str], geometry: Geometry
 ) -> dict[str, NDArray[np.bool_]]:
+    """Put each frame of a SEG where its own tags say that it lies."""
+    dataset = read_dataset(file.path)
+    places = frames(file.path)
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    found = {name: np.zeros(geometry.shape_zyx, bool) for name in wanted}
+    names = {number: name for name in wanted for number in file.names[name]}
     try:
-        from highdicom.seg import segread
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{file.path}: expected highdicom to read a DICOM SEG, found that it is "
-            f"not installed; pip install 'napari-semiseg[dicom-seg]'"
-        ) from error
-    try:
-        with discreet():
-            segmentation = segread(file.path)
-            volumes = {
-                name: segmentation.get_volume(segment_numbers=[file.names[name]])
-                for name in wanted
-            }
+        planes = _frame_values(file.path)
+        shared = shared_groups(dataset)
+        numbers = [int(frame_value(group, shared, _SEGMENT)) for group in groups]
     except (ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
         raise ImageError(
-            f"{file.path}: expected segments on parallel, even slices, found "
+            f"{file.path}: expected a segment a frame, found "
             f"'{' '.join(str(error).split())}'; convert the file to NIfTI"
         ) from error
-    lps = np.diag([*np.diag(RAS_TO_LPS), 1.0])
-    return {
-        name: _placed(
-            file.path, volume.array[..., 0] > 0.5, lps @ volume.affine, geometry
-        )
-        for name, volume in volumes.items()
-    }
+    for plane, place, number in zip(planes, places, numbers, strict=True):
+        if number in names and plane.any():
+            _put(file.path, found[names[number]], plane, place, geometry)
+    return found
 
 
-def _placed(
+def _frame_values(path: Path) -> NDArray[np.bool_]:
+    """Frames (N, rows, columns) of a SEG; of probabilities those from a half on."""
+    import pydicom
+
+    with discreet():
+        dataset = pydicom.dcmread(path, force=True)
+        values = np.asarray(dataset.pixel_array)
+    if values.ndim == 2:
+        values = values[np.newaxis]
+    most = float(dataset.get("MaximumFractionalValue", 1))
+    inside: NDArray[np.bool_] = values > 0.5 * most
+    return inside
+
+
+def _put(
     path: Path,
-    native: NDArray[np.bool_],
-    affine: NDArray[np.float64],
+    voxels: NDArray[np.bool_],
+    plane: NDArray[np.bool_],
+    place: Slice,
     geometry: Geometry,
-) -> NDArray[np.bool_]:
-    """Voxels of a smaller grid in their places on the image's grid."""
+) -> None:
+    """Set the voxels (Z, Y, X) of a frame (rows, columns) on the image's grid."""
+    normal = RAS_TO_LPS @ place.direction[:, 2]
+    across = np.abs(np.linalg.inv(geometry.affine)[:3, :3] @ normal).argmax()
+    steps = (*place.spacing, geometry.spacing_mm[int(across)])
+    affine = np.eye(4)
+    affine[:3, :3] = RAS_TO_LPS @ place.direction * steps
+    affine[:3, 3] = RAS_TO_LPS @ place.origin
+    native = plane.T[:, :, np.newaxis]
     part = Geometry.from_native(native.shape, affine, geometry)
-    steps = np.linalg.inv(geometry.affine) @ part.affine
-    offset = np.rint(steps[:3, 3]).astype(int)
+    relative = np.linalg.inv(geometry.affine) @ part.affine
+    offset = np.rint(relative[:3, 3]).astype(int)
     ends = offset + part.shape_zyx
-    apart = np.abs(steps[:3, :3] - np.eye(3)) * np.array(part.shape_zyx)
-    inside = (offset >= 0).all() and (ends <= geometry.shape_zyx).all()
-    if not inside or max(apart.max(), np.abs(steps[:3, 3] - offset).max()) > _PLANAR:
+    apart = np.abs(relative[:3, :3] - np.eye(3)) * np.array(part.shape_zyx)
+    off = max(apart.max(), np.abs(relative[:3, 3] - offset).max())
+    if (offset < 0).any() or (ends > geometry.shape_zyx).any() or off > _PLANAR:
         raise ImageError(
             f"{path}: expected segments on the image's grid, found them on another; "
             f"give the segmentation of this image"
         )
-    placed = np.zeros(geometry.shape_zyx, bool)
     where = tuple(slice(a, b) for a, b in zip(offset, ends, strict=True))
-    placed[where] = part.to_canonical(native)
-    return placed
+    voxels[where] |= part.to_canonical(native)

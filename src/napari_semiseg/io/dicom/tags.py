@@ -1,4 +1,4 @@
-"""DICOM tags through pydicom."""
+"""Read DICOM tags through pydicom."""
 
 from __future__ import annotations
 
@@ -12,18 +12,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pydicom.dataset import Dataset
+    from pydicom.dataset import FileDataset
+
+_BARE_STARTS = (b"\x02\x00", b"\x08\x00")
+"""First group of a file that has no preamble, little endian."""
 
 
 @contextmanager
 def discreet() -> Iterator[None]:
-    """Keep warnings off the terminal: they quote tags, such as a patient's name."""
+    """Suppress warnings: they quote tags, such as a patient's name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def read_dataset(path: Path, *tags: str) -> Dataset:
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, with the preamble of DICOM PS3.10 or without."""
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            return False
+        with path.open("rb") as stream:
+            head = stream.read(132)
+    except OSError:
+        return False
+    if head[128:] == b"DICM":
+        return True
+    if not head.startswith(_BARE_STARTS):
+        return False
+    try:
+        return "SOPClassUID" in read_dataset(path, "SOPClassUID")
+    except ImageError:
+        return False
+
+
+def read_dataset(path: Path, *tags: str) -> FileDataset:
     """Read all of a DICOM file but its voxels, or only some tags.
 
     Raises
@@ -36,7 +58,10 @@ def read_dataset(path: Path, *tags: str) -> Dataset:
     with discreet():
         try:
             return pydicom.dcmread(
-                path, stop_before_pixels=True, specific_tags=list(tags) or None
+                path,
+                stop_before_pixels=True,
+                specific_tags=list(tags) or None,
+                force=True,
             )
         except (
             OSError,

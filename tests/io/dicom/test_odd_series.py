@@ -1,0 +1,135 @@
+"""Series that scanners and archives really make, and that are easy to read wrongly."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
+
+from dicom_slices import SHAPE, UID, pixels, save, slice_of
+from napari_semiseg.io.dicom.series import series_of
+from napari_semiseg.io.images import content_sha256, find_images, read_image
+
+
+def read(folder):
+    """Values (slices, rows, columns) of a folder, and what the user is told."""
+    image = read_image(folder)
+    return image.geometry.to_native(image.data).transpose(2, 1, 0), image.notes
+
+
+SLOPES = [
+    {"RescaleSlope": 1.0 if k == 0 else round(0.31 + 0.1 * k, 4)} for k in range(6)
+]
+CENTRED = [
+    {"RescaleSlope": 1, "RescaleIntercept": 0 if k == 0 else -1024} for k in range(6)
+]
+SIGNED = [{"PixelRepresentation": int(k > 2)} for k in range(6)]
+LARGE = [{"RescaleSlope": 1, "RescaleIntercept": 0 if k else -1000} for k in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "high"),
+    [(SLOPES, 900), (CENTRED, 2000), (SIGNED, 900), (LARGE, 65_000)],
+    ids=["slopes", "intercepts", "signedness", "large"],
+)
+def test_slices_that_scale_differently_keep_their_values(tmp_path, changes, high):
+    stored = pixels(high)
+    expected = np.empty(SHAPE)
+    for k, tags in enumerate(changes):
+        tags = {"RescaleIntercept": 0} | tags if "RescaleSlope" in tags else tags
+        save(slice_of(k, stored[k], **tags), tmp_path / f"{k}.dcm")
+        slope, shift = tags.get("RescaleSlope", 1), tags.get("RescaleIntercept", 0)
+        expected[k] = stored[k] * slope + shift
+    values, _ = read(tmp_path)
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("intercept", [None, -1024])
+def test_values_of_monochrome1_are_kept_and_the_user_is_told(
+    tmp_path, signed, intercept
+):
+    stored = pixels(2000) - (1000 if signed else 0)
+    tags = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 12}
+    tags |= {"PixelRepresentation": int(signed)}
+    if intercept is not None:
+        tags |= {"RescaleSlope": 1, "RescaleIntercept": intercept}
+    for k in range(SHAPE[0]):
+        save(slice_of(k, stored[k], **tags), tmp_path / f"{k}.dcm")
+    values, notes = read(tmp_path)
+    np.testing.assert_array_equal(values, stored + (intercept or 0))
+    assert values.dtype.kind in "iu"
+    assert any("MONOCHROME1" in note for note in notes)
+
+
+def test_digits_of_the_spacing_may_differ(tmp_path):
+    stored = pixels()
+    for k in range(SHAPE[0]):
+        spacing = 0.976562 if k % 2 else 0.9765625
+        save(slice_of(k, stored[k], PixelSpacing=[spacing] * 2), tmp_path / f"{k}.dcm")
+    np.testing.assert_array_equal(read(tmp_path)[0], stored)
+
+
+def test_files_without_a_preamble_are_read(tmp_path):
+    stored = pixels()
+    for k in range(SHAPE[0]):
+        item = slice_of(k, stored[k])
+        del item.file_meta
+        dcmwrite(tmp_path / f"IM{k}", item, implicit_vr=True, little_endian=True)
+    assert find_images(tmp_path) == [tmp_path]
+    np.testing.assert_array_equal(read(tmp_path)[0], stored)
+
+
+def test_identical_copies_count_once_and_are_told(tmp_path):
+    stored = pixels()
+    for k in range(SHAPE[0]):
+        for name in (f"IM{k}.dcm", f"IM{k} (1).dcm"):
+            save(slice_of(k, stored[k]), tmp_path / name)
+    values, notes = read(tmp_path)
+    np.testing.assert_array_equal(values, stored)
+    assert any("6 identical copies" in note for note in notes)
+
+
+def test_stray_files_are_neither_read_nor_part_of_the_hash(tmp_path):
+    stored = pixels()
+    for k in range(SHAPE[0]):
+        save(slice_of(k, stored[k]), tmp_path / f"IM{k}")
+    before = content_sha256(tmp_path)
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    directory.file_meta.MediaStorageSOPInstanceUID = f"{UID}.77"
+    directory.DirectoryRecordSequence = []
+    directory.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    (tmp_path / ".DS_Store").write_bytes(bytes(500))
+    (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(500))
+    np.testing.assert_array_equal(read(tmp_path)[0], stored)
+    assert content_sha256(tmp_path) == before
+    save(slice_of(2, stored[3]), tmp_path / "IM2")
+    assert content_sha256(tmp_path) != before
+
+
+def test_the_headers_of_a_folder_are_read_once(tmp_path):
+    stored = pixels()
+    for number in range(12):
+        for k in range(SHAPE[0]):
+            uid = f"{UID}.{number + 200}"
+            tags = {"SeriesInstanceUID": uid, "SOPInstanceUID": f"{uid}.{k}"}
+            save(
+                slice_of(k, stored[k] + number, SeriesNumber=number, **tags),
+                tmp_path / f"{number}_{k}.dcm",
+            )
+    begun = time.process_time()
+    assert len(series_of(tmp_path)) == 12
+    first = time.process_time() - begun
+    begun = time.process_time()
+    images = find_images(tmp_path, ["all"])
+    values = [read(image)[0].mean() for image in images]
+    assert len(set(values)) == 12
+    # Each of the twelve would cost as much as the first look.
+    assert time.process_time() - begun < 8 * first + 1
