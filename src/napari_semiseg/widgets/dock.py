@@ -24,12 +24,12 @@ from qtpy.QtWidgets import (
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.canvas.prefetch import NextCases
 from napari_semiseg.widgets.cohort.panel import CohortPanel
-from napari_semiseg.widgets.cohort.progress import ProgressPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.preferences import remember_project
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.progress.panel import ProgressPanel
 from napari_semiseg.widgets.project.checkup import check_open_project
 from napari_semiseg.widgets.project.colour_menu import add_colour_menu
 from napari_semiseg.widgets.project.create_project import CreateProjectDialog
@@ -198,7 +198,7 @@ class SemisegDock(QWidget):
             )
             if created and dialog.images:
                 plain = all(path.is_file() for path in dialog.images)
-                take = self.cohort.add_images if plain else self.cohort.ask_intake
+                take = self.cohort.add_images if plain else self.cohort.ask_import
                 take(dialog.images)
 
     def open_sample(self) -> None:
@@ -364,7 +364,7 @@ class SemisegDock(QWidget):
         elif len(paths) == 1 and paths[0].is_file():
             self.cohort.add_images(paths)
         else:
-            self.cohort.ask_intake(paths)
+            self.cohort.ask_import(paths)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Watch the window, to ask before it closes over unsaved edits."""
@@ -407,7 +407,8 @@ class SemisegDock(QWidget):
             Connections.close_below(self.training)
             if self.case_view.dirty:
                 self.case_view.save_draft()
-            self.progress.close_gallery()
+            for dialog in self.findChildren(QDialog):
+                dialog.close()
             self._next_cases.close()
             Connections.close_below(self.guide)
             Connections.close_below(self.review)

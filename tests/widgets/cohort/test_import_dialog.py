@@ -1,4 +1,4 @@
-"""The dialog before images and masks are taken in."""
+"""The dialog before images and masks are imported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dicom_twins import write_two_series
 from napari_semiseg.io.images import read_geometry
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.cohort import import_dialog as module
-from napari_semiseg.widgets.cohort.import_dialog import IntakeDialog
+from napari_semiseg.widgets.cohort.import_dialog import ImportDialog
 from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.common.session import Session
 from napari_semiseg.widgets.dock import SemisegDock
@@ -46,15 +46,15 @@ def panel(qtbot: QtBot, fresh: Session) -> CohortPanel:
     return made
 
 
-def dialog_of(qtbot: QtBot, panel: CohortPanel) -> IntakeDialog:
+def dialog_of(qtbot: QtBot, panel: CohortPanel) -> ImportDialog:
     """The dialog that is open, once it has found something."""
-    (dialog,) = panel.findChildren(IntakeDialog)
+    (dialog,) = panel.findChildren(ImportDialog)
     found(qtbot, dialog)
     return dialog
 
 
-def found(qtbot: QtBot, dialog: IntakeDialog) -> None:
-    qtbot.waitUntil(lambda: dialog.survey is not None, timeout=20_000)
+def found(qtbot: QtBot, dialog: ImportDialog) -> None:
+    qtbot.waitUntil(lambda: dialog.preview is not None, timeout=20_000)
 
 
 def rows(tree: Any) -> list[list[str]]:
@@ -77,16 +77,18 @@ def test_a_dropped_folder_shows_its_pairs_before_anything_is_added(
     dialog = dialog_of(qtbot, dock.cohort)
     assert rows(dialog.pairs)[0] == ["case_0", "case_0.nii.gz", "case_0.nii.gz", ""]
     assert rows(dialog.pairs)[3][2:] == ["\u2013", "no mask has its name"]
-    assert rows(dialog.left) == [["nobody.nii.gz", "a mask, but no image has its name"]]
+    assert rows(dialog.left_out) == [
+        ["nobody.nii.gz", "a mask, but no image has its name"]
+    ]
     assert dialog.tabs.tabText(1) == "Left out (1)"
-    assert dialog.said.text() == (
+    assert dialog.summary.text() == (
         "4 new cases, 2 masks paired by name, 1 file left out."
     )
-    assert dialog.agree.text() == "Add 4 cases, 2 with masks"
+    assert dialog.add_button.text() == "Add 4 cases, 2 with masks"
     assert fresh.project.cases() == []
     dialog.pairs.topLevelItem(2).setCheckState(0, module.Qt.CheckState.Unchecked)
-    assert dialog.agree.text() == "Add 3 cases, 2 with masks"
-    dialog.agree.click()
+    assert dialog.add_button.text() == "Add 3 cases, 2 with masks"
+    dialog.add_button.click()
     qtbot.waitUntil(lambda: "2 labelled" in dock.cohort.summary.text(), timeout=20_000)
     ids = [case.id for case in dock.session.project.cases()]
     assert ids == ["case_0", "case_1", "case_3"]
@@ -105,15 +107,15 @@ def test_files_are_looked_through_beside_the_window(
         return real(*words)
 
     monkeypatch.setattr(module, "preview_import", slow)
-    panel.ask_intake([images[0].parent])
-    (dialog,) = panel.findChildren(IntakeDialog)
+    panel.ask_import([images[0].parent])
+    (dialog,) = panel.findChildren(ImportDialog)
     qtbot.waitUntil(lambda: bool(threads), timeout=20_000)
-    assert dialog.said.text() == module.LOOKING
-    assert not dialog.agree.isEnabled()
+    assert dialog.summary.text() == module.LOOKING
+    assert not dialog.add_button.isEnabled()
     go_on.set()
     found(qtbot, dialog)
     assert threading.main_thread() not in threads
-    assert dialog.agree.isEnabled()
+    assert dialog.add_button.isEnabled()
     dialog.reject()
 
 
@@ -129,13 +131,13 @@ def test_what_is_found_after_the_dialog_is_closed_is_let_go(
         return real(*words)
 
     monkeypatch.setattr(module, "preview_import", slow)
-    panel.ask_intake([images[0].parent])
-    (dialog,) = panel.findChildren(IntakeDialog)
+    panel.ask_import([images[0].parent])
+    (dialog,) = panel.findChildren(ImportDialog)
     dialog.reject()
     go_on.set()
     qtbot.waitUntil(ended.is_set, timeout=20_000)
     qtbot.wait(300)
-    assert panel.findChildren(IntakeDialog) == []
+    assert panel.findChildren(ImportDialog) == []
     assert panel.model.rowCount() == 0
 
 
@@ -143,7 +145,7 @@ def test_a_series_is_chosen_by_its_description_date_and_slices(
     qtbot: QtBot, panel: CohortPanel, fresh: Session, tmp_path: Path
 ) -> None:
     folder = write_two_series(tmp_path / "ward_7")
-    panel.ask_intake([folder])
+    panel.ask_import([folder])
     dialog = dialog_of(qtbot, panel)
     assert dialog.series.isVisible()
     (parent,) = [dialog.series.list.topLevelItem(0)]
@@ -153,13 +155,13 @@ def test_a_series_is_chosen_by_its_description_date_and_slices(
         ["1", "T1 post", "2020-11-21", "12"],
         ["7", "scout", "2020-11-20", "11"],
     ]
-    assert not dialog.agree.isEnabled()
-    assert rows(dialog.left) == [["ward_7", "holds 2 series: choose"]]
+    assert not dialog.add_button.isEnabled()
+    assert rows(dialog.left_out) == [["ward_7", "holds 2 series: choose"]]
     parent.child(1).setCheckState(0, module.Qt.CheckState.Checked)
-    qtbot.waitUntil(lambda: dialog.agree.isEnabled(), timeout=20_000)
+    qtbot.waitUntil(lambda: dialog.add_button.isEnabled(), timeout=20_000)
     assert dialog.series.chosen() == ("1.2.3.8",)
-    assert rows(dialog.left) == []
-    dialog.agree.click()
+    assert rows(dialog.left_out) == []
+    dialog.add_button.click()
     qtbot.waitUntil(lambda: panel.model.rowCount() == 1, timeout=20_000)
     (case,) = fresh.project.cases()
     assert case.id == "ward_7"
@@ -172,7 +174,7 @@ def test_one_tick_serves_the_series_of_that_name_in_all_folders(
     for name in ("7", "8"):
         folder = tmp_path / "patients" / f"ward_{name}"
         write_two_series(folder, alike=True, patient=name)
-    panel.ask_intake([tmp_path / "patients"])
+    panel.ask_import([tmp_path / "patients"])
     dialog = dialog_of(qtbot, panel)
     tree = dialog.series.list
     first, second = (tree.topLevelItem(row) for row in range(2))
@@ -186,7 +188,7 @@ def test_one_tick_serves_the_series_of_that_name_in_all_folders(
     dialog.series.together.setChecked(True)
     qtbot.waitUntil(lambda: len(dialog.chosen) == 2, timeout=20_000)
     assert rows(dialog.pairs)[1][:2] == ["ward_8", "T1 post, scout"]
-    dialog.agree.click()
+    dialog.add_button.click()
     qtbot.waitUntil(lambda: panel.model.rowCount() == 2, timeout=20_000)
     assert fresh.project.channels == ("T1 post", "scout")
 
@@ -199,7 +201,7 @@ def test_images_that_look_like_channels_are_asked_about(
             new = path.parent.parent / "brains" / f"p{number}_{ending}.nii.gz"
             new.parent.mkdir(exist_ok=True)
             shutil.copy(path, new)
-    panel.ask_intake([images[0].parent.parent / "brains"])
+    panel.ask_import([images[0].parent.parent / "brains"])
     dialog = dialog_of(qtbot, panel)
     assert len(dialog.chosen) == 4
     assert dialog.suggested.isVisible()
@@ -211,12 +213,12 @@ def test_images_that_look_like_channels_are_asked_about(
     dialog.channels.setText("T1=_t1, T1=_flair")
     dialog.channels.editingFinished.emit()
     found(qtbot, dialog)
-    assert "expected channels as NAME=ENDING" in dialog.said.text()
-    assert not dialog.agree.isEnabled()
+    assert "expected channels as NAME=ENDING" in dialog.summary.text()
+    assert not dialog.add_button.isEnabled()
     dialog.channels.setText("T1=_t1, FLAIR=_flair")
     dialog.channels.editingFinished.emit()
-    qtbot.waitUntil(lambda: dialog.agree.isEnabled(), timeout=20_000)
-    dialog.agree.click()
+    qtbot.waitUntil(lambda: dialog.add_button.isEnabled(), timeout=20_000)
+    dialog.add_button.click()
     qtbot.waitUntil(lambda: panel.model.rowCount() == 2, timeout=20_000)
     assert fresh.project.channels == ("T1", "FLAIR")
 
@@ -233,7 +235,7 @@ def test_structures_are_given_classes(
         for name, ends in (("Left atrium", (2.5, 9.5)), ("GTV", (11.5, 14.5)))
     }
     path = structure_set(tmp_path / "plans" / "rs.dcm", drawn)
-    panel.ask_intake([folder, path.parent])
+    panel.ask_import([folder, path.parent])
     dialog = dialog_of(qtbot, panel)
     assert dialog.structures.isVisible()
     boxes = dialog.structures.boxes
@@ -242,7 +244,7 @@ def test_structures_are_given_classes(
         "Left atrium": "left atrium",
     }
     boxes["GTV"].setCurrentText("scar")
-    dialog.agree.click()
+    dialog.add_button.click()
     qtbot.waitUntil(lambda: "1 labelled" in panel.summary.text(), timeout=20_000)
     label = fresh.project.case("ward_7").read_label()
     assert np.bincount(label.ravel()).tolist()[1:] == [49, 9]
@@ -256,12 +258,12 @@ def test_labels_are_replaced_only_where_ticked(
     session.cases_changed.emit(None)
     panel = CohortPanel(session)
     qtbot.addWidget(panel)
-    panel.ask_intake((), masks)
+    panel.ask_import((), masks)
     dialog = dialog_of(qtbot, panel)
     assert dialog.windowTitle() == "Attach masks"
     assert "tick to replace" in rows(dialog.pairs)[0][3]
-    assert dialog.agree.text() == "Attach 1 mask"
-    dialog.agree.click()
+    assert dialog.add_button.text() == "Attach 1 mask"
+    dialog.add_button.click()
     qtbot.waitUntil(lambda: "2 labelled" in panel.summary.text(), timeout=20_000)
     assert not project.case("case_0").read_label().any()
     assert project.case("case_1").read_label().any()

@@ -1,1 +1,1 @@
-"""Build the Cohort and Progress tabs and the import dialog."""
+"""Build the Cohort tab and the dialog that imports images and masks."""

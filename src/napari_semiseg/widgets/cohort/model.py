@@ -11,9 +11,12 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import percent
 from napari_semiseg.project.review.corrections import effort
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
+
+    from qtpy.QtCore import QObject
 
     from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.cases.case import Case
@@ -41,6 +44,12 @@ _HOLLOW = frozenset({CaseState.UNLABELLED, CaseState.EXCLUDED})
 SORT_ROLE = Qt.ItemDataRole.UserRole
 FILTER_ROLE = SORT_ROLE + 1
 FLAG_COLOUR = "#D55E00"
+ICON_SIZE = 12
+SPLIT_TITLES = {
+    Split.TRAIN: "Training",
+    Split.VALIDATION: "Validation (scores during training)",
+    Split.TEST: "Test (never seen by training)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +135,17 @@ def _without_slices(record: PredictionRecord) -> PredictionRecord:
 class CohortModel(QAbstractTableModel):
     """The session's cases as rows; re-read when the session says so."""
 
-    def __init__(self, session: Session) -> None:
-        super().__init__()
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self._session = session
         self.rows: list[Row] = []
         self._counts: dict[str, int] = {}
-        self._flag = _flag()
+        self._flag = _icon(FLAG_COLOUR, _draw_flag, filled=True)
         self._dots = {state: _dot(state, state in _HOLLOW) for state in CaseState}
         self._unseen_dot = _dot(CaseState.LABELLED, hollow=True)
-        session.project_changed.connect(self.reload)
-        session.runs_changed.connect(self.refresh)
-        session.cases_changed.connect(self.refresh)
+        connections = Connections(self)
+        connections.add(self.reload, session.project_changed)
+        connections.add(self.refresh, session.runs_changed, session.cases_changed)
 
     @property
     def has_splits(self) -> bool:
@@ -150,9 +159,8 @@ class CohortModel(QAbstractTableModel):
         self.rows = []
         if project is not None:
             runs, estimator = project.runs()[::-1], self._session.estimator()
-            self.rows = [
-                read_row(case, runs, estimator) for case in self._session.cases()
-            ]
+            cases = self._session.cases()
+            self.rows = [read_row(case, runs, estimator) for case in cases]
             self._counts = estimator.counts
         self.endResetModel()
 
@@ -205,21 +213,23 @@ class CohortModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, dot, explanation or sort key of a cell."""
         row, field = self.rows[index.row()], COLUMNS[index.column()][1]
-        flagged = field == "id" and row.flag is not None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return _text(row, field)
-        if role == Qt.ItemDataRole.DecorationRole and field == "state":
-            return self._unseen_dot if row.unseen else self._dots[row.state]
-        if role == Qt.ItemDataRole.DecorationRole and flagged:
-            return self._flag
-        if role == FILTER_ROLE:
-            return _sought(row, field)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return _tip(row, field)
-        if role == Qt.ItemDataRole.TextAlignmentRole and field in NUMBERS:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == SORT_ROLE:
-            return _sort_key(row, field)
+        flag = row.flag if field == "id" else None
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return _text(row, field)
+            case Qt.ItemDataRole.DecorationRole if field == "state":
+                return self._unseen_dot if row.unseen else self._dots[row.state]
+            case Qt.ItemDataRole.DecorationRole if flag is not None:
+                return self._flag
+            case Qt.ItemDataRole.ToolTipRole:
+                return _tip(row, field)
+            case Qt.ItemDataRole.TextAlignmentRole if field in NUMBERS:
+                return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            case _ if role == SORT_ROLE:
+                return _sort_key(row, field)
+            case _ if role == FILTER_ROLE:
+                text = _text(row, field)
+                return text if flag is None else f"{text} flagged {flag}"
         return None
 
 
@@ -253,13 +263,6 @@ def _tip(row: Row, field: str) -> str:
     return f"{row.id}: {row.state} ({STATE_MEANING[row.state]})"
 
 
-def _sought(row: Row, field: str) -> str:
-    """What the filter looks at: the text of a cell, and a flag with its comment."""
-    text = _text(row, field)
-    flagged = field == "id" and row.flag is not None
-    return f"{text} flagged {row.flag}" if flagged else text
-
-
 def _sort_key(row: Row, field: str) -> Any:
     value = getattr(row, field)
     if field == "state":
@@ -271,30 +274,28 @@ def _sort_key(row: Row, field: str) -> Any:
     return str(value) if field in {"id", "split"} else float(value)
 
 
-def _dot(state: CaseState, hollow: bool, size: int = 12) -> QIcon:
-    pixmap = QPixmap(size, size)
+def _icon(colour: str, draw: Callable[[QPainter], object], *, filled: bool) -> QIcon:
+    pixmap = QPixmap(ICON_SIZE, ICON_SIZE)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    colour = QColor(STATE_COLOURS[state])
-    painter.setPen(QPen(colour, 1.6))
-    if not hollow:
-        painter.setBrush(colour)
-    painter.drawEllipse(2, 2, size - 4, size - 4)
+    painter.setPen(QPen(QColor(colour), 1.6))
+    if filled:
+        painter.setBrush(QColor(colour))
+    draw(painter)
     painter.end()
     return QIcon(pixmap)
 
 
-def _flag(size: int = 12) -> QIcon:
-    """A small flag on its pole."""
-    pixmap = QPixmap(size, size)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    colour = QColor(FLAG_COLOUR)
-    painter.setPen(QPen(colour, 1.6))
-    painter.drawLine(3, 1, 3, size - 1)
-    painter.setBrush(colour)
-    painter.drawPolygon([QPoint(3, 2), QPoint(size - 2, 4), QPoint(3, 7)])
-    painter.end()
-    return QIcon(pixmap)
+def _dot(state: CaseState, hollow: bool) -> QIcon:
+    size = ICON_SIZE - 4
+    return _icon(
+        STATE_COLOURS[state],
+        lambda painter: painter.drawEllipse(2, 2, size, size),
+        filled=not hollow,
+    )
+
+
+def _draw_flag(painter: QPainter) -> None:
+    painter.drawLine(3, 1, 3, ICON_SIZE - 1)
+    painter.drawPolygon([QPoint(3, 2), QPoint(ICON_SIZE - 2, 4), QPoint(3, 7)])

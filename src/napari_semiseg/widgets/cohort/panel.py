@@ -2,57 +2,55 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import (
-    QModelIndex,
-    QPoint,
-    QSortFilterProxyModel,
-    Qt,
-)
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QModelIndex, QPoint, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QMenu,
-    QPushButton,
     QTableView,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.text import count
 from napari_semiseg.project.importing.preview import import_pairs
-from napari_semiseg.widgets.cohort.import_dialog import IntakeDialog
+from napari_semiseg.widgets.cohort.import_dialog import ImportDialog
 from napari_semiseg.widgets.cohort.model import (
     COLUMNS,
     FILTER_ROLE,
     SORT_ROLE,
     SPLIT_COLUMN,
+    SPLIT_TITLES,
     CohortModel,
 )
 from napari_semiseg.widgets.common.background import in_background, show_errors
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import ask_flag
+from napari_semiseg.widgets.common.forms import push_button, wrapped_label
 from napari_semiseg.widgets.common.session import HUMAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from qtpy.QtGui import QKeyEvent, QResizeEvent
 
+    from napari_semiseg.core.case import Split
     from napari_semiseg.project.discovery.add_images import AddReport
+    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.common.session import Session
 
 
 HEADER_ROOM, ARROW_ROOM, NAME_WIDTH = 12, 14, 96
 """Pixels around a title, of the sorting arrow, and of the narrowest name column."""
-
-
 MEASURED_ROWS = 50
 """Rows from the first visible one whose texts decide how wide a column is."""
 
@@ -145,7 +143,7 @@ class CohortPanel(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self.model = CohortModel(session)
+        self.model = CohortModel(session, self)
         self.table = CaseTable(session, self.model)
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("Filter by name, state, split or flag (Ctrl+F)")
@@ -159,25 +157,28 @@ class CohortPanel(QWidget):
             context=Qt.ShortcutContext.WidgetWithChildrenShortcut,
         )
         self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
-        add = QPushButton("Add images")
-        add.setToolTip("Scans to label or to learn from; they stay where they are")
+        self.summary = wrapped_label()
+        add = push_button(
+            "Add images",
+            tip="Scans to label or to learn from; they stay where they are",
+        )
         menu = QMenu(add)
         menu.addAction("Image files…", self.ask_files)
         menu.addAction("Folder of images, or a DICOM series…", self._ask_folder)
         add.setMenu(menu)
-        masks = QPushButton("Attach masks…")
-        masks.setToolTip("Take masks from a folder, by the same file names as images")
-        masks.clicked.connect(self._ask_masks)
-        self.open_button = QPushButton("Open case")
-        self.open_button.setToolTip("Enter or a double click on a row does it too")
-        self.open_button.clicked.connect(
-            lambda: self.table.open_case(self.table.currentIndex())
+        masks = push_button(
+            "Attach masks…",
+            self._ask_masks,
+            "Take masks from a folder, by the same file names as images",
+        )
+        self.open_button = push_button(
+            "Open case",
+            lambda: self.table.open_case(self.table.currentIndex()),
+            "Enter or a double click on a row does it too",
         )
         buttons = QHBoxLayout()
-        for button in (add, masks):
-            buttons.addWidget(button)
+        buttons.addWidget(add)
+        buttons.addWidget(masks)
         buttons.addStretch()
         buttons.addWidget(self.open_button)
         layout = QVBoxLayout(self)
@@ -191,38 +192,30 @@ class CohortPanel(QWidget):
         self.table.selectionModel().selectionChanged.connect(self._selection_changed)
         self.model.modelReset.connect(self._summarise)
         self.model.dataChanged.connect(self._summarise)
-        session.case_opened.connect(self._case_opened)
+        Connections(self).add(self._case_opened, session.case_opened)
         self._summarise()
 
     # -- actions
 
     def add_images(self, paths: Iterable[Path]) -> None:
         """Add image files or folders to the project, in the background."""
-        project, wanted = self._session.project, list(paths)
-        if project is None or not wanted:
+        project, images = self._session.project, list(paths)
+        if project is None or not images:
             return
-        in_background(
-            self._session,
-            "Adding images",
-            lambda: project.add(*wanted),
-            self._added,
-        )
+        work = partial(project.add, *images)
+        in_background(self._session, "Adding images", work, self._added)
 
-    def ask_intake(self, paths: Sequence[Path], masks: Path | None = None) -> None:
-        """Show what images and masks would become, and do what is agreed to."""
+    def ask_import(self, paths: Sequence[Path], masks: Path | None = None) -> None:
+        """Show what images and masks would become, and import what is agreed to."""
         project = self._session.project
         if project is None or not (paths or masks):
             return
-        dialog = IntakeDialog(self._session, project, paths, masks, self)
+        dialog = ImportDialog(self._session, project, paths, masks, self)
 
         def agreed() -> None:
-            intake, pairs = dialog.intake, dialog.chosen
-            in_background(
-                self._session,
-                "Adding images" if paths else "Attaching masks",
-                lambda: import_pairs(project, intake, pairs),
-                self._taken_in,
-            )
+            title = "Adding images" if paths else "Attaching masks"
+            work = partial(import_pairs, project, dialog.request, dialog.chosen)
+            in_background(self._session, title, work, self._imported)
 
         dialog.accepted.connect(agreed)
         dialog.finished.connect(dialog.deleteLater)
@@ -230,11 +223,20 @@ class CohortPanel(QWidget):
 
     def set_excluded(self, ids: Sequence[str], excluded: bool) -> None:
         """Leave cases out of training and prediction, or take them in again."""
+        self._change(ids, lambda project, key: project.set_excluded(key, excluded))
+
+    def set_split(self, ids: Sequence[str], split: Split) -> None:
+        """Say what cases may be used for."""
+        self._change(ids, lambda project, key: project.set_split(key, split))
+
+    def _change(
+        self, ids: Sequence[str], change: Callable[[Project, str], object]
+    ) -> None:
         project = self._session.project
         if project is not None:
             with show_errors(self._session):
                 for key in ids:
-                    project.set_excluded(key, excluded)
+                    change(project, key)
             self._session.cases_changed.emit(set(ids))
 
     def flag(self, ids: Sequence[str]) -> None:
@@ -245,15 +247,6 @@ class CohortPanel(QWidget):
                 if ask_flag(self, project, ids):
                     self._session.cases_changed.emit(set(ids))
 
-    def set_split(self, ids: Sequence[str], split: Split) -> None:
-        """Say what cases may be used for."""
-        project = self._session.project
-        if project is not None:
-            with show_errors(self._session):
-                for key in ids:
-                    project.set_split(key, split)
-            self._session.cases_changed.emit(set(ids))
-
     # -- private
 
     def _open_first(self) -> None:
@@ -263,21 +256,19 @@ class CohortPanel(QWidget):
     def ask_files(self) -> None:
         """Let the user choose image files to add."""
         chosen, _ = QFileDialog.getOpenFileNames(self, "Images to add")
-        self.ask_intake([Path(path) for path in chosen])
+        self.ask_import([Path(path) for path in chosen])
 
     def _ask_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of images to add")
         if chosen:
-            self.ask_intake([Path(chosen)])
+            self.ask_import([Path(chosen)])
 
     def _ask_masks(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of masks")
         if chosen:
-            self.ask_intake((), Path(chosen))
+            self.ask_import((), Path(chosen))
 
     def _added(self, report: AddReport) -> None:
-        from napari.utils.notifications import show_warning
-
         self._session.cases_changed.emit(None)
         if report.skipped:
             name, reason = next(iter(report.skipped.items()))
@@ -287,7 +278,7 @@ class CohortPanel(QWidget):
             show_warning(f"{text}: {reason}")
             self._session.say(f"{text}: {reason}")
 
-    def _taken_in(self, answer: tuple[AddReport, int]) -> None:
+    def _imported(self, answer: tuple[AddReport, int]) -> None:
         report, labelled = answer
         self._session.cases_changed.emit(None)
         done = f"Added {count(len(report.added), 'case')}" if report.added else ""
@@ -312,13 +303,9 @@ class CohortPanel(QWidget):
             menu.addAction("Include again", lambda: self.set_excluded(ids, False))
         menu.addAction("Flag for a second look\u2026", lambda: self.flag(ids))
         splits = menu.addMenu("Use for")
-        for split, text in (
-            (Split.TRAIN, "Training"),
-            (Split.VALIDATION, "Validation (scores during training)"),
-            (Split.TEST, "Test (never seen by training)"),
-        ):
+        for split, title in SPLIT_TITLES.items():
             action = splits.addAction(
-                text, lambda split=split: self.set_split(ids, split)
+                title, lambda *_, split=split: self.set_split(ids, split)
             )
             action.setCheckable(True)
             action.setChecked(all(case.split is split for case in chosen.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
+from qtpy.QtCore import QModelIndex, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -18,10 +18,13 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.core.text import count
 from napari_semiseg.project.review.accept import accept, reopen, review_items
 from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import push_button, wrapped_label
 from napari_semiseg.widgets.common.plots import dotted
 from napari_semiseg.widgets.common.questions import Questions
 from napari_semiseg.widgets.gallery.model import GalleryModel, Order, Show
@@ -55,8 +58,7 @@ class GalleryTable(QTableView):
     def __init__(self, model: GalleryModel, ask: Callable[[str], object]) -> None:
         super().__init__()
         self.setModel(model)
-        self._cases = model
-        self._ask = ask
+        self._cases, self._ask = model, ask
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -74,11 +76,12 @@ class GalleryTable(QTableView):
         for column in range(1, model.columnCount()):
             self.setColumnWidth(column, SIZE + MARGIN)
         self.doubleClicked.connect(self._open)
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(SETTLE_MS)
-        self._later.timeout.connect(self._drop_unseen)
-        self.verticalScrollBar().valueChanged.connect(lambda _: self._later.start())
+        self._scrolled = QSignalDebouncer(parent=self)
+        self._scrolled.setTimeout(SETTLE_MS)
+        self._scrolled.triggered.connect(self._drop_unseen)
+        self.verticalScrollBar().valueChanged.connect(
+            lambda _: self._scrolled.throttle()
+        )
 
     def visible_cases(self) -> set[str]:
         """Cases on the screen."""
@@ -115,7 +118,7 @@ class GalleryDialog(QDialog):
     Parameters
     ----------
     session : Session
-        Its project is shown; told about what changed.
+        Whose cases are listed.
     project : Project
         The open project.
     before : callable
@@ -137,40 +140,41 @@ class GalleryDialog(QDialog):
         self._project = project
         self._before = before
         self.questions = Questions(lambda: self)
-        self.model = GalleryModel(project.labels)
+        self.model = GalleryModel(project.labels, self)
         self.table = GalleryTable(self.model, session.case_requested.emit)
         self.show_box = _combo(Show, "Which cases are listed")
         self.order_box = _combo(Order, "By the estimated Dice, else the uncertainty")
-        self.summary = QLabel("Reading the predictions \u2026")
-        self.summary.setWordWrap(True)
+        self.summary = wrapped_label("Reading the predictions \u2026")
         self.limit = QDoubleSpinBox()
         self.limit.setRange(0, 1)
         self.limit.setSingleStep(0.01)
         self.limit.setValue(GOOD)
         self.limit.setToolTip("Estimated Dice")
         self.good = _button(
-            "Tick Dice from", "Tick cases with an estimated Dice of at least"
+            "Tick Dice from",
+            self._tick_good,
+            "Tick cases with an estimated Dice of at least",
         )
-        self.all = _button("Tick all", "Tick every case of the list")
-        self.none = _button("Tick none", "Take all ticks away")
-        self.accept_button = _button("", "Make the ticked predictions labels, as is")
-        self.reopen_button = _button("", "Take the ticked labels back; they are kept")
-        close = _button("Close", "Esc does it too")
-        self.good.clicked.connect(self._tick_good)
-        self.all.clicked.connect(lambda: self.model.check(self._listed()))
-        self.none.clicked.connect(lambda: self.model.check(self._listed(), False))
-        self.accept_button.clicked.connect(self.accept_ticked)
-        self.reopen_button.clicked.connect(self.reopen_ticked)
-        close.clicked.connect(self.close)
+        self.all = _button("Tick all", self._tick_all, "Tick every case of the list")
+        self.none = _button("Tick none", self._tick_none, "Take all ticks away")
+        self.accept_button = _button(
+            "", self.accept_ticked, "Make the ticked predictions labels, as is"
+        )
+        self.reopen_button = _button(
+            "", self.reopen_ticked, "Take the ticked labels back; they are kept"
+        )
+        self._build(project.labels)
+        self._stale = self._busy = False
         for box in (self.show_box, self.order_box):
             box.currentIndexChanged.connect(self._arrange)
         self.model.dataChanged.connect(self._show_buttons)
         self.model.modelReset.connect(self._show_buttons)
-        self._build(close, project.labels)
-        self._stale = self._busy = False
-        session.cases_changed.connect(self._changed)
-        session.runs_changed.connect(self._changed)
-        session.project_changed.connect(self._gone)
+        self._connections = Connections(self)
+        self._connections.add(
+            self._changed, session.cases_changed, session.runs_changed
+        )
+        self._connections.add(self._project_changed, session.project_changed)
+        self._connections.at_close(self.model.thumbnails.close)
         self._show_buttons()
         self.read()
 
@@ -188,8 +192,8 @@ class GalleryDialog(QDialog):
             self._session,
             "Reading the predictions",
             lambda: review_items(project),
-            self._take,
-            self._idle,
+            self._show_items,
+            self._read_ended,
             quiet=True,
         )
 
@@ -197,7 +201,7 @@ class GalleryDialog(QDialog):
         """Accept the ticked predictions, after asking when nobody opened some."""
         items = [item for item in self.model.ticked() if not item.accepted]
         unseen = sum(not item.seen for item in items)
-        if not items or not self._may(items):
+        if not items or not self._may_change(items):
             return
         if unseen and not self.questions.confirm(
             f"Accept {count(len(items), 'prediction')}?",
@@ -213,7 +217,7 @@ class GalleryDialog(QDialog):
         """Take the ticked labels back."""
         items = [item for item in self.model.ticked() if item.accepted]
         drawn = sum(item.seen for item in items)
-        if not items or not self._may(items):
+        if not items or not self._may_change(items):
             return
         if drawn and not self.questions.confirm(
             f"Reopen {count(len(items), 'case')}?",
@@ -226,7 +230,7 @@ class GalleryDialog(QDialog):
 
     # -- private
 
-    def _build(self, close: QPushButton, labels: LabelScheme) -> None:
+    def _build(self, labels: LabelScheme) -> None:
         top = QHBoxLayout()
         for widget in (self.show_box, self.order_box):
             top.addWidget(widget)
@@ -236,6 +240,7 @@ class GalleryDialog(QDialog):
         legend = QLabel(dotted({item.name: item.colour for item in labels}))
         bottom = QHBoxLayout()
         bottom.addWidget(legend, 1)
+        close = _button("Close", self.close, "Esc does it too")
         for widget in (self.reopen_button, self.accept_button, close):
             bottom.addWidget(widget)
         layout = QVBoxLayout(self)
@@ -245,11 +250,11 @@ class GalleryDialog(QDialog):
         layout.addLayout(bottom)
         self.resize(760, 640)
 
-    def _take(self, found: list[ReviewItem]) -> None:
+    def _show_items(self, found: list[ReviewItem]) -> None:
         self.model.set_items(found)
         self._arrange()
 
-    def _idle(self) -> None:
+    def _read_ended(self) -> None:
         self._busy = False
         if self._stale and self.isVisible():
             self.read()
@@ -289,19 +294,22 @@ class GalleryDialog(QDialog):
         self.good.setEnabled(known)
         self.limit.setEnabled(known)
 
-    def _listed(self) -> list[str]:
-        return [item.case.id for item in self.model.rows]
+    def _tick_all(self) -> None:
+        self.model.check(item.case.id for item in self.model.rows)
+
+    def _tick_none(self) -> None:
+        self.model.check([item.case.id for item in self.model.rows], False)
 
     def _tick_good(self) -> None:
         least = self.limit.value()
-        self.model.check(self._listed(), False)
+        self._tick_none()
         self.model.check(
             item.case.id
             for item in self.model.rows
             if item.estimate is not None and item.estimate.dice >= least
         )
 
-    def _may(self, items: list[ReviewItem]) -> bool:
+    def _may_change(self, items: list[ReviewItem]) -> bool:
         """Ask about unsaved edits when the open case is among them."""
         ids = {item.case.id for item in items}
         return self._session.case_id not in ids or self._session.leave()
@@ -313,15 +321,15 @@ class GalleryDialog(QDialog):
         in_background(self._session, title, work, then, lambda: self.setEnabled(True))
 
     def _accepted(self, report: AcceptReport) -> None:
-        unseen = f", {len(report.unseen)} of them unseen" if report.unseen else ""
-        text = f"Accepted {count(len(report.accepted), 'prediction')}{unseen}."
-        self._tell(text, report.accepted, report.skipped)
+        text = f"Accepted {count(len(report.accepted), 'prediction')}"
+        text += f", {len(report.unseen)} of them unseen" if report.unseen else ""
+        self._announce(f"{text}.", report.accepted, report.skipped)
 
     def _reopened(self, report: ReopenReport) -> None:
         text = f"Reopened {count(len(report.reopened), 'case')}."
-        self._tell(text, report.reopened, report.skipped)
+        self._announce(text, report.reopened, report.skipped)
 
-    def _tell(self, text: str, done: list[str], skipped: dict[str, str]) -> None:
+    def _announce(self, text: str, done: list[str], skipped: dict[str, str]) -> None:
         self._session.cases_changed.emit(set(done))
         if self._session.case_id in done:
             self._session.case_requested.emit(str(self._session.case_id))
@@ -337,21 +345,12 @@ class GalleryDialog(QDialog):
             self.read()
 
     def done(self, result: int) -> None:
-        """Let go of the session and of the drawing thread."""
-        self._let_go()
+        """Leave the session, and end drawing."""
+        self._connections.close()
         super().done(result)
 
-    def _gone(self) -> None:
+    def _project_changed(self) -> None:
         self.close()
-
-    def _let_go(self) -> None:
-        self.model.thumbnails.close()
-        for signal, slot in (
-            (self._session.cases_changed, self._changed),
-            (self._session.runs_changed, self._changed),
-            (self._session.project_changed, self._gone),
-        ):
-            signal.disconnect(slot)
 
 
 def _combo(items: type[Show] | type[Order], tip: str) -> QComboBox:
@@ -361,8 +360,7 @@ def _combo(items: type[Show] | type[Order], tip: str) -> QComboBox:
     return box
 
 
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
+def _button(text: str, run: Callable[[], object], tip: str) -> QPushButton:
+    button = push_button(text, run, tip)
     button.setAutoDefault(False)
     return button

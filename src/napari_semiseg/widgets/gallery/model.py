@@ -14,13 +14,14 @@ from napari_semiseg.widgets.gallery.thumbnails import Thumbnails
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from qtpy.QtCore import QObject
     from qtpy.QtGui import QImage
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.review.accept import ReviewItem
 
 COLUMNS = ("Case", *NAMES)
-Role = Qt.ItemDataRole
+ItemRole = Qt.ItemDataRole
 
 
 class Show(StrEnum):
@@ -42,11 +43,11 @@ class Order(StrEnum):
 class GalleryModel(QAbstractTableModel):
     """A row per case: what is known of it, a tick, and three pictures.
 
-    Pictures are made only for rows that somebody looks at.
+    Pictures are made only of the rows on the screen.
     """
 
-    def __init__(self, scheme: LabelScheme) -> None:
-        super().__init__()
+    def __init__(self, scheme: LabelScheme, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self.thumbnails = Thumbnails(scheme, self)
         self.thumbnails.ready.connect(self._drawn)
         self.rows: list[ReviewItem] = []
@@ -79,7 +80,7 @@ class GalleryModel(QAbstractTableModel):
             (self.checked.add if checked else self.checked.discard)(name)
         if self.rows:
             last = self.index(len(self.rows) - 1, 0)
-            self.dataChanged.emit(self.index(0, 0), last, [Role.CheckStateRole])
+            self.dataChanged.emit(self.index(0, 0), last, [ItemRole.CheckStateRole])
 
     def ticked(self) -> list[ReviewItem]:
         """Cases that are ticked, in the order of the table."""
@@ -97,10 +98,10 @@ class GalleryModel(QAbstractTableModel):
         self,
         section: int,
         orientation: Qt.Orientation,
-        role: int = Role.DisplayRole,
+        role: int = ItemRole.DisplayRole,
     ) -> Any:
         """Title of a column."""
-        if orientation == Qt.Orientation.Horizontal and role == Role.DisplayRole:
+        if orientation == Qt.Orientation.Horizontal and role == ItemRole.DisplayRole:
             return COLUMNS[section]
         return None
 
@@ -111,32 +112,32 @@ class GalleryModel(QAbstractTableModel):
             flags |= Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
-    def data(self, index: QModelIndex, role: int = Role.DisplayRole) -> Any:
+    def data(self, index: QModelIndex, role: int = ItemRole.DisplayRole) -> Any:
         """Text and tick of a case, or one of its pictures."""
         item = self.rows[index.row()]
         if index.column() == 0:
-            if role == Role.DisplayRole:
+            if role == ItemRole.DisplayRole:
                 return describe(item)
-            if role == Role.CheckStateRole:
+            if role == ItemRole.CheckStateRole:
                 ticked = item.case.id in self.checked
                 return Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
-            if role == Role.ToolTipRole:
+            if role == ItemRole.ToolTipRole:
                 return f"{item.case.id}: {item.words}" if item.words else item.case.id
             return None
-        if role not in (Role.DecorationRole, Role.DisplayRole):
+        if role not in (ItemRole.DecorationRole, ItemRole.DisplayRole):
             return None
         made = self.thumbnails.get(item)
-        if role == Role.DecorationRole:
+        if role == ItemRole.DecorationRole:
             return None if isinstance(made, str | None) else _picture(made, index)
         if made is None:
             return "\u2026"
         return made if isinstance(made, str) and index.column() == 1 else None
 
     def setData(
-        self, index: QModelIndex, value: Any, role: int = Role.EditRole
+        self, index: QModelIndex, value: Any, role: int = ItemRole.EditRole
     ) -> bool:
         """Tick a case."""
-        if role != Role.CheckStateRole or index.column():
+        if role != ItemRole.CheckStateRole or index.column():
             return False
         ticked = Qt.CheckState(value) == Qt.CheckState.Checked
         self.check([self.rows[index.row()].case.id], ticked)

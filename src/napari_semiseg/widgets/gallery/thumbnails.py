@@ -29,7 +29,7 @@ KEPT = 300
 """Cases whose pictures are kept, about 80 MB."""
 LINE_WIDTH = 1.6
 
-Key = tuple[str, object, object, int]
+PictureKey = tuple[str, object, object, int]
 
 
 def draw_planes(
@@ -120,22 +120,22 @@ class Thumbnails(QObject):
     def __init__(self, scheme: LabelScheme, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._scheme = scheme
-        self._made: OrderedDict[Key, list[QImage] | str] = OrderedDict()
-        self._asked: OrderedDict[Key, ReviewItem] = OrderedDict()
+        self._made: OrderedDict[PictureKey, list[QImage] | str] = OrderedDict()
+        self._asked: OrderedDict[PictureKey, ReviewItem] = OrderedDict()
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
         self._closed = False
 
-    def get(self, candidate: ReviewItem) -> list[QImage] | str | None:
+    def get(self, item: ReviewItem) -> list[QImage] | str | None:
         """Pictures of a case, why there are none, or None while they are made."""
-        key = _key(candidate)
+        key = _key(item)
         with self._lock:
             made = self._made.get(key)
             if made is not None:
                 self._made.move_to_end(key)
                 return made
             new = key not in self._asked
-            self._asked[key] = candidate
+            self._asked[key] = item
             self._asked.move_to_end(key)
         if new and not self._closed:
             self._thread.submit(self._next)
@@ -158,10 +158,10 @@ class Thumbnails(QObject):
         with self._lock:
             if not self._asked:
                 return
-            key, candidate = self._asked.popitem()
+            key, item = self._asked.popitem()
         made: list[QImage] | str
         try:
-            made = self._draw(candidate)
+            made = self._draw(item)
         except (SemisegError, OSError) as error:
             made = str(error)
         with self._lock:
@@ -169,17 +169,17 @@ class Thumbnails(QObject):
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
         if not self._closed:
-            self.ready.emit(candidate.case.id)
+            self.ready.emit(item.case.id)
 
-    def _draw(self, candidate: ReviewItem) -> list[QImage]:
-        case = candidate.case
+    def _draw(self, item: ReviewItem) -> list[QImage]:
+        case = item.case
         voxels = case.read_image().data
-        labels = read_labels(candidate.mask, case.geometry)
+        labels = read_labels(item.mask, case.geometry)
         return draw_planes(voxels, labels, case.geometry, self._scheme)
 
 
-def _key(candidate: ReviewItem) -> Key:
+def _key(item: ReviewItem) -> PictureKey:
     """Everything that the pictures depend on: case, mask, prediction, and label."""
-    case, record = candidate.case, candidate.record
+    case, record = item.case, item.record
     made = None if record is None else (record.step, record.at)
-    return case.id, candidate.mask, made, len(case.record.history)
+    return case.id, item.mask, made, len(case.record.history)

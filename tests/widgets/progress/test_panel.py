@@ -7,7 +7,7 @@ from qtpy.QtCore import QPointF, Qt
 
 from napari_semiseg.project.cases.history import Viewed
 from napari_semiseg.project.review.accept import accept
-from napari_semiseg.widgets.cohort.progress import NOTHING_YET, ProgressPanel
+from napari_semiseg.widgets.progress.panel import NOTHING_YET, ProgressPanel
 from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
@@ -134,5 +134,5 @@ def test_many_predictions_open_in_one_window(
     qtbot.waitUntil(lambda: len(gallery.model.rows) == 1, timeout=20_000)
     panel.accept_several()
     assert panel.gallery is gallery
-    panel.close_gallery()
+    gallery.close()
     assert panel.gallery is None

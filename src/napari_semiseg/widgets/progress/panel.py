@@ -1,4 +1,4 @@
-"""The Progress tab: how much predictions still need correcting, case by case."""
+"""The Progress tab: how much each prediction had to be corrected."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
-from psygnal import Signal
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_semiseg.project.review.corrections import IN_A_ROW, QUICK_MINUTES
 from napari_semiseg.project.review.quality_estimate import MINIMUM
+from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import push_button, wrapped_label
 from napari_semiseg.widgets.common.plots import PlotBox
 from napari_semiseg.widgets.common.session import WAITING
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
@@ -31,7 +32,7 @@ POINT = 9
 MEAN = "mean"
 SHOWN_MINUTES = 0.1
 DICE_SPAN = 0.1
-"""So that the numbers beside the axis are short, and small changes look small."""
+"""Least range of the axis, so that small changes look small."""
 NOTHING_YET = (
     "Nothing to show yet. Each prediction that you correct and accept adds a point "
     "here: how well the two agreed, how long it took, and how many voxels changed."
@@ -44,7 +45,7 @@ class Points:
 
     name: str
     colour: str
-    values: tuple[float | None, ...]
+    values: Sequence[float | None]
 
 
 class CorrectionPlot(PlotBox):
@@ -52,11 +53,11 @@ class CorrectionPlot(PlotBox):
 
     Signals
     -------
-    asked(str)
+    clicked(str)
         A point was clicked: its case.
     """
 
-    asked = Signal(str)
+    clicked = Signal(str)
 
     def __init__(self, title: str, limit: float | None = None) -> None:
         super().__init__(title)
@@ -80,7 +81,8 @@ class CorrectionPlot(PlotBox):
         self.points.clear()
         places = np.arange(1, len(found) + 1)
         if self._limit is not None:
-            pen = pg.mkPen(self._text_colour(), style=Qt.PenStyle.DashLine)
+            text = self.palette().color(QPalette.ColorRole.WindowText)
+            pen = pg.mkPen(text, style=Qt.PenStyle.DashLine)
             self._plot.addItem(pg.InfiniteLine(self._limit, angle=0, pen=pen))
         for row in rows:
             known = [n for n, value in enumerate(row.values) if value is not None]
@@ -97,7 +99,7 @@ class CorrectionPlot(PlotBox):
                 hoverSize=POINT + 4,
                 tip=_tip(found, row, unit),
             )
-            marks.sigClicked.connect(self._clicked)
+            marks.sigClicked.connect(self._point_clicked)
             self._plot.addItem(marks)
             self.points.append(marks)
         self._plot.setXRange(0.5, len(found) + 0.5, padding=0)
@@ -105,12 +107,9 @@ class CorrectionPlot(PlotBox):
         self.show_legend({row.name: row.colour for row in rows if len(rows) > 1})
         self.legend.setVisible(len(rows) > 1)
 
-    def _text_colour(self) -> Any:
-        return self.palette().color(QPalette.ColorRole.WindowText)
-
-    def _clicked(self, _item: object, spots: Any, _event: object = None) -> None:
+    def _point_clicked(self, _item: object, spots: Any, _event: object = None) -> None:
         if len(spots):
-            self.asked.emit(str(spots[0].data()))
+            self.clicked.emit(str(spots[0].data()))
 
 
 class ProgressPanel(QWidget):
@@ -143,21 +142,23 @@ class ProgressPanel(QWidget):
         self._session = session
         self._before = before
         self.gallery: GalleryDialog | None = None
-        self.words = _text()
-        self.known = _text()
-        self.predict_button = QPushButton("Predict the rest")
-        self.predict_button.setToolTip(
-            "Propose masks for all cases without a label, with the model in use"
+        self.words = wrapped_label()
+        self.known = wrapped_label()
+        self.predict_button = push_button(
+            "Predict the rest",
+            self.predict_asked,
+            "Propose masks for all cases without a label, with the model in use",
         )
-        self.predict_button.clicked.connect(lambda: self.predict_asked.emit())
-        self.accept_button = QPushButton("Accept several\u2026")
-        self.accept_button.setToolTip("See predictions side by side, and accept many")
-        self.accept_button.clicked.connect(self.accept_several)
+        self.accept_button = push_button(
+            "Accept several\u2026",
+            self.accept_several,
+            "See predictions side by side, and accept many",
+        )
         self.dice = CorrectionPlot("Dice of the prediction and its correction")
         self.dice.keep_within(0, 1, DICE_SPAN)
         self.minutes = CorrectionPlot("Minutes per case", limit=QUICK_MINUTES)
         self.changed = CorrectionPlot("Changed voxels, thousands")
-        self.hint = _text("Oldest first. A click on a point opens its case.")
+        self.hint = wrapped_label("Oldest first. A click on a point opens its case.")
         buttons = QHBoxLayout()
         buttons.addWidget(self.predict_button)
         buttons.addWidget(self.accept_button)
@@ -169,16 +170,16 @@ class ProgressPanel(QWidget):
         layout.addWidget(self.known)
         for plot in self.plots:
             layout.addWidget(plot)
-            plot.asked.connect(self._open)
+            plot.clicked.connect(self._open)
         layout.addWidget(self.hint)
         layout.addStretch()
         self._stale = True
-        for signal in (
+        Connections(self).add(
+            self._changed,
             session.project_changed,
             session.cases_changed,
             session.runs_changed,
-        ):
-            signal.connect(self._changed)
+        )
         self.refresh()
 
     @property
@@ -213,11 +214,6 @@ class ProgressPanel(QWidget):
         self.gallery.show()
         self.gallery.raise_()
 
-    def close_gallery(self) -> None:
-        """Close the window of many predictions, if it is open."""
-        if self.gallery is not None:
-            self.gallery.close()
-
     def _gallery_closed(self, _: int = 0) -> None:
         gallery, self.gallery = self.gallery, None
         if gallery is not None:
@@ -240,23 +236,17 @@ class ProgressPanel(QWidget):
         text = self.palette().color(QPalette.ColorRole.WindowText).name()
         accent = classes[0].colour if classes else text
         rows = [
-            Points(
-                item.name,
-                item.colour,
-                tuple(one.dice_by_class.get(item.name) for one in found),
-            )
-            for item in classes
+            Points(c.name, c.colour, [one.dice_by_class.get(c.name) for one in found])
+            for c in classes
         ]
         if len(rows) > 1:
-            rows.append(Points(MEAN, text, tuple(item.dice for item in found)))
+            rows.append(Points(MEAN, text, [item.dice for item in found]))
         self.dice.show_points(found, rows, "Dice")
         colour = accent if len(classes) == 1 else text
-        minutes = Points("", colour, tuple(item.minutes for item in found))
+        minutes = Points("", colour, [item.minutes for item in found])
         self.minutes.show_points(found, [minutes], "min")
-        thousands = tuple(
-            None if item.changed_voxels is None else item.changed_voxels / 1000
-            for item in found
-        )
+        voxels = [item.changed_voxels for item in found]
+        thousands = [None if number is None else number / 1000 for number in voxels]
         changed = Points("", colour, thousands)
         self.changed.show_points(found, [changed], "thousand voxels")
 
@@ -271,13 +261,13 @@ def _headline(found: Sequence[Correction]) -> str:
     last = found[-IN_A_ROW:]
     dice = np.mean([item.dice for item in last if item.dice is not None])
     minutes = [item.minutes for item in last if item.minutes is not None]
-    pace = ""
+    spent = ""
     if minutes:
         average = float(np.mean(minutes))
         short = average < SHOWN_MINUTES
-        pace = f", {'less than 0.1' if short else f'{average:.1f}'} min each"
+        spent = f", {'less than 0.1' if short else f'{average:.1f}'} min each"
     noun = "correction" if len(last) == 1 else f"{len(last)} corrections"
-    return f"The last {noun}: Dice {dice:.2f} on average{pace}."
+    return f"The last {noun}: Dice {dice:.2f} on average{spent}."
 
 
 def _known(counts: Mapping[str, int], unseen: int) -> str:
@@ -311,9 +301,3 @@ def _ticks(count: int, most: int = 10) -> list[tuple[float, str]]:
     """Whole numbers along the axis, not too many."""
     step = max(1, -(-count // most))
     return [(float(n), str(n)) for n in range(1, count + 1, step)]
-
-
-def _text(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label

@@ -1,0 +1,1 @@
+"""Build the Progress tab."""
