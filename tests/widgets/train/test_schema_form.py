@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSpinBox
@@ -33,8 +33,8 @@ def made(qtbot: QtBot) -> SchemaForm:
     return form
 
 
-def editor(form: SchemaForm, name: str) -> object:
-    return form._editors[name]
+def editor(form: SchemaForm, name: str) -> Any:
+    return form._editors[name].widget
 
 
 def test_each_kind_of_value_gets_its_editor(qtbot: QtBot) -> None:
@@ -53,7 +53,7 @@ def test_each_kind_of_value_gets_its_editor(qtbot: QtBot) -> None:
 
 def test_bounds_are_those_of_the_schema(qtbot: QtBot) -> None:
     form = made(qtbot)
-    weight, passes = form._editors["weight"], form._editors["passes"]
+    weight, passes = editor(form, "weight"), editor(form, "passes")
     assert 0 < weight.minimum() < 1e-6
     assert weight.maximum() == 1
     assert (passes.minimum(), passes.maximum()) == (1, 16)
@@ -76,7 +76,7 @@ def test_values_make_the_round_trip_and_are_valid(qtbot: QtBot) -> None:
 def test_a_change_is_told(qtbot: QtBot) -> None:
     form = made(qtbot)
     with qtbot.waitSignal(form.valueChanged) as told:
-        form._editors["passes"].setValue(9)
+        editor(form, "passes").setValue(9)
     assert told.args == [{"passes": 9}]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
@@ -18,10 +19,11 @@ from qtpy.QtWidgets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 UNSET = "automatic"
 _LARGEST = 2**31 - 2
+_SMALLEST = 1e-9
 
 Value = bool | int | float | str
 
@@ -39,6 +41,16 @@ class NumberBox(QDoubleSpinBox):
         return f"{value:.6g}"
 
 
+@dataclass(frozen=True, slots=True)
+class Editor:
+    """A widget for one value, and how to read and write it; None is `UNSET`."""
+
+    widget: QWidget
+    changed: Any
+    read: Callable[[], Value | None]
+    write: Callable[[Any], object]
+
+
 class SchemaForm(QWidget):
     """Edits the properties of a JSON schema of an object.
 
@@ -53,7 +65,7 @@ class SchemaForm(QWidget):
         self, schema: Mapping[str, Any] | None = None, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self._editors: dict[str, QWidget] = {}
+        self._editors: dict[str, Editor] = {}
         self._defaults: dict[str, Value] = {}
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -70,20 +82,21 @@ class SchemaForm(QWidget):
         definitions = schema.get("$defs", {})
         for name, entry in schema.get("properties", {}).items():
             described = _resolve(entry, definitions)
+            default = described.get("default")
             editor = _editor(described)
-            label = QLabel(_words(name))
-            for widget in (editor, label):
+            label = QLabel(name.replace("_", " ").capitalize())
+            for widget in (editor.widget, label):
                 widget.setToolTip(described.get("description", ""))
             self._editors[name] = editor
-            if described.get("default") is not None:
-                self._defaults[name] = described["default"]
-            _write(editor, described.get("default"))
-            _changed(editor).connect(self._emit)
-            layout.addRow(label, editor)
+            if default is not None:
+                self._defaults[name] = default
+            editor.write(default)
+            editor.changed.connect(self._emit)
+            layout.addRow(label, editor.widget)
 
     def value(self) -> dict[str, Value]:
         """Values that differ from the schema's defaults."""
-        current = {name: _read(editor) for name, editor in self._editors.items()}
+        current = {name: editor.read() for name, editor in self._editors.items()}
         return {
             name: value
             for name, value in current.items()
@@ -93,7 +106,7 @@ class SchemaForm(QWidget):
     def setValue(self, values: Mapping[str, Value]) -> None:
         """Show values; properties that are not named go back to their default."""
         for name, editor in self._editors.items():
-            _write(editor, values.get(name, self._defaults.get(name)))
+            editor.write(values.get(name, self._defaults.get(name)))
 
     def _emit(self, *_: object) -> None:
         self.valueChanged.emit(self.value())
@@ -113,25 +126,50 @@ def _resolve(
     return merged
 
 
-def _editor(entry: Mapping[str, Any]) -> QWidget:
+def _editor(entry: Mapping[str, Any]) -> Editor:
     if "enum" in entry:
-        combo = QComboBox()
-        if entry["optional"]:
-            combo.addItem(UNSET, None)
-        for option in entry["enum"]:
-            combo.addItem(str(option), option)
-        return combo
+        return _choice(entry)
     match entry.get("type"):
         case "boolean":
-            return QCheckBox()
+            box = QCheckBox()
+            return Editor(
+                box,
+                box.toggled,
+                box.isChecked,
+                lambda value: box.setChecked(bool(value)),
+            )
         case "integer":
-            return _bounded(QSpinBox(), entry, 1)
+            return _number(QSpinBox(), entry, 1, int)
         case "number":
-            return _bounded(NumberBox(), entry, 1e-9)
-    return QLineEdit()
+            return _number(
+                NumberBox(), entry, _SMALLEST, lambda value: float(f"{value:.9g}")
+            )
+    line = QLineEdit()
+    return Editor(
+        line,
+        line.textChanged,
+        line.text,
+        lambda value: line.setText("" if value is None else str(value)),
+    )
 
 
-def _bounded(box: Any, entry: Mapping[str, Any], smallest: float) -> QWidget:
+def _choice(entry: Mapping[str, Any]) -> Editor:
+    combo = QComboBox()
+    if entry["optional"]:
+        combo.addItem(UNSET, None)
+    for option in entry["enum"]:
+        combo.addItem(str(option), option)
+    return Editor(
+        combo,
+        combo.currentIndexChanged,
+        combo.currentData,
+        lambda value: combo.setCurrentIndex(combo.findData(value)),
+    )
+
+
+def _number(
+    box: Any, entry: Mapping[str, Any], smallest: float, as_type: Callable[[Any], Value]
+) -> Editor:
     low = entry.get("minimum", entry.get("exclusiveMinimum", -_LARGEST))
     high = entry.get("maximum", entry.get("exclusiveMaximum", _LARGEST))
     low += smallest if "exclusiveMinimum" in entry else 0
@@ -140,47 +178,12 @@ def _bounded(box: Any, entry: Mapping[str, Any], smallest: float) -> QWidget:
         box.setSpecialValueText(UNSET)
     box.setMinimum(low)
     box.setMaximum(high - (smallest if "exclusiveMaximum" in entry else 0))
-    return box
 
+    def read() -> Value | None:
+        unset = entry["optional"] and box.value() == box.minimum()
+        return None if unset else as_type(box.value())
 
-def _changed(editor: Any) -> Any:
-    match editor:
-        case QCheckBox():
-            return editor.toggled
-        case QComboBox():
-            return editor.currentIndexChanged
-        case QLineEdit():
-            return editor.textChanged
-    return editor.valueChanged
+    def write(value: Any) -> None:
+        box.setValue(box.minimum() if value is None else value)
 
-
-def _read(editor: Any) -> Value | None:
-    """Value of an editor, None where it says `UNSET`."""
-    match editor:
-        case QCheckBox():
-            return bool(editor.isChecked())
-        case QComboBox():
-            return editor.currentData()  # type: ignore[no-any-return]
-        case QLineEdit():
-            return str(editor.text())
-    if editor.specialValueText() and editor.value() == editor.minimum():
-        return None
-    if isinstance(editor, QSpinBox):
-        return int(editor.value())
-    return float(f"{editor.value():.9g}")
-
-
-def _write(editor: Any, value: Any) -> None:
-    match editor:
-        case QCheckBox():
-            editor.setChecked(bool(value))
-        case QComboBox():
-            editor.setCurrentIndex(editor.findData(value))
-        case QLineEdit():
-            editor.setText("" if value is None else str(value))
-        case _:
-            editor.setValue(editor.minimum() if value is None else value)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    return Editor(box, box.valueChanged, read, write)
