@@ -96,6 +96,8 @@ def member(value: Any) -> str | None:
         return f"{type(value).__name__} {signature(value.__func__)}"
     if inspect.isfunction(value):
         return signature(value)
+    if inspect.isfunction(getter := getattr(type(value), "__get__", None)):
+        return f"property -> {plain(inspect.signature(getter).return_annotation)}"
     return None
 
 

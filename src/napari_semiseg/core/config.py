@@ -1,4 +1,4 @@
-"""What a user asks of a training."""
+"""Define the settings of a training."""
 
 from __future__ import annotations
 

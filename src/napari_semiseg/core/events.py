@@ -1,4 +1,4 @@
-"""What happens in a run, one JSON line each.
+"""Define the events of a run, one JSON line each.
 
 Grammar of a session: ``Started (Staged | Planned | Stepped | Validated |
 Checkpointed | Learned | Predicted | Warned)* Finished``. A resumed run appends a

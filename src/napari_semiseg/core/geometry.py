@@ -1,4 +1,4 @@
-"""Where a voxel lies in the patient, and how a file stores it."""
+"""Map voxels to the patient's space and to the axis order of their file."""
 
 from __future__ import annotations
 

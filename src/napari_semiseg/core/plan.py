@@ -1,4 +1,4 @@
-"""What the engine decided before the first step of a training."""
+"""Define the plan of a training: what the engine decides before the first step."""
 
 from __future__ import annotations
 

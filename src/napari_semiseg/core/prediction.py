@@ -1,4 +1,4 @@
-"""What a model says about one case, on the case's own grid."""
+"""Hold the prediction of one case, on the case's own grid, and its scores."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class CaseScore(BaseModel):
     classes : dict
         Doubt per structure that was predicted, by its name.
     features : tuple of float
-        What the averaged network's encoder says of the predicted structures: its
-        coarsest feature maps, averaged over the scan with the foreground weighing
+        Of the averaged network's encoder for the predicted structures: its coarsest
+        feature maps, averaged over the scan with the foreground weighing
         most. Comparable between predictions of one model; empty where a network has
         no encoder of that kind.
     reach : tuple of (int, int), optional
@@ -94,7 +94,7 @@ class CaseScore(BaseModel):
 
 
 class PredictionRecord(BaseModel):
-    """``prediction.json``: which model said it, of which image, when (Unix time, s)."""
+    """``prediction.json``: model, image and time (Unix time, s) of a prediction."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Numbers, times and lists as people say them."""
+"""Format numbers, times and lists for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time in the unit in which a person would say it."""
+    """Write a time in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -80,7 +80,7 @@ def train_and_predict(
     from napari_semiseg import engine
 
     try:
-        cache = project.layout.root / "cache"
+        cache = project.layout.cache
         if run.plan is None and cache.exists():
             shutil.rmtree(cache)
         if not _is_trained(run):

@@ -136,7 +136,8 @@ class _Doctor:
         self._links()
         self._unfinished()
         try:
-            self._outdated()
+            if not self._is_current():
+                return Diagnosis(self._root, findings=self._findings)
             project = Project.open(self._root)
         except SemisegError as error:
             self._note("settings", self._layout.project_file, str(error))
@@ -162,7 +163,7 @@ class _Doctor:
         remedy: str = "",
         act: Callable[[], object] | None = None,
     ) -> bool:
-        """Note a finding, mend it where that is asked for; say whether it is mended."""
+        """Add a finding, mend it where that is asked for; whether it is mended."""
         mended = False
         if self._mend and act is not None:
             try:
@@ -212,11 +213,11 @@ class _Doctor:
                     lambda folder=path.parent: remove_stale_temporaries(folder),  # type: ignore[misc]
                 )
 
-    def _outdated(self) -> None:
-        """Migrate files of an earlier format."""
+    def _is_current(self) -> bool:
+        """Migrate files of an earlier format; whether the project can be opened."""
         paths = outdated_files(self._layout)
         if not paths:
-            return
+            return True
         failed: dict[Path, SemisegError] = {}
 
         def migrate() -> None:
@@ -228,7 +229,7 @@ class _Doctor:
                         raise
                     failed[path] = error
 
-        self._note(
+        mended = self._note(
             "settings",
             self._layout.project_file,
             f"{count(len(paths), 'file')} of format 1",
@@ -240,6 +241,7 @@ class _Doctor:
                 self._useless("case", path, _reason(error), ADD_AGAIN)
             else:
                 self._useless("run", path.parent, _reason(error))
+        return mended or self._layout.project_file not in paths
 
     def _moved(self, project: Project) -> None:
         """Point cases to their images in the folder that the user named."""
@@ -405,6 +407,6 @@ def _own_entries(root: Path) -> Iterator[Path]:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says behind the path, which stands beside it already."""
+    """Message of an error without the path in front of it."""
     text = str(error)
     return text[text.index("expected") :] if "expected" in text else text

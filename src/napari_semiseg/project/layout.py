@@ -1,4 +1,4 @@
-"""Every path of a project folder, in one place."""
+"""Define every path of a project folder."""
 
 from __future__ import annotations
 
@@ -74,32 +74,40 @@ def _plain(entry: os.DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class SubPath:
+    """Name of a file or folder right inside a folder; read, it is its path."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: Folder, _type: type[Folder]) -> Path:
+        return folder.path / self._name
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of a project; `SubPath` attributes are the paths in it."""
+
+    path: Path
+
+
+class Layout(Folder):
     """Paths of a whole project."""
 
-    root: Path
-
-    @property
-    def project_file(self) -> Path:
-        """Name, format version and labels."""
-        return self.root / "project.toml"
-
-    @property
-    def cases(self) -> Path:
-        """Holds one folder per case."""
-        return self.root / "cases"
-
-    @property
-    def runs(self) -> Path:
-        """Holds one folder per training."""
-        return self.root / "runs"
+    project_file = SubPath("project.toml")
+    """Name, format version and labels."""
+    cases = SubPath("cases")
+    """Holds one folder per case."""
+    runs = SubPath("runs")
+    """Holds one folder per training."""
+    cache = SubPath("cache")
+    """Holds scans and labels as trainings use them."""
 
     def check(self) -> None:
         """Refuse links that lead out of the project; see `refuse_foreign`."""
-        for part in (self.project_file, self.cases, self.runs, self.root / "cache"):
+        for part in (self.project_file, self.cases, self.runs, self.cache):
             if part.is_symlink() or part == self.project_file:
-                refuse_foreign(part, self.root)
+                refuse_foreign(part, self.path)
 
     def case(self, case_id: str) -> CaseFolder:
         """Folder of a case, there or not."""
@@ -113,144 +121,76 @@ class Layout:
 class HasLayout(Protocol):
     """A project, as far as the paths in it matter."""
 
-    @property
-    def layout(self) -> Layout:
-        """Every path in its folder."""
+    layout: Layout
 
 
-@dataclass(frozen=True, slots=True)
-class CaseFolder:
+class CaseFolder(Folder):
     """Paths of one case; written by the annotator's side only."""
 
-    path: Path
+    json = SubPath("case.json")
+    """The case's record."""
+    label = SubPath("label.nii.gz")
+    """Human annotation; 255 where not annotated."""
+    draft = SubPath("draft.nii.gz")
+    """Autosave of edits that are not accepted yet."""
+    previous = SubPath("previous")
+    """Holds the labels that newer ones took the place of."""
 
     def check(self) -> None:
         """Refuse links that lead out of the project; see `refuse_foreign`."""
         for part in (self.path, self.previous):
             refuse_foreign(part, self.path.parents[1])
 
-    @property
-    def json(self) -> Path:
-        """The case's record."""
-        return self.path / "case.json"
 
-    @property
-    def label(self) -> Path:
-        """Human annotation; 255 where nobody has looked yet."""
-        return self.path / "label.nii.gz"
-
-    @property
-    def draft(self) -> Path:
-        """Autosave of edits that are not accepted yet."""
-        return self.path / "draft.nii.gz"
-
-    @property
-    def previous(self) -> Path:
-        """Holds the labels that newer ones took the place of."""
-        return self.path / "previous"
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionFolder:
+class PredictionFolder(Folder):
     """Paths of one stored prediction; it is there when ``json`` is."""
 
-    path: Path
+    labels = SubPath("labels.nii.gz")
+    """Predicted voxel values."""
+    sdm = SubPath("sdm.nii.gz")
+    """Signed distance in mm, one volume per class."""
+    uncertainty = SubPath("uncertainty.nii.gz")
+    """Uncertainty in [0, 1]."""
+    json = SubPath("prediction.json")
+    """Provenance and scores; written last."""
 
     def check(self) -> None:
         """Refuse links that lead out of the project; see `refuse_foreign`."""
         refuse_foreign(self.path, self.path.parents[3])
 
-    @property
-    def labels(self) -> Path:
-        """Predicted voxel values."""
-        return self.path / "labels.nii.gz"
 
-    @property
-    def sdm(self) -> Path:
-        """Signed distance in mm, one volume per class."""
-        return self.path / "sdm.nii.gz"
-
-    @property
-    def uncertainty(self) -> Path:
-        """Uncertainty in [0, 1]."""
-        return self.path / "uncertainty.nii.gz"
-
-    @property
-    def json(self) -> Path:
-        """Provenance and scores; written last."""
-        return self.path / "prediction.json"
-
-
-@dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunFolder(Folder):
     """Paths of one run; written by it only, but for two requests to it."""
 
-    path: Path
+    config = SubPath("config.toml")
+    """The training as asked for."""
+    plan = SubPath("plan.json")
+    """What the engine decided."""
+    environment = SubPath("environment.json")
+    """Versions and machine the run was created on."""
+    events = SubPath("events.jsonl")
+    """The log: one event per line."""
+    log = SubPath("log.txt")
+    """Output of the process, for people."""
+    pid = SubPath("pid")
+    """Process that works, or last worked, on the run."""
+    stop = SubPath("stop")
+    """Is there when the run is asked to end."""
+    prediction_requests = SubPath("wanted.json")
+    """Cases to predict while the run goes on."""
+    checkpoints = SubPath("checkpoints")
+    """Holds the checkpoints."""
+    last = SubPath("checkpoints/last.pt")
+    """Newest checkpoint: the model, and all that is needed to go on."""
+    best = SubPath("checkpoints/best.pt")
+    """Checkpoint with the best validation score, where there is one."""
+    predictions = SubPath("predictions")
+    """Holds one folder per predicted case."""
 
     def check(self) -> None:
         """Refuse links that lead out of the project; see `refuse_foreign`."""
         for part in (self.path, self.checkpoints, self.predictions):
             refuse_foreign(part, self.path.parents[1])
-
-    @property
-    def config(self) -> Path:
-        """The training as asked for."""
-        return self.path / "config.toml"
-
-    @property
-    def plan(self) -> Path:
-        """What the engine decided."""
-        return self.path / "plan.json"
-
-    @property
-    def environment(self) -> Path:
-        """Versions and machine the run was created on."""
-        return self.path / "environment.json"
-
-    @property
-    def events(self) -> Path:
-        """The log: one event per line."""
-        return self.path / "events.jsonl"
-
-    @property
-    def log(self) -> Path:
-        """Output of the process, for people."""
-        return self.path / "log.txt"
-
-    @property
-    def pid(self) -> Path:
-        """Process that works, or last worked, on the run."""
-        return self.path / "pid"
-
-    @property
-    def stop(self) -> Path:
-        """Is there when the run is asked to end."""
-        return self.path / "stop"
-
-    @property
-    def prediction_requests(self) -> Path:
-        """Cases to predict while the run goes on."""
-        return self.path / "wanted.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Holds the checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        """Newest checkpoint: the model, and all that is needed to go on."""
-        return self.checkpoints / "last.pt"
-
-    @property
-    def best(self) -> Path:
-        """Checkpoint with the best validation score, where there is one."""
-        return self.checkpoints / "best.pt"
-
-    @property
-    def predictions(self) -> Path:
-        """Holds one folder per predicted case."""
-        return self.path / "predictions"
 
     def prediction(self, case_id: str) -> PredictionFolder:
         """Folder of a prediction, there or not."""

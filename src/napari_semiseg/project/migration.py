@@ -7,7 +7,7 @@ no field in format 2 become ``remarks`` of their entry.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import tomlkit
 from pydantic import ValidationError
@@ -17,21 +17,7 @@ from napari_semiseg.core.plan import Plan
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json, write_json, write_text
 from napari_semiseg.project.cases.channels import UNNAMED
-from napari_semiseg.project.cases.history import (
-    Accepted,
-    Added,
-    Excluded,
-    Flagged,
-    Included,
-    Labelled,
-    Relocated,
-    Remarked,
-    Reopened,
-    Skipped,
-    SplitChanged,
-    Unflagged,
-    Viewed,
-)
+from napari_semiseg.project.cases.history import Added, HistoryEntry, Remarked
 from napari_semiseg.project.cases.record import CaseRecord
 from napari_semiseg.project.settings import FORMAT, read_format
 
@@ -45,20 +31,7 @@ if TYPE_CHECKING:
 
 ENTRIES: dict[str, type[BaseModel]] = {
     kind.model_fields["action"].default: kind
-    for kind in (
-        Added,
-        Relocated,
-        SplitChanged,
-        Excluded,
-        Included,
-        Labelled,
-        Accepted,
-        Reopened,
-        Viewed,
-        Flagged,
-        Unflagged,
-        Skipped,
-    )
+    for kind in get_args(get_args(HistoryEntry)[0])
 }
 
 

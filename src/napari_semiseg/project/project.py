@@ -1,4 +1,4 @@
-"""The project folder: the one place where cases are read and written."""
+"""Open a project folder: the one place where cases are read and written."""
 
 from __future__ import annotations
 
@@ -231,13 +231,13 @@ class Project:
         series, channels
             What to take where there are several; see `find_images.collect`.
         dry_run : bool
-            Only say what would be added.
+            Only report what would be added.
 
         Raises
         ------
         SemisegError
             A path is missing or holds no image, an image named itself cannot be used,
-            or two images cannot be told apart by name. Nothing is added then.
+            or two images have the same name. Nothing is added then.
         """
         known = {
             name: resolve(self._records.read(name).channels[0].image, self.folder)
@@ -277,7 +277,7 @@ class Project:
             The case, or its id.
         mask : path or ndarray (Z, Y, X)
             Mask on the case's grid: values of the labels, 0 for background, 255 where
-            nobody has looked.
+            not annotated.
         by : str, optional
             Who accepts it; the user of this computer by default.
         minutes : float, optional

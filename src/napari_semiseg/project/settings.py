@@ -64,7 +64,7 @@ def read_settings(path: Path) -> Settings:
 
 
 def read_format(path: Path) -> int:
-    """Format of a project; 1 where its settings do not say, as those of format 1 may.
+    """Format of a project; 1 where its settings have none, as in format 1.
 
     Raises
     ------

@@ -93,7 +93,7 @@ def test_a_pid_that_went_to_a_younger_process_is_not_the_run(run) -> None:
     run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid(), at=1000.0))
     assert run.status == "running"  # whatever the clock said, it is this process
     claim = Claim.of(os.getpid())
-    run.folder.pid.write_text(replace(claim, born=claim.born - 100).text)
+    run.folder.pid.write_text(replace(claim, started=claim.started - 100).text)
     assert run.status == "interrupted"
     run.folder.pid.unlink()
     assert run.status == "interrupted"

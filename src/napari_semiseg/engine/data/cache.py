@@ -290,7 +290,7 @@ class Cache:
     def __init__(self, project: Project, plan: Plan) -> None:
         self._labels = project.labels
         self._plan = plan
-        self._folder = project.layout.root / "cache"
+        self._folder = project.layout.cache
 
     def prepare(self, case: Case, *, with_label: bool) -> Prepared:
         """Read a case's files, making those that are not there yet.

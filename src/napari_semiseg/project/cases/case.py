@@ -1,4 +1,4 @@
-"""One volume of the cohort, as the files of its folder say it is."""
+"""Represent one case: its record, its state and access to its voxels."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Case:
 
     @property
     def accepted_unseen(self) -> bool:
-        """Whether the label is a prediction that nobody had open before."""
+        """Whether the label is a prediction that was accepted without being viewed."""
         return self.has_label and self.record.accepted_unseen
 
     @property

@@ -61,17 +61,10 @@ def same_channels(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Images that are the channels of one case.
+    """Images that are the channels of one case, and names of those not found.
 
-    Attributes
-    ----------
-    id : str
-        What their names have in common, else the name of their folder.
-    holder : Path
-        The folder that holds the first of them.
-    channels : tuple of Channel
-    missing : tuple of str
-        Channels that were not found.
+    ``id`` is what their names have in common, else the name of their folder; ``holder``
+    is the folder of the first of them.
     """
 
     id: str
@@ -84,11 +77,6 @@ def endings_of(choices: Collection[str]) -> dict[str, str]:
     """Ending of file names by the channel's name, from texts ``NAME=ENDING``.
 
     Empty where the choices are names or numbers of a known data set's channels.
-
-    Raises
-    ------
-    ConfigError
-        Both kinds are mixed, or a name or an ending is given twice.
     """
     pairs = [tuple(text.split("=", 1)) for text in choices if "=" in text]
     if not pairs:
@@ -111,19 +99,8 @@ def group_channels(
 
     ``a_t1.nii.gz`` is the channel with the ending ``_t1`` of the case ``a``, and
     ``a/t1.nii.gz`` that of ``a`` too. A DICOM series is known by its number,
-    description or UID as well, and its case by its folder.
-
-    Returns
-    -------
-    groups : list of Group
-        By rising id; each with its channels in the order of ``endings``.
-    others : list of Path
-        Images with none of the endings.
-
-    Raises
-    ------
-    ProjectError
-        A case has two images of one channel.
+    description or UID as well, and its case by its folder. Returns groups by rising
+    id, and images with none of the endings.
     """
     sorted_in: dict[tuple[Path, str], dict[str, Path]] = {}
     others: list[Path] = []
@@ -195,13 +172,7 @@ def _joined(
 
 
 def check_same_grid(path: Path, found: Geometry, first: Path, grid: Geometry) -> None:
-    """Refuse a channel on another grid than the first one.
-
-    Raises
-    ------
-    ImageError
-        Says what differs: shape, voxel size, or place.
-    """
+    """Refuse a channel on another grid than the first one."""
     if found.shape_zyx != grid.shape_zyx:
         differs = f"shape (z, y, x) {grid.shape_zyx}", f"{found.shape_zyx}"
     elif not np.allclose(found.spacing_mm, grid.spacing_mm, rtol=1e-3):

@@ -142,7 +142,7 @@ class LabelDetails(TypedDict, total=False):
 class Accepted(_MaskEntry):
     """A prediction of ``method`` became the label as it is.
 
-    ``seen`` tells whether a person had it open, or vouched for having looked at it.
+    ``seen``: whether a person had it open, or declared to have looked at it.
     """
 
     action: Literal["accept"] = "accept"

@@ -1,4 +1,4 @@
-"""Whether a label has changed, at the price of a look at its file's facts."""
+"""Notice labels that change, by size, time of change and inode of their files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Facts = tuple[int, int, int] | None
 class Watch:
     """Notices labels and records of cases that were written, replaced or removed.
 
-    Nothing is read: size, time of change and inode tell. An atomic write always gives
-    a new inode, so that two writes within one tick of the clock are told apart too.
+    Size, time of change and inode are compared; nothing is read. An atomic write always
+    gives a new inode, so that two writes within one tick of the clock differ too.
 
     Parameters
     ----------

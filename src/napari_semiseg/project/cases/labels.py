@@ -37,10 +37,8 @@ def check_mask(
 ) -> NDArray[np.uint8]:
     """Labels (Z, Y, X) of a mask that may become the label of a case.
 
-    Raises
-    ------
-    ImageError, ProjectError
-        Missing file, other grid, no integers, unknown value, or nothing annotated.
+    Refuses a missing file, another grid, other values than those of classes, and a
+    mask in which nothing is annotated.
     """
     if isinstance(mask, str | Path):
         path = Path(mask)
@@ -64,13 +62,7 @@ def check_mask(
 
 
 def as_labels(values: NDArray[Any], case: Case, source: str) -> NDArray[np.uint8]:
-    """Turn an array into labels, or say why it cannot be.
-
-    Raises
-    ------
-    ImageError
-        Other shape, or values that are no integers from 0 to 255.
-    """
+    """Turn an array (Z, Y, X) of integers from 0 to 255 into labels."""
     array = np.asarray(values)
     if array.shape != case.geometry.shape_zyx:
         raise ImageError(
@@ -93,7 +85,7 @@ def as_labels(values: NDArray[Any], case: Case, source: str) -> NDArray[np.uint8
 
 
 class MaskFacts(TypedDict):
-    """What the history says of a label, by which `recorded_mask` knows it again."""
+    """Facts on a label for the history, by which `recorded_mask` identifies it."""
 
     annotated_fraction: float
     file: FileFacts

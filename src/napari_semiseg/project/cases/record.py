@@ -1,4 +1,4 @@
-"""One case as ``case.json`` records it."""
+"""Represent the contents of ``case.json``."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class CaseRecord(BaseModel):
 
     @property
     def flag(self) -> str | None:
-        """Comment of the flag that somebody has put on the case; None without one."""
+        """Comment of the flag of the case; None without one."""
         last = self.last(Flagged, Unflagged)
         return last.comment if isinstance(last, Flagged) else None
 
@@ -127,7 +127,7 @@ class CaseRecord(BaseModel):
 
     @property
     def accepted_unseen(self) -> bool:
-        """Whether the label is a prediction that nobody had open before."""
+        """Whether the label is a prediction that was accepted without being viewed."""
         last = self.last(Labelled, Accepted, Reopened)
         return isinstance(last, Accepted) and not last.seen
 

@@ -40,13 +40,7 @@ class Records:
         return [name for name in entries if self._layout.case(name).json.exists()]
 
     def read(self, case_id: str) -> CaseRecord:
-        """Record of a case.
-
-        Raises
-        ------
-        ProjectError
-            The file is no record of a case.
-        """
+        """Record of a case; refuses a file that is none."""
         path = self._layout.case(case_id).json
         facts = path.stat()
         key = (facts.st_size, facts.st_mtime_ns, facts.st_ino)

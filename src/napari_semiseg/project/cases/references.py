@@ -1,4 +1,4 @@
-"""How a record refers to files outside the project, and knows files again."""
+"""Refer to files outside the project, and detect that files have changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_CLIMB = 4
 
 
 class FileFacts(BaseModel):
-    """Size (bytes) and time of change (ns), which tell whether a file was touched."""
+    """Size (bytes) and time of change (ns), by which a changed file is detected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -62,26 +62,14 @@ def name_cases(
 ) -> tuple[dict[str, Found], dict[str, str]]:
     """Give every new image an id that no other image has.
 
-    Parameters
-    ----------
-    images : iterable of Found
-        From `find_images.collect`.
-    known : mapping
-        Image path per id of the cases that exist.
-    chosen : collection of str, optional
-        Ids to take; all by default.
-
-    Returns
-    -------
-    new : dict
-        Image per id.
-    skipped : dict
-        Reason per path, or per chosen id that no image has.
+    ``known`` has the image of each case that exists; ``chosen`` are the ids to take,
+    all by default. Returns new images by id, and the reason per path, or per chosen
+    id, that is left out.
 
     Raises
     ------
     ProjectError
-        Two images have one name, and their folders' names do not tell them apart.
+        Two images have one name, and so have their folders.
     """
     new: dict[str, Found] = {}
     skipped: dict[str, str] = {}
@@ -121,13 +109,7 @@ def _twins(one: Path, other: Path) -> bool:
 
 
 def describe_image(name: str, item: Found, project: Path, split: Split) -> CaseRecord:
-    """Record of a new case, of a split unless its data set says otherwise.
-
-    Raises
-    ------
-    ImageError
-        The image cannot be used.
-    """
+    """Record of a new case, of the split of its data set, else of this one."""
     first = item.channels[0]
     geometry, notes = read_geometry(first.image, first.volume)
     hashes = {
@@ -156,14 +138,9 @@ def check(
     skipped: dict[str, str],
     channels: tuple[str, ...] | None = None,
 ) -> tuple[dict[str, Found], AddReport]:
-    """Leave out images that cannot be used, and say why.
+    """Leave out images from `name_cases` that cannot be used, with reasons.
 
-    Parameters
-    ----------
-    new, skipped
-        From `name_cases`.
-    channels : tuple of str, optional
-        What the cases of the project have; by default what most of these have.
+    ``channels`` are those of the project's cases; by default what most of these have.
 
     Raises
     ------

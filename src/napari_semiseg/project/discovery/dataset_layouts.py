@@ -43,17 +43,7 @@ class LayoutCase:
 
 @dataclass(frozen=True, slots=True)
 class DatasetLayout:
-    """What a folder holds.
-
-    Attributes
-    ----------
-    kind : str
-        Name of the layout.
-    entries : list of LayoutCase
-        Images by rising id.
-    masks : dict
-        Mask per id.
-    """
+    """What a folder holds: name of the layout, cases, and mask per id."""
 
     kind: str
     entries: list[LayoutCase] = field(default_factory=list)
@@ -68,18 +58,8 @@ class DatasetLayout:
 def recognised(folder: Path, channels: Collection[str] = ()) -> DatasetLayout | None:
     """Read the layout of a folder; None where it has none that is known.
 
-    Parameters
-    ----------
-    folder : Path
-        The root of the data set.
-    channels : collection of str
-        Names or numbers of the channels to take where there are several; all by
-        default. In BIDS the suffixes of images to take together, as T1w.
-
-    Raises
-    ------
-    ProjectError
-        There is no channel of that name.
+    ``channels`` are names or numbers of those to take where there are several; all by
+    default. In BIDS they are the suffixes of images to take together, as T1w.
     """
     if (folder / "imagesTr").is_dir():
         parts = {folder / f"images{part}": split for part, split in PARTS.items()}
@@ -194,13 +174,7 @@ def _found_and_missing(
 def _chosen(
     where: Path, names: Mapping[int, str], choices: Collection[str]
 ) -> dict[int, str]:
-    """Channels that a user asked for, by number; all without a choice.
-
-    Raises
-    ------
-    ProjectError
-        There is none of that name or number.
-    """
+    """Channels that a user asked for, by number; all without a choice."""
     if not choices:
         return dict(names)
     by_text = {name.casefold(): number for number, name in names.items()}
@@ -220,7 +194,7 @@ def _chosen(
 
 
 def _channel_names(path: Path) -> dict[int, str]:
-    """Names by number as ``dataset.json`` has them; empty where it does not say."""
+    """Names by number in ``dataset.json``; empty where there are none."""
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         names = described.get("channel_names") or described.get("modality") or {}

@@ -78,7 +78,7 @@ def collect(
     series: Collection[str] = (),
     channels: Collection[str] = (),
 ) -> tuple[list[Found], dict[str, str]]:
-    """Find the images at the paths.
+    """Find the images at the paths; gives also why some belong to no case.
 
     Parameters
     ----------
@@ -89,17 +89,6 @@ def collect(
     channels : collection of str
         Names or numbers of those to take of a data set's channels, all by default;
         or ``NAME=ENDING`` for each channel of other images.
-
-    Returns
-    -------
-    found : list of Found
-    skipped : dict
-        Reason per image that is no channel of a case.
-
-    Raises
-    ------
-    SemisegError
-        A path does not exist, or holds no image.
     """
     endings = endings_of(channels)
     found: dict[Path, Found] = {}
@@ -178,7 +167,7 @@ def _at(
 
 
 def _names(image: Path, others: list[Path]) -> tuple[str, ...]:
-    """Ids that an image may get by its path alone, never by what its tags say."""
+    """Ids that an image may get by its path alone, never by its DICOM tags."""
     folder = series_folder(image)
     if folder is None:
         plain = case_id(image)

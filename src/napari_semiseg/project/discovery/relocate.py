@@ -24,12 +24,8 @@ def find_moved(
 ) -> tuple[dict[str, list[Path]], dict[str, str]]:
     """Look for missing images in a folder, by file name and content.
 
-    Returns
-    -------
-    found : dict
-        Images by case id, one a channel; those that are not missing included.
-    missed : dict
-        Reason by case id.
+    Returns the images of each case that has moved, one per channel, and the reason for
+    each case that was not found, by id.
     """
     by_name: dict[str, list[Path]] = {}
     for image in map(locate, find_images(Path(folder), [EVERY_SERIES])):

@@ -165,7 +165,7 @@ def export(
         case = source.case
         try:
             labels, described = _checked(source)
-            manifest.unlink(missing_ok=True)  # it would speak of other masks
+            manifest.unlink(missing_ok=True)  # it describes other masks
             paths = write_case(fmt, project, case, labels, source.run, target)
         except ImageError as error:
             report.skipped[case.id] = str(error)
@@ -190,14 +190,7 @@ def export(
 
 
 def _checked(source: Source) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Voxels (Z, Y, X) of a mask, and its provenance.
-
-    Raises
-    ------
-    ImageError
-        The image is missing or has changed, or the mask or what is known of it cannot
-        be read.
-    """
+    """Voxels (Z, Y, X) of a mask, and its provenance; all errors are `ImageError`."""
     problem = relocate.check([source.case]).get(source.case.id)
     if problem is not None:
         raise ImageError(problem)

@@ -32,23 +32,14 @@ def write_case(
     run: Run | None,
     folder: Path,
 ) -> list[Path]:
-    """Write the mask of a case; all of its files or none.
+    """Write the mask (Z, Y, X) of a case; all of its files or none.
 
     Parameters
     ----------
     fmt : str
         One of `export_formats`.
-    project : Project
-    case : Case
-    labels : ndarray (Z, Y, X), uint8
     run : Run, optional
         Whose prediction the mask is.
-    folder : Path
-
-    Returns
-    -------
-    list of Path
-        The masks.
 
     Raises
     ------

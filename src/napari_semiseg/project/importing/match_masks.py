@@ -94,7 +94,7 @@ class MaskFolder:
             if (stem := mask_stem(name)) is not None:
                 self._ended.setdefault(stem, []).append(path)
             keys = {name, f"{parent}_{name}"}
-            # Structure sets bear names like RS.dcm in the folder of their patient.
+            # Structure sets have names like RS.dcm in the folder of their patient.
             for key in keys | ({parent} if path in self.structures else set()):
                 self._named.setdefault(key, []).append(path)
 
@@ -107,10 +107,7 @@ class MaskFolder:
     def find(self, case: str) -> Path | None:
         """Mask of a case, or None; ``a_seg`` is one of ``a``, rather than ``a`` itself.
 
-        Raises
-        ------
-        ProjectError
-            Two files bear its name.
+        Refuses where two files have its name.
         """
         for name in (case, CHANNEL.sub("", case)):
             for known in (self._ended, self._named):
@@ -128,13 +125,7 @@ class MaskFolder:
         return found[0]
 
     def pair(self, cases: Iterable[str]) -> dict[str, Path]:
-        """Masks of those cases that have one.
-
-        Raises
-        ------
-        ProjectError
-            Two files bear the name of a case, or two cases have one mask.
-        """
+        """Masks of those cases that have one; refuses a mask that fits two cases."""
         found: dict[str, Path] = {}
         owners: dict[Path, str] = {}
         for case in cases:
@@ -151,13 +142,7 @@ class MaskFolder:
         return found
 
     def pair_images(self, images: Mapping[str, Iterable[Path]]) -> dict[str, Path]:
-        """Masks of the images of those cases that have one, by reference or name.
-
-        Raises
-        ------
-        ProjectError
-            As `pair`; also where two structure sets were made on one image.
-        """
+        """Masks of the images of those cases that have one, by reference or name."""
         found = self._referenced(images)
         return found | self.pair(case for case in images if case not in found)
 
@@ -182,26 +167,14 @@ class MaskFolder:
         return found
 
     def require(self, cases: Iterable[str]) -> dict[str, Path]:
-        """Masks of all the cases.
-
-        Raises
-        ------
-        ProjectError
-            A case has none; names those that have none.
-        """
+        """Masks of all the cases; as `pair` and `check_all`."""
         ids = list(cases)
         found = self.pair(ids)
         self.check_all(ids, found)
         return found
 
     def check_all(self, cases: list[str], found: Mapping[str, Path]) -> None:
-        """Refuse where a case has no mask.
-
-        Raises
-        ------
-        ProjectError
-            Names those that have none.
-        """
+        """Refuse where a case has no mask, and name all that have none."""
         missing = [case for case in cases if case not in found]
         if missing:
             raise ProjectError(
@@ -233,13 +206,13 @@ def attach(
     cases : collection of Case or str, optional
         What to label; by default all that have a mask.
     structures : mapping of str to int, optional
-        Label value of structures in DICOM files by name; by default those that bear
+        Label value of structures in DICOM files by name; by default those with
         the name of a class.
     resample : bool
         Bring masks on another grid onto the image's, by nearest neighbours. Voxels
         that they do not reach are not annotated.
     dry_run : bool
-        Only check, and say what would be labelled.
+        Only check, and report what would be labelled.
 
     Returns
     -------
@@ -284,13 +257,7 @@ def attach_pairs(
     resample: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Make masks the human labels of cases, by id; as `attach`.
-
-    Raises
-    ------
-    SemisegError
-        A mask cannot be a label. Nothing is changed then.
-    """
+    """Make masks the human labels of cases, by id; as `attach`."""
     named = {path for path in pairs.values() if find_structures(path)}
 
     def mask_of(case: Case) -> tuple[Path | NDArray[np.uint8], LabelDetails]:
@@ -317,15 +284,7 @@ def attach_pairs(
 def _draw_structures(
     project: Project, path: Path, case: Case, values: Mapping[str, int]
 ) -> NDArray[np.uint8]:
-    """Labels (Z, Y, X) of the structures that are classes.
-
-    Raises
-    ------
-    ProjectError
-        No structure is a class.
-    ImageError
-        Two structures of different classes share a voxel.
-    """
+    """Labels (Z, Y, X) of the structures that are classes, which must not overlap."""
     file = open_structures(path)
     by_name = {item.name.casefold(): item.value for item in project.labels}
     chosen = {name: values[name] for name in file.names if name in values}

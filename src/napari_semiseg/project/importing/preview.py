@@ -153,7 +153,7 @@ def request_import(paths: Iterable[Path]) -> ImportRequest:
             whole = len(own) != 1 or not others
             images += [path] if whole else sorted(others)
             masks += [] if whole else own
-    if len(masks) > 1:  # which one is for the user to say
+    if len(masks) > 1:  # the user has to choose one
         return ImportRequest(tuple(images))
     return ImportRequest(tuple(images), masks[0] if masks else None)
 
@@ -161,11 +161,7 @@ def request_import(paths: Iterable[Path]) -> ImportRequest:
 def preview_import(project: Project, request: ImportRequest) -> ImportPreview:
     """Find out what would be added, and which mask goes with which image.
 
-    Raises
-    ------
-    SemisegError
-        As `Project.add` and `MaskFolder`: two images cannot be told apart by name, a
-        mask fits two cases, or there is nothing of use.
+    Raises as `Project.add` and `MaskFolder`.
     """
     folders, paths = _series_and_paths(request)
     open_ = {folder for folder in folders if not _is_chosen(folders[folder], request)}
@@ -232,17 +228,7 @@ def import_pairs(
 ) -> tuple[AddReport, int]:
     """Add the cases of a preview that a user agreed to, and attach their masks.
 
-    Returns
-    -------
-    report : AddReport
-        Of the images.
-    labelled : int
-        Number of cases that were given a mask.
-
-    Raises
-    ------
-    SemisegError
-        As `Project.add` and `attach_pairs`.
+    Returns the report on the images, and how many cases were given a mask.
     """
     new = [pair.case for pair in pairs if not pair.known]
     report = AddReport()
@@ -267,22 +253,11 @@ def import_pairs(
 def suggest_endings(
     names: Iterable[str], known: Collection[str] | None = None
 ) -> tuple[str, ...]:
-    """Say how names would be put together as channels, if they look like it.
+    """Suggest ``NAME=ENDING`` of each channel, where images look like channels.
 
     ``a_t1, a_flair, b_t1, b_flair`` differ in their last parts alone, which most of
-    them have in common. Nobody is asked of plain numbers, which count cases.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Of images.
-    known : collection of str, optional
-        Channels of the project; an ending that is one of them bears its name.
-
-    Returns
-    -------
-    tuple of str
-        ``NAME=ENDING`` of each channel, or nothing.
+    them have in common; plain numbers count cases. An ending that is one of the
+    ``known`` channels of the project gets its name.
     """
     groups: dict[str, set[str]] = {}
     for name in names:
@@ -309,7 +284,7 @@ def _suggested(
     kinds: Collection[str],
     request: ImportRequest,
 ) -> tuple[str, ...]:
-    """What to ask the user, who has said nothing of channels yet."""
+    """Endings to suggest to a user who has not chosen channels."""
     if request.channels or set(kinds) - {"BIDS"}:
         return ()
     found = suggest_endings(names, known)
@@ -321,8 +296,7 @@ def _series_and_paths(
 ) -> tuple[dict[Path, list[Series]], list[Path]]:
     """Series of folders with several, and the paths that images can be taken from.
 
-    Files and folders of nothing but structures are left out, and folders of series of
-    which none is chosen.
+    Structure sets are left out, and folders of series of which none is chosen.
     """
     folders: dict[Path, list[Series]] = {}
     usable: list[Path] = []

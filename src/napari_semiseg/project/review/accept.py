@@ -76,7 +76,7 @@ class ReviewItem:
 
     @property
     def doubt(self) -> float:
-        """The higher, the sooner somebody should look at it.
+        """Priority for a look at it.
 
         1 less the estimated Dice; above 1 where that is not known, by uncertainty;
         an empty prediction is the worst of all.
@@ -125,7 +125,7 @@ def accept(
 ) -> AcceptReport:
     """Make predictions the labels of their cases, as they are.
 
-    A prediction that nobody had open in the viewer is marked "accepted unseen", in the
+    A prediction that was not open in the viewer is marked "accepted unseen", in the
     history and in exports. Training does not learn from such a label.
 
     Parameters
@@ -220,7 +220,7 @@ def _accept(
         **prediction_facts(record),
         method=record.method,
         seen=seen or viewed,
-        # A mere statement says nothing about how good the prediction is.
+        # Only a prediction that was viewed counts as right.
         corrective_dice=1.0 if viewed else None,
         corrective_dice_by_class={item.name: 1.0 for item in project.labels if viewed},
         changed_voxels=0,

@@ -34,7 +34,7 @@ class Correction:
         None for masks that came from a file.
     dice : float or None
         Corrective Dice, in [0, 1]: prediction before against label after, mean over
-        the classes. None without a prediction, or where nobody looked.
+        the classes. None without a prediction that was viewed.
     dice_by_class : dict of str to float
         The same per class.
     changed_voxels : int or None
@@ -121,7 +121,7 @@ class Effort:
     Attributes
     ----------
     minutes : float or None
-        Active minutes of all sittings; None where nobody has worked on it.
+        Active minutes of all sittings; None without any.
     dice, changed_voxels : float and int, or None
         Of its newest acceptance that corrected a prediction.
     """

@@ -1,4 +1,4 @@
-"""How good a prediction probably is, judged by those that people have corrected."""
+"""Estimate the Dice of predictions from those that people have corrected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MINIMUM = 5
 MOST = 200
 """Of more than these, the newest count."""
 LEAST_ERROR = 0.01
-"""No estimate is said to be better than this, however alike the cases were."""
+"""Smallest error of an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Calibration:
 
 
 class Estimator:
-    """Estimates the Dice of predictions that nobody has corrected yet.
+    """Estimates the Dice of predictions that are not corrected yet.
 
     Only predictions of the same kind of uncertainty are compared, and only those that
     a person looked at, whole, in cases whose own label no model could have learnt.

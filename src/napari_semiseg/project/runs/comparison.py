@@ -59,7 +59,7 @@ def correction_facts(
     record : PredictionRecord
         Of the prediction.
     proposed, accepted : ndarray (Z, Y, X), uint8
-        Mask of the prediction, and the label; 255 where nobody looked.
+        Mask of the prediction, and the label; 255 where not annotated.
     labels : LabelScheme
         The classes.
     """

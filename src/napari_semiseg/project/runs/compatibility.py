@@ -23,23 +23,7 @@ def why_incompatible(
 
     What the training leaves open (width, strides) is taken from the run, so only what
     is asked for, or given by the project, can differ. Voxel size and patch may.
-
-    Parameters
-    ----------
-    source : Run
-        The earlier training.
-    config : TrainingConfig
-        The training to come.
-    labels : LabelScheme
-        The project's classes.
-    channels : tuple of str or None
-        Those of the labelled cases, as `Case.channel_names`; None where there is no
-        such case yet.
-
-    Returns
-    -------
-    str or None
-        What was expected and what the run has.
+    ``channels`` are those of the labelled cases; None where there is none yet.
     """
     try:
         plan, method = source.plan, source.config.method

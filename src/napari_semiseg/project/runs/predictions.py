@@ -1,4 +1,4 @@
-"""Stored predictions: files that belong together, read and replaced as one."""
+"""Read and write stored predictions: files that belong together, as one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.project.layout import PredictionFolder
 
-BLINKS_S = (0.02, 0.1)
+RECORD_WAITS_S = (0.02, 0.1)
 """Pauses in which the record of a prediction that takes another's place comes, s."""
 
 WAITS_S = (0.05, 0.2, 0.5, 1.0)
@@ -42,15 +42,9 @@ T = TypeVar("T")
 
 
 def read_record(folder: PredictionFolder) -> PredictionRecord:
-    """Provenance and scores, without voxels.
-
-    Raises
-    ------
-    ProjectError
-        There is no prediction, or it cannot be read.
-    """
+    """Provenance and scores, without voxels."""
     folder.check()
-    for wait in (*BLINKS_S, None):
+    for wait in (*RECORD_WAITS_S, None):
         try:
             return PredictionRecord.model_validate(read_json(folder.json))
         except ValidationError as error:
@@ -71,18 +65,12 @@ def read_record(folder: PredictionFolder) -> PredictionRecord:
 def read_mask(
     folder: PredictionFolder, geometry: Geometry
 ) -> tuple[PredictionRecord, NDArray[np.uint8]]:
-    """Mask (Z, Y, X) with the record of this very mask; raises as `read`."""
+    """Mask (Z, Y, X) with the record of this very mask."""
     return _as_one(folder, lambda: read_labels(folder.labels, geometry))
 
 
 def read(folder: PredictionFolder, geometry: Geometry) -> Prediction:
-    """Read a prediction, on the case's own grid.
-
-    Raises
-    ------
-    SemisegError
-        There is no prediction, or it cannot be read.
-    """
+    """Read a prediction, on the case's own grid."""
     record, (labels, sdm, uncertainty) = _as_one(
         folder,
         lambda: (
@@ -123,24 +111,7 @@ def write(
     image: Path,
     cancellation: CancellationToken,
 ) -> None:
-    """Store a prediction; a reader sees the old one, none, or the whole new one.
-
-    Parameters
-    ----------
-    folder : PredictionFolder
-        Is made where it is absent.
-    prediction : Prediction
-        On the grid of the case.
-    image : Path
-        The case's image, whose header the files are written onto.
-    cancellation : CancellationToken
-        Checked now and then; once cancelled, the old prediction stays.
-
-    Raises
-    ------
-    ProjectError
-        The folder cannot be written.
-    """
+    """Store a prediction, see `Run.write_prediction`."""
     folder.check()
     beside = folder.path.parent
     try:
@@ -148,8 +119,8 @@ def write(
         remove_stale_temporaries(beside)
         with tempfile.TemporaryDirectory(
             prefix=temporary_name(), dir=beside, ignore_cleanup_errors=True
-        ) as fresh:
-            staged = type(folder)(Path(fresh))
+        ) as temporary:
+            staged = type(folder)(Path(temporary))
             _write_files(staged, prediction, image, cancellation)
             cancellation.check()
             folder.json.unlink(missing_ok=True)
@@ -169,7 +140,7 @@ def _write_files(
     image: Path,
     cancellation: CancellationToken,
 ) -> None:
-    """Write into a folder that nobody reads yet.
+    """Write the files into a temporary folder.
 
     Distances are stored in 32,767 steps to the furthest, uncertainties in 255.
     """

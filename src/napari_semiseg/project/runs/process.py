@@ -1,4 +1,4 @@
-"""Which process works on a run, told apart from others of its number, and where."""
+"""Tell the process that works on a run from others of its number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PACKAGES = ("napari-semiseg", "numpy", "scipy", "torch", "nibabel", "SimpleITK")
 
 SLACK_S = 2.0
-"""How exactly systems tell when a process began, s."""
+"""Precision of the time at which a process began, s."""
 
 QUIET_S = 600.0
 """A run on another computer that has logged nothing for so long is over, s."""
@@ -31,33 +31,33 @@ class Claim:
     ----------
     pid : int
         Its number.
-    born : float, optional
-        When it began, s after the computer was started: a clock that is set forward
-        or back does not change it.
+    started : float, optional
+        Seconds after the computer was started: a clock that is set does not change it.
     host : str
         Mark of its computer, see `machine`; empty where it is not known.
     """
 
     pid: int
-    born: float | None = None
+    started: float | None = None
     host: str = ""
 
     @classmethod
     def of(cls, pid: int) -> Self:
         """Describe a process of this computer."""
-        return cls(pid, _born(pid), machine())
+        return cls(pid, _started(pid), machine())
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `text` back; raises ``ValueError`` on anything else."""
-        pid, born, host, *_ = (*text.split(), "", "", "")
-        return cls(int(pid), float(born) if born not in ("", "-") else None, host)
+        pid, started, host, *_ = (*text.split(), "", "", "")
+        known = started not in ("", "-")
+        return cls(int(pid), float(started) if known else None, host)
 
     @property
     def text(self) -> str:
         """One line."""
-        born = "-" if self.born is None else f"{self.born:.2f}"
-        return f"{self.pid} {born} {self.host}\n"
+        started = "-" if self.started is None else f"{self.started:.2f}"
+        return f"{self.pid} {started} {self.host}\n"
 
     def holds(self, log: Path) -> bool:
         """Whether the process still works; ``log`` grows where it cannot be seen."""
@@ -68,8 +68,10 @@ class Claim:
                 return False
         if not is_alive(self.pid):
             return False
-        now = _born(self.pid)
-        return None in (self.born, now) or abs((now or 0) - (self.born or 0)) <= SLACK_S
+        now = _started(self.pid)
+        if now is None or self.started is None:
+            return True
+        return abs(now - self.started) <= SLACK_S
 
 
 def is_alive(pid: int, *, before: float | None = None) -> bool:
@@ -90,7 +92,7 @@ def is_alive(pid: int, *, before: float | None = None) -> bool:
         return False
 
 
-def _born(pid: int) -> float | None:
+def _started(pid: int) -> float | None:
     import psutil
 
     try:

@@ -25,6 +25,7 @@ from napari_semiseg.project.runs import predictions
 from napari_semiseg.project.runs.process import Claim, environment, is_alive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -87,13 +88,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: RunFolder) -> Self:
-        """Find a run in its folder.
-
-        Raises
-        ------
-        ProjectError
-            A link in the folder leads out of the project.
-        """
+        """Find a run in its folder; refuses links that lead out of the project."""
         folder.check()
         return cls(folder)
 
@@ -197,7 +192,8 @@ class Run:
     @property
     def pid(self) -> int | None:
         """Number of the process that works, or last worked, on the run."""
-        return None if self.claimed is None else self.claimed.pid
+        claim = self.claimed
+        return None if claim is None else claim.pid
 
     @property
     def is_working(self) -> bool:
@@ -212,20 +208,17 @@ class Run:
     @property
     def steps_done(self) -> int:
         """Training steps so far."""
-        for event in reversed(self.events()):
-            step = getattr(event, "step", None)
-            if step is not None:
-                return int(step)
-        return 0
+        return int(self._newest("step") or 0)
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, over all sessions."""
-        for event in reversed(self.events()):
-            seconds = getattr(event, "seconds", None)
-            if seconds is not None:
-                return float(seconds)
-        return 0.0
+        return float(self._newest("seconds") or 0.0)
+
+    def _newest(self, field: str) -> float | None:
+        """Value of a field in the newest event that has it."""
+        values = (getattr(event, field, None) for event in reversed(self.events()))
+        return next((value for value in values if value is not None), None)
 
     @property
     def has_model(self) -> bool:
@@ -281,20 +274,19 @@ class Run:
     def read_mask(
         self, case: CaseRef, geometry: Geometry
     ) -> tuple[PredictionRecord, NDArray[np.uint8]]:
-        """Predicted mask (Z, Y, X) of a case, and the record of this very mask.
+        """Predicted mask (Z, Y, X) of a case with its record; as `read_prediction`."""
+        return predictions.read_mask(self.folder.prediction(id_of(case)), geometry)
+
+    def read_prediction(self, case: CaseRef, geometry: Geometry) -> Prediction:
+        """Stored prediction of a case, on the case's own grid.
+
+        Its files are of one prediction, though a training may put another in its
+        place meanwhile.
 
         Raises
         ------
         SemisegError
             There is no prediction of this case in the run, or it cannot be read.
-        """
-        return predictions.read_mask(self.folder.prediction(id_of(case)), geometry)
-
-    def read_prediction(self, case: CaseRef, geometry: Geometry) -> Prediction:
-        """Stored prediction of a case, on the case's own grid; raises as `read_mask`.
-
-        Its files are of one prediction, though a training may put another in its
-        place meanwhile.
         """
         return predictions.read(self.folder.prediction(id_of(case)), geometry)
 
@@ -319,15 +311,11 @@ class Run:
         predictions.write(folder, prediction, image, cancellation)
 
 
-def _parse(content: bytes) -> list[Event]:
-    whole = content[: content.rfind(b"\n") + 1]
-    events = []
-    for line in whole.splitlines():
-        try:
-            events.append(from_line(line.decode()))
-        except ValueError:
-            continue
-    return events
+def _parse(content: bytes) -> Iterator[Event]:
+    """Events of a log; torn and foreign lines are left out."""
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        with suppress(ValueError):
+            yield from_line(line.decode())
 
 
 class RunList:
@@ -354,13 +342,7 @@ class RunList:
         return sorted(self._runs.values(), key=lambda run: (run.created, run.id))
 
     def get(self, run_id: str) -> Run:
-        """One run.
-
-        Raises
-        ------
-        ProjectError
-            There is none of this id; names those there are.
-        """
+        """One run; the error where there is none names those there are."""
         runs = self.all()
         for run in runs:
             if run.id == run_id:
