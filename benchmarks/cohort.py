@@ -8,6 +8,7 @@ import torch
 from napari_semiseg.core.plan import Intensity, Plan
 from napari_semiseg.engine.data.cache import Prepared
 from napari_semiseg.engine.data.distance_maps import distance_bounds
+from napari_semiseg.engine.networks.registry import halve
 from napari_semiseg.engine.planning.plan import choose_patch
 
 SHAPE = (48, 80, 96)
@@ -31,11 +32,11 @@ def volume(seed: int, shape: tuple[int, int, int] = SHAPE) -> Prepared:
 
 def plan(precision: str, *, unlabelled: int = 0) -> Plan:
     """A training of whole volumes on this machine's processor."""
-    patch, strides = choose_patch(SHAPE, 400_000)
+    patch = choose_patch(SHAPE, 400_000)
     return Plan(
         spacing_mm=(SPACING_MM,) * 3,
         patch_zyx=patch,
-        strides=strides,
+        strides=halve(patch),
         width=16,
         labelled_batch=2,
         unlabelled_batch=unlabelled,

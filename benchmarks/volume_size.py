@@ -49,6 +49,7 @@ def predict(folder: Path) -> None:
     from napari_semiseg.core.plan import Intensity, Plan
     from napari_semiseg.engine.inference.predictor import Predictor
     from napari_semiseg.engine.methods import base, perturbations, registry
+    from napari_semiseg.engine.networks.registry import halve
     from napari_semiseg.engine.planning.plan import choose_patch
     from napari_semiseg.experiments.worker import peak_memory_mb
     from napari_semiseg.project.project import Project
@@ -57,11 +58,11 @@ def predict(folder: Path) -> None:
     project = Project.create(folder / "project", {"ball": 1})
     project.add(folder / "scan.nii")
     case = project.case("scan")
-    patch, strides = choose_patch(PATCH, int(np.prod(PATCH)))
+    patch = choose_patch(PATCH, int(np.prod(PATCH)))
     plan = Plan(
         spacing_mm=(SPACING_MM,) * 3,
         patch_zyx=patch,
-        strides=strides,
+        strides=halve(patch),
         width=4,
         labelled_batch=2,
         unlabelled_batch=0,
@@ -79,7 +80,7 @@ def predict(folder: Path) -> None:
         reasons={},
     )
     torch.manual_seed(0)
-    task = base.Task(2, 20.0, plan.width, strides)
+    task = base.Task(2, 20.0, plan.width, plan.strides)
     learner = registry.build("supervised", {}, task)
     networks = {
         name: perturbations.frozen_copy(net) for name, net in learner.networks().items()

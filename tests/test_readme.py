@@ -165,6 +165,7 @@ def test_the_table_of_settings_is_complete() -> None:
     from napari_semiseg.core.config import TrainingConfig
 
     options = {"method", "params", "minutes", "steps", "device", "seed", "start_from"}
+    options |= {"architecture"}
     guide = read(ROOT / "docs" / "training.md")
     rows = re.findall(r"^\| `(\w+)` \| (?:`(.+?)`|planned) \|", guide, flags=re.M)
     fields = TrainingConfig.model_fields

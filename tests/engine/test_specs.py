@@ -17,6 +17,8 @@ specs = method_specs()
 assert len(specs) > 10
 for spec in specs:
     assert spec.title and spec.cite and spec.params["properties"]
+from napari_semiseg.engine.networks.registry import architecture_names
+assert {"vnet", "resenc_unet"} <= {*architecture_names()}
 """
 
 

@@ -11,6 +11,7 @@ from napari_semiseg.errors import ConfigError
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16"]
 DEFAULT_METHOD = "auto"
+DEFAULT_ARCHITECTURE = "vnet"
 DEFAULT_MINUTES = 20.0
 
 
@@ -35,6 +36,8 @@ class TrainingConfig(BaseModel):
         Crops of labelled and unlabelled volumes per step.
     width : int, optional
         Feature maps at the finest level of the network.
+    architecture : str
+        Name of the network, such as "vnet" or "resenc_unet".
     learning_rate : float, optional
         Peak of the schedule.
     precision : {"fp32", "bf16"}, optional
@@ -74,6 +77,7 @@ class TrainingConfig(BaseModel):
     labelled_batch: int | None = Field(default=None, ge=1)
     unlabelled_batch: int | None = Field(default=None, ge=0)
     width: int | None = Field(default=None, ge=4)
+    architecture: str = DEFAULT_ARCHITECTURE
     learning_rate: float | None = Field(default=None, gt=0)
     precision: Precision | None = None
     checkpoint_seconds: float = Field(default=30.0, ge=0)

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_semiseg.core.config import Precision
+from napari_semiseg.core.config import DEFAULT_ARCHITECTURE, Precision
 
 
 class Intensity(BaseModel):
@@ -36,8 +36,8 @@ class Plan(BaseModel):
     ----------
     spacing_mm, patch_zyx
         Working voxel size (z, y, x) in mm, and crop size in working voxels.
-    strides, width
-        Of the network: strides per level, feature maps at the finest level.
+    strides, width, architecture
+        Of the network: strides per level, feature maps at the finest level, name.
     labelled_batch, unlabelled_batch
         Crops of labelled and unlabelled volumes per step.
     sdm_limit_mm : float
@@ -60,6 +60,7 @@ class Plan(BaseModel):
     patch_zyx: tuple[int, int, int]
     strides: tuple[tuple[int, int, int], ...]
     width: int
+    architecture: str = DEFAULT_ARCHITECTURE
     labelled_batch: int
     unlabelled_batch: int
     sdm_limit_mm: float

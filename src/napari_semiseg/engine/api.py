@@ -18,6 +18,7 @@ from napari_semiseg.engine import devices
 from napari_semiseg.engine.data.cache import select
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import perturbations, registry
+from napari_semiseg.engine.networks.blocks import placed
 from napari_semiseg.engine.planning.plan import with_steps
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.session import Training, make_task
@@ -60,9 +61,7 @@ def train(
         Before ``Started``: nothing is left on disk but ``run``, if it was given.
     """
     cohort = select(project)
-    kind = registry.find(config.method)
-    registry.check_params(kind, config.params)
-    registry.check_batch(kind, config)
+    registry.check(config)
     source = find_source(project, config, cohort)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
@@ -204,10 +203,8 @@ def load_predictor(
     learner = registry.build(config.method, config.params, make_task(project, plan))
     networks, teachers = learner.networks(), {}
     for name, followed in learner.teachers().items():
-        teachers[name] = perturbations.frozen_copy(networks[followed]).to(
-            chosen,
-            memory_format=torch.channels_last_3d,  # type: ignore[call-overload]
-        )
+        teacher = perturbations.frozen_copy(networks[followed])
+        teachers[name] = placed(teacher, chosen)
         try:
             teachers[name].load_state_dict(state.teachers[name])
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:

@@ -84,7 +84,5 @@ def check_trainings(configs: Iterable[TrainingConfig]) -> None:
     from napari_semiseg.engine.methods import registry
 
     for config in configs:
-        kind = registry.find(config.method)
-        registry.check_params(kind, config.params)
-        registry.check_batch(kind, config)
+        registry.check(config)
         devices.choose(config.device)

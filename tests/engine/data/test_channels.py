@@ -19,7 +19,7 @@ from napari_semiseg.engine.data.sampler import Noise, Sampler, Streams
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import registry
-from napari_semiseg.engine.planning.plan import fingerprint
+from napari_semiseg.engine.planning.fingerprint import fingerprint
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.project.project import Project

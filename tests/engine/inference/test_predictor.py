@@ -19,6 +19,7 @@ from napari_semiseg.engine.inference.uncertainty import (
 from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.methods.base import Inference
+from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 from napari_semiseg.engine.networks.embedding import Encoded
 
 
@@ -266,7 +267,7 @@ def test_features_tell_scans_apart_and_repeat(plan, task):
 
 
 def test_encoded_weighs_places_by_their_foreground():
-    class Net(torch.nn.Module):
+    class Net(SegmentationNetwork):
         def __init__(self):
             super().__init__()
             self.encoder = torch.nn.Identity()

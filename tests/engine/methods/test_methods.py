@@ -8,14 +8,28 @@ import pytest
 import torch
 
 from engine.volumes import prepared
+from napari_semiseg.core.config import DEFAULT_ARCHITECTURE
 from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import registry
-from napari_semiseg.engine.networks.vnet import Heads
+from napari_semiseg.engine.networks.blocks import Heads
+from napari_semiseg.engine.networks.registry import architecture_names, find
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError
 
 METHODS = sorted(registry.methods())
+NEEDY = ("auto", "cct", "mc_net_plus", "ua_mt", "urpc")
+"""Methods that between them use all that an architecture offers."""
+CHOICES = [
+    *((method, DEFAULT_ARCHITECTURE) for method in METHODS),
+    *(
+        (method, architecture)
+        for architecture in architecture_names()
+        for method in NEEDY
+        if architecture != DEFAULT_ARCHITECTURE
+        and registry.find(method).needs <= find(architecture).offers
+    ),
+]
 CPU = torch.device("cpu")
 DRAWABLE = {"number", "integer", "boolean", "string"}
 
@@ -31,9 +45,19 @@ def trainer(name, task, plan, *, seed=3, **streams):
     return Trainer(learner, sampler(plan, seed=seed, **streams), plan, seed, CPU)
 
 
-@pytest.fixture(params=METHODS)
-def name(request):
+@pytest.fixture(params=CHOICES, ids="-".join)
+def choice(request):
     return request.param
+
+
+@pytest.fixture
+def name(choice):
+    return choice[0]
+
+
+@pytest.fixture
+def task(choice, task):
+    return dataclasses.replace(task, architecture=choice[1])
 
 
 def decided(networks):

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 from napari_semiseg.engine.networks.embedding import Encoded
 
 
-class Said(nn.Module):
+class Said(SegmentationNetwork):
     """Stands for a network whose encoder says these maps."""
 
     def __init__(self, maps: torch.Tensor) -> None:

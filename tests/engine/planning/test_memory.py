@@ -13,6 +13,7 @@ from napari_semiseg.engine import devices
 from napari_semiseg.engine.data.sampler import Noise
 from napari_semiseg.engine.inference import predictor
 from napari_semiseg.engine.methods import registry
+from napari_semiseg.engine.out_of_memory import NO_MEMORY
 from napari_semiseg.engine.planning import memory
 from napari_semiseg.engine.planning.plan import with_grid
 from napari_semiseg.engine.training.trainer import Trainer
@@ -174,7 +175,8 @@ def test_memory_that_runs_out_while_training_is_told_and_nothing_is_lost(
 
 
 @pytest.mark.parametrize(
-    "part", ["session.fingerprint", "intake.Intake.prepare", "trainer.Trainer.measure"]
+    "part",
+    ["session.fingerprint", "live_labels.Intake.prepare", "trainer.Trainer.measure"],
 )
 def test_memory_that_runs_out_before_the_first_step_is_told(
     ball_project, monkeypatch, part
@@ -184,7 +186,7 @@ def test_memory_that_runs_out_before_the_first_step_is_told(
     def short(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(f"napari_semiseg.engine.{part}", short)
+    monkeypatch.setattr(f"napari_semiseg.engine.training.{part}", short)
     events = engine.train(ball_project, TrainingConfig(method="supervised", width=4))
     with pytest.raises(ConfigError, match=r"smaller --set patch_zyx=… or ") as told:
         list(events)
@@ -203,7 +205,7 @@ def test_memory_that_runs_out_in_a_prediction_costs_that_case_alone(
 
     def short(case, *args):
         if case.id == "case_3":
-            raise RuntimeError(f"DefaultCPUAllocator: {memory.NO_MEMORY}: you tried")
+            raise RuntimeError(f"DefaultCPUAllocator: {NO_MEMORY}: you tried")
         return images(case, *args)
 
     monkeypatch.setattr(predictor, "working_images", short)

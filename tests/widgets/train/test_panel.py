@@ -111,8 +111,9 @@ def test_the_form_gives_the_training_it_shows(
     )
     form.setValue(wanted)
     assert form.value() == wanted
-    form.setValue(TrainingConfig(method="supervised", steps=50))
-    assert form.value() == TrainingConfig(method="supervised", steps=50)
+    wanted = TrainingConfig(method="supervised", steps=50, architecture="resenc_unet")
+    form.setValue(wanted)
+    assert form.value() == wanted
 
 
 def test_the_form_offers_titles_and_explains_by_citation(

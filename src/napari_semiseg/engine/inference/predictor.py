@@ -22,17 +22,18 @@ from napari_semiseg.engine.inference.sliding_window import padded, sweep, worthw
 from napari_semiseg.engine.inference.uncertainty import Evidence, reach_of, score_case
 from napari_semiseg.engine.methods.perturbations import entropy
 from napari_semiseg.engine.networks.embedding import Encoded
-from napari_semiseg.engine.planning.memory import prediction_remedy, shortage_told
+from napari_semiseg.engine.out_of_memory import out_of_memory_advice, prediction_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.methods.base import Inference, Method
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.project.cases.case import Case
 
 UNCERTAINTY = {
@@ -82,7 +83,7 @@ class Predictor:
     def __init__(
         self,
         method: Method,
-        teachers: dict[str, nn.Module],
+        teachers: dict[str, SegmentationNetwork],
         plan: Plan,
         device: torch.device,
         cancellation: CancellationToken = NEVER,
@@ -168,7 +169,7 @@ class Predictor:
         means = (torch.stack(part).mean(dim=0) for part in zip(*found, strict=True))
         return type(said)(*means)
 
-    @shortage_told(prediction_remedy)
+    @out_of_memory_advice(prediction_advice)
     def predict(
         self, case: Case, labels: LabelScheme, run: str, step: int
     ) -> Prediction:

@@ -28,7 +28,7 @@ class AdversarialMethod(DualTaskMethod):
 
     def critics(self) -> dict[str, nn.Module]:
         """One critic of the maps and the image."""
-        from napari_semiseg.engine.networks.vnet import Critic
+        from napari_semiseg.engine.networks.blocks import Critic
 
         seen = self.task.classes + self.task.channels
         return {"critic": Critic(seen, 2 * self.task.width)}

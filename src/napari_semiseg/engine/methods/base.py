@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_semiseg.core.config import DEFAULT_ARCHITECTURE
 from napari_semiseg.engine.methods.perturbations import gaussian_ramp
+from napari_semiseg.engine.networks import registry as architectures
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from napari_semiseg.engine.data.batch import Batch
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.engine.networks.registry import (
+        Feature,
         Head,
         Output,
         Stride,
         Upsampling,
     )
-    from napari_semiseg.engine.networks.vnet import VNet
 
 
 class MethodParams(BaseModel):
@@ -56,6 +59,8 @@ class Task:
         Of the network, from the plan.
     channels : int
         Number of images K of a case.
+    architecture : str
+        Name of the network architecture.
     """
 
     classes: int
@@ -63,27 +68,31 @@ class Task:
     width: int
     strides: tuple[Stride, ...]
     channels: int = 1
+    architecture: str = DEFAULT_ARCHITECTURE
 
     @property
     def steepness(self) -> float:
-        """The k of `ops.soft_mask`: 2 * SDM limit / voxel size."""
+        """The k of `perturbations.soft_mask`: 2 * SDM limit / voxel size."""
         return 2.0 * self.limit_voxels
 
     def network(
         self,
         heads: tuple[Head, ...] = ("segmentation", "distance"),
-        upsampling: tuple[Upsampling, ...] = ("transposed",),
-    ) -> VNet:
-        """A freshly initialised V-Net for this task."""
-        from napari_semiseg.engine.networks.vnet import VNet
-
-        return VNet(
-            self.classes,
-            self.width,
-            self.strides,
-            heads,
-            upsampling=upsampling,
-            channels=self.channels,
+        decoders: tuple[Upsampling, ...] = ("transposed",),
+        *,
+        pyramid: bool = False,
+    ) -> SegmentationNetwork:
+        """Make a network for this task; parameters as in `NetworkSpec`."""
+        return architectures.find(self.architecture).build(
+            architectures.NetworkSpec(
+                self.classes,
+                self.channels,
+                self.width,
+                self.strides,
+                heads,
+                decoders,
+                pyramid,
+            )
         )
 
 
@@ -116,8 +125,8 @@ class Progress:
 class Networks(NamedTuple):
     """Trained networks, averaged copies of them, and critics, by name."""
 
-    students: dict[str, nn.Module]
-    teachers: dict[str, nn.Module]
+    students: dict[str, SegmentationNetwork]
+    teachers: dict[str, SegmentationNetwork]
     critics: dict[str, nn.Module]
 
 
@@ -153,6 +162,9 @@ class Method(ABC):
     uncertainty : {"entropy", "gap"}
         Which map says best where it errs: the entropy of its probabilities, or the
         gap between its segmentation and its distance.
+    needs : frozenset of str
+        What its networks must have that not every architecture offers, see
+        `networks.registry.Architecture`.
     """
 
     name: ClassVar[str]
@@ -162,13 +174,14 @@ class Method(ABC):
     least_labelled: ClassVar[int] = 1
     least_unlabelled: ClassVar[int] = 1
     uncertainty: ClassVar[Literal["entropy", "gap"]] = "entropy"
+    needs: ClassVar[frozenset[Feature]] = frozenset()
     Params: ClassVar[type[MethodParams]] = MethodParams
 
     def __init__(self, params: MethodParams, task: Task) -> None:
         self.params = params
         self.task = task
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, SegmentationNetwork]:
         """Networks to train."""
         return {"student": self.task.network()}
 
@@ -200,7 +213,9 @@ class Method(ABC):
         """Weighted terms by name, to be summed; "supervised" is the labelled one."""
 
     @abstractmethod
-    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+    def infer(
+        self, teachers: dict[str, SegmentationNetwork], image: Tensor
+    ) -> Inference:
         """Predict a window (B, K, Z, Y, X) with the averaged networks."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from napari_semiseg.engine.lazy_torch import functional, torch
 from napari_semiseg.engine.methods.base import MethodParams, register
@@ -18,12 +18,12 @@ from napari_semiseg.engine.methods.perturbations import attention_dropout, featu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Networks, Progress
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.engine.networks.registry import Upsampling
-    from napari_semiseg.engine.networks.vnet import VNet
 
 
 def channel_dropout(features: Tensor) -> Tensor:
@@ -52,17 +52,18 @@ class CCT(DualTaskMethod):
     name = "cct"
     title = "CCT: cross-consistency"
     cite = "Ouali et al., CVPR 2020"
+    needs = frozenset({"several decoders"})
     Params: ClassVar[type[MethodParams]] = ConsistencyParams
     params: ConsistencyParams
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, SegmentationNetwork]:
         """One encoder, the main decoder and one for each perturbation."""
         ways: list[Upsampling] = ["transposed"] * (1 + len(PERTURBATIONS))
-        return {"student": self.task.network(upsampling=tuple(ways))}
+        return {"student": self.task.network(decoders=tuple(ways))}
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all decoders, and agreement with the main one."""
-        network = cast("VNet", nets.students["student"])
+        network = nets.students["student"]
         features = network.encoder(batch.image)
         outputs = [network.decode(features)]
         for index, perturb in enumerate(PERTURBATIONS, start=1):

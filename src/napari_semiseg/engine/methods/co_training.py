@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_semiseg.engine.methods.dual_task import ConsistencyParams, DualTaskMethod
 
 if TYPE_CHECKING:
-    from torch import nn
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 
 class PairMethod(DualTaskMethod):
@@ -15,6 +15,6 @@ class PairMethod(DualTaskMethod):
 
     params: ConsistencyParams
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, SegmentationNetwork]:
         """Both networks."""
         return {"first": self.task.network(), "second": self.task.network()}

@@ -25,10 +25,11 @@ from napari_semiseg.engine.methods.losses import (
 from napari_semiseg.engine.methods.perturbations import adversarial
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Networks, Progress
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 
 class DeepCoTrainingParams(ConsistencyParams):
@@ -75,14 +76,14 @@ class DeepCoTraining(PairMethod):
 
     def _resistance(
         self,
-        networks: list[nn.Module],
+        networks: list[SegmentationNetwork],
         image: Tensor,
         said: tuple[Tensor, Tensor],
         inside: Tensor,
     ) -> Tensor:
         """Divergence of each network under the attack on the other, summed."""
 
-        def doubt(network: nn.Module, label: Tensor, view: Tensor) -> Tensor:
+        def doubt(network: SegmentationNetwork, label: Tensor, view: Tensor) -> Tensor:
             return cross_entropy(logits(forward(network, view)), label, inside[:, 0])
 
         terms = []

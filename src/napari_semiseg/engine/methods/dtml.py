@@ -23,10 +23,11 @@ from napari_semiseg.engine.methods.perturbations import gap
 from napari_semiseg.engine.networks.registry import Output
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Networks, Progress
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 
 class DTMLParams(ConsistencyParams):
@@ -64,14 +65,14 @@ class DTML(DualTaskMethod):
     Params: ClassVar[type[MethodParams]] = DTMLParams
     params: DTMLParams
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, SegmentationNetwork]:
         """One single-headed network per task."""
         return {
             "segmentation": self.task.network(heads=("segmentation",)),
             "distance": self.task.network(heads=("distance",)),
         }
 
-    def _output(self, nets: dict[str, nn.Module], image: Tensor) -> Output:
+    def _output(self, nets: dict[str, SegmentationNetwork], image: Tensor) -> Output:
         """Both networks as if they were one with two heads."""
         return Output(
             forward(nets["segmentation"], image).logits,
@@ -90,7 +91,9 @@ class DTML(DualTaskMethod):
             "mutual_distance": weight * consistency(mask, probabilities, batch.inside),
         }
 
-    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+    def infer(
+        self, teachers: dict[str, SegmentationNetwork], image: Tensor
+    ) -> Inference:
         """Mean of both networks; their gap is the uncertainty of two members."""
         output = self._output(teachers, image)
         probabilities, mask = segmentation(output), self.mask(output)

@@ -20,10 +20,11 @@ from napari_semiseg.engine.methods.losses import (
 from napari_semiseg.engine.methods.perturbations import entropy, gap, soft_mask
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Progress
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.engine.networks.registry import Output
 
 
@@ -123,7 +124,9 @@ class DualTaskMethod(Method):
             probabilities, distances(output), gap(probabilities, self.mask(output))
         )
 
-    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+    def infer(
+        self, teachers: dict[str, SegmentationNetwork], image: Tensor
+    ) -> Inference:
         """Mean over the averaged networks."""
         said = [self.said(forward(teacher, image)) for teacher in teachers.values()]
         means = (torch.stack(part).mean(dim=0) for part in zip(*said, strict=True))

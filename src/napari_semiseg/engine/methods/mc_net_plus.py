@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -19,11 +19,11 @@ from napari_semiseg.engine.methods.losses import consistency
 from napari_semiseg.engine.methods.perturbations import gap, sharpen
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Networks, Progress
-    from napari_semiseg.engine.networks.vnet import VNet
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 
 class MCNetPlusParams(ConsistencyParams):
@@ -53,17 +53,18 @@ class MCNetPlus(DualTaskMethod):
     name = "mc_net_plus"
     title = "MC-Net+: mutual consistency of decoders"
     cite = "Wu et al., Med. Image Anal. 2022"
+    needs = frozenset({"several decoders"})
     Params: ClassVar[type[MethodParams]] = MCNetPlusParams
     params: MCNetPlusParams
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, SegmentationNetwork]:
         """One encoder and three decoders."""
-        network = self.task.network(upsampling=("transposed", "linear", "nearest"))
+        network = self.task.network(decoders=("transposed", "linear", "nearest"))
         return {"student": network}
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all decoders, and their agreement."""
-        network = cast("VNet", nets.students["student"])
+        network = nets.students["student"]
         outputs = network.outputs(batch.image)
         said = [segmentation(output) for output in outputs]
         targets = [sharpen(one, self.params.temperature) for one in said]
@@ -78,9 +79,11 @@ class MCNetPlus(DualTaskMethod):
             "mutual": self.params.weight(t) * torch.stack(pairs).mean(),
         }
 
-    def infer(self, teachers: dict[str, nn.Module], image: Tensor) -> Inference:
+    def infer(
+        self, teachers: dict[str, SegmentationNetwork], image: Tensor
+    ) -> Inference:
         """Mean of the decoders of the averaged network."""
-        network = cast("VNet", teachers["student"])
+        network = teachers["student"]
         outputs = network.outputs(image)
         mean, distance, mask = (
             torch.stack([part(output) for output in outputs]).mean(dim=0)

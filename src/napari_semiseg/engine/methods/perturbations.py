@@ -6,12 +6,14 @@ import copy
 import math
 from typing import TYPE_CHECKING
 
-from napari_semiseg.engine.lazy_torch import functional, nn, torch
+from napari_semiseg.engine.lazy_torch import functional, torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 AVERAGED = 0.1
 """Part of the steps done that an averaged network remembers, before its decay does."""
@@ -22,7 +24,7 @@ def gaussian_ramp(fraction: float) -> float:
     return math.exp(-5.0 * (1.0 - min(max(fraction, 0.0), 1.0)) ** 2)
 
 
-def frozen_copy(module: nn.Module) -> nn.Module:
+def frozen_copy(module: SegmentationNetwork) -> SegmentationNetwork:
     """A copy in evaluation mode that no optimiser will move."""
     return copy.deepcopy(module).requires_grad_(requires_grad=False).eval()
 
@@ -85,10 +87,10 @@ def add_noise(image: Tensor, sigma: float = 0.1) -> Tensor:
 
 
 def monte_carlo(
-    network: nn.Module, passes: int, forward: Callable[[], Tensor]
+    network: SegmentationNetwork, passes: int, forward: Callable[[], Tensor]
 ) -> Tensor:
     """Mean of ``passes`` stochastic forwards with dropout active."""
-    dropouts = [part for part in network.modules() if isinstance(part, nn.Dropout3d)]
+    dropouts = network.dropout_layers()
     for part in dropouts:
         part.train()
     try:

@@ -33,6 +33,7 @@ class RDrop(DualTaskMethod):
     name = "r_drop"
     title = "R-Drop"
     cite = "Liang et al., NeurIPS 2021"
+    needs = frozenset({"dropout"})
     Params: ClassVar[type[MethodParams]] = ConsistencyParams
     params: ConsistencyParams
 

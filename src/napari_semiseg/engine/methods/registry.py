@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from napari_semiseg.core.config import describe
+from napari_semiseg.core.config import DEFAULT_ARCHITECTURE, describe
 from napari_semiseg.engine.methods.base import REGISTRY
+from napari_semiseg.engine.networks import registry as architectures
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,8 +100,16 @@ def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
         raise ConfigError(describe(error, f"parameters of {kind.name}")) from error
 
 
-def check_batch(kind: type[Method], config: TrainingConfig) -> None:
-    """Refuse numbers of crops a step that a method cannot work with."""
+def check(config: TrainingConfig) -> type[Method]:
+    """Find the method of a training, and refuse settings that it cannot work with.
+
+    Raises
+    ------
+    ConfigError
+        Unknown method, parameter or architecture, or one that does not fit the method.
+    """
+    kind = find(config.method)
+    check_params(kind, config.params)
     for name, found, least in (
         ("labelled", config.labelled_batch, kind.least_labelled),
         ("unlabelled", config.unlabelled_batch or None, kind.least_unlabelled),
@@ -111,3 +120,11 @@ def check_batch(kind: type[Method], config: TrainingConfig) -> None:
                 f"found {name}_batch={found}; leave it out, or use "
                 f"--method mean_teacher"
             )
+    lacking = kind.needs - architectures.find(config.architecture).offers
+    if lacking:
+        raise ConfigError(
+            f"expected a network with {' and '.join(sorted(lacking))} for "
+            f"{kind.name!r}, found that {config.architecture!r} has none; use --set "
+            f"architecture={DEFAULT_ARCHITECTURE}, or another method"
+        )
+    return kind

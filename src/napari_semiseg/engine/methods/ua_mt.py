@@ -34,6 +34,7 @@ class UAMT(DualTaskMethod):
     name = "ua_mt"
     title = "UA-MT: uncertainty-aware mean teacher"
     cite = "Yu et al., MICCAI 2019"
+    needs = frozenset({"dropout"})
     Params: ClassVar[type[MethodParams]] = MonteCarloParams
     params: MonteCarloParams
 

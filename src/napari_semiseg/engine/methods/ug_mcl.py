@@ -43,6 +43,7 @@ class UGMCL(DualTaskMethod):
     name = "ug_mcl"
     title = "UG-MCL: uncertainty-guided mutual consistency"
     cite = "Zhang et al., Artif. Intell. Med. 2023"
+    needs = frozenset({"dropout"})
     Params: ClassVar[type[MethodParams]] = MonteCarloParams
     params: MonteCarloParams
 

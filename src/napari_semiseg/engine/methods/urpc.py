@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, register
@@ -15,11 +15,11 @@ from napari_semiseg.engine.methods.dual_task import (
 from napari_semiseg.engine.methods.losses import divergence, weighted_mean
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Networks, Progress
-    from napari_semiseg.engine.networks.vnet import PyramidVNet
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 
 @register
@@ -35,22 +35,17 @@ class URPC(DualTaskMethod):
     name = "urpc"
     title = "URPC: pyramid consistency"
     cite = "Luo et al., MICCAI 2021"
+    needs = frozenset({"output pyramid"})
     Params: ClassVar[type[MethodParams]] = ConsistencyParams
     params: ConsistencyParams
 
-    def networks(self) -> dict[str, nn.Module]:
-        """A V-Net with heads at every level of its decoder."""
-        from napari_semiseg.engine.networks.vnet import PyramidVNet
-
-        task = self.task
-        network = PyramidVNet(
-            task.classes, task.width, task.strides, channels=task.channels
-        )
-        return {"student": network}
+    def networks(self) -> dict[str, SegmentationNetwork]:
+        """A network with heads at every level of its decoder."""
+        return {"student": self.task.network(pyramid=True)}
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all levels, and their agreement."""
-        network = cast("PyramidVNet", nets.students["student"])
+        network = nets.students["student"]
         outputs = network.outputs(batch.image)
         free, inside = batch.free, batch.inside[batch.free]
         levels = [segmentation(output)[free] for output in outputs]

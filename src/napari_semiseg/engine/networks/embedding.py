@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 from torch.nn import functional
+
+from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class Encoded:
@@ -33,15 +34,14 @@ class Encoded:
     @contextmanager
     def of(self, network: nn.Module | None) -> Iterator[None]:
         """Listen to the encoder of a network, where it has one, for a while."""
-        encoder = getattr(network, "encoder", None)
-        if not isinstance(encoder, nn.Module):
+        if not isinstance(network, SegmentationNetwork):
             yield
             return
 
         def keep(_module: nn.Module, _given: object, levels: list[Tensor]) -> None:
             self._last = levels[-1]
 
-        handle = encoder.register_forward_hook(keep)
+        handle = network.encoder.register_forward_hook(keep)
         try:
             yield
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,11 +13,10 @@ from napari_semiseg.engine.planning.plan import SLACK, choose_patch, rounded_up
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from napari_semiseg.core.config import TrainingConfig
-    from napari_semiseg.engine.training.trainer import Trainer
-    from napari_semiseg.project.runs.run import Run
+    from napari_semiseg.engine.planning.speed import Trial
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -28,8 +26,6 @@ OVERHEAD = 1.7
 """Peak of a step over what its backward pass keeps, as measured on a processor: the
 gradients of the feature maps, and what convolutions copy."""
 SMALLEST_CROP = (16, 16, 16)
-NO_MEMORY = "can't allocate memory"
-"""What PyTorch says of a processor's memory, without a class of its own."""
 GB = 1e9
 
 
@@ -57,15 +53,15 @@ class Footprint:
         return max(0, int((memory - self.fixed) / self.per_voxel))
 
 
-def footprint(trainer: Trainer, voxels: int) -> Footprint:
-    """Measure a trainer whose crops have so many voxels; it is used up by that.
+def footprint(trial: Trial, voxels: int) -> Footprint:
+    """Measure a trial training whose crops have so many voxels.
 
     What the backward pass needs is counted as it is put aside, which is exact, the
     same on every device, and grows with the voxels of a crop.
     """
     weights = {
         parameter.untyped_storage().data_ptr(): parameter.nbytes
-        for parameter in trainer.weights
+        for parameter in trial.weights
     }
     kept: dict[int, int] = {}
 
@@ -77,7 +73,7 @@ def footprint(trainer: Trainer, voxels: int) -> Footprint:
 
     most = 0
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        for _ in trainer.rehearse():
+        for _ in trial.rehearse():
             most = max(most, sum(kept.values()))
             kept.clear()
     return Footprint(2.0 * sum(weights.values()), OVERHEAD * most / voxels)
@@ -104,7 +100,7 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
     crop = rounded_up(config.patch_zyx or SMALLEST_CROP)
     if math.prod(crop) <= fits:
         return fits
-    smaller, _ = choose_patch(crop, int(fits / SLACK))
+    smaller = choose_patch(crop, int(fits / SLACK))
     width = config.width is None or config.width > 8
     ways = [
         f"--set patch_zyx={list(smaller)}" * (math.prod(smaller) <= fits),
@@ -116,45 +112,6 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
         f"expected a training step that fits into {free / GB:.1f} GB of free memory, "
         f"found that {config.method!r} with crops of {list(crop)} voxels needs about "
         f"{need.of(math.prod(crop)) / GB:.1f} GB; close other programs, or use {remedy}"
-    )
-
-
-@contextmanager
-def shortage_told(remedy: Callable[[], str]) -> Iterator[None]:
-    """Do a part of the work; that the memory ran out is said in one line.
-
-    Raises
-    ------
-    ConfigError
-        Where PyTorch or numpy got no memory; what ``remedy`` says then.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not short and NO_MEMORY not in str(error):
-            raise
-        raise ConfigError(remedy()) from error
-
-
-def training_remedy(run: Run) -> str:
-    """How to go on with a run that got no memory, or what to train instead."""
-    return (
-        f"run {run.id}: expected memory for the next step, found none left, though "
-        f"there was enough when the training began; close other programs and go on "
-        f"with semiseg resume, or train anew with a smaller --set patch_zyx=…"
-        if run.has_model
-        else f"run {run.id}: expected memory to train, found none left before the "
-        f"first checkpoint; close other programs, or train again with a smaller "
-        f"--set patch_zyx=… or --set width=8"
-    )
-
-
-def prediction_remedy() -> str:
-    """What to do where a prediction got no memory."""
-    return (
-        "expected memory for a prediction, found none left; close other programs and "
-        "predict again"
     )
 
 

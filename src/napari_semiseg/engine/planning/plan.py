@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.core.plan import Intensity, Plan
+from napari_semiseg.core.plan import Plan
 from napari_semiseg.engine.data.resample import Shape, resample, working_shape
 from napari_semiseg.engine.devices import cores
-from napari_semiseg.project.cases.channels import same_channels
+from napari_semiseg.engine.networks import registry as architectures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.engine.planning.fingerprint import Fingerprint, Spacing
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Working voxel sizes that are tried, over the finest size of the scans."""
@@ -45,112 +41,6 @@ WIDTH = 16
 LEARNING_RATE = 0.1
 LIMIT_VOXELS = 10
 """Distances beyond so many working voxels are only known to be long."""
-SAMPLE = 6
-"""Cases whose voxels are read for the fingerprint."""
-SLICES = 16
-"""Annotated slices of a case that are looked at in each direction."""
-
-Spacing = tuple[float, float, float]
-
-
-class Truth(NamedTuple):
-    """A mask without unannotated voxels.
-
-    Attributes
-    ----------
-    mask : ndarray (Z, Y, X), uint8
-        All of a case, or its annotated slices, one behind the other.
-    spacing_mm : (z, y, x)
-        Voxel size of the case.
-    across : int, optional
-        Axis along which they are single slices.
-    """
-
-    mask: NDArray[np.uint8]
-    spacing_mm: Spacing
-    across: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """Facts of a cohort that decide a plan."""
-
-    spacing_mm: Spacing
-    shape_zyx: tuple[int, int, int]
-    channels: tuple[str, ...]
-    intensities: tuple[Intensity, ...]
-    truths: tuple[Truth, ...]
-
-
-def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
-    """Measure spacing and shape of all cases, intensities and masks of a few."""
-    spacing = np.median([case.geometry.spacing_mm for case in cases], axis=0)
-    extent = np.median(
-        [
-            np.multiply(case.geometry.shape_zyx, case.geometry.spacing_mm)
-            for case in cases
-        ],
-        axis=0,
-    )
-    shape = np.maximum(1, np.round(extent / spacing)).astype(int)
-    channels = labelled[0].channel_names
-    seen = [_Values() for _ in channels]
-    whole: list[Truth] = []
-    slices: list[Truth] = []
-    alike = [case for case in labelled if same_channels(case.channel_names, channels)]
-    for case in alike[:SAMPLE]:
-        mask = case.read_label()
-        if mask is None:
-            continue
-        inside = (mask > 0) & (mask != UNANNOTATED)
-        for index, values in enumerate(seen):
-            values.note(case.read_image(index).data, inside)
-        if (mask == UNANNOTATED).any():
-            slices += _annotated_slices(mask, case.geometry.spacing_mm)
-        else:
-            whole.append(Truth(mask, case.geometry.spacing_mm))
-    return Fingerprint(
-        spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
-        shape_zyx=(int(shape[0]), int(shape[1]), int(shape[2])),
-        channels=channels,
-        intensities=tuple(values.intensity() for values in seen),
-        truths=tuple(whole[:3] or slices),
-    )
-
-
-def _annotated_slices(mask: NDArray[np.uint8], spacing_mm: Spacing) -> Iterator[Truth]:
-    """Slices that are annotated from edge to edge and show something, each way."""
-    for axis in range(3):
-        highest = mask.max(axis=tuple({0, 1, 2} - {axis}))
-        (done,) = np.nonzero((highest > 0) & (highest != UNANNOTATED))
-        few = done[:: max(1, math.ceil(done.size / SLICES))]
-        if few.size:
-            yield Truth(mask.take(few, axis), spacing_mm, across=axis)
-
-
-class _Values:
-    """Grey values of one channel: how low they go, and those of the objects."""
-
-    def __init__(self) -> None:
-        self._lowest: list[float] = []
-        self._objects: list[NDArray[Any]] = []
-
-    def note(self, image: NDArray[Any], inside: NDArray[np.bool_]) -> None:
-        """Look at an image (Z, Y, X) and where its objects are."""
-        self._lowest.append(float(np.percentile(image, 0.5)))
-        values = image[inside]
-        if values.size:
-            self._objects.append(values[:: max(1, values.size // 20_000)])
-
-    def intensity(self) -> Intensity:
-        """Those of CT where all images have air, about -1000 HU, as no other has."""
-        if not self._objects or max(self._lowest) >= -500:
-            return Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
-        values = np.concatenate(self._objects).astype(np.float64)
-        low, high = np.percentile(values, [0.5, 99.5])
-        clipped = np.clip(values, low, high)
-        moments = (float(clipped.mean()), float(max(clipped.std(), 1e-3)))
-        return Intensity(kind="ct", cut=(float(low), float(high)), mean_std=moments)
 
 
 def oracle_dice(facts: Fingerprint, working_mm: Spacing) -> float | None:
@@ -210,8 +100,8 @@ def rounded_up(shape: Sequence[int]) -> Shape:
     return z, y, x
 
 
-def choose_patch(shape: Shape, voxels: int) -> tuple[Shape, tuple[Shape, ...]]:
-    """Crop size and the network's strides: as much of a volume as is affordable.
+def choose_patch(shape: Shape, voxels: int) -> Shape:
+    """Size of a crop: as much of a volume as is affordable.
 
     An axis of few voxels is held whole.
     """
@@ -222,23 +112,7 @@ def choose_patch(shape: Shape, voxels: int) -> tuple[Shape, tuple[Shape, ...]]:
     patch = np.where(long, shared, full).astype(int)
     while np.prod(patch) > SLACK * voxels and patch.max() > SHORTEST_SHARED:
         patch[patch.argmax()] -= 8
-    chosen = (int(patch[0]), int(patch[1]), int(patch[2]))
-    return chosen, choose_strides(chosen)
-
-
-def choose_strides(patch: Shape) -> tuple[Shape, ...]:
-    """How a network halves a crop: each axis to no less than four places."""
-    halvings = [min(4, int(np.log2(size // 4))) for size in patch]
-    # An axis may be halved as often as its size stays even.
-    halvings = [
-        next(n for n in range(most, -1, -1) if size % 2**n == 0)
-        for size, most in zip(patch, halvings, strict=True)
-    ]
-    levels = max(1, *halvings)
-    return tuple(
-        tuple(2 if level < halvings[axis] else 1 for axis in range(3))  # type: ignore[misc]
-        for level in range(levels)
-    )
+    return int(patch[0]), int(patch[1]), int(patch[2])
 
 
 def draft(
@@ -259,13 +133,14 @@ def draft(
     if unlabelled and config.unlabelled_batch is not None:
         unlabelled = config.unlabelled_batch
     probe = PROBE[device.type]
-    patch, strides = choose_patch(probe, math.prod(probe))
+    patch = choose_patch(probe, math.prod(probe))
     first = facts.intensities[0]
     return Plan(
         spacing_mm=facts.spacing_mm,
         patch_zyx=patch,
-        strides=strides,
+        strides=architectures.find(config.architecture).strides(patch),
         width=config.width or WIDTH,
+        architecture=config.architecture,
         labelled_batch=config.labelled_batch or 2,
         unlabelled_batch=unlabelled,
         sdm_limit_mm=LIMIT_VOXELS * min(facts.spacing_mm),
@@ -326,14 +201,14 @@ def with_grid(
         spacing, why_spacing = config.spacing_mm, "asked for"
     shape = working_shape(facts.shape_zyx, facts.spacing_mm, spacing)
     if config.patch_zyx is None:
-        patch, strides = choose_patch(shape, voxels)
+        patch = choose_patch(shape, voxels)
         why_patch = (
             f"median volume of {shape} working voxels, as much of it as "
             f"{voxels:,} voxels hold ({why})"
         )
     else:
         patch = rounded_up(config.patch_zyx)
-        strides, why_patch = choose_strides(patch), "asked for"
+        why_patch = "asked for"
         if patch != config.patch_zyx:
             why_patch = f"asked for {list(config.patch_zyx)}, rounded up to "
             why_patch += "12 or multiples of 8" if 12 in patch else "multiples of 8"
@@ -341,7 +216,7 @@ def with_grid(
         update={
             "spacing_mm": spacing,
             "patch_zyx": patch,
-            "strides": strides,
+            "strides": architectures.find(plan.architecture).strides(patch),
             "sdm_limit_mm": LIMIT_VOXELS * min(spacing),
             "reasons": {
                 **plan.reasons,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from napari_semiseg.engine.planning.plan import STEPS, with_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    from torch import nn
 
     from napari_semiseg.core.config import Precision, TrainingConfig
     from napari_semiseg.core.plan import Plan
-    from napari_semiseg.engine.training.trainer import Trainer
 
 SHORTEST_TRAINING = 20
 """Steps below which a training is not worth its name."""
@@ -25,8 +26,22 @@ WORTH, CLEAR = 1.1, 1.5
 to be taken without a longer look at fp32."""
 
 
+class Trial(Protocol):
+    """A training whose cost is measured, and which is used up by that."""
+
+    @property
+    def weights(self) -> Sequence[nn.Parameter]:
+        """All trained weights."""
+
+    def measure(self, total: int, enough: float = math.inf) -> float:
+        """Seconds per step in a training of ``total`` steps."""
+
+    def rehearse(self) -> Iterator[None]:
+        """Take a step of each part of a training."""
+
+
 def fastest(
-    plan: Plan, trainer: Callable[[Plan], Trainer], asked: Precision | None
+    plan: Plan, trial: Callable[[Plan], Trial], asked: Precision | None
 ) -> tuple[Plan, float]:
     """The faster precision, and seconds of a step over the voxels of its crop.
 
@@ -39,8 +54,8 @@ def fastest(
         plan = plan.model_copy(update={"reasons": reasons})
     if asked is not None:
         needed = not plan.steps
-        return plan, trainer(plan).measure(total) / voxels if needed else 0.0
-    full, half = trainer(plan), trainer(plan.model_copy(update={"precision": "bf16"}))
+        return plan, trial(plan).measure(total) / voxels if needed else 0.0
+    full, half = trial(plan), trial(plan.model_copy(update={"precision": "bf16"}))
     quick = half.measure(FIRST)
     slow = full.measure(FIRST, enough=CLEAR * quick)
     faster, precision = (half, "bf16") if slow > WORTH * quick else (full, "fp32")

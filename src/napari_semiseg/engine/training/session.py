@@ -21,10 +21,11 @@ from napari_semiseg.engine.data.cache import Cache
 from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.data.sampler import Noise, Sampler
 from napari_semiseg.engine.methods import base, registry
+from napari_semiseg.engine.out_of_memory import out_of_memory_advice, training_advice
 from napari_semiseg.engine.planning import memory
+from napari_semiseg.engine.planning.fingerprint import fingerprint
 from napari_semiseg.engine.planning.plan import (
     draft,
-    fingerprint,
     with_grid,
     with_labels,
 )
@@ -37,7 +38,8 @@ from napari_semiseg.engine.planning.speed import (
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import Intake
 from napari_semiseg.engine.training.live_predictions import Refresher
-from napari_semiseg.engine.training.trainer import Trainer, validation_dice
+from napari_semiseg.engine.training.trainer import Trainer
+from napari_semiseg.engine.training.validation import validation_dice
 from napari_semiseg.engine.training.warm_start import fitted
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
@@ -88,12 +90,12 @@ class Training:
 
     def events(self) -> Iterator[Event]:
         """Plan, prepare, measure, train."""
-        with memory.shortage_told(partial(memory.training_remedy, self._run)):
+        with out_of_memory_advice(partial(training_advice, self._run)):
             yield from self._events()
 
     def _events(self) -> Iterator[Event]:
         begun = time.perf_counter()
-        config, kind = self._config, registry.find(self._config.method)
+        config, kind = self._config, registry.check(self._config)
         plan = self._run.plan
         fresh, expected = plan is None, 0
         if plan is None:
@@ -354,4 +356,5 @@ def make_task(project: Project, plan: Plan) -> base.Task:
         width=plan.width,
         strides=plan.strides,
         channels=len(plan.intensities),
+        architecture=plan.architecture,
     )

@@ -12,18 +12,18 @@ from torch import nn
 
 from napari_semiseg.core.cancellation import NEVER, Cancelled
 from napari_semiseg.core.events import Checkpointed, Stepped, Validated
-from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.devices import autocast, synchronise
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import perturbations
 from napari_semiseg.engine.methods.base import Networks, Progress
+from napari_semiseg.engine.networks.blocks import placed
 from napari_semiseg.engine.training import warm_start
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
-    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.data.batch import Batch
-    from napari_semiseg.engine.data.cache import Prepared
     from napari_semiseg.engine.data.sampler import Batches
     from napari_semiseg.engine.methods.base import Method
 
@@ -94,12 +92,17 @@ class Trainer:
         self._device = device
         torch.set_num_threads(plan.threads)
         torch.manual_seed(seed)
-        students = _placed(method.networks(), device)
+        students = {
+            name: placed(network, device) for name, network in method.networks().items()
+        }
         teachers = {
             name: perturbations.frozen_copy(students[followed])
             for name, followed in method.teachers().items()
         }
-        self.networks = Networks(students, teachers, _placed(method.critics(), device))
+        critics = {
+            name: placed(critic, device) for name, critic in method.critics().items()
+        }
+        self.networks = Networks(students, teachers, critics)
         self._parameters = [
             parameter
             for network in students.values()
@@ -340,43 +343,7 @@ def _middles(total: int, parts: int) -> list[int]:
     return [(2 * part + 1) * total // (2 * parts) for part in range(parts)]
 
 
-def _placed(
-    networks: dict[str, nn.Module], device: torch.device
-) -> dict[str, nn.Module]:
-    layout = torch.channels_last_3d
-    return {
-        name: network.to(device, memory_format=layout)  # type: ignore[call-overload]
-        for name, network in networks.items()
-    }
-
-
 def _states(
     parts: Mapping[str, nn.Module | torch.optim.Optimizer],
 ) -> dict[str, dict[str, Any]]:
     return {name: part.state_dict() for name, part in parts.items()}
-
-
-def validation_dice(
-    trainer: Trainer,
-    cases: Sequence[Prepared],
-    labels: LabelScheme,
-    cancellation: CancellationToken,
-) -> dict[str, float]:
-    """Mean Dice per class name of held-out cases, on the working grid.
-
-    ``cancellation`` as in `Predictor`.
-    """
-    predictor = trainer.predictor(cancellation)
-    scores: dict[str, list[float]] = {item.name: [] for item in labels}
-    for case in cases:
-        assert case.target is not None
-        maps = predictor.maps(torch.from_numpy(case.image.astype(np.float32)))
-        said = maps.probabilities.argmax(dim=0).numpy()
-        truth = np.asarray(case.target)
-        known = truth != UNANNOTATED
-        for index, item in enumerate(labels, start=1):
-            mine, theirs = (said == index) & known, truth == index
-            size = int(mine.sum() + theirs.sum())
-            both = 2.0 * float((mine & theirs).sum())
-            scores[item.name].append(both / size if size else 1.0)
-    return {name: float(np.mean(values)) for name, values in scores.items()}

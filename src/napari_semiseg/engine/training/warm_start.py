@@ -11,7 +11,6 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.project.runs.compatibility import why_incompatible
@@ -118,15 +117,16 @@ def begin(
                 f"layers, found others in {name!r}; {ADVICE}"
             )
         network.load_state_dict(earlier)
+        normalising = set(network.norm_layers())
         for path, module in network.named_modules():
-            if isinstance(module, nn.BatchNorm3d):
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                module.running_mean.mul_(config.shrink)
-                module.running_var.mul_(config.shrink**2)
-            elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-                for key, weight in module.named_parameters(recurse=False):
-                    noise = config.perturb * fresh[f"{path}.{key}"]
-                    weight.mul_(config.shrink).add_(noise)
+            if module in normalising:
+                statistics = dict(module.named_buffers(recurse=False))
+                if "running_mean" in statistics:
+                    statistics["running_mean"].mul_(config.shrink)
+                    statistics["running_var"].mul_(config.shrink**2)
+                continue
+            for key, weight in module.named_parameters(recurse=False):
+                noise = config.perturb * fresh[f"{path}.{key}".lstrip(".")]
+                weight.mul_(config.shrink).add_(noise)
     for name, teacher in networks.teachers.items():
         teacher.load_state_dict(networks.students[followed[name]].state_dict())

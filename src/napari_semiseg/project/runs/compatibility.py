@@ -43,6 +43,11 @@ def why_incompatible(
             f"expected {describe_channels(channels)}, found "
             f"{describe_channels(plan.channels)}"
         )
+    if config.architecture != plan.architecture:
+        return (
+            f"expected the network architecture {config.architecture}, found "
+            f"{plan.architecture}"
+        )
     if config.width is not None and config.width != plan.width:
         return f"expected networks of width {config.width}, found {plan.width}"
     return None

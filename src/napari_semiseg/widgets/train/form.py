@@ -19,7 +19,13 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 from superqt.utils import signals_blocked
 
-from napari_semiseg.core.config import DEFAULT_METHOD, DEFAULT_MINUTES, TrainingConfig
+from napari_semiseg.core.config import (
+    DEFAULT_ARCHITECTURE,
+    DEFAULT_METHOD,
+    DEFAULT_MINUTES,
+    TrainingConfig,
+)
+from napari_semiseg.engine.networks.registry import architecture_names
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.train.schema_form import SchemaForm
 
@@ -70,6 +76,14 @@ class ElidedCombo(QComboBox):
         self.setCurrentIndex(row if row >= 0 else otherwise)
 
 
+def _architecture_list() -> QComboBox:
+    combo = QComboBox()
+    combo.addItems(architecture_names())
+    combo.setCurrentText(DEFAULT_ARCHITECTURE)
+    combo.setToolTip("Architecture of the network")
+    return combo
+
+
 class TrainingForm(QWidget):
     """Edits a `TrainingConfig`: ``value()``, ``setValue()``, ``valueChanged``."""
 
@@ -99,6 +113,7 @@ class TrainingForm(QWidget):
         self.seed = QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
         self.seed.setToolTip("The same seed gives the same training again")
+        self.architecture = _architecture_list()
         self.params = SchemaForm()
         self.advanced = QCollapsible("Advanced")
         self.advanced.toggleButton().setToolTip("Settings that rarely need a change")
@@ -107,6 +122,7 @@ class TrainingForm(QWidget):
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addRow("Steps", self.steps)
         inner.addRow("Seed", self.seed)
+        inner.addRow("Network", self.architecture)
         self.advanced.layout().setContentsMargins(0, 0, 0, 0)
         self.advanced.addWidget(numbers)
         self.advanced.addWidget(self.params)
@@ -130,6 +146,7 @@ class TrainingForm(QWidget):
             self.device.currentIndexChanged,
             self.steps.valueChanged,
             self.seed.valueChanged,
+            self.architecture.currentIndexChanged,
             self.params.valueChanged,
         ):
             changed.connect(lambda *_: self.valueChanged.emit())
@@ -183,6 +200,7 @@ class TrainingForm(QWidget):
             steps=steps,
             device=self.device.currentData(),
             seed=self.seed.value(),
+            architecture=self.architecture.currentText(),
             start_from=self.source.currentData(),
         )
 
@@ -193,6 +211,7 @@ class TrainingForm(QWidget):
         self.minutes.setValue(config.minutes or DEFAULT_MINUTES)
         self.steps.setValue(config.steps or 0)
         self.seed.setValue(config.seed)
+        self.architecture.setCurrentText(config.architecture)
         self._choose_source(config.start_from)
         self.params.setValue(config.params)
 

@@ -1,0 +1,127 @@
+"""Facts of a cohort that decide a plan."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.plan import Intensity
+from napari_semiseg.project.cases.channels import same_channels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.project.cases.case import Case
+
+SAMPLE = 6
+"""Cases whose voxels are read."""
+SLICES = 16
+"""Annotated slices of a case that are looked at in each direction."""
+
+Spacing = tuple[float, float, float]
+
+
+class Truth(NamedTuple):
+    """A mask without unannotated voxels.
+
+    Attributes
+    ----------
+    mask : ndarray (Z, Y, X), uint8
+        All of a case, or its annotated slices, one behind the other.
+    spacing_mm : (z, y, x)
+        Voxel size of the case.
+    across : int, optional
+        Axis along which they are single slices.
+    """
+
+    mask: NDArray[np.uint8]
+    spacing_mm: Spacing
+    across: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Facts of a cohort that decide a plan."""
+
+    spacing_mm: Spacing
+    shape_zyx: tuple[int, int, int]
+    channels: tuple[str, ...]
+    intensities: tuple[Intensity, ...]
+    truths: tuple[Truth, ...]
+
+
+def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
+    """Measure spacing and shape of all cases, intensities and masks of a few."""
+    spacing = np.median([case.geometry.spacing_mm for case in cases], axis=0)
+    extent = np.median(
+        [
+            np.multiply(case.geometry.shape_zyx, case.geometry.spacing_mm)
+            for case in cases
+        ],
+        axis=0,
+    )
+    shape = np.maximum(1, np.round(extent / spacing)).astype(int)
+    channels = labelled[0].channel_names
+    seen = [_Values() for _ in channels]
+    whole: list[Truth] = []
+    slices: list[Truth] = []
+    alike = [case for case in labelled if same_channels(case.channel_names, channels)]
+    for case in alike[:SAMPLE]:
+        mask = case.read_label()
+        if mask is None:
+            continue
+        inside = (mask > 0) & (mask != UNANNOTATED)
+        for index, values in enumerate(seen):
+            values.note(case.read_image(index).data, inside)
+        if (mask == UNANNOTATED).any():
+            slices += _annotated_slices(mask, case.geometry.spacing_mm)
+        else:
+            whole.append(Truth(mask, case.geometry.spacing_mm))
+    return Fingerprint(
+        spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        shape_zyx=(int(shape[0]), int(shape[1]), int(shape[2])),
+        channels=channels,
+        intensities=tuple(values.intensity() for values in seen),
+        truths=tuple(whole[:3] or slices),
+    )
+
+
+def _annotated_slices(mask: NDArray[np.uint8], spacing_mm: Spacing) -> Iterator[Truth]:
+    """Slices that are annotated from edge to edge and show something, each way."""
+    for axis in range(3):
+        highest = mask.max(axis=tuple({0, 1, 2} - {axis}))
+        (done,) = np.nonzero((highest > 0) & (highest != UNANNOTATED))
+        few = done[:: max(1, math.ceil(done.size / SLICES))]
+        if few.size:
+            yield Truth(mask.take(few, axis), spacing_mm, across=axis)
+
+
+class _Values:
+    """Grey values of one channel: how low they go, and those of the objects."""
+
+    def __init__(self) -> None:
+        self._lowest: list[float] = []
+        self._objects: list[NDArray[Any]] = []
+
+    def note(self, image: NDArray[Any], inside: NDArray[np.bool_]) -> None:
+        """Look at an image (Z, Y, X) and where its objects are."""
+        self._lowest.append(float(np.percentile(image, 0.5)))
+        values = image[inside]
+        if values.size:
+            self._objects.append(values[:: max(1, values.size // 20_000)])
+
+    def intensity(self) -> Intensity:
+        """Those of CT where all images have air, about -1000 HU, as no other has."""
+        if not self._objects or max(self._lowest) >= -500:
+            return Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
+        values = np.concatenate(self._objects).astype(np.float64)
+        low, high = np.percentile(values, [0.5, 99.5])
+        clipped = np.clip(values, low, high)
+        moments = (float(clipped.mean()), float(max(clipped.std(), 1e-3)))
+        return Intensity(kind="ct", cut=(float(low), float(high)), mean_std=moments)
