@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDialog,
-    QDialogButtonBox,
     QFileDialog,
     QFormLayout,
     QFrame,
@@ -23,7 +22,6 @@ from qtpy.QtWidgets import (
     QTabWidget,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
@@ -38,7 +36,13 @@ from napari_semiseg.project.importing.preview import (
 )
 from napari_semiseg.widgets.cohort.model import SPLIT_TITLES
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    dialog_buttons,
+    push_button,
+    row_of,
+    stack,
+    wrapped_label,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,10 +162,7 @@ class SeriesChoice(QGroupBox):
             "The ticked series of a folder lie on one grid: several images of one case"
         )
         self.together.toggled.connect(lambda _: self.changed.emit())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(self.list)
-        layout.addWidget(self.together)
+        stack(self, self.list, self.together, margin=6)
         self.hide()
 
     def show_folders(self, folders: Mapping[Path, Sequence[Series]]) -> None:
@@ -239,9 +240,7 @@ class StructureChoice(QGroupBox):
         self._area.setWidgetResizable(True)
         self._area.setFrameShape(QFrame.Shape.NoFrame)
         self._area.setWidget(inner)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._area)
+        stack(self, self._area, margin=0)
         self.boxes: dict[str, QComboBox] = {}
         self.hide()
 
@@ -396,19 +395,9 @@ class ImportDialog(QDialog):
         if self._adds:
             form.addRow("Images per case", row_of(self.channels, self.suggested))
             form.addRow("Use for", self.split)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self.add_button = buttons.addButton(
-            "Add", QDialogButtonBox.ButtonRole.AcceptRole
-        )
-        self.add_button.setDefault(True)
-        layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        layout.addWidget(self.series)
-        layout.addWidget(self.tabs, 1)
-        for widget in (self.structures, self.summary, buttons):
-            layout.addWidget(widget)
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
+        buttons, self.add_button = dialog_buttons(self, "Add")
+        parts = (form, self.series, self.tabs, self.structures, self.summary, buttons)
+        stack(self, *parts, stretched=self.tabs)
         self.masks.editingFinished.connect(self._refresh_if_changed)
         self.channels.editingFinished.connect(self._refresh_if_changed)
         self.series.changed.connect(self.refresh)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPoint, Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import percent
 from napari_semiseg.project.review.corrections import effort
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.tables import RowModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from qtpy.QtCore import QObject
+    from qtpy.QtCore import QModelIndex, QObject
 
     from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.cases.case import Case
@@ -132,13 +133,12 @@ def _without_slices(record: PredictionRecord) -> PredictionRecord:
     return record.model_copy(update={"score": score})
 
 
-class CohortModel(QAbstractTableModel):
+class CohortModel(RowModel[Row]):
     """The session's cases as rows; re-read when the session says so."""
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+        super().__init__([(title, tip) for title, _, tip in COLUMNS], parent)
         self._session = session
-        self.rows: list[Row] = []
         self._counts: dict[str, int] = {}
         self._flag = _icon(FLAG_COLOUR, _draw_flag, filled=True)
         self._dots = {state: _dot(state, state in _HOLLOW) for state in CaseState}
@@ -187,28 +187,6 @@ class CohortModel(QAbstractTableModel):
     def _redraw(self, first: int, last: int) -> None:
         end = self.index(last, len(COLUMNS) - 1)
         self.dataChanged.emit(self.index(first, 0), end)
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        """Number of cases."""
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        """Number of columns."""
-        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
-
-    def headerData(
-        self,
-        section: int,
-        orientation: Qt.Orientation,
-        role: int = Qt.ItemDataRole.DisplayRole,
-    ) -> Any:
-        """Title and explanation of a column."""
-        if orientation == Qt.Orientation.Horizontal:
-            if role == Qt.ItemDataRole.DisplayRole:
-                return COLUMNS[section][0]
-            if role == Qt.ItemDataRole.ToolTipRole:
-                return COLUMNS[section][2]
-        return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, dot, explanation or sort key of a cell."""

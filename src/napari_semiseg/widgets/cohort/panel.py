@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QModelIndex, QPoint, QSortFilterProxyModel, Qt
+from qtpy.QtCore import QSortFilterProxyModel, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QFileDialog,
-    QHBoxLayout,
     QLineEdit,
     QMenu,
-    QTableView,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -35,13 +31,20 @@ from napari_semiseg.widgets.cohort.model import (
 from napari_semiseg.widgets.common.background import in_background, show_errors
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import ask_flag
-from napari_semiseg.widgets.common.forms import push_button, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    push_button,
+    row_of,
+    stack,
+    wrapped_label,
+)
 from napari_semiseg.widgets.common.session import HUMAN
+from napari_semiseg.widgets.common.tables import RowTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from qtpy.QtGui import QKeyEvent, QResizeEvent
+    from qtpy.QtCore import QModelIndex, QPoint
+    from qtpy.QtGui import QResizeEvent
 
     from napari_semiseg.core.case import Split
     from napari_semiseg.project.discovery.add_images import AddReport
@@ -51,16 +54,16 @@ if TYPE_CHECKING:
 
 HEADER_ROOM, ARROW_ROOM, NAME_WIDTH = 12, 14, 96
 """Pixels around a title, of the sorting arrow, and of the narrowest name column."""
-MEASURED_ROWS = 50
-"""Rows from the first visible one whose texts decide how wide a column is."""
+ROW_HEIGHT, MEASURED_ROWS = 24, 50
+"""Pixels, and how many visible rows decide how wide a column is."""
 
 
-class CaseTable(QTableView):
-    """The table; Enter or a double click asks for a case."""
+class CaseTable(RowTable):
+    """The cases, sorted and filtered."""
 
-    def __init__(self, session: Session, model: CohortModel) -> None:
-        super().__init__()
-        self._session, self._model = session, model
+    def __init__(self, model: CohortModel) -> None:
+        super().__init__(ROW_HEIGHT)
+        self._model = model
         self.proxy = QSortFilterProxyModel(self)
         self.proxy.setSourceModel(model)
         self.proxy.setSortRole(SORT_ROLE)
@@ -70,21 +73,13 @@ class CaseTable(QTableView):
         self.setModel(self.proxy)
         self.setSortingEnabled(True)
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setShowGrid(False)
         self.setWordWrap(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(24)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(36)
-        header.setHighlightSections(False)
         header.setResizeContentsPrecision(MEASURED_ROWS)
         header.sortIndicatorChanged.connect(self.fit_columns)
         model.modelReset.connect(self.fit_columns)
         model.dataChanged.connect(self.fit_columns)
-        self.doubleClicked.connect(self.open_case)
 
     def selected(self) -> list[str]:
         """Ids of the selected cases."""
@@ -124,18 +119,6 @@ class CaseTable(QTableView):
         super().resizeEvent(event)
         self.fit_columns()
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Open the current case on Enter."""
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.open_case(self.currentIndex())
-        else:
-            super().keyPressEvent(event)
-
-    def open_case(self, index: QModelIndex) -> None:
-        """Ask for the case of a row."""
-        if index.isValid():
-            self._session.case_requested.emit(str(index.siblingAtColumn(0).data()))
-
 
 class CohortPanel(QWidget):
     """Table, filter, and what can be done to cases."""
@@ -144,7 +127,8 @@ class CohortPanel(QWidget):
         super().__init__(parent)
         self._session = session
         self.model = CohortModel(session, self)
-        self.table = CaseTable(session, self.model)
+        self.table = CaseTable(self.model)
+        self.table.opened.connect(self._open)
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("Filter by name, state, split or flag (Ctrl+F)")
         self.filter.setClearButtonEnabled(True)
@@ -173,20 +157,12 @@ class CohortPanel(QWidget):
         )
         self.open_button = push_button(
             "Open case",
-            lambda: self.table.open_case(self.table.currentIndex()),
+            lambda: self.table.open_row(self.table.currentIndex()),
             "Enter or a double click on a row does it too",
         )
-        buttons = QHBoxLayout()
-        buttons.addWidget(add)
-        buttons.addWidget(masks)
-        buttons.addStretch()
-        buttons.addWidget(self.open_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addLayout(buttons)
-        layout.addWidget(self.filter)
-        layout.addWidget(self.table, 1)
-        layout.addWidget(self.summary)
+        buttons = row_of(add, masks, None, self.open_button)
+        parts = (buttons, self.filter, self.table, self.summary)
+        stack(self, *parts, stretched=self.table, margin=6)
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.table.customContextMenuRequested.connect(self._menu)
         self.table.selectionModel().selectionChanged.connect(self._selection_changed)
@@ -249,9 +225,13 @@ class CohortPanel(QWidget):
 
     # -- private
 
+    def _open(self, index: QModelIndex) -> None:
+        case_id = str(index.siblingAtColumn(0).data())
+        self._session.case_requested.emit(case_id)
+
     def _open_first(self) -> None:
         """Open the first case that passes the filter."""
-        self.table.open_case(self.table.proxy.index(0, 0))
+        self.table.open_row(self.table.proxy.index(0, 0))
 
     def ask_files(self) -> None:
         """Let the user choose image files to add."""

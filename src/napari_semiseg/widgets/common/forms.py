@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +37,58 @@ def wrapped_label(text: str = "") -> QLabel:
     return label
 
 
-def row_of(stretched: QWidget, *others: QWidget) -> QHBoxLayout:
-    """Put widgets side by side, the first with the room that is left."""
+def dialog_buttons(dialog: QDialog, text: str) -> tuple[QDialogButtonBox, QPushButton]:
+    """Make *Cancel* and a default button that accepts; returns both, and the latter."""
+    box = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+    accept = box.addButton(text, QDialogButtonBox.ButtonRole.AcceptRole)
+    accept.setDefault(True)
+    box.accepted.connect(dialog.accept)
+    box.rejected.connect(dialog.reject)
+    return box, accept
+
+
+def row_of(*parts: QWidget | None) -> QHBoxLayout:
+    """Put widgets side by side; None takes the room that is left, else the first."""
     row = QHBoxLayout()
-    row.addWidget(stretched, 1)
-    for other in others:
-        row.addWidget(other)
+    _fill(row, parts, None if None in parts else parts[0])
     return row
+
+
+def stack(
+    owner: QWidget,
+    *parts: QWidget | QLayout | None,
+    stretched: QWidget | None = None,
+    margin: int | None = None,
+) -> QVBoxLayout:
+    """Fill a widget with parts from top to bottom.
+
+    Parameters
+    ----------
+    owner : QWidget
+        Gets the layout.
+    parts : widgets, layouts and None
+        What it holds; None takes the room that is left.
+    stretched : QWidget, optional
+        The part that does so instead.
+    margin : int, optional
+        Pixels at each side; by default those of the style.
+    """
+    column = QVBoxLayout(owner)
+    if margin is not None:
+        column.setContentsMargins(margin, margin, margin, margin)
+    _fill(column, parts, stretched)
+    return column
+
+
+def _fill(
+    layout: QHBoxLayout | QVBoxLayout,
+    parts: tuple[QWidget | QLayout | None, ...],
+    stretched: QWidget | None,
+) -> None:
+    for part in parts:
+        if part is None:
+            layout.addStretch()
+        elif isinstance(part, QLayout):
+            layout.addLayout(part)
+        else:
+            layout.addWidget(part, int(part is stretched))

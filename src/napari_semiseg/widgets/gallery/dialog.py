@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QModelIndex, QSize, Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QDialog,
     QDoubleSpinBox,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QPushButton,
-    QTableView,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import QSignalDebouncer
@@ -24,15 +21,22 @@ from napari_semiseg.core.text import count
 from napari_semiseg.project.review.accept import accept, reopen, review_items
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import push_button, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    push_button,
+    row_of,
+    stack,
+    wrapped_label,
+)
 from napari_semiseg.widgets.common.plots import dotted
 from napari_semiseg.widgets.common.questions import Questions
+from napari_semiseg.widgets.common.tables import RowTable
 from napari_semiseg.widgets.gallery.model import GalleryModel, Order, Show
 from napari_semiseg.widgets.gallery.thumbnails import SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qtpy.QtCore import QModelIndex
     from qtpy.QtGui import QKeyEvent, QShowEvent
 
     from napari_semiseg.core.labels import LabelScheme
@@ -52,36 +56,27 @@ UNTICKED = "QTableView::indicator:unchecked { border: 1px solid #9a9fa6; }"
 """napari's themes draw it dark on dark."""
 
 
-class GalleryTable(QTableView):
+class GalleryTable(RowTable):
     """Pictures in rows; Enter or a double click opens, Space ticks."""
 
-    def __init__(self, model: GalleryModel, ask: Callable[[str], object]) -> None:
-        super().__init__()
+    def __init__(self, model: GalleryModel) -> None:
+        super().__init__(SIZE + MARGIN)
         self.setModel(model)
-        self._cases, self._ask = model, ask
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self._cases = model
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setShowGrid(False)
         self.setStyleSheet(UNTICKED)
         self.setIconSize(QSize(SIZE, SIZE))
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(SIZE + MARGIN)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header = self.horizontalHeader()
-        header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in range(1, model.columnCount()):
             self.setColumnWidth(column, SIZE + MARGIN)
-        self.doubleClicked.connect(self._open)
         self._scrolled = QSignalDebouncer(parent=self)
         self._scrolled.setTimeout(SETTLE_MS)
         self._scrolled.triggered.connect(self._drop_unseen)
-        self.verticalScrollBar().valueChanged.connect(
-            lambda _: self._scrolled.throttle()
-        )
+        scroll = self.verticalScrollBar()
+        scroll.valueChanged.connect(lambda _: self._scrolled.throttle())
 
     def visible_cases(self) -> set[str]:
         """Cases on the screen."""
@@ -94,19 +89,13 @@ class GalleryTable(QTableView):
         return {item.case.id for item in shown}
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Open on Enter, tick or untick what is selected on Space."""
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self._open(self.currentIndex())
-        elif event.key() == Qt.Key.Key_Space:
+        """Tick or untick what is selected on Space."""
+        if event.key() == Qt.Key.Key_Space:
             rows = [index.row() for index in self.selectionModel().selectedRows()]
             ids = [self._cases.rows[row].case.id for row in rows]
             self._cases.check(ids, not self._cases.checked.issuperset(ids))
         else:
             super().keyPressEvent(event)
-
-    def _open(self, index: QModelIndex) -> None:
-        if index.isValid():
-            self._ask(self._cases.rows[index.row()].case.id)
 
     def _drop_unseen(self) -> None:
         self._cases.thumbnails.keep_only(self.visible_cases())
@@ -141,7 +130,8 @@ class GalleryDialog(QDialog):
         self._before = before
         self.questions = Questions(lambda: self)
         self.model = GalleryModel(project.labels, self)
-        self.table = GalleryTable(self.model, session.case_requested.emit)
+        self.table = GalleryTable(self.model)
+        self.table.opened.connect(self._open)
         self.show_box = _combo(Show, "Which cases are listed")
         self.order_box = _combo(Order, "By the estimated Dice, else the uncertainty")
         self.summary = wrapped_label("Reading the predictions \u2026")
@@ -231,23 +221,12 @@ class GalleryDialog(QDialog):
     # -- private
 
     def _build(self, labels: LabelScheme) -> None:
-        top = QHBoxLayout()
-        for widget in (self.show_box, self.order_box):
-            top.addWidget(widget)
-        top.addStretch()
-        for widget in (self.all, self.none, self.good, self.limit):
-            top.addWidget(widget)
+        ticks = (self.all, self.none, self.good, self.limit)
+        top = row_of(self.show_box, self.order_box, None, *ticks)
         legend = QLabel(dotted({item.name: item.colour for item in labels}))
-        bottom = QHBoxLayout()
-        bottom.addWidget(legend, 1)
         close = _button("Close", self.close, "Esc does it too")
-        for widget in (self.reopen_button, self.accept_button, close):
-            bottom.addWidget(widget)
-        layout = QVBoxLayout(self)
-        layout.addLayout(top)
-        layout.addWidget(self.summary)
-        layout.addWidget(self.table, 1)
-        layout.addLayout(bottom)
+        bottom = row_of(legend, self.reopen_button, self.accept_button, close)
+        stack(self, top, self.summary, self.table, bottom, stretched=self.table)
         self.resize(760, 640)
 
     def _show_items(self, found: list[ReviewItem]) -> None:
@@ -293,6 +272,9 @@ class GalleryDialog(QDialog):
         known = any(item.estimate is not None for item in self.model.rows)
         self.good.setEnabled(known)
         self.limit.setEnabled(known)
+
+    def _open(self, index: QModelIndex) -> None:
+        self._session.case_requested.emit(self.model.rows[index.row()].case.id)
 
     def _tick_all(self) -> None:
         self.model.check(item.case.id for item in self.model.rows)

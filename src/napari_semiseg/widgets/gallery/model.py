@@ -5,20 +5,21 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon, QPixmap
 
+from napari_semiseg.project.review.accept import ReviewItem
 from napari_semiseg.widgets.common.planes import NAMES
+from napari_semiseg.widgets.common.tables import RowModel
 from napari_semiseg.widgets.gallery.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from qtpy.QtCore import QObject
+    from qtpy.QtCore import QModelIndex, QObject
     from qtpy.QtGui import QImage
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.review.accept import ReviewItem
 
 COLUMNS = ("Case", *NAMES)
 ItemRole = Qt.ItemDataRole
@@ -40,17 +41,16 @@ class Order(StrEnum):
     NAME = "By name"
 
 
-class GalleryModel(QAbstractTableModel):
+class GalleryModel(RowModel[ReviewItem]):
     """A row per case: what is known of it, a tick, and three pictures.
 
     Pictures are made only of the rows on the screen.
     """
 
     def __init__(self, scheme: LabelScheme, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+        super().__init__([(title, "") for title in COLUMNS], parent)
         self.thumbnails = Thumbnails(scheme, self)
         self.thumbnails.ready.connect(self._drawn)
-        self.rows: list[ReviewItem] = []
         self.checked: set[str] = set()
         self._all: list[ReviewItem] = []
         self._places: dict[str, int] = {}
@@ -85,25 +85,6 @@ class GalleryModel(QAbstractTableModel):
     def ticked(self) -> list[ReviewItem]:
         """Cases that are ticked, in the order of the table."""
         return [item for item in self.rows if item.case.id in self.checked]
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        """Number of cases."""
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        """Number of columns."""
-        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
-
-    def headerData(
-        self,
-        section: int,
-        orientation: Qt.Orientation,
-        role: int = ItemRole.DisplayRole,
-    ) -> Any:
-        """Title of a column."""
-        if orientation == Qt.Orientation.Horizontal and role == ItemRole.DisplayRole:
-            return COLUMNS[section]
-        return None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         """The first column can be ticked."""

@@ -10,12 +10,17 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_semiseg.project.review.corrections import IN_A_ROW, QUICK_MINUTES
 from napari_semiseg.project.review.quality_estimate import MINIMUM
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import push_button, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    push_button,
+    row_of,
+    stack,
+    wrapped_label,
+)
 from napari_semiseg.widgets.common.plots import PlotBox
 from napari_semiseg.widgets.common.session import WAITING
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
@@ -159,20 +164,11 @@ class ProgressPanel(QWidget):
         self.minutes = CorrectionPlot("Minutes per case", limit=QUICK_MINUTES)
         self.changed = CorrectionPlot("Changed voxels, thousands")
         self.hint = wrapped_label("Oldest first. A click on a point opens its case.")
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.predict_button)
-        buttons.addWidget(self.accept_button)
-        buttons.addStretch()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(self.words)
-        layout.addLayout(buttons)
-        layout.addWidget(self.known)
+        buttons = row_of(self.predict_button, self.accept_button, None)
+        parts = (self.words, buttons, self.known, *self.plots, self.hint, None)
+        stack(self, *parts, margin=6)
         for plot in self.plots:
-            layout.addWidget(plot)
             plot.clicked.connect(self._open)
-        layout.addWidget(self.hint)
-        layout.addStretch()
         self._stale = True
         Connections(self).add(
             self._changed,

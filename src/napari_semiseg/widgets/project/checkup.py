@@ -11,14 +11,13 @@ from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QScrollArea,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_semiseg.core.text import count
 from napari_semiseg.project.doctor import check_project
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.common.forms import wrapped_label
+from napari_semiseg.widgets.common.forms import stack, wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,10 +74,8 @@ class CheckDialog(QDialog):
             )
             button.setToolTip("Nothing is deleted but unfinished files")
             button.clicked.connect(lambda: (self.close(), mend()))
-        layout = QVBoxLayout(self)
-        layout.addWidget(wrapped_label(summary(diagnosis)))
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.buttons)
+        head = wrapped_label(summary(diagnosis))
+        stack(self, head, scroll, self.buttons, stretched=scroll)
         self.resize(WIDTH, HEIGHT)
 
 

@@ -11,22 +11,25 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QDialog,
-    QDialogButtonBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_semiseg.core.labels import LabelScheme, free_colour
 from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    dialog_buttons,
+    push_button,
+    row_of,
+    stack,
+    wrapped_label,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,14 +61,9 @@ class ClassTable(QWidget):
             "Voxel value in the mask files, name and colour of each structure.\n"
             "Double-click a colour to change it. 0 is background."
         )
-        buttons = QHBoxLayout()
-        buttons.addWidget(push_button("Add class", lambda: self.add_class()))
-        buttons.addWidget(push_button("Remove class", self._remove))
-        buttons.addStretch()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._table)
-        layout.addLayout(buttons)
+        add = push_button("Add class", lambda: self.add_class())
+        remove = push_button("Remove class", self._remove)
+        stack(self, self._table, row_of(add, remove, None), margin=0)
         self.add_class()
 
     def add_class(self, name: str = "") -> None:
@@ -150,21 +148,12 @@ class CreateProjectDialog(QDialog):
         form.addRow("In folder", row_of(self.where, browse))
         form.addRow("Structures", self.classes)
         form.addRow("Images", row_of(self._images_text, files, folder))
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        create = buttons.addButton(
-            "Create project", QDialogButtonBox.ButtonRole.AcceptRole
-        )
-        create.setDefault(True)
-        buttons.accepted.connect(self._check)
-        buttons.rejected.connect(self.reject)
         note = wrapped_label(
             "The project folder holds labels, models and predictions. "
             "Your images stay where they are and are never changed."
         )
-        layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        for widget in (note, self._error, buttons):
-            layout.addWidget(widget)
+        buttons, _ = dialog_buttons(self, "Create project")
+        stack(self, form, note, self._error, buttons)
         self._show_images()
         self.name.setFocus()
 
@@ -190,11 +179,12 @@ class CreateProjectDialog(QDialog):
             raise ProjectError(f"{self.folder} is not empty: choose another name")
         self.classes.value()
 
-    def _check(self) -> None:
+    def accept(self) -> None:
+        """Close when nothing is missing, else say what is."""
         problem = self.problem()
         self._error.setText("" if problem is None else problem[0].upper() + problem[1:])
         if problem is None:
-            self.accept()
+            super().accept()
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
-    QDialogButtonBox,
     QFileDialog,
     QFormLayout,
     QLineEdit,
@@ -19,7 +18,7 @@ from napari_semiseg.core.text import listed
 from napari_semiseg.project.exporting.export import export
 from napari_semiseg.project.exporting.formats import export_formats
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.common.forms import push_button, row_of
+from napari_semiseg.widgets.common.forms import dialog_buttons, push_button, row_of
 
 if TYPE_CHECKING:
     from napari_semiseg.project.project import ExportReport, Project
@@ -47,15 +46,11 @@ class ExportDialog(QDialog):
             self.formats.addItem(title, name)
         self.folder = QLineEdit(str(project.folder.parent / f"{project.name}_export"))
         browse = push_button("Choose…", self._browse)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        buttons.addButton("Export", QDialogButtonBox.ButtonRole.AcceptRole)
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
         form = QFormLayout(self)
         form.addRow("Masks", self.contents)
         form.addRow("Format", self.formats)
         form.addRow("Folder", row_of(self.folder, browse))
-        form.addRow(buttons)
+        form.addRow(dialog_buttons(self, "Export")[0])
         self.setMinimumWidth(460)
 
     def start(self, session: Session, project: Project) -> None:

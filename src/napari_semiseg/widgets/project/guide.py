@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QWidget
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    push_button,
+    row_of,
+    stack,
+    wrapped_label,
+)
 from napari_semiseg.widgets.common.preferences import guide_is_hidden, hide_guide
 
 if TYPE_CHECKING:
@@ -90,15 +95,10 @@ class Guide(QFrame):
         self.hide_button = push_button(
             "Hide", self.dismiss, "Hide the first steps; Project menu shows them"
         )
-        foot = QHBoxLayout()
-        foot.addWidget(self.button)
-        foot.addStretch()
-        layout = QVBoxLayout(self)
+        head = row_of(self.path, self.hide_button)
+        layout = stack(self, head, self.text, row_of(self.button, None))
         layout.setContentsMargins(6, 4, 6, 6)
         layout.setSpacing(4)
-        layout.addLayout(row_of(self.path, self.hide_button))
-        layout.addWidget(self.text)
-        layout.addLayout(foot)
         Connections(self).add(
             self.refresh,
             session.project_changed,

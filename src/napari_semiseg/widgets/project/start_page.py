@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_semiseg.widgets.common.forms import push_button, wrapped_label
+from napari_semiseg.widgets.common.forms import push_button, stack, wrapped_label
 from napari_semiseg.widgets.common.preferences import recent_projects
 
 BUTTON_HEIGHT = 32
@@ -28,15 +28,10 @@ class StartPage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._recent = QVBoxLayout()
-        layout = QVBoxLayout(self)
-        layout.setSpacing(8)
-        layout.addWidget(
-            wrapped_label(
-                "Label a few scans, train, and correct what the model proposes for "
-                "others."
-            )
+        about = wrapped_label(
+            "Label a few scans, train, and correct what the model proposes for others."
         )
-        for button in (
+        buttons = (
             push_button(
                 "Create project…",
                 self.create_asked,
@@ -52,12 +47,12 @@ class StartPage(QWidget):
                 self.sample_asked,
                 "12 virtual patients made from one public brain MR, no download",
             ),
-        ):
+        )
+        for button in buttons:
             button.setMinimumHeight(BUTTON_HEIGHT)
-            layout.addWidget(button)
-        layout.addSpacing(12)
-        layout.addLayout(self._recent)
-        layout.addStretch()
+        layout = stack(self, about, *buttons, self._recent, None)
+        layout.insertSpacing(1 + len(buttons), 12)
+        layout.setSpacing(8)
         self.refresh()
 
     def refresh(self) -> None:

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible
@@ -27,6 +26,7 @@ from napari_semiseg.core.config import (
 )
 from napari_semiseg.engine.networks.registry import architecture_names
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import stack
 from napari_semiseg.widgets.train.schema_form import SchemaForm
 
 if TYPE_CHECKING:
@@ -132,10 +132,7 @@ class TrainingForm(QWidget):
         form.addRow("Train for", self.minutes)
         form.addRow("Device", self.device)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
-        layout.addWidget(self.advanced)
+        stack(self, form, self.advanced, margin=0)
         self.set_sources(())
         self.set_devices(())
         self.set_methods(methods)

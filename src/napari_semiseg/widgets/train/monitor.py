@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QWidget
 
 from napari_semiseg.core.events import (
     Finished,
@@ -24,7 +24,12 @@ from napari_semiseg.core.events import (
 from napari_semiseg.core.text import count, duration
 from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.widgets.common.background import named
-from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    push_button,
+    row_of,
+    stack,
+    wrapped_label,
+)
 from napari_semiseg.widgets.common.plots import Curves
 
 if TYPE_CHECKING:
@@ -129,12 +134,8 @@ class RunProgress(QWidget):
         self._log_button = push_button(
             "Open log", self._open_log, "What the training process printed"
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.bar)
-        layout.addLayout(row_of(self.text, self._log_button))
-        for widget in (self.messages, self.losses, self.dice):
-            layout.addWidget(widget)
+        line = row_of(self.text, self._log_button)
+        stack(self, self.bar, line, self.messages, self.losses, self.dice, margin=0)
         self._trained = ""
         self.clear()
 

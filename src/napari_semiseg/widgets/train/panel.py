@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.core.case import Split
@@ -17,7 +17,12 @@ from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import push_button, row_of, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    push_button,
+    row_of,
+    stack,
+    wrapped_label,
+)
 from napari_semiseg.widgets.common.session import HUMAN
 from napari_semiseg.widgets.train.devices import INSTALL, DeviceQuery, has_torch
 from napari_semiseg.widgets.train.form import RunChooser, TrainingForm
@@ -114,14 +119,8 @@ class TrainingPanel(QWidget):
             buttons.addWidget(button, 1)
         model = QFormLayout()
         model.addRow("Model in use", row_of(self.runs, self.predict_button))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(self.form)
-        layout.addLayout(buttons)
-        layout.addWidget(self.reason)
-        layout.addWidget(self.progress)
-        layout.addLayout(model)
-        layout.addStretch()
+        parts = (self.form, buttons, self.reason, self.progress, model, None)
+        stack(self, *parts, margin=6)
 
     def _connect(self) -> None:
         self.monitor.event.connect(self._show_event)
