@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.widgets.common.actions import (
-    ANNOTATE_MENU,
     FILE_MENU,
     SEGMENT_MENU,
     Action,
@@ -39,22 +38,29 @@ ACTIONS: tuple[Action[SemisegDock], ...] = (
         "add_images",
         lambda panel: panel.cohort.ask_files(),
         title="Add images to the project",
+        menu="",
         tab="Cohort",
     ),
-    Action("show_cohort", lambda _: None, title="Show the cohort", tab="Cohort"),
-    Action("show_training", lambda _: None, title="Show training", tab="Train"),
-    Action("show_review", lambda _: None, title="Show the review", tab="Review"),
+    Action(
+        "show_cohort", lambda _: None, title="Show the cohort", menu="", tab="Cohort"
+    ),
+    Action(
+        "show_training", lambda _: None, title="Show training", menu="", tab="Train"
+    ),
+    Action(
+        "show_review", lambda _: None, title="Show the review", menu="", tab="Review"
+    ),
     Action(
         "show_progress",
         lambda _: None,
         title="Show the progress of corrections",
+        menu="",
         tab="Progress",
     ),
     Action(
         "accept_several",
         lambda panel: panel.progress.accept_several(),
         title="Accept several predictions, or reopen cases",
-        menu=ANNOTATE_MENU,
     ),
     Action(
         "start_training",
@@ -63,7 +69,12 @@ ACTIONS: tuple[Action[SemisegDock], ...] = (
         menu=SEGMENT_MENU,
         tab="Train",
     ),
-    Action("stop_training", lambda panel: panel.training.stop(), title="Stop training"),
+    Action(
+        "stop_training",
+        lambda panel: panel.training.stop(),
+        title="Stop training",
+        menu="",
+    ),
 )
 """Actions of the panel as a whole; see `review.actions` for those of the review."""
 

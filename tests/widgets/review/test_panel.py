@@ -13,7 +13,7 @@ from napari_semiseg.widgets.common.flagging import FlagDialog
 from napari_semiseg.widgets.project.export_dialog import ExportDialog, summary
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
-from napari_semiseg.widgets.review.queue_box import QueueBox
+from napari_semiseg.widgets.review.queue import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
 from widgets.viewing import Answers, press, store_prediction
 

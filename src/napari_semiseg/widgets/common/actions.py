@@ -57,7 +57,7 @@ class Action(Generic[C]):
         Name in napari's command palette; empty for no command. A command needs an
         entry in ``napari.yaml``.
     menu : str
-        Menu of napari that lists the command; empty for none.
+        Menu of napari that lists the command, if it is one; empty for none.
     tab : str
         Tab that the command brings to the front first; empty for none.
     """
@@ -71,7 +71,7 @@ class Action(Generic[C]):
     row: int = 0
     needs_case: bool = True
     title: str = ""
-    menu: str = ""
+    menu: str = ANNOTATE_MENU
     tab: str = ""
 
     @property

@@ -8,7 +8,6 @@ from napari_semiseg.core.entry_points import installed
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.actions import (
-    ANNOTATE_MENU,
     FILE_MENU,
     FOOTER,
     Action,
@@ -39,7 +38,6 @@ def _tool_action(tool: Tool) -> Action[ReviewPanel]:
         key=tool.key,
         group=Group.TOOLS,
         title=tool.command,
-        menu=ANNOTATE_MENU,
         tab="Review",
     )
 
@@ -121,7 +119,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             key="Shift-T",
             group=Group.LOOK,
             title="Next image of the case, such as from T1 to FLAIR",
-            menu=ANNOTATE_MENU,
         ),
         Action(
             "toggle_surfaces",
@@ -164,7 +161,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             "adopt_layer",
             lambda panel: panel.tool_panel.adopt_layer(),
             title="Adopt a Labels layer as the mask",
-            menu=ANNOTATE_MENU,
             tab="Review",
         ),
         Action(
@@ -176,7 +172,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             button="Next worst slice",
             row=2,
             title="Go to the next most doubtful slice",
-            menu=ANNOTATE_MENU,
         ),
         Action(
             "use_prediction",
@@ -187,7 +182,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             button="Use prediction",
             row=2,
             title="Use the prediction where nothing is annotated",
-            menu=ANNOTATE_MENU,
         ),
         Action(
             "mark_slice_done",
@@ -197,7 +191,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             button="Slice done",
             row=3,
             title="Mark the slice as done",
-            menu=ANNOTATE_MENU,
         ),
         Action(
             "accept_painted",
@@ -223,7 +216,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             button="Accept && next",
             row=4,
             title="Accept label and open next case",
-            menu=ANNOTATE_MENU,
         ),
         Action(
             "previous_case",
@@ -241,7 +233,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             button="Skip",
             row=5,
             title="Skip the open case and open the next one",
-            menu=ANNOTATE_MENU,
             tab="Review",
         ),
         Action(
@@ -252,7 +243,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             button="Flag\u2026",
             row=5,
             title="Flag the open case for a second look",
-            menu=ANNOTATE_MENU,
             tab="Review",
         ),
         Action(
@@ -263,7 +253,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             button="Save draft",
             row=6,
             title="Save draft of the open case",
-            menu=ANNOTATE_MENU,
         ),
         Action(
             "discard_draft",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QFrame,
-    QLabel,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -26,9 +25,10 @@ from napari_semiseg.widgets.common.actions import FOOTER, Group
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.buttons import action_button
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import wrapped_label
 from napari_semiseg.widgets.common.keys import bind_keys
 from napari_semiseg.widgets.review.action_grid import ActionGrid
-from napari_semiseg.widgets.review.queue_box import QueueBox
+from napari_semiseg.widgets.review.queue import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import Shortcut, ShortcutSheet
 from napari_semiseg.widgets.tools.drawing import BrushControls, ClassButtons
 from napari_semiseg.widgets.tools.panel import ToolPanel
@@ -84,8 +84,8 @@ class ReviewPanel(QWidget):
         self.session = session
         self.case_view = case_view
         self.actions_by_id = actions
-        self.info = _text("")
-        self.saved = _text("")
+        self.info = wrapped_label()
+        self.saved = wrapped_label()
         self.channels = ChannelChoice(case_view.layers.images, actions["next_image"])
         self.classes = ClassButtons(
             actions["paint_unannotated"], actions["toggle_lock"]
@@ -356,12 +356,6 @@ class ReviewPanel(QWidget):
     def _scheme(self) -> tuple[LabelClass, ...]:
         project = self.session.project
         return () if project is None else project.labels.classes
-
-
-def _text(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
 
 
 def _line() -> QFrame:

@@ -5,18 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QSizePolicy,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_semiseg.active_learning.registry import DEFAULT, strategies
+from napari_semiseg.active_learning.suggest import Suggestions, suggest
+from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.review import flags
+from napari_semiseg.widgets.common.background import show_errors
+from napari_semiseg.widgets.common.flagging import ask_flag
+from napari_semiseg.widgets.common.forms import wrapped_label
 from napari_semiseg.widgets.common.planes import NAMES
+from napari_semiseg.widgets.common.preferences import preferences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qtpy.QtGui import QKeyEvent
 
-    from napari_semiseg.active_learning.suggest import Suggestions
     from napari_semiseg.project.review.quality_estimate import Estimate
+    from napari_semiseg.widgets.common.session import Session
 
+LENGTH = 30
+EMPTY = "The queue fills once a trained model has predicted cases."
+ALL_DONE = "No case is left to annotate."
+STRATEGY = "queue_strategy"
+TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
 PLACE_ROLE = Qt.ItemDataRole.UserRole
 SELECTED = """
 QTreeView::item:selected, QTreeView::branch:selected {
@@ -118,3 +143,109 @@ class ReviewQueue(QTreeWidget):
 
     def _ask(self, item: QTreeWidgetItem, column: int = 0) -> None:
         self.asked.emit(*self._place(item))
+
+
+class QueueBox(QWidget):
+    """The queue of the review and the choice of its order.
+
+    Parameters
+    ----------
+    session : Session
+        Whose project is ranked.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.queue = ReviewQueue()
+        self.text = wrapped_label(EMPTY)
+        self.order = QComboBox()
+        self.order.setAccessibleName("Order of the queue")
+        self.order.setToolTip("Which cases come first in the list below")
+        self.order.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        for name, strategy in strategies().items():
+            self.order.addItem(strategy.title, name)
+            row = self.order.count() - 1
+            self.order.setItemData(row, strategy.hint, Qt.ItemDataRole.ToolTipRole)
+        stored = str(preferences().value(STRATEGY) or DEFAULT)
+        known = stored if stored in strategies() else DEFAULT
+        self.order.setCurrentIndex(self.order.findData(known))
+        self.order.activated.connect(self._chosen)
+        label = QLabel("&Next")
+        label.setBuddy(self.order)
+        head = QHBoxLayout()
+        head.addWidget(label)
+        head.addWidget(self.order, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(head)
+        layout.addWidget(self.text)
+        layout.addWidget(self.queue, 1)
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy that is chosen."""
+        return str(self.order.currentData())
+
+    def refresh(self) -> None:
+        """Rank the cases again."""
+        found = Suggestions(volumes=(), slices=())
+        project, text = self.session.project, EMPTY
+        chosen = strategies()[self.strategy]
+        self.order.setToolTip(chosen.hint)
+        if project is not None:
+            try:
+                found = suggest(project, LENGTH, self.strategy)
+                text = f"{chosen.hint} Enter or a double click opens."
+            except ProjectError:
+                text = EMPTY if self._to_do() else ALL_DONE
+        cases = [item.case for item in found.volumes]
+        self.queue.show_suggestions(found, self.session.estimates(cases))
+        self.text.setText(text)
+        self.session.queue_changed.emit(self.queue.cases())
+
+    def next_case(self, after: str) -> str | None:
+        """Find the case to open next: first of the queue, else one without a label."""
+        queued = [case for case in self.queue.cases() if case != after]
+        if queued:
+            return queued[0]
+        waiting = [case_id for case_id in self._to_do() if case_id != after]
+        later = [case_id for case_id in waiting if case_id > after]
+        return next(iter(later or waiting), None)
+
+    def skip(self, case_id: str) -> bool:
+        """Put a case at the end of the queue until it is predicted again.
+
+        Returns
+        -------
+        bool
+            False when it could not be stored; the error is shown.
+        """
+        project, done = self.session.project, False
+        if project is not None:
+            with show_errors(self.session):
+                flags.skip(project, case_id)
+                self.session.cases_changed.emit({case_id})
+                done = True
+        return done
+
+    def ask_flag(self, case_id: str) -> None:
+        """Ask for a comment and flag a case with it, or take its flag away."""
+        project = self.session.project
+        if project is not None:
+            with show_errors(self.session):
+                if ask_flag(self, project, [case_id]):
+                    self.session.cases_changed.emit({case_id})
+
+    def _to_do(self) -> list[str]:
+        """Cases that wait for a person, test cases left out."""
+        if self.session.project is None:
+            return []
+        waiting = self.session.project.cases(state=TO_DO)
+        return [case.id for case in waiting if case.split is not Split.TEST]
+
+    def _chosen(self, _row: int) -> None:
+        preferences().setValue(STRATEGY, self.strategy)
+        with show_errors(self.session):
+            self.refresh()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from napari_semiseg.imaging.slice_interpolation import interpolate_slices
 from napari_semiseg.widgets.tools.registry import Amount, Inputs, Tool, with_installed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -24,12 +25,14 @@ REACH_MM = 8.0
 
 
 def _interpolate(
-    inputs: Inputs,
-    _amount: float,
-    image: NDArray[Any] | None = None,
-    sdm_mm: Mapping[int, NDArray[np.float32]] | None = None,
+    inputs: Inputs, _amount: float, *, image: bool = False, prediction: bool = False
 ) -> NDArray[np.uint8]:
     encoding, mask = inputs.encoding, inputs.mask
+    if prediction and inputs.predicted_sdm_mm is None:
+        raise ProjectError(
+            "No prediction of this case to follow yet: train and predict first, or "
+            "interpolate without it."
+        )
     human = encoding.human(mask)
     planes = annotated_planes(human)
     if all(len(found) < 2 for found in planes.values()):
@@ -38,25 +41,16 @@ def _interpolate(
             "filled in between them."
         )
     between = interpolate_slices(
-        human, planes, inputs.spacing_mm, sdm_mm=sdm_mm, image=image
+        human,
+        planes,
+        inputs.spacing_mm,
+        sdm_mm=inputs.predicted_sdm_mm if prediction else None,
+        image=inputs.image if image else None,
     )
     new = between if inputs.human_verified else encoding.propose(between)
     keep = (human != UNANNOTATED) | (between == UNANNOTATED)
     keep |= np.isin(encoding.classes(mask), list(inputs.locked))
     return np.where(keep, mask, new)
-
-
-def _interpolate_with_image(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
-    return _interpolate(inputs, amount, image=inputs.image)
-
-
-def _interpolate_with_prediction(inputs: Inputs, amount: float) -> NDArray[np.uint8]:
-    if inputs.predicted_sdm_mm is None:
-        raise ProjectError(
-            "No prediction of this case to follow yet: train and predict first, or "
-            "interpolate without it."
-        )
-    return _interpolate(inputs, amount, sdm_mm=inputs.predicted_sdm_mm)
 
 
 def _with_distance(inputs: Inputs) -> Inputs:
@@ -106,7 +100,6 @@ INTERPOLATE = Tool(
     "What you have annotated stays.",
     _interpolate,
     key="I",
-    one_class=False,
     fills=True,
     command="Fill the mask between done slices",
 )
@@ -115,9 +108,8 @@ INTERPOLATE_WITH_IMAGE = Tool(
     "Fill between, following the image",
     "Fills in between done slices, and moves each outline along with the anatomy that "
     "the scan shows from slice to slice.",
-    _interpolate_with_image,
+    partial(_interpolate, image=True),
     key="Shift-J",
-    one_class=False,
     fills=True,
 )
 INTERPOLATE_WITH_PREDICTION = Tool(
@@ -125,9 +117,8 @@ INTERPOLATE_WITH_PREDICTION = Tool(
     "Fill between, following the prediction",
     "Fills in between done slices; away from them the shape follows the newest "
     "prediction.",
-    _interpolate_with_prediction,
+    partial(_interpolate, prediction=True),
     key="Shift-I",
-    one_class=False,
     fills=True,
 )
 MOVE_BOUNDARY = Tool(

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QGridLayout,
-    QLabel,
     QSlider,
     QWidget,
 )
@@ -21,6 +20,7 @@ from superqt.utils import QSignalThrottler, signals_blocked
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 from napari_semiseg.widgets.common.buttons import plain_button
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import wrapped_label
 from napari_semiseg.widgets.tools.operations import adopt, tools
 from napari_semiseg.widgets.tools.preview import Preview
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
@@ -80,8 +80,7 @@ class ToolPanel(QWidget):
             "Otherwise it is a proposal, shown paler, until you mark slices as done "
             "or accept the whole volume"
         )
-        self.text = QLabel()
-        self.text.setWordWrap(True)
+        self.text = wrapped_label()
         self.apply_button = plain_button(
             apply_action.label, apply_action.text, self.apply
         )

@@ -122,10 +122,10 @@ class Tool:
     slicewise : bool
         Whether ``compute`` also works on a single slice: the preview then computes
         only the slice that is shown.
-    one_class : bool
-        Whether it changes the selected class, and so not while that is locked.
     fills : bool
-        Whether the user chooses if what it fills in counts as annotated.
+        Whether it fills in any class where nothing is annotated, and the user chooses
+        if that counts as annotated. Other tools change the selected class, and refuse
+        while it is locked.
     reads_layers : bool
         Whether it reads a napari layer and must run in the GUI thread.
     command : str
@@ -140,7 +140,6 @@ class Tool:
     amount: Amount | None = None
     prepare: Callable[[Inputs], Inputs] | None = None
     slicewise: bool = False
-    one_class: bool = True
     fills: bool = False
     reads_layers: bool = False
     command: str = ""

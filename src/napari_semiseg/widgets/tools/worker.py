@@ -177,7 +177,7 @@ class PreviewWorker:
                 predicted_sdm_mm=sdm,
             )
         self._inputs = replace(inputs, human_verified=human_verified)
-        if tool.one_class and value in self._inputs.locked:
+        if not tool.fills and value in self._inputs.locked:
             raise ProjectError("This structure is locked: unlock it to change it.")
         return self._inputs
 
