@@ -12,6 +12,7 @@ from npe2 import PluginManifest
 
 from napari_semiseg import _reader, _sample_data, _writer, commands
 from napari_semiseg.errors import ImageError, SemisegError
+from napari_semiseg.project.review.flags import is_put_off
 from napari_semiseg.widgets.dock import SemisegDock
 
 if TYPE_CHECKING:
@@ -129,12 +130,12 @@ def test_a_case_is_put_off_by_command(window: None, project: Project) -> None:
     panel = commands.open_project_in_viewer(project.folder)
     commands.skip_case()
     assert panel.tabs.tabText(panel.tabs.currentIndex()) == "Review"
-    assert all(case.record.put_off is None for case in project.cases())
+    assert not any(is_put_off(project, case) for case in project.cases())
     assert panel.case_view.open("case_0")
     commands.next_worst_slice()
     assert panel.status.text().startswith("No prediction of this case yet")
     commands.skip_case()
-    assert project.case("case_0").record.put_off is not None
+    assert is_put_off(project, project.case("case_0"))
     assert panel.session.case_id == "case_1"
 
 

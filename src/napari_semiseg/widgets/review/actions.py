@@ -42,40 +42,23 @@ def _tool_action(tool: Tool) -> Action[ReviewPanel]:
     )
 
 
+def _mode_action(mode: str, key: str, button: str, text: str) -> Action[ReviewPanel]:
+    return Action(
+        mode,
+        lambda panel: panel.brush.set_mode(mode),
+        text=text,
+        key=key,
+        group=Group.PAINT,
+        button=button,
+    )
+
+
 def _built_in() -> tuple[Action[ReviewPanel], ...]:
     return (
-        Action(
-            "paint",
-            lambda panel: panel.brush.set_mode("paint"),
-            text="Paint",
-            key="P",
-            group=Group.PAINT,
-            button="Paint",
-        ),
-        Action(
-            "erase",
-            lambda panel: panel.brush.set_mode("erase"),
-            text="Erase",
-            key="E",
-            group=Group.PAINT,
-            button="Erase",
-        ),
-        Action(
-            "fill",
-            lambda panel: panel.brush.set_mode("fill"),
-            text="Fill a region",
-            key="F",
-            group=Group.PAINT,
-            button="Fill",
-        ),
-        Action(
-            "pan_zoom",
-            lambda panel: panel.brush.set_mode("pan_zoom"),
-            text="Pan and zoom",
-            key="Z",
-            group=Group.PAINT,
-            button="Pan",
-        ),
+        _mode_action("paint", "P", "Paint", "Paint"),
+        _mode_action("erase", "E", "Erase", "Erase"),
+        _mode_action("fill", "F", "Fill", "Fill a region"),
+        _mode_action("pan_zoom", "Z", "Pan", "Pan and zoom"),
         Action(
             "next_plane",
             lambda panel: planes.next_plane(panel.case_view.viewer),
