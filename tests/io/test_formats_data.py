@@ -14,14 +14,14 @@ from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.segmentation import write_segmentation
 from napari_semiseg.io.dicom.series import instances, series_of
-from napari_semiseg.io.dicom.structures import (
-    open_structures,
-    read_structures,
-    series_uid,
-)
+from napari_semiseg.io.dicom.structures import series_uid
 from napari_semiseg.io.images import content_sha256, find_images, read_image
 from napari_semiseg.io.masks import read_labels, write_labels
 from napari_semiseg.io.registry import Mask
+from napari_semiseg.io.structures import (
+    open_structures,
+    read_structures,
+)
 from real_data import ROOT, data_folder
 
 pytestmark = pytest.mark.data

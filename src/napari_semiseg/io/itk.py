@@ -62,13 +62,7 @@ def open_itk(path: Path, volume: int | None = None) -> Source:
             f"grey image"
         )
     shape = reader.GetSize()
-    affine = np.eye(4)
-    if len(shape) >= 3:
-        count = len(shape)
-        direction = np.reshape(reader.GetDirection(), (count, count))[:3, :3]
-        affine[:3, :3] = RAS_TO_LPS @ direction * reader.GetSpacing()[:3]
-        affine[:3, 3] = RAS_TO_LPS @ reader.GetOrigin()[:3]
-    geometry = checked_geometry(path, shape, affine)
+    geometry = checked_geometry(path, shape, _affine(reader))
     check_size(path, shape, _itemsize(reader), _held(path), DEFLATE)
 
     def read() -> NDArray[Any]:
@@ -105,6 +99,43 @@ def write_itk(
             sitk.WriteImage(mask, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise OSError(reason(error)) from error
+
+
+def header_fields(path: Path) -> dict[str, str]:
+    """Key-value fields of a file's header.
+
+    Raises
+    ------
+    ImageError
+        The file is torn.
+    """
+    reader = _header(path)
+    return {key: str(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
+
+
+def read_layers(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Read a file whole that may hold several values a voxel.
+
+    Returns
+    -------
+    layers : ndarray (I, J, K, N)
+        In the file's own order.
+    affine : ndarray (4, 4)
+        (i, j, k, 1) to RAS+ mm.
+
+    Raises
+    ------
+    ImageError
+        The file is torn, or no volume.
+    """
+    reader = _header(path)
+    shape, count = reader.GetSize(), reader.GetNumberOfComponents()
+    checked_geometry(path, shape, _affine(reader))
+    check_size(path, (*shape, count), _itemsize(reader), _held(path), DEFLATE)
+    values = voxels(path, reader)
+    if count > 1:  # numpy has them first, in the order of the file's axes
+        values = np.moveaxis(values, 0, -1)
+    return values.reshape(*spatial_shape(shape), count), _affine(reader)
 
 
 def voxels(path: Path, reader: Any) -> NDArray[Any]:
@@ -150,6 +181,17 @@ def _header(path: Path) -> Any:
     except RuntimeError as error:
         raise unreadable(path, error) from error
     return reader
+
+
+def _affine(reader: Any) -> NDArray[np.float64]:
+    """(i, j, k, 1) to RAS+ mm; the identity where there are fewer than three axes."""
+    affine = np.eye(4)
+    count = reader.GetDimension()
+    if count >= 3:
+        direction = np.reshape(reader.GetDirection(), (count, count))[:3, :3]
+        affine[:3, :3] = RAS_TO_LPS @ direction * reader.GetSpacing()[:3]
+        affine[:3, 3] = RAS_TO_LPS @ reader.GetOrigin()[:3]
+    return affine
 
 
 def _pixel_type(reader: Any) -> str:

@@ -1,4 +1,4 @@
-"""An image file whose header has been read and checked, and its voxels on demand."""
+"""Check the headers of image files, and put parts of a grid in their places."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SHEAR = 1e-3
 """Largest cosine between two voxel axes that still counts as a right angle."""
+
+OFF_GRID = 0.25
+"""How far, in voxels, structures may lie beside the voxels of their image."""
 
 DEFLATE = 1100
 """More than gzip can ever shrink a file."""
@@ -42,6 +45,67 @@ class Source:
     geometry: Geometry
     notes: tuple[str, ...]
     read: Callable[[], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class StructureFile:
+    """A file of named structures.
+
+    Attributes
+    ----------
+    path : Path
+    kind : str
+        Its format.
+    series : frozenset of str
+        UIDs of the DICOM series that it was made on, if it says.
+    names : dict
+        Numbers of the structures of each name; those of one name are one structure.
+    """
+
+    path: Path
+    kind: str
+    series: frozenset[str]
+    names: dict[str, tuple[int, ...]]
+
+
+def place_on(
+    voxels: NDArray[np.bool_],
+    native: NDArray[np.bool_],
+    affine: NDArray[np.float64],
+    geometry: Geometry,
+    path: Path,
+) -> None:
+    """Set what a part of a grid holds in its place on the whole one.
+
+    Parameters
+    ----------
+    voxels : ndarray (Z, Y, X), bool
+        On ``geometry``; changed in place.
+    native : ndarray (I, J, K), bool
+    affine : ndarray (4, 4)
+        (i, j, k, 1) of the part to RAS+ mm.
+    geometry : Geometry
+    path : Path
+        For the message.
+
+    Raises
+    ------
+    ImageError
+        The part does not lie voxel on voxel, or leaves the grid.
+    """
+    part = Geometry.from_native(native.shape, affine, geometry)
+    relative = np.linalg.inv(geometry.affine) @ part.affine
+    offset = np.rint(relative[:3, 3]).astype(int)
+    ends = offset + part.shape_zyx
+    apart = np.abs(relative[:3, :3] - np.eye(3)) * np.array(part.shape_zyx)
+    off = max(apart.max(), np.abs(relative[:3, 3] - offset).max())
+    if (offset < 0).any() or (ends > geometry.shape_zyx).any() or off > OFF_GRID:
+        raise ImageError(
+            f"{path}: expected segments on the image's grid, found them on another; "
+            f"give the segmentation of this image"
+        )
+    where = tuple(slice(a, b) for a, b in zip(offset, ends, strict=True))
+    voxels[where] |= part.to_canonical(native)
 
 
 def checked_geometry(

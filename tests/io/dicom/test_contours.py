@@ -10,9 +10,9 @@ from dicom_files import contour, square, structure_set, write_oblique_series
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.segmentation import write_segmentation
-from napari_semiseg.io.dicom.structures import open_structures, read_structures
 from napari_semiseg.io.images import read_geometry
 from napari_semiseg.io.registry import Mask
+from napari_semiseg.io.structures import open_structures, read_structures
 
 
 @pytest.fixture

@@ -21,14 +21,14 @@ from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.segmentation import write_segmentation
-from napari_semiseg.io.dicom.structures import (
+from napari_semiseg.io.dicom.structures import series_uid
+from napari_semiseg.io.images import find_images, read_geometry
+from napari_semiseg.io.registry import Author, Mask
+from napari_semiseg.io.structures import (
     find_structures,
     open_structures,
     read_structures,
-    series_uid,
 )
-from napari_semiseg.io.images import find_images, read_geometry
-from napari_semiseg.io.registry import Author, Mask
 from napari_semiseg.io.surface import surface_mm2, write_surface
 
 CLASSES = LabelScheme.parse(["1=left atrium", "4=lower part"]).classes

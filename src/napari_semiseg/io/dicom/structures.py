@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.core.geometry import RAS_TO_LPS, Geometry
+from napari_semiseg.core.geometry import RAS_TO_LPS
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.enhanced import frame_value, frames, shared_groups
 from napari_semiseg.io.dicom.tags import discreet, is_dicom, read_dataset
 from napari_semiseg.io.images import files_of
+from napari_semiseg.io.source import OFF_GRID, StructureFile, place_on
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+    from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.dicom.stack import Slice
 
 KINDS = ("RTSTRUCT", "SEG")
@@ -33,39 +33,11 @@ SMALLEST_AREA = 1e-6
 """Area, in voxels, from which on a contour encloses something."""
 
 _SEGMENT = ("SegmentIdentificationSequence", "ReferencedSegmentNumber")
-_PLANAR = 0.25
-"""How far, in voxels, a contour may lie from the middle of its slice."""
 
 
-@dataclass(frozen=True, slots=True)
-class StructureFile:
-    """A DICOM file of named structures.
-
-    Attributes
-    ----------
-    path : Path
-    kind : str
-        One of `KINDS`.
-    series : frozenset of str
-        UIDs of the image series that it was made on.
-    names : dict
-        Numbers of the structures of each name; those of one name are one structure.
-    """
-
-    path: Path
-    kind: str
-    series: frozenset[str]
-    names: dict[str, tuple[int, ...]]
-
-
-def find_structures(folder: Path) -> list[Path]:
-    """List the RTSTRUCT and SEG files at and below a path, sorted."""
-    files = [
-        Path(parent, name) for parent, _, names in os.walk(folder) for name in names
-    ]
-    if folder.is_file():
-        files = [folder]
-    return sorted(file for file in files if is_dicom(file) and _kind(file) in KINDS)
+def is_structures(file: Path) -> bool:
+    """Whether a file is an RTSTRUCT or SEG."""
+    return is_dicom(file) and _kind(file) in KINDS
 
 
 def series_uid(image: Path) -> str:
@@ -202,7 +174,7 @@ def _filled(
         index = round(float(corners[:, axis].mean()))
         off = float(np.abs(corners[:, axis] - index).max())
         low, high = corners.min(axis=0), corners.max(axis=0)
-        if off > _PLANAR or (low < -1).any() or (high > geometry.shape_zyx).any():
+        if off > OFF_GRID or (low < -1).any() or (high > geometry.shape_zyx).any():
             raise ImageError(
                 f"{path}: expected contours on the slices of the image, found one of "
                 f"'{name}' that leaves them; give the structure set of this image"
@@ -297,16 +269,4 @@ def _put(
     affine[:3, :3] = RAS_TO_LPS @ place.direction * steps
     affine[:3, 3] = RAS_TO_LPS @ place.origin
     native = plane.T[:, :, np.newaxis]
-    part = Geometry.from_native(native.shape, affine, geometry)
-    relative = np.linalg.inv(geometry.affine) @ part.affine
-    offset = np.rint(relative[:3, 3]).astype(int)
-    ends = offset + part.shape_zyx
-    apart = np.abs(relative[:3, :3] - np.eye(3)) * np.array(part.shape_zyx)
-    off = max(apart.max(), np.abs(relative[:3, 3] - offset).max())
-    if (offset < 0).any() or (ends > geometry.shape_zyx).any() or off > _PLANAR:
-        raise ImageError(
-            f"{path}: expected segments on the image's grid, found them on another; "
-            f"give the segmentation of this image"
-        )
-    where = tuple(slice(a, b) for a, b in zip(offset, ends, strict=True))
-    voxels[where] |= part.to_canonical(native)
+    place_on(voxels, native, affine, geometry, path)

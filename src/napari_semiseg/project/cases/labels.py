@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from napari_semiseg.core.labels import UNANNOTATED, annotated_planes
+from napari_semiseg.core.labels import (
+    BACKGROUND,
+    UNANNOTATED,
+    annotated_planes,
+    voxel_counts,
+)
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import atomic_path, remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels, write_labels
@@ -49,6 +54,7 @@ def check_mask(
             )
         source = str(path)
         labels = read_labels(path, case.geometry)
+        _refuse_binary(source, labels, scheme)
     else:
         source = f"label of '{case.id}'"
         labels = as_labels(mask, case, source)
@@ -59,6 +65,21 @@ def check_mask(
             "annotated) everywhere; label something first"
         )
     return labels
+
+
+def _refuse_binary(source: str, labels: NDArray[np.uint8], scheme: LabelScheme) -> None:
+    """Refuse a mask of 0 and 255, which means foreground to other programs."""
+    counts = voxel_counts(labels)
+    if (
+        counts[UNANNOTATED]
+        and counts[BACKGROUND]
+        and not counts[[*scheme.values]].any()
+    ):
+        classes = ", ".join(f"{item.value}={item.name}" for item in scheme)
+        raise ImageError(
+            f"{source}: expected voxels of a class ({classes}), found only 0 and 255, "
+            f"which here means 'not annotated'; save the structure with its own value"
+        )
 
 
 def as_labels(values: NDArray[Any], case: Case, source: str) -> NDArray[np.uint8]:

@@ -11,14 +11,14 @@ import numpy as np
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ImageError, ProjectError
-from napari_semiseg.io.dicom.structures import (
+from napari_semiseg.io.dicom.structures import series_uid
+from napari_semiseg.io.images import case_id, find_images
+from napari_semiseg.io.masks import resample_labels
+from napari_semiseg.io.structures import (
     find_structures,
     open_structures,
     read_structures,
-    series_uid,
 )
-from napari_semiseg.io.images import case_id, find_images
-from napari_semiseg.io.masks import resample_labels
 from napari_semiseg.project.cases.labels import check_mask
 from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.discovery.dataset_layouts import (
@@ -57,14 +57,14 @@ class MaskFolder:
     folder : Path
         Searched with its subfolders; of a data set in a known layout only the masks.
     volumes : bool
-        Without, only RTSTRUCT and SEG files count, which cannot be images.
+        Without, only files of named structures count, which cannot be images.
 
     Attributes
     ----------
     paths : list of Path
         All masks.
     structures : list of Path
-        Those of them that are RTSTRUCT or SEG files.
+        Those of them that name their structures: RTSTRUCT, SEG, ``.seg.nrrd``.
 
     Raises
     ------
@@ -102,7 +102,8 @@ class MaskFolder:
         known = masks_in(self.folder)
         found = find_images(self.folder) if known is None else known
         # Images of a patient lie beside structure sets and are no masks.
-        return [path for path in found if not (self.structures and path.is_dir())]
+        series = {path for path in found if self.structures and path.is_dir()}
+        return [path for path in found if path not in {*series, *self.structures}]
 
     def find(self, case: str) -> Path | None:
         """Mask of a case, or None; ``a_seg`` is one of ``a``, rather than ``a`` itself.

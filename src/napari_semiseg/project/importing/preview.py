@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.dicom.series import Series, series_of
-from napari_semiseg.io.dicom.structures import open_structures
 from napari_semiseg.io.images import case_id, find_images
+from napari_semiseg.io.structures import open_structures
 from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.discovery.dataset_layouts import recognised
 from napari_semiseg.project.importing.match_masks import (
