@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "napari_semiseg.strategies"
 DEFAULT = "uncertainty"
-"""Strategy of the panel and of the command line unless told otherwise."""
+"""Strategy of the panel and of the command line by default."""
 
 
 @dataclass(frozen=True, slots=True)

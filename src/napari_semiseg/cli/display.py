@@ -240,7 +240,7 @@ class RunDisplay(_Bars):
 
 def _opening(event: Started) -> str:
     if event.step:
-        return f"{event.run} goes on from step {event.step}"
+        return f"{event.run} continues from step {event.step}"
     source = "" if event.source is None else f", begins with {event.source}"
     return f"{event.run} ({event.method}){source}"
 

@@ -78,7 +78,7 @@ def bench(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Train and score each method with each seed; the same command goes on.
+    """Train and score each method with each seed; the same command continues.
 
     Training never sees the test list. A method may carry parameters of its own, as
     ug_mcl:passes=4.
@@ -178,7 +178,7 @@ def simulate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Simulate a user who annotates suggested slices; the same command goes on.
+    """Simulate a user who annotates suggested slices; the same command continues.
 
     It works on copies of the project, which stays as it is.
     """
@@ -278,7 +278,7 @@ def _run(
                 experiment.publish(results)
     if stop.requested:
         if not json:
-            render.say("Stopped; the same command goes on from here.")
+            render.say("Stopped; the same command continues from here.")
         raise SystemExit(STOPPED)
     return results
 

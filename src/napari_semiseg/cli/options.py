@@ -61,7 +61,7 @@ Masks = Annotated[
 
 
 def open_project(folder: Path) -> Project:
-    """Open a project; a `ProjectError` says what is wrong with the folder."""
+    """Open a project."""
     from napari_semiseg.project.project import Project
 
     return Project.open(folder)
@@ -73,13 +73,7 @@ def find_run(project: Project, run: str | None) -> Run | None:
 
 
 def read_list(path: Path | None) -> list[str] | None:
-    """Read ids from a text file, one a line; empty lines and # comments are left out.
-
-    Raises
-    ------
-    ProjectError
-        There is no such file, or no id in it.
-    """
+    """Read ids from a text file, one a line, without empty lines and # comments."""
     if path is None:
         return None
     try:
@@ -103,13 +97,7 @@ def chosen_ids(listed: Path | None, named: list[str] | None) -> list[str]:
 
 
 def check_budget(minutes: float | None, steps: int | None = None) -> None:
-    """Refuse two budgets, or minutes that are not above zero and finite.
-
-    Raises
-    ------
-    ConfigError
-        Says which.
-    """
+    """Refuse two budgets, or minutes that are not above zero and finite."""
     if minutes is not None and steps is not None:
         raise ConfigError("expected --minutes or --steps, found both; give one")
     if minutes is not None and not 0 < minutes < math.inf:
@@ -117,7 +105,7 @@ def check_budget(minutes: float | None, steps: int | None = None) -> None:
 
 
 def read_settings(texts: Iterable[str] | None) -> dict[str, str]:
-    """Read ``key=value`` texts; others raise a ``ConfigError``."""
+    """Read ``key=value`` texts; others are refused."""
     settings = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
@@ -128,13 +116,7 @@ def read_settings(texts: Iterable[str] | None) -> dict[str, str]:
 
 
 def read_structures(texts: Iterable[str] | None) -> dict[str, int]:
-    """Read ``NAME=VALUE`` texts, where names may hold an equals sign too.
-
-    Raises
-    ------
-    ConfigError
-        A text is not of that form.
-    """
+    """Read ``NAME=VALUE`` texts, where names may hold an equals sign too."""
     found = {}
     for text in texts or ():
         name, _, value = text.rpartition("=")
@@ -151,7 +133,7 @@ def split_commas(texts: Sequence[str] | None) -> list[str]:
 
 
 def whole_number(text: str, option: str, least: int) -> int:
-    """Read a whole number; others, and smaller ones, raise a ``ConfigError``."""
+    """Read a whole number of at least ``least``."""
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise ConfigError(
             f"expected {option} with whole numbers from {least}, as 1,2, found {text!r}"

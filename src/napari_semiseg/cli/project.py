@@ -107,7 +107,7 @@ def next_step(project: Project, path: str) -> str:
     if latest is None:
         return f"Next: semiseg train {path}"
     if latest.status in ("preparing", "running"):
-        return f"Training goes on ({latest.id}); stop it with: semiseg stop {path}"
+        return f"Training is running ({latest.id}); stop it with: semiseg stop {path}"
     if latest.status in ("interrupted", "cancelled") and latest.has_model:
         return f"Next: semiseg resume {path} ({latest.id} was {latest.status})"
     if any(case.state is CaseState.PROPOSED for case in cases):

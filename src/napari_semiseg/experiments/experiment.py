@@ -1,4 +1,4 @@
-"""Run the trials of an experiment one after the other, and go on where it ended."""
+"""Run the trials of an experiment one after the other, and resume it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,8 @@ ResultsT = TypeVar("ResultsT", bound="ExperimentResults[Any]")
 class Remaining:
     """Time that is left of an experiment when a trial begins.
 
-    Attributes
-    ----------
-    minutes : float or None
-        Budget of its training; None where that is a number of steps.
-    seconds_after : float
-        After its training: its own prediction and scores, and later trials, as far as
-        is known.
-    steps_after : int
-        Steps of later trials of which no speed is known yet.
+    ``minutes`` is the budget of its training, None for a budget in steps. What comes
+    after that takes ``seconds_after``, plus ``steps_after`` of unknown speed.
     """
 
     minutes: float | None
@@ -67,18 +60,14 @@ class TrialFinished(Generic[ResultsT]):
 
 @dataclass(frozen=True, eq=False)
 class Experiment(ABC, Generic[TrialT, ResultsT]):
-    """Many trainings, each in a process of its own, with one file of results.
-
-    Attributes
-    ----------
-    out : Path
-        Folder of results, figures and projects.
-    executor : Executor
-        Starts the trainings.
-    """
+    """Many trainings that an executor starts, with results and projects in ``out``."""
 
     out: Path
     executor: Executor
+
+    def project_folder(self, name: str) -> Path:
+        """Folder of a project that trials work in."""
+        return self.out / "projects" / name
 
     @abstractmethod
     def trials(self) -> Sequence[TrialT]:
@@ -126,8 +115,8 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
         results : ExperimentResults
             Of the trials before, from `ExperimentResults.open`.
         stop : callable
-            Asked often; a training that goes on then writes a checkpoint and this
-            generator ends. The next call goes on from there.
+            Asked often; the current training then writes a checkpoint and this
+            generator ends. The next call continues from there.
 
         Yields
         ------

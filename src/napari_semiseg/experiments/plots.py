@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 FOLDER = "figures"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, told apart by colour-blind readers too."""
+"""Okabe and Ito's palette, distinct for colour-blind readers too."""
 MARKERS = ("o", "s", "^")
 MOST_TICKS = 8
-"""Values that can be told apart along an axis."""
+"""Most values that are marked along an axis."""
 
 Curve = list[tuple[float, float, float]]
 """Points x, y and standard deviation over seeds (0 where there is one seed)."""

@@ -77,21 +77,12 @@ class ScoredTraining:
     ) -> Generator[Event, None, TrainingOutcome | None]:
         """Train to the end from where the run is, predict, and score.
 
-        A child that an interrupted parent has left at work is followed instead of
-        starting another one; where it ends without an error of its own, another one
-        goes on. After a stop the run is not complete; the next call goes on.
+        A child that outlived its interrupted parent is followed instead of starting
+        another one; where it ends without an error of its own, another one continues.
+        After a stop the run is not complete; the next call continues.
 
-        Parameters
-        ----------
-        executor : Executor
-            Starts the child.
-        stop : callable
-            Asked often; the child then writes a checkpoint and ends.
-
-        Returns
-        -------
-        TrainingOutcome or None
-            None when it was stopped.
+        ``stop`` is asked often; the child then writes a checkpoint and ends, and None
+        is returned.
         """
         try:
             error = yield from self._train(executor, stop)
@@ -147,7 +138,7 @@ class ScoredTraining:
     ) -> Generator[Event, None, str]:
         """Follow a worker to its end; returns its error, or its last output.
 
-        Without a handle it is one that an earlier call has left at work.
+        Without a handle it is one that an earlier call has started.
         """
         run = self.run
 

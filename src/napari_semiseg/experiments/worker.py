@@ -62,7 +62,7 @@ def train_and_predict(
     """Train a run to its end, from where it is, and predict cases.
 
     The model is the last checkpoint. A request to stop ends it early; the next call
-    goes on. Before a run is planned, what earlier ones have prepared is removed, so
+    continues. Before a run is planned, what earlier ones have prepared is removed, so
     that each prepares within its own budget.
 
     Parameters

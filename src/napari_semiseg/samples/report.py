@@ -1,4 +1,4 @@
-"""One page on what a run reached: numbers, curves and pictures, in one HTML file."""
+"""Write the scores of a run as one HTML page with numbers, curves and pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.imaging.metrics import Metrics
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.evaluate import Evaluation
@@ -51,7 +50,7 @@ def write_report(
     *,
     masks: Path | None = None,
 ) -> Path:
-    """Write a self-contained HTML page about the scores of a run.
+    """Write a self-contained HTML page about the scores of a run; returns its path.
 
     Parameters
     ----------
@@ -63,11 +62,6 @@ def write_report(
         The HTML file, written atomically.
     masks : Path, optional
         Folder of reference masks, ``<id>.nii.gz``; the demo's own by default.
-
-    Returns
-    -------
-    Path
-        `out`.
 
     Raises
     ------
@@ -109,15 +103,14 @@ def write_report(
     return out
 
 
-def _dice(scores: dict[str, Metrics]) -> float:
-    return fmean(metrics.dice for metrics in scores.values())
-
-
 def _chosen(evaluation: Evaluation) -> list[str]:
     """Cases with the lowest, the middle and the highest Dice, without repeats."""
-    ranked = sorted(evaluation.cases, key=lambda name: _dice(evaluation.cases[name]))
-    picked = (ranked[0], ranked[len(ranked) // 2], ranked[-1])
-    return list(dict.fromkeys(picked))
+    dice = {
+        name: fmean(metrics.dice for metrics in scores.values())
+        for name, scores in evaluation.cases.items()
+    }
+    ranked = sorted(dice, key=dice.__getitem__)
+    return list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
 
 
 def _head(project: Project, run: Run) -> str:
@@ -157,8 +150,8 @@ def _curves(run: Run) -> str:
         if isinstance(event, Stepped):
             for name, value in event.losses.items():
                 lines.setdefault(name, []).append((event.seconds / 60, value))
-    said = '<p class="soft">Weighted terms of the loss, logarithmic.</p>'
-    return said + curves(lines, across="min")
+    caption = '<p class="soft">Weighted terms of the loss, logarithmic.</p>'
+    return caption + curves(lines, across="min")
 
 
 def _case(project: Project, run: Run, name: str, masks: Path) -> str:
@@ -167,19 +160,20 @@ def _case(project: Project, run: Run, name: str, masks: Path) -> str:
     image = case.read_image().data
     prediction = run.read_prediction(name, case.geometry)
     found = prediction.labels > 0
-    truth = _reference(case, masks)
+    reference = _reference(case, masks)
     outlines = [(found, "prediction")]
-    if truth is not None:
-        outlines.append((truth, "reference"))
+    if reference is not None:
+        outlines.append((reference, "reference"))
     low, high = (float(value) for value in np.percentile(image, (1, 99.7)))
-    views = slices_through(found if truth is None else truth, case.geometry)
+    views = slices_through(found if reference is None else reference, case.geometry)
     figures = [
         (plane, picture(grey(view.of(image), low, high), view, outlines, title=name))
         for plane, view in zip(PLANES, views, strict=True)
     ]
-    doubt = heat(views[0].of(prediction.uncertainty))
-    shown = picture(doubt, views[0], [(found, "prediction")], title=f"{name}, doubt")
-    figures.append(("uncertainty, axial", shown))
+    uncertainty = heat(views[0].of(prediction.uncertainty))
+    title = f"{name}, uncertainty"
+    drawn = picture(uncertainty, views[0], outlines[:1], title=title)
+    figures.append(("uncertainty, axial", drawn))
     cells = "".join(
         f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>"
         for caption, drawn in figures
@@ -202,8 +196,13 @@ def _table(run: Run, evaluation: Evaluation, label: str, *, titled: bool) -> str
         if label in scores
     }
     body = "".join(
-        f"<tr><td>{html.escape(name)}</td>{_cells(metrics)}"
-        f"<td>{run.prediction_record(name).score.uncertainty:.3f}</td></tr>"
+        f"<tr><td>{html.escape(name)}</td>"
+        f'<td><span class="bar"><i style="width:{metrics.dice:.1%}"></i></span>'
+        f"{metrics.dice:.3f}</td>"
+        + "".join(
+            f"<td>{getattr(metrics, key):{form}}</td>" for key, _, form in _COLUMNS
+        )
+        + f"<td>{run.prediction_record(name).score.uncertainty:.3f}</td></tr>"
         for name, metrics in sorted(rows.items())
     )
     means = "".join(
@@ -219,22 +218,14 @@ def _table(run: Run, evaluation: Evaluation, label: str, *, titled: bool) -> str
     )
 
 
-def _cells(metrics: Metrics) -> str:
-    bar = f'<span class="bar"><i style="width:{metrics.dice:.1%}"></i></span>'
-    rest = "".join(
-        f"<td>{getattr(metrics, key):{form}}</td>" for key, _, form in _COLUMNS
-    )
-    return f"<td>{bar}{metrics.dice:.3f}</td>{rest}"
-
-
 def _foot(run: Run) -> str:
     machine = read_json(run.folder.environment)
     packages = ", ".join(
         f"{name} {version}" for name, version in machine.get("packages", {}).items()
     )
-    said = f"{machine.get('platform', '')} · {machine.get('cores', '?')} cores"
+    system = f"{machine.get('platform', '')} · {machine.get('cores', '?')} cores"
     return (
-        f'<footer class="soft"><p>{html.escape(said)}<br>{html.escape(packages)}</p>'
+        f'<footer class="soft"><p>{html.escape(system)}<br>{html.escape(packages)}</p>'
         "<p>Dice and distances compare each prediction with a reference that training "
         "never saw. Brain template: ICBM 152 2009, Fonov et al., NeuroImage 54 (2011) "
         "313-327. For research; not a medical device.</p></footer>"

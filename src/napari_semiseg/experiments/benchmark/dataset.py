@@ -59,7 +59,7 @@ class RawDataset:
     masks : tuple of MaskFolder
         Where the masks are.
     ignore : int or None
-        Value of voxels that nobody has annotated, beside 255.
+        Value of voxels that are not annotated, beside 255.
     channels : dict
         All channels of each id where cases have several; else none.
     """
@@ -168,7 +168,7 @@ class RawDataset:
         Raises
         ------
         SemisegError
-            There is none, or it lies on another grid.
+            There is none, or it is on another grid.
         """
         self.require([name], masks=True)
         path = self._mask(name)
@@ -184,7 +184,7 @@ class RawDataset:
         Raises
         ------
         SemisegError
-            A mask lies on another grid or holds unknown values.
+            A mask is on another grid or holds unknown values.
         """
         found = {}
         for name in names:
@@ -283,7 +283,7 @@ def _described(folder: Path) -> dict[int, str]:
 
 
 def _ignored(folder: Path) -> int | None:
-    """Value that ``dataset.json`` gives to voxels that nobody has annotated."""
+    """Value that ``dataset.json`` gives to voxels that are not annotated."""
     try:
         named = _by_value(_labels_in(folder / DESCRIPTION))
     except ProjectError:  # `_described` reports it

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from napari_semiseg.experiments.benchmark.statistics import Row
     from napari_semiseg.experiments.plots import Curve
 
-TRUTH = "#F0E442"
+REFERENCE_COLOUR = "#F0E442"
 CONTOURS = ("#56B4E9", "#D55E00", "#009E73", "#CC79A7")
-"""Of the methods in a qualitative panel; more could not be told apart."""
+"""Colours of the methods in a qualitative panel; there are no more."""
 MARGIN = 0.2
 """Around the structures of a qualitative panel, of their size."""
 
@@ -41,20 +41,9 @@ def draw(
     dataset: RawDataset,
     results: BenchmarkResults,
     rows: Sequence[Row],
-    projects: Path,
+    project_folder: Callable[[str], Path],
 ) -> list[tuple[str, str]]:
-    """Draw all figures for which there are runs.
-
-    Parameters
-    ----------
-    out : Path
-        Gets a folder of figures.
-    dataset : RawDataset
-        For the reference masks.
-    results, rows
-        All runs, and their summary.
-    projects : Path
-        Holds the project of each list.
+    """Draw all figures for which there are runs into a folder in ``out``.
 
     Returns
     -------
@@ -84,11 +73,11 @@ def draw(
         runs = [
             run
             for run in _shown(results, members)
-            if _has_masks(dataset, projects / labelled, run)
+            if _has_masks(dataset, project_folder(labelled), run)
         ]
         if not runs:
             continue
-        save_figure(out, name, _qualitative(dataset, projects / labelled, runs))
+        save_figure(out, name, _qualitative(dataset, project_folder(labelled), runs))
         text = f"Best, middle and worst test case, {labelled}, {budget}"
         drawn.append((f"{FOLDER}/{name}.png", text))
     return drawn
@@ -164,16 +153,16 @@ def _qualitative(
     grid = figure.subplots(len(cases), len(PLANES), squeeze=False)
     for line, (rank, name) in zip(grid, cases, strict=True):
         image = dataset.read_image(name)
-        truth = dataset.read_mask(name, image.geometry)
-        masks = [(truth, TRUTH)]
+        reference = dataset.read_mask(name, image.geometry)
+        masks = [(reference, REFERENCE_COLOUR)]
         for run, colour in zip(runs, CONTOURS, strict=False):
             path = _mask(dataset, project, run, name)
             masks.append((read_labels(path, image.geometry), colour))
-        views = slices_through(_inside(truth), image.geometry)
+        views = slices_through(_inside(reference), image.geometry)
         for axis, view, plane in zip(line, views, PLANES, strict=True):
             _draw_plane(axis, view, image.data, masks)
             axis.set_title(f"{name} ({rank}), {plane}", fontsize=8)
-    lines = [Line2D([], [], color=TRUTH, linewidth=2.4, label="reference")]
+    lines = [Line2D([], [], color=REFERENCE_COLOUR, linewidth=2.4, label="reference")]
     lines += [
         Line2D([], [], color=colour, label=run.method)
         for run, colour in zip(runs, CONTOURS, strict=False)
@@ -206,7 +195,7 @@ def _draw_plane(
     planes = [(view.of(labels), colour) for labels, colour in masks]
     for plane, colour in planes:
         for value in np.unique(plane[_inside(plane)]):
-            width = 2.4 if colour == TRUTH else 1.1
+            width = 2.4 if colour == REFERENCE_COLOUR else 1.1
             axis.contour(plane == value, [0.5], colors=[colour], linewidths=width)
     _zoom(axis, np.any([_inside(plane) for plane, _ in planes], axis=0))
 

@@ -99,15 +99,7 @@ class BenchmarkResults(ExperimentResults[Benchmark]):
         return [run for run in self.runs if run.status == "failed"]
 
     def with_run(self, result: MethodResult, environment: Mapping[str, Any]) -> Self:
-        """Add a result in the place of an earlier one of the same run.
-
-        Parameters
-        ----------
-        result : MethodResult
-            The new one.
-        environment : mapping
-            ``environment.json`` of its run.
-        """
+        """Add or replace the result of a run, with its ``environment.json``."""
         others = (
             run
             for run in self.runs
@@ -126,7 +118,7 @@ class BenchmarkResults(ExperimentResults[Benchmark]):
 
 
 def _machine() -> dict[str, Any]:
-    """Name of the processor, where the system tells it, and memory."""
+    """Name of the processor, where it is known, and memory."""
     memory = round(psutil.virtual_memory().total / 2**30, 1)
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -24,7 +24,6 @@ from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
-    from pathlib import Path
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from napari_semiseg.experiments.training import TrainingOutcome
 
 PAGE = "results.md"
-PROJECTS = "projects"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +54,11 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
     def prepare(self, results: BenchmarkResults) -> Iterator[Staged]:
         """Read all images, and make a project per list, or complete those there."""
         lists = self.benchmark.labelled
-        if not all(self._folder(labelled).exists() for labelled in lists):
+        if not all(self.project_folder(labelled).exists() for labelled in lists):
             yield from self._check_images()
         for labelled in lists:
             yield from make_project(
-                self._folder(labelled),
+                self.project_folder(labelled),
                 self.benchmark,
                 labelled,
                 self.dataset,
@@ -71,7 +69,7 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
         self, trial: MethodTrial, results: BenchmarkResults, stop: Callable[[], bool]
     ) -> Generator[Event, None, BenchmarkResults | None]:
         """Train, predict and score; returns the results with those of the trial."""
-        project = Project.open(self._folder(trial.labelled))
+        project = Project.open(self.project_folder(trial.labelled))
         run = Run(project.layout.run(trial.run_id))
         training = ScoredTraining(
             project,
@@ -104,8 +102,7 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
     def publish(self, results: BenchmarkResults) -> list[Row]:
         """Write ``results.md`` and the figures; returns the rows of the tables."""
         rows = summarise(results)
-        projects = self.out / PROJECTS
-        drawn = figures.draw(self.out, self.dataset, results, rows, projects)
+        drawn = figures.draw(self.out, self.dataset, results, rows, self.project_folder)
         write_text(self.out / PAGE, markdown(results, rows, drawn))
         return rows
 
@@ -134,9 +131,6 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
                 steps += other.budget.steps or 0
             seconds += (training or 0.0) + (closing or 0.0)
         return Remaining(trial.budget.minutes, seconds, steps)
-
-    def _folder(self, labelled: str) -> Path:
-        return self.out / PROJECTS / labelled
 
     def _check_images(self) -> Iterator[Staged]:
         """Read all images once, since a broken one would end a trial hours later."""

@@ -32,17 +32,7 @@ REFERENCE = "supervised"
 
 @dataclass(frozen=True, slots=True)
 class MethodVariant:
-    """A training method, with parameters of its own where it has any.
-
-    Attributes
-    ----------
-    label : str
-        As it was asked for: ``ug_mcl``, or ``ug_mcl:passes=4``.
-    method : str
-        Name of the training method.
-    params : tuple of (str, str)
-        Settings of this variant alone.
-    """
+    """A method as asked for: ``ug_mcl``, or ``ug_mcl:passes=4`` with own settings."""
 
     label: str
     method: str

@@ -26,22 +26,7 @@ LEGEND = (
 def markdown(
     results: BenchmarkResults, rows: Sequence[Row], figures: Sequence[tuple[str, str]]
 ) -> str:
-    """Write the page.
-
-    Parameters
-    ----------
-    results : BenchmarkResults
-        All runs.
-    rows : sequence of Row
-        From `napari_semiseg.experiments.benchmark.statistics.summarise`.
-    figures : sequence of (str, str)
-        Path relative to the page, and what the figure shows.
-
-    Returns
-    -------
-    str
-        Markdown, with a line break at its end.
-    """
+    """Write the page, with the rows of `summarise` and figures as `draw` lists them."""
     parts = [f"# Benchmark on {results.config.data.name}", _about(results), LEGEND]
     for (labels, labelled, budget), group in groupby(
         rows, key=lambda row: (row.labels, row.labelled, row.budget)

@@ -61,7 +61,7 @@ class References:
         Raises
         ------
         SemisegError
-            A case or its mask is missing, the mask lies on another grid, holds unknown
+            A case or its mask is missing, the mask is on another grid, holds unknown
             values, or does not cover the whole of a case that is to be annotated.
         """
         ids = [*simulation.cases, *simulation.test]

@@ -19,7 +19,6 @@ from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
-    from pathlib import Path
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.experiments.simulation.annotator import References
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
         StrategyResult,
     )
     from napari_semiseg.experiments.simulation.spec import Simulation, StrategyTrial
-
-PROJECTS = "projects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         for done, trial in enumerate(trials, start=1):
             if not self.is_done(RoundTrial(trial, self.simulation.rounds), results):
                 annotator.copy_project(
-                    self.source, self._folder(trial), self.simulation
+                    self.source, self.project_folder(trial.name), self.simulation
                 )
             yield Staged(stage="Copying the project", done=done, total=len(trials))
 
@@ -91,7 +88,7 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         stop: Callable[[], bool],
     ) -> Generator[Event, None, SimulationResults | None]:
         """Annotate, train and score; returns the results with those of the round."""
-        project = Project.open(self._folder(trial.strategy))
+        project = Project.open(self.project_folder(trial.strategy.name))
         results, this = self._annotate(project, trial, results)
         if this is None:
             return results
@@ -136,9 +133,6 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         if points:
             curves.draw(self.out, points)
         return points
-
-    def _folder(self, trial: StrategyTrial) -> Path:
-        return self.out / PROJECTS / trial.name
 
     def _annotate(
         self, project: Project, trial: RoundTrial, results: SimulationResults

@@ -27,14 +27,9 @@ def choose(
     number: int,
     count: int,
 ) -> tuple[list[AnnotatedSlice], int]:
-    """Choose slices; also give how many of the last the strategy did not name.
+    """Choose slices for round ``number``, from 1; fewer when hardly any are left.
 
-    Parameters
-    ----------
-    number : int
-        Of the round, from 1.
-    count : int
-        How many slices to choose; there are fewer when hardly any are left.
+    Also give how many of the last ones the strategy did not name.
     """
     left = incomplete(project, simulation)
     if not left:

@@ -71,13 +71,7 @@ class SliceBudget:
 
 @dataclass(frozen=True, slots=True)
 class StrategyVariant:
-    """A strategy, with slices per round of its own where it is given them.
-
-    Attributes
-    ----------
-    label : str
-        As it was asked for: ``mix``, or ``spread:5%``.
-    """
+    """A strategy as asked for: ``mix``, or ``spread:5%`` with slices of its own."""
 
     label: str
     strategy: str
