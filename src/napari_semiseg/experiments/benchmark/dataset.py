@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ from napari_semiseg.io.images import (
     read_image,
 )
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.cases.channels import Channel
+from napari_semiseg.project.cases.channels import UNNAMED, Channel
 from napari_semiseg.project.discovery.dataset_layouts import recognised
 from napari_semiseg.project.importing.match_masks import MaskFolder
 
@@ -54,26 +54,22 @@ class RawDataset:
     folder : Path
         The data set.
     images : dict
-        Image per id, with or without nnU-Net's ``_0000``; the first of several
-        channels.
+        Channels per id, with or without nnU-Net's ``_0000``.
     masks : tuple of MaskFolder
         Where the masks are.
     ignore : int or None
         Value of voxels that are not annotated, beside 255.
-    channels : dict
-        All channels of each id where cases have several; else none.
     """
 
     folder: Path
-    images: dict[str, Path]
+    images: dict[str, tuple[Channel, ...]]
     masks: tuple[MaskFolder, ...]
     ignore: int | None
-    channels: dict[str, tuple[Channel, ...]] = field(default_factory=dict)
 
     @property
-    def volume(self) -> int | None:
-        """Which volume of a file is the first channel; None where files hold one."""
-        return next((first.volume for first, *_ in self.channels.values()), None)
+    def has_channels(self) -> bool:
+        """Whether cases have several images."""
+        return any(len(channels) > 1 for channels in self.images.values())
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -91,8 +87,7 @@ class RawDataset:
                 "no such folders; give a folder in nnU-Net's raw layout"
             )
         masks = _masks_in(folder)
-        images, channels = _images_in(folder, masks)
-        return cls(folder, images, masks, _ignored(folder), channels)
+        return cls(folder, _images_in(folder, masks), masks, _ignored(folder))
 
     def scheme(self, labels: Sequence[str], labelled: Iterable[str]) -> LabelScheme:
         """Give the classes: as named, of ``dataset.json``, or of labelled masks.
@@ -127,17 +122,17 @@ class RawDataset:
         )
 
     def image(self, name: str) -> Path:
-        """Image of an id; a `ProjectError` where there is none."""
-        self.require([name])
-        return self.images[name]
+        """First image of an id; a `ProjectError` where there is none."""
+        return self._channels(name)[0].image
 
     def case(self, name: str) -> str:
         """Id of the case that the image of an id becomes in a project."""
-        return name if self.channels else case_id(self.image(name))
+        return name if self.has_channels else case_id(self.image(name))
 
     def read_image(self, name: str) -> Image:
-        """Image of an id, or its first channel."""
-        return read_image(self.image(name), self.volume)
+        """Read the first image of an id."""
+        first = self._channels(name)[0]
+        return read_image(first.image, first.volume)
 
     def require(self, names: Iterable[str], *, masks: bool = False) -> None:
         """Refuse ids without an image, or without a mask.
@@ -148,13 +143,10 @@ class RawDataset:
             Names those that are missing.
         """
         ids = list(names)
+        unmasked = [name for name in ids if masks and self._mask(name) is None]
         for what, folder, missing in (
             ("images", IMAGES[0], [name for name in ids if name not in self.images]),
-            (
-                "masks",
-                MASKS[0],
-                [name for name in ids if masks and not self._mask(name)],
-            ),
+            ("masks", MASKS[0], unmasked),
         ):
             if missing:
                 raise ProjectError(
@@ -195,12 +187,16 @@ class RawDataset:
 
     def check_image(self, name: str) -> None:
         """Read all channels of an id; a `SemisegError` where one cannot be used."""
-        single = (Channel("", self.image(name)),)
-        for channel in self.channels.get(name, single):
+        for channel in self._channels(name):
             read_image(channel.image, channel.volume)
 
+    def _channels(self, name: str) -> tuple[Channel, ...]:
+        self.require([name])
+        return self.images[name]
+
     def _read_mask(self, name: str) -> NDArray[np.uint8]:
-        geometry, _ = read_geometry(self.image(name), self.volume)
+        first = self._channels(name)[0]
+        geometry, _ = read_geometry(first.image, first.volume)
         return self.read_mask(name, geometry)
 
     def _mask(self, name: str) -> Path | None:
@@ -232,11 +228,10 @@ def _masks_in(folder: Path) -> tuple[MaskFolder, ...]:
 
 def _images_in(
     folder: Path, masks: Iterable[MaskFolder]
-) -> tuple[dict[str, Path], dict[str, tuple[Channel, ...]]]:
-    """Images by id, and all channels by id where cases have several."""
+) -> dict[str, tuple[Channel, ...]]:
+    """Channels by id."""
     known = recognised(folder)
     if known is not None and known.has_channels:
-        entries = {entry.id: entry for entry in known.entries}
         most = max(len(entry.channels) for entry in known.entries)
         for entry in known.entries:
             if entry.missing or len(entry.channels) == 1:
@@ -246,21 +241,20 @@ def _images_in(
                     f"'{entry.id}', found no {lacking}; complete the case, or take it "
                     f"out of the data set"
                 )
-        images = {name: entry.channels[0].image for name, entry in entries.items()}
-        return images, {name: entry.channels for name, entry in entries.items()}
-    images = {}
+        return {entry.id: entry.channels for entry in known.entries}
+    images: dict[str, tuple[Channel, ...]] = {}
     masked = {case_id(path) for mask_folder in masks for path in mask_folder.paths}
     for part in (folder / name for name in IMAGES):
         for path in find_images(part) if part.is_dir() else ():
             stem = case_id(path)
             name = stem if stem in masked else stem.removesuffix(FIRST_CHANNEL)
-            other = images.setdefault(name, path)
+            other = images.setdefault(name, (Channel(UNNAMED, path),))[0].image
             if other != path:
                 raise ProjectError(
                     f"expected one image of '{name}', found {other} and {path}; "
                     "remove one of them"
                 )
-    return images, {}
+    return images
 
 
 def _described(folder: Path) -> dict[int, str]:

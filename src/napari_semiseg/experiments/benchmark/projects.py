@@ -85,7 +85,7 @@ def make_project(
 def _add(
     project: Project, dataset: RawDataset, names: Sequence[str], split: Split
 ) -> None:
-    if not dataset.channels:
+    if not dataset.has_channels:
         project.add(*(dataset.image(name) for name in names), split=split)
         return
     report = project.add(dataset.folder, cases=names)
