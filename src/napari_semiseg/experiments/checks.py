@@ -26,13 +26,7 @@ RESERVED = {
 
 
 def refuse_reserved(keys: Iterable[str], reserved: Mapping[str, str]) -> None:
-    """Refuse settings that an experiment decides.
-
-    Raises
-    ------
-    ConfigError
-        Names the first, and what to give instead.
-    """
+    """Refuse settings that an experiment decides."""
     key = next((key for key in keys if key in reserved), None)
     if key is not None:
         raise ConfigError(
@@ -42,13 +36,7 @@ def refuse_reserved(keys: Iterable[str], reserved: Mapping[str, str]) -> None:
 
 
 def refuse_test_cases(name: str, ids: Iterable[str], test: Collection[str]) -> None:
-    """Refuse a list of cases to learn from that holds test cases.
-
-    Raises
-    ------
-    ConfigError
-        Names the first of them.
-    """
+    """Refuse a list of cases to learn from that holds test cases."""
     shared = [case for case in ids if case in set(test)]
     if shared:
         more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
@@ -59,13 +47,7 @@ def refuse_test_cases(name: str, ids: Iterable[str], test: Collection[str]) -> N
 
 
 def refuse_duplicates(project: Project) -> None:
-    """Refuse a test image that is also learned from, under another name.
-
-    Raises
-    ------
-    ConfigError
-        Names both.
-    """
+    """Refuse a test image that is also learned from, under another name."""
     cases = project.cases()
     seen = {case.record.sha256: case.id for case in cases if case.split is Split.TRAIN}
     for case in cases:

@@ -36,13 +36,7 @@ class ExperimentSpec(Stored):
     EXTENDABLE: ClassVar[Mapping[str, Merge]] = {}
 
     def extended(self, asked: Self, path: Path) -> Self:
-        """Merge these settings of a file with those of a later command.
-
-        Raises
-        ------
-        ConfigError
-            Names the first setting that differs and cannot be extended.
-        """
+        """Merge these settings of a file with those of a later command."""
         for key in type(self).model_fields:
             if key not in self.EXTENDABLE and getattr(self, key) != getattr(asked, key):
                 raise ConfigError(

@@ -71,11 +71,6 @@ def train_and_predict(
         Where to work.
     cases : collection of str, optional
         Ids to predict; by default the test cases.
-
-    Raises
-    ------
-    SemisegError
-        The run cannot be trained, or a case cannot be predicted.
     """
     from napari_semiseg import engine
 

@@ -73,14 +73,7 @@ class RawDataset:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Find images and masks; no image is read.
-
-        Raises
-        ------
-        SemisegError
-            The folder has not that layout, there is no mask, an id has two images, or
-            lacks a channel.
-        """
+        """Find images and masks; no image is read."""
         if not (folder / IMAGES[0]).is_dir() or not (folder / MASKS[0]).is_dir():
             raise ProjectError(
                 f"{folder}: expected a data set with {IMAGES[0]} and {MASKS[0]}, found "
@@ -98,11 +91,6 @@ class RawDataset:
             ``1=left atrium``; may be empty.
         labelled : iterable of str
             Ids whose masks are read where nothing names the classes.
-
-        Raises
-        ------
-        SemisegError
-            A class is named wrongly, or there is none.
         """
         if labels:
             return LabelScheme.parse(labels)
@@ -135,13 +123,7 @@ class RawDataset:
         return read_image(first.image, first.volume)
 
     def require(self, names: Iterable[str], *, masks: bool = False) -> None:
-        """Refuse ids without an image, or without a mask.
-
-        Raises
-        ------
-        ProjectError
-            Names those that are missing.
-        """
+        """Refuse ids without an image, or without a mask."""
         ids = list(names)
         unmasked = [name for name in ids if masks and self._mask(name) is None]
         for what, folder, missing in (
@@ -155,13 +137,7 @@ class RawDataset:
                 )
 
     def read_mask(self, name: str, geometry: Geometry) -> NDArray[np.uint8]:
-        """Reference mask (Z, Y, X) on the grid of its image; 255 where unknown.
-
-        Raises
-        ------
-        SemisegError
-            There is none, or it is on another grid.
-        """
+        """Reference mask (Z, Y, X) on the grid of its image; 255 where unknown."""
         self.require([name], masks=True)
         path = self._mask(name)
         assert path is not None
@@ -171,13 +147,7 @@ class RawDataset:
         return labels
 
     def check(self, names: Iterable[str], scheme: LabelScheme) -> dict[str, set[int]]:
-        """Read masks as training and scores will; returns the values in each, by id.
-
-        Raises
-        ------
-        SemisegError
-            A mask is on another grid or holds unknown values.
-        """
+        """Read masks as training and scores will; returns the values in each, by id."""
         found = {}
         for name in names:
             mask = self._read_mask(name)

@@ -39,12 +39,6 @@ def make_project(
     ------
     Staged
         How many cases are in it.
-
-    Raises
-    ------
-    SemisegError
-        The folder holds a project of other cases, an image cannot be used, or a test
-        image is one of the training images under another name.
     """
     if Layout(folder).project_file.exists():
         project = Project.open(folder)
@@ -102,11 +96,6 @@ def refuse_absent_classes(
 
     Where the test masks do not show it either, every method would score Dice 1 in it.
     ``shown`` holds the values in each mask by id, from `Dataset.check`.
-
-    Raises
-    ------
-    ConfigError
-        Names the class and the list.
     """
     anywhere = set().union(*shown.values())
     for labelled, names in benchmark.labelled.items():

@@ -40,13 +40,7 @@ class MethodVariant:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``method`` or ``method:key=value:key=value``.
-
-        Raises
-        ------
-        ConfigError
-            The text is not of that form.
-        """
+        """Read ``method`` or ``method:key=value:key=value``."""
         method, *settings = (part.strip() for part in text.split(":"))
         pairs = []
         for setting in settings:
@@ -185,13 +179,7 @@ class Benchmark(ExperimentSpec):
         return list(dict.fromkeys((*self.labelled[labelled], *self.unlabelled)))
 
     def config(self, trial: MethodTrial) -> TrainingConfig:
-        """Build the configuration of a training.
-
-        Raises
-        ------
-        ConfigError
-            A setting is out of range.
-        """
+        """Build the configuration of a training."""
         return TrainingConfig.build(
             {**self.settings, **dict(trial.variant.params)},
             method=trial.variant.method,

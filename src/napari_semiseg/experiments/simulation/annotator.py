@@ -56,14 +56,7 @@ class References:
 
     @classmethod
     def check(cls, project: Project, simulation: Simulation) -> References:
-        """Find and read all masks, so that errors come before hours of training.
-
-        Raises
-        ------
-        SemisegError
-            A case or its mask is missing, the mask is on another grid, holds unknown
-            values, or does not cover the whole of a case that is to be annotated.
-        """
+        """Find and read all masks, so that errors come before hours of training."""
         ids = [*simulation.cases, *simulation.test]
         cases = {name: project.case(name) for name in ids}
         paths = MaskFolder(simulation.masks).require(ids)
@@ -87,11 +80,6 @@ def copy_project(source: Project, folder: Path, simulation: Simulation) -> Proje
 
     Cases to annotate and all other training cases are in it, the latter as unlabelled
     data; cases to score on are out of training's reach. Validation cases stay behind.
-
-    Raises
-    ------
-    SemisegError
-        The folder holds another project, or a test image is a training image too.
     """
     if (folder / "project.toml").exists():
         copy = Project.open(folder)

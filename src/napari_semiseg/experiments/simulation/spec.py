@@ -42,13 +42,7 @@ class SliceBudget:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``12`` or ``5%``.
-
-        Raises
-        ------
-        ConfigError
-            It is neither, below one slice, or above 100 %.
-        """
+        """Read ``12`` or ``5%``."""
         stripped = text.strip()
         whole = re.fullmatch(r"\d+", stripped, re.ASCII)
         percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", stripped, re.ASCII)
@@ -79,13 +73,7 @@ class StrategyVariant:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``strategy`` or ``strategy:slices``.
-
-        Raises
-        ------
-        ConfigError
-            There is no such strategy, or the slices are no number.
-        """
+        """Read ``strategy`` or ``strategy:slices``."""
         name, colon, slices = (part.strip() for part in text.partition(":"))
         known = sorted((*strategies(), WHOLE))
         if name not in known:
@@ -198,13 +186,7 @@ class Simulation(ExperimentSpec):
         ]
 
     def config(self, trial: StrategyTrial) -> TrainingConfig:
-        """Build the configuration of every training of a trial.
-
-        Raises
-        ------
-        ConfigError
-            A setting is out of range.
-        """
+        """Build the configuration of every training of a trial."""
         return TrainingConfig.build(
             dict(self.settings),
             method=self.method,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from napari_semiseg.cli.display import RunDisplay
-from napari_semiseg.core.events import Learned, Predicted, Staged, Started, Stepped
+from napari_semiseg.core.events import Learned
 
 
 def test_the_next_round_has_the_method_and_parameters_of_the_last(
@@ -52,43 +49,3 @@ def test_status_lists_the_labels_that_were_taken_in(
     ]
     table = semiseg("status", folder).out
     assert "labels taken in" in table
-
-
-def test_progress_tells_what_happens_on_the_way(capsys) -> None:
-    with RunDisplay(quiet=False) as display:
-        display.take(Started(run="second", method="dtml", pid=1, source="first"))
-        display.take(Learned(step=7, cases=("a",), labelled=3, unlabelled=2))
-        display.take(
-            Predicted(case="b", uncertainty=0.5, done=1, total=1, training_step=9)
-        )
-    said = capsys.readouterr().err
-    assert "second (dtml), begins with first" in said
-    assert "From step 7 on it learns from the new labels of a (3 labelled" in said
-    assert "b was predicted anew at step 9" in said
-    assert display.summary.predicted == []
-
-
-@pytest.mark.parametrize("columns", [70, 80, 120])
-def test_bar_count_and_time_have_room_beside_a_long_note(
-    capsys, monkeypatch, columns
-) -> None:
-    """Of the note, what does not fit is cut."""
-    monkeypatch.setenv("COLUMNS", str(columns))
-    losses = dict.fromkeys(("supervised", "distance_mask", "distance"), 0.25)
-    with RunDisplay(quiet=False) as display:
-        display.take(Staged(stage="Preparing unlabelled cases", done=152, total=152))
-        display.take(
-            Stepped(
-                step=100,
-                steps=1500,
-                losses=losses,
-                learning_rate=0.1,
-                seconds=20.0,
-                seconds_left=280.0,
-            )
-        )
-    prepared, training = capsys.readouterr().err.rstrip().splitlines()
-    assert prepared.startswith("Preparing unlabelled cases ━")
-    assert "━ 152/152" in prepared
-    assert "100/1500 0:00:00 -:--:-- super" in training
-    assert len(training) <= columns
