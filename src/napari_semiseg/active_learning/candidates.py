@@ -119,13 +119,7 @@ def collect(
     plane: int | None,
     seed: int,
 ) -> Pool:
-    """Find the training cases that lack a complete human label.
-
-    Raises
-    ------
-    ProjectError
-        There are none.
-    """
+    """Find the training cases that lack a complete human label."""
     training = project.cases(split=Split.TRAIN)
     if cases is not None:
         chosen = {project.case(name).id for name in cases}

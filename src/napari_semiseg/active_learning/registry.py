@@ -66,13 +66,7 @@ def register(
     sort_slices: bool = False,
     slice_distance: int = 3,
 ) -> Callable[[Rank], Rank]:
-    """Decorate a function that ranks a pool; the arguments are those of `Strategy`.
-
-    Raises
-    ------
-    ConfigError
-        Another strategy has that name already.
-    """
+    """Decorate a function that ranks a pool; the arguments are those of `Strategy`."""
 
     def add(rank: Rank) -> Rank:
         strategy = Strategy(

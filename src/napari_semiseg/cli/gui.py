@@ -20,13 +20,7 @@ def has_display() -> bool:
 
 
 def show(project: Path) -> None:
-    """Open a project in napari until its window is closed.
-
-    Raises
-    ------
-    SemisegError
-        There is no display, or no Qt.
-    """
+    """Open a project in napari until its window is closed."""
     if not has_display() and os.environ.get("QT_QPA_PLATFORM") != "offscreen":
         raise SemisegError(
             "expected a display for napari, found none; run this on a desktop, or use "

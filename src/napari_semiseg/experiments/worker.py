@@ -64,13 +64,7 @@ def train_and_predict(
     The model is the last checkpoint. A request to stop ends it early; the next call
     continues. Before a run is planned, what earlier ones have prepared is removed, so
     that each prepares within its own budget.
-
-    Parameters
-    ----------
-    project, run : Project, Run
-        Where to work.
-    cases : collection of str, optional
-        Ids to predict; by default the test cases.
+    Without ``cases`` the test cases are predicted.
     """
     from napari_semiseg import engine
 

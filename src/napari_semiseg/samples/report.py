@@ -42,26 +42,8 @@ _COLUMNS = (
 )
 
 
-def write_report(
-    project: Project,
-    run: Run,
-    evaluation: Evaluation,
-    out: Path,
-    *,
-    masks: Path | None = None,
-) -> Path:
-    """Write a self-contained HTML page about the scores of a run; returns its path.
-
-    Parameters
-    ----------
-    project, run
-        Whose predictions were scored.
-    evaluation : Evaluation
-        Scores of cases that the run has predicted.
-    out : Path
-        The HTML file, written atomically.
-    masks : Path, optional
-        Folder of reference masks, ``<id>.nii.gz``; the demo's own by default.
+def write_report(project: Project, run: Run, evaluation: Evaluation, out: Path) -> Path:
+    """Write an HTML page about the scores of a run of the demo; returns ``out``.
 
     Raises
     ------
@@ -73,7 +55,7 @@ def write_report(
             f"expected scores of at least one case of run '{run.id}', found none; "
             "predict the cases first"
         )
-    masks = masks or project.folder.parent / "cohort" / "labelsTr"
+    masks = project.folder.parent / "cohort" / "labelsTr"
     css = resources.files("napari_semiseg.samples").joinpath("report.css").read_text()
     body = "".join(
         (

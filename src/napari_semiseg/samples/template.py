@@ -49,13 +49,7 @@ class Template:
 
     @classmethod
     def load(cls) -> Template:
-        """Read what nilearn ships; no network.
-
-        Raises
-        ------
-        SemisegError
-            nilearn is not installed.
-        """
+        """Read what nilearn ships; no network."""
         try:
             from nilearn import datasets
         except ImportError as error:

@@ -85,12 +85,7 @@ class RawDataset:
     def scheme(self, labels: Sequence[str], labelled: Iterable[str]) -> LabelScheme:
         """Give the classes: as named, of ``dataset.json``, or of labelled masks.
 
-        Parameters
-        ----------
-        labels : sequence of str
-            ``1=left atrium``; may be empty.
-        labelled : iterable of str
-            Ids whose masks are read where nothing names the classes.
+        Masks of the ids in ``labelled`` are read where nothing names the classes.
         """
         if labels:
             return LabelScheme.parse(labels)

@@ -34,11 +34,6 @@ def make_project(
     """Make the project of a list of labelled cases, or complete the one there.
 
     Only masks of the labelled list come into it.
-
-    Yields
-    ------
-    Staged
-        How many cases are in it.
     """
     if Layout(folder).project_file.exists():
         project = Project.open(folder)

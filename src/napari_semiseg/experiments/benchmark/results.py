@@ -26,18 +26,12 @@ class MethodResult(Stored):
     ----------
     labelled, labels : str, int
         Name of the list of labelled cases, and how many it holds.
-    method, budget, seed : str, str, int
-        As asked for.
     run : str
         Id of the run in the project ``projects/<labelled>``.
-    steps, seconds : int, float
-        Training steps, and seconds of training over all sessions.
-    predict_seconds, score_seconds : float
-        Seconds in which all test cases were predicted, and scored.
-    peak_memory_mb : float, optional
-        Peak resident set of its process, 10^6 bytes, without GPU memory.
-    peak_gpu_mb : float, optional
-        Peak of its tensors on a GPU, 10^6 bytes.
+    seconds, predict_seconds, score_seconds : float
+        Of training over all sessions, and for all test cases.
+    peak_memory_mb, peak_gpu_mb : float, optional
+        Peak resident set of its process and of its tensors on a GPU, 10^6 bytes.
     parameters : int, optional
         Trained weights.
     notes : tuple of str
@@ -72,17 +66,7 @@ class MethodResult(Stored):
 
 
 class BenchmarkResults(ExperimentResults[Benchmark]):
-    """Contents of ``results.json``.
-
-    Attributes
-    ----------
-    machine : dict
-        What it ran on.
-    versions : dict
-        Of the packages that decide the numbers.
-    runs : tuple of MethodResult
-        Completed and failed ones.
-    """
+    """Contents of ``results.json``: machine, versions of packages, and all runs."""
 
     FILE: ClassVar[str] = "results.json"
 

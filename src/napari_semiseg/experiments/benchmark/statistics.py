@@ -27,16 +27,10 @@ TESTED = ("dice", "hd95_mm")
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Mean over runs and cases, and how far it varies.
+    """Mean over cases and seeds, with two standard deviations.
 
-    Attributes
-    ----------
-    mean : float
-        Over cases and seeds.
-    over_cases : float or None
-        Standard deviation over cases, each averaged over the seeds.
-    over_seeds : float or None
-        Standard deviation over seeds, each averaged over the cases.
+    ``over_cases`` is that of the cases, each averaged over the seeds; ``over_seeds``
+    that of the seeds, each averaged over the cases; None where there is only one.
     """
 
     mean: float
