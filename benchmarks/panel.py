@@ -218,7 +218,7 @@ def main() -> None:
 
         def canvases():
             views = view.canvases.views
-            sides = (views.distance.view, views.doubt.view)
+            sides = (views.distance.view, views.uncertainty.view)
             return [canvas, *(canvas_widget(side) for side in sides)]
 
         tell(switch(panel, canvases, predicted))

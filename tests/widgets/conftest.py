@@ -156,11 +156,12 @@ def view(
 ) -> Iterator[CaseView]:
     """Cases of the project in a viewer; nobody has to answer a question."""
     from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.common.connections import Connections
     from widgets.viewing import Answers
 
     made = CaseView(session, make_napari_viewer(), Answers())
     yield made
-    made.close()
+    Connections.close_below(made)
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def places(truth: NDArray[np.uint8]) -> tuple[int, int, int]:
 
 def seen_in_strip(person: Person, index: int) -> QColor:
     """Colour of the strip at an axial slice."""
-    strip = person.panel.review.strip.strip
+    strip = person.panel.review.case_view.slices.strip
     assert strip is not None
     assert strip.isVisible()
     shot = strip.grab().toImage()

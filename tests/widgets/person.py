@@ -141,7 +141,7 @@ class Person:
         self.window.setGeometry(0, 0, *SIZE)
         self.panel: SemisegDock = open_panel(viewer)
         self.answers = Answers()
-        self.panel.case_view.questions = self.answers
+        self.panel.case_view.annotation.questions = self.answers
         self.canvas: QWidget = canvas_widget(viewer.window._qt_viewer)
         kept = os.environ.get("SEMISEG_ARTEFACTS", ROOT / "test-artefacts")
         self._pictures = Path(kept) / walk

@@ -213,7 +213,7 @@ def test_the_window_that_closes_takes_the_panel_along(
     qtbot.waitUntil(lambda: dock._window is not None, timeout=WAIT_MS)
     dock.case_view.editing.active._seconds = 180.0
     dock.case_view.mask.paint((2, 2, 2), 1)
-    dock.case_view.questions = dock.case_view.annotation.questions = Answers()
+    dock.case_view.annotation.questions = Answers()
     dock.window().close()
     del viewer.window._qt_window  # else the fixture closes it once more
     qtbot.wait(CLOSED_MS)  # what still counted voxels would fail by now

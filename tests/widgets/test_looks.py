@@ -88,11 +88,11 @@ def test_surfaces_come_and_go_and_nothing_is_lost(
     voxels, layers = mask.data.copy(), list(viewer.layers)
     side = view.canvases.views.distance.model
     press(view, "Shift-Q")
-    qtbot.waitUntil(lambda: panel.surface_view.shown, timeout=30_000)
+    qtbot.waitUntil(lambda: panel.case_view.surfaces.shown, timeout=30_000)
     assert viewer.dims.ndisplay == 3
     assert side.dims.ndisplay == 2
     assert not mask.visible
-    (surface,) = panel.surface_view.surfaces
+    (surface,) = panel.case_view.surfaces.surfaces
     low, high = surface.data[0].min(axis=0), surface.data[0].max(axis=0)
     inside = np.argwhere(view.editing.whole() == 1)
     expected = [(inside.min(0) - 0.5) * SPACING, (inside.max(0) + 0.5) * SPACING]
@@ -103,11 +103,12 @@ def test_surfaces_come_and_go_and_nothing_is_lost(
     mask.undo()
     view.editing.recount()
     qtbot.waitUntil(
-        lambda: panel.surface_view.surfaces[0].data[0][:, 0].max() == 13, timeout=30_000
+        lambda: panel.case_view.surfaces.surfaces[0].data[0][:, 0].max() == 13,
+        timeout=30_000,
     )
     mask.redo()
     press(view, "Shift-Q")
-    assert not panel.surface_view.shown
+    assert not panel.case_view.surfaces.shown
     assert list(viewer.layers) == layers
     assert viewer.dims.ndisplay == 2
     after = (tuple(viewer.dims.order), tuple(viewer.dims.point), camera.zoom)
@@ -127,13 +128,13 @@ def test_another_case_and_naparis_button_end_three_dimensions(
     store_prediction(project, "case_0")
     for leave in (lambda: view.open("case_1"), view.clear, None):
         view.open("case_0")
-        panel.surface_view.toggle()
-        qtbot.waitUntil(lambda: panel.surface_view.shown, timeout=30_000)
+        panel.case_view.surfaces.toggle()
+        qtbot.waitUntil(lambda: panel.case_view.surfaces.shown, timeout=30_000)
         if leave is None:
             view.viewer.dims.ndisplay = 2
         else:
             leave()
-        assert not panel.surface_view.shown
+        assert not panel.case_view.surfaces.shown
         assert view.viewer.dims.ndisplay == 2
         kinds = {type(layer).__name__ for layer in view.viewer.layers}
         assert "Surface" not in kinds
@@ -149,7 +150,7 @@ def test_an_empty_mask_has_no_surface(
     said: list[str] = []
     view.session.status_changed.connect(said.append)
     view.open("case_0")
-    panel.surface_view.toggle()
+    panel.case_view.surfaces.toggle()
     qtbot.waitUntil(lambda: "the mask is empty" in said[-1], timeout=30_000)
     assert view.viewer.dims.ndisplay == 2
 

@@ -183,7 +183,7 @@ def look_at_three_canvases(person: Person, case_id: str) -> None:
     person.picture("07-three-canvases")
     widths = [person.canvas.width()]
     shots = {"main": person.viewer.window._qt_viewer.screenshot(flash=False)}
-    for name, side in (("distance", views.distance), ("doubt", views.doubt)):
+    for name, side in (("distance", views.distance), ("doubt", views.uncertainty)):
         widths.append(canvas_widget(side.view).width())
         shots[name] = side.view.screenshot(flash=False)
     assert max(widths) - min(widths) < 30

@@ -1,4 +1,4 @@
-"""The surface of a structure as triangles."""
+"""Triangulate the surface of a structure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def surface_mesh(
     inside: NDArray[np.bool_], step: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Triangles half-way between the voxels inside and those outside.
+    """Triangulate half-way between the voxels inside and those outside.
 
     Marching cubes (Lewiner et al., Journal of Graphics Tools 2003).
 

@@ -1,4 +1,4 @@
-"""Slices with contours, maps and curves as inline SVG; no plotting library needed."""
+"""Draw slices with contours, maps and curves as inline SVG."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _HEAT = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A plane through a canonical volume (z, y, x), as a person looks at it."""
+    """A plane through a canonical volume (z, y, x) in radiological orientation."""
 
     axis: int
     index: int
     spacing_mm: tuple[float, float]  # of rows and columns
 
     def of(self, volume: NDArray[Any]) -> NDArray[Any]:
-        """Take the plane: superior or anterior up, the patient's right at the left."""
+        """Take the plane: superior or anterior up, patient right at the left."""
         plane: NDArray[Any] = np.take(volume, self.index, axis=self.axis)
         return plane if self.axis == 0 else plane[::-1]
 
@@ -60,7 +60,7 @@ def grey(plane: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def heat(plane: NDArray[Any]) -> NDArray[np.uint8]:
-    """Colours from black to pale yellow for values in [0, 1]."""
+    """Map values in [0, 1] to colours from black to pale yellow."""
     level = np.clip(np.asarray(plane, dtype=np.float32), 0, 1) * (len(_HEAT) - 1)
     stops = np.arange(len(_HEAT))
     channels = [np.interp(level, stops, _HEAT[:, channel]) for channel in range(3)]
@@ -86,7 +86,7 @@ def picture(
     outlines : sequence of (ndarray (Z, Y, X), CSS class)
         Masks of the whole volume.
     title : str
-        Said to a screen reader.
+        Text for screen readers.
     """
     rows, columns = pixels.shape[:2]
     down, across = view.spacing_mm

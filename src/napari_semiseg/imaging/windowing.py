@@ -1,4 +1,4 @@
-"""Ranges of grey values that radiologists look at, for CT and for everything else."""
+"""Offer customary ranges of grey values for CT and for other images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AIR_HU = -500.0
-"""Values below are found in CT only: lung and the air around the patient."""
+"""Only CT has values below: lung and the air around the patient."""
 LOWEST_HU, HIGHEST_HU = -4096.0, 32768.0
 SAMPLES = 4e6
 
@@ -73,7 +73,7 @@ PERCENTILES = (
 def is_ct(image: NDArray[Any]) -> bool:
     """Whether the grey values can be Hounsfield units.
 
-    More than one voxel in a hundred is darker than lung, and none is outside of what
+    At least 1 % of the voxels are darker than `AIR_HU`, and none is outside of what
     scanners write.
     """
     values = _sampled(image)

@@ -22,7 +22,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.widgets.canvas.case_view import CaseView
-from napari_semiseg.widgets.canvas.prefetch import NextCases
 from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors
 from napari_semiseg.widgets.common.connections import Connections
@@ -81,12 +80,13 @@ class SemisegDock(QWidget):
         super().__init__(parent)
         self.viewer = napari_viewer
         self.session = Session()
-        self.case_view = CaseView(self.session, napari_viewer)
+        self.case_view = CaseView(
+            self.session, napari_viewer, likely_next=self._likely_next, parent=self
+        )
         self.cohort = CohortPanel(self.session)
         self.training = TrainingPanel(self.session)
         self.review = ReviewPanel(self.session, self.case_view, review_actions())
         self.progress = ProgressPanel(self.session, self._note_view)
-        self._next_cases = NextCases(self.case_view, self.review, self.cohort, self)
         self.start_page = StartPage()
         self.guide = Guide(self.session)
         self.tabs = QTabWidget()
@@ -172,7 +172,7 @@ class SemisegDock(QWidget):
     # -- projects
 
     def open_project(self, folder: Path | str) -> bool:
-        """Open a project; what is wrong with it is told, and gives False."""
+        """Open a project; show what is wrong and return False."""
         folder = Path(folder)
         if folder.name == PROJECT_FILE:
             folder = folder.parent
@@ -334,8 +334,15 @@ class SemisegDock(QWidget):
 
     def _note_view(self) -> None:
         """Put into its history that the open case was looked at."""
-        if self.case_view.annotation is not None:
+        if self.case_view.case is not None:
             self.case_view.annotation.note_view()
+
+    def _likely_next(self) -> list[str]:
+        """Cases that are probably opened next: in the queue, then in the table."""
+        here = self.session.case_id
+        queued = [name for name in self.review.queue.cases() if name != here][:1]
+        below = self.cohort.table.after(here)
+        return list(dict.fromkeys([*queued, *([below] if below else [])]))
 
     # -- drag and drop, closing
 
@@ -409,7 +416,4 @@ class SemisegDock(QWidget):
                 self.case_view.save_draft()
             for dialog in self.findChildren(QDialog):
                 dialog.close()
-            self._next_cases.close()
-            Connections.close_below(self.guide)
-            Connections.close_below(self.review)
-            self.case_view.close()
+            Connections.close_below(self)

@@ -11,6 +11,7 @@ from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.canvas.mask_sources import MaskSource
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.compat import camera_of
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.questions import Leave
 from widgets.viewing import BLOCK, Answers, store_prediction
 
@@ -38,7 +39,7 @@ def view(
 ) -> Iterator[CaseView]:
     made = CaseView(session, make_napari_viewer(), answers)
     yield made
-    made.close()
+    Connections.close_below(made)
 
 
 @pytest.fixture
@@ -114,11 +115,11 @@ def test_source_is_label_then_draft_then_prediction_then_empty(
     view: CaseView, project: Project, masks: Path, said: list[str]
 ) -> None:
     view.open("case_3")
-    assert view.opened.source is MaskSource.EMPTY
+    assert view.model.opened.source is MaskSource.EMPTY
     assert (view.mask.data == 255).all()
     run = store_prediction(project, "case_3")
     view.open("case_3")
-    assert view.opened.source is MaskSource.PROPOSAL
+    assert view.model.opened.source is MaskSource.PROPOSAL
     assert view.mask.data[BLOCK].tolist() == np.full((4, 5, 4), 254).tolist()
     assert not view.editing.marking.annotated(view.mask.data).any()
     assert f"Proposed by {run.id}, step 5" in said[-1]
@@ -126,14 +127,14 @@ def test_source_is_label_then_draft_then_prediction_then_empty(
     draft[0, 0, 0] = 1
     project.save_draft("case_3", draft)
     view.open("case_3")
-    assert view.opened.source is MaskSource.DRAFT
+    assert view.model.opened.source is MaskSource.DRAFT
     project.set_label("case_3", draft)
     view.open("case_3")
-    assert view.opened.source is MaskSource.LABEL
+    assert view.model.opened.source is MaskSource.LABEL
     draft[0, 0, 1] = 1
     project.save_draft("case_3", draft)
     view.open("case_3")
-    assert view.opened.source is MaskSource.DRAFT
+    assert view.model.opened.source is MaskSource.DRAFT
     assert "newer than the accepted label" in view.text
     assert np.array_equal(view.mask.data, draft)
 
@@ -242,7 +243,7 @@ def test_the_canvases_say_where_what_they_show_comes_from(
 ) -> None:
     first = store_prediction(project, "case_0")
     view.open("case_0")
-    notes, side = view.canvases.main_notes, view.canvases.views.doubt.notes
+    notes, side = view.canvases.main_notes, view.canvases.views.uncertainty.notes
     assert notes.footnote == f"Proposed by {first.id}, step 5"
     assert side.footnote == f"{first.id}, step 5"
     paint(view)
@@ -352,7 +353,7 @@ def test_accept_stores_who_how_long_and_what_changed(
     assert 0 < entry.seen_fraction < 0.1
     assert {"case_0"} in changed
     assert not view.dirty
-    assert view.opened.source is MaskSource.LABEL
+    assert view.model.opened.source is MaskSource.LABEL
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -479,11 +480,11 @@ def test_a_reopened_draft_knows_what_was_annotated(view: CaseView) -> None:
 def test_the_veil_goes_and_comes(view: CaseView) -> None:
     view.open("case_0")
     assert view.mask.get_color(255)[3] > 0
-    view.layers.toggle_veil()
+    view.layers.toggle_unannotated()
     assert view.mask.get_color(255)[3] == 0
     view.open("case_1")
     assert view.mask.get_color(255)[3] == 0
-    view.layers.toggle_veil()
+    view.layers.toggle_unannotated()
     assert view.mask.get_color(255)[3] > 0
 
 
@@ -503,7 +504,7 @@ def test_worst_slices_in_turn(
     view.open("case_0")
     seen = []
     for _ in range(3):
-        view.next_worst_slice()
+        view.next_doubtful_slice()
         seen.append((view.viewer.dims.order[0], view.slice_index))
         planes.show(view.viewer, 0, 2, view.case.geometry)  # looks around
     assert seen == [(0, 6), (1, 5), (0, 6)]
@@ -567,7 +568,7 @@ def test_closing_gives_the_viewer_back(
     view = CaseView(session, viewer, Answers())
     view.open("case_0")
     planes.set_plane(viewer, 1)
-    view.close()
+    Connections.close_below(view)
     assert len(viewer.layers) == 0
     assert camera_of(viewer).orientation == before
     assert session.may_leave == []

@@ -45,7 +45,7 @@ def brain(
     session.open_project(scans.folder)
     view = CaseView(session, make_napari_viewer(), Answers())
     yield view
-    view.close()
+    Connections.close_below(view)
 
 
 @pytest.fixture
@@ -85,17 +85,17 @@ def test_the_channel_in_view_is_on_all_canvases(
     assert brain.image is flair
     assert reviewed.channels.box.currentText() == "FLAIR"
     views = brain.canvases.views
-    for side in (views.distance, views.doubt):
+    for side in (views.distance, views.uncertainty):
         assert side.image.data is flair.data
         assert list(side.image.contrast_limits) == list(flair.contrast_limits)
     assert brain.canvases.main_notes.title == "FLAIR and mask"
     flair.contrast_limits = (860, 950)
-    assert list(views.doubt.image.contrast_limits) == [860, 950]
+    assert list(views.uncertainty.image.contrast_limits) == [860, 950]
     t1.contrast_limits = (90, 110)
-    assert list(views.doubt.image.contrast_limits) == [860, 950]
+    assert list(views.uncertainty.image.contrast_limits) == [860, 950]
     reviewed.channels.box.textActivated.emit("T1")
     assert visible(brain) == ["p0: T1", "mask"]
-    assert list(views.doubt.image.contrast_limits) == [90, 110]
+    assert list(views.uncertainty.image.contrast_limits) == [90, 110]
 
 
 def test_eyes_of_the_layer_list_blend_channels(brain: CaseView) -> None:
@@ -141,4 +141,4 @@ def test_one_image_shows_no_choice(
     press(view, review_actions()["next_image"].key)
     assert visible(view) == ["case_0", "mask"]
     Connections.close_below(panel)
-    view.close()
+    Connections.close_below(view)

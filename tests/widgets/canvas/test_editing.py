@@ -106,7 +106,7 @@ def test_counts_follow_the_paint(qtbot: QtBot, empty: np.ndarray) -> None:
 
 
 def _qt(editing: Editing) -> object:
-    return editing._count.timeout
+    return editing._count.triggered
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -9,6 +9,7 @@ from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.canvas.prediction_views import zero_contour
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.compat import camera_of
+from napari_semiseg.widgets.common.connections import Connections
 from widgets.viewing import Answers, store_prediction
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def view(
     viewer.window.resize(1400, 800)
     made = CaseView(session, viewer, Answers())
     yield made
-    made.close()
+    Connections.close_below(made)
     qtbot.wait(50)
 
 
@@ -70,7 +71,7 @@ def test_no_side_canvas_without_a_prediction(view: CaseView) -> None:
 def test_three_canvases_of_equal_width(shown: CaseView, qtbot: QtBot) -> None:
     canvases = shown.canvases
     assert canvases.shown
-    sides = (canvases.views.distance, canvases.views.doubt)
+    sides = (canvases.views.distance, canvases.views.uncertainty)
     main = canvases.main_notes.width()
     for side in sides:
         assert not side.view.dims.isVisible()
@@ -80,7 +81,7 @@ def test_three_canvases_of_equal_width(shown: CaseView, qtbot: QtBot) -> None:
 def test_same_slice_plane_zoom_and_centre_both_ways(shown: CaseView) -> None:
     main = shown.viewer
     left = shown.canvases.views.distance.model
-    right = shown.canvases.views.doubt.model
+    right = shown.canvases.views.uncertainty.model
     main.dims.set_point(0, 8.0)
     assert left.dims.point[0] == right.dims.point[0] == 8.0
     left.dims.set_point(0, 4.0)
@@ -119,7 +120,7 @@ def test_contrast_is_followed(shown: CaseView) -> None:
     shown.image.contrast_limits = (90, 130)
     views = shown.canvases.views
     assert tuple(views.distance.image.contrast_limits) == (90, 130)
-    assert tuple(views.doubt.image.contrast_limits) == (90, 130)
+    assert tuple(views.uncertainty.image.contrast_limits) == (90, 130)
 
 
 def test_contour_is_drawn_in_the_colour_of_the_class(shown: CaseView) -> None:
@@ -162,7 +163,7 @@ def test_distance_is_blue_inside_and_red_outside(shown: CaseView) -> None:
 def test_uncertainty_is_seen_only_where_it_is(shown: CaseView) -> None:
     shown.go_to(0, 5)
     shown.image.contrast_limits = (0, 1e6)
-    side = shown.canvases.views.doubt
+    side = shown.canvases.views.uncertainty
     shot = picture(side.view)
     doubtful = side.notes.to_canvas((10.0, 6.0, 12.0))
     certain = side.notes.to_canvas((10.0, 6.0, 5.0))
@@ -202,12 +203,12 @@ def test_cursor_of_one_canvas_is_marked_on_the_others(shown: CaseView) -> None:
     shown.viewer.mouse_over_canvas = True
     shown.viewer.cursor.position = (10.0, 6.0, 5.0)
     assert views.distance.notes._cursor == (10.0, 6.0, 5.0)
-    assert views.doubt.notes._cursor == (10.0, 6.0, 5.0)
+    assert views.uncertainty.notes._cursor == (10.0, 6.0, 5.0)
     assert shown.canvases.main_notes._cursor is None
-    views.doubt.model.mouse_over_canvas = True
-    views.doubt.model.cursor.position = (10.0, 2.0, 3.0)
+    views.uncertainty.model.mouse_over_canvas = True
+    views.uncertainty.model.cursor.position = (10.0, 2.0, 3.0)
     assert shown.canvases.main_notes._cursor == (10.0, 2.0, 3.0)
-    assert views.doubt.notes._cursor is None
+    assert views.uncertainty.notes._cursor is None
 
 
 def test_place_of_the_cursor_is_where_the_canvas_draws_it(

@@ -12,9 +12,10 @@ import pytest
 from napari_semiseg.errors import ImageError
 from napari_semiseg.project.cases.case import Case
 from napari_semiseg.widgets.canvas import prefetch as reading
-from napari_semiseg.widgets.canvas.prefetch import ReadAhead
+from napari_semiseg.widgets.canvas.prefetch import Prefetch
 from napari_semiseg.widgets.cohort.model import COLUMNS, CohortModel
 from napari_semiseg.widgets.cohort.panel import MEASURED_ROWS, CaseTable
+from napari_semiseg.widgets.common.connections import Connections
 from widgets.conftest import write_volume
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ahead() -> Iterator[ReadAhead]:
-    made = ReadAhead()
+def prefetch(session) -> Iterator[Prefetch]:
+    made = Prefetch(session, tuple)
     yield made
-    made.close()
+    Connections.close_below(made)
 
 
 @pytest.fixture
@@ -49,46 +50,46 @@ def wait_for(reads: list[str], count: int) -> None:
     assert len(reads) == count
 
 
-def test_an_expected_case_is_read_once_and_given_out(project, predict, ahead, reads):
+def test_an_expected_case_is_read_once_and_given_out(project, predict, prefetch, reads):
     predict("case_1", 0.25)
     case, run = project.case("case_1"), project.prediction_run("case_1")
-    ahead.expect([(case, run)])
+    prefetch.expect([(case, run)])
     wait_for(reads, 1)
-    found = ahead.take(case, run)
+    found = prefetch.take(case, run)
     assert reads == ["case_1"]
     assert np.array_equal(found.images[0].data, case.read_image().data)
     assert found.prediction.record.case == "case_1"
     assert np.allclose(found.prediction.uncertainty, 0.25, atol=0.01)
 
 
-def test_another_case_or_a_changed_file_is_read_anew(project, images, ahead, reads):
+def test_another_case_or_a_changed_file_is_read_anew(project, images, prefetch, reads):
     one, two = project.case("case_0"), project.case("case_1")
-    ahead.expect([(one, None)])
+    prefetch.expect([(one, None)])
     wait_for(reads, 1)
-    assert ahead.take(two, None).images[0].data.shape == (10, 12, 14)
+    assert prefetch.take(two, None).images[0].data.shape == (10, 12, 14)
     assert reads == ["case_0", "case_1"]
     write_volume(images[0], np.full((10, 12, 14), 7, np.int16))
     os.utime(images[0], (1, 1))
-    assert (ahead.take(one, None).images[0].data == 7).all()
+    assert (prefetch.take(one, None).images[0].data == 7).all()
     assert reads[2:] == ["case_0"]
 
 
-def test_few_and_only_small_cases_are_held(project, ahead, reads, monkeypatch):
+def test_few_and_only_small_cases_are_held(project, prefetch, reads, monkeypatch):
     cases = [(case, None) for case in project.cases()]
-    ahead.expect(cases)
+    prefetch.expect(cases)
     wait_for(reads, reading.HELD)
-    ahead.expect(cases[1:2])  # known already
+    prefetch.expect(cases[1:2])  # known already
     time.sleep(0.1)
     assert len(reads) == reading.HELD
     monkeypatch.setattr(reading, "LARGEST", 10)
-    ahead.expect(cases[2:3])
+    prefetch.expect(cases[2:3])
     time.sleep(0.1)
     assert len(reads) == reading.HELD
-    ahead.take(*cases[1])  # no longer held
+    prefetch.take(*cases[1])  # no longer held
     assert len(reads) == reading.HELD + 1
 
 
-def test_a_case_that_waits_for_another_is_read_at_once(project, ahead, monkeypatch):
+def test_a_case_that_waits_for_another_is_read_at_once(project, prefetch, monkeypatch):
     first, second = project.case("case_0"), project.case("case_1")
     begun, may_end = Event(), Event()
     original = Case.read_images
@@ -100,21 +101,21 @@ def test_a_case_that_waits_for_another_is_read_at_once(project, ahead, monkeypat
         return original(self)
 
     monkeypatch.setattr(Case, "read_images", slow)
-    ahead.expect([(first, None), (second, None)])
+    prefetch.expect([(first, None), (second, None)])
     assert begun.wait(20)
     try:
-        assert ahead.take(second, None).images[0].data.shape == (10, 12, 14)
+        assert prefetch.take(second, None).images[0].data.shape == (10, 12, 14)
         assert not may_end.is_set()
     finally:
         may_end.set()
 
 
-def test_a_broken_case_is_told_when_it_is_opened(project, images, ahead):
+def test_a_broken_case_is_told_when_it_is_opened(project, images, prefetch):
     images[2].write_bytes(b"no image")
     case = project.case("case_2")
-    ahead.expect([(case, None)])
+    prefetch.expect([(case, None)])
     with pytest.raises(ImageError, match="case_2"):
-        ahead.take(case, None)
+        prefetch.take(case, None)
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def test_a_small_screen_holds_all_of_it(
         for notes in (
             canvases.main_notes,
             canvases.views.distance.notes,
-            canvases.views.doubt.notes,
+            canvases.views.uncertainty.notes,
         )
     ]
     assert max(widths) - min(widths) < 30

@@ -182,7 +182,7 @@ def test_keys_are_given_back(
     view.open("case_0")
     assert viewer.keymap[coerce_keybinding("A")] is not before
     Connections.close_below(panel)
-    view.close()
+    Connections.close_below(view)
     assert viewer.keymap == keymap
     panel.deleteLater()
 

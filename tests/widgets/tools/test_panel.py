@@ -322,7 +322,7 @@ def test_the_strip_shows_which_slices_are_done(
     view.mask.brush_size = 1
     view.mask.paint((6, 2, 2), 1)
     view.editing.recount()
-    strip = panel.strip.strip
+    strip = panel.case_view.slices.strip
     assert strip is not None
     assert strip.parts[2] == 1
     assert 0 < strip.parts[6] < 1

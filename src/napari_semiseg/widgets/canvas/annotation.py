@@ -1,8 +1,9 @@
-"""What becomes of the edits of an opened mask: draft, accepted label, or nothing."""
+"""Save, accept and discard the mask that is open."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.cases.history import Viewed
 from napari_semiseg.project.review.corrections import was_viewed
-from napari_semiseg.widgets.canvas.editing import Editing
+from napari_semiseg.widgets.canvas.mask_sources import MaskSource, proposed_by
 from napari_semiseg.widgets.common.background import report_error
 from napari_semiseg.widgets.common.planes import NAMES
 from napari_semiseg.widgets.common.questions import Leave
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.imaging.mask_encoding import MaskEncoding
-    from napari_semiseg.project.cases.case import Case
-    from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.canvas.mask_sources import OpenedMask
+    from napari_semiseg.widgets.canvas.case_model import CaseModel, OpenCase
     from napari_semiseg.widgets.common.questions import Questions
     from napari_semiseg.widgets.common.session import Session
 
@@ -34,115 +32,87 @@ LEAST_MINUTES = 0.05
 
 
 class Annotation:
-    """One mask of one case, from opening it until it is left.
+    """Stores what the user does to the mask of the open case.
 
-    Parameters
-    ----------
-    session : Session
-        Told about what was saved.
-    project : Project
-        Where it is saved.
-    case : Case
-        The case that is open.
-    prediction : Prediction or None
-        What the mask is compared with when it is accepted.
-    opened : OpenedMask
-        What is shown.
-    layer : MaskLayer
-        The layer that shows it.
-    marking : MaskEncoding
-        What its values mean.
-    questions : Questions
-        Asks the user.
-    autosave_s : float
-        Seconds from an edit to the saving of the draft.
+    Its methods need an open case; `LookupError` without one.
     """
 
     def __init__(
-        self,
-        session: Session,
-        project: Project,
-        case: Case,
-        prediction: Prediction | None,
-        opened: OpenedMask,
-        layer: Any,
-        marking: MaskEncoding,
-        questions: Questions,
-        *,
-        autosave_s: float,
+        self, session: Session, model: CaseModel, questions: Questions
     ) -> None:
-        self.session = session
-        self.project = project
-        self.case = case
-        self.prediction = prediction
-        self.opened = opened
         self.questions = questions
-        self.editing = Editing(
-            layer,
-            opened.reference,
-            marking,
-            self.write_draft,
-            autosave_s=autosave_s,
-        )
-        self._first_draft = case.read_draft()
+        self._session = session
+        self._model = model
+
+    @property
+    def _open(self) -> OpenCase:
+        if self._model.current is None:
+            raise LookupError("expected an open case, found none")
+        return self._model.current
 
     def save_draft(self) -> bool:
         """Write the mask to the case's draft; False when it could not be."""
-        return self._attempt(self.write_draft, self.editing.values)
+        return self._attempt(self.write_draft, self._open.editing.values)
 
     def write_draft(self, values: NDArray[np.uint8]) -> None:
         """Write ``values`` to the case's draft."""
-        classes = self.editing.marking.classes(values)
-        self.project.labels.check(classes, f"mask of {self.case.id}")
-        self.project.save_draft(self.case.id, values)
-        self.editing.mark_saved()
-        self.session.cases_changed.emit({self.case.id})
-        self.session.say(f"Draft of {self.case.id} saved.")
+        project, case, editing = self._open.project, self._open.case, self._open.editing
+        project.labels.check(editing.marking.classes(values), f"mask of {case.id}")
+        project.save_draft(case.id, values)
+        editing.mark_saved()
+        self._session.cases_changed.emit({case.id})
+        self._session.say(f"Draft of {case.id} saved.")
 
     def discard(self) -> bool:
-        """Forget, after asking, what was not accepted; False when nothing was done."""
+        """Delete the draft, after asking; False when nothing was done."""
+        case_id = self._open.case.id
         if not self.questions.confirm(
             "Discard the draft?",
-            f"Discard all edits of {self.case.id} that are not accepted?",
+            f"Discard all edits of {case_id} that are not accepted?",
         ):
             return False
-        return self._attempt(self.project.discard_draft, self.case.id)
+        return self._attempt(self._open.project.discard_draft, case_id)
 
     def accept(self, *, painted_only: bool) -> bool:
         """Store the mask as the human label; False when it was not."""
-        editing = self.editing
+        editing = self._open.editing
         values = editing.annotated_only() if painted_only else editing.whole()
         sure = self._has_painted(values) if painted_only else self._sure(values)
         if not sure:
             return False
         editing.active.tick()
+        editing.recount()
         done = self._attempt(
-            self.project.set_label,
-            self.case.id,
+            self._open.project.set_label,
+            self._open.case.id,
             values,
-            minutes=round(editing.minutes, 2),
+            minutes=round(editing.active.minutes, 2),
             details={
                 "seen": True,
-                "seen_fraction": round(self._seen(), 4),
+                "seen_fraction": round(editing.annotated, 4),
                 "changed_voxels": editing.changed_voxels(),
             },
-            prediction=self.prediction,
+            prediction=self._open.proposal,
         )
         if done:
             editing.active.reset()
         return done
 
-    def close(self) -> None:
-        """Stop watching the layer; time and what was looked at go into the history."""
-        self.editing.stop()
-        with suppress(SemisegError, OSError):  # nobody's work is lost by that
-            self.note_view()
+    def leave(self) -> None:
+        """Close the mask; time and what was looked at go into the history."""
+        if self._model.current is not None:
+            self._open.editing.stop()
+            with suppress(SemisegError, OSError):  # nobody's work is lost by that
+                self.note_view()
+            self._model.current = None
 
     def note_view(self) -> None:
         """Note which prediction was looked at, and the minutes since the last note."""
-        record = self.project.case(self.case.id).record
-        shown = None if self.prediction is None else self.prediction.record
-        minutes = round(self.editing.minutes, 2)
+        project, case, editing = self._open.project, self._open.case, self._open.editing
+        proposal = self._open.proposal
+        shown = None if proposal is None else proposal.record
+        minutes = round(editing.active.minutes, 2)
+        record = project.case(case.id).record
         if minutes < LEAST_MINUTES and (shown is None or was_viewed(record, shown)):
             return
         entry = Viewed(
@@ -150,39 +120,38 @@ class Annotation:
             run=None if shown is None else shown.run,
             step=None if shown is None else shown.step,
         )
-        self.project.note(self.case, entry)
-        self.editing.active.reset()
-        if self.session.project is self.project:
-            self.session.cases_changed.emit({self.case.id})
+        project.note(case, entry)
+        editing.active.reset()
+        if self._session.project is project:
+            self._session.cases_changed.emit({case.id})
 
     def may_leave(self) -> bool:
         """Ask about edits in no file; False when the user stays with them."""
-        self.editing.recount()
-        if not self.editing.dirty:
+        if self._model.current is None:
             return True
-        answer = self.questions.leave(self.case.id)
+        self._open.editing.recount()
+        if not self._open.editing.dirty:
+            return True
+        answer = self.questions.leave(self._open.case.id)
         if answer is Leave.SAVE:
             return self.save_draft()
-        if answer is Leave.DISCARD:
-            return self._forget()
-        return False
+        return answer is Leave.DISCARD and self._restore_draft()
 
     def mark_slice(self, axis: int, index: int) -> None:
         """Count a slice of any plane as annotated, or take that back."""
-        done = self.editing.toggle_done(axis, index)
         name = f"{NAMES[axis]} slice {index}"
-        if done:
+        if self._open.editing.toggle_done(axis, index):
             text = f"{name} is done: what is not painted in it is background."
         else:
             text = f"{name} is no longer done: only what is painted in it counts."
-        self.session.say(text)
+        self._session.say(text)
 
     def fill(self, prediction: Prediction) -> bool:
         """Put a prediction where nobody has annotated, as one undo step.
 
         Where everything is annotated, the whole mask is replaced after asking.
         """
-        editing, run = self.editing, prediction.record.run
+        editing, run = self._open.editing, prediction.record.run
         marking, values = editing.marking, editing.values
         if marking.annotated(values).all():
             question = f"Replace the whole mask by what {run} proposes?"
@@ -193,42 +162,59 @@ class Annotation:
             filled = marking.fill(values, prediction.labels)
         changed = editing.layer.put(filled)
         if changed:
-            self.session.say(f"Filled in by {run}, not accepted yet. Ctrl+Z undoes it.")
+            text = f"Filled in by {run}, not accepted yet. Ctrl+Z undoes it."
         else:
-            self.session.say(f"The mask is what {run} proposes already.")
+            text = f"The mask is what {run} proposes already."
+        self._session.say(text)
         return bool(changed)
 
-    def _forget(self) -> bool:
+    def update_prediction(self, prediction: Prediction) -> bool:
+        """Take a newer prediction; an untouched mask becomes it, as one undo step.
+
+        Returns
+        -------
+        bool
+            Whether the mask is that prediction now.
+        """
+        current = self._open
+        current.prediction = prediction
+        current.case = current.project.case(current.case.id)
+        editing, opened = current.editing, current.opened
+        touched = editing.dirty or current.case.has_draft
+        if touched or opened.source not in (MaskSource.PROPOSAL, MaskSource.EMPTY):
+            return False
+        editing.layer.put(editing.marking.propose(prediction.labels))
+        editing.rebase(prediction.labels)
+        current.proposal = prediction
+        text = proposed_by(prediction.record)
+        current.opened = replace(opened, source=MaskSource.PROPOSAL, text=text)
+        return True
+
+    def _restore_draft(self) -> bool:
         """Bring the draft back to what it was when the mask was opened."""
-        project, draft = self.project, self._first_draft
-        if draft is None:
-            done = self._attempt(project.discard_draft, self.case.id)
+        project, case_id = self._open.project, self._open.case.id
+        if self._open.first_draft is None:
+            done = self._attempt(project.discard_draft, case_id)
         else:
-            done = self._attempt(project.save_draft, self.case.id, draft)
+            done = self._attempt(project.save_draft, case_id, self._open.first_draft)
         if done:
-            self.editing.mark_saved()
-            self.session.cases_changed.emit({self.case.id})
+            self._open.editing.mark_saved()
+            self._session.cases_changed.emit({case_id})
         return done
 
     def _attempt(
         self, action: Callable[..., object], *args: Any, **kwargs: Any
     ) -> bool:
-        """Do something to the project; what the user can mend is told."""
         try:
             action(*args, **kwargs)
         except (SemisegError, OSError) as error:
-            report_error(self.session, error)
+            report_error(self._session, error)
             return False
         return True
 
-    def _seen(self) -> float:
-        """Part of the volume that a person has annotated."""
-        self.editing.recount()
-        return self.editing.annotated
-
     def _has_painted(self, values: NDArray[np.uint8]) -> bool:
         if (values == UNANNOTATED).all():
-            self.session.say("Nothing is painted or marked as done yet.")
+            self._session.say("Nothing is painted or marked as done yet.")
             return False
         return True
 
@@ -239,10 +225,10 @@ class Annotation:
                 "Nothing is painted. Accept that this volume holds none of the "
                 "structures?",
             )
-        marked = self.editing.values
-        unknown = int((marked == UNANNOTATED).any(axis=(1, 2)).sum())
-        proposed = np.isin(marked, list(self.editing.marking.proposed.values())).any()
-        if unknown and not proposed:
+        editing = self._open.editing
+        unknown = int((editing.values == UNANNOTATED).any(axis=(1, 2)).sum())
+        proposals = list(editing.marking.proposed.values())
+        if unknown and not np.isin(editing.values, proposals).any():
             return self.questions.confirm(
                 "Accept the whole volume?",
                 f"{unknown} slices hold voxels that nobody has annotated. Count them "

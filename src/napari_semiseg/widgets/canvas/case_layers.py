@@ -1,4 +1,4 @@
-"""The image and mask layers of one case, and the tool the user holds."""
+"""Put the image and mask layers of one case into the viewer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari.layers import Image
     from numpy.typing import NDArray
 
     from napari_semiseg.core.labels import LabelScheme
@@ -48,8 +47,8 @@ class CaseLayers:
         What the values of the mask mean.
     locked : set of int
         Classes that nothing paints over.
-    veil : bool
-        Whether what nobody has annotated is veiled.
+    show_unannotated : bool
+        Whether what nobody has annotated is tinted.
     shown_again : bool or None
         While surfaces hide the mask: whether it, or the next one, is seen afterwards.
     """
@@ -60,19 +59,14 @@ class CaseLayers:
         self.mask: MaskLayer | None = None
         self.marking: MaskEncoding | None = None
         self.locked: set[int] = set()
-        self.veil = True
+        self.show_unannotated = True
         self._scheme: LabelScheme | None = None
         self.shown_again: bool | None = None
         self._options: dict[str, Any] = {}
         self._tool: dict[str, Any] = {}
 
     @property
-    def image(self) -> Image | None:
-        """Image that is in view."""
-        return self.images.shown
-
-    @property
-    def ours(self) -> list[Any]:
+    def all(self) -> list[Any]:
         """Layers of the case in the viewer."""
         return [*self.images.all, *([] if self.mask is None else [self.mask])]
 
@@ -140,9 +134,9 @@ class CaseLayers:
         if self.mask is not None:
             self.mask.visible = not self.mask.visible
 
-    def toggle_veil(self) -> None:
-        """Show or hide the veil over what nobody has annotated."""
-        self.veil = not self.veil
+    def toggle_unannotated(self) -> None:
+        """Show or hide the tint of what nobody has annotated."""
+        self.show_unannotated = not self.show_unannotated
         if self.mask is not None and self._scheme and self.marking:
             selected = self.mask.selected_label
             self.mask.colormap = self._colours(self._scheme, self.marking)
@@ -176,7 +170,9 @@ class CaseLayers:
     def _colours(
         self, scheme: LabelScheme, marking: MaskEncoding
     ) -> DirectLabelColormap:
-        colours = direct_colours(scheme, marking, veil=self.veil)
+        colours = direct_colours(
+            scheme, marking, show_unannotated=self.show_unannotated
+        )
         return DirectLabelColormap(color_dict=colours)
 
     def _lock(self, mask: MaskLayer | None) -> None:

@@ -1,45 +1,53 @@
-"""The case that is open: its layers in the main viewer, and what becomes of edits."""
+"""Open cases in the main viewer, and pass on what the user does with them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
+from qtpy.QtCore import QObject
 
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.mask_encoding import MaskEncoding
 from napari_semiseg.widgets.canvas.annotation import Annotation
 from napari_semiseg.widgets.canvas.case_layers import CaseLayers
-from napari_semiseg.widgets.canvas.doubtful_slices import following
-from napari_semiseg.widgets.canvas.editing import AUTOSAVE_S
+from napari_semiseg.widgets.canvas.case_model import CaseModel, OpenCase
+from napari_semiseg.widgets.canvas.editing import AUTOSAVE_S, Editing
 from napari_semiseg.widgets.canvas.linked_canvases import LinkedCanvases
 from napari_semiseg.widgets.canvas.mask_sources import (
-    OpenedMask,
-    busiest_slice,
     choose_mask,
+    largest_slice,
     model_words,
+    proposed_by,
 )
-from napari_semiseg.widgets.canvas.prediction_updates import NewerPrediction
-from napari_semiseg.widgets.canvas.prefetch import ReadAhead
+from napari_semiseg.widgets.canvas.prediction_updates import PredictionUpdates
+from napari_semiseg.widgets.canvas.prefetch import Prefetch
+from napari_semiseg.widgets.canvas.slice_strip import AnnotatedSlices
+from napari_semiseg.widgets.canvas.surface_view import SurfaceView
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.background import report_error
-from napari_semiseg.widgets.common.link import attention
+from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.link import watch_attention
 from napari_semiseg.widgets.common.questions import Questions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from napari.layers import Image
 
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
-    from napari_semiseg.project.runs.run import Run
-    from napari_semiseg.widgets.canvas.editing import Editing
     from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
+    from napari_semiseg.widgets.canvas.mask_sources import OpenedMask
     from napari_semiseg.widgets.common.session import Session
 
 
-class CaseView:
+class CaseView(QObject):
     """Opens cases of the session's project in a viewer and keeps their edits.
+
+    The controller of the canvas: it alone knows the model of the open case and the
+    napari layers and canvases that show it. `Connections.close_below` removes them
+    and gives the viewer back as it was.
 
     Parameters
     ----------
@@ -51,20 +59,24 @@ class CaseView:
         Asks the user; message boxes by default.
     autosave_s : float
         Seconds from an edit to the saving of the draft.
+    likely_next : callable
+        Gives ids of cases that are probably opened next; they are read in advance.
+    parent : QObject, optional
+        The dock.
 
-    Signals
-    -------
-    shown()
-        Another case, mask or prediction is shown, or none.
-    counted(dict of int to int)
-        Voxels per value of the mask, a moment after each edit.
-    dirtied(bool)
-        Whether there are edits in no file.
+    Attributes
+    ----------
+    model : CaseModel
+        The open case; connect to its signals.
+    layers : CaseLayers
+        The layers of the case.
+    canvases : LinkedCanvases
+        The main canvas and the two beside it.
+    surfaces : SurfaceView
+        The mask in three dimensions.
+    annotation : Annotation
+        Stores edits.
     """
-
-    shown = Signal()
-    counted = Signal(object)
-    dirtied = Signal(bool)
 
     def __init__(
         self,
@@ -72,64 +84,80 @@ class CaseView:
         viewer: Any,
         questions: Questions | None = None,
         autosave_s: float = AUTOSAVE_S,
+        likely_next: Callable[[], Iterable[str]] = tuple,
+        parent: QObject | None = None,
     ) -> None:
+        super().__init__(parent)
         self.session = session
         self.viewer = viewer
-        self.layers = CaseLayers(viewer)
-        self.canvases = LinkedCanvases(viewer, self.layers.images)
-        self.questions = questions or Questions(lambda: self.canvases.window)
-        self.case: Case | None = None
-        self.prediction: Prediction | None = None
-        self.annotation: Annotation | None = None
-        self.ahead = ReadAhead()
+        self.model = CaseModel()
+        self.shown, self.counted = self.model.shown, self.model.counted
+        self.dirtied = self.model.dirtied
+        self._autosave_s = autosave_s
         self._before: str | None = None
         self._gone_to: tuple[int, int] | None = None
-        self._autosave_s = autosave_s
-        self._orientation = planes.Orientation(viewer)
-        self._newer = NewerPrediction(self)
-        session.case_requested.connect(self.open)
-        session.project_changed.connect(self.clear)
+        connections = Connections(self)  # first, hence closed after all others
+        self.layers = CaseLayers(viewer)
+        self.canvases = LinkedCanvases(viewer, self.layers.images, self)
+        connections.at_close(self.canvases.close)
+        self._orientation = planes.Orientation(viewer, connections)
+        connections.at_close(self.clear)
+        questions = questions or Questions(lambda: self.canvases.window)
+        self.annotation = Annotation(session, self.model, questions)
+        self.prefetch = Prefetch(session, likely_next, self)
         session.may_leave.append(self.may_leave)
-        self._attention = attention(viewer, self._looked)
-        viewer.layers.events.removed.connect(self._layer_removed)
+        connections.at_close(lambda: session.may_leave.remove(self.may_leave))
+        connections.add(self._layer_removed, viewer.layers.events.removed)
+        connections.add(self.open, session.case_requested)
+        connections.add(self.clear, session.project_changed)
+        connections.add(self._mark_edited, self.model.dirtied)
+        watch_attention(viewer, self._count_time, connections)
+        PredictionUpdates(session, self.model, self._update_prediction, self)
+        self.slices = AnnotatedSlices(viewer, self.model, self.canvases, self)
+        self.surfaces = SurfaceView(session, viewer, self.model, self.layers, self)
+
+    # -- what is shown ---------------------------------------------------------------
 
     @property
     def image(self) -> Image | None:
         """Image layer of the case that is in view."""
-        return self.layers.image
+        return self.layers.images.shown
 
     @property
     def mask(self) -> MaskLayer | None:
         """Labels layer of the case, uint8, with values as `MaskEncoding` has them."""
         return self.layers.mask
 
-    # -- what is shown ---------------------------------------------------------------
+    @property
+    def case(self) -> Case | None:
+        """The case that is open."""
+        return self.model.case
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """Newest prediction of the case."""
+        return self.model.prediction
 
     @property
     def editing(self) -> Editing | None:
         """What the user has done to the mask that is open."""
-        return None if self.annotation is None else self.annotation.editing
-
-    @property
-    def opened(self) -> OpenedMask | None:
-        """The mask as it was opened."""
-        return None if self.annotation is None else self.annotation.opened
+        return self.model.editing
 
     @property
     def dirty(self) -> bool:
         """Whether there are edits in no file, neither label nor draft."""
-        return self.editing is not None and self.editing.dirty
+        return self.model.dirty
 
     @property
     def text(self) -> str:
-        """What is shown, in words; empty without a case."""
-        return "" if self.opened is None else self.opened.text
+        """Where the mask comes from, in words; empty without a case."""
+        return self.model.text
 
     @property
     def slice_index(self) -> int:
         """Index of the slice shown, along the axis that is not displayed."""
         axis = self.viewer.dims.order[0]
-        spacing = self._case().geometry.spacing_mm[axis]
+        spacing = self._open_case().case.geometry.spacing_mm[axis]
         return round(float(self.viewer.dims.point[axis]) / spacing)
 
     def open(self, case_id: str) -> bool:
@@ -152,38 +180,41 @@ class CaseView:
 
     def clear(self) -> None:
         """Remove the layers of the case; edits in no file are lost."""
-        self._leave_annotation()
-        self.prediction = self.case = self._before = None
+        self.annotation.leave()
+        self._before = None
         self.layers.drop()
         self.canvases.clear()
-        self.shown.emit()
+        self.model.shown.emit()
 
     def go_to(self, axis: int, index: int) -> None:
         """Show a slice: ``axis`` 0, 1, 2 is axial, coronal, sagittal."""
         self._gone_to = (axis, index)
-        planes.show(self.viewer, axis, index, self._case().geometry)
+        planes.show(self.viewer, axis, index, self._open_case().case.geometry)
 
-    def next_worst_slice(self) -> None:
+    def next_doubtful_slice(self) -> None:
         """Go to the next most doubtful slice of the prediction, then round again."""
-        if self.prediction is None:
+        prediction, editing = self.model.prediction, self.model.editing
+        if prediction is None or editing is None:
             self.session.say("No prediction of this case yet: nothing to rank.")
             return
-        slices = self.prediction.record.score.slices
-        worst = following(slices, self.editing, self._gone_to)
-        if worst is None:
-            self.session.say("No doubtful slice is left in this case.")
-            return
-        self.go_to(worst.axis, worst.index)
-        place = f"{planes.NAMES[worst.axis]} slice {worst.index}"
-        self.session.say(f"{place}: {worst.reason}")
+        ranked = sorted(prediction.record.score.slices, key=lambda one: -one.score)
+        places = [(one.axis, one.index) for one in ranked]
+        # Behind the slice gone to last, wherever the user has looked since.
+        start = places.index(self._gone_to) + 1 if self._gone_to in places else 0
+        for one in ranked[start:] + ranked[:start]:
+            if not editing.is_done(one.axis, one.index):
+                self.go_to(one.axis, one.index)
+                place = f"{planes.NAMES[one.axis]} slice {one.index}"
+                self.session.say(f"{place}: {one.reason}")
+                return
+        self.session.say("No doubtful slice is left in this case.")
 
     def previous_case(self) -> None:
         """Go back to the case that was open before this one."""
-        project, before = self.session.project, self._before
-        if project is None or before is None:
+        if self.session.project is None or self._before is None:
             self.session.say("No other case was open before this one.")
         else:
-            self.session.case_requested.emit(before)
+            self.session.case_requested.emit(self._before)
 
     # -- edits -----------------------------------------------------------------------
 
@@ -191,26 +222,26 @@ class CaseView:
         """Count the slice shown as annotated, in any plane, or take that back."""
         if self.viewer.dims.ndisplay == 3:
             self.session.say("No slice is shown: go back from 3D first.")
-        elif self.annotation is not None:
+        elif self.model.current is not None:
             axis = int(self.viewer.dims.order[0])
             self.annotation.mark_slice(axis, self.slice_index)
 
     def fill_from_prediction(self) -> None:
         """Put the prediction where no person has annotated, as one undo step."""
-        if self.prediction is None or self.annotation is None:
+        if self.model.prediction is None:
             self.session.say("No prediction of this case yet: train, then predict.")
-        elif self.annotation.fill(self.prediction):
-            self.shown.emit()
+        elif self.annotation.fill(self.model.prediction):
+            self.model.shown.emit()
 
     def save_draft(self) -> None:
         """Write the mask to the case's draft."""
-        if self.annotation is not None:
+        if self.model.current is not None:
             self.annotation.save_draft()
 
     def discard_draft(self) -> None:
         """Go back to what was last accepted, or proposed, after asking."""
-        if self.annotation is not None and self.annotation.discard():
-            self._reopen_mask()
+        if self.model.current is not None and self.annotation.discard():
+            self._reopen_mask(self.model.current)
 
     def accept(self, *, painted_only: bool = False) -> bool:
         """Store the mask as the case's human label.
@@ -226,145 +257,125 @@ class CaseView:
         bool
             False when the user took it back or it could not be stored.
         """
-        annotation = self.annotation
-        if annotation is None or not annotation.accept(painted_only=painted_only):
+        current = self.model.current
+        if current is None or not self.annotation.accept(painted_only=painted_only):
             return False
-        self._reopen_mask()
-        self.session.say(f"Accepted {self._case().id}.")
+        self._reopen_mask(current)
+        self.session.say(f"Accepted {current.case.id}.")
         return True
 
     def may_leave(self) -> bool:
         """Ask about edits in no file; False keeps the case open."""
-        return self.annotation is None or self.annotation.may_leave()
-
-    def close(self) -> None:
-        """Remove the layers, the side canvases and every callback."""
-        self.session.case_requested.disconnect(self.open)
-        self.session.project_changed.disconnect(self.clear)
-        self._newer.close()
-        self.session.may_leave.remove(self.may_leave)
-        self._attention.close()
-        self.viewer.layers.events.removed.disconnect(self._layer_removed)
-        self.clear()
-        self.ahead.close()
-        self._orientation.close()
-        self.canvases.close()
+        return self.annotation.may_leave()
 
     # -- pieces ----------------------------------------------------------------------
 
     def _open(self, case_id: str) -> None:
-        project = self.project
+        project = self.session.project
+        if project is None:
+            raise LookupError("expected an open project, found none")
         case = project.case(case_id)
-        found = self.ahead.take(case, self.run_of(case))
+        found = self.prefetch.take(case, self.session.run_of(case))
         images, prediction = found.images, found.prediction
         opened = choose_mask(case, prediction, MaskEncoding(project.labels))
-        self._leave_annotation()
-        if self.case is not None and self.case.id != case_id:
-            self._before = self.case.id
-        self.case, self.prediction, self._gone_to = case, prediction, None
+        before = self.model.case
+        self.annotation.leave()
+        if before is not None and before.id != case_id:
+            self._before = before.id
+        self._gone_to = None
         self.session.case_id = case_id
-        voxels = [one.data for one in images]
         with self.canvases.unlinked():
-            self.layers.show_images(case, project.folder, voxels)
+            self.layers.show_images(case, project.folder, [one.data for one in images])
             self.canvases.annotate()
-            self._show_mask(opened)
+            self._show_mask(project, case, prediction, opened)
             self._orientation.apply()
-            planes.show(self.viewer, 0, busiest_slice(opened.values), case.geometry)
+            planes.show(self.viewer, 0, largest_slice(opened.values), case.geometry)
             self.viewer.reset_view()
-        self.show_views()
+        self._show_prediction()
         self.canvases.focus()
         self.session.case_opened.emit(case_id)
-        self.say_what_is_shown(tuple({n: 0 for one in images for n in one.notes}))
-        self.shown.emit()
+        self._describe(tuple({note: 0 for one in images for note in one.notes}))
+        self.model.shown.emit()
 
-    @property
-    def project(self) -> Project:
-        """The open project; `LookupError` without one."""
-        if self.session.project is None:
-            raise LookupError("expected an open project, found none")
-        return self.session.project
-
-    def _case(self) -> Case:
-        if self.case is None:
+    def _open_case(self) -> OpenCase:
+        if self.model.current is None:
             raise LookupError("expected an open case, found none")
-        return self.case
+        return self.model.current
 
-    def run_of(self, case: Case) -> Run | None:
-        """Run that is chosen in the panel, else the newest, that predicted the case."""
-        project = self.project
-        if self.session.run_id is not None:
-            chosen = project.run(self.session.run_id)
-            if chosen.has_prediction(case.id):
-                return chosen
-        return project.prediction_run(case.id)
-
-    def _show_mask(self, opened: OpenedMask) -> None:
-        self._leave_annotation()
-        marking = MaskEncoding(self.project.labels)
-        self.annotation = Annotation(
-            self.session,
-            self.project,
-            self._case(),
-            self.prediction,
-            opened,
-            self.layers.show_mask(opened.values, self.project.labels, marking),
-            marking,
-            self.questions,
+    def _show_mask(
+        self,
+        project: Project,
+        case: Case,
+        prediction: Prediction | None,
+        opened: OpenedMask,
+    ) -> None:
+        """Show a mask in a layer of its own, and begin to edit it."""
+        encoding = MaskEncoding(project.labels)
+        self.annotation.leave()
+        layer = self.layers.show_mask(opened.values, project.labels, encoding)
+        editing = Editing(
+            layer,
+            opened.reference,
+            encoding,
+            self.annotation.write_draft,
             autosave_s=self._autosave_s,
         )
-        editing = self.annotation.editing
-        editing.counted.connect(self._pass_counts)
-        editing.dirtied.connect(self._pass_dirty)
-        editing.recount()
+        draft = case.read_draft()
+        self.model.start(
+            OpenCase(project, case, prediction, prediction, opened, editing, draft)
+        )
 
-    def _pass_counts(self, counts: dict[int, int]) -> None:
-        self.counted.emit(counts)
+    def _reopen_mask(self, current: OpenCase) -> None:
+        """Show the mask that the case's files hold now."""
+        project, prediction = current.project, current.prediction
+        case = project.case(current.case.id)
+        opened = choose_mask(case, prediction, MaskEncoding(project.labels))
+        self._show_mask(project, case, prediction, opened)
+        self.session.cases_changed.emit({case.id})
+        self._describe()
+        self.model.shown.emit()
 
-    def _pass_dirty(self, dirty: bool) -> None:
-        if dirty:
-            self.canvases.sign(f"{self.text}, then edited")
-        self.dirtied.emit(dirty)
-
-    def show_views(self) -> None:
+    def _show_prediction(self) -> None:
         """Show the prediction on the side canvases, or hide them without one."""
-        if self.prediction is None or self.image is None:
+        current = self.model.current
+        if current is None or current.prediction is None or self.image is None:
             self.canvases.clear()
         else:
-            scheme = self.project.labels
-            self.canvases.show(self.image, self.prediction, scheme)
+            scheme = current.project.labels
+            self.canvases.show(self.image, current.prediction, scheme)
 
-    def _reopen_mask(self) -> None:
-        """Show what the case's files hold now."""
-        self.case = self.project.case(self._case().id)
-        marking = MaskEncoding(self.project.labels)
-        self._show_mask(choose_mask(self.case, self.prediction, marking))
-        self.session.cases_changed.emit({self.case.id})
-        self.say_what_is_shown()
-        self.shown.emit()
+    def _update_prediction(self, prediction: Prediction) -> None:
+        """Show a newer prediction of the open case beside its mask, or in it."""
+        taken = self.annotation.update_prediction(prediction)
+        self._show_prediction()
+        words = proposed_by(prediction.record)
+        self._describe(() if taken else (f"beside it: {words}",))
+        self.model.shown.emit()
 
-    def _leave_annotation(self) -> None:
-        if self.annotation is not None:
-            self.annotation.close()
-            self.annotation = None
-
-    def say_what_is_shown(self, notes: tuple[str, ...] = ()) -> None:
+    def _describe(self, notes: tuple[str, ...] = ()) -> None:
         """Name case and mask in the status line and on the canvases."""
-        record = None if self.prediction is None else self.prediction.record
-        self.canvases.sign(self.text, "" if record is None else model_words(record))
-        self.session.say("; ".join((f"{self._case().id}: {self.text}", *notes)))
+        current = self._open_case()
+        prediction = current.prediction
+        model = "" if prediction is None else model_words(prediction.record)
+        self.canvases.set_footnotes(current.opened.text, model)
+        self.session.say("; ".join((f"{current.case.id}: {self.model.text}", *notes)))
 
-    def _looked(self, event: Any = None) -> None:
-        if self.editing is not None:
-            self.editing.active.tick()
+    def _mark_edited(self, dirty: bool) -> None:
+        if dirty:
+            self.canvases.set_footnotes(f"{self.model.text}, then edited")
+
+    def _count_time(self, event: Any = None) -> None:
+        if self.model.editing is not None:
+            self.model.editing.active.tick()
 
     def _layer_removed(self, event: Any) -> None:
         """Keep the edits of a mask that the user removes from the layer list."""
-        if event.value not in self.layers.ours:
+        if event.value not in self.layers.all:
             return
-        case = self._case()
-        if self.dirty:
+        case_id = self._open_case().case.id
+        if self.model.dirty:
             self.save_draft()
         self.clear()
         self.session.case_id = None
         self.session.case_opened.emit(None)
-        self.session.say(f"{case.id} is closed: one of its layers was removed.")
+        self.session.say(f"{case_id} is closed: one of its layers was removed.")

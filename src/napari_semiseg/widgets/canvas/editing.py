@@ -1,4 +1,4 @@
-"""Edits of one mask: what changed, what is saved, how long it took."""
+"""Watch the edits of one mask: what changed, what is saved, how long it took."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
-from qtpy.QtCore import QObject, QTimer
+from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import plane_counts
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ class ActiveTime:
         self._last = now
 
 
-class Editing(QObject):
+class Editing:
     """Watches a Labels layer from when it is shown until it is left.
 
     Parameters
@@ -71,8 +72,6 @@ class Editing(QObject):
         Tells what a person has annotated from what is proposed.
     save : callable
         Called with the mask when the draft is to be written.
-    saved : bool
-        Whether the mask is in a file as it is.
     autosave_s : float
         Seconds from an edit to the saving of the draft.
 
@@ -94,11 +93,9 @@ class Editing(QObject):
         marking: MaskEncoding,
         save: Callable[[NDArray[np.uint8]], None],
         *,
-        saved: bool = True,
         autosave_s: float = AUTOSAVE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
         self.layer = layer
         self.reference = reference
         self.marking = marking
@@ -110,14 +107,15 @@ class Editing(QObject):
         self._rows = np.zeros((depth, height), np.int64)
         self._columns = np.zeros((depth, width), np.int64)
         self._look()
-        self._saved = list(self._digests) if saved else []
+        self._saved = list(self._digests)
         self._dirty = False
         self._save = save
-        self._autosave = _timer(self, autosave_s, self.autosave)
-        self._count = _timer(self, COUNT_S, self.recount)
-        for name in EDIT_EVENTS:
-            getattr(layer.events, name).connect(self._edited)
-        layer.events.set_data.connect(self._redrawn)
+        self._autosave = _delayed(autosave_s, self._save_if_dirty)
+        self._count = _delayed(COUNT_S, self.recount)
+        self._connections = Connections()
+        events = [getattr(layer.events, name) for name in EDIT_EVENTS]
+        self._connections.add(self._edited, *events)
+        self._connections.add(self._redrawn, layer.events.set_data)
 
     @property
     def values(self) -> NDArray[np.uint8]:
@@ -128,11 +126,6 @@ class Editing(QObject):
     def dirty(self) -> bool:
         """Whether there are edits in no file."""
         return self._dirty
-
-    @property
-    def minutes(self) -> float:
-        """Minutes of active work, pauses left out."""
-        return self.active.minutes
 
     @property
     def annotated(self) -> float:
@@ -212,21 +205,18 @@ class Editing(QObject):
         self._look()
         self._set_dirty(self._digests != self._saved)
         took = time.perf_counter() - began
-        self._count.setInterval(round(1000 * max(COUNT_S, took / COUNT_SHARE)))
+        self._count.setTimeout(round(1000 * max(COUNT_S, took / COUNT_SHARE)))
         self.counted.emit(self.marking.count(self._voxels.sum(axis=0)))
-
-    def autosave(self) -> None:
-        """Write the draft when there is something to write."""
-        if self._dirty:
-            self._save(self.values)
 
     def stop(self) -> None:
         """Leave the layer."""
-        self._autosave.stop()
-        self._count.stop()
-        for name in EDIT_EVENTS:
-            getattr(self.layer.events, name).disconnect(self._edited)
-        self.layer.events.set_data.disconnect(self._redrawn)
+        self._autosave.cancel()
+        self._count.cancel()
+        self._connections.close()
+
+    def _save_if_dirty(self) -> None:
+        if self._dirty:
+            self._save(self.values)
 
     def _look(self) -> None:
         """Count anew in the slices that have changed."""
@@ -245,25 +235,23 @@ class Editing(QObject):
         self._redrawn()
 
     def _redrawn(self, event: Any = None) -> None:
-        if not self._count.isActive():
-            self._count.start()
+        self._count.throttle()
 
     def _set_dirty(self, dirty: bool) -> None:
-        if dirty and not self._autosave.isActive():
-            self._autosave.start()
+        if dirty:
+            self._autosave.throttle()
         if dirty is not self._dirty:
             self._dirty = dirty
             if not dirty:
-                self._autosave.stop()
+                self._autosave.cancel()
             self.dirtied.emit(dirty)
 
 
-def _timer(parent: QObject, seconds: float, callback: Callable[[], None]) -> QTimer:
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(round(1000 * seconds))
-    timer.timeout.connect(callback)
-    return timer
+def _delayed(seconds: float, callback: Callable[[], None]) -> QSignalThrottler:
+    throttler = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing)
+    throttler.setTimeout(round(1000 * seconds))
+    throttler.triggered.connect(callback)
+    return throttler
 
 
 def plane_key(axis: int, index: int) -> tuple[slice, slice, slice]:

@@ -1,4 +1,4 @@
-"""The images of one case, a layer for each channel."""
+"""Show the images of one case, a layer for each channel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.widgets.common.actions import short
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +35,11 @@ class ImageLayers:
 
     Signals
     -------
-    looked_at(Image)
+    image_changed(Image)
         Another channel is in view.
     """
 
-    looked_at = Signal(object)
+    image_changed = Signal(object)
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
@@ -80,9 +81,9 @@ class ImageLayers:
         Returns
         -------
         list of Image
-            Layers of the case before that are too many, to be removed.
+            Surplus layers of the case before, to be removed.
         """
-        before = self._let_go()
+        before = self._release()
         names = case.channel_names
         self.names = names if len(names) > 1 else ()
         wanted = self._wanted if self._wanted in self.names else None
@@ -103,7 +104,7 @@ class ImageLayers:
             else:
                 layer = self._viewer.add_layer(Image(values, colormap="gray", **facts))
             self.all.append(layer)
-            layer.events.visible.connect(self._look)
+            layer.events.visible.connect(self._look_again)
         self._shown = self.shown
         return before
 
@@ -126,31 +127,23 @@ class ImageLayers:
     def drop(self) -> list[Image]:
         """Forget the layers, which are to be removed."""
         self.names = ()
-        return self._let_go()
+        return self._release()
 
-    def _let_go(self) -> list[Image]:
+    def _release(self) -> list[Image]:
         before, self.all, self._shown = self.all, [], None
         for layer in before:
-            layer.events.visible.disconnect(self._look)
+            layer.events.visible.disconnect(self._look_again)
         return before
 
-    def _look(self, event: Any = None) -> None:
+    def _look_again(self, event: Any = None) -> None:
         shown = self.shown
         if shown is not None and shown is not self._shown:
             self._shown = shown
-            self.looked_at.emit(shown)
+            self.image_changed.emit(shown)
 
 
 class ChannelChoice(QWidget):
-    """Which image of the case is looked at; hidden where there is just one.
-
-    Parameters
-    ----------
-    images : ImageLayers
-        The channels of the case.
-    action : Action
-        Whose text and key the tooltip names.
-    """
+    """Which image of the case is looked at; hidden where there is just one."""
 
     def __init__(self, images: ImageLayers, action: Action[Any]) -> None:
         super().__init__()
@@ -167,7 +160,7 @@ class ChannelChoice(QWidget):
         row.addWidget(QLabel("Image"))
         row.addWidget(self.box, 1)
         self.box.textActivated.connect(images.choose)
-        images.looked_at.connect(self.refresh)
+        Connections(self).add(self.refresh, images.image_changed)
         self.hide()
 
     def refresh(self, _: object = None) -> None:
@@ -178,7 +171,3 @@ class ChannelChoice(QWidget):
             self.box.addItems(names)
         self.box.setCurrentText(self._images.channel)
         self.setVisible(bool(names))
-
-    def let_go(self) -> None:
-        """Follow the images no longer."""
-        self._images.looked_at.disconnect(self.refresh)

@@ -1,4 +1,4 @@
-"""Two canvases beside the main one, on the same slice."""
+"""Show two canvases beside the main one, on the same slice."""
 
 from __future__ import annotations
 
@@ -33,18 +33,10 @@ SLIDER_WIDTH = 40
 
 
 class LinkedCanvases(QObject):
-    """Image + distance map and image + uncertainty, in step with the main viewer.
+    """Image + distance map and image + uncertainty, in step with the main viewer."""
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The main viewer; its canvas is given patient directions too.
-    images : ImageLayers, optional
-        The images of the case that is open.
-    """
-
-    def __init__(self, viewer: Any, images: ImageLayers | None = None) -> None:
-        super().__init__()
+    def __init__(self, viewer: Any, images: ImageLayers, parent: QObject) -> None:
+        super().__init__(parent)
         self.viewer = viewer
         self.views: PredictionViews | None = None
         self.main_notes: CanvasNotes | None = None
@@ -54,9 +46,9 @@ class LinkedCanvases(QObject):
         self._link: ViewLink | None = None
         self._image: Any = None
         self._images = images
-        if images is not None:
-            images.looked_at.connect(self._look_at)
-        self._cursors = Connections()
+        Connections(self).add(self._look_at, images.image_changed)
+        self._contrast = Connections(self)
+        self._linked = Connections(self)
         self._beside: list[tuple[QDockWidget, int]] = []
         self._tries = self._steady = 0
         self._widths: list[int] = []
@@ -114,11 +106,9 @@ class LinkedCanvases(QObject):
         views = self.annotate()
         _narrow(self.sliders)
         self._put_beside(views)
-        self._forget_image()
-        self._image = image
+        self._follow(image)
         with self.unlinked():
             views.show_prediction(image, prediction, scheme)
-        image.events.contrast_limits.connect(self._follow_contrast)
         if self._link is not None:
             self._link.copy_from(self.viewer)
 
@@ -126,23 +116,21 @@ class LinkedCanvases(QObject):
         """Draw under the maps whichever image of the case is in view, and name it."""
         self._name_image()
         if self.views is not None and self._image is not None:
-            self._forget_image()
-            self._image = image
+            self._follow(image)
             self.views.show_image(image)
-            image.events.contrast_limits.connect(self._follow_contrast)
 
     def _name_image(self) -> None:
-        channel = "" if self._images is None else self._images.channel
+        channel = self._images.channel
         if self.main_notes is not None:
             title = f"{channel} and mask" if channel else MAIN_TITLE
             self.main_notes.set_title(title)
 
-    def sign(self, mask: str, model: str | None = None) -> None:
+    def set_footnotes(self, mask: str, model: str | None = None) -> None:
         """Write below the canvases where the mask comes from, and who made the maps."""
         if self.main_notes is not None:
             self.main_notes.set_footnote(mask)
         if self.views is not None and model is not None:
-            for side in (self.views.distance, self.views.doubt):
+            for side in self.views.sides:
                 side.notes.set_footnote(model)
 
     def unlinked(self) -> AbstractContextManager[None]:
@@ -151,7 +139,7 @@ class LinkedCanvases(QObject):
 
     def clear(self) -> None:
         """Forget the case and hide the side canvases."""
-        self._forget_image()
+        self._follow(None)
         if self.views is not None:
             with self.unlinked():
                 self.views.clear()
@@ -185,15 +173,14 @@ class LinkedCanvases(QObject):
         return False
 
     def close(self) -> None:
-        """Remove the dock, the canvases and every callback."""
-        if self._images is not None:
-            self._images.looked_at.disconnect(self._look_at)
-            self._images = None
+        """Remove the canvases and the dock, in an order that is safe for OpenGL."""
         self._settle.stop()
-        self._forget_image()
-        self._unlink()
+        self._follow(None)
+        self._linked.close()
+        self._link = None
         if self.main_notes is not None:
-            self.main_notes.close_notes()
+            self.main_notes.hide()
+            self.main_notes.deleteLater()
             self.main_notes = self.sliders = None
         if self.views is not None:
             self.views.close_views()
@@ -236,7 +223,7 @@ class LinkedCanvases(QObject):
                 )
 
     def _docks_beside(self) -> list[QDockWidget]:
-        """Docks in the right area that can be seen, but ours."""
+        """Other docks in the right area that can be seen."""
         window, right = self._window, Qt.DockWidgetArea.RightDockWidgetArea
         if window is None:
             return []
@@ -260,7 +247,7 @@ class LinkedCanvases(QObject):
         self._settle.start()
 
     def _balance(self) -> None:
-        """Ask for the widths until the window, which lays out later, has them."""
+        """Request widths until the window, which lays out later, has them."""
         if self._window is None:
             return
         if not self.shown:
@@ -313,26 +300,22 @@ class LinkedCanvases(QObject):
     # -- one slice, one cursor -----------------------------------------------------
 
     def _connect(self, views: PredictionViews) -> None:
-        models = [self.viewer, views.distance.model, views.doubt.model]
-        notes = [self.main_notes, views.distance.notes, views.doubt.notes]
-        self._link = ViewLink(models)
+        models = [self.viewer, *(side.model for side in views.sides)]
+        notes = [self.main_notes, *(side.notes for side in views.sides)]
+        self._link = ViewLink(models, self._linked)
         for model, own in zip(models, notes, strict=True):
             others = [item for item in notes if item is not None and item is not own]
             copier = _cursor_copier(model, own, others)
-            self._cursors.add(copier, model.cursor.events.position)
+            self._linked.add(copier, model.cursor.events.position)
 
-    def _unlink(self) -> None:
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-        self._cursors.close()
+    def _follow(self, image: Any) -> None:
+        """Take the contrast of the side canvases from this image layer, or of none."""
+        self._contrast.close()
+        self._image = image
+        if image is not None:
+            self._contrast.add(self._copy_contrast, image.events.contrast_limits)
 
-    def _forget_image(self) -> None:
-        if self._image is not None:
-            self._image.events.contrast_limits.disconnect(self._follow_contrast)
-            self._image = None
-
-    def _follow_contrast(self, event: Any = None) -> None:
+    def _copy_contrast(self, event: Any = None) -> None:
         if self.views is not None and self._image is not None:
             self.views.contrast(self._image.contrast_limits)
 

@@ -1,4 +1,4 @@
-"""Which mask of a case is opened, and what is said about it."""
+"""Choose which mask of a case is opened, and describe it in words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PALE = 0.6
 """Opacity of a proposal beside that of what a person has annotated."""
-VEIL = (0.45, 0.55, 0.75, 0.25)
+UNANNOTATED_COLOUR = (0.45, 0.55, 0.75, 0.25)
 
 
 class MaskSource(StrEnum):
@@ -80,11 +80,11 @@ def choose_mask(
 
 
 def direct_colours(
-    scheme: LabelScheme, marking: MaskEncoding, *, veil: bool = True
+    scheme: LabelScheme, marking: MaskEncoding, *, show_unannotated: bool = True
 ) -> dict[int | None, Any]:
-    """Colours of a mask: classes, paler where proposed; a veil where nobody looked."""
+    """Colours of mask values: pale for proposals, a tint for what is unannotated."""
     colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    colours[UNANNOTATED] = VEIL if veil else "transparent"
+    colours[UNANNOTATED] = UNANNOTATED_COLOUR if show_unannotated else "transparent"
     for item in scheme:
         colours[item.value] = item.colour
         red, green, blue = (int(item.colour[at : at + 2], 16) for at in (1, 3, 5))
@@ -94,7 +94,7 @@ def direct_colours(
 
 
 def value_names(scheme: LabelScheme, marking: MaskEncoding) -> dict[int, str]:
-    """What napari's status bar says of a voxel, by value."""
+    """Names of mask values for napari's status bar."""
     names = {0: "background", UNANNOTATED: "not annotated"}
     for item in scheme:
         names[item.value] = item.name
@@ -102,7 +102,7 @@ def value_names(scheme: LabelScheme, marking: MaskEncoding) -> dict[int, str]:
     return names
 
 
-def busiest_slice(values: NDArray[np.uint8]) -> int:
+def largest_slice(values: NDArray[np.uint8]) -> int:
     """Axial slice with the most foreground; the middle one when there is none."""
     labelled = (values != 0) & (values != UNANNOTATED)
     counts = np.count_nonzero(labelled, axis=(1, 2))
@@ -116,12 +116,12 @@ def model_words(record: PredictionRecord) -> str:
 
 
 def proposed_by(record: PredictionRecord) -> str:
-    """What is said of a mask that is a prediction as it is."""
+    """Describe a mask that is an unedited prediction."""
     return f"Proposed by {model_words(record)}"
 
 
 def moment(at: float) -> str:
-    """Day and time of a Unix time, as people of this place say them."""
+    """Format a Unix time as local day and time."""
     return time.strftime("%d %b %H:%M", time.localtime(at))
 
 

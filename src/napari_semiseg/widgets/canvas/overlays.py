@@ -1,4 +1,4 @@
-"""What is drawn over and under a canvas: directions, cursor, colour scale."""
+"""Draw over and under a canvas: directions, cursor, colour scale."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from qtpy.QtGui import QColor, QFont, QLinearGradient, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_semiseg.widgets.common.compat import camera_of
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +30,6 @@ class CanvasNotes(QWidget):
 
     A transparent child of the canvas, so that no layer is needed for it and it never
     appears in the layer list.
-
-    Parameters
-    ----------
-    canvas : QWidget
-        The canvas to lie over; its parent from now on.
-    viewer : napari.components.ViewerModel
-        What the canvas shows.
-    title : str
-        Short text for the top left corner.
     """
 
     def __init__(self, canvas: QWidget, viewer: Any, title: str) -> None:
@@ -52,27 +44,10 @@ class CanvasNotes(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setGeometry(canvas.rect())
         canvas.installEventFilter(self)
-        camera = camera_of(viewer)
-        self._emitters = [
-            viewer.dims.events.order,
-            viewer.dims.events.ndisplay,
-            camera.events.orientation,
-            camera.events.center,
-            camera.events.zoom,
-        ]
-        for emitter in self._emitters:
-            emitter.connect(self._repaint)
+        dims, camera = viewer.dims.events, camera_of(viewer).events
+        moved = (camera.orientation, camera.center, camera.zoom)
+        Connections(self).add(self._repaint, dims.order, dims.ndisplay, *moved)
         self.show()
-
-    def close_notes(self) -> None:
-        """Leave the canvas."""
-        for emitter in self._emitters:
-            emitter.disconnect(self._repaint)
-        parent = self.parentWidget()
-        if parent is not None:
-            parent.removeEventFilter(self)
-        self.hide()
-        self.deleteLater()
 
     def set_title(self, title: str) -> None:
         """Say what the canvas shows."""

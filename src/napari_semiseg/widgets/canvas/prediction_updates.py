@@ -1,55 +1,61 @@
-"""A newer prediction of the case that is open: read beside the window, then shown."""
+"""Read newer predictions of the open case in the background."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_semiseg.widgets.canvas.mask_sources import MaskSource, proposed_by
+from qtpy.QtCore import QObject
+
 from napari_semiseg.widgets.common.background import in_background, show_errors
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_semiseg.core.prediction import Prediction, PredictionRecord
-    from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.canvas.case_model import CaseModel
+    from napari_semiseg.widgets.common.session import Session
 
 
-class NewerPrediction:
+class PredictionUpdates(QObject):
     """Looks for another prediction of the open case when runs change.
 
-    Parameters
-    ----------
-    view : CaseView
-        What it is shown in. A mask that the user has changed stays as it is.
+    ``show`` is called with a prediction of the open case that is not shown yet.
     """
 
-    def __init__(self, view: CaseView) -> None:
-        self._view = view
+    def __init__(
+        self,
+        session: Session,
+        model: CaseModel,
+        show: Callable[[Prediction], None],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._model = model
+        self._show = show
         self._reading: PredictionRecord | None = None
-        view.session.runs_changed.connect(self.look)
+        Connections(self).add(self._look, session.runs_changed)
 
-    def close(self) -> None:
-        """Look no more."""
-        self._view.session.runs_changed.disconnect(self.look)
-
-    def look(self) -> None:
+    def _look(self) -> None:
         """Read the prediction of the run that is chosen now, when it is another."""
-        view = self._view
-        case = view.case
-        if case is None or view.opened is None:
+        current = self._model.current
+        if current is None:
             return
-        with show_errors(view.session):
-            run = view.run_of(case)
+        case, shown = current.case, current.prediction
+        with show_errors(self._session):
+            run = self._session.run_of(case)
             record = None if run is None else run.prediction_record(case.id)
-            known = None if view.prediction is None else view.prediction.record
+            known = None if shown is None else shown.record
             if run is None or record is None or record in (known, self._reading):
                 return
             self._reading = record
             in_background(
-                view.session,
+                self._session,
                 f"Reading the new prediction of {case.id}",
                 partial(run.read_prediction, case.id, case.geometry),
-                self._show,
+                self._read,
                 self._done,
                 quiet=True,
             )
@@ -57,32 +63,7 @@ class NewerPrediction:
     def _done(self) -> None:
         self._reading = None
 
-    def _show(self, prediction: Prediction) -> None:
-        view, record = self._view, prediction.record
-        if view.case is None or view.case.id != record.case or view.opened is None:
-            return  # the user has gone on
-        view.prediction = prediction
-        view.case = view.project.case(record.case)
-        untouched = not view.dirty and not view.case.has_draft
-        untouched &= view.opened.source in (MaskSource.PROPOSAL, MaskSource.EMPTY)
-        if untouched:
-            self._put(prediction)
-        view.show_views()
-        words = proposed_by(record)
-        view.say_what_is_shown(() if untouched else (f"beside it: {words}",))
-        view.shown.emit()
-
-    def _put(self, prediction: Prediction) -> None:
-        """Put it into the untouched mask, as one undo step."""
-        annotation, mask = self._view.annotation, self._view.mask
-        if annotation is None or mask is None:
-            return
-        editing, labels = annotation.editing, prediction.labels
-        mask.put(editing.marking.propose(labels))
-        editing.rebase(labels)
-        annotation.prediction = prediction
-        annotation.opened = replace(
-            annotation.opened,
-            source=MaskSource.PROPOSAL,
-            text=proposed_by(prediction.record),
-        )
+    def _read(self, prediction: Prediction) -> None:
+        case = self._model.case
+        if case is not None and case.id == prediction.record.case:
+            self._show(prediction)

@@ -1,4 +1,4 @@
-"""A stored prediction on two canvases: distance to the surface, and uncertainty."""
+"""Show a prediction on two canvases: distance to the surface, and uncertainty."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from napari.qt import QtViewer
 from napari.utils import Colormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_semiseg.widgets.canvas.overlays import CanvasNotes, ColourScale
 from napari_semiseg.widgets.common.compat import camera_of, canvas_widget
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +28,7 @@ OVERLAY = "map"
 UNITS = ("mm", "mm", "mm")
 NOTHING = np.zeros((1, 1, 1), np.float32)
 CONTOUR_PIXELS = 2.5
-DISTANCES = Colormap(
+DISTANCE_COLOURS = Colormap(
     [
         [0.02, 0.19, 0.58, 0.75],
         [0.26, 0.58, 0.84, 0.6],
@@ -36,7 +38,7 @@ DISTANCES = Colormap(
     ],
     name="semiseg distance",
 )
-DOUBT = Colormap(
+UNCERTAINTY_COLOURS = Colormap(
     [
         [0.0, 0.0, 0.0, 0.0],
         [0.42, 0.05, 0.43, 0.45],
@@ -49,15 +51,7 @@ DOUBT = Colormap(
 
 
 class SideCanvas(QWidget):
-    """One canvas on a viewer model of its own, with a row for its colour scale.
-
-    Parameters
-    ----------
-    title : str
-        What the canvas shows.
-    scale : ColourScale
-        Lies in the row under the canvas.
-    """
+    """One canvas on a viewer model of its own, with a row for its colour scale."""
 
     def __init__(self, title: str, scale: ColourScale) -> None:
         super().__init__()
@@ -101,11 +95,6 @@ class SideCanvas(QWidget):
         """Let go of the voxels."""
         self.image.data = self.overlay.data = NOTHING
 
-    def close_canvas(self) -> None:
-        """Free the canvas."""
-        self.notes.close_notes()
-        self.view.close()
-
 
 class PredictionViews(QWidget):
     """The two side canvases: distance with its zero contour, and uncertainty."""
@@ -113,11 +102,12 @@ class PredictionViews(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.distance = SideCanvas(
-            "Signed distance", ColourScale(DISTANCES, "", "0 mm", "")
+            "Signed distance", ColourScale(DISTANCE_COLOURS, "", "0 mm", "")
         )
-        self.doubt = SideCanvas(
-            "Uncertainty", ColourScale(DOUBT, "0 sure", "0.5", "1 unsure")
+        self.uncertainty = SideCanvas(
+            "Uncertainty", ColourScale(UNCERTAINTY_COLOURS, "0 sure", "0.5", "1 unsure")
         )
+        self.sides = (self.distance, self.uncertainty)
         self.classes = QComboBox()
         self.classes.setToolTip("Structure whose signed distance is shown")
         self.classes.setMaximumWidth(150)
@@ -128,7 +118,7 @@ class PredictionViews(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self.distance, 1)
-        layout.addWidget(self.doubt, 1)
+        layout.addWidget(self.uncertainty, 1)
         self._sdm: NDArray[np.float32] | None = None
         self._colours: list[str] = []
         self._contour = self.distance.model.add_vectors(
@@ -138,9 +128,9 @@ class PredictionViews(QWidget):
             opacity=1,
             units=UNITS,
         )
-        for emitter in self._slice_events():
-            emitter.connect(self._draw_contour)
-        camera_of(self.distance.model).events.zoom.connect(self._keep_width)
+        connections, dims = Connections(self), self.distance.model.dims.events
+        connections.add(self._draw_contour, dims.point, dims.order)
+        connections.add(self._keep_width, camera_of(self.distance.model).events.zoom)
         self.classes.currentIndexChanged.connect(self._choose_class)
 
     def show_prediction(
@@ -150,41 +140,38 @@ class PredictionViews(QWidget):
         self._sdm = None  # no contour of it meanwhile
         self._colours = [item.colour for item in scheme]
         self.distance.show(image, prediction.sdm_mm[0])
-        self.doubt.show(image, prediction.uncertainty)
+        self.uncertainty.show(image, prediction.uncertainty)
         self._sdm = prediction.sdm_mm
-        self.classes.blockSignals(True)
-        self.classes.clear()
-        self.classes.addItems([item.name for item in scheme])
-        self.classes.blockSignals(False)
+        with signals_blocked(self.classes):
+            self.classes.clear()
+            self.classes.addItems([item.name for item in scheme])
         self.classes.setVisible(len(scheme) > 1)
         self._fit_colours()
 
     def show_image(self, image: Any) -> None:
         """Draw another image of the case under both maps."""
-        for side in (self.distance, self.doubt):
+        for side in self.sides:
             side.image.data = image.data
             side.image.contrast_limits = image.contrast_limits
 
     def contrast(self, limits: Sequence[float]) -> None:
         """Draw the images with these contrast limits."""
-        for side in (self.distance, self.doubt):
+        for side in self.sides:
             side.image.contrast_limits = limits
 
     def clear(self) -> None:
         """Forget the prediction."""
         self._sdm = None
         self._contour.data = np.zeros((0, 2, 3))
-        for side in (self.distance, self.doubt):
+        for side in self.sides:
             side.clear()
 
     def close_views(self) -> None:
-        """Free both canvases."""
-        for emitter in self._slice_events():
-            emitter.disconnect(self._draw_contour)
-        camera_of(self.distance.model).events.zoom.disconnect(self._keep_width)
+        """Free both canvases; the GL contexts go before the widget that holds them."""
+        Connections.close_below(self)
         self.clear()
-        for side in (self.distance, self.doubt):
-            side.close_canvas()
+        for side in self.sides:
+            side.view.close()
         self.close()
         self.deleteLater()
 
@@ -202,10 +189,6 @@ class PredictionViews(QWidget):
             f"\u2212{limit:.0f} inside", "0", f"+{limit:.0f} mm"
         )
         self._draw_contour()
-
-    def _slice_events(self) -> tuple[Any, Any]:
-        events = self.distance.model.dims.events
-        return events.point, events.order
 
     def _keep_width(self, event: Any = None) -> None:
         """Draw the contour equally thick on the screen at every zoom."""

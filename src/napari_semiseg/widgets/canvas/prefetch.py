@@ -1,4 +1,4 @@
-"""Cases that will probably be opened next are read while the user works."""
+"""Read the cases that are probably opened next while the user works."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
+from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.io.images import Image
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.runs.run import Run
-    from napari_semiseg.widgets.canvas.case_view import CaseView
-    from napari_semiseg.widgets.cohort.panel import CohortPanel
-    from napari_semiseg.widgets.review.panel import ReviewPanel
+    from napari_semiseg.widgets.common.session import Session
 
 HELD = 2
 """Cases that are held ready at most."""
@@ -46,23 +46,47 @@ def read(case: Case, run: Run | None) -> Voxels:
     return Voxels(case.read_images(), prediction)
 
 
-class ReadAhead:
-    """Reads cases in a thread, and gives them out while their files are the same."""
+class Prefetch(QObject):
+    """Reads cases in a thread, and gives them out while their files are the same.
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+    Parameters
+    ----------
+    session : Session
+        Says when a case was opened.
+    likely_next : callable
+        Gives the ids of the cases that are probably opened next, the likeliest first.
+    parent : QObject, optional
+        Owner.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        likely_next: Callable[[], Iterable[str]],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._likely_next = likely_next
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._held: dict[Key, Future[Voxels]] = {}
+        self._settled = QSignalDebouncer(parent=self)
+        self._settled.setTimeout(SETTLE_MS)
+        self._settled.triggered.connect(self._expect_likely)
+        connections = Connections(self)
+        connections.at_close(self._stop)
+        connections.add(self._opened, session.case_opened)
 
-    def expect(self, wanted: Iterable[tuple[Case, Run | None]]) -> None:
-        """Begin to read these, the likeliest first; let go of all others."""
+    def expect(self, cases: Iterable[tuple[Case, Run | None]]) -> None:
+        """Begin to read these, the likeliest first; drop all others."""
         held: dict[Key, Future[Voxels]] = {}
-        for case, run in wanted:
+        for case, run in cases:
             voxels = math.prod(case.geometry.shape_zyx) * len(case.channels)
             if len(held) < HELD and voxels <= LARGEST:
                 key = _key(case, run)
                 known = self._held.pop(key, None)
                 held[key] = known or self._pool.submit(read, case, run)
-        self.forget()
+        self.clear()
         self._held = held
 
     def take(self, case: Case, run: Run | None) -> Voxels:
@@ -78,16 +102,32 @@ class ReadAhead:
                 pass  # mended meanwhile, or reading it once more says what is wrong
         return read(case, run)
 
-    def forget(self) -> None:
-        """Let go of everything."""
+    def clear(self) -> None:
+        """Drop everything that was read."""
         for future in self._held.values():
             future.cancel()
         self._held = {}
 
-    def close(self) -> None:
-        """Read nothing any more."""
-        self.forget()
+    def _stop(self) -> None:
+        self._settled.cancel()
+        self.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _opened(self, case_id: str | None) -> None:
+        if case_id is None:
+            self._settled.cancel()
+            self.clear()
+        else:
+            self._settled.throttle()
+
+    def _expect_likely(self) -> None:
+        project = self._session.project
+        if project is not None:
+            try:
+                cases = [project.case(name) for name in self._likely_next()]
+                self.expect([(case, self._session.run_of(case)) for case in cases])
+            except (SemisegError, OSError):
+                self.clear()  # opening them says what is wrong
 
 
 def _key(case: Case, run: Run | None) -> Key:
@@ -104,63 +144,3 @@ def _key(case: Case, run: Run | None) -> Key:
         else:
             facts.append((str(file), found.st_size, found.st_mtime_ns))
     return (case.id, None if run is None else run.id, *facts)
-
-
-class NextCases(QObject):
-    """Guesses what is opened next: the first of the queue, the next row of the table.
-
-    Parameters
-    ----------
-    view : CaseView
-        Opens cases; has a `ReadAhead`.
-    review : ReviewPanel
-        Has the queue.
-    cohort : CohortPanel
-        Has the table.
-    parent : QObject
-        The dock.
-    """
-
-    def __init__(
-        self,
-        view: CaseView,
-        review: ReviewPanel,
-        cohort: CohortPanel,
-        parent: QObject,
-    ) -> None:
-        super().__init__(parent)
-        self._view, self._review, self._cohort = view, review, cohort
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(SETTLE_MS)
-        self._timer.timeout.connect(self._expect)
-        view.session.case_opened.connect(self._opened)
-
-    def close(self) -> None:
-        """Guess nothing any more."""
-        self._timer.stop()
-        self._view.session.case_opened.disconnect(self._opened)
-
-    def likely(self) -> list[str]:
-        """Ids of the cases that are probably opened next, the likeliest first."""
-        here = self._view.session.case_id
-        queued = [name for name in self._review.queue.cases() if name != here][:1]
-        below = self._cohort.table.after(here)
-        return list(dict.fromkeys([*queued, *([below] if below else [])]))
-
-    def _opened(self, case_id: str | None) -> None:
-        if case_id is None:
-            self._timer.stop()
-            self._view.ahead.forget()
-        else:
-            self._timer.start()
-
-    def _expect(self) -> None:
-        project = self._view.session.project
-        if project is not None:
-            try:
-                cases = [project.case(name) for name in self.likely()]
-                runs = map(self._view.run_of, cases)
-                self._view.ahead.expect(zip(cases, runs, strict=True))
-            except (SemisegError, OSError):
-                self._view.ahead.forget()  # opening them says what is wrong

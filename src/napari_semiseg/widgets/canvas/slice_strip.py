@@ -1,20 +1,22 @@
-"""A strip along napari's slice slider that shows which slices are annotated."""
+"""Mark the annotated slices along napari's slice slider."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QPoint, QRectF, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QPoint, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QWidget
+from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.canvas.case_model import CaseModel
+    from napari_semiseg.widgets.canvas.linked_canvases import LinkedCanvases
 
 DONE, SOME = QColor("#009E73"), QColor("#E69F00")
 HEIGHT = 4
@@ -25,11 +27,6 @@ class SliceStrip(QWidget):
 
     Lies over the lower edge of the slider of the axis that is sliced; the mouse goes
     through it.
-
-    Parameters
-    ----------
-    dims : QWidget
-        napari's sliders, ``slider_widgets`` one per axis.
     """
 
     def __init__(self, dims: Any) -> None:
@@ -39,16 +36,16 @@ class SliceStrip(QWidget):
         self.parts: NDArray[np.float64] = np.zeros(0)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._settle = QTimer(self)
-        self._settle.setSingleShot(True)
-        self._settle.timeout.connect(self._place)
+        self._laid_out = QSignalDebouncer(parent=self)
+        self._laid_out.setTimeout(0)
+        self._laid_out.triggered.connect(self._place)
         dims.installEventFilter(self)
         self.hide()
 
     def show_slices(self, axis: int, parts: NDArray[np.float64]) -> None:
         """Show the annotated part, 0 to 1, of each slice across an axis."""
         self._axis, self.parts = axis, parts
-        self._settle.start(0)
+        self._laid_out.throttle()
         self.update()
 
     def clear(self) -> None:
@@ -56,16 +53,10 @@ class SliceStrip(QWidget):
         self.parts = np.zeros(0)
         self.hide()
 
-    def close_strip(self) -> None:
-        """Leave the sliders."""
-        self._settle.stop()
-        self.hide()
-        self.deleteLater()
-
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Follow the sliders when they are laid out anew."""
         if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
-            self._settle.start(0)
+            self._laid_out.throttle()
         return False
 
     def paintEvent(self, event: Any) -> None:
@@ -93,42 +84,40 @@ class SliceStrip(QWidget):
         self.raise_()
 
 
-class StripKeeper:
-    """Keeps the strip of the main viewer to the mask that is open.
+class AnnotatedSlices(QObject):
+    """Keeps the strip on the main viewer's slider to the mask that is open."""
 
-    Parameters
-    ----------
-    view : CaseView
-        The case that is open.
-    """
-
-    def __init__(self, view: CaseView) -> None:
-        self._view = view
+    def __init__(
+        self, viewer: Any, model: CaseModel, canvases: LinkedCanvases, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._model = model
+        self._canvases = canvases
         self.strip: SliceStrip | None = None
-        order = view.viewer.dims.events.order
-        self._connected = Connections()
-        self._connected.add(self._show, view.shown, view.counted, order)
+        connections = Connections(self)
+        connections.at_close(self._remove)
+        order = viewer.dims.events.order
+        connections.add(self._show, model.shown, model.counted, order)
 
-    def close(self) -> None:
-        """Take the strip away."""
-        self._connected.close()
+    def _remove(self) -> None:
         if self.strip is not None:
             strip, self.strip = self.strip, None
-            strip.destroyed.disconnect(self._gone)
-            strip.close_strip()
+            strip.hide()
+            strip.deleteLater()
 
-    def _gone(self, _: object = None) -> None:
+    def _forget(self, _: object = None) -> None:
         """The window took the strip along."""
         self.strip = None
 
     def _show(self, _: object = None) -> None:
-        view = self._view
-        if view.editing is None or view.canvases.sliders is None:
+        editing, sliders = self._model.editing, self._canvases.sliders
+        if editing is None or sliders is None:
             if self.strip is not None:
                 self.strip.clear()
             return
         if self.strip is None:
-            self.strip = SliceStrip(view.canvases.sliders)
-            self.strip.destroyed.connect(self._gone)
-        axis = int(view.viewer.dims.order[0])
-        self.strip.show_slices(axis, view.editing.annotated_slices(axis))
+            self.strip = SliceStrip(sliders)
+            self.strip.destroyed.connect(self._forget)
+        axis = int(self._viewer.dims.order[0])
+        self.strip.show_slices(axis, editing.annotated_slices(axis))

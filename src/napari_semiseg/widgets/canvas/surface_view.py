@@ -1,4 +1,4 @@
-"""The mask in three dimensions, in the main canvas."""
+"""Show the mask in three dimensions, in the main canvas."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Surface
+from qtpy.QtCore import QObject
 
 from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.widgets.common import planes
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.canvas.case_layers import CaseLayers
+    from napari_semiseg.widgets.canvas.case_model import CaseModel
     from napari_semiseg.widgets.common.session import Session
 
     Mesh = tuple[NDArray[np.float64], NDArray[np.int32]]
@@ -41,30 +43,34 @@ class Before:
     mode: str
 
 
-class SolidView:
+class SurfaceView(QObject):
     """Shows each structure as a surface, and goes back to the very same slice.
 
     The surfaces lie in the coordinates of the slices, in mm, and are layers that go
     when the slices come back. What is painted is not touched.
-
-    Parameters
-    ----------
-    session : Session
-        Told what cannot be shown.
-    view : CaseView
-        The case that is open.
     """
 
-    def __init__(self, session: Session, view: CaseView) -> None:
+    def __init__(
+        self,
+        session: Session,
+        viewer: Any,
+        model: CaseModel,
+        layers: CaseLayers,
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
         self._session = session
-        self._view = view
+        self._viewer = viewer
+        self._model = model
+        self._layers = layers
         self._before: Before | None = None
         self._asked = 0
         self.surfaces: list[Surface] = []
-        self._connected = Connections()
-        self._connected.add(self.leave, view.shown)
-        self._connected.add(self._renew, view.counted)
-        self._connected.add(self._turned, view.viewer.dims.events.ndisplay)
+        connections = Connections(self)
+        connections.at_close(self.leave)
+        connections.add(self.leave, model.shown)
+        connections.add(self._renew, model.counted)
+        connections.add(self._turned, viewer.dims.events.ndisplay)
 
     @property
     def shown(self) -> bool:
@@ -83,31 +89,21 @@ class SolidView:
         self._asked += 1
         surfaces, self.surfaces = self.surfaces, []
         before, self._before = self._before, None
-        viewer = self._view.viewer
         for surface in surfaces:
-            if surface in viewer.layers:
-                viewer.layers.remove(surface)
-        self._view.layers.shown_again = None
+            if surface in self._viewer.layers:
+                self._viewer.layers.remove(surface)
+        self._layers.shown_again = None
         if before is not None:
             self._restore(before)
 
-    def close(self) -> None:
-        """Go back to the slices for good."""
-        self._connected.close()
-        self.leave()
-
     def _ask(self) -> None:
-        editing, case, project = (
-            self._view.editing,
-            self._view.case,
-            self._session.project,
-        )
-        if editing is None or case is None or project is None:
+        current = self._model.current
+        if current is None:
             self._session.say("Open a case first.")
             return
         self._asked += 1
-        asked, spacing = self._asked, case.geometry.spacing_mm
-        classes, values = editing.whole(), project.labels.values
+        asked, spacing = self._asked, current.case.geometry.spacing_mm
+        classes, values = current.editing.whole(), current.project.labels.values
         in_background(
             self._session,
             "Surface of the mask",
@@ -117,21 +113,21 @@ class SolidView:
         )
 
     def _show(self, made: Mapping[int, Mesh]) -> None:
-        project, viewer = self._session.project, self._view.viewer
-        if project is None or not made:
+        current, viewer = self._model.current, self._viewer
+        if current is None or not made:
             self._session.say("Nothing to show in three dimensions: the mask is empty.")
             self.leave()
             return
         old = self.surfaces
         layers = [
             _surface(made[item.value], item.name, item.colour)
-            for item in project.labels
+            for item in current.project.labels
             if item.value in made
         ]
         if self._before is None:
             self._before = self._noted()
-            mask = self._view.mask
-            self._view.layers.shown_again = mask is None or bool(mask.visible)
+            mask = self._layers.mask
+            self._layers.shown_again = mask is None or bool(mask.visible)
             for layer in self._before.visible:
                 layer.visible = False
         active = viewer.layers.selection.active
@@ -151,7 +147,7 @@ class SolidView:
             )
 
     def _noted(self) -> Before:
-        viewer, mask = self._view.viewer, self._view.mask
+        viewer, mask = self._viewer, self._layers.mask
         camera = camera_of(viewer)
         return Before(
             order=tuple(viewer.dims.order),
@@ -162,7 +158,7 @@ class SolidView:
         )
 
     def _restore(self, before: Before) -> None:
-        viewer, mask = self._view.viewer, self._view.mask
+        viewer, mask = self._viewer, self._layers.mask
         viewer.dims.order = before.order
         viewer.dims.ndisplay = 2
         viewer.dims.point = before.point
@@ -182,7 +178,7 @@ class SolidView:
 
     def _turned(self, event: Any = None) -> None:
         """The user has left 3D by napari's own button."""
-        if self.shown and self._view.viewer.dims.ndisplay == 2:
+        if self.shown and self._viewer.dims.ndisplay == 2:
             self.leave()
 
 

@@ -1,4 +1,4 @@
-"""Names that moved between napari 0.6 and 0.9."""
+"""Bridge names that moved between napari 0.6 and 0.9."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ def camera_of(viewer: Any) -> Any:
 
 
 def at_once(layers: Any) -> AbstractContextManager[None]:
-    """Let several layers be removed with one cleaning up of napari's, where it can.
-
-    Each takes a quarter of a second: napari collects the garbage of the process.
-    """
+    """Batch the removal of layers: napari collects garbage after each removal."""
     batched = getattr(layers, "batched_update", nullcontext)
     return cast("AbstractContextManager[None]", batched())
 

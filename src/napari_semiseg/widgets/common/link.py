@@ -1,26 +1,29 @@
-"""The same slice, plane, zoom and centre in several viewers."""
+"""Keep slice, plane, zoom and centre of several viewers the same."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.widgets.common.compat import camera_of
-from napari_semiseg.widgets.common.connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from napari_semiseg.widgets.common.connections import Connections
 
 SHARED_CAMERA = ("orientation", "center", "zoom")
 SHARED_DIMS = ("order", "point")
 
 
-def attention(viewer: Any, noticed: Any) -> Connections:
+def watch_attention(
+    viewer: Any, callback: Callable[..., object], connections: Connections
+) -> None:
     """Call back when the user moves the mouse, the slice or the view."""
-    made, camera = Connections(), camera_of(viewer)
-    made.add(noticed, viewer.dims.events.point, viewer.cursor.events.position)
-    made.add(noticed, camera.events.zoom, camera.events.center)
-    return made
+    camera = camera_of(viewer).events
+    moved = (viewer.dims.events.point, viewer.cursor.events.position)
+    connections.add(callback, *moved, camera.zoom, camera.center)
 
 
 class ViewLink:
@@ -30,12 +33,12 @@ class ViewLink:
     turn is not copied back. Nothing is copied while a viewer shows 3D.
     """
 
-    def __init__(self, viewers: Sequence[Any]) -> None:
+    def __init__(self, viewers: Sequence[Any], connections: Connections) -> None:
         self._viewers = list(viewers)
         self._copying = False
-        self._connected = Connections()
         for viewer in self._viewers:
-            self._connected.add(self._follow(viewer), *_shared_events(viewer))
+            copy = partial(self._copy, viewer)
+            connections.add(copy, *_shared_events(viewer))
 
     def copy_from(self, source: Any) -> None:
         """Bring every other viewer to what ``source`` shows."""
@@ -58,13 +61,8 @@ class ViewLink:
         finally:
             self._copying = copying
 
-    def close(self) -> None:
-        """Stop following."""
-        self._connected.close()
-        self._viewers.clear()
-
-    def _follow(self, viewer: Any) -> Any:
-        return lambda event=None: self.copy_from(viewer)
+    def _copy(self, viewer: Any, event: Any = None) -> None:
+        self.copy_from(viewer)
 
 
 def _shared_events(viewer: Any) -> list[Any]:

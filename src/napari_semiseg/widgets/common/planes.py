@@ -1,4 +1,4 @@
-"""Axial, coronal and sagittal views the way radiologists look at them."""
+"""Show axial, coronal and sagittal planes the way radiologists look at them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.widgets.common.connections import Connections
 
 NAMES = ("Axial", "Coronal", "Sagittal")
 ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
@@ -56,11 +57,11 @@ def orientation_of(order: Sequence[int]) -> tuple[str, str, str]:
 class Orientation:
     """Keeps the camera of a viewer to these directions, whichever plane it shows."""
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, connections: Connections) -> None:
         self._viewer = viewer
         self._before = camera_of(viewer).orientation
-        viewer.dims.events.order.connect(self.apply)
-        viewer.dims.events.ndim.connect(self.apply)
+        connections.at_close(self._restore)
+        connections.add(self.apply, viewer.dims.events.order, viewer.dims.events.ndim)
 
     def apply(self, event: Any = None) -> None:
         """Turn the camera for the axes that are displayed now."""
@@ -68,8 +69,5 @@ class Orientation:
         if len(order) == 3:
             camera_of(self._viewer).orientation = orientation_of(order)
 
-    def close(self) -> None:
-        """Give the camera back as it was."""
-        self._viewer.dims.events.order.disconnect(self.apply)
-        self._viewer.dims.events.ndim.disconnect(self.apply)
+    def _restore(self) -> None:
         camera_of(self._viewer).orientation = self._before

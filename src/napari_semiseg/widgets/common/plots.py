@@ -1,4 +1,4 @@
-"""Live curves of a training run."""
+"""Draw live curves of a training run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import free_colour
 
@@ -32,15 +33,7 @@ def _unbroken(words: str) -> str:
 
 
 class PlotBox(QWidget):
-    """A small plot with a title and a legend, in the colours of the theme.
-
-    Parameters
-    ----------
-    title : str
-        Written above the plot.
-    limits : tuple of float, optional
-        Fixed range of the values.
-    """
+    """A small plot with a title and a legend, in the colours of the theme."""
 
     def __init__(
         self,
@@ -121,10 +114,10 @@ class Curves(PlotBox):
         item = self._plot.getPlotItem()
         item.setDownsampling(auto=True, mode="mean")
         item.setClipToView(True)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REDRAW_MS)
-        self._timer.timeout.connect(self.draw)
+        policy = QSignalThrottler.EmissionPolicy.Trailing
+        self._redraw = QSignalThrottler(policy, parent=self)
+        self._redraw.setTimeout(REDRAW_MS)
+        self._redraw.triggered.connect(self.draw)
 
     def add(self, step: float, values: Mapping[str, float]) -> None:
         """Append one value per named curve."""
@@ -132,8 +125,7 @@ class Curves(PlotBox):
             steps, known = self.values.setdefault(name, ([], []))
             steps.append(step)
             known.append(value)
-        if not self._timer.isActive():
-            self._timer.start()
+        self._redraw.throttle()
 
     def mark(self, step: float) -> None:
         """Draw a dashed line where something happened."""
@@ -145,7 +137,7 @@ class Curves(PlotBox):
 
     def clear(self, colours: Mapping[str, str] | None = None) -> None:
         """Remove all curves; ``colours`` by name for those to come."""
-        self._timer.stop()
+        self._redraw.cancel()
         self.values.clear()
         for item in self._items.values():
             self._plot.removeItem(item)

@@ -1,4 +1,4 @@
-"""What the panel remembers between two starts of napari."""
+"""Remember settings of the panel between two starts of napari."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEPT = 6
 
 
 def preferences() -> QSettings:
-    """Settings of this user, in the place the system keeps them."""
+    """Settings file of this user."""
     return QSettings(
         QSettings.Format.IniFormat,
         QSettings.Scope.UserScope,

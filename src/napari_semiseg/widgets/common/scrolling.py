@@ -1,4 +1,4 @@
-"""A tab that may be higher than the screen."""
+"""Scroll a tab that may be higher than the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of one dock share: the open project, case and run."""
+"""Share the open project, case and run between the parts of one dock."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.review.corrections import Correction
+    from napari_semiseg.project.runs.run import Run
 
 HUMAN = frozenset({CaseState.LABELLED, CaseState.PARTIAL})
 """States of a case that carries an accepted human label."""
@@ -106,7 +107,7 @@ class Session:
         return self._replace(lambda: Project.create(path, labels, name=name))
 
     def close_project(self) -> bool:
-        """Back to no project; False when unsaved work keeps it open."""
+        """Close the project; False when unsaved work keeps it open."""
         return self._replace(lambda: None)
 
     def _replace(self, make: Callable[[], Project | None]) -> bool:
@@ -131,10 +132,7 @@ class Session:
         return corrections(self.cases())
 
     def plateau(self) -> str | None:
-        """Say that the rest needs hardly any correction, and ask what to do with it.
-
-        None while corrections take their time, or where nothing is left to do.
-        """
+        """Report that predictions need hardly any correction; None before that."""
         level = plateau(self.corrections())
         left = [case.state for case in self.cases() if case.state in WAITING]
         if level is None or not left:
@@ -148,7 +146,7 @@ class Session:
         return self.estimator().newest(self.project, ids) if self.project else {}
 
     def estimator(self) -> Estimator:
-        """What tells how good predictions of the open project probably are."""
+        """Estimator of the quality of predictions in the open project."""
         return Estimator(self.corrections())
 
     def _forget(self) -> None:
@@ -169,12 +167,22 @@ class Session:
             self.run_id = run_id
             self.runs_changed.emit()
 
+    def run_of(self, case: Case) -> Run | None:
+        """Run whose prediction of a case is shown: the chosen one, else the newest."""
+        if self.project is None:
+            return None
+        if self.run_id is not None:
+            chosen = self.project.run(self.run_id)
+            if chosen.has_prediction(case.id):
+                return chosen
+        return self.project.prediction_run(case.id)
+
     def say(self, text: str) -> None:
-        """Put a text into the status line."""
+        """Show a text in the status line."""
         self.status_changed.emit(text)
 
     def refresh_status(self) -> None:
-        """Put the next sensible step into the status line."""
+        """Show the next sensible step in the status line."""
         self.say(self.next_step())
 
     def next_step(self) -> str:

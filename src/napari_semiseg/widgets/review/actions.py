@@ -78,8 +78,8 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             row=1,
         ),
         Action(
-            "toggle_veil",
-            lambda panel: panel.case_view.layers.toggle_veil(),
+            "toggle_unannotated",
+            lambda panel: panel.case_view.layers.toggle_unannotated(),
             text="Show or hide the veil over what is not annotated",
             key="H",
             group=Group.LOOK,
@@ -105,7 +105,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
         ),
         Action(
             "toggle_surfaces",
-            lambda panel: panel.surface_view.toggle(),
+            lambda panel: panel.case_view.surfaces.toggle(),
             text="Show the mask in three dimensions, or go back",
             key="Shift-Q",
             group=Group.LOOK,
@@ -148,7 +148,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
         ),
         Action(
             "next_worst_slice",
-            lambda panel: panel.case_view.next_worst_slice(),
+            lambda panel: panel.case_view.next_doubtful_slice(),
             text="Next most doubtful slice",
             key="W",
             group=Group.LOOK,

@@ -18,8 +18,6 @@ from superqt.utils import QSignalThrottler
 from napari_semiseg.core.text import percent
 from napari_semiseg.widgets.canvas.contrast import ContrastRow
 from napari_semiseg.widgets.canvas.image_layers import ChannelChoice
-from napari_semiseg.widgets.canvas.slice_strip import StripKeeper
-from napari_semiseg.widgets.canvas.surface_view import SolidView
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.actions import FOOTER, Group
 from napari_semiseg.widgets.common.background import show_errors
@@ -94,10 +92,9 @@ class ReviewPanel(QWidget):
         self.queue_box = QueueBox(session)
         self.queue = self.queue_box.queue
         self.tool_panel = ToolPanel(session, case_view, actions["apply_tool"])
-        self.strip = StripKeeper(case_view)
-        self.surface_view = SolidView(session, case_view)
         self.contrast = ContrastRow(
-            case_view,
+            case_view.model,
+            case_view.layers.images,
             actions["next_window"],
             action_button(actions["toggle_surfaces"], self),
         )
@@ -255,10 +252,6 @@ class ReviewPanel(QWidget):
             if action.key
         }
         connections.at_close(bind_keys(view.viewer, keys))
-        connections.at_close(self.channels.let_go)
-        connections.at_close(self.contrast.close_row)
-        connections.at_close(self.surface_view.close)
-        connections.at_close(self.strip.close)
         connections.at_close(self._later.cancel)
 
     # -- showing ---------------------------------------------------------------------
@@ -305,7 +298,7 @@ class ReviewPanel(QWidget):
             str(digit): partial(self.choose_class, value)
             for digit, value in enumerate(values[:10])
         }
-        for layer in view.layers.ours:  # in place of napari's digits for its tools
+        for layer in view.layers.all:  # in place of napari's digits for its tools
             self._mask_connections.at_close(bind_keys(layer, digits))
         self._mask_connections.add(self._show_class, view.mask.events.selected_label)
         view.mask.events.mode.connect(self._help, position="last")
