@@ -147,7 +147,8 @@ def test_slices_that_are_annotated_are_not_asked_for_again(ranked) -> None:
 def test_only_one_plane_and_only_some_cases_when_asked(ranked) -> None:
     found = suggest(ranked, plane="coronal")
     assert {item.axis for item in found.slices} == {1}
-    assert order(suggest(ranked, cases=["case_2"])) == ["case_2"]
+    for chosen in ("case_2", ranked.case("case_2")):
+        assert order(suggest(ranked, cases=[chosen])) == ["case_2"]
 
 
 def test_skipped_cases_come_last_until_they_are_predicted_anew(

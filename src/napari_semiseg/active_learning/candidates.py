@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from napari_semiseg.core.prediction import CaseScore, SliceScore
-    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
@@ -115,7 +115,7 @@ class RankedVolume:
 
 def collect(
     project: Project,
-    cases: Collection[str] | None,
+    cases: Collection[CaseRef] | None,
     plane: int | None,
     seed: int,
 ) -> Pool:

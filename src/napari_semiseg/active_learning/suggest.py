@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from napari_semiseg.active_learning.candidates import RankedVolume
+    from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.project import Project
 
 
@@ -68,7 +69,7 @@ def suggest(
     strategy: str = DEFAULT,
     *,
     seed: int = 0,
-    cases: Collection[str] | None = None,
+    cases: Collection[CaseRef] | None = None,
     plane: str | None = None,
 ) -> Suggestions:
     """Rank volumes and slices that lack a complete human label.
@@ -90,8 +91,8 @@ def suggest(
         and "spread" need no predictions.
     seed : int
         Of the random draws.
-    cases : collection of str, optional
-        Ids to choose from; by default all.
+    cases : collection of str or Case, optional
+        To choose from; by default all.
     plane : {"axial", "coronal", "sagittal"}, optional
         Only slices of this plane; by default of any.
 
