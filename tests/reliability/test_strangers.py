@@ -121,7 +121,8 @@ def test_devices_and_pipes_never_hang(ball_project, tmp_path) -> None:
                 read(path)
     record = ball_project.layout.case("case_1").json
     values = json.loads(record.read_text())
-    record.write_text(json.dumps({**values, "image": str(endless), "history": []}))
+    values["channels"][0]["image"] = str(endless)
+    record.write_text(json.dumps({**values, "history": []}))
     assert "case_1" in Project.open(ball_project.folder).check_images()
     record.unlink()
     os.mkfifo(record)

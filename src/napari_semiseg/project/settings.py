@@ -50,16 +50,16 @@ def read_settings(path: Path) -> Settings:
             f"{path}: expected format {FORMAT} or older, found {version}; update "
             "napari-semiseg"
         )
-    if version == 1:
-        raise ProjectError(
-            f"{path}: expected a project of format {FORMAT}, found format 1; bring it "
-            f"up to date with semiseg doctor {path.parent} --mend"
-        )
     try:
         settings = Settings.model_validate(values)
         LabelScheme(classes=settings.labels)
     except ValidationError as error:
         raise ProjectError(f"{describe(error, str(path))}; correct the file") from error
+    if version != FORMAT:
+        raise ProjectError(
+            f"{path}: expected a project of format {FORMAT}, found format {version}; "
+            f"bring it up to date with semiseg doctor {path.parent} --mend"
+        )
     return settings
 
 

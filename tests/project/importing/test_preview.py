@@ -110,7 +110,7 @@ def test_series_of_one_folder_can_be_channels(empty_project, tmp_path):
         path.unlink()
     request = ImportRequest((patients,), channels=("T1=T1 post", "before=SCOUT"))
     found = preview_import(empty_project, request)
-    assert [(pair.case, len(pair.images)) for pair in found.pairs] == [("ward_7", 2)]
+    assert [(pair.case, len(pair.channels)) for pair in found.pairs] == [("ward_7", 2)]
     assert any("'ward_9'" in text for text in found.left.values() if "no be" in text)
     assert any("expected the grid of" in text for text in found.left.values())
     import_pairs(empty_project, request, found.pairs)
@@ -170,7 +170,9 @@ def test_masks_beside_channels_go_to_the_whole_case(empty_project, tmp_path):
     assert found.endings == ("FLAIR=_flair", "T1=_t1")
     request = ImportRequest((folder,), channels=found.endings)
     found = preview_import(empty_project, request)
-    assert [(pair.case, pair.channels) for pair in found.pairs] == [
+    assert [
+        (pair.case, tuple(one.name for one in pair.channels)) for pair in found.pairs
+    ] == [
         ("a", ("FLAIR", "T1")),
         ("b", ("FLAIR", "T1")),
     ]
@@ -193,7 +195,7 @@ def test_suffixes_of_a_bids_data_set_are_suggested(empty_project, tmp_path):
     assert found.endings == ("FLAIR", "T1w")
     request = ImportRequest(request.paths, channels=found.endings)
     found = preview_import(empty_project, request)
-    assert [(pair.case, len(pair.images)) for pair in found.pairs] == [
+    assert [(pair.case, len(pair.channels)) for pair in found.pairs] == [
         ("sub-01", 2),
         ("sub-02", 2),
     ]
@@ -204,9 +206,9 @@ def test_real_series_on_one_grid_are_channels(empty_project):
     folder = data_folder("FORMATS") / "dicom_oblique_two_series_one_folder"
     request = ImportRequest((folder,), channels=("T1=T1post", "FLAIR=FLAIR_reg"))
     found = preview_import(empty_project, request)
-    assert [(pair.case, pair.channels) for pair in found.pairs] == [
-        (folder.name, ("T1", "FLAIR"))
-    ]
+    assert [
+        (pair.case, tuple(one.name for one in pair.channels)) for pair in found.pairs
+    ] == [(folder.name, ("T1", "FLAIR"))]
     import_pairs(empty_project, request, found.pairs)
     t1, flair = empty_project.case(folder.name).read_images()
     assert t1.geometry.shape_zyx == flair.geometry.shape_zyx
@@ -217,11 +219,11 @@ def test_real_structure_sets_go_to_their_own_series(empty_project):
     """CT, MR and PET of one patient, each with a structure set of its own."""
     folder = data_folder("FORMATS") / "dicom_rtstruct"
     found = preview_import(empty_project, request_import([folder]))
-    masks = {pair.mask for pair in found.pairs if pair.images[0].is_dir()}
+    masks = {pair.mask for pair in found.pairs if pair.channels[0].image.is_dir()}
     assert {path.parent.name for path in masks} == {"CT", "MR_T1", "PET"}
     for pair in found.pairs:
-        if pair.images[0].is_dir():
-            assert pair.mask.parent.samefile(pair.images[0].parent)
+        if pair.channels[0].image.is_dir():
+            assert pair.mask.parent.samefile(pair.channels[0].image.parent)
     assert list(found.structures) == ["GTV_Mass_CT", "GTV_Mass_MR_T1", "GTV_Mass_PET"]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
+    from napari_semiseg.core.case import Split
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.dicom.series import Series
 
@@ -60,17 +61,17 @@ def same_channels(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Images that are the channels of one case, and names of those not found.
+class CaseImages:
+    """Images that were found of one case, and names of channels that were not.
 
-    ``id`` is what their names have in common, else the name of their folder; ``holder``
-    is the folder of the first of them.
+    ``id`` is what their names have in common, else the name of their folder; ``split``
+    is what the data set that they are from uses the case for.
     """
 
     id: str
-    holder: Path
     channels: tuple[Channel, ...]
     missing: tuple[str, ...] = ()
+    split: Split | None = None
 
 
 def endings_of(choices: Collection[str]) -> dict[str, str]:
@@ -94,7 +95,7 @@ def endings_of(choices: Collection[str]) -> dict[str, str]:
 
 def group_channels(
     images: Iterable[Path], endings: Mapping[str, str]
-) -> tuple[list[Group], list[Path]]:
+) -> tuple[list[CaseImages], list[Path]]:
     """Sort images into cases by what their names end in.
 
     ``a_t1.nii.gz`` is the channel with the ending ``_t1`` of the case ``a``, and
@@ -117,15 +118,14 @@ def group_channels(
                 f"{members[name]} and {image}; give longer endings"
             )
     groups = [
-        Group(
+        CaseImages(
             stem or holder.name,
-            holder,
             tuple(Channel(name, members[name]) for name in endings if name in members),
             tuple(name for name in endings if name not in members),
         )
         for (holder, stem), members in _joined(sorted_in, len(endings)).items()
     ]
-    return sorted(groups, key=lambda group: (group.id, group.holder)), others
+    return sorted(groups, key=lambda group: (group.id, group.channels[0].image)), others
 
 
 def _channel(image: Path, endings: Mapping[str, str]) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.nifti import count_volumes
-from napari_semiseg.project.cases.channels import UNNAMED, Channel
+from napari_semiseg.project.cases.channels import UNNAMED, CaseImages, Channel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,24 +29,11 @@ _MASK_SUFFIXES = ("dseg", "mask", "probseg", "seg")
 
 
 @dataclass(frozen=True, slots=True)
-class LayoutCase:
-    """An image of a data set: its id there, and the part that it belongs to.
-
-    ``missing`` names the channels that should be there and are not.
-    """
-
-    id: str
-    channels: tuple[Channel, ...]
-    split: Split | None
-    missing: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class DatasetLayout:
     """What a folder holds: name of the layout, cases, and mask per id."""
 
     kind: str
-    entries: list[LayoutCase] = field(default_factory=list)
+    entries: list[CaseImages] = field(default_factory=list)
     masks: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -88,7 +75,7 @@ def _nnunet(
     """Images of nnU-Net, or of the Decathlon, whose files may hold several volumes."""
     masks = {case_id(path): path for path in masks_in(folder) or ()}
     names = _channel_names(folder / "dataset.json")
-    entries: list[LayoutCase] = []
+    entries: list[CaseImages] = []
     numbered = False
     for images, split in parts.items():
         found = find_images(images) if images.is_dir() else []
@@ -124,7 +111,7 @@ def _by_number(
     names: Mapping[int, str],
     choices: Collection[str],
     split: Split | None,
-) -> list[LayoutCase]:
+) -> list[CaseImages]:
     present = sorted({number for members in cases.values() for number in members})
     chosen = _chosen(
         folder, {one: names.get(one, str(one)) for one in present}, choices
@@ -132,7 +119,7 @@ def _by_number(
     entries = []
     for name, members in sorted(cases.items()):
         channels, missing = _found_and_missing(chosen, members)
-        entries.append(LayoutCase(name, channels, split, missing))
+        entries.append(CaseImages(name, channels, missing, split))
     return entries
 
 
@@ -141,20 +128,20 @@ def _by_volume(
     names: Mapping[int, str],
     choices: Collection[str],
     split: Split | None,
-) -> LayoutCase:
+) -> CaseImages:
     """Image of the Decathlon; its channels lie along the fourth axis."""
     count = 1
     if len(names) > 1:
         with suppress(ImageError):  # reported when the image is checked
             count = count_volumes(path)
     if count == 1:
-        return LayoutCase(case_id(path), (Channel(UNNAMED, path),), split)
+        return CaseImages(case_id(path), (Channel(UNNAMED, path),), split=split)
     here = {number: names.get(number, str(number)) for number in range(count)}
     channels = tuple(
         Channel(name, path, number)
         for number, name in _chosen(path, here, choices).items()
     )
-    return LayoutCase(case_id(path), channels, split)
+    return CaseImages(case_id(path), channels, split=split)
 
 
 def _found_and_missing(
@@ -217,7 +204,7 @@ def _bids(folder: Path, choices: Collection[str]) -> DatasetLayout:
         entries = _by_suffix(folder, images, choices)
     else:
         entries = [
-            LayoutCase(name, (Channel(UNNAMED, path),), Split.TRAIN)
+            CaseImages(name, (Channel(UNNAMED, path),), split=Split.TRAIN)
             for name, path in images.items()
         ]
     paired = {
@@ -231,7 +218,7 @@ def _bids(folder: Path, choices: Collection[str]) -> DatasetLayout:
 
 def _by_suffix(
     folder: Path, images: Mapping[str, Path], choices: Collection[str]
-) -> list[LayoutCase]:
+) -> list[CaseImages]:
     """Images of one subject and session that differ in their suffix alone."""
     present = sorted({name.rpartition("_")[2] for name in images})
     chosen = _chosen(folder, dict(enumerate(present)), choices)
@@ -245,7 +232,7 @@ def _by_suffix(
     entries = []
     for id_, members in cases.items():
         channels, missing = _found_and_missing(chosen, members)
-        entries.append(LayoutCase(id_, channels, Split.TRAIN, missing))
+        entries.append(CaseImages(id_, channels, missing, Split.TRAIN))
     return entries
 
 

@@ -115,7 +115,7 @@ def _with_channels(
         Found(
             group.channels,
             all(found[channel.image].named for channel in group.channels),
-            (group.id, f"{group.holder.name}_{group.id}"),
+            (group.id, f"{group.channels[0].image.parent.name}_{group.id}"),
             missing=group.missing,
         )
         for group in groups

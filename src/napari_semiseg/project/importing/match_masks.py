@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.project.cases.case import Case, CaseRef
+    from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.cases.history import LabelDetails
     from napari_semiseg.project.project import Project
 
@@ -142,18 +143,18 @@ class MaskFolder:
             found[case] = path
         return found
 
-    def pair_images(self, images: Mapping[str, Iterable[Path]]) -> dict[str, Path]:
+    def pair_images(self, cases: Mapping[str, Iterable[Channel]]) -> dict[str, Path]:
         """Masks of the images of those cases that have one, by reference or name."""
-        found = self._referenced(images)
-        return found | self.pair(case for case in images if case not in found)
+        found = self._referenced(cases)
+        return found | self.pair(case for case in cases if case not in found)
 
-    def _referenced(self, images: Mapping[str, Iterable[Path]]) -> dict[str, Path]:
+    def _referenced(self, cases: Mapping[str, Iterable[Channel]]) -> dict[str, Path]:
         """Structure sets by the case whose DICOM series they were made on."""
         if not self.structures:
             return {}
         uids = {
-            case: {series_uid(path) for path in paths if path.exists()}
-            for case, paths in images.items()
+            case: {series_uid(one.image) for one in channels if one.image.exists()}
+            for case, channels in cases.items()
         }
         found: dict[str, Path] = {}
         for path in self.structures:
@@ -229,7 +230,7 @@ def attach(
     """
     masks = MaskFolder(folder)
     chosen = project.cases() if cases is None else [project.case(c) for c in cases]
-    pairs = masks.pair_images(images_of(chosen))
+    pairs = masks.pair_images({case.id: case.channels for case in chosen})
     if cases is not None:
         masks.check_all([case.id for case in chosen], pairs)
         skipped = {}
@@ -243,11 +244,6 @@ def attach(
         )
     attach_pairs(project, pairs, structures, resample=resample, dry_run=dry_run)
     return AddReport(added=sorted(pairs), skipped=skipped, paths=pairs)
-
-
-def images_of(cases: Iterable[Case]) -> dict[str, list[Path]]:
-    """Images by id, for `MaskFolder.pair_images`."""
-    return {case.id: [channel.image for channel in case.channels] for case in cases}
 
 
 def attach_pairs(

@@ -18,13 +18,13 @@ from napari_semiseg.project.discovery.dataset_layouts import recognised
 from napari_semiseg.project.importing.match_masks import (
     MaskFolder,
     attach_pairs,
-    images_of,
     mask_stem,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.project import Project
 
 MASK_FOLDERS = (
@@ -72,26 +72,13 @@ class ImportRequest:
 class Pair:
     """A case, new or known, with its images and the mask that belongs to it.
 
-    Attributes
-    ----------
-    case : str
-        Its id.
-    images : tuple of Path
-        A channel each.
-    channels : tuple of str
-        Their names.
-    mask : Path or None
-        None where there is none; every known case that is listed has one.
-    known : bool
-        Whether the project has the case.
-    labelled : bool
-        Whether the mask would take the place of a label, which is kept.
+    ``case`` is its id. ``known`` tells whether the project has it, and ``labelled``
+    whether the mask would replace a label, which is kept.
     """
 
     case: str
-    images: tuple[Path, ...]
+    channels: tuple[Channel, ...]
     mask: Path | None
-    channels: tuple[str, ...]
     known: bool = False
     labelled: bool = False
 
@@ -168,42 +155,23 @@ def preview_import(project: Project, request: ImportRequest) -> ImportPreview:
     report = AddReport()
     if paths:
         report = project.add(
-            *paths,
-            series=request.series,
-            channels=request.channels,
-            dry_run=True,
+            *paths, series=request.series, channels=request.channels, dry_run=True
         )
     left = dict(report.skipped)
     for folder in open_:
         left[str(folder)] = f"holds {len(folders[folder])} series: choose"
-    images = {
-        name: [one.image for one in channels]
-        for name, channels in report.channels.items()
-    }
-    names = {
-        name: tuple(one.name for one in channels)
-        for name, channels in report.channels.items()
-    }
     cases = {case.id: case for case in project.cases()}
-    beside = _beside(images, left)
+    new = dict(report.channels)
+    beside = _masks_beside_images(new, left)
     for path in beside.values():
         left.pop(str(path), None)
-        images = {name: own for name, own in images.items() if own != [path]}
-    masks, unused, files = _masks(request, images | images_of(cases.values()))
+        new = {name: own for name, own in new.items() if _single_image(own) != path}
+    known = {name: case.channels for name, case in cases.items()}
+    masks, unused, files = _masks(request, new | known)
     masks = beside | report.masks | masks
-    pairs = [
-        Pair(name, tuple(paths), masks.get(name), names[name])
-        for name, paths in images.items()
-    ]
+    pairs = [Pair(name, channels, masks.get(name)) for name, channels in new.items()]
     pairs += [
-        Pair(
-            name,
-            tuple(one.image for one in cases[name].channels),
-            path,
-            cases[name].channel_names,
-            known=True,
-            labelled=cases[name].has_label,
-        )
+        Pair(name, known[name], path, True, cases[name].has_label)
         for name, path in masks.items()
         if name in cases
     ]
@@ -218,7 +186,7 @@ def preview_import(project: Project, request: ImportRequest) -> ImportPreview:
         left=left | unused,
         folders=folders,
         structures=_structures(project, files & set(masks.values())),
-        endings=_suggested(images, project.channels, kinds, request),
+        endings=_suggested(new, project.channels, kinds, request),
         notes=report.notes,
     )
 
@@ -322,21 +290,27 @@ def _is_structure_set(path: Path) -> bool:
         return False
 
 
-def _beside(images: Mapping[str, list[Path]], left: Collection[str]) -> dict[str, Path]:
+def _single_image(channels: tuple[Channel, ...]) -> Path | None:
+    return channels[0].image if len(channels) == 1 else None
+
+
+def _masks_beside_images(
+    cases: Mapping[str, tuple[Channel, ...]], left: Collection[str]
+) -> dict[str, Path]:
     """Masks among images, ``a_seg`` beside ``a``, by the case that they are of.
 
     Where there is no ``a``, they are of the only other image whose name begins so.
     """
     found: dict[str, Path] = {}
-    singles = {own[0] for own in images.values() if len(own) == 1}
+    singles = {own[0].image for own in cases.values() if len(own) == 1}
     for path in sorted(singles | {Path(text) for text in left}):
         name = case_id(path)
         stem = mask_stem(name)
         if stem is None:
             continue
-        others = [one for one in images if one != name and one.startswith(stem)]
-        owner = stem if stem in images else others[0] if len(others) == 1 else None
-        if owner is not None and images[owner][0].parent == path.parent:
+        others = [one for one in cases if one != name and one.startswith(stem)]
+        owner = stem if stem in cases else others[0] if len(others) == 1 else None
+        if owner is not None and cases[owner][0].image.parent == path.parent:
             found.setdefault(owner, path)
     return found
 
@@ -347,7 +321,7 @@ def _is_chosen(found: Iterable[Series], request: ImportRequest) -> bool:
 
 
 def _masks(
-    request: ImportRequest, images: Mapping[str, list[Path]]
+    request: ImportRequest, cases: Mapping[str, tuple[Channel, ...]]
 ) -> tuple[dict[str, Path], dict[str, str], set[Path]]:
     """Mask by case, reason by mask without one, and which of them name structures."""
     holders = [] if request.masks is None else [MaskFolder(request.masks)]
@@ -361,7 +335,7 @@ def _masks(
     unused: dict[str, str] = {}
     files: set[Path] = set()
     for holder in holders:
-        pairs = holder.pair_images(images)
+        pairs = holder.pair_images(cases)
         for case, path in pairs.items():
             if found.setdefault(case, path) != path:
                 raise ProjectError(

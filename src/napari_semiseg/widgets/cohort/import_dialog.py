@@ -121,11 +121,12 @@ class PairList(FileList):
                     remark = "labelled already: tick to replace it; the old one is kept"
                 elif pair.mask is None and masked:
                     remark = remark or "no mask has its name"
-                several = len(pair.channels) > 1
-                images = ", ".join(pair.channels) if several else _name(pair.images[0])
+                images = ", ".join(one.name for one in pair.channels)
+                if len(pair.channels) == 1:
+                    images = _name(pair.channels[0].image)
                 mask = NO_MASK if pair.mask is None else pair.mask.name
                 item = _checkable([pair.case, images, mask, remark], pair)
-                item.setToolTip(1, "\n".join(map(str, pair.images)))
+                item.setToolTip(1, "\n".join(str(one.image) for one in pair.channels))
                 item.setToolTip(2, "" if pair.mask is None else str(pair.mask))
                 item.setToolTip(3, remark)
                 item.setCheckState(0, OFF if pair.labelled else ON)
