@@ -180,7 +180,7 @@ def test_the_sample_cohort_becomes_a_project(
     monkeypatch.setattr(
         dock_module, "make_sample_project", lambda folder: project.folder
     )
-    dock.start_page.sample_asked.emit()
+    dock.start_page.sample_requested.emit()
     assert not dock.start_page.isEnabled()
     qtbot.waitUntil(lambda: dock.session.project is not None, timeout=WAIT_MS)
     qtbot.waitUntil(dock.start_page.isEnabled, timeout=WAIT_MS)
@@ -338,7 +338,7 @@ def test_recent_projects_are_newest_first_and_exist(
     def keep(folder: Path) -> None:
         opened.append(folder)
 
-    page.open_asked.connect(keep)
+    page.open_requested.connect(keep)
     button = page._recent.itemAt(1).widget()
     assert button.text() == project.folder.name
     page.refresh()

@@ -1,4 +1,4 @@
-"""Where a verb of the command line runs: the protocol, and how a training starts."""
+"""Define what runs verbs of the command line, and start a training by it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Handle(Protocol):
         """Unix time of the submission, s."""
 
     def poll(self) -> int | None:
-        """Exit code, or None before the end."""
+        """Return the exit code, or None before the end."""
 
     def terminate(self) -> None:
-        """End it now; files are complete or absent, never partly written."""
+        """End it now; files on disk stay complete."""
 
 
 class Executor(Protocol):
-    """Runs verbs of ``semiseg`` outside of this process."""
+    """Run verbs of ``semiseg`` outside of this process."""
 
     def submit(self, verb: str, arguments: Sequence[str], log: Path) -> Handle:
         """Run ``semiseg verb arguments``; returns at once.

@@ -1,4 +1,4 @@
-"""The event log of a run as an iterator that ends with its process."""
+"""Iterate over the event log of a run until its process ends."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def follow_process(
 
 
 def last_output(run: Run) -> list[str]:
-    """Last lines that the process of a run has printed, the newest last."""
+    """Return the last lines that the process of a run printed, the newest last."""
     try:
         lines = run.folder.log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
@@ -115,7 +115,7 @@ def _follow_training(
 
 
 class _Tail:
-    """Reads complete new lines of a growing log."""
+    """Read complete new lines of a growing log."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -151,7 +151,7 @@ def _trains(run: Run, handle: Handle | None) -> bool:
 
 
 def _failure(run: Run, handle: Handle | None) -> Finished:
-    """Make the end of a session that could not write its own."""
+    """Describe the end of a session that wrote no ``Finished``."""
     output = last_output(run)
     code = handle.poll() if handle is not None else None
     refused = code == REFUSED and output

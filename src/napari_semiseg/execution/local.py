@@ -1,4 +1,4 @@
-"""Verbs as child processes of this one, on the same machine."""
+"""Run verbs as child processes on this machine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LocalHandle:
         return self.process.pid
 
     def poll(self) -> int | None:
-        """Exit code, or None while it runs."""
+        """Return the exit code, or None while it runs."""
         return self.process.poll()
 
     def terminate(self) -> None:
@@ -51,7 +51,7 @@ class LocalHandle:
 
 @dataclass(frozen=True, slots=True)
 class LocalExecutor:
-    """Starts detached child processes.
+    """Start detached child processes.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def _lower_priority(pid: int) -> None:
 
 
 def _creation_flags(low_priority: bool) -> int:
-    """For Windows: no window, and a lower priority; elsewhere 0."""
+    """Return Windows' flags for no window and a lower priority, elsewhere 0."""
     no_window: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
     lower: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
     return no_window | lower if low_priority else no_window

@@ -153,17 +153,17 @@ class SemisegDock(QWidget):
 
     def _connect(self) -> None:
         session = self.session
-        self.guide.asked.connect(self._guided)
+        self.guide.step_requested.connect(self._guided)
         session.status_changed.connect(self._say)
         session.project_changed.connect(self._show_project)
         session.cases_changed.connect(self._next_step)
         session.runs_changed.connect(self._next_step)
         session.case_opened.connect(self._case_opened)
         self.review.export_asked.connect(self.ask_export)
-        self.progress.predict_asked.connect(self.predict_rest)
-        self.start_page.create_asked.connect(self.ask_create)
-        self.start_page.open_asked.connect(self._open_asked)
-        self.start_page.sample_asked.connect(self.open_sample)
+        self.progress.predict_requested.connect(self.predict_rest)
+        self.start_page.create_requested.connect(self.ask_create)
+        self.start_page.open_requested.connect(self._open_requested)
+        self.start_page.sample_requested.connect(self.open_sample)
 
     def sizeHint(self) -> QSize:
         """Wide enough for the table, not higher than a small screen."""
@@ -287,7 +287,7 @@ class SemisegDock(QWidget):
             show_warning(text)
             self.session.say(text)
 
-    def _open_asked(self, folder: Path | None) -> None:
+    def _open_requested(self, folder: Path | None) -> None:
         if folder is None:
             self.ask_open()
         else:

@@ -90,7 +90,7 @@ def test_a_plateau_is_said_and_the_button_does_it(
     def keep() -> None:
         asked.append("predict")
 
-    panel.predict_asked.connect(keep)
+    panel.predict_requested.connect(keep)
     for minutes in (5.0, 0.5, 0.4, 0.3, 0.2):
         correct(project, session, "case_0", minutes)
     assert "on average" in panel.words.text()

@@ -134,7 +134,7 @@ class PairList(FileList):
         self.changed.emit()
 
     def chosen(self) -> list[Pair]:
-        """What is ticked."""
+        """Return the ticked cases."""
         items = (self.topLevelItem(row) for row in range(self.topLevelItemCount()))
         return [item.data(0, DATA) for item in items if _is_on(item)]
 
@@ -189,11 +189,11 @@ class SeriesChoice(QGroupBox):
         self.setVisible(bool(folders))
 
     def chosen(self) -> tuple[str, ...]:
-        """Ticked series, as `Project.add` takes them."""
+        """Return the ticked series, as `Project.add` takes them."""
         return tuple(str(item.data(0, DATA)) for item in self._ticked_items())
 
     def channels(self) -> tuple[str, ...]:
-        """``NAME=DESCRIPTION`` of the ticked series, where they are of one case."""
+        """Return ``NAME=DESCRIPTION`` of the ticked series, if they are of one case."""
         texts = dict.fromkeys(item.text(1) for item in self._ticked_items())
         if not self.together.isChecked() or len(texts) < 2:
             return ()
@@ -201,7 +201,7 @@ class SeriesChoice(QGroupBox):
         return tuple(f"{name}={text}" for name, text in zip(names, texts, strict=True))
 
     def _folders(self) -> Iterator[list[QTreeWidgetItem]]:
-        """Items of the series of each folder."""
+        """Yield the series of each folder."""
         for row in range(self.list.topLevelItemCount()):
             parent = self.list.topLevelItem(row)
             yield [parent.child(number) for number in range(parent.childCount())]
@@ -246,7 +246,7 @@ class StructureChoice(QGroupBox):
         self.hide()
 
     def show_structures(self, found: Mapping[str, int | None]) -> None:
-        """Offer a class for each; those with the name of one have it."""
+        """Offer a class for each structure, at first the one of its name."""
         if list(found) == list(self.boxes):
             return
         while self._form.rowCount():
@@ -265,7 +265,7 @@ class StructureChoice(QGroupBox):
         self.setVisible(bool(found))
 
     def value(self) -> dict[str, int]:
-        """Label value by the structure's name."""
+        """Return label values by the names of the structures."""
         chosen = {name: box.currentData() for name, box in self.boxes.items()}
         return {name: int(value) for name, value in chosen.items() if value is not None}
 
@@ -357,7 +357,7 @@ class ImportDialog(QDialog):
         return self.pairs.chosen() if self.preview is not None else []
 
     def refresh(self) -> None:
-        """Look through the files, with what is asked for now."""
+        """Look through the files again, as the form says."""
         self._number += 1
         number, request, is_first = self._number, self.request, self._is_first
         self.preview = None
@@ -477,7 +477,7 @@ class ImportDialog(QDialog):
 
 
 def _count(pairs: Sequence[Pair]) -> tuple[int, int]:
-    """Numbers of new cases and of masks."""
+    """Count new cases and masks."""
     new = sum(not pair.known for pair in pairs)
     return new, sum(pair.mask is not None for pair in pairs)
 
@@ -494,6 +494,6 @@ def _is_on(item: QTreeWidgetItem) -> bool:
 
 
 def _name(image: Path) -> str:
-    """Name of an image; a slice of a DICOM series means little without its folder."""
+    """Return the name of an image, of a DICOM slice with its folder."""
     is_slice = image.suffix.casefold() in ("", ".dcm", ".ima")
     return f"{image.parent.name}/{image.name}" if is_slice else image.name

@@ -1,4 +1,4 @@
-"""The cohort as a table model: one row per case."""
+"""Model the cohort as a table with a row per case."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def read_row(case: Case, runs: Sequence[Run], estimator: Estimator) -> Row:
 
 
 def estimated(row: Row, estimator: Estimator) -> Row:
-    """Give the same row with the estimate that holds now."""
+    """Add the current estimate of Dice to a row."""
     if row.waiting is not None:
         words, estimate = estimator.words(row.waiting), estimator.estimate(row.waiting)
         return replace(row, estimate=estimate, explained=words)
@@ -128,7 +128,7 @@ def estimated(row: Row, estimator: Estimator) -> Row:
 
 
 def _without_slices(record: PredictionRecord) -> PredictionRecord:
-    """Keep little in memory of a large cohort."""
+    """Drop scores of slices, which take much memory in a large cohort."""
     score = record.score.model_copy(update={"slices": ()})
     return record.model_copy(update={"score": score})
 
@@ -149,7 +149,7 @@ class CohortModel(RowModel[Row]):
 
     @property
     def has_splits(self) -> bool:
-        """Whether any case is for something else than training."""
+        """Whether any case is not for training."""
         return any(row.split is not Split.TRAIN for row in self.rows)
 
     def reload(self) -> None:
@@ -189,7 +189,7 @@ class CohortModel(RowModel[Row]):
         self.dataChanged.emit(self.index(first, 0), end)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text, dot, explanation or sort key of a cell."""
+        """Return text, icon, tool tip or sort key of a cell."""
         row, field = self.rows[index.row()], COLUMNS[index.column()][1]
         flag = row.flag if field == "id" else None
         match role:

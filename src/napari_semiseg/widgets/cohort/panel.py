@@ -1,4 +1,4 @@
-"""The Cohort tab: every case with its state, and what can be done to it."""
+"""List all cases with their states, and change them: the Cohort tab."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class CaseTable(RowTable):
         model.dataChanged.connect(self.fit_columns)
 
     def selected(self) -> list[str]:
-        """Ids of the selected cases."""
+        """Return the ids of the selected cases."""
         rows = self.selectionModel().selectedRows()
         return [str(index.data()) for index in rows]
 
@@ -93,13 +93,13 @@ class CaseTable(RowTable):
                 self.selectRow(row)
 
     def after(self, case_id: str | None) -> str | None:
-        """Give the id of the row below that of a case, as sorted and filtered now."""
+        """Return the id of the row below that of a case, as sorted and filtered."""
         ids = [self.proxy.index(row, 0).data() for row in range(self.proxy.rowCount())]
         below = ids[ids.index(case_id) + 1 :] if case_id in ids else []
         return str(below[0]) if below else None
 
     def fit_columns(self, *_: object) -> None:
-        """Give the numbers what they need and the name the rest.
+        """Give the numbers the width they need and the name the rest.
 
         Splits are shown where there are several.
         """
@@ -202,7 +202,7 @@ class CohortPanel(QWidget):
         self._change(ids, lambda project, key: project.set_excluded(key, excluded))
 
     def set_split(self, ids: Sequence[str], split: Split) -> None:
-        """Say what cases may be used for."""
+        """Set what cases may be used for."""
         self._change(ids, lambda project, key: project.set_split(key, split))
 
     def _change(
@@ -272,7 +272,7 @@ class CohortPanel(QWidget):
             self.menu_for(ids).exec(self.table.viewport().mapToGlobal(where))
 
     def menu_for(self, ids: Sequence[str]) -> QMenu:
-        """Context menu of some cases."""
+        """Make the context menu of some cases."""
         menu = QMenu(self)
         menu.addAction("Open", lambda: self._session.case_requested.emit(ids[0]))
         menu.addSeparator()

@@ -1,4 +1,4 @@
-"""Many predictions side by side: tick, accept; tick, reopen."""
+"""Accept or reopen many cases that are shown side by side."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class GalleryTable(RowTable):
         scroll.valueChanged.connect(lambda _: self._scrolled.throttle())
 
     def visible_cases(self) -> set[str]:
-        """Cases on the screen."""
+        """Return the cases on the screen."""
         rows = self._cases.rows
         if not rows:
             return set()
@@ -321,13 +321,13 @@ class GalleryDialog(QDialog):
     # -- Qt
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Read anew what changed while nobody looked."""
+        """Read again what changed while the dialog was hidden."""
         super().showEvent(event)
         if self._stale:
             self.read()
 
     def done(self, result: int) -> None:
-        """Leave the session, and end drawing."""
+        """Close, leave the session and end drawing."""
         self._connections.close()
         super().done(result)
 

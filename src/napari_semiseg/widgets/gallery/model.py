@@ -1,4 +1,4 @@
-"""Predictions and accepted labels as a table with pictures and ticks."""
+"""Model predictions and labels as a table with pictures and ticks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class GalleryModel(RowModel[ReviewItem]):
         self._places: dict[str, int] = {}
 
     def set_items(self, found: Sequence[ReviewItem]) -> None:
-        """Take new cases."""
+        """Replace the cases."""
         self._all = list(found)
         self.checked &= {item.case.id for item in found}
 
@@ -83,18 +83,18 @@ class GalleryModel(RowModel[ReviewItem]):
             self.dataChanged.emit(self.index(0, 0), last, [ItemRole.CheckStateRole])
 
     def ticked(self) -> list[ReviewItem]:
-        """Cases that are ticked, in the order of the table."""
+        """Return the ticked cases, in the order of the table."""
         return [item for item in self.rows if item.case.id in self.checked]
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        """The first column can be ticked."""
+        """Make the first column checkable."""
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         if index.column() == 0:
             flags |= Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
     def data(self, index: QModelIndex, role: int = ItemRole.DisplayRole) -> Any:
-        """Text and tick of a case, or one of its pictures."""
+        """Return text and tick of a case, or one of its pictures."""
         item = self.rows[index.row()]
         if index.column() == 0:
             if role == ItemRole.DisplayRole:
@@ -132,7 +132,7 @@ class GalleryModel(RowModel[ReviewItem]):
 
 
 def describe(item: ReviewItem) -> str:
-    """What is known of a case, a line each."""
+    """Describe a case, one fact a line."""
     lines = [item.case.id]
     if item.accepted:
         lines.append("accepted" if item.seen else "accepted unseen")
@@ -155,7 +155,7 @@ def _belongs(item: ReviewItem, show: Show) -> bool:
 
 
 def _picture(made: Sequence[QImage], index: QModelIndex) -> QIcon:
-    """A picture that keeps its grey values in a row that is selected."""
+    """Make an icon that keeps its grey values in a selected row."""
     pixmap, icon = QPixmap.fromImage(made[index.column() - 1]), QIcon()
     for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):
         icon.addPixmap(pixmap, mode)

@@ -1,4 +1,4 @@
-"""Small pictures of three planes with the outlines of a mask, made in a thread."""
+"""Draw small pictures of three planes with outlines of a mask, in a thread."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _picture(
 
 
 class Thumbnails(QObject):
-    """Draws the pictures of cases in a thread of its own, the last asked for first.
+    """Draws pictures of cases in a thread, the last requested first.
 
     A mask that has changed, or another prediction, has pictures of its own.
 
@@ -127,7 +127,7 @@ class Thumbnails(QObject):
         self._closed = False
 
     def get(self, item: ReviewItem) -> list[QImage] | str | None:
-        """Pictures of a case, why there are none, or None while they are made."""
+        """Return the pictures of a case, or why there are none; None while pending."""
         key = _key(item)
         with self._lock:
             made = self._made.get(key)
@@ -142,7 +142,7 @@ class Thumbnails(QObject):
         return None
 
     def keep_only(self, wanted: set[str]) -> None:
-        """Give up what was asked for and is not on the screen any more."""
+        """Drop requests of cases that are not among these."""
         with self._lock:
             for key in [key for key in self._asked if key[0] not in wanted]:
                 del self._asked[key]
@@ -179,7 +179,7 @@ class Thumbnails(QObject):
 
 
 def _key(item: ReviewItem) -> PictureKey:
-    """Everything that the pictures depend on: case, mask, prediction, and label."""
+    """Identify what the pictures depend on: case, mask, prediction and label."""
     case, record = item.case, item.record
     made = None if record is None else (record.step, record.at)
     return case.id, item.mask, made, len(case.record.history)

@@ -1,4 +1,4 @@
-"""The Progress tab: how much each prediction had to be corrected."""
+"""Plot how much each prediction had to be corrected: the Progress tab."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class CorrectionPlot(PlotBox):
         item.getAxis("bottom").setTickSpacing(None)
 
     def keep_within(self, low: float, high: float, span: float) -> None:
-        """Show values between two limits, and never less than a span of them."""
+        """Limit the values shown, and the least span of the axis."""
         room = 0.02 * (high - low)
         self._plot.getPlotItem().getViewBox().setLimits(
             yMin=low - room, yMax=high + room, minYRange=span
@@ -122,7 +122,7 @@ class ProgressPanel(QWidget):
 
     Signals
     -------
-    predict_asked()
+    predict_requested()
         Predict all cases without a label.
 
     Parameters
@@ -135,7 +135,7 @@ class ProgressPanel(QWidget):
         Of the panel.
     """
 
-    predict_asked = Signal()
+    predict_requested = Signal()
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class ProgressPanel(QWidget):
         self.known = wrapped_label()
         self.predict_button = push_button(
             "Predict the rest",
-            self.predict_asked,
+            self.predict_requested,
             "Propose masks for all cases without a label, with the model in use",
         )
         self.accept_button = push_button(
@@ -184,7 +184,7 @@ class ProgressPanel(QWidget):
         return (self.dice, self.minutes, self.changed)
 
     def refresh(self) -> None:
-        """Draw what the history of the cases says now."""
+        """Draw the plots again from the history of the cases."""
         self._stale = False
         found = [item for item in self._session.corrections() if item.dice is not None]
         unseen = sum(case.accepted_unseen for case in self._session.cases())
@@ -267,7 +267,7 @@ def _headline(found: Sequence[Correction]) -> str:
 
 
 def _known(counts: Mapping[str, int], unseen: int) -> str:
-    """Say what estimates rest on, and what nobody has looked at."""
+    """Say what estimates rest on, and how many cases nobody has seen."""
     most = max(counts.values(), default=0)
     if most < MINIMUM:
         text = f"Estimated Dice: not yet known, accept {MINIMUM - most} more."
@@ -282,7 +282,7 @@ def _known(counts: Mapping[str, int], unseen: int) -> str:
 def _tip(
     found: Sequence[Correction], row: Points, unit: str
 ) -> Callable[[float, float, object], str]:
-    """What a point says under the mouse."""
+    """Make the tool tips of points."""
 
     def say(x: float, y: float, data: object) -> str:
         item = found[round(x) - 1]
@@ -294,6 +294,6 @@ def _tip(
 
 
 def _ticks(count: int, most: int = 10) -> list[tuple[float, str]]:
-    """Whole numbers along the axis, not too many."""
+    """Place at most ``most`` whole numbers along the axis."""
     step = max(1, -(-count // most))
     return [(float(n), str(n)) for n in range(1, count + 1, step)]

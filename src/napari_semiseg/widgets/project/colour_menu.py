@@ -1,4 +1,4 @@
-"""The palettes of the structures, as a menu."""
+"""List the palettes of the structures in a menu."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dialog that creates a project: folder, name, classes and images."""
+"""Ask for folder, name, classes and images of a new project."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class CreateProjectDialog(QDialog):
         self.classes.value()
 
     def accept(self) -> None:
-        """Close when nothing is missing, else say what is."""
+        """Close if nothing is missing, else show what is."""
         problem = self.problem()
         self._error.setText("" if problem is None else problem[0].upper() + problem[1:])
         if problem is None:

@@ -1,4 +1,4 @@
-"""First steps: what to do next on the sample cohort."""
+"""Guide through the first steps on the sample cohort."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ class Guide(QFrame):
 
     Signals
     -------
-    asked(Step)
+    step_requested(Step)
         The button of a step was pressed.
     """
 
-    asked = Signal(object)
+    step_requested = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -133,7 +133,7 @@ class Guide(QFrame):
         self.button.setVisible(bool(step.button))
 
     def _begin(self) -> None:
-        self.asked.emit(self.step)
+        self.step_requested.emit(self.step)
 
     def dismiss(self) -> None:
         """Hide the guide, now and after the next start."""
@@ -145,11 +145,11 @@ class Guide(QFrame):
         hide_guide(False)
         self.refresh()
         if not self.isVisibleTo(self.parentWidget()):
-            self.asked.emit(LOAD)
+            self.step_requested.emit(LOAD)
 
 
 def next_step(cases: Iterable[Case], *, trained: bool) -> Step:
-    """What comes next in the sample project.
+    """Tell the next step in the sample project.
 
     Parameters
     ----------
@@ -172,12 +172,12 @@ def next_step(cases: Iterable[Case], *, trained: bool) -> Step:
 
 
 def case_to_mark(cases: Iterable[Case]) -> str | None:
-    """Case to begin with: the first that has no label."""
+    """Return the first case without a label."""
     return next((c.id for c in cases if c.state is CaseState.UNLABELLED), None)
 
 
 def make_sample_project(folder: Path) -> Path:
-    """Make a sample cohort beside ``folder``, and in it a project, three labelled.
+    """Make a project of the sample cohort, three cases of it labelled.
 
     Raises
     ------

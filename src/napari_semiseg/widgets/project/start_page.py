@@ -1,4 +1,4 @@
-"""What the dock shows while no project is open."""
+"""Offer to create or open a project while none is open."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class StartPage(QWidget):
 
     Signals
     -------
-    create_asked(), sample_asked()
-    open_asked(Path or None)
+    create_requested(), sample_requested()
+    open_requested(Path or None)
         A recent project, or any.
     """
 
-    create_asked = Signal()
-    open_asked = Signal(object)
-    sample_asked = Signal()
+    create_requested = Signal()
+    open_requested = Signal(object)
+    sample_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -34,17 +34,17 @@ class StartPage(QWidget):
         buttons = (
             push_button(
                 "Create project…",
-                self.create_asked,
+                self.create_requested,
                 "A new folder for labels and models of your scans",
             ),
             push_button(
                 "Open project…",
-                lambda: self.open_asked.emit(None),
+                lambda: self.open_requested.emit(None),
                 "A folder that holds project.toml",
             ),
             push_button(
                 "Try the sample cohort",
-                self.sample_asked,
+                self.sample_requested,
                 "12 virtual patients made from one public brain MR, no download",
             ),
         )
@@ -66,5 +66,5 @@ class StartPage(QWidget):
             self._recent.addWidget(wrapped_label("Recent projects"))
         for path in paths:
             button = push_button(path.name, tip=str(path))
-            button.clicked.connect(lambda _, path=path: self.open_asked.emit(path))
+            button.clicked.connect(lambda _, path=path: self.open_requested.emit(path))
             self._recent.addWidget(button)

@@ -1,4 +1,4 @@
-"""Devices that can train, asked of a child process so that torch stays out of here."""
+"""Find devices that can train, by a child process that loads torch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Answer(BaseModel):
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed; looks for it without loading it."""
+    """Tell whether PyTorch is installed, without loading it."""
     return find_spec("torch") is not None
 
 
@@ -71,7 +71,7 @@ class DeviceQuery(QObject):
         Connections(self).at_close(partial(_end, self._process))
 
     def start(self) -> None:
-        """Ask once; the answer comes by signal."""
+        """Start the process; its answer comes by signal."""
         self._process.start(self._command[0], self._command[1:])
 
     def _answered(self, *_: object) -> None:

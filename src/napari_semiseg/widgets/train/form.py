@@ -1,4 +1,4 @@
-"""The form of a training, and the choice of the run in use."""
+"""Edit the settings of a training, and choose the run in use."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class TrainingForm(QWidget):
         self.device.choose(chosen)
 
     def value(self) -> TrainingConfig:
-        """The training asked for; `ConfigError` when a value is out of range."""
+        """Return the training; `ConfigError` when a value is out of range."""
         steps = self.steps.value() or None
         return TrainingConfig.build(
             method=self.method.currentData() or DEFAULT_METHOD,

@@ -71,7 +71,7 @@ class RunMonitor(QObject):
     def follow(
         self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
-        """Follow a run; following another one is stopped first.
+        """Follow a run, after leaving another one.
 
         ``trains`` is False for a process that only predicts with the run's model.
         """

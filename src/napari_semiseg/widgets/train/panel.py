@@ -1,4 +1,4 @@
-"""The Train tab: what to train, start and stop, and how it goes."""
+"""Start, stop and watch trainings: the Train tab."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class TrainingPanel(QWidget):
     # -- state
 
     def why_not(self) -> str | None:
-        """Say why training cannot start now; None when it can."""
+        """Say why training cannot start now; None if it can."""
         if self._session.project is None:
             return "Open a project first."
         if self._problem is not None:
@@ -236,7 +236,7 @@ class TrainingPanel(QWidget):
         self.form.set_sources([run for run in newest if self._fits(run, name)])
 
     def _fits(self, run: Run, method: str) -> bool:
-        """Whether a training may begin with a run; files are read once for each."""
+        """Tell whether a training may begin with a run; reads files once for each."""
         project = self._session.project
         if project is None or not run.has_model:
             return False
@@ -255,7 +255,7 @@ class TrainingPanel(QWidget):
         return run if works else None
 
     def _model(self) -> Run | None:
-        """The run chosen as model in use, or the newest with a checkpoint."""
+        """Return the run in use, by default the newest with a checkpoint."""
         project = self._session.project
         runs = [] if project is None else [r for r in project.runs() if r.has_model]
         chosen = [run for run in runs if run.id == self._session.run_id]

@@ -39,7 +39,7 @@ class PredictionRequests(QObject):
         self._send()
 
     def withdraw(self) -> None:
-        """Request nothing any more, as when the panel closes."""
+        """Take all requests back, as when the panel closes."""
         if self._run is not None:
             with show_errors(self._session):
                 request_predictions(self._run, ())

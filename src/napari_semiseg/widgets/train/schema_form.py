@@ -1,4 +1,4 @@
-"""A form for values that a JSON schema describes."""
+"""Edit values that a JSON schema describes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NumberBox(QDoubleSpinBox):
         self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
 
     def textFromValue(self, value: float) -> str:
-        """Shortest text of the value."""
+        """Return the shortest text of the value."""
         return f"{value:.6g}"
 
 
@@ -95,7 +95,7 @@ class SchemaForm(QWidget):
             layout.addRow(label, editor.widget)
 
     def value(self) -> dict[str, Value]:
-        """Values that differ from the schema's defaults."""
+        """Return the values that differ from the schema's defaults."""
         current = {name: editor.read() for name, editor in self._editors.items()}
         return {
             name: value
