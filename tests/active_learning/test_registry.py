@@ -37,7 +37,7 @@ def test_the_default_comes_first_and_what_needs_no_model_last() -> None:
 
 
 def test_a_name_belongs_to_one_strategy() -> None:
-    with pytest.raises(ConfigError, match="two suggestion strategies are called 'mix'"):
+    with pytest.raises(ConfigError, match="one strategy called 'mix', found two"):
 
         @register("mix", "Mine", "Another one.")
         def mine(pool: object) -> list:
@@ -93,7 +93,7 @@ def test_a_strategy_of_another_package_can_be_asked(
     command = ("suggest", str(ball_project.folder), "--strategy", "largest", "--json")
     answer = semiseg(*command)
     assert answer.returncode == 0, answer.stderr
-    assert "'broken' is left out: No module named 'absent'" in answer.stderr
+    assert "strategies is left out: No module named 'absent'" in answer.stderr
     found = json.loads(answer.stdout)
     scores = [volume["score"] for volume in found["volumes"]]
     assert len(scores) == 3

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from napari_semiseg.engine import lazy_torch
-from napari_semiseg.engine.methods.registry import find, method_specs
+from napari_semiseg.engine.methods.registry import METHODS, method_specs
 
 READ = """
 from napari_semiseg.engine.methods.registry import method_specs
@@ -38,7 +38,7 @@ def test_reading_specs_loads_no_torch() -> None:
 
 def test_specs_are_those_of_the_classes() -> None:
     for spec in method_specs():
-        kind = find(spec.name)
+        kind = METHODS.find(spec.name)
         assert (spec.title, spec.cite) == (kind.title, kind.cite)
         assert spec.params == kind.Params.model_json_schema()
 

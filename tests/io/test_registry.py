@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_semiseg.errors import ConfigError
-from napari_semiseg.io.registry import Format, formats, register, writable
+from napari_semiseg.io.registry import FORMATS, Format, register, writable
 from napari_semiseg.project.exporting.formats import export_formats
 from outside_package import install
 
@@ -52,8 +52,8 @@ def test_a_format_of_another_package_is_read_written_and_listed(tmp_path) -> Non
 
 
 def test_two_formats_of_one_name_or_ending_are_refused() -> None:
-    formats()
-    with pytest.raises(ConfigError, match="NRRD"):
+    FORMATS.entries()
+    with pytest.raises(ConfigError, match="file format called 'nrrd'"):
         register(Format("nrrd", "Another"))
     with pytest.raises(ConfigError, match=r"\.mha files"):
         register(Format("meta", "Another", suffixes=(".mha",)))
@@ -61,7 +61,7 @@ def test_two_formats_of_one_name_or_ending_are_refused() -> None:
 
 def test_the_documents_list_every_format() -> None:
     text = (DOCS / "formats.md").read_text(encoding="utf-8")
-    for entry in formats().values():
+    for entry in FORMATS.entries().values():
         assert all(
             f"`{suffix}`" in text for suffix in entry.suffixes if suffix != ".dcm"
         )

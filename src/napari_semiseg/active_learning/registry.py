@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-import warnings
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from napari_semiseg.errors import ConfigError
+from napari_semiseg.core.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +14,6 @@ if TYPE_CHECKING:
 
     Rank = Callable[[Pool], list[RankedVolume]]
 
-ENTRY_POINTS = "napari_semiseg.strategies"
 DEFAULT = "uncertainty"
 """Strategy of the panel and of the command line by default."""
 
@@ -54,7 +48,11 @@ class Strategy:
     slice_distance: int
 
 
-_REGISTRY: dict[str, Strategy] = {}
+STRATEGIES: Registry[Strategy] = Registry(
+    "strategy",
+    "napari_semiseg.active_learning.strategies",
+    "napari_semiseg.strategies",
+)
 
 
 def register(
@@ -72,50 +70,22 @@ def register(
         strategy = Strategy(
             name, title, hint, rank, needs_predictions, sort_slices, slice_distance
         )
-        known = _REGISTRY.setdefault(name, strategy).rank
-        if known is not rank:
-            raise ConfigError(
-                f"two suggestion strategies are called {name!r}: those of "
-                f"{known.__module__} and {rank.__module__}; uninstall one of them"
-            )
+        STRATEGIES.add(name, strategy)
         return rank
 
     return add
 
 
-@cache
 def strategies() -> dict[str, Strategy]:
-    """Find all strategies: this package's and those of installed plug-ins.
-
-    A plug-in that cannot be loaded is left out with a warning.
+    """List all strategies: this package's and those of installed plug-ins.
 
     Returns
     -------
     dict
         By name; `DEFAULT` first and those that need no predictions last.
     """
-    package = importlib.import_module("napari_semiseg.active_learning.strategies")
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
-    for entry in entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except (ImportError, AttributeError, ConfigError) as error:
-            warnings.warn(
-                f"suggestion strategy {entry.name!r} is left out: {error}", stacklevel=2
-            )
     order = sorted(
-        _REGISTRY.values(),
+        STRATEGIES.entries().values(),
         key=lambda one: (one.name != DEFAULT, not one.needs_predictions, one.name),
     )
     return {strategy.name: strategy for strategy in order}
-
-
-def find(name: str) -> Strategy:
-    """Look a strategy up; an unknown name raises ``ConfigError``."""
-    known = strategies()
-    if name not in known:
-        raise ConfigError(
-            f"expected a strategy out of {', '.join(sorted(known))}, found {name!r}"
-        )
-    return known[name]

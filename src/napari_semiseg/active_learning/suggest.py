@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from napari_semiseg.active_learning.candidates import collect, interleave
-from napari_semiseg.active_learning.registry import DEFAULT, find
+from napari_semiseg.active_learning.registry import DEFAULT, STRATEGIES
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.imaging.rendering import PLANES
 
@@ -103,7 +103,7 @@ def suggest(
     ProjectError
         No case is left to annotate, or none has the prediction that is needed.
     """
-    chosen = find(strategy)
+    chosen = STRATEGIES.find(strategy)
     if plane is not None and plane not in PLANES:
         raise ConfigError(
             f"expected a plane out of {', '.join(PLANES)}, found {plane!r}"

@@ -6,13 +6,10 @@ entry-point group ``napari_semiseg.formats`` are searched on first use.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from napari_semiseg.core.registry import Registry
 from napari_semiseg.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelClass
     from napari_semiseg.io.source import Source
 
-ENTRY_POINTS = "napari_semiseg.formats"
 DEFAULT = "nifti"
 
 
@@ -102,7 +98,11 @@ class Format:
         return self.read is not None and path.name.lower().endswith(self.suffixes)
 
 
-_FORMATS: dict[str, Format] = {}
+FORMATS: Registry[Format] = Registry(
+    "file format", "napari_semiseg.io", "napari_semiseg.formats"
+)
+_READERS: dict[str, Format] = {}
+"""Format that reads files with an ending."""
 
 
 def register(entry: Format) -> Format:
@@ -113,44 +113,35 @@ def register(entry: Format) -> Format:
     ConfigError
         Another format has this name, or reads files with one of these endings.
     """
-    for other in _FORMATS.values():
-        shared = {*entry.suffixes} & {*other.suffixes}
-        if other != entry and (other.name == entry.name or shared):
-            what = f"{sorted(shared)[0]} files" if shared else repr(entry.name)
+    for suffix in entry.suffixes:
+        other = _READERS.setdefault(suffix, entry)
+        if other is not entry:
             raise ConfigError(
-                f"expected one format for {what}, found {other.title!r} and "
+                f"expected one format for {suffix} files, found {other.title!r} and "
                 f"{entry.title!r}; uninstall one of them"
             )
-    _FORMATS[entry.name] = entry
+    FORMATS.add(entry.name, entry)
     return entry
-
-
-@cache
-def formats() -> dict[str, Format]:
-    """All formats by name: this package's and those of installed plug-ins."""
-    package = importlib.import_module("napari_semiseg.io")
-    prefix = package.__name__ + "."
-    for module in pkgutil.walk_packages(package.__path__, prefix):
-        importlib.import_module(module.name)
-    for entry in entry_points(group=ENTRY_POINTS):
-        entry.load()
-    return dict(_FORMATS)
 
 
 def image_suffixes() -> tuple[str, ...]:
     """File name endings of all formats that are read, the longer of a pair first."""
-    found = (suffix for entry in formats().values() for suffix in entry.suffixes)
+    found = (
+        suffix for entry in FORMATS.entries().values() for suffix in entry.suffixes
+    )
     return tuple(sorted(found, key=len, reverse=True))
 
 
 def reader_of(path: Path) -> Format | None:
     """Find the format that reads a file or folder."""
-    return next((entry for entry in formats().values() if entry.holds(path)), None)
+    return next(
+        (entry for entry in FORMATS.entries().values() if entry.holds(path)), None
+    )
 
 
 def writable() -> dict[str, Format]:
     """Formats of masks by name: `DEFAULT` first, those that are not read back last."""
-    found = [entry for entry in formats().values() if entry.write is not None]
+    found = [entry for entry in FORMATS.entries().values() if entry.write is not None]
     found.sort(key=lambda one: (one.name != DEFAULT, one.read is None, one.name))
     return {entry.name: entry for entry in found}
 

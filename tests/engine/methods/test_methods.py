@@ -27,7 +27,7 @@ CHOICES = [
         for architecture in architecture_names()
         for method in NEEDY
         if architecture != DEFAULT_ARCHITECTURE
-        and registry.find(method).needs <= find(architecture).offers
+        and registry.METHODS.find(method).needs <= find(architecture).offers
     ),
 ]
 CPU = torch.device("cpu")
@@ -83,7 +83,7 @@ def terms_of(name, task, plan, batch, step=10, total=10):
 
 
 def test_describes_itself(name):
-    kind = registry.find(name)
+    kind = registry.METHODS.find(name)
     assert kind.title
     assert kind.cite
     assert kind.__doc__
@@ -240,16 +240,16 @@ def test_learns_two_classes(name, task, plan):
 
 
 def test_unknown_method_and_parameter_are_named():
-    with pytest.raises(ConfigError, match="choose one of"):
-        registry.find("vnet")
+    with pytest.raises(ConfigError, match="expected a training method out of"):
+        registry.METHODS.find("vnet")
     with pytest.raises(ConfigError, match="ema_decay"):
-        registry.check_params(registry.find("supervised"), {"emma": 1})
+        registry.check_params(registry.METHODS.find("supervised"), {"emma": 1})
     with pytest.raises(ConfigError, match="ema_decay"):
-        registry.check_params(registry.find("supervised"), {"ema_decay": 2.0})
+        registry.check_params(registry.METHODS.find("supervised"), {"ema_decay": 2.0})
 
 
 def test_two_methods_of_one_name_are_refused():
-    class Twin(registry.find("supervised")):
+    class Twin(registry.METHODS.find("supervised")):
         pass
 
     with pytest.raises(ConfigError, match="two training methods"):

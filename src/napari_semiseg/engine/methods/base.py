@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_semiseg.core.config import DEFAULT_ARCHITECTURE
+from napari_semiseg.core.registry import Registry
 from napari_semiseg.engine.methods.perturbations import gaussian_ramp
 from napari_semiseg.engine.networks import registry as architectures
-from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -225,7 +225,9 @@ def forward(network: nn.Module, image: Tensor) -> Output:
     return output
 
 
-REGISTRY: dict[str, type[Method]] = {}
+METHODS: Registry[type[Method]] = Registry(
+    "training method", "napari_semiseg.engine.methods", "napari_semiseg.methods"
+)
 
 
 def register(method: type[Method]) -> type[Method]:
@@ -236,10 +238,5 @@ def register(method: type[Method]) -> type[Method]:
     ConfigError
         Another class has that name already.
     """
-    known = REGISTRY.setdefault(method.name, method)
-    if known is not method:
-        raise ConfigError(
-            f"two training methods are called {method.name!r}: {known.__module__} and "
-            f"{method.__module__}; uninstall one of them"
-        )
+    METHODS.add(method.name, method)
     return method

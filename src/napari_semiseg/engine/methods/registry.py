@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from napari_semiseg.core.config import DEFAULT_ARCHITECTURE, describe
-from napari_semiseg.engine.methods.base import REGISTRY
+from napari_semiseg.engine.methods.base import METHODS
 from napari_semiseg.engine.networks import registry as architectures
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.engine.methods.base import Method, MethodParams, Task
-
-ENTRY_POINTS = "napari_semiseg.methods"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +43,9 @@ def method_specs() -> list[MethodSpec]:
     ]
 
 
-@cache
 def methods() -> dict[str, type[Method]]:
     """All methods by name: this package's and those of installed plug-ins."""
-    package = importlib.import_module("napari_semiseg.engine.methods")
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
-    for entry in entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except ModuleNotFoundError as error:
-            if error.name != "torch":  # without which no method can train
-                raise
-    return dict(sorted(REGISTRY.items()))
+    return dict(sorted(METHODS.entries().items()))
 
 
 def build(name: str, params: dict[str, Any], task: Task) -> Method:
@@ -72,18 +56,8 @@ def build(name: str, params: dict[str, Any], task: Task) -> Method:
     ConfigError
         Unknown method, unknown parameter, or a value out of range.
     """
-    kind = find(name)
+    kind = METHODS.find(name)
     return kind(check_params(kind, params), task)
-
-
-def find(name: str) -> type[Method]:
-    """Look a method up; an unknown name raises ``ConfigError``."""
-    known = methods()
-    if name not in known:
-        raise ConfigError(
-            f"no training method {name!r}; choose one of {', '.join(known)}"
-        )
-    return known[name]
 
 
 def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
@@ -108,7 +82,7 @@ def check(config: TrainingConfig) -> type[Method]:
     ConfigError
         Unknown method, parameter or architecture, or one that does not fit the method.
     """
-    kind = find(config.method)
+    kind = METHODS.find(config.method)
     check_params(kind, config.params)
     for name, found, least in (
         ("labelled", config.labelled_batch, kind.least_labelled),

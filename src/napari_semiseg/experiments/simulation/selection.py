@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.active_learning.registry import find
+from napari_semiseg.active_learning.registry import STRATEGIES
 from napari_semiseg.active_learning.suggest import suggest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.experiments.simulation.results import AnnotatedSlice
@@ -37,7 +37,7 @@ def choose(
     strategy = trial.variant.strategy
     if strategy == WHOLE:
         return _whole_volumes(project, simulation, left, count), 0
-    if number == 1 and find(strategy).needs_predictions:
+    if number == 1 and STRATEGIES.find(strategy).needs_predictions:
         strategy = FIRST
 
     def suggested(name: str, k: int) -> list[AnnotatedSlice]:

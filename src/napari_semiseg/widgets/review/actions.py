@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.entry_points import installed
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.registry import installed
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.actions import (
     FILE_MENU,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.core.entry_points import installed
+from napari_semiseg.core.registry import installed
 from napari_semiseg.imaging.morphology import replace_class
 
 if TYPE_CHECKING:
