@@ -5,16 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QLabel,
-    QLineEdit,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QLineEdit, QWidget
 
 from napari_semiseg.project.review import flags
+from napari_semiseg.widgets.common.forms import dialog_buttons, stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,19 +39,13 @@ class FlagDialog(QDialog):
         self.comment.setMinimumWidth(360)
         label = QLabel(f"Why does <b>{escape(name)}</b> need a second look?")
         label.setBuddy(self.comment)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        flag = buttons.addButton("Flag", QDialogButtonBox.ButtonRole.AcceptRole)
-        flag.setDefault(True)
+        buttons, _ = dialog_buttons(self, "Flag")
         self.remove_button = buttons.addButton(
             "Remove flag", QDialogButtonBox.ButtonRole.DestructiveRole
         )
         self.remove_button.setVisible(present is not None)
         self.remove_button.clicked.connect(self._remove)
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
-        layout = QVBoxLayout(self)
-        for widget in (label, self.comment, buttons):
-            layout.addWidget(widget)
+        stack(self, label, self.comment, buttons)
 
     def _remove(self) -> None:
         self.remove = True

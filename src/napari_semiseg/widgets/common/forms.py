@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -11,12 +12,15 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari_semiseg.widgets.common.actions import Action, C
 
 
 def push_button(
@@ -28,6 +32,25 @@ def push_button(
     if run is not None:
         button.clicked.connect(run)
     return button
+
+
+def plain_button(
+    text: str, tip: str, run: Callable[[], object] | None = None
+) -> QPushButton:
+    """Make a button that can be narrow and takes the focus by the Tab key only."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.setMinimumWidth(40)
+    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    if run is not None:
+        button.clicked.connect(lambda *_: run())
+    return button
+
+
+def action_button(action: Action[C], panel: C) -> QPushButton:
+    """Make the button of an action."""
+    return plain_button(action.label, action.text, lambda: action.run(panel))
 
 
 def wrapped_label(text: str = "") -> QLabel:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_semiseg.widgets.common.actions import C
-from napari_semiseg.widgets.common.buttons import action_button
+from napari_semiseg.widgets.common.forms import action_button
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QFrame,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import QSignalThrottler
@@ -21,9 +20,8 @@ from napari_semiseg.widgets.canvas.image_layers import ChannelChoice
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.actions import FOOTER, Group
 from napari_semiseg.widgets.common.background import show_errors
-from napari_semiseg.widgets.common.buttons import action_button
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import wrapped_label
+from napari_semiseg.widgets.common.forms import action_button, stack, wrapped_label
 from napari_semiseg.widgets.common.keys import bind_keys
 from napari_semiseg.widgets.review.action_grid import ActionGrid
 from napari_semiseg.widgets.review.queue import QueueBox
@@ -216,10 +214,11 @@ class ReviewPanel(QWidget):
 
     def _build(self) -> None:
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.setSpacing(6)
-        for widget in (
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        line.setFrameShadow(QFrame.Shadow.Sunken)
+        layout = stack(
+            self,
             self.info,
             self.saved,
             self.channels,
@@ -228,11 +227,13 @@ class ReviewPanel(QWidget):
             self.contrast,
             self.grid,
             self.tool_panel,
-        ):
-            layout.addWidget(widget)
-        layout.addWidget(_line())
-        layout.addWidget(self.queue_box, 1)
-        layout.addWidget(self.footer)
+            line,
+            self.queue_box,
+            self.footer,
+            stretched=self.queue_box,
+            margin=6,
+        )
+        layout.setSpacing(6)
 
     def _connect(self) -> None:
         session, view, connections = self.session, self.case_view, self._connections
@@ -349,10 +350,3 @@ class ReviewPanel(QWidget):
     def _scheme(self) -> tuple[LabelClass, ...]:
         project = self.session.project
         return () if project is None else project.labels.classes
-
-
-def _line() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    line.setFrameShadow(QFrame.Shadow.Sunken)
-    return line

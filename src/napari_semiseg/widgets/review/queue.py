@@ -8,13 +8,11 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QSizePolicy,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -25,7 +23,7 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.review import flags
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.flagging import ask_flag
-from napari_semiseg.widgets.common.forms import wrapped_label
+from napari_semiseg.widgets.common.forms import row_of, stack, wrapped_label
 from napari_semiseg.widgets.common.planes import NAMES
 from napari_semiseg.widgets.common.preferences import preferences
 
@@ -173,15 +171,11 @@ class QueueBox(QWidget):
         self.order.activated.connect(self._chosen)
         label = QLabel("&Next")
         label.setBuddy(self.order)
-        head = QHBoxLayout()
-        head.addWidget(label)
-        head.addWidget(self.order, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(head)
-        layout.addWidget(self.text)
-        layout.addWidget(self.queue, 1)
+        head = row_of(self.order)
+        head.insertWidget(0, label)
+        stack(
+            self, head, self.text, self.queue, stretched=self.queue, margin=0
+        ).setSpacing(4)
 
     @property
     def strategy(self) -> str:

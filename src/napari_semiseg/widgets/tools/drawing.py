@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QLabeledSlider
@@ -22,8 +21,8 @@ from superqt.utils import signals_blocked
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.widgets.common.actions import short
-from napari_semiseg.widgets.common.buttons import plain_button
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import plain_button, row_of, stack
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -158,29 +157,25 @@ class BrushControls(QWidget):
         self._connections = Connections(self)
         self.modes: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
-        row = QHBoxLayout()
-        row.setSpacing(2)
         for mode in modes:
             tip = f"{mode.text}: key {mode.key}"
             button = plain_button(mode.label, tip, partial(self.set_mode, mode.id))
             button.setCheckable(True)
             button.setStyleSheet("padding: 3px 4px")
             group.addButton(button)
-            row.addWidget(button)
             self.modes[mode.id] = button
         self.brush = QLabeledSlider(Qt.Orientation.Horizontal)
         self.brush.setRange(1, BRUSH_MAX)
         self.brush.setAccessibleName("Brush size in voxels")
         self.brush.setToolTip("Brush size in voxels: keys [ and ]")
         self.brush.valueChanged.connect(self._set_brush)
-        brush_row = QHBoxLayout()
-        brush_row.addWidget(QLabel("Brush"))
-        brush_row.addWidget(self.brush, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(row)
-        layout.addLayout(brush_row)
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        for button in self.modes.values():
+            row.addWidget(button)
+        brush_row = row_of(self.brush)
+        brush_row.insertWidget(0, QLabel("Brush"))
+        stack(self, row, brush_row, margin=0).setSpacing(4)
 
     def follow(self, mask: Any) -> None:
         """Steer this mask layer from now on; None for no layer."""

@@ -18,9 +18,8 @@ from qtpy.QtWidgets import (
 from superqt.utils import QSignalThrottler, signals_blocked
 
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
-from napari_semiseg.widgets.common.buttons import plain_button
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import wrapped_label
+from napari_semiseg.widgets.common.forms import plain_button, wrapped_label
 from napari_semiseg.widgets.tools.operations import adopt, tools
 from napari_semiseg.widgets.tools.preview import Preview
 from napari_semiseg.widgets.tools.registry import Inputs, Tool

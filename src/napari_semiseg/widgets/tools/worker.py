@@ -183,9 +183,14 @@ class PreviewWorker:
 
 
 def _outcome(tool: Tool, inputs: Inputs, amount: float) -> Any:
-    """New mask and its classes, or why there is none."""
+    """New mask and its classes, or the error that the tool raised."""
     try:
         result = tool.compute(inputs, amount)
     except SemisegError as error:
         return error
+    if (result.shape, result.dtype) != (inputs.mask.shape, np.uint8):
+        return SemisegError(
+            f"{tool.title}: expected a mask of {inputs.mask.shape} voxels, uint8, from "
+            f"the tool, found {result.shape}, {result.dtype}; update its package"
+        )
     return result, inputs.encoding.confirm(result)
