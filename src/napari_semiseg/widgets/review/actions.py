@@ -80,10 +80,10 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
         Action(
             "toggle_unannotated",
             lambda panel: panel.case_view.layers.toggle_unannotated(),
-            text="Show or hide the veil over what is not annotated",
+            text="Show or hide the tint over what is not annotated",
             key="H",
             group=Group.LOOK,
-            button="Veil",
+            button="Tint",
             row=1,
         ),
         Action(
@@ -121,7 +121,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
         Action(
             "paint_unannotated",
             lambda panel: panel.choose_class(UNANNOTATED),
-            text="Paint as not annotated: nobody has looked there",
+            text="Paint as not annotated",
             key="Shift-E",
             group=Group.PAINT,
         ),

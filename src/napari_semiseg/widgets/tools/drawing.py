@@ -83,9 +83,7 @@ class ClassButtons(QWidget):
             UNANNOTATED, "not annotated", "#5f7399", short(self._unannotated.key)
         )
         background.setToolTip("Paint background: there is none of the structures (0)")
-        unknown.setToolTip(
-            f"Take annotation back: nobody has looked there ({self._unannotated.key})"
-        )
+        unknown.setToolTip(f"Paint as not annotated ({self._unannotated.key})")
         both = QHBoxLayout()
         both.setSpacing(4)
         both.addWidget(background)

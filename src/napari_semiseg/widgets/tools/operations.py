@@ -178,7 +178,7 @@ def tools() -> tuple[Tool, ...]:
 
 
 def adopt(layer: Any, mask: Any, inputs: Inputs) -> NDArray[np.uint8]:
-    """Take the voxels of another Labels layer where nobody has annotated.
+    """Take the voxels of another Labels layer where nothing is annotated.
 
     A layer that holds only classes of the project keeps them; all of any other,
     such as numbered objects, becomes the chosen class.
