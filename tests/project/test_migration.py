@@ -98,3 +98,13 @@ def test_settings_without_a_format_are_of_format_1(old: Path) -> None:
         Project.open(old)
     check_project(old, mend=True)
     assert len(Project.open(old).cases()) == 12
+
+
+def test_an_old_case_in_a_new_project_is_migrated_too(old: Path) -> None:
+    before = (old / "cases" / "whole" / "case.json").read_bytes()
+    check_project(old, mend=True)
+    (old / "cases" / "whole" / "case.json").write_bytes(before)
+    with pytest.raises(ProjectError, match="--mend"):
+        Project.open(old).case("whole")
+    check_project(old, mend=True)
+    assert len(Project.open(old).case("whole").record.history) == 4

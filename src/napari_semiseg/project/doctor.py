@@ -307,7 +307,7 @@ class _Doctor:
         self._note("mask", path, problem, f"is moved to {ASIDE}{back}", act)
 
     def _image(self, case: Case) -> None:
-        problem = relocate.check([case]).get(case.id)
+        problem = relocate.image_problems([case]).get(case.id)
         if problem is None:
             return
         remedy = (

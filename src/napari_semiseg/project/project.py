@@ -247,7 +247,7 @@ class Project:
         found, left = find_images.collect(paths, series, channels)
         images = [item for item in found if own.isdisjoint(item.image.parents)]
         new, skipped = add_images.name_cases(images, known, cases)
-        good, report = add_images.check(new, left | skipped, self.channels)
+        good, report = add_images.check_images(new, left | skipped, self.channels)
         if not dry_run:
             records = [
                 add_images.describe_image(name, item, self.folder, Split(split))
@@ -350,7 +350,7 @@ class Project:
 
         A file whose size and time of change are as before is not read again.
         """
-        return relocate.check(self.cases())
+        return relocate.image_problems(self.cases())
 
     def export(self, out: str | Path, **options: Any) -> ExportReport:
         """Write masks with volumes and provenance; see `napari_semiseg.export`."""

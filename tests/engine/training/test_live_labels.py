@@ -21,7 +21,7 @@ from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import LOOK_SHARE
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.project.cases.label_changes import Watch
+from napari_semiseg.project.cases.label_changes import LabelWatcher
 from napari_semiseg.project.project import Project
 from synthetic import ball
 
@@ -139,7 +139,7 @@ def test_a_schedule_knows_what_is_in_force():
 
 def test_only_what_was_written_is_noticed(make, spheres):
     project = make("p")
-    watch = Watch(project.layout)
+    watch = LabelWatcher(project.layout)
     assert watch.changed() == []
     project.save_draft("case_3", np.zeros((24, 24, 24), np.uint8))
     assert watch.changed() == []
@@ -388,14 +388,14 @@ def test_the_last_label_stays_in_use(make):
 def test_looking_takes_a_small_part_of_the_time(make, monkeypatch):
     """Where a look is slow, as on a network share, it is done less often."""
     looks = []
-    seen = Watch.changed
+    seen = LabelWatcher.changed
 
     def slow(self):
         looks.append(time.perf_counter())
         time.sleep(SLOW_S)
         return seen(self)
 
-    monkeypatch.setattr(Watch, "changed", slow)
+    monkeypatch.setattr(LabelWatcher, "changed", slow)
     project = make("p")
     began = time.perf_counter()
     list(engine.train(project, config(method="supervised", steps=30)))

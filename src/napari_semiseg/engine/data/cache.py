@@ -22,7 +22,7 @@ from napari_semiseg.engine.data.sparse_distance import working_bounds
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.project.cases.channels import describe_channels, same_channels
-from napari_semiseg.project.cases.label_changes import Watch
+from napari_semiseg.project.cases.label_changes import LabelWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ class Cohort:
     labelled: tuple[Case, ...]
     unlabelled: tuple[Case, ...]
     validation: tuple[Case, ...]
-    watch: Watch
+    watch: LabelWatcher
 
     @property
     def bare(self) -> tuple[Case, ...]:
@@ -76,7 +76,7 @@ def select(project: Project) -> Cohort:
     ProjectError
         The project is empty, or no training case has a label.
     """
-    watch = Watch(project.layout)
+    watch = LabelWatcher(project.layout)
     cases = project.cases()
     if not cases:
         raise ProjectError(
@@ -84,7 +84,7 @@ def select(project: Project) -> Cohort:
         )
     usable = [case for case in cases if case.state is not CaseState.EXCLUDED]
     train = [case for case in usable if case.split is Split.TRAIN]
-    labelled = tuple(case for case in train if vouched_for(case))
+    labelled = tuple(case for case in train if case.human_verified)
     if not labelled:
         raise ProjectError(
             f"none of the {len(train)} training cases has a label; label at least one "
@@ -100,15 +100,10 @@ def select(project: Project) -> Cohort:
         validation=tuple(
             case
             for case in usable
-            if case.split is Split.VALIDATION and vouched_for(case)
+            if case.split is Split.VALIDATION and case.human_verified
         ),
         watch=watch,
     )
-
-
-def vouched_for(case: Case) -> bool:
-    """Whether a person has looked at the label of a case."""
-    return case.has_label and not case.accepted_unseen
 
 
 @dataclass(frozen=True)

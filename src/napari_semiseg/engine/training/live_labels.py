@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Learned, Staged, Warned
-from napari_semiseg.engine.data.cache import vouched_for
 from napari_semiseg.engine.data.label_schedule import Role
 from napari_semiseg.engine.data.sampler import Streams
 from napari_semiseg.errors import ProjectError, SemisegError
@@ -110,7 +109,7 @@ class Intake:
             if stop():
                 return
             try:
-                ready = self._cache.prepare(case, with_label=vouched_for(case))
+                ready = self._cache.prepare(case, with_label=case.human_verified)
                 if case.split is Split.VALIDATION:
                     self.validation.append(ready)
                 else:
@@ -164,7 +163,7 @@ class Intake:
                     message=f"the new label of {name} is not learnt from: {error}"
                 )
             else:
-                self._cohort.watch.again(name)
+                self._cohort.watch.report_again(name)
         self._doubted ^= failed.keys()
         pause = max(self._look_seconds, took / LOOK_SHARE)
         self._next = time.perf_counter() + pause
@@ -208,7 +207,7 @@ class Intake:
         case = self._usable(name)
         if case is None:
             return None
-        labelled = vouched_for(case)
+        labelled = case.human_verified
         if not labelled and not (self._unlabelled and name in self.cases):
             return None
         return self._cache.prepare(case, with_label=labelled)

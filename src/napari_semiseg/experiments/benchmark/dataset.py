@@ -25,7 +25,7 @@ from napari_semiseg.io.images import (
 )
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.channels import UNNAMED, Channel
-from napari_semiseg.project.discovery.dataset_layouts import recognised
+from napari_semiseg.project.discovery.dataset_layouts import recognise_layout
 from napari_semiseg.project.importing.match_masks import MaskFolder
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _images_in(
     folder: Path, masks: Iterable[MaskFolder]
 ) -> dict[str, tuple[Channel, ...]]:
     """Channels by id."""
-    known = recognised(folder)
+    known = recognise_layout(folder)
     if known is not None and known.has_channels:
         most = max(len(entry.channels) for entry in known.entries)
         for entry in known.entries:

@@ -80,6 +80,11 @@ class Case:
         return self.has_label and self.record.accepted_unseen
 
     @property
+    def human_verified(self) -> bool:
+        """Whether there is a label that a person has drawn or looked at."""
+        return self.has_label and not self.record.accepted_unseen
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Names of the channels."""
         return self.record.channel_names

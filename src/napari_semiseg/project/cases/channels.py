@@ -74,7 +74,7 @@ class CaseImages:
     split: Split | None = None
 
 
-def endings_of(choices: Collection[str]) -> dict[str, str]:
+def parse_endings(choices: Collection[str]) -> dict[str, str]:
     """Ending of file names by the channel's name, from texts ``NAME=ENDING``.
 
     Empty where the choices are names or numbers of a known data set's channels.

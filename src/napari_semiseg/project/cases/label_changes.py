@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Facts = tuple[int, int, int] | None
 
 
-class Watch:
+class LabelWatcher:
     """Notices labels and records of cases that were written, replaced or removed.
 
     Size, time of change and inode are compared; nothing is read. An atomic write always
@@ -37,7 +37,7 @@ class Watch:
             if found.get(name) != before.get(name)
         )
 
-    def again(self, case_id: str) -> None:
+    def report_again(self, case_id: str) -> None:
         """Name this case at the next look too."""
         self._known.pop(case_id, None)
 

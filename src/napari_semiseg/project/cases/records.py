@@ -48,8 +48,14 @@ class Records:
         if known is not None and known[0] == key:
             return known[1]
         self._layout.case(case_id).check()
+        values = read_json(path)
+        if isinstance(values, dict) and values.get("format") == 1:
+            raise ProjectError(
+                f"{path}: expected a record of format 2, found format 1; bring it up to "
+                f"date with semiseg doctor {self._layout.path} --mend"
+            )
         try:
-            record = CaseRecord.model_validate(read_json(path))
+            record = CaseRecord.model_validate(values)
         except ValidationError as error:
             raise ProjectError(
                 f"{describe(error, str(path))}; correct the file, or delete the case's "

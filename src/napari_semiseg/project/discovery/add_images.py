@@ -133,7 +133,7 @@ def describe_image(name: str, item: Found, project: Path, split: Split) -> CaseR
     )
 
 
-def check(
+def check_images(
     new: Mapping[str, Found],
     skipped: dict[str, str],
     channels: tuple[str, ...] | None = None,

@@ -42,7 +42,9 @@ class DatasetLayout:
         return any(len(entry.channels) > 1 for entry in self.entries)
 
 
-def recognised(folder: Path, channels: Collection[str] = ()) -> DatasetLayout | None:
+def recognise_layout(
+    folder: Path, channels: Collection[str] = ()
+) -> DatasetLayout | None:
     """Read the layout of a folder; None where it has none that is known.
 
     ``channels`` are names or numbers of those to take where there are several; all by

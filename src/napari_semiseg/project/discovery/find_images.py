@@ -18,10 +18,10 @@ from napari_semiseg.io.images import (
 from napari_semiseg.project.cases.channels import (
     UNNAMED,
     Channel,
-    endings_of,
     group_channels,
+    parse_endings,
 )
-from napari_semiseg.project.discovery.dataset_layouts import recognised
+from napari_semiseg.project.discovery.dataset_layouts import recognise_layout
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -90,7 +90,7 @@ def collect(
         Names or numbers of those to take of a data set's channels, all by default;
         or ``NAME=ENDING`` for each channel of other images.
     """
-    endings = endings_of(channels)
+    endings = parse_endings(channels)
     found: dict[Path, Found] = {}
     covered: set[Path] = set()  # slices of series that were found already
     for given in paths:
@@ -99,7 +99,7 @@ def collect(
                 continue
             covered.update(slices_with(path))
             chosen = [*series, *endings.values()]
-            for item in _at(path, chosen, channels, layouts=not endings):
+            for item in _images_at(path, chosen, channels, layouts=not endings):
                 known = found.get(item.image)
                 if known is None or item.named:
                     found[item.image] = item
@@ -124,10 +124,10 @@ def _with_channels(
     return cases, {str(path): reason for path in others}
 
 
-def _at(
+def _images_at(
     path: Path, series: Collection[str], channels: Collection[str], *, layouts: bool
 ) -> list[Found]:
-    dataset = recognised(path, channels) if layouts and path.is_dir() else None
+    dataset = recognise_layout(path, channels) if layouts and path.is_dir() else None
     if dataset is not None and dataset.entries:
         return [
             Found(

@@ -63,7 +63,7 @@ def moved_channels(
     )
 
 
-def check(cases: Iterable[Case]) -> dict[str, str]:
+def image_problems(cases: Iterable[Case]) -> dict[str, str]:
     """Say by case id what is wrong with an image."""
     problems = {}
     for case in cases:

@@ -191,7 +191,7 @@ def export(
 
 def _checked(source: Source) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Voxels (Z, Y, X) of a mask, and its provenance; all errors are `ImageError`."""
-    problem = relocate.check([source.case]).get(source.case.id)
+    problem = relocate.image_problems([source.case]).get(source.case.id)
     if problem is not None:
         raise ImageError(problem)
     try:

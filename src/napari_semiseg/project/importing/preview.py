@@ -14,7 +14,7 @@ from napari_semiseg.io.dicom.series import Series, series_of
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.structures import open_structures
 from napari_semiseg.project.discovery.add_images import AddReport
-from napari_semiseg.project.discovery.dataset_layouts import recognised
+from napari_semiseg.project.discovery.dataset_layouts import recognise_layout
 from napari_semiseg.project.importing.match_masks import (
     MaskFolder,
     attach_pairs,
@@ -125,7 +125,7 @@ def request_import(paths: Iterable[Path]) -> ImportRequest:
     images: list[Path] = []
     masks: list[Path] = []
     for path in paths:
-        if not path.is_dir() or recognised(path) is not None:
+        if not path.is_dir() or recognise_layout(path) is not None:
             images.append(path)
         elif path.name.casefold() in MASK_FOLDERS:
             masks.append(path)
@@ -178,7 +178,7 @@ def preview_import(project: Project, request: ImportRequest) -> ImportPreview:
     kinds = dict.fromkeys(
         found.kind
         for path in request.paths
-        if path.is_dir() and (found := recognised(path)) and found.entries
+        if path.is_dir() and (found := recognise_layout(path)) and found.entries
     )
     return ImportPreview(
         kinds=tuple(kinds),
@@ -271,7 +271,7 @@ def _series_and_paths(
     for path in request.paths:
         if not path.is_dir():
             usable += [] if _is_structure_set(path) else [path]
-        elif recognised(path) is not None:
+        elif recognise_layout(path) is not None:
             usable.append(path)
         else:
             images = find_images(path)
@@ -326,7 +326,7 @@ def _masks(
     """Mask by case, reason by mask without one, and which of them name structures."""
     holders = [] if request.masks is None else [MaskFolder(request.masks)]
     for path in request.paths:
-        if recognised(path) is None if path.is_dir() else _is_structure_set(path):
+        if recognise_layout(path) is None if path.is_dir() else _is_structure_set(path):
             try:
                 holders.append(MaskFolder(path, volumes=False))
             except ProjectError:
