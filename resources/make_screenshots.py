@@ -41,8 +41,6 @@ def main() -> None:
 
     panel.show_tab("Train")
     QTest.qWait(SETTLE_MS)
-    while not panel.training.form.method.count():  # another process tells them
-        QTest.qWait(SETTLE_MS)
     save(panel, asked.out / "train.png")
 
     proposed = panel.session.project.cases(state="proposed")

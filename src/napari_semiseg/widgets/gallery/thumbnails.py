@@ -37,7 +37,6 @@ def draw_planes(
     labels: NDArray[np.uint8],
     geometry: Geometry,
     scheme: LabelScheme,
-    size: int = SIZE,
 ) -> list[QImage]:
     """Draw the axial, coronal and sagittal slice that cut most of a mask.
 
@@ -49,17 +48,13 @@ def draw_planes(
         For true proportions.
     scheme : LabelScheme
         Colours of the classes.
-    size : int
-        Width and height of each picture, pixels.
     """
     low, high = AUTOMATIC.limits(voxels)
     present = (labels != 0) & (labels != 255)
     pictures = []
     for view in slices_through(present, geometry):
         pixels = np.ascontiguousarray(grey(view.of(voxels), low, high))
-        pictures.append(
-            _picture(pixels, view.of(labels), view.spacing_mm, scheme, size)
-        )
+        pictures.append(_picture(pixels, view.of(labels), view.spacing_mm, scheme))
     return pictures
 
 
@@ -68,13 +63,12 @@ def _picture(
     mask: NDArray[np.uint8],
     spacing: tuple[float, float],
     scheme: LabelScheme,
-    size: int,
 ) -> QImage:
     from skimage.measure import find_contours
 
     rows, columns = mask.shape
     height, width = rows * spacing[0], columns * spacing[1]
-    scale = size / max(height, width)
+    scale = SIZE / max(height, width)
     drawn = QSize(max(1, round(width * scale)), max(1, round(height * scale)))
     source = QImage(
         pixels.data, columns, rows, 3 * columns, QImage.Format.Format_RGB888
@@ -84,11 +78,11 @@ def _picture(
         Qt.AspectRatioMode.IgnoreAspectRatio,
         Qt.TransformationMode.SmoothTransformation,
     )
-    canvas = QImage(size, size, QImage.Format.Format_RGB32)
+    canvas = QImage(SIZE, SIZE, QImage.Format.Format_RGB32)
     canvas.fill(QColor("black"))
     painter = QPainter(canvas)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.translate((size - drawn.width()) / 2, (size - drawn.height()) / 2)
+    painter.translate((SIZE - drawn.width()) / 2, (SIZE - drawn.height()) / 2)
     painter.drawImage(0, 0, slice_)
     down, across = drawn.height() / rows, drawn.width() / columns
     for item in scheme:

@@ -165,7 +165,8 @@ class BrushControls(QWidget):
         self.brush = QLabeledSlider(Qt.Orientation.Horizontal)
         self.brush.setRange(1, BRUSH_MAX)
         self.brush.setAccessibleName("Brush size in voxels")
-        self.brush.setToolTip("Brush size in voxels: keys [ and ]")
+        for part in (self.brush, *self.brush.findChildren(QWidget)):
+            part.setToolTip("Brush size in voxels: keys [ and ]")
         self.brush.valueChanged.connect(self._set_brush)
         row = QHBoxLayout()
         row.setSpacing(2)
