@@ -166,6 +166,7 @@ def test_a_mask_says_nothing_of_the_intensities_of_its_image(tmp_path):
     source.header["cal_max"], source.header["cal_min"] = 900, -100
     source.header.set_intent("t test", (12,), name="stat")
     source.header["descrip"], source.header["aux_file"] = b"TE 30", b"colours.lut"
+    source.header["db_name"] = b"Doe^Jane"
     source.header.set_slope_inter(2.5, -1024)
     source.header.extensions.append(nibabel.nifti1.Nifti1Extension(6, b"patient name"))
     path = tmp_path / "image.nii.gz"
@@ -176,7 +177,7 @@ def test_a_mask_says_nothing_of_the_intensities_of_its_image(tmp_path):
     header = nibabel.load(target).header
     assert header["cal_max"] == header["cal_min"] == 0
     assert header.get_intent() == ("none", (), "")
-    assert header["descrip"] == header["aux_file"] == b""
+    assert header["descrip"] == header["aux_file"] == header["db_name"] == b""
     assert len(header.extensions) == 0
     assert np.asarray(nibabel.load(target).dataobj).max() == 1
 

@@ -29,7 +29,7 @@ from napari_semiseg.core.events import (
     Validated,
     Warned,
 )
-from napari_semiseg.core.text import duration
+from napari_semiseg.core.text import duration, printable
 from napari_semiseg.experiments.experiment import TrialFinished, TrialStarted
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class RunDisplay(_Bars):
         if bar is None:
             self._complete_stages()
             bar = self._bars[name] = self._progress.add_task(name, note="")
-        self._progress.update(bar, completed=done, total=total, note=note)
+        self._progress.update(bar, completed=done, total=total, note=printable(note))
 
     def _complete_stages(self) -> None:
         """Fill the bars of earlier stages, though not all count to the end."""
@@ -304,5 +304,9 @@ class ExperimentDisplay(_Bars):
         if self._stage is None:
             self._stage = self._progress.add_task(name, note="")
         self._progress.update(
-            self._stage, description=name, completed=done, total=total, note=note
+            self._stage,
+            description=printable(name),
+            completed=done,
+            total=total,
+            note=printable(note),
         )

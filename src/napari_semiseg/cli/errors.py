@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING
 
+from napari_semiseg.core.text import printable
 from napari_semiseg.errors import EngineMissing, SemisegError
 
 if TYPE_CHECKING:
@@ -20,6 +22,11 @@ INSTALL_ENGINE = (
 
 def exit_code(app: typer.Typer) -> int:
     """Run an app and return its exit code; only bugs show a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a code page may lack a name's letters
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except SystemExit as ending:
@@ -46,6 +53,6 @@ def exit_code(app: typer.Typer) -> int:
 
 
 def _refuse(message: str) -> int:
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     sys.stderr.write(f"semiseg: {line}\n")
     return REFUSED

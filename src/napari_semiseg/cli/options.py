@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
+
+_COMMENT = re.compile(r"^\s*#.*$|\s#(\s.*)?$")
 
 ProjectPath = Annotated[
     Path, typer.Argument(metavar="PROJECT", help="Folder of the project.")
@@ -73,7 +76,11 @@ def find_run(project: Project, run: str | None) -> Run | None:
 
 
 def read_list(path: Path | None) -> list[str] | None:
-    """Read ids from a text file, one a line, without empty lines and # comments."""
+    """Read ids from a text file, one a line, without empty lines and comments.
+
+    A comment begins with a # at the start of a line or between spaces: ids may hold
+    one.
+    """
     if path is None:
         return None
     try:
@@ -84,7 +91,7 @@ def read_list(path: Path | None) -> list[str] | None:
             f"{path}: expected a text file with a case id a line, found '{reason}'; "
             "check the path"
         ) from error
-    lines = (line.split("#")[0].strip() for line in text.splitlines())
+    lines = (_COMMENT.sub("", line).strip() for line in text.splitlines())
     ids = list(dict.fromkeys(line for line in lines if line))
     if not ids:
         raise ProjectError(f"{path}: expected a case id a line, found none; add some")

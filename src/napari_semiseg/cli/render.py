@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from napari_semiseg.core.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from rich.text import Text
 
     from napari_semiseg.project.review.quality_estimate import Estimate
 
@@ -20,9 +24,18 @@ def emit(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+class PlainConsole(Console):
+    """A console on which no text, such as a file's name, is a command."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a text to print from a string."""
+        lines = map(printable, text.split("\n"))
+        return super().render_str("\n".join(lines), **options)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Make a console on the current stdout or stderr."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return PlainConsole(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -51,7 +64,7 @@ def table(rows: Iterable[Mapping[str, str]]) -> None:
                 no_wrap=position == 0,
             )
         shown.add_row(*row.values())
-    Console(highlight=False).print(shown, markup=False)
+    PlainConsole(highlight=False).print(shown, markup=False)
 
 
 def left_out(skipped: Mapping[str, str]) -> list[str]:

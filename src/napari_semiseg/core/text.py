@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of writing."""
 
 
 def count(number: int, noun: str) -> str:
@@ -20,6 +24,18 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def printable(text: str) -> str:
+    """Replace what commands a terminal or turns the direction of writing.
+
+    Names come from files: an escape sequence in one could set a window's title, or
+    hide what follows.
+    """
+    return "".join(
+        "\ufffd" if unicodedata.category(one) in ("Cc", "Cs") or one in _TURNS else one
+        for one in text
+    )
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -378,8 +378,9 @@ def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int
     header["magic"] = kind.default_structarr()["magic"]
     for field in ("cal_max", "cal_min", "intent_p1", "intent_p2", "intent_p3"):
         header[field] = 0
-    for field in ("intent_name", "aux_file", "descrip"):
-        header[field] = b""
+    for field in ("intent_name", "aux_file", "descrip", "db_name", "data_type"):
+        if field in header:  # the last two name patients and are not in NIfTI-2
+            header[field] = b""
     header["intent_code"] = 0
     return header, source.affine, shape if several else tuple(source.shape)
 

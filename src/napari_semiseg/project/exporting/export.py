@@ -261,9 +261,15 @@ def _write_volumes(path: Path, rows: list[dict[str, Any]]) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     write_text(path, text.getvalue())
     return path
+
+
+def _cell(value: Any) -> Any:
+    """Quote a text that a spreadsheet would take for a formula."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t"))
+    return f"'{value}" if formula else value
 
 
 def _manifest(
