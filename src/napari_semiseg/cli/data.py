@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_semiseg.cli import render
+from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
-from napari_semiseg.cli.options import (
-    CaseList,
-    Json,
-    ProjectPath,
-    RunId,
-    find_run,
-    open_project,
-    read_list,
-    read_structures,
-)
 from napari_semiseg.cli.project import next_step
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.text import count
@@ -50,7 +40,7 @@ class What(StrEnum):
 
 
 def add(
-    project: ProjectPath,
+    project: options.ProjectPath,
     paths: Annotated[
         list[str],
         typer.Argument(metavar="PATH…", help="Images, folders, DICOM series."),
@@ -58,7 +48,7 @@ def add(
     split: Annotated[
         Split, typer.Option(help="What the images may be used for.")
     ] = Split.TRAIN,
-    cases: CaseList = None,
+    cases: options.CaseList = None,
     series: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,13 +65,13 @@ def add(
         ),
     ] = None,
     dry_run: DryRun = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Add images by reference; nothing is copied."""
-    report = open_project(project).add(
+    report = options.open_project(project).add(
         *paths,
         split=split,
-        cases=read_list(cases),
+        cases=options.read_list(cases),
         series=series or (),
         channels=channel or (),
         dry_run=dry_run,
@@ -117,12 +107,12 @@ def add(
 
 
 def label(
-    project: ProjectPath,
+    project: options.ProjectPath,
     masks: Annotated[
         Path,
         typer.Option(metavar="DIR", help="Masks named like the cases; 255 = not done."),
     ],
-    cases: CaseList = None,
+    cases: options.CaseList = None,
     structure: Annotated[
         list[str] | None,
         typer.Option(
@@ -134,17 +124,17 @@ def label(
         Resample | None, typer.Option(help="Allow masks on another grid.")
     ] = None,
     dry_run: DryRun = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Attach human masks by case id; all are checked before any is written."""
     from napari_semiseg.project.importing.match_masks import attach
 
-    opened = open_project(project)
+    opened = options.open_project(project)
     report = attach(
         opened,
         masks,
-        read_list(cases),
-        structures=read_structures(structure),
+        options.read_list(cases),
+        structures=options.read_structures(structure),
         resample=resample is not None,
         dry_run=dry_run,
     )
@@ -167,7 +157,7 @@ def label(
 
 
 def export(
-    project: ProjectPath,
+    project: options.ProjectPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
     what: Annotated[
         What, typer.Option(help="best: complete labels, else predictions.")
@@ -176,22 +166,22 @@ def export(
         str,
         typer.Option("--format", metavar="|".join(export_formats())),
     ] = "nifti",
-    cases: CaseList = None,
-    run: RunId = None,
-    json: Json = False,
+    cases: options.CaseList = None,
+    run: options.RunId = None,
+    json: options.Json = False,
 ) -> None:
     """Write masks on the grid of the images, volumes.csv and manifest.json."""
     from napari_semiseg.project.exporting.export import export as write
 
-    opened = open_project(project)
+    opened = options.open_project(project)
     with progress_bar("Exporting", quiet=json) as progress:
         report = write(
             opened,
             out,
             what=what.value,
             fmt=fmt,
-            cases=read_list(cases),
-            run=find_run(opened, run),
+            cases=options.read_list(cases),
+            run=options.find_run(opened, run),
             progress=progress,
         )
     render.answer(

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from napari_semiseg.cli import render
+from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
 from napari_semiseg.cli.errors import STOPPED
-from napari_semiseg.cli.options import Json, check_budget
 from napari_semiseg.cli.training import run_session
 from napari_semiseg.core.config import TrainingConfig
 
@@ -27,7 +26,7 @@ def demo(
     no_gui: Annotated[
         bool, typer.Option("--no-gui", help="Do not open napari at the end.")
     ] = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Label three virtual patients, learn from twelve, score, and look at it.
 
@@ -41,7 +40,7 @@ def demo(
     from napari_semiseg.samples import prepare
     from napari_semiseg.samples.report import write_report
 
-    check_budget(minutes)
+    options.check_budget(minutes)
     config = TrainingConfig.build(minutes=minutes)
     if not json:
         render.say("Virtual patients: synthetic images from one public MR template.")

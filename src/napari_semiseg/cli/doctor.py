@@ -12,10 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_semiseg.cli import render
+from napari_semiseg.cli import options, render
 from napari_semiseg.cli.errors import REFUSED
 from napari_semiseg.cli.gui import has_display
-from napari_semiseg.cli.options import Json
 from napari_semiseg.errors import ConfigError
 
 NEEDED = ("numpy", "scipy", "edt", "nibabel", "SimpleITK", "pydantic", "scikit-image")
@@ -47,7 +46,7 @@ def doctor(
         Path | None,
         typer.Option(metavar="DIR", help="With --mend: where moved images are now."),
     ] = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Check this machine and installation, or a project folder."""
     if project is not None:

@@ -9,26 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_semiseg.cli import render
+from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import ExperimentDisplay, StopFlag, stoppable
 from napari_semiseg.cli.errors import STOPPED
-from napari_semiseg.cli.options import (
-    CaseList,
-    Device,
-    Json,
-    Method,
-    Minutes,
-    Plane,
-    ProjectPath,
-    Settings,
-    Steps,
-    check_budget,
-    open_project,
-    read_list,
-    read_settings,
-    split_commas,
-    whole_number,
-)
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.experiments.experiment import TrialFinished
 
@@ -68,15 +51,15 @@ def bench(
     seeds: Annotated[
         list[str] | None, typer.Option(metavar="0,1,2", help="One training each.")
     ] = None,
-    device: Device = "auto",
+    device: options.Device = "auto",
     label: Annotated[
         list[str] | None,
         typer.Option(
             "--label", metavar="VALUE=NAME", help="A class, without dataset.json."
         ),
     ] = None,
-    settings: Settings = None,
-    json: Json = False,
+    settings: options.Settings = None,
+    json: options.Json = False,
 ) -> None:
     """Train and score each method with each seed; the same command continues.
 
@@ -94,13 +77,13 @@ def bench(
     benchmark = Benchmark(
         data=data.resolve(),
         labelled=_read_lists(labelled),
-        unlabelled=tuple(read_list(unlabelled) or ()),
-        test=tuple(read_list(test) or ()),
-        methods=_methods(split_commas(methods)),
-        budgets=_budgets(split_commas(minutes), split_commas(steps)),
+        unlabelled=tuple(options.read_list(unlabelled) or ()),
+        test=tuple(options.read_list(test) or ()),
+        methods=_methods(options.split_commas(methods)),
+        budgets=_budgets(options.split_commas(minutes), options.split_commas(steps)),
         seeds=_seeds(seeds),
         device=device,
-        settings=read_settings(settings),
+        settings=options.read_settings(settings),
     )
     refuse_inside(data, out)
     plots.require_matplotlib()
@@ -138,10 +121,8 @@ def bench(
 
 
 def simulate(
-    project: ProjectPath,
-    masks: Annotated[
-        Path, typer.Option(metavar="DIR", help="Reference masks, named like the cases.")
-    ],
+    project: options.ProjectPath,
+    masks: options.Masks,
     strategy: Annotated[
         list[str],
         typer.Option(
@@ -157,26 +138,26 @@ def simulate(
             "--slices-per-round", metavar="K", help="A number, or 5% of all slices."
         ),
     ],
-    minutes: Minutes = None,
-    steps: Steps = None,
-    method: Method = None,
+    minutes: options.Minutes = None,
+    steps: options.Steps = None,
+    method: options.Method = None,
     seeds: Annotated[
         list[str] | None,
         typer.Option("--seeds", "--seed", metavar="0,1,2", help="One trial each."),
     ] = None,
-    cases: CaseList = None,
+    cases: options.CaseList = None,
     test: Annotated[
         Path | None,
         typer.Option(metavar="LIST", help="Ids that are scored, not the test split."),
     ] = None,
-    plane: Plane = None,
-    device: Device = "auto",
-    settings: Settings = None,
+    plane: options.Plane = None,
+    device: options.Device = "auto",
+    settings: options.Settings = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Results; PROJECT_simulation by default."),
     ] = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Simulate a user who annotates suggested slices; the same command continues.
 
@@ -193,18 +174,19 @@ def simulate(
         StrategyVariant,
     )
 
-    check_budget(minutes, steps)
-    opened = open_project(project)
-    held_out = read_list(test) or annotator.test_cases(opened)
+    options.check_budget(minutes, steps)
+    opened = options.open_project(project)
+    held_out = options.read_list(test) or annotator.test_cases(opened)
     simulation = Simulation(
         project=opened.folder.resolve(),
         masks=masks.resolve(),
         cases=tuple(
-            read_list(cases) or annotator.cases_with_masks(opened, masks, held_out)
+            options.read_list(cases)
+            or annotator.cases_with_masks(opened, masks, held_out)
         ),
         test=tuple(held_out),
         strategies=tuple(
-            StrategyVariant.parse(text).label for text in split_commas(strategy)
+            StrategyVariant.parse(text).label for text in options.split_commas(strategy)
         ),
         rounds=rounds,
         slices_per_round=SliceBudget.parse(slices).text,
@@ -214,7 +196,7 @@ def simulate(
         minutes=minutes,
         steps=steps,
         device=device,
-        settings=read_settings(settings),
+        settings=options.read_settings(settings),
     )
     plots.require_matplotlib()
     trials = simulation.trials()
@@ -253,15 +235,15 @@ def simulate(
 def bench_trial(
     project: Annotated[Path, typer.Argument()],
     run: Annotated[str, typer.Argument()],
-    cases: CaseList = None,
+    cases: options.CaseList = None,
 ) -> None:
     """Train and predict; started by semiseg bench and semiseg simulate."""
     from napari_semiseg.experiments.worker import train_and_predict
 
-    opened = open_project(project)
+    opened = options.open_project(project)
     chosen = opened.run(run)
     with stoppable(chosen):
-        for _ in train_and_predict(opened, chosen, read_list(cases)):
+        for _ in train_and_predict(opened, chosen, options.read_list(cases)):
             pass
 
 
@@ -359,7 +341,7 @@ def _read_lists(paths: Sequence[Path]) -> dict[str, tuple[str, ...]]:
             raise ConfigError(
                 f"expected lists with distinct names, found '{name}' twice; rename one"
             )
-        found[name] = tuple(read_list(path) or ())
+        found[name] = tuple(options.read_list(path) or ())
     return found
 
 
@@ -380,7 +362,7 @@ def _budgets(minutes: Sequence[str], steps: Sequence[str]) -> tuple[str, ...]:
     if bool(minutes) == bool(steps):
         found = "both" if minutes else "neither"
         raise ConfigError(f"expected --minutes or --steps, found {found}; give one")
-    budgets = [Budget(steps=whole_number(text, "--steps", 1)) for text in steps]
+    budgets = [Budget(steps=options.whole_number(text, "--steps", 1)) for text in steps]
     for text in minutes:
         try:
             value = float(text)
@@ -388,11 +370,11 @@ def _budgets(minutes: Sequence[str], steps: Sequence[str]) -> tuple[str, ...]:
             raise ConfigError(
                 f"expected --minutes with numbers as 5 or 5,20, found {text!r}"
             ) from None
-        check_budget(value)
+        options.check_budget(value)
         budgets.append(Budget(minutes=value))
     return tuple(budget.text for budget in budgets)
 
 
 def _seeds(texts: Sequence[str] | None) -> tuple[int, ...]:
-    seeds = split_commas(texts or ["0"])
-    return tuple(whole_number(text, "--seeds", 0) for text in seeds)
+    seeds = options.split_commas(texts or ["0"])
+    return tuple(options.whole_number(text, "--seeds", 0) for text in seeds)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_semiseg.cli import render
-from napari_semiseg.cli.options import Json, ProjectPath, open_project
+from napari_semiseg.cli import options, render
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Learned
 from napari_semiseg.core.text import count, duration
@@ -23,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def init(
-    project: ProjectPath,
+    project: options.ProjectPath,
     label: Annotated[
         list[str],
         typer.Option(
             "--label", metavar="VALUE=NAME", help="A class, as 1='left atrium'; repeat."
         ),
     ],
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Create an empty project with its classes."""
     from napari_semiseg.project.project import Project
@@ -44,12 +43,12 @@ def init(
     )
 
 
-def status(project: ProjectPath, json: Json = False) -> None:
+def status(project: options.ProjectPath, json: options.Json = False) -> None:
     """Show the cohort, the runs, and the next sensible step."""
     from napari_semiseg.project.review.corrections import corrections, plateau
     from napari_semiseg.project.review.quality_estimate import Estimator
 
-    opened = open_project(project)
+    opened = options.open_project(project)
     found = opened.cases()
     done = corrections(found)
     estimator = Estimator(done)
@@ -68,23 +67,23 @@ def status(project: ProjectPath, json: Json = False) -> None:
     render.say(next_step(opened, str(project)))
 
 
-def open_(project: ProjectPath) -> None:
+def open_(project: options.ProjectPath) -> None:
     """Open the project in napari."""
     from napari_semiseg.cli.gui import show
 
-    show(open_project(project).folder)
+    show(options.open_project(project).folder)
 
 
 def colours(
-    project: ProjectPath,
+    project: options.ProjectPath,
     palette: Annotated[
         str | None,
         typer.Option(help="okabe-ito, bright or vibrant; safe for the colour-blind."),
     ] = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Show the colours of a project's structures, or take others."""
-    opened = open_project(project)
+    opened = options.open_project(project)
     if palette is not None:
         opened.recolour(palette)
     render.answer(

@@ -9,21 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_semiseg.active_learning.registry import DEFAULT, strategies
-from napari_semiseg.cli import render
+from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
-from napari_semiseg.cli.options import (
-    CaseIds,
-    CaseList,
-    Json,
-    Masks,
-    Plane,
-    ProjectPath,
-    RunId,
-    chosen_ids,
-    find_run,
-    open_project,
-    read_list,
-)
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.text import count
 from napari_semiseg.errors import ConfigError
@@ -45,27 +32,27 @@ SCORES = {
 
 
 def evaluate(
-    project: ProjectPath,
-    masks: Masks,
-    run: RunId = None,
+    project: options.ProjectPath,
+    masks: options.Masks,
+    run: options.RunId = None,
     predictions: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Score these masks instead of a run's."),
     ] = None,
-    cases: CaseList = None,
-    json: Json = False,
+    cases: options.CaseList = None,
+    json: options.Json = False,
 ) -> None:
     """Score predictions against reference masks."""
     from napari_semiseg.project.review.evaluate import evaluate as score
 
-    opened = open_project(project)
+    opened = options.open_project(project)
     with progress_bar("Scoring", quiet=json) as progress:
         result = score(
             opened,
             masks,
-            run=find_run(opened, run),
+            run=options.find_run(opened, run),
             predictions=predictions,
-            cases=read_list(cases),
+            cases=options.read_list(cases),
             progress=progress,
         )
     scores = {
@@ -84,15 +71,15 @@ def evaluate(
 
 
 def suggest(
-    project: ProjectPath,
+    project: options.ProjectPath,
     k: Annotated[int, typer.Option("-k", min=1, help="How many to name.")] = 10,
     strategy: Annotated[
         str, typer.Option(metavar="NAME", help=f"{', '.join(strategies())}.")
     ] = DEFAULT,
     seed: Annotated[int, typer.Option(min=0, help="Of random draws.")] = 0,
-    plane: Plane = None,
-    cases: CaseList = None,
-    json: Json = False,
+    plane: options.Plane = None,
+    cases: options.CaseList = None,
+    json: options.Json = False,
 ) -> None:
     """Suggest what to annotate next, and say why."""
     from napari_semiseg.active_learning.suggest import suggest as rank
@@ -100,8 +87,10 @@ def suggest(
     from napari_semiseg.project.review.corrections import corrections
     from napari_semiseg.project.review.quality_estimate import Estimator
 
-    opened = open_project(project)
-    found = rank(opened, k, strategy, seed=seed, plane=plane, cases=read_list(cases))
+    opened = options.open_project(project)
+    found = rank(
+        opened, k, strategy, seed=seed, plane=plane, cases=options.read_list(cases)
+    )
     estimator = Estimator(corrections(opened.cases()))
     estimates = estimator.newest(opened, [item.case for item in found.volumes])
     if json:
@@ -138,9 +127,9 @@ def suggest(
 
 
 def accept(
-    project: ProjectPath,
-    cases: CaseList = None,
-    case: CaseIds = None,
+    project: options.ProjectPath,
+    cases: options.CaseList = None,
+    case: options.CaseIds = None,
     every: Annotated[
         bool, typer.Option("--all", help="All cases that have only a prediction.")
     ] = False,
@@ -150,17 +139,17 @@ def accept(
             metavar="DICE", help="Only those with an estimated Dice of at least this."
         ),
     ] = None,
-    run: RunId = None,
+    run: options.RunId = None,
     seen: Annotated[
         bool, typer.Option("--seen", help="You have looked at every one of them.")
     ] = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Accept predictions as labels; without --seen they are marked accepted unseen."""
     from napari_semiseg.project.review.accept import accept as accept_cases
 
-    opened = open_project(project)
-    ids = chosen_ids(cases, case)
+    opened = options.open_project(project)
+    ids = options.chosen_ids(cases, case)
     if bool(ids) == every:
         found = "both" if every else "neither"
         raise ConfigError(
@@ -168,7 +157,7 @@ def accept(
         )
     if every:
         ids = [item.id for item in opened.cases(state=CaseState.PROPOSED)]
-    chosen = find_run(opened, run)
+    chosen = options.find_run(opened, run)
     below = {} if at_least is None else _below(opened, ids, at_least, chosen)
     with progress_bar("Accepting", quiet=json) as progress:
         report = accept_cases(
@@ -190,16 +179,16 @@ def accept(
 
 
 def reopen(
-    project: ProjectPath,
-    cases: CaseList = None,
-    case: CaseIds = None,
-    json: Json = False,
+    project: options.ProjectPath,
+    cases: options.CaseList = None,
+    case: options.CaseIds = None,
+    json: options.Json = False,
 ) -> None:
     """Take labels back; they are kept in the cases' folders, and so is the history."""
     from napari_semiseg.project.review.accept import reopen as reopen_cases
 
-    opened = open_project(project)
-    ids = chosen_ids(cases, case)
+    opened = options.open_project(project)
+    ids = options.chosen_ids(cases, case)
     if not ids:
         raise ConfigError("expected cases (--case, --cases), found none; name some")
     report = reopen_cases(opened, ids)
@@ -212,20 +201,20 @@ def reopen(
 
 
 def flag(
-    project: ProjectPath,
+    project: options.ProjectPath,
     cases: Cases,
     comment: Annotated[
         str, typer.Option(metavar="TEXT", help="Why it needs a second look.")
     ] = "",
     clear: Annotated[bool, typer.Option("--clear", help="Take flags away.")] = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Flag cases for a second look, with a comment."""
     from napari_semiseg.project.review import flags
 
     if clear and comment:
         raise ConfigError("expected --comment or --clear, found both; give one")
-    opened = open_project(project)
+    opened = options.open_project(project)
     ids = [opened.case(name).id for name in cases]
     for name in ids:
         if clear:
@@ -239,11 +228,13 @@ def flag(
     )
 
 
-def skip(project: ProjectPath, cases: Cases, json: Json = False) -> None:
+def skip(
+    project: options.ProjectPath, cases: Cases, json: options.Json = False
+) -> None:
     """Move cases to the end of the queue until they are predicted anew."""
     from napari_semiseg.project.review import flags
 
-    opened = open_project(project)
+    opened = options.open_project(project)
     ids = [opened.case(name).id for name in cases]
     for name in ids:
         flags.skip(opened, name)

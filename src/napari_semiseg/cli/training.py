@@ -8,25 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_semiseg.cli import render
+from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import RunDisplay, stoppable
 from napari_semiseg.cli.errors import STOPPED
-from napari_semiseg.cli.options import (
-    CaseIds,
-    CaseList,
-    Device,
-    Json,
-    Method,
-    Minutes,
-    ProjectPath,
-    RunId,
-    Settings,
-    Steps,
-    check_budget,
-    chosen_ids,
-    open_project,
-    read_settings,
-)
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.text import duration
@@ -54,11 +38,11 @@ ToPredict = (
 
 
 def train(
-    project: ProjectPath,
-    method: Method = None,
-    minutes: Minutes = None,
-    steps: Steps = None,
-    device: Device = "auto",
+    project: options.ProjectPath,
+    method: options.Method = None,
+    minutes: options.Minutes = None,
+    steps: options.Steps = None,
+    device: options.Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Decides every batch.")] = 0,
     start_from: Annotated[
         str | None,
@@ -68,16 +52,16 @@ def train(
             help="Begin with the weights of this run; from scratch by default.",
         ),
     ] = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
     no_predict: NoPredict = False,
     run_id: Annotated[str | None, typer.Option("--run-id", hidden=True)] = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Train to the budget, then predict every case without a label."""
     from napari_semiseg.project.runs.run import Run
 
-    check_budget(minutes, steps)
-    opened = open_project(project)
+    options.check_budget(minutes, steps)
+    opened = options.open_project(project)
     if run_id is not None:
         run = opened.run(run_id)
         config = run.config
@@ -88,7 +72,7 @@ def train(
         else:
             params = {}
         config = TrainingConfig.build(
-            read_settings(settings),
+            options.read_settings(settings),
             method=method,
             params=params,
             start_from=start_from,
@@ -111,18 +95,18 @@ def train(
 
 
 def resume(
-    project: ProjectPath,
+    project: options.ProjectPath,
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="The newest by default.")
     ] = None,
-    steps: Steps = None,
-    minutes: Minutes = None,
+    steps: options.Steps = None,
+    minutes: options.Minutes = None,
     no_predict: NoPredict = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Continue a run, exactly as if it had never ended."""
-    check_budget(minutes, steps)
-    opened = open_project(project)
+    options.check_budget(minutes, steps)
+    opened = options.open_project(project)
     chosen = _run(opened, run)
     from napari_semiseg import engine
 
@@ -132,14 +116,14 @@ def resume(
 
 
 def stop(
-    project: ProjectPath,
+    project: options.ProjectPath,
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="The one that runs by default.")
     ] = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Ask a run to write a checkpoint and end."""
-    opened = open_project(project)
+    opened = options.open_project(project)
     live = [item for item in opened.runs() if _is_active(item)]
     if run is not None:
         chosen = opened.run(run)
@@ -163,15 +147,15 @@ def stop(
 
 
 def predict(
-    project: ProjectPath,
-    run: RunId = None,
-    cases: CaseList = None,
-    case: CaseIds = None,
-    json: Json = False,
+    project: options.ProjectPath,
+    run: options.RunId = None,
+    cases: options.CaseList = None,
+    case: options.CaseIds = None,
+    json: options.Json = False,
 ) -> None:
     """Predict cases and store the predictions; by default all without a label."""
-    opened = open_project(project)
-    ids = chosen_ids(cases, case)
+    opened = options.open_project(project)
+    ids = options.chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
     waiting = [opened.case(name) for name in ids] if ids else _cases_to_predict(opened)
     from napari_semiseg import engine
@@ -191,7 +175,7 @@ def predict(
         raise SystemExit(STOPPED)
 
 
-def methods(json: Json = False) -> None:
+def methods(json: options.Json = False) -> None:
     """List the training methods with their parameters."""
     from napari_semiseg.engine import method_specs
 
