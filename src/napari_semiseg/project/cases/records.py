@@ -51,8 +51,8 @@ class Records:
         values = read_json(path)
         if isinstance(values, dict) and values.get("format") == 1:
             raise ProjectError(
-                f"{path}: expected a record of format 2, found format 1; bring it up to "
-                f"date with semiseg doctor {self._layout.path} --mend"
+                f"{path}: expected a record of format 2, found format 1; bring it up "
+                f"to date with semiseg doctor {self._layout.path} --mend"
             )
         try:
             record = CaseRecord.model_validate(values)
