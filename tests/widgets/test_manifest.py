@@ -12,6 +12,7 @@ from npe2 import PluginManifest
 
 from napari_semiseg import _reader, _sample_data, _writer, commands
 from napari_semiseg.errors import ImageError, SemisegError
+from napari_semiseg.io.registry import writable
 from napari_semiseg.project.review.flags import is_put_off
 from napari_semiseg.widgets.dock import SemisegDock
 
@@ -67,6 +68,15 @@ def test_the_manifest_has_the_commands_and_menus_of_the_actions(
     assert not missing, "add to napari.yaml:\n" + "\n".join(missing)
     extra = titles.keys() - {f"{manifest.name}.{action.id}" for action in actions}
     assert not extra, f"no action with a title has these ids: {sorted(extra)}"
+
+
+def test_the_writer_takes_every_format_that_masks_are_read_back_from(
+    manifest: PluginManifest,
+) -> None:
+    (writer,) = manifest.contributions.writers or []
+    readable = [form for form in writable().values() if form.read is not None]
+    endings = {ending for form in readable for ending in form.endings}
+    assert set(writer.filename_extensions) == endings
 
 
 def test_every_action_has_an_id_and_a_key_of_its_own() -> None:

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_semiseg.core.labels import LabelScheme
+from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.mask_encoding import MaskEncoding
 from napari_semiseg.widgets.common.actions import short
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
 from napari_semiseg.widgets.tools.operations import BUILT_IN, tools
+from napari_semiseg.widgets.tools.registry import Inputs, Tool
 from widgets.viewing import press
 
 if TYPE_CHECKING:
@@ -133,6 +137,16 @@ def test_what_is_broken_or_taken_is_left_out_with_a_warning(site: Path) -> None:
     assert "No module named 'absent'" in texts[0]
     assert "expected a Tool, found Action" in texts[1]
     assert "belongs to 'Fill holes'" in texts[2]
+
+
+def test_a_tool_that_returns_no_mask_is_refused() -> None:
+    mask = np.zeros((2, 3, 4), np.uint8)
+    encoding = MaskEncoding(LabelScheme.parse(["1=a"]))
+    inputs = Inputs(mask, encoding, 1, frozenset(), (1.0, 1.0, 1.0), mask)
+    for wrong in (mask[0], mask.astype(bool)):
+        tool = Tool("wrong", "Wrong", "", lambda *_, wrong=wrong: wrong)
+        with pytest.raises(SemisegError, match=r"Wrong: expected a mask of shape"):
+            tool.run(inputs, 0)
 
 
 def test_the_guide_lists_all_tools() -> None:

@@ -59,7 +59,7 @@ class ToolPanel(QWidget):
         self.view = view
         connections = Connections(self)
         self.preview = Preview(view, connections)
-        self.worker = PreviewWorker(session, view)
+        self.worker = PreviewWorker(session, view.model, view.layers)
         self._tools = tools()
         self.choice = QComboBox()
         self.choice.setAccessibleName("Tool for the mask")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_semiseg.core.registry import installed
+from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.morphology import replace_class
 
 if TYPE_CHECKING:
@@ -143,6 +144,22 @@ class Tool:
     fills: bool = False
     reads_layers: bool = False
     command: str = ""
+
+    def run(self, inputs: Inputs, amount: float) -> NDArray[np.uint8]:
+        """Compute the new mask.
+
+        Raises
+        ------
+        SemisegError
+            The tool cannot be used on these inputs, or returned no mask of them.
+        """
+        result = self.compute(inputs, amount)
+        if (result.shape, result.dtype) != (inputs.mask.shape, np.uint8):
+            raise SemisegError(
+                f"{self.title}: expected a mask of shape {inputs.mask.shape}, uint8, "
+                f"found {result.shape}, {result.dtype}; correct the tool's package"
+            )
+        return result
 
 
 def with_installed(built_in: Iterable[Tool]) -> tuple[Tool, ...]:

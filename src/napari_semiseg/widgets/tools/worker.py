@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.canvas.case_layers import CaseLayers
+    from napari_semiseg.widgets.canvas.case_model import CaseModel
     from napari_semiseg.widgets.common.session import Session
 
     Request = tuple[Tool, float, bool]
@@ -34,8 +35,10 @@ class PreviewWorker:
     ----------
     session : Session
         Of the dock.
-    view : CaseView
+    model : CaseModel
         The case that is open.
+    layers : CaseLayers
+        Its image and mask in the viewer.
 
     Signals
     -------
@@ -48,9 +51,8 @@ class PreviewWorker:
     ready = Signal(object)
     refused = Signal(str)
 
-    def __init__(self, session: Session, view: CaseView) -> None:
-        self._session = session
-        self._view = view
+    def __init__(self, session: Session, model: CaseModel, layers: CaseLayers) -> None:
+        self._session, self._model, self._layers = session, model, layers
         self._inputs: Inputs | None = None
         self._result: NDArray[np.uint8] | None = None
         self._prepared = False
@@ -66,7 +68,7 @@ class PreviewWorker:
     @property
     def stale(self) -> bool:
         """Whether the mask has changed since the tool has read it."""
-        mask, inputs = self._view.mask, self._inputs
+        mask, inputs = self._layers.mask, self._inputs
         if mask is None or inputs is None:
             return False
         return not np.array_equal(mask.data, inputs.mask)
@@ -80,7 +82,7 @@ class PreviewWorker:
         """New encoded mask as it was previewed; None while that is not ready."""
         inputs = self._inputs
         if tool.slicewise and inputs is not None and self._prepared:
-            return tool.compute(inputs, amount)
+            return tool.run(inputs, amount)
         return self._result
 
     def start(self, tool: Tool, amount: float, *, human_verified: bool) -> None:
@@ -110,7 +112,7 @@ class PreviewWorker:
         elif tool.slicewise:
             self.ready.emit(
                 lambda axis, index: inputs.encoding.confirm(
-                    tool.compute(inputs.at(axis, index), amount)
+                    tool.run(inputs.at(axis, index), amount)
                 )
             )
         elif tool.reads_layers:
@@ -154,25 +156,26 @@ class PreviewWorker:
 
     def _read(self, tool: Tool, *, human_verified: bool) -> Inputs:
         """Copy what the tool needs; the layer may change while it computes."""
-        view = self._view
-        editing, case, mask, image = view.editing, view.case, view.mask, view.image
-        if editing is None or case is None or mask is None or image is None:
+        current, layers = self._model.current, self._layers
+        mask, image = layers.mask, layers.images.shown
+        if current is None or mask is None or image is None:
             raise ProjectError("Open a case first.")
-        values = editing.marking.values
+        encoding = current.editing.marking
+        values = encoding.values
         painted = mask.selected_label
         value = painted if painted in values else values[0]
         inputs = self._inputs
         if inputs is None or inputs.value != value:
             sdm = None
-            if view.prediction is not None:
-                sdm = dict(zip(values, view.prediction.sdm_mm, strict=True))
+            if current.prediction is not None:
+                sdm = dict(zip(values, current.prediction.sdm_mm, strict=True))
             self._prepared = tool.prepare is None
             inputs = Inputs(
                 mask=mask.data.copy(),
-                encoding=editing.marking,
+                encoding=encoding,
                 value=value,
-                locked=frozenset(view.layers.locked),
-                spacing_mm=tuple(case.geometry.spacing_mm),
+                locked=frozenset(layers.locked),
+                spacing_mm=tuple(current.case.geometry.spacing_mm),
                 image=image.data,
                 predicted_sdm_mm=sdm,
             )
@@ -185,12 +188,7 @@ class PreviewWorker:
 def _outcome(tool: Tool, inputs: Inputs, amount: float) -> Any:
     """New mask and its classes, or the error that the tool raised."""
     try:
-        result = tool.compute(inputs, amount)
+        result = tool.run(inputs, amount)
     except SemisegError as error:
         return error
-    if (result.shape, result.dtype) != (inputs.mask.shape, np.uint8):
-        return SemisegError(
-            f"{tool.title}: expected a mask of {inputs.mask.shape} voxels, uint8, from "
-            f"the tool, found {result.shape}, {result.dtype}; update its package"
-        )
     return result, inputs.encoding.confirm(result)
