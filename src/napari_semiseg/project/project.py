@@ -28,10 +28,7 @@ from napari_semiseg.project.cases.references import resolve
 from napari_semiseg.project.discovery import add_images, find_images, relocate
 from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.layout import Layout, is_id
-from napari_semiseg.project.runs.comparison import (
-    correction_facts,
-    stored_correction_facts,
-)
+from napari_semiseg.project.runs.comparison import compare, compare_stored
 from napari_semiseg.project.runs.run import RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
@@ -297,14 +294,14 @@ class Project:
         labels = check_mask(mask, case, self.labels)
         if prediction is None:
             run = self.prediction_run(case)
-            compared = stored_correction_facts(run, case, labels, self.labels)
+            compared = compare_stored(run, case, labels, self.labels)
         else:
-            compared = correction_facts(
+            compared = compare(
                 prediction.record, prediction.labels, labels, self.labels
             )
         with folder_lock(case.folder.path):
             written = replace_label(case, labels)
-        facts: dict[str, Any] = {**(compared or {}), **(details or {}), **written}
+        facts = {**dict(compared), **(details or {}), **dict(written)}
         self.note(case, Labelled(by=by or user_name(), minutes=minutes, **facts))
         self.discard_draft(case)
 

@@ -23,13 +23,59 @@ def user_name() -> str:
         return "unknown"
 
 
-class _Entry(BaseModel):
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MaskFacts(_Value):
+    """A label by its annotation and its file.
+
+    Attributes
+    ----------
+    annotated_fraction : float or None
+        Part of the voxels that is not 255; None where the write was interrupted.
+    file : FileFacts or None
+        Of the label's file, by which it is identified.
+    done_slices : tuple of SliceRanges or None
+        Slices without 255 along z, y and x; None where the mask is whole.
+    """
+
+    annotated_fraction: float | None = None
+    file: FileFacts | None = None
+    done_slices: tuple[SliceRanges, SliceRanges, SliceRanges] | None = None
+
+
+class Comparison(_Value):
+    """A label compared with the prediction that it was made from.
+
+    Attributes
+    ----------
+    run, step : str and int, or None
+        The model that made the prediction; None without one.
+    uncertainty, uncertainty_kind : float and str, or None
+        Of the prediction, see `CaseScore`; None where nothing had been predicted.
+    corrective_dice : float or None
+        Prediction before against label after, mean over the classes, in [0, 1].
+    corrective_dice_by_class : dict of str to float
+        The same per class.
+    changed_voxels : int or None
+        Voxels of which the class was changed.
+    """
+
+    run: str | None = None
+    step: int | None = None
+    uncertainty: float | None = None
+    uncertainty_kind: str | None = None
+    corrective_dice: float | None = None
+    corrective_dice_by_class: dict[str, float] = Field(default_factory=dict)
+    changed_voxels: int | None = None
+
+
+class _Entry(_Value):
     """Who did it, when (Unix time, s), and how many active minutes it took.
 
     ``remarks`` are values of format 1 that have no field; nothing reads them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str = Field(default_factory=user_name)
     at: float = Field(default_factory=time.time)
@@ -71,42 +117,7 @@ class Included(_Entry):
     action: Literal["include"] = "include"
 
 
-class _MaskEntry(_Entry):
-    """A mask became the label of the case.
-
-    Attributes
-    ----------
-    annotated_fraction : float or None
-        Part of the voxels that is not 255; None where the write was interrupted.
-    file : FileFacts or None
-        Of the label's file, by which it is known again.
-    done_slices : tuple of SliceRanges or None
-        Slices without 255 along z, y and x; None where the mask is whole.
-    run, step : str and int, or None
-        The model whose prediction the mask was compared with; None without one.
-    uncertainty, uncertainty_kind : float and str, or None
-        Of that prediction, see `CaseScore`; None where nothing had been predicted.
-    corrective_dice : float or None
-        Prediction before against label after, mean over the classes, in [0, 1].
-    corrective_dice_by_class : dict of str to float
-        The same per class.
-    changed_voxels : int or None
-        Voxels of which the class was changed.
-    """
-
-    annotated_fraction: float | None = None
-    file: FileFacts | None = None
-    done_slices: tuple[SliceRanges, SliceRanges, SliceRanges] | None = None
-    run: str | None = None
-    step: int | None = None
-    uncertainty: float | None = None
-    uncertainty_kind: str | None = None
-    corrective_dice: float | None = None
-    corrective_dice_by_class: dict[str, float] = Field(default_factory=dict)
-    changed_voxels: int | None = None
-
-
-class Labelled(_MaskEntry):
+class Labelled(_Entry, MaskFacts, Comparison):
     """A person's mask became the label.
 
     Attributes
@@ -139,7 +150,7 @@ class LabelDetails(TypedDict, total=False):
     resampled: Literal["nearest"]
 
 
-class Accepted(_MaskEntry):
+class Accepted(_Entry, MaskFacts, Comparison):
     """A prediction of ``method`` became the label as it is.
 
     ``seen``: whether a person had it open, or declared to have looked at it.

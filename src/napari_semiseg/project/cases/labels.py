@@ -6,7 +6,7 @@ import filecmp
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,12 @@ from napari_semiseg.core.labels import (
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import atomic_path, remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels, write_labels
-from napari_semiseg.project.cases.history import Accepted, Labelled, SliceRanges
+from napari_semiseg.project.cases.history import (
+    Accepted,
+    Labelled,
+    MaskFacts,
+    SliceRanges,
+)
 from napari_semiseg.project.cases.references import FileFacts
 
 if TYPE_CHECKING:
@@ -105,14 +110,6 @@ def as_labels(values: NDArray[Any], case: Case, source: str) -> NDArray[np.uint8
     return labels
 
 
-class MaskFacts(TypedDict):
-    """Facts on a label for the history, by which `recorded_mask` identifies it."""
-
-    annotated_fraction: float
-    file: FileFacts
-    done_slices: tuple[SliceRanges, SliceRanges, SliceRanges] | None
-
-
 def replace_label(case: Case, labels: NDArray[np.uint8]) -> MaskFacts:
     """Write the label of a case and keep the one before.
 
@@ -126,11 +123,11 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> MaskFacts:
     _forget_oldest(case.folder)
     fraction = annotated_fraction(labels)
     z, y, x = map(_ranges, annotated_planes(labels).values())
-    return {
-        "annotated_fraction": fraction,
-        "file": FileFacts.of(case.folder.label),
-        "done_slices": None if fraction == 1 else (z, y, x),
-    }
+    return MaskFacts(
+        annotated_fraction=fraction,
+        file=FileFacts.of(case.folder.label),
+        done_slices=None if fraction == 1 else (z, y, x),
+    )
 
 
 def remove_label(case: Case) -> None:

@@ -12,7 +12,7 @@ from napari_semiseg.project.cases.history import Accepted, Reopened, user_name
 from napari_semiseg.project.cases.labels import check_mask, remove_label, replace_label
 from napari_semiseg.project.review.corrections import corrections, was_viewed
 from napari_semiseg.project.review.quality_estimate import Estimator
-from napari_semiseg.project.runs.comparison import prediction_facts
+from napari_semiseg.project.runs.comparison import describe_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -215,20 +215,21 @@ def _accept(
     record, labels = run.read_mask(case, case.geometry)
     labels = check_mask(labels, case, project.labels)
     viewed = was_viewed(case.record, record)
+    compared = describe_prediction(record).model_copy(update={"changed_voxels": 0})
+    if viewed:  # else nothing is known of how good the prediction is
+        by_class = {item.name: 1.0 for item in project.labels}
+        right = {"corrective_dice": 1.0, "corrective_dice_by_class": by_class}
+        compared = compared.model_copy(update=right)
     entry = Accepted(
         by=by or user_name(),
-        **prediction_facts(record),
         method=record.method,
         seen=seen or viewed,
-        # Only a prediction that was viewed counts as right.
-        corrective_dice=1.0 if viewed else None,
-        corrective_dice_by_class={item.name: 1.0 for item in project.labels if viewed},
-        changed_voxels=0,
+        **dict(compared),
     )
     project.note(case, entry)
     with folder_lock(case.folder.path):
         facts = replace_label(case, labels)
-    project.amend(case, entry, **facts)
+    project.amend(case, entry, **dict(facts))
     return entry.seen
 
 

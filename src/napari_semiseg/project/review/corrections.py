@@ -32,17 +32,8 @@ class Correction:
     minutes : float or None
         Active minutes with the case since the acceptance before, viewing included;
         None for masks that came from a file.
-    dice : float or None
-        Corrective Dice, in [0, 1]: prediction before against label after, mean over
-        the classes. None without a prediction that was viewed.
-    dice_by_class : dict of str to float
-        The same per class.
-    changed_voxels : int or None
-        Voxels of which the class was changed.
-    run, step : str and int, or None
-        The model whose prediction was corrected.
-    uncertainty, kind : float and str, or None
-        Of that prediction, see `CaseScore`; None where nothing had been predicted.
+    dice, dice_by_class, changed_voxels, run, step, uncertainty, kind
+        As in `Comparison`.
     seen : bool
         Whether a person had the case open with this very prediction, or drew the mask.
     whole : bool
