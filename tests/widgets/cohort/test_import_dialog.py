@@ -150,8 +150,8 @@ def test_a_series_is_chosen_by_its_description_date_and_slices(
     assert dialog.series.isVisible()
     (parent,) = [dialog.series.list.topLevelItem(0)]
     assert parent.text(0) == "ward_7"
-    told = [[parent.child(r).text(c) for c in range(4)] for r in range(2)]
-    assert told == [
+    listed = [[parent.child(r).text(c) for c in range(4)] for r in range(2)]
+    assert listed == [
         ["1", "T1 post", "2020-11-21", "12"],
         ["7", "scout", "2020-11-20", "11"],
     ]

@@ -68,7 +68,7 @@ def test_minutes_of_all_sittings_are_summed(
     assert cell(panel, 0, "minutes") == "-"
 
 
-def test_part_of_a_label_is_told_in_percent(
+def test_part_of_a_label_is_shown_in_percent(
     panel: CohortPanel, session: Session, project: Project
 ) -> None:
     mask = np.full(project.case("case_0").geometry.shape_zyx, 255, np.uint8)
@@ -169,7 +169,7 @@ def test_images_are_added_in_the_background(
     assert cell(panel, 4, "id") == "case_9"
 
 
-def test_an_image_that_cannot_be_read_is_told_in_one_sentence(
+def test_an_image_that_cannot_be_read_is_shown_in_one_sentence(
     qtbot: QtBot, panel: CohortPanel, notifications: list[str], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.nii.gz"
@@ -190,7 +190,7 @@ def test_uncertainty_of_the_newest_prediction(
     assert cell(panel, 3, "state") == "proposed"
 
 
-def test_accepted_unseen_is_said_in_words(
+def test_accepted_unseen_is_shown_in_words(
     panel: CohortPanel, session: Session, project: Project
 ) -> None:
     store_prediction(project, "case_1")

@@ -224,7 +224,7 @@ def test_a_thousand_cases_do_not_hang(
     made.deleteLater()
 
 
-def test_a_picture_that_cannot_be_made_is_told_in_words(
+def test_a_picture_that_cannot_be_made_is_shown_in_words(
     qtbot: QtBot, predicted: Project
 ) -> None:
     [item] = [item for item in review_items(predicted) if item.case.id == "case_0"]

@@ -82,7 +82,7 @@ def test_a_click_on_a_point_opens_its_case(
     qtbot.waitUntil(lambda: asked == ["case_1"], timeout=5000)
 
 
-def test_a_plateau_is_said_and_the_button_does_it(
+def test_a_plateau_is_shown_with_a_button_to_predict(
     panel: ProgressPanel, project: Project, session: Session
 ) -> None:
     asked: list[str] = []

@@ -32,18 +32,18 @@ def shown(window: QWidget) -> CheckDialog:
     return window.findChildren(CheckDialog)[-1]
 
 
-def test_a_sound_project_is_said_to_be_well(
+def test_a_sound_project_is_reported_as_well(
     session: Session, window: QWidget, qtbot: QtBot
 ) -> None:
-    said: list[str] = []
-    session.status_changed.connect(said.append)
+    status: list[str] = []
+    session.status_changed.connect(status.append)
     check_open_project(session, window)
-    qtbot.waitUntil(lambda: "all is well" in said[-1], timeout=20_000)
-    assert said[-1] == "Checked 5 cases and 0 trainings: all is well."
+    qtbot.waitUntil(lambda: "all is well" in status[-1], timeout=20_000)
+    assert status[-1] == "Checked 5 cases and 0 trainings: all is well."
     assert window.findChildren(CheckDialog) == []
 
 
-def test_findings_are_told_in_words_and_mended_on_a_click(
+def test_findings_are_shown_in_words_and_mended_on_a_click(
     session: Session, window: QWidget, ball_project: Project, qtbot: QtBot
 ) -> None:
     label = ball_project.layout.case("case_1").label

@@ -244,7 +244,7 @@ def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
     assert view.text.text() == "Trained 10 steps in 10 s, predicted 1 case"
 
 
-def test_curves_hold_what_the_events_said(qtbot: QtBot, run: Run) -> None:
+def test_curves_hold_the_values_of_the_events(qtbot: QtBot, run: Run) -> None:
     view = RunProgress()
     qtbot.addWidget(view)
     view.clear(run, {"left atrium": "#E69F00"})
@@ -288,7 +288,7 @@ def test_a_job_that_only_predicts_ends_without_a_failure(
     assert [event.type for event in seen] == ["started", "finished", "predicted"]
 
 
-def test_a_refusal_to_predict_is_told_in_its_words(run: Run) -> None:
+def test_a_refusal_to_predict_is_shown_as_it_was_printed(run: Run) -> None:
     run.folder.log.write_text("noise\nexpected a model, found none\n")
     handle = FakeHandle(code=1)
     (event,) = follow_process(run, handle, poll_s=0.05, trains=False)
@@ -296,7 +296,7 @@ def test_a_refusal_to_predict_is_told_in_its_words(run: Run) -> None:
     assert event.message == "expected a model, found none"
 
 
-def test_labels_taken_in_are_told_and_marked_in_the_curve(qtbot: QtBot) -> None:
+def test_new_labels_are_shown_and_marked_in_the_curve(qtbot: QtBot) -> None:
     shown = RunProgress()
     qtbot.addWidget(shown)
     values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 9}

@@ -252,7 +252,7 @@ def test_training_longer_passes_the_minutes(
 
 
 @pytest.mark.usefixtures("labelled")
-def test_what_keeps_a_run_from_starting_is_told(
+def test_what_keeps_a_run_from_starting_is_shown(
     panel: TrainingPanel,
     executor: FakeExecutor,
     project: Project,
@@ -260,12 +260,12 @@ def test_what_keeps_a_run_from_starting_is_told(
     notifications: list[str],
 ) -> None:
     executor.refusal = "expected a folder that can be written"
-    said: list[str] = []
-    keep = said.append
+    status: list[str] = []
+    keep = status.append
     session.status_changed.connect(keep)
     panel.start()
     assert notifications == ["expected a folder that can be written"]
-    assert said[-1] == notifications[0]
+    assert status[-1] == notifications[0]
     assert project.runs() == []
     assert panel.start_button.isEnabled()
 
@@ -363,7 +363,7 @@ def test_a_stopped_model_can_predict(
 
 
 @pytest.mark.usefixtures("labelled")
-def test_a_training_is_told_what_the_user_looks_at(
+def test_a_training_gets_requests_for_what_the_user_looks_at(
     panel: TrainingPanel,
     project: Project,
     session: Session,

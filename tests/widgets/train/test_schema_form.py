@@ -73,11 +73,11 @@ def test_values_make_the_round_trip_and_are_valid(qtbot: QtBot) -> None:
     assert form.value() == {}
 
 
-def test_a_change_is_told(qtbot: QtBot) -> None:
+def test_a_change_is_signalled(qtbot: QtBot) -> None:
     form = made(qtbot)
-    with qtbot.waitSignal(form.valueChanged) as told:
+    with qtbot.waitSignal(form.valueChanged) as changed:
         editor(form, "passes").setValue(9)
-    assert told.args == [{"passes": 9}]
+    assert changed.args == [{"passes": 9}]
 
 
 def test_another_schema_replaces_the_form(qtbot: QtBot) -> None:

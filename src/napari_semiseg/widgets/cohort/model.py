@@ -37,7 +37,7 @@ STATE_MEANING = {
     CaseState.LABELLED: "every voxel was looked at by a person",
     CaseState.PARTIAL: "a person labelled a part of it",
     CaseState.DRAFT: "edits that are not accepted yet",
-    CaseState.PROPOSED: "a model's prediction waits for review",
+    CaseState.PROPOSED: "a model's prediction that is to be reviewed",
     CaseState.UNLABELLED: "neither label nor prediction",
     CaseState.EXCLUDED: "left out of training and prediction",
 }

@@ -188,7 +188,7 @@ class GalleryDialog(QDialog):
         )
 
     def accept_ticked(self) -> None:
-        """Accept the ticked predictions, after asking when nobody opened some."""
+        """Accept the ticked predictions; confirm first if some were never opened."""
         items = [item for item in self.model.ticked() if not item.accepted]
         unseen = sum(not item.seen for item in items)
         if not items or not self._may_change(items):
@@ -254,7 +254,7 @@ class GalleryDialog(QDialog):
         if show is not Show.WAITING:
             return f"{count(len(rows), 'case')}. Double-click one to look at it."
         if not rows:
-            return "No prediction waits. Predict cases in the Train tab."
+            return "No prediction to decide on. Predict cases in the Train tab."
         unopened = sum(not item.seen for item in rows)
         unknown = next((item.words for item in rows if item.estimate is None), "")
         text = f"{count(len(rows), 'prediction')}, {unopened} never opened."

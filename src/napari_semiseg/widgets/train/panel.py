@@ -196,7 +196,7 @@ class TrainingPanel(QWidget):
         if self._problem is not None:
             return self._problem
         if self._active_run() is not None:
-            return "The model works; it goes on when napari is closed."
+            return "A training or prediction runs; it goes on when napari is closed."
         human = [case for case in self._session.cases() if case.state in HUMAN]
         if not human:
             return "Label at least one case first."
@@ -251,8 +251,8 @@ class TrainingPanel(QWidget):
 
     def _active_run(self) -> Run | None:
         run = self._newest()
-        works = run is not None and (run.status in ACTIVE or self.monitor.active)
-        return run if works else None
+        active = run is not None and (run.status in ACTIVE or self.monitor.active)
+        return run if active else None
 
     def _model(self) -> Run | None:
         """Return the run in use, by default the newest with a checkpoint."""
