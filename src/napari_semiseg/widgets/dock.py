@@ -131,16 +131,16 @@ class SemisegDock(QWidget):
         menu.addAction("Create project…", self.ask_create)
         menu.addAction("Open project…", self.ask_open)
         menu.addSeparator()
-        self._project_actions = [
-            menu.addAction("Accept several…", self.progress.accept_several),
-            menu.addAction("Export masks…", self.ask_export),
-            menu.addAction("Find moved images…", self.ask_relocate),
-            menu.addAction(
-                "Check the project…", lambda: check_open_project(self.session, self)
-            ),
-            add_colour_menu(menu, self._palette_chosen),
-            menu.addAction("Close project", self.session.close_project),
-        ]
+        first = len(menu.actions())
+        menu.addAction("Accept several…", self.progress.accept_several)
+        menu.addAction("Export masks…", self.ask_export)
+        menu.addAction("Find moved images…", self.ask_relocate)
+        menu.addAction(
+            "Check the project…", lambda: check_open_project(self.session, self)
+        )
+        add_colour_menu(menu, self._palette_chosen)
+        menu.addAction("Close project", self.session.close_project)
+        self._project_actions = menu.actions()[first:]
         menu.addSeparator()
         menu.addAction("First steps", self.guide.bring_back)
         button = QPushButton("Project")

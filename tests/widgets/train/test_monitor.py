@@ -130,7 +130,7 @@ def predicted(case_id: str) -> Predicted:
 
 def collect(monitor: RunMonitor) -> list[Event]:
     seen: list[Event] = []
-    monitor.event.connect(seen.append)
+    monitor.logged.connect(seen.append)
     return seen
 
 

@@ -42,6 +42,7 @@ class LinkedCanvases(QObject):
         self.main_notes: CanvasNotes | None = None
         self.sliders: QWidget | None = None
         self._window: QMainWindow | None = None
+        self._centre: QWidget | None = None
         self._dock: Any = None
         self._link: ViewLink | None = None
         self._image: Any = None
@@ -76,9 +77,9 @@ class LinkedCanvases(QObject):
         come in the middle of a stroke.
         """
         if self.main_notes is None or self.views is None:
-            self._window, view = _window_of(self.viewer)
+            self._window, self._centre, view = _window_of(self.viewer)
             self._window.installEventFilter(self)
-            self._window.centralWidget().installEventFilter(self)
+            self._centre.installEventFilter(self)
             self.sliders = view.dims
             self.main_notes = CanvasNotes(canvas_widget(view), self.viewer, MAIN_TITLE)
             self.views = PredictionViews()
@@ -89,7 +90,7 @@ class LinkedCanvases(QObject):
     def focus(self) -> None:
         """Let keys go to the main canvas."""
         if self.main_notes is not None:
-            self.main_notes.parentWidget().setFocus()
+            self.main_notes.canvas.setFocus()
 
     def show(self, image: Any, prediction: Prediction, scheme: LabelScheme) -> None:
         """Put a prediction beside its image.
@@ -189,10 +190,10 @@ class LinkedCanvases(QObject):
             dock, self._dock = self._dock, None
             dock.destroyed.disconnect(self._dock_gone)
             self.viewer.window.remove_dock_widget(dock)
-        if self._window is not None:
+        if self._window is not None and self._centre is not None:
             self._window.removeEventFilter(self)
-            self._window.centralWidget().removeEventFilter(self)
-            self._window = None
+            self._centre.removeEventFilter(self)
+            self._window = self._centre = None
 
     # -- the dock ------------------------------------------------------------------
 
@@ -248,7 +249,7 @@ class LinkedCanvases(QObject):
 
     def _balance(self) -> None:
         """Request widths until the window, which lays out later, has them."""
-        if self._window is None:
+        if self._window is None or self._centre is None:
             return
         if not self.shown:
             self._fitted = None
@@ -261,8 +262,7 @@ class LinkedCanvases(QObject):
         beside = {dock: width for dock, width in self._beside if dock in there}
         docks, kept = [self._dock, *beside], sum(beside.values())
         found = [dock.width() for dock in docks]
-        centre = self._window.centralWidget()
-        room = centre.width() + sum(found) - kept
+        room = self._centre.width() + sum(found) - kept
         if self._tries <= 0:
             # Else the user has moved what lies between the canvases.
             if abs(room - self._room) > NEAR_PIXELS:
@@ -270,7 +270,7 @@ class LinkedCanvases(QObject):
                 self.equal_widths()
             return
         self._room = room
-        third = max(round(room / 3), centre.minimumSizeHint().width())
+        third = max(round(room / 3), self._centre.minimumSizeHint().width())
         wanted = [room - third, *beside.values()]
         near = max(abs(np.subtract(found, wanted))) <= NEAR_PIXELS
         if not near:
@@ -289,7 +289,7 @@ class LinkedCanvases(QObject):
     def _fit(self) -> None:
         """Let the picture fill its canvas, once for each size that this has."""
         if self.main_notes is not None:
-            size = self.main_notes.parentWidget().size()
+            size = self.main_notes.canvas.size()
             if size != self._fitted:
                 self._fitted = size
                 self.viewer.reset_view()
@@ -341,10 +341,11 @@ def _cursor_copier(
     return copy
 
 
-def _window_of(viewer: Any) -> tuple[QMainWindow, Any]:
+def _window_of(viewer: Any) -> tuple[QMainWindow, QWidget, Any]:
     for window in QApplication.topLevelWidgets():
-        if isinstance(window, QMainWindow) and window.centralWidget() is not None:
-            for view in window.centralWidget().findChildren(QtViewer):
+        centre = window.centralWidget() if isinstance(window, QMainWindow) else None
+        if isinstance(window, QMainWindow) and centre is not None:
+            for view in centre.findChildren(QtViewer):
                 if view.viewer is viewer:
-                    return window, view
+                    return window, centre, view
     raise LookupError("expected a napari viewer with a window, found none")

@@ -34,6 +34,7 @@ class CanvasNotes(QWidget):
 
     def __init__(self, canvas: QWidget, viewer: Any, title: str) -> None:
         super().__init__(canvas)
+        self.canvas = canvas
         self.title = title
         self.footnote = ""
         self._viewer = viewer

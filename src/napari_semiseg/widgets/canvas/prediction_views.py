@@ -84,7 +84,7 @@ class SideCanvas(QWidget):
         layout.addWidget(self.view, 1)
         layout.addLayout(self.row)
 
-    def show(self, image: Any, values: NDArray[np.float32]) -> None:
+    def draw(self, image: Any, values: NDArray[np.float32]) -> None:
         """Draw an overlay on the voxels of an image layer, which are not copied."""
         for layer, data in ((self.image, image.data), (self.overlay, values)):
             layer.data = data
@@ -139,8 +139,8 @@ class PredictionViews(QWidget):
         """Put a prediction over the image of its case."""
         self._sdm = None  # no contour of it meanwhile
         self._colours = [item.colour for item in scheme]
-        self.distance.show(image, prediction.sdm_mm[0])
-        self.uncertainty.show(image, prediction.uncertainty)
+        self.distance.draw(image, prediction.sdm_mm[0])
+        self.uncertainty.draw(image, prediction.uncertainty)
         self._sdm = prediction.sdm_mm
         with signals_blocked(self.classes):
             self.classes.clear()

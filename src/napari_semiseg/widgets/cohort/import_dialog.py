@@ -43,6 +43,7 @@ from napari_semiseg.widgets.common.forms import (
     stack,
     wrapped_label,
 )
+from napari_semiseg.widgets.common.tables import top_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -135,8 +136,7 @@ class PairList(FileList):
 
     def chosen(self) -> list[Pair]:
         """Return the ticked cases."""
-        items = (self.topLevelItem(row) for row in range(self.topLevelItemCount()))
-        return [item.data(0, DATA) for item in items if _is_on(item)]
+        return [item.data(0, DATA) for item in top_items(self) if _is_on(item)]
 
 
 class SeriesChoice(QGroupBox):
@@ -202,9 +202,9 @@ class SeriesChoice(QGroupBox):
 
     def _folders(self) -> Iterator[list[QTreeWidgetItem]]:
         """Yield the series of each folder."""
-        for row in range(self.list.topLevelItemCount()):
-            parent = self.list.topLevelItem(row)
-            yield [parent.child(number) for number in range(parent.childCount())]
+        for parent in top_items(self.list):
+            items = (parent.child(number) for number in range(parent.childCount()))
+            yield [item for item in items if item is not None]
 
     def _ticked_items(self) -> list[QTreeWidgetItem]:
         return [item for items in self._folders() for item in items if _is_on(item)]

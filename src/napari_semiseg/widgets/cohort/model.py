@@ -17,13 +17,14 @@ from napari_semiseg.widgets.common.tables import RowModel
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from qtpy.QtCore import QModelIndex, QObject
+    from qtpy.QtCore import QObject
 
     from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
+    from napari_semiseg.widgets.common.tables import Index
 
 STATE_COLOURS = {
     CaseState.LABELLED: "#009E73",
@@ -188,7 +189,7 @@ class CohortModel(RowModel[Row]):
         end = self.index(last, len(COLUMNS) - 1)
         self.dataChanged.emit(self.index(first, 0), end)
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return text, icon, tool tip or sort key of a cell."""
         row, field = self.rows[index.row()], COLUMNS[index.column()][1]
         flag = row.flag if field == "id" else None

@@ -134,12 +134,9 @@ class CohortPanel(QWidget):
         self.filter.setClearButtonEnabled(True)
         self.filter.setToolTip("Show only the cases in which these words occur")
         self.filter.returnPressed.connect(self._open_first)
-        QShortcut(
-            QKeySequence(QKeySequence.StandardKey.Find),
-            self,
-            self.filter.setFocus,
-            context=Qt.ShortcutContext.WidgetWithChildrenShortcut,
-        )
+        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
+        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        find.activated.connect(self.filter.setFocus)
         self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
         self.summary = wrapped_label()
         add = push_button(
@@ -284,9 +281,8 @@ class CohortPanel(QWidget):
         menu.addAction("Flag for a second look\u2026", lambda: self.flag(ids))
         splits = menu.addMenu("Use for")
         for split, title in SPLIT_TITLES.items():
-            action = splits.addAction(
-                title, lambda *_, split=split: self.set_split(ids, split)
-            )
+            action = splits.addAction(title)
+            action.triggered.connect(lambda *_, split=split: self.set_split(ids, split))
             action.setCheckable(True)
             action.setChecked(all(case.split is split for case in chosen.values()))
         return menu

@@ -25,4 +25,4 @@ def at_once(layers: Any) -> AbstractContextManager[None]:
 
 def canvas_widget(qt_viewer: Any) -> QWidget:
     """Return the widget that a viewer draws its picture into."""
-    return qt_viewer.canvas.native
+    return cast("QWidget", qt_viewer.canvas.native)

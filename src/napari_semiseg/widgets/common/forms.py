@@ -20,11 +20,13 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qtpy.QtCore import SignalInstance
+
     from napari_semiseg.widgets.common.actions import Action, C
 
 
 def push_button(
-    text: str, run: Callable[..., object] | None = None, tip: str = ""
+    text: str, run: Callable[..., object] | SignalInstance | None = None, tip: str = ""
 ) -> QPushButton:
     """Make a button; ``run`` may take whether it is checked."""
     button = QPushButton(text)

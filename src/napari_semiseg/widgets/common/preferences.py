@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import QSettings
 
@@ -22,7 +23,7 @@ def preferences() -> QSettings:
 
 def recent_projects() -> list[Path]:
     """Folders opened last that still hold a project, newest first."""
-    stored = preferences().value(RECENT) or []
+    stored: Any = preferences().value(RECENT) or []
     texts = [stored] if isinstance(stored, str) else list(stored)
     return [Path(text) for text in texts if (Path(text) / "project.toml").is_file()]
 

@@ -1,8 +1,8 @@
-"""Tables with a row per case."""
+"""Show tables with a row per case."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableView
@@ -10,8 +10,11 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qtpy.QtCore import QObject
+    from qtpy.QtCore import QObject, QPersistentModelIndex
     from qtpy.QtGui import QKeyEvent
+    from qtpy.QtWidgets import QTreeWidget, QTreeWidgetItem
+
+    Index: TypeAlias = QModelIndex | QPersistentModelIndex
 
 T = TypeVar("T")
 
@@ -32,11 +35,11 @@ class RowModel(QAbstractTableModel, Generic[T]):
         self.rows: list[T] = []
         self._columns = tuple(columns)
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
+    def rowCount(self, parent: Index | None = None) -> int:
         """Number of items."""
         return 0 if parent is not None and parent.isValid() else len(self.rows)
 
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
+    def columnCount(self, parent: Index | None = None) -> int:
         """Number of columns."""
         return 0 if parent is not None and parent.isValid() else len(self._columns)
 
@@ -88,3 +91,9 @@ class RowTable(QTableView):
         """Emit ``opened`` for a row, if there is one."""
         if index.isValid():
             self.opened.emit(index)
+
+
+def top_items(tree: QTreeWidget) -> list[QTreeWidgetItem]:
+    """List the items of a tree that have no parent."""
+    items = (tree.topLevelItem(row) for row in range(tree.topLevelItemCount()))
+    return [item for item in items if item is not None]

@@ -16,10 +16,11 @@ from napari_semiseg.widgets.gallery.thumbnails import Thumbnails
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from qtpy.QtCore import QModelIndex, QObject
+    from qtpy.QtCore import QObject
     from qtpy.QtGui import QImage
 
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.widgets.common.tables import Index
 
 COLUMNS = ("Case", *NAMES)
 ItemRole = Qt.ItemDataRole
@@ -86,14 +87,14 @@ class GalleryModel(RowModel[ReviewItem]):
         """Return the ticked cases, in the order of the table."""
         return [item for item in self.rows if item.case.id in self.checked]
 
-    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+    def flags(self, index: Index) -> Qt.ItemFlag:
         """Make the first column checkable."""
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         if index.column() == 0:
             flags |= Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
-    def data(self, index: QModelIndex, role: int = ItemRole.DisplayRole) -> Any:
+    def data(self, index: Index, role: int = ItemRole.DisplayRole) -> Any:
         """Return text and tick of a case, or one of its pictures."""
         item = self.rows[index.row()]
         if index.column() == 0:
@@ -114,9 +115,7 @@ class GalleryModel(RowModel[ReviewItem]):
             return "\u2026"
         return made if isinstance(made, str) and index.column() == 1 else None
 
-    def setData(
-        self, index: QModelIndex, value: Any, role: int = ItemRole.EditRole
-    ) -> bool:
+    def setData(self, index: Index, value: Any, role: int = ItemRole.EditRole) -> bool:
         """Tick a case."""
         if role != ItemRole.CheckStateRole or index.column():
             return False
@@ -154,7 +153,7 @@ def _belongs(item: ReviewItem, show: Show) -> bool:
     return item.accepted and (show is Show.ACCEPTED or not item.seen)
 
 
-def _picture(made: Sequence[QImage], index: QModelIndex) -> QIcon:
+def _picture(made: Sequence[QImage], index: Index) -> QIcon:
     """Make an icon that keeps its grey values in a selected row."""
     pixmap, icon = QPixmap.fromImage(made[index.column() - 1]), QIcon()
     for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected):

@@ -26,6 +26,7 @@ from napari_semiseg.widgets.common.flagging import ask_flag
 from napari_semiseg.widgets.common.forms import row_of, stack, wrapped_label
 from napari_semiseg.widgets.common.planes import NAMES
 from napari_semiseg.widgets.common.preferences import preferences
+from napari_semiseg.widgets.common.tables import top_items
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,9 +106,9 @@ class ReviewQueue(QTreeWidget):
                     place = (item.case, (item.axis, item.index))
                     row.addChild(self._item(name, item.reason, place))
             row.setExpanded(volume.case in opened)
-        for item in self._top():
-            if self._place(item) == selected:
-                self.setCurrentItem(item)
+        for row in self._top():
+            if self._place(row) == selected:
+                self.setCurrentItem(row)
 
     def cases(self) -> list[str]:
         """Ids of the cases in the queue, in their order."""
@@ -124,7 +125,7 @@ class ReviewQueue(QTreeWidget):
             super().keyPressEvent(event)
 
     def _top(self) -> list[QTreeWidgetItem]:
-        return [self.topLevelItem(row) for row in range(self.topLevelItemCount())]
+        return top_items(self)
 
     def _item(
         self, name: str, reason: str, place: tuple[str, tuple[int, int] | None]

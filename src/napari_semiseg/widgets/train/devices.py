@@ -75,8 +75,9 @@ class DeviceQuery(QObject):
         self._process.start(self._command[0], self._command[1:])
 
     def _answered(self, *_: object) -> None:
-        output = bytes(self._process.readAllStandardOutput())
-        errors = bytes(self._process.readAllStandardError()).decode(errors="replace")
+        output = bytes(self._process.readAllStandardOutput().data())
+        raw = bytes(self._process.readAllStandardError().data())
+        errors = raw.decode(errors="replace")
         try:
             self.found.emit(_Answer.model_validate_json(output).devices)
         except ValidationError:

@@ -123,7 +123,8 @@ class TrainingForm(QWidget):
         inner.addRow("Steps", self.steps)
         inner.addRow("Seed", self.seed)
         inner.addRow("Network", self.architecture)
-        self.advanced.layout().setContentsMargins(0, 0, 0, 0)
+        if (around := self.advanced.layout()) is not None:
+            around.setContentsMargins(0, 0, 0, 0)
         self.advanced.addWidget(numbers)
         self.advanced.addWidget(self.params)
         form = QFormLayout()

@@ -47,13 +47,13 @@ class RunMonitor(QObject):
 
     Signals
     -------
-    event(object)
+    logged(object)
         An event of the log, in order, from the log's beginning.
     ended()
         The run's process is gone, or following it was stopped.
     """
 
-    event = Signal(object)
+    logged = Signal(object)
     ended = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -105,7 +105,7 @@ class RunMonitor(QObject):
 
     def _yielded(self, event: Event) -> None:
         self._show_in_activity_dock(event)
-        self.event.emit(event)
+        self.logged.emit(event)
 
     def _show_in_activity_dock(self, event: Event) -> None:
         bar = self._worker.pbar

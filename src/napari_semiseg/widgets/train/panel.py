@@ -123,7 +123,7 @@ class TrainingPanel(QWidget):
         stack(self, *parts, margin=6)
 
     def _connect(self) -> None:
-        self.monitor.event.connect(self._show_event)
+        self.monitor.logged.connect(self._show_event)
         self.monitor.ended.connect(self._ended)
         self.form.method.currentIndexChanged.connect(self._offer_sources)
         self._changes.triggered.connect(self._announce_changes)

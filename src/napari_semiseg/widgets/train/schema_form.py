@@ -67,17 +67,17 @@ class SchemaForm(QWidget):
         super().__init__(parent)
         self._editors: dict[str, Editor] = {}
         self._defaults: dict[str, Value] = {}
-        layout = QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        self._form = QFormLayout(self)
+        self._form.setContentsMargins(0, 0, 0, 0)
+        policy = QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+        self._form.setFieldGrowthPolicy(policy)
+        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.setSchema(schema or {})
 
     def setSchema(self, schema: Mapping[str, Any]) -> None:
         """Rebuild the form, with the defaults of another schema."""
-        layout = self.layout()
-        while layout.rowCount():
-            layout.removeRow(0)
+        while self._form.rowCount():
+            self._form.removeRow(0)
         self._editors, self._defaults = {}, {}
         definitions = schema.get("$defs", {})
         for name, entry in schema.get("properties", {}).items():
@@ -92,7 +92,7 @@ class SchemaForm(QWidget):
                 self._defaults[name] = default
             editor.write(default)
             editor.changed.connect(self._emit)
-            layout.addRow(label, editor.widget)
+            self._form.addRow(label, editor.widget)
 
     def value(self) -> dict[str, Value]:
         """Return the values that differ from the schema's defaults."""
