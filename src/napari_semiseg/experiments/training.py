@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.events import Finished, Staged, Warned
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.execution.follow import follow, last_output
+from napari_semiseg.execution.follow import follow_process, last_output
 from napari_semiseg.experiments.worker import TRIAL_VERB, read_facts
 from napari_semiseg.imaging.metrics import evaluate_labels
 from napari_semiseg.io.atomic import machine, write_text
@@ -148,17 +148,11 @@ class ScoredTraining:
             return False  # follow on until the child has written its checkpoint
 
         error = None
-        for event in follow(run, handle, poll_s=POLL_S, stop=relay):
+        for event in follow_process(run, handle, poll_s=POLL_S, stop=relay):
             if isinstance(event, Finished):
                 error = event.error if event.reason == "failed" else None
             else:
                 yield event
-        cases = self._cases()
-        while handle.poll() is None if handle is not None else _has_worker(run):
-            relay()
-            done = sum(map(run.has_prediction, cases))
-            yield Staged(stage="Predicting", done=done, total=len(cases))
-            time.sleep(POLL_S)
         output = (last_output(run) or ["its process ended early"])[-1]
         return (error or output).removeprefix("semiseg: ")
 
