@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,17 +102,13 @@ def _panels(
 
 def _shown(results: BenchmarkResults, rows: Sequence[Row]) -> list[MethodResult]:
     """A run of `REFERENCE` and of the others with the highest Dice, lowest seed."""
+    runs = {
+        (run.labelled, run.budget, run.method): run
+        for run in sorted(results.completed(), key=lambda run: -run.seed)
+    }
     ranked = sorted(rows, key=lambda row: row.method != REFERENCE)  # stable
-    runs = []
-    for row in ranked[: len(CONTOURS)]:
-        alike = [
-            run
-            for run in results.completed()
-            if (run.labelled, run.budget, run.method)
-            == (row.labelled, row.budget, row.method)
-        ]
-        runs.append(min(alike, key=lambda run: run.seed))
-    return runs
+    shown = ranked[: len(CONTOURS)]
+    return [runs[row.labelled, row.budget, row.method] for row in shown]
 
 
 def _mask(dataset: RawDataset, project: Path, run: MethodResult, name: str) -> Path:
@@ -123,22 +120,18 @@ def _has_masks(dataset: RawDataset, project: Path, run: MethodResult) -> bool:
     return all(_mask(dataset, project, run, name).exists() for name in run.cases)
 
 
-def chosen(runs: Sequence[MethodResult]) -> list[tuple[str, str]]:
-    """Rank and id of the best, middle and worst case by Dice, without repeats."""
+def _ranks(runs: Sequence[MethodResult]) -> dict[str, str]:
+    """Rank of the best, middle and worst case by Dice; repeats keep the first rank."""
     dice = {
-        name: np.mean(
-            [found.dice for run in runs for found in run.cases[name].values()]
-        )
+        name: fmean(found.dice for run in runs for found in run.cases[name].values())
         for name in runs[0].cases
     }
-    ranked = sorted(dice, key=lambda name: -dice[name])
-    ranks = zip(
-        ("best", "middle", "worst"),
-        (ranked[0], ranked[len(ranked) // 2], ranked[-1]),
-        strict=True,
-    )
-    by_name = {name: rank for rank, name in reversed(list(ranks))}
-    return [(rank, name) for name, rank in reversed(list(by_name.items()))]
+    ordered = sorted(dice, key=lambda name: -dice[name])
+    places = {"best": 0, "middle": len(ordered) // 2, "worst": -1}
+    ranks: dict[str, str] = {}
+    for rank, place in places.items():
+        ranks.setdefault(ordered[place], rank)
+    return ranks
 
 
 def _qualitative(
@@ -148,10 +141,10 @@ def _qualitative(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    cases = chosen(runs)
-    figure = Figure(figsize=(9.0, 3.0 * len(cases) + 0.5), layout="constrained")
-    grid = figure.subplots(len(cases), len(PLANES), squeeze=False)
-    for line, (rank, name) in zip(grid, cases, strict=True):
+    ranks = _ranks(runs)
+    figure = Figure(figsize=(9.0, 3.0 * len(ranks) + 0.5), layout="constrained")
+    grid = figure.subplots(len(ranks), len(PLANES), squeeze=False)
+    for line, (name, rank) in zip(grid, ranks.items(), strict=True):
         image = dataset.read_image(name)
         reference = dataset.read_mask(name, image.geometry)
         masks = [(reference, REFERENCE_COLOUR)]
