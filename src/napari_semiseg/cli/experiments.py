@@ -199,8 +199,7 @@ def simulate(
         settings=options.read_settings(settings),
     )
     plots.require_matplotlib()
-    trials = simulation.trials()
-    checks.check_trainings([simulation.config(trial) for trial in trials])
+    checks.check_trainings([simulation.config(seed) for seed in simulation.seeds])
     folder = out or opened.folder.with_name(f"{opened.folder.name}_simulation")
     results = SimulationResults.open(folder, simulation)
     references = annotator.References.check(opened, simulation)
@@ -208,8 +207,8 @@ def simulate(
     runner = SimulationRunner(folder, executor, opened, simulation, references)
     results = _run(runner, results, "Simulation", json=json)
     points = runner.publish(results)
-    found = map(results.of, trials)
-    failed = [result for result in found if result.error is not None]
+    asked = [results.of(strategy) for strategy in simulation.seeded_strategies()]
+    failed = [result for result in asked if result.error is not None]
     figure = str(curves.figure_path(folder)) if points else None
     if json:
         render.emit(
@@ -229,7 +228,7 @@ def simulate(
         render.say(f"Curves: {figure}")
     if failed:
         first = failed[0]
-        raise _failures("trials", len(trials), len(failed), first.strategy, first.error)
+        raise _failures("trials", len(asked), len(failed), first.strategy, first.error)
 
 
 def bench_trial(

@@ -12,7 +12,7 @@ from napari_semiseg.experiments.simulation.spec import Simulation
 from napari_semiseg.imaging.metrics import Metrics
 
 if TYPE_CHECKING:
-    from napari_semiseg.experiments.simulation.spec import StrategyTrial
+    from napari_semiseg.experiments.simulation.spec import SeededStrategy
 
 
 class AnnotatedSlice(Stored):
@@ -99,16 +99,16 @@ class SimulationResults(ExperimentResults[Simulation]):
 
     trials: tuple[StrategyResult, ...] = ()
 
-    def of(self, trial: StrategyTrial) -> StrategyResult:
-        """Results of a trial so far."""
-        key = (trial.variant.label, trial.seed)
+    def of(self, strategy: SeededStrategy) -> StrategyResult:
+        """Results of a strategy with a seed so far."""
+        key = (strategy.variant.label, strategy.seed)
         for result in self.trials:
             if (result.strategy, result.seed) == key:
                 return result
         return StrategyResult(strategy=key[0], seed=key[1])
 
-    def with_trial(self, found: StrategyResult) -> Self:
-        """Add the results of a trial in the place of its earlier ones."""
+    def with_result(self, found: StrategyResult) -> Self:
+        """Add or replace the results of a strategy with a seed."""
         trials = {(item.strategy, item.seed): item for item in self.trials}
         trials[found.strategy, found.seed] = found
         return self.model_copy(update={"trials": tuple(trials.values())})

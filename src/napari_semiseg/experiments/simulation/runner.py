@@ -27,21 +27,21 @@ if TYPE_CHECKING:
         AnnotatedSlice,
         StrategyResult,
     )
-    from napari_semiseg.experiments.simulation.spec import Simulation, StrategyTrial
+    from napari_semiseg.experiments.simulation.spec import SeededStrategy, Simulation
 
 
 @dataclass(frozen=True, slots=True)
 class RoundTrial:
     """A round of a strategy with a seed."""
 
-    strategy: StrategyTrial
+    strategy: SeededStrategy
     number: int
 
     @property
     def text(self) -> str:
         """Describe it to people."""
-        trial = self.strategy
-        return f"{trial.variant.label}, seed {trial.seed}, round {self.number}"
+        label, seed = self.strategy.variant.label, self.strategy.seed
+        return f"{label}, seed {seed}, round {self.number}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +56,8 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         """List all rounds of a strategy, then those of the next."""
         numbers = range(1, self.simulation.rounds + 1)
         return [
-            RoundTrial(trial, number)
-            for trial in self.simulation.trials()
+            RoundTrial(strategy, number)
+            for strategy in self.simulation.seeded_strategies()
             for number in numbers
         ]
 
@@ -73,13 +73,13 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
 
     def prepare(self, results: SimulationResults) -> Iterator[Staged]:
         """Copy the project for every strategy and seed, or complete the copies."""
-        trials = self.simulation.trials()
-        for done, trial in enumerate(trials, start=1):
-            if not self.is_done(RoundTrial(trial, self.simulation.rounds), results):
-                annotator.copy_project(
-                    self.source, self.project_folder(trial.name), self.simulation
-                )
-            yield Staged(stage="Copying the project", done=done, total=len(trials))
+        strategies = self.simulation.seeded_strategies()
+        for done, strategy in enumerate(strategies, start=1):
+            last = RoundTrial(strategy, self.simulation.rounds)
+            if not self.is_done(last, results):
+                folder = self.project_folder(strategy.name)
+                annotator.copy_project(self.source, folder, self.simulation)
+            yield Staged(stage="Copying the project", done=done, total=len(strategies))
 
     def perform(
         self,
@@ -97,7 +97,7 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         training = ScoredTraining(
             project,
             run,
-            self.simulation.config(trial.strategy),
+            self.simulation.config(trial.strategy.seed),
             tests={name: project.case(name) for name in self.simulation.test},
             reference=lambda _, case: self.references.read(case),
             # The next round needs their predictions.
@@ -108,14 +108,14 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
             return None
         if outcome.error is not None:
             record = record.model_copy(update={"error": outcome.error})
-            return results.with_trial(record)
+            return results.with_result(record)
         scored = this.scored(
             outcome.scores,
             annotated_fraction=self._annotated_fraction(project),
             steps=read_facts(run).steps,
             seconds=round(run.seconds, 1),
         )
-        return results.with_trial(record.with_round(scored))
+        return results.with_result(record.with_round(scored))
 
     def outcome(self, trial: RoundTrial, results: SimulationResults) -> str:
         """Say how many slices led to which Dice, or what went wrong."""
@@ -151,7 +151,7 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
                 if this is None
                 else record.with_round(this)
             )
-            results = results.with_trial(record)
+            results = results.with_result(record)
             results.write(self.out)
         for name, slices in _by_case(this.asked if this else ()).items():
             annotator.annotate(project, project.case(name), slices, self.references)

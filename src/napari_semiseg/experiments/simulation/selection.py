@@ -12,7 +12,7 @@ from napari_semiseg.experiments.simulation.spec import WHOLE
 from napari_semiseg.project.cases.labels import done_slices
 
 if TYPE_CHECKING:
-    from napari_semiseg.experiments.simulation.spec import Simulation, StrategyTrial
+    from napari_semiseg.experiments.simulation.spec import SeededStrategy, Simulation
     from napari_semiseg.project.project import Project
 
 FIRST = "random"
@@ -23,7 +23,7 @@ TOP_UP = "spread"
 def choose(
     project: Project,
     simulation: Simulation,
-    trial: StrategyTrial,
+    strategy: SeededStrategy,
     number: int,
     count: int,
 ) -> tuple[list[AnnotatedSlice], int]:
@@ -34,15 +34,15 @@ def choose(
     left = incomplete(project, simulation)
     if not left:
         return [], 0
-    strategy = trial.variant.strategy
-    if strategy == WHOLE:
+    name = strategy.variant.strategy
+    if name == WHOLE:
         return _whole_volumes(project, simulation, left, count), 0
-    if number == 1 and STRATEGIES.find(strategy).needs_predictions:
-        strategy = FIRST
+    if number == 1 and STRATEGIES.find(name).needs_predictions:
+        name = FIRST
 
-    def suggested(name: str, k: int) -> list[AnnotatedSlice]:
+    def suggested(by: str, k: int) -> list[AnnotatedSlice]:
         found = suggest(
-            project, k, name, seed=trial.seed, cases=left, plane=simulation.plane
+            project, k, by, seed=strategy.seed, cases=left, plane=simulation.plane
         )
         return [
             AnnotatedSlice(
@@ -51,7 +51,7 @@ def choose(
             for item in found.slices
         ]
 
-    chosen = suggested(strategy, count)
+    chosen = suggested(name, count)
     if len(chosen) == count:
         return chosen, 0
     # A strategy names no neighbours; once it has named all it can, spread the rest.

@@ -87,7 +87,7 @@ class StrategyVariant:
 
 
 @dataclass(frozen=True, slots=True)
-class StrategyTrial:
+class SeededStrategy:
     """One strategy with one seed, over all its rounds."""
 
     variant: StrategyVariant
@@ -146,7 +146,7 @@ class Simulation(ExperimentSpec):
         """Refuse what cannot be simulated."""
         refuse_reserved(self.settings, {**RESERVED, "method": "--method"})
         SliceBudget.parse(self.slices_per_round)
-        self.trials()
+        self.seeded_strategies()
         if self.rounds < 1:
             raise ConfigError(f"expected --rounds of at least 1, found {self.rounds}")
         if self.plane is not None and self.plane not in PLANES:
@@ -178,20 +178,20 @@ class Simulation(ExperimentSpec):
         """Slices per round of a strategy, where there are ``total`` of them."""
         return (variant.slices or SliceBudget.parse(self.slices_per_round)).of(total)
 
-    def trials(self) -> list[StrategyTrial]:
+    def seeded_strategies(self) -> list[SeededStrategy]:
         """List all strategies with the first seed, then with the next."""
         return [
-            StrategyTrial(StrategyVariant.parse(text), seed)
+            SeededStrategy(StrategyVariant.parse(text), seed)
             for seed, text in product(self.seeds, self.strategies)
         ]
 
-    def config(self, trial: StrategyTrial) -> TrainingConfig:
-        """Build the configuration of every training of a trial."""
+    def config(self, seed: int) -> TrainingConfig:
+        """Build the configuration of every training with a seed."""
         return TrainingConfig.build(
             dict(self.settings),
             method=self.method,
             minutes=self.minutes,
             steps=self.steps,
             device=self.device,
-            seed=trial.seed,
+            seed=seed,
         )
