@@ -7,7 +7,7 @@ import torch
 
 from napari_semiseg.core.plan import Intensity, Plan
 from napari_semiseg.engine.data.cache import Prepared
-from napari_semiseg.engine.data.distance_maps import distance_bounds
+from napari_semiseg.engine.data.distance_maps import distance_intervals
 from napari_semiseg.engine.networks.registry import halve
 from napari_semiseg.engine.planning.plan import choose_patch
 
@@ -23,7 +23,7 @@ def volume(seed: int, shape: tuple[int, int, int] = SHAPE) -> Prepared:
     inside = sum((g / a) ** 2 for g, a in zip(grid, axes, strict=True)) < 1
     image = rng.normal(0, 1, shape) + 1.5 * inside
     target = inside.astype(np.uint8)
-    low, _ = distance_bounds(target, 2, (SPACING_MM,) * 3, 10 * SPACING_MM)
+    low, _ = distance_intervals(target, 2, (SPACING_MM,) * 3, 10 * SPACING_MM)
     half = low.astype(np.float16)
     return Prepared(
         f"volume{seed}", image.astype(np.float16)[np.newaxis], target, half, half

@@ -13,7 +13,7 @@ import numpy as np
 from pairs import compare
 from scipy import ndimage
 
-from napari_semiseg.engine.data.distance_maps import distance_bounds
+from napari_semiseg.engine.data.distance_maps import distance_intervals
 
 SPACING_MM = (1.25, 0.625, 0.625)
 LIMIT_MM = 12.5
@@ -45,7 +45,7 @@ def main() -> None:
         mask = atrium(shape)
 
         def ours(mask: np.ndarray = mask) -> np.ndarray:
-            return distance_bounds(mask, 2, SPACING_MM, LIMIT_MM)[0][1]
+            return distance_intervals(mask, 2, SPACING_MM, LIMIT_MM)[0][1]
 
         error = float(np.abs(ours() - theirs(mask)).max()) * LIMIT_MM
         if error > 1e-4:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_semiseg.engine.data.cache import Prepared
-from napari_semiseg.engine.data.distance_maps import distance_bounds
+from napari_semiseg.engine.data.distance_maps import distance_intervals
 
 SHAPE = (24, 24, 24)
 LIMIT_MM = 6.0
@@ -33,7 +33,7 @@ def prepared(seed: int, *, labelled: bool = True, known: slice | None = None):
         kept = target[known].copy()
         target[:] = 255
         target[known] = kept
-    low, high = distance_bounds(target, 3, (1.0, 1.0, 1.0), LIMIT_MM)
+    low, high = distance_intervals(target, 3, (1.0, 1.0, 1.0), LIMIT_MM)
     low16 = low.astype(np.float16)
     high16 = low16 if known is None else high.astype(np.float16)
     return Prepared(f"case{seed}", half, target, low16, high16)

@@ -120,8 +120,8 @@ def _extended(
     if steps is not None and minutes is not None:
         raise ConfigError("give --steps or --minutes, not both")
     if minutes is not None:
-        pace = run.seconds / max(1, run.steps_done)
-        steps = done + max(1, int(minutes * 60 / max(pace, 1e-3)))
+        seconds_per_step = run.seconds / max(1, run.steps_done)
+        steps = done + max(1, int(minutes * 60 / max(seconds_per_step, 1e-3)))
     if steps is None:
         if done >= plan.steps:
             raise ProjectError(

@@ -15,7 +15,7 @@ from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.plan import Intensity
 from napari_semiseg.engine.data.augment import Crops, augment
-from napari_semiseg.engine.data.sampler import Noise, Sampler, Streams
+from napari_semiseg.engine.data.sampler import Sampler, Streams, SyntheticBatches
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import registry
@@ -81,7 +81,7 @@ def test_every_method_takes_several_channels(name, wide_task, wide_plan):
 
 
 def test_speed_is_measured_with_as_many_channels(wide_plan):
-    batch = Noise(wide_plan, 3, 2).batch(0, CPU)
+    batch = SyntheticBatches(wide_plan, 3, 2).batch(0, CPU)
     assert batch.image.shape[1] == 2
     assert batch.inside.shape[1] == 1
 
@@ -91,7 +91,7 @@ def test_channels_move_together_and_have_intensities_of_their_own():
     crops = Crops(
         image=torch.cat([ramp, ramp, torch.ones_like(ramp)], dim=1),
         target=torch.ones(1, 1, 20, 20, 20),
-        bounds=torch.zeros(1, 2, 20, 20, 20),
+        distance_intervals=torch.zeros(1, 2, 20, 20, 20),
         classes=2,
     )
     batch = augment(crops, np.random.default_rng(0), (16, 16, 16), (1, 1, 1))

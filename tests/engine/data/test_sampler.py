@@ -93,7 +93,7 @@ def test_distance_scales_with_the_object():
     crops = Crops(
         image=torch.ones(1, 2, size, size, size),
         target=torch.ones(1, 1, size, size, size),
-        bounds=maps,
+        distance_intervals=maps,
         classes=2,
     )
     slopes = []
@@ -113,7 +113,7 @@ def views(seeds, maps, image, *, size=16, patch=(16, 16, 16), hole=0, **asked):
     crops = Crops(
         image=torch.cat(channels, dim=1) * there,
         target=there,
-        bounds=maps.expand(1, 2, size, size, size) * there,
+        distance_intervals=maps.expand(1, 2, size, size, size) * there,
         classes=2,
     )
     for seed in seeds:
@@ -139,7 +139,7 @@ def test_the_image_is_not_darker_beside_padding(monkeypatch):
         assert torch.allclose(batch.image[batch.inside], torch.tensor(1.0), atol=1e-4)
 
 
-def test_distances_beyond_the_limit_stay_bounds():
+def test_distances_beyond_the_limit_stay_intervals():
     """At the limit a distance is as long or longer: in a larger view, from less on."""
     one, scales = torch.ones(1, 1, 1, 1, 1), []
     for batch in views(range(12), one, one):

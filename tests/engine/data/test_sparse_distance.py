@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from napari_semiseg.engine.data import sparse_distance
 from napari_semiseg.engine.data.cache import working_target
-from napari_semiseg.engine.data.distance_maps import distance_bounds
-from napari_semiseg.engine.data.sparse_distance import working_bounds
+from napari_semiseg.engine.data.distance_maps import distance_intervals
+from napari_semiseg.engine.data.sparse_distance import working_distance_intervals
 
 SPACING = (2.0, 1.0, 0.8)
 LIMIT = 6.0
@@ -59,7 +59,7 @@ def reference(target, shape):
             mode="trilinear",
             align_corners=False,
         )[0].numpy()
-        for values in distance_bounds(target, 3, SPACING, LIMIT)
+        for values in distance_intervals(target, 3, SPACING, LIMIT)
     ]
 
 
@@ -73,12 +73,12 @@ def reference(target, shape):
     ],
 )
 @pytest.mark.parametrize("name", LABELS)
-def test_bounds_are_those_of_the_whole_volume(monkeypatch, name, shape, slab):
+def test_intervals_are_those_of_the_whole_volume(monkeypatch, name, shape, slab):
     monkeypatch.setattr(sparse_distance, "SLAB_VOXELS", slab)
     target = LABELS[name]
     known = working_target(target, 3, shape) != 255
     assert known.any()
-    found = working_bounds(target, 3, SPACING, LIMIT, shape)
+    found = working_distance_intervals(target, 3, SPACING, LIMIT, shape)
     for ours, exact in zip(found, reference(target, shape), strict=True):
         assert ours.shape == (3, *shape)
         assert np.abs(ours - exact)[:, known].max() < 2e-3  # half precision
@@ -92,20 +92,24 @@ def test_a_few_slices_cost_what_they_hold(monkeypatch):
 
     def counted(target, *args):
         looked.append(target.size)
-        return distance_bounds(target, *args)
+        return distance_intervals(target, *args)
 
-    monkeypatch.setattr(sparse_distance, "distance_bounds", counted)
+    monkeypatch.setattr(sparse_distance, "distance_intervals", counted)
     large = np.full((300, 120, 120), 255, np.uint8)
     large[40], large[250], large[:, 60] = 0, 1, 0
-    working_bounds(large, 2, (1.0, 1.0, 1.0), 4.0, (150, 60, 60))
+    working_distance_intervals(large, 2, (1.0, 1.0, 1.0), 4.0, (150, 60, 60))
     assert sum(looked) < 0.5 * large.size
     looked.clear()
-    working_bounds(np.zeros_like(large), 2, (1.0, 1.0, 1.0), 4.0, (150, 60, 60))
+    working_distance_intervals(
+        np.zeros_like(large), 2, (1.0, 1.0, 1.0), 4.0, (150, 60, 60)
+    )
     assert sum(looked) < 1.2 * large.size
 
 
 def test_far_from_all_labels_nothing_is_claimed():
-    low, high = working_bounds(LABELS["one voxel"], 3, SPACING, LIMIT, SHAPE)
+    low, high = working_distance_intervals(
+        LABELS["one voxel"], 3, SPACING, LIMIT, SHAPE
+    )
     assert (low[:, 10:] == -1).all()
     assert (high[:, 10:] == 1).all()
 
@@ -113,8 +117,8 @@ def test_far_from_all_labels_nothing_is_claimed():
 def test_beside_a_painted_slice_an_organ_may_go_on_or_end():
     """An unannotated voxel beside one that is inside may be inside as well."""
     target = LABELS["one slice"]
-    low, high = distance_bounds(target, 3, SPACING, LIMIT)
-    exact, _ = distance_bounds(organs(), 3, SPACING, LIMIT)
+    low, high = distance_intervals(target, 3, SPACING, LIMIT)
+    exact, _ = distance_intervals(organs(), 3, SPACING, LIMIT)
     assert (low <= exact + 1e-6).all()
     assert (exact <= high + 1e-6).all()
     beside = (31, 25, math.floor(20 / SPACING[2]))

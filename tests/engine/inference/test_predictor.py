@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
 
 from engine.volumes import prepared
 from napari_semiseg.core.geometry import Geometry
-from napari_semiseg.engine.inference import sliding_window as sweeping
-from napari_semiseg.engine.inference import uncertainty
+from napari_semiseg.engine.inference import sliding_window, uncertainty
 from napari_semiseg.engine.inference.predictor import Maps, Predictor
-from napari_semiseg.engine.inference.sliding_window import gaussian_window, windows
+from napari_semiseg.engine.inference.sliding_window import GridSampler, gaussian_window
 from napari_semiseg.engine.inference.uncertainty import (
-    Evidence,
-    reach_of,
+    UncertaintyMaps,
+    extent,
     score_case,
     surface_shell,
 )
@@ -20,7 +21,7 @@ from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.methods.base import Inference
 from napari_semiseg.engine.networks.blocks import SegmentationNetwork
-from napari_semiseg.engine.networks.embedding import Encoded
+from napari_semiseg.engine.networks.embedding import EmbeddingAccumulator
 
 
 class Local:
@@ -90,14 +91,16 @@ def ball_image(shape, centre, radius):
 def test_a_large_volume_is_only_predicted_where_something_is(predictor, monkeypatch):
     """The mask and the distances near it are those of the whole lattice."""
     image = ball_image((48, 64, 64), (20, 20, 45), 7)
-    monkeypatch.setattr(sweeping, "MANY_WINDOWS", 10**6)
+    monkeypatch.setattr(sliding_window, "MANY_WINDOWS", 10**6)
     whole = predictor.maps(image[None])
     looks = []
-    look = predictor._look
-    monkeypatch.setattr(predictor, "_look", lambda crop: looks.append(0) or look(crop))
-    monkeypatch.setattr(sweeping, "MANY_WINDOWS", 8)
+    look = predictor._predict_window
+    monkeypatch.setattr(
+        predictor, "_predict_window", lambda crop: looks.append(0) or look(crop)
+    )
+    monkeypatch.setattr(sliding_window, "MANY_WINDOWS", 8)
     sparse = predictor.maps(image[None])
-    every = len(list(windows(image.shape, (16, 16, 16))))
+    every = len(GridSampler(image.shape, (16, 16, 16)))
     assert 0 < len(looks) < every / 3
     assert torch.equal(sparse.probabilities.argmax(0), whole.probabilities.argmax(0))
     near = whole.probabilities[1] > 0.5
@@ -110,7 +113,7 @@ def test_a_large_volume_is_only_predicted_where_something_is(predictor, monkeypa
 
 
 def test_where_the_first_look_finds_nothing_all_is_predicted(predictor, monkeypatch):
-    monkeypatch.setattr(sweeping, "MANY_WINDOWS", 8)
+    monkeypatch.setattr(sliding_window, "MANY_WINDOWS", 8)
     image = torch.full((48, 48, 48), -1.5)
     maps = predictor.maps(image[None])
     expected = float(torch.sigmoid(torch.tensor(-6.0)))
@@ -120,9 +123,14 @@ def test_where_the_first_look_finds_nothing_all_is_predicted(predictor, monkeypa
 @pytest.mark.parametrize("shape", [(16, 16, 16), (17, 40, 33)])
 def test_windows_cover_every_voxel(shape):
     seen = np.zeros(shape)
-    for box in windows(shape, (16, 16, 16)):
+    for box in GridSampler(shape, (16, 16, 16)):
         seen[box] += 1
     assert seen.min() >= 1
+
+
+def test_the_loop_of_the_docstring_runs():
+    names = {"torch": torch}
+    assert doctest.testmod(sliding_window, extraglobs=names) == (0, 7)
 
 
 def test_window_weight_is_highest_in_the_middle():
@@ -140,8 +148,10 @@ def maps_of(indices, doubt):
 
 def score_of(maps, geometry, kind="entropy"):
     indices = maps.probabilities.argmax(0).numpy().astype(np.uint8)
-    said = Evidence(indices, maps.entropy[0].numpy(), maps.gap[0].numpy(), kind)
-    return score_case(said, geometry, {"ball": 1.0})
+    uncertain = UncertaintyMaps(
+        indices, maps.entropy[0].numpy(), maps.gap[0].numpy(), kind
+    )
+    return score_case(uncertain, geometry, {"ball": 1.0})
 
 
 def test_scores_do_not_depend_on_the_field_of_view():
@@ -222,14 +232,14 @@ def test_classes_have_their_own_doubt_and_slices():
     mixed = torch.from_numpy(doubt)
     p = hot.float() * (1 - mixed) + 0.25 * mixed
     maps = Maps(p, torch.zeros_like(p), torch.zeros(1, *indices.shape))
-    said = Evidence(
+    uncertain = UncertaintyMaps(
         indices.astype(np.uint8),
         maps.entropy[0].numpy(),
         maps.gap[0].numpy(),
         "entropy",
     )
     names = {"large": 1.0, "small": 0.1, "missed": 0.0}
-    score = score_case(said, Geometry(indices.shape, np.eye(4)), names)
+    score = score_case(uncertain, Geometry(indices.shape, np.eye(4)), names)
     assert list(score.classes) == ["large", "small"]
     assert score.classes["small"].entropy > 0.3 > score.classes["large"].entropy
     small = score.classes["small"].slices
@@ -239,10 +249,10 @@ def test_classes_have_their_own_doubt_and_slices():
 
 def test_the_reach_of_what_was_found():
     labels = np.zeros((5, 6, 7), np.uint8)
-    assert reach_of(labels) == ()
+    assert extent(labels) == ()
     labels[1, 2, 6] = 1
     labels[4, 2, 0] = 2
-    assert reach_of(labels) == ((1, 4), (2, 2), (0, 6))
+    assert extent(labels) == ((1, 4), (2, 2), (0, 6))
 
 
 def test_features_tell_scans_apart_and_repeat(plan, task):
@@ -255,7 +265,7 @@ def test_features_tell_scans_apart_and_repeat(plan, task):
         image[:, low:high, low:high, low:high] = 2.0
         predictor = Predictor(method, teachers, plan, torch.device("cpu"))
         predictor.maps(image)
-        return predictor._encoded.mean
+        return predictor._embedding.mean
 
     found = features((16, 16, 16), 4, 12)
     assert found.shape == (4 * task.width,)
@@ -266,22 +276,22 @@ def test_features_tell_scans_apart_and_repeat(plan, task):
     assert not encoder._forward_hooks  # nothing goes on listening
 
 
-def test_encoded_weighs_places_by_their_foreground():
+def test_an_embedding_weighs_places_by_their_foreground():
     class Net(SegmentationNetwork):
         def __init__(self):
             super().__init__()
             self.encoder = torch.nn.Identity()
 
-    net, heard = Net(), Encoded()
+    net, embedding = Net(), EmbeddingAccumulator()
     maps = torch.zeros(1, 1, 2, 1, 1)
     maps[0, 0, 0] = 1.0
     p = torch.zeros(1, 2, 4, 2, 2)
     p[:, 1, :2], p[:, 0, 2:] = 1.0, 1.0
-    with heard.of(net):
+    with embedding.recording(net):
         net.encoder([maps])
-    heard.take(p)
-    assert heard.mean.item() == pytest.approx(1.01 / 1.02)
-    assert Encoded().mean.numel() == 0
+    embedding.add(p)
+    assert embedding.mean.item() == pytest.approx(1.01 / 1.02)
+    assert EmbeddingAccumulator().mean.numel() == 0
 
 
 def test_worst_slices_come_first_on_the_case_grid():

@@ -8,7 +8,11 @@ import pytest
 import torch
 
 from napari_semiseg.engine.data.batch import Batch
-from napari_semiseg.engine.methods.copy_paste import mixed, neighbours, sight
+from napari_semiseg.engine.methods.copy_paste import (
+    paste_between_labelled,
+    paste_by_voxel,
+    visible_distance,
+)
 from napari_semiseg.engine.methods.perturbations import (
     beta,
     confident,
@@ -41,12 +45,14 @@ def batch(labelled: int, unlabelled: int) -> Batch:
 def test_all_maps_of_a_mixed_crop_have_one_source(labelled, unlabelled):
     torch.manual_seed(1)
     given = batch(labelled, unlabelled)
-    free = given.image[given.free]
+    free = given.image[given.unlabelled]
     guess = free.expand(-1, 2, *SIZE)
     box = random_box(given.image, 0.5)
     count = max(labelled, len(free))
     boxes = box.expand(count, 1, *SIZE)
-    crops, moved, guessed = mixed(given, torch.cat([boxes, ~boxes]), FAR, guess)
+    crops, moved, guessed = paste_by_voxel(
+        given, torch.cat([boxes, ~boxes]), FAR, guess
+    )
     assert len(crops.image) == len(moved) == len(guessed) == 2 * count
     assert torch.equal(crops.valid.unsqueeze(1), ~guessed)
     on_label = crops.valid
@@ -62,7 +68,7 @@ def test_padding_is_never_guessed():
     given.inside[2:, :, :2] = False
     everywhere = torch.ones((2, 1, *SIZE), dtype=torch.bool)
     ours = torch.cat([everywhere, ~everywhere])
-    _, _, guessed = mixed(given, ours, FAR, given.image[2:])
+    _, _, guessed = paste_by_voxel(given, ours, FAR, given.image[2:])
     assert not guessed[:2].any()
     assert torch.equal(guessed[2:], given.inside[2:])
 
@@ -72,16 +78,18 @@ def test_voxels_without_annotation_are_guessed_by_their_own_map():
     given.valid[:, 3:] = False
     ours = torch.ones((2, 1, *SIZE), dtype=torch.bool)
     ours[1, :, :, 4:] = False
-    crops, moved, guessed = mixed(given, ours, FAR, given.image[2:], given.image[:2])
+    crops, moved, guessed = paste_by_voxel(
+        given, ours, FAR, given.image[2:], given.image[:2]
+    )
     assert torch.equal(guessed, ~crops.valid.unsqueeze(1))
     assert torch.equal(moved, crops.image)
-    _, _, guessed = mixed(given, ours, FAR, given.image[2:])
+    _, _, guessed = paste_by_voxel(given, ours, FAR, given.image[2:])
     assert torch.equal(guessed, ~ours)
 
 
 def test_neighbours_exchange_boxes():
     torch.manual_seed(0)
-    crops = neighbours(batch(3, 2), 0.5, LIMIT)
+    crops = paste_between_labelled(batch(3, 2), 0.5, LIMIT)
     assert crops.image.shape[0] == 3
     for index in range(3):
         assert set(crops.image[index].unique().tolist()) == {index, (index - 1) % 3}
@@ -91,15 +99,15 @@ def test_neighbours_exchange_boxes():
 def test_a_voxel_sees_as_far_as_the_other_side_of_a_box():
     box = torch.zeros((1, 1, *SIZE), dtype=torch.bool)
     box[..., 1:5, 2:6, 0:6] = True  # its first face along x is the rim of the crop
-    far = sight(box, LIMIT)[0, 0] * LIMIT
+    far = visible_distance(box, LIMIT)[0, 0] * LIMIT
     voxels = torch.stack(torch.meshgrid(*map(torch.arange, SIZE), indexing="ij"), -1)
     inside = box[0, 0]
     for here, there in ((inside, ~inside), (~inside, inside)):
         pairs = torch.cdist(voxels[here].float(), voxels[there].float())
         assert torch.allclose(far[here], pairs.amin(dim=1), atol=1e-3)
     whole = torch.ones_like(box)
-    assert torch.isinf(sight(whole, LIMIT)).all()
-    assert torch.isinf(sight(~whole, LIMIT)).all()
+    assert torch.isinf(visible_distance(whole, LIMIT)).all()
+    assert torch.isinf(visible_distance(~whole, LIMIT)).all()
 
 
 def test_a_distance_reaches_no_further_than_its_scan_is_seen():
@@ -109,10 +117,10 @@ def test_a_distance_reaches_no_further_than_its_scan_is_seen():
     depth = torch.tensor([-1.0, -0.05, 0.05, 1.0]).view(2, 2, 1, 1, 1)
     maps = depth.expand(2, 2, *SIZE).contiguous()
     given = dataclasses.replace(given, low=maps, high=maps)
-    crops = neighbours(given, 0.5, LIMIT)
+    crops = paste_between_labelled(given, 0.5, LIMIT)
     theirs = crops.image != given.image
     source = torch.where(theirs, maps.roll(1, 0), maps)
-    seen = sight(theirs[:1], LIMIT).expand_as(source)
+    seen = visible_distance(theirs[:1], LIMIT).expand_as(source)
     near = source.abs() <= seen
     assert near.any()
     assert not near.all()

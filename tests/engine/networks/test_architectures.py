@@ -104,7 +104,7 @@ def test_a_warm_start_keeps_the_scales_of_its_normalisation(name, task, plan):
         for index, value in enumerate(state["student"].values()):
             value += index if value.is_floating_point() else 0
     settings = TrainingConfig(steps=1, start_from="x", shrink=0.5, perturb=0.25)
-    begun.begin(earlier, settings)
+    begun.warm_start(earlier, settings)
     scales = {
         id(weight)
         for layer in begun.networks.students["student"].norm_layers()

@@ -10,7 +10,7 @@ from engine.planning.test_plan import facts
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine import devices
-from napari_semiseg.engine.data.sampler import Noise
+from napari_semiseg.engine.data.sampler import SyntheticBatches
 from napari_semiseg.engine.inference import predictor
 from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.out_of_memory import NO_MEMORY
@@ -23,7 +23,11 @@ from napari_semiseg.errors import ConfigError, ProjectError
 def footprint(plan, task, name="supervised", edge=16, **changes):
     made = plan.model_copy(update={"patch_zyx": (edge,) * 3, **changes})
     trainer = Trainer(
-        registry.build(name, {}, task), Noise(made, 3, 2), made, 0, torch.device("cpu")
+        registry.build(name, {}, task),
+        SyntheticBatches(made, 3, 2),
+        made,
+        0,
+        torch.device("cpu"),
     )
     return memory.footprint(trainer, edge**3)
 
@@ -176,7 +180,11 @@ def test_memory_that_runs_out_while_training_is_told_and_nothing_is_lost(
 
 @pytest.mark.parametrize(
     "part",
-    ["session.fingerprint", "live_labels.Intake.prepare", "trainer.Trainer.measure"],
+    [
+        "session.fingerprint",
+        "live_labels.LiveLabels.prepare",
+        "trainer.Trainer.measure",
+    ],
 )
 def test_memory_that_runs_out_before_the_first_step_is_told(
     ball_project, monkeypatch, part

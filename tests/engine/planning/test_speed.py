@@ -10,7 +10,7 @@ from engine.methods.test_methods import trainer
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.planning.plan import STEPS
 from napari_semiseg.engine.planning.speed import expected_steps, fastest, fix_steps
-from napari_semiseg.engine.training.trainer import GLANCE, MEASURED_STEPS
+from napari_semiseg.engine.training.trainer import FEWEST_STEPS, MEASURED_STEPS
 
 
 class Clock:
@@ -49,7 +49,9 @@ def test_what_is_not_tried_is_not_said_to_be_asked_for(plan):
     assert found.reasons["precision"] == "?"
 
 
-@pytest.mark.parametrize(("enough", "steps"), [(0.0, GLANCE), (1e9, MEASURED_STEPS)])
+@pytest.mark.parametrize(
+    ("enough", "steps"), [(0.0, FEWEST_STEPS), (1e9, MEASURED_STEPS)]
+)
 def test_few_steps_are_taken_of_what_is_far_too_slow(
     task, plan, monkeypatch, enough, steps
 ):
@@ -70,11 +72,11 @@ def test_few_steps_are_taken_of_what_is_far_too_slow(
 
 def test_minutes_hold_what_is_left_of_them(plan):
     config = TrainingConfig(minutes=2)
-    found = fix_steps(plan, config, pace=0.5, spent=20)
+    found = fix_steps(plan, config, seconds_per_step=0.5, spent=20)
     assert found.steps == 200
     assert "20 s of preparation" in found.reasons["steps"]
-    assert fix_steps(plan, config, pace=0.5, spent=500).steps == 20
-    asked = fix_steps(plan, TrainingConfig(steps=7), pace=0.5, spent=20)
+    assert fix_steps(plan, config, seconds_per_step=0.5, spent=500).steps == 20
+    asked = fix_steps(plan, TrainingConfig(steps=7), seconds_per_step=0.5, spent=20)
     assert (asked.steps, asked.reasons["steps"]) == (7, "asked for")
     assert expected_steps(config, 0.5) == 240
     assert expected_steps(TrainingConfig(steps=7), 0.5) == 7

@@ -16,7 +16,7 @@ from napari_semiseg import engine
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Learned
-from napari_semiseg.engine.data.label_schedule import Role, Schedule
+from napari_semiseg.engine.data.label_schedule import LabelVersion, Schedule
 from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import LOOK_SHARE
@@ -100,7 +100,7 @@ def test_a_fresh_label_is_drawn_more_often_for_a_while(plan):
     sampler = Sampler(Streams(old, ()), plan, 0, fresh_weight=4, fresh_steps=14)
     before = picks(sampler, range(30))
     more = (*old, prepared(7))
-    sampler.change(Streams(more, (), since=9, fresh={"case7": 9}))
+    sampler.change(Streams(more, (), since=9, new_since={"case7": 9}))
     assert picks(sampler, range(9)) == before[:18]
     during = picks(sampler, range(9, 23))
     assert [during.count(case.id) for case in more] == [4, 4, 4, 16]
@@ -110,7 +110,7 @@ def test_a_fresh_label_is_drawn_more_often_for_a_while(plan):
 
 def test_what_is_drawn_does_not_depend_on_where_a_session_began(plan):
     old, more = [tuple(prepared(i) for i in range(n)) for n in (3, 4)]
-    late = Streams(more, (), since=5, fresh={"case3": 5})
+    late = Streams(more, (), since=5, new_since={"case3": 5})
     whole = Sampler(Streams(old, ()), plan, 0, fresh_weight=3, fresh_steps=6)
     whole.change(late)
     resumed = Sampler(late, plan, 0, fresh_weight=3, fresh_steps=6)
@@ -119,19 +119,20 @@ def test_what_is_drawn_does_not_depend_on_where_a_session_began(plan):
 
 
 def test_a_schedule_knows_what_is_in_force():
-    a, b, none = Role("a", True), Role("b", False), Role("", False)
+    a, b = LabelVersion("a", True), LabelVersion("b", False)
+    none = LabelVersion("", False)
     schedule = Schedule()
-    schedule.take(0, {"one": a, "two": none}, fresh=())
-    assert schedule.take(3, {"one": a, "two": none}) is None
-    take = schedule.take(7, {"one": a, "two": b})
-    assert take.roles == {"two": b}
-    assert (schedule.since, schedule.fresh) == (7, {"two": 7})
+    schedule.update(0, {"one": a, "two": none}, new=())
+    assert schedule.update(3, {"one": a, "two": none}) is None
+    made = schedule.update(7, {"one": a, "two": b})
+    assert made.versions == {"two": b}
+    assert (schedule.since, schedule.new_since) == (7, {"two": 7})
     assert schedule.lost_labels({"one": a, "two": none}) == ["two"]
-    schedule.take(9, {"two": a})
-    assert schedule.fresh == {"two": 9}
+    schedule.update(9, {"two": a})
+    assert schedule.new_since == {"two": 9}
     again = Schedule.from_state(schedule.state())
-    assert again.takes == schedule.takes
-    assert again.roles == {"two": a}
+    assert again.updates == schedule.updates
+    assert again.versions == {"two": a}
 
 
 # -- what is noticed

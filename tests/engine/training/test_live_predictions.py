@@ -13,7 +13,7 @@ from napari_semiseg.core.events import Predicted
 from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.training import live_predictions
 from napari_semiseg.engine.training.checkpoint import Checkpoint
-from napari_semiseg.engine.training.live_predictions import Refresher
+from napari_semiseg.engine.training.live_predictions import LivePredictions
 from napari_semiseg.project.runs.prediction_requests import (
     MAX_REQUESTS,
     request_predictions,
@@ -111,16 +111,18 @@ def pretend(ball_project, clock, monkeypatch):
         found.append((_trainer.step, name))
         clock.now += 4
 
-    monkeypatch.setattr(Refresher, "_predict", predict)
+    monkeypatch.setattr(LivePredictions, "_predict", predict)
     settings = TrainingConfig(refresh_seconds=30)
     plan = SimpleNamespace(steps=1000)
-    refresher = Refresher(ball_project, run, settings, plan, ripe=False)
+    live_predictions = LivePredictions(
+        ball_project, run, settings, plan, is_warm_started=False
+    )
 
     def go(steps):
         for _ in range(steps):
             trainer.step += 1
             clock.now += 1
-            list(refresher.events(trainer))
+            list(live_predictions.events(trainer))
 
     return SimpleNamespace(
         run=run, trainer=trainer, found=found, go=go, begun=clock.now, clock=clock
@@ -151,7 +153,7 @@ def test_the_open_case_comes_first_once_a_correction_is_learnt(pretend):
     request_predictions(pretend.run, ["case_2", "case_3"])
     pretend.go(400)
     schedule = pretend.trainer.schedule
-    schedule.takes.append(SimpleNamespace(step=401, roles={}, fresh=()))
+    schedule.updates.append(SimpleNamespace(step=401, versions={}, new_labels=()))
     request_predictions(pretend.run, ["case_4", "case_3"])
     before = len(pretend.found)
     pretend.go(25)

@@ -49,7 +49,7 @@ def test_weights_are_shrunk_and_perturbed(name, task, plan, tmp_path):
     earlier = before.state()
     fresh = trainer(name, task, plan, seed=5).state()
     begun = trainer(name, task, plan, seed=5)
-    begun.begin(earlier, config(start_from="x", shrink=0.5, perturb=0.25))
+    begun.warm_start(earlier, config(start_from="x", shrink=0.5, perturb=0.25))
     for net, values in begun.state().students.items():
         old, new = earlier.students[net], fresh.students[net]
         for key in (key for key in values if key.endswith("weight")):
@@ -70,7 +70,7 @@ def test_without_noise_a_shrunk_network_normalises_as_before(task, plan, tmp_pat
         before.run(tmp_path / "last.pt", every_seconds=99, stop=lambda: before.step > 3)
     )
     begun = trainer("supervised", task, plan, seed=1)
-    begun.begin(before.state(), config(start_from="x", shrink=0.5, perturb=0))
+    begun.warm_start(before.state(), config(start_from="x", shrink=0.5, perturb=0))
     image = torch.randn(1, 1, 16, 16, 16)
     with torch.no_grad():
         old, new = (

@@ -34,15 +34,15 @@ class Crops(NamedTuple):
         Intensities of each channel, and 1 inside the volume.
     target : Tensor (L, 1, Z, Y, X)
         Class index + 1; 0 outside the volume, 256 where not annotated.
-    bounds : Tensor (L, C or 2 C, Z, Y, X)
-        Signed distances, or low and then high bounds where one is not exact.
+    distance_intervals : Tensor (L, C or 2 C, Z, Y, X)
+        Signed distances, or their lowest and then highest values where not exact.
     classes : int
         Number of classes C.
     """
 
     image: Tensor
     target: Tensor
-    bounds: Tensor
+    distance_intervals: Tensor
     classes: int
 
 
@@ -68,7 +68,7 @@ def augment(
     share = view[:, -1:]
     inside = share > 0.5
     share = share.clamp_min(0.5)
-    # Each channel has a scanner's mood of its own, as if it were a crop.
+    # Intensities of each channel change by themselves, as if it were a crop.
     grey = (view[:, :-1] / share).flatten(0, 1).unsqueeze(1)
     seen = _intensities(grey, rng).view(count, -1, *patch)
     image = torch.where(inside, seen, 0.0)
@@ -77,11 +77,13 @@ def augment(
     )
     indices = target[:, 0].round().long() - 1
     valid = (indices >= 0) & (indices != UNANNOTATED) & inside[:labelled, 0]
-    bounds = functional.grid_sample(crops.bounds, grid[:labelled], align_corners=False)
-    bounds = (bounds / share[:labelled]).clamp(-1, 1)
-    scaled = (bounds / _per_item(scales[:labelled], bounds)).clamp(-1, 1)
+    distances = functional.grid_sample(
+        crops.distance_intervals, grid[:labelled], align_corners=False
+    )
+    distances = (distances / share[:labelled]).clamp(-1, 1)
+    scaled = (distances / _per_item(scales[:labelled], distances)).clamp(-1, 1)
     # Beyond the limit a distance is only known to be long.
-    longest = torch.where(bounds.abs() > 0.999, bounds, scaled)
+    longest = torch.where(distances.abs() > 0.999, distances, scaled)
     low = torch.minimum(scaled, longest)[:, : crops.classes]
     high = torch.maximum(scaled, longest)[:, -crops.classes :]
     return Batch(

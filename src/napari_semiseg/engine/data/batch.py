@@ -24,7 +24,7 @@ class Batch:
     valid : Tensor (L, Z, Y, X), bool
         Annotated voxels; only there is ``target`` meaningful.
     low, high : Tensor (L, C, Z, Y, X), float32
-        Bounds of the signed distance per class over the plan's limit.
+        Interval of the signed distance per class, over the plan's limit.
     """
 
     image: Tensor
@@ -40,6 +40,6 @@ class Batch:
         return self.target.shape[0]
 
     @property
-    def free(self) -> slice:
+    def unlabelled(self) -> slice:
         """Crops for losses without labels: the unlabelled ones, or all if none is."""
         return slice(self.labelled if len(self.image) > self.labelled else 0, None)

@@ -18,7 +18,7 @@ from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.resample import Shape, joined, resample, working_shape
-from napari_semiseg.engine.data.sparse_distance import working_bounds
+from napari_semiseg.engine.data.sparse_distance import working_distance_intervals
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.project.cases.channels import describe_channels, same_channels
@@ -57,7 +57,7 @@ class Cohort:
     watch: LabelWatcher
 
     @property
-    def bare(self) -> tuple[Case, ...]:
+    def without_annotation(self) -> tuple[Case, ...]:
         """Unlabelled cases of which nothing is annotated."""
         known = {case.id for case in self.labelled}
         return tuple(case for case in self.unlabelled if case.id not in known)
@@ -65,7 +65,7 @@ class Cohort:
     @property
     def training(self) -> tuple[Case, ...]:
         """Labelled and unlabelled cases, each once."""
-        return (*self.labelled, *self.bare)
+        return (*self.labelled, *self.without_annotation)
 
 
 def select(project: Project) -> Cohort:
@@ -340,7 +340,9 @@ class Cache:
         classes = len(self._labels) + 1
         indices = class_indices(labels, self._labels)
         spacing, limit = case.geometry.spacing_mm, self._plan.sdm_limit_mm
-        lower, upper = working_bounds(indices, classes, spacing, limit, shape)
+        lower, upper = working_distance_intervals(
+            indices, classes, spacing, limit, shape
+        )
         _save(low, lower)
         if (indices == UNANNOTATED).any():
             _save(high, upper)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def distance_bounds(
+def distance_intervals(
     target: NDArray[np.uint8],
     classes: int,
     spacing_mm: Sequence[float],
@@ -49,7 +49,7 @@ def distance_bounds(
     """
     unannotated = target == UNANNOTATED
     if unannotated.any():
-        return _bounds(target, unannotated, classes, spacing_mm, limit_mm)
+        return _intervals(target, unannotated, classes, spacing_mm, limit_mm)
     exact = np.empty((classes, *target.shape), dtype=np.float32)
     for index in range(1, classes):
         exact[index] = truncated_distance(target == index, spacing_mm, limit_mm)
@@ -62,7 +62,7 @@ def distance_bounds(
     return exact, exact
 
 
-def _bounds(
+def _intervals(
     target: NDArray[np.uint8],
     unannotated: NDArray[np.bool_],
     classes: int,

@@ -10,130 +10,127 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
-    """What a case gives to a training.
+class LabelVersion:
+    """What a training draws from a case.
 
     Attributes
     ----------
-    version : str
-        SHA-256 of its label file; empty where it has no label.
+    sha256 : str
+        Of its label file; empty where it has no label.
     whole : bool
         Every voxel is annotated, so that nothing of it is unlabelled data.
     """
 
-    version: str
+    sha256: str
     whole: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
-    """What changed before a step: new roles, None for a case that is out.
+class LabelUpdate:
+    """What changed before a step; None for a case that is out.
 
-    ``fresh`` are the labels among them that are sampled more often for a while.
+    ``new_labels`` are the labels that are sampled more often for a while.
     """
 
     step: int
-    roles: dict[str, Role | None]
-    fresh: tuple[str, ...]
+    versions: dict[str, LabelVersion | None]
+    new_labels: tuple[str, ...]
 
 
 class Schedule:
-    """All takes of a run; with seed and step it determines every batch.
+    """All updates of a run, by step; with the seed they determine every batch."""
 
-    Parameters
-    ----------
-    takes : iterable of Take
-        By step.
-    """
-
-    def __init__(self, takes: Iterable[Take] = ()) -> None:
-        self.takes = list(takes)
+    def __init__(self, updates: Iterable[LabelUpdate] = ()) -> None:
+        self.updates = list(updates)
 
     @property
     def since(self) -> int:
-        """Step from which the present roles are in force."""
-        return self.takes[-1].step if self.takes else 0
+        """Step from which the present versions are in force."""
+        return self.updates[-1].step if self.updates else 0
 
     @property
-    def roles(self) -> dict[str, Role]:
-        """Roles in force now, by case id."""
-        found: dict[str, Role | None] = {}
-        for take in self.takes:
-            found.update(take.roles)
-        return {name: role for name, role in found.items() if role is not None}
+    def versions(self) -> dict[str, LabelVersion]:
+        """Versions in force now, by case id."""
+        found: dict[str, LabelVersion | None] = {}
+        for update in self.updates:
+            found.update(update.versions)
+        return {name: known for name, known in found.items() if known is not None}
 
     @property
-    def fresh(self) -> dict[str, int]:
-        """Step at which a label that is still in force came in as a fresh one."""
+    def new_since(self) -> dict[str, int]:
+        """Step at which a label that is still in force came in as a new one."""
         found: dict[str, int] = {}
-        for take in self.takes:
-            for name in take.roles:
+        for update in self.updates:
+            for name in update.versions:
                 found.pop(name, None)
-            found.update(dict.fromkeys(take.fresh, take.step))
+            found.update(dict.fromkeys(update.new_labels, update.step))
         return found
 
-    def take(
-        self, step: int, roles: Mapping[str, Role], fresh: Collection[str] | None = None
-    ) -> Take | None:
-        """Note the roles from ``step`` on; None when they are what they were.
+    def update(
+        self,
+        step: int,
+        versions: Mapping[str, LabelVersion],
+        new: Collection[str] | None = None,
+    ) -> LabelUpdate | None:
+        """Note the versions from ``step`` on; None when they are what they were.
 
-        ``fresh`` is every new or changed label by default.
+        Sampled more often is every new or changed label, or only those in ``new``.
         """
-        before = self.roles
-        changed: dict[str, Role | None] = {
-            name: roles.get(name)
-            for name in sorted(before.keys() | roles.keys())
-            if before.get(name) != roles.get(name)
+        before = self.versions
+        changed: dict[str, LabelVersion | None] = {
+            name: versions.get(name)
+            for name in sorted(before.keys() | versions.keys())
+            if before.get(name) != versions.get(name)
         }
         if not changed:
             return None
-        labels = self.new_labels(roles)
-        fresh = labels if fresh is None else [name for name in labels if name in fresh]
-        made = Take(step, changed, tuple(fresh))
-        self.takes.append(made)
+        labels = self.new_labels(versions)
+        chosen = labels if new is None else [name for name in labels if name in new]
+        made = LabelUpdate(step, changed, tuple(chosen))
+        self.updates.append(made)
         return made
 
-    def new_labels(self, roles: Mapping[str, Role]) -> list[str]:
-        """Cases of which these roles have a label that is not in force, sorted."""
-        before = self.roles
+    def new_labels(self, versions: Mapping[str, LabelVersion]) -> list[str]:
+        """Cases of which these versions have a label that is not in force, sorted."""
+        before = self.versions
         return sorted(
             name
-            for name, role in roles.items()
-            if role.version
-            and (name not in before or before[name].version != role.version)
+            for name, found in versions.items()
+            if found.sha256
+            and (name not in before or before[name].sha256 != found.sha256)
         )
 
-    def lost_labels(self, roles: Mapping[str, Role]) -> list[str]:
-        """Cases of which a label is in force, and these roles have none, sorted."""
+    def lost_labels(self, versions: Mapping[str, LabelVersion]) -> list[str]:
+        """Cases of which a label is in force, and these versions have none, sorted."""
         return sorted(
             name
-            for name, role in self.roles.items()
-            if role.version and (name not in roles or not roles[name].version)
+            for name, known in self.versions.items()
+            if known.sha256 and (name not in versions or not versions[name].sha256)
         )
 
     def state(self) -> list[dict[str, Any]]:
         """Plain values for a checkpoint."""
         return [
             {
-                "step": take.step,
+                "step": update.step,
                 "roles": {
-                    name: None if role is None else [role.version, role.whole]
-                    for name, role in take.roles.items()
+                    name: None if known is None else [known.sha256, known.whole]
+                    for name, known in update.versions.items()
                 },
-                "fresh": list(take.fresh),
+                "fresh": list(update.new_labels),
             }
-            for take in self.takes
+            for update in self.updates
         ]
 
     @classmethod
     def from_state(cls, state: Iterable[Mapping[str, Any]]) -> Self:
         """Inverse of `state`."""
         return cls(
-            Take(
+            LabelUpdate(
                 int(item["step"]),
                 {
-                    name: None if role is None else Role(*role)
-                    for name, role in item["roles"].items()
+                    name: None if known is None else LabelVersion(*known)
+                    for name, known in item["roles"].items()
                 },
                 tuple(item["fresh"]),
             )

@@ -41,8 +41,8 @@ class Batches(Protocol):
         """How often each labelled case has been seen before a step, on average."""
 
 
-class Noise:
-    """Batches of noise, as of ``cases`` labelled ones, to measure without data."""
+class SyntheticBatches:
+    """Random batches, as of ``cases`` labelled cases, to measure without data."""
 
     def __init__(self, plan: Plan, classes: int, cases: int) -> None:
         self._plan = plan
@@ -56,7 +56,7 @@ class Noise:
     def batch(
         self, step: int, device: torch.device, *, unlabelled: bool = True
     ) -> Batch:
-        """Crops of noise."""
+        """Random crops and labels."""
         plan, generator = self._plan, torch.Generator().manual_seed(step)
         patch, labelled = plan.patch_zyx, plan.labelled_batch
         count = labelled + (plan.unlabelled_batch if unlabelled else 0)
@@ -85,14 +85,14 @@ class Streams:
         stream draws from the labelled images without their labels.
     since : int
         First step.
-    fresh : dict of str to int
+    new_since : dict of str to int
         Cases whose label came in late, with the step at which it did.
     """
 
     labelled: tuple[Prepared, ...]
     unlabelled: tuple[Prepared, ...]
     since: int = 0
-    fresh: Mapping[str, int] = field(default_factory=dict)
+    new_since: Mapping[str, int] = field(default_factory=dict)
 
 
 class Sampler:
@@ -107,7 +107,7 @@ class Sampler:
     seed : int
         With the step and the streams it determines the batch, wherever it is drawn.
     fresh_weight, fresh_steps : int
-        How many times as often as the others a fresh label is drawn, and for how many
+        How many times as often as the others a new label is drawn, and for how many
         steps.
     """
 
@@ -148,13 +148,13 @@ class Sampler:
         crops = [self._crop(case, rng, with_label=True) for case in first]
         crops += [self._crop(case, rng, with_label=False) for case in second]
         known = crops[: len(first)]
-        bounds = [crop["bounds"] for crop in known]
-        channels = max(len(maps) for maps in bounds)
+        intervals = [crop["intervals"] for crop in known]
+        channels = max(len(maps) for maps in intervals)
         stacked = Crops(
             image=_stack([crop["image"] for crop in crops], device),
             target=_stack([crop["target"] for crop in known], device),
-            bounds=_stack(
-                [np.tile(maps, (channels // len(maps), 1, 1, 1)) for maps in bounds],
+            distance_intervals=_stack(
+                [np.tile(maps, (channels // len(maps), 1, 1, 1)) for maps in intervals],
                 device,
             ),
             classes=self._classes,
@@ -166,18 +166,18 @@ class Sampler:
     def picked(self, stream: int, step: int) -> list[Prepared]:
         """Cases of a step.
 
-        Every case is drawn once before any a second time, a fresh one as many times
-        as it weighs. The round begins anew when the streams change and when a label
-        is fresh no longer.
+        Every case is drawn once before any a second time, a new label as
+        often as it weighs. The round begins anew when the streams change and when a
+        label is new no longer.
         """
         streams = self._at(step)
-        start, fresh = self._freshness(streams, step)
+        start, new = self._new_labels(streams, step)
         if stream == LABELLED_STREAM:
             count, cases = self._plan.labelled_batch, streams.labelled
             deck = [
                 case
                 for case in cases
-                for _ in range(self._fresh_weight if case.id in fresh else 1)
+                for _ in range(self._fresh_weight if case.id in new else 1)
             ]
         else:
             count = self._plan.unlabelled_batch
@@ -193,9 +193,9 @@ class Sampler:
         """What a step draws from."""
         return next(one for one in self._streams[::-1] if one.since <= step)
 
-    def _freshness(self, streams: Streams, step: int) -> tuple[int, set[str]]:
-        """Step since when the same labels are fresh, and which they are."""
-        ends = {case: at + self._fresh_steps for case, at in streams.fresh.items()}
+    def _new_labels(self, streams: Streams, step: int) -> tuple[int, set[str]]:
+        """Step since when the same labels count as new, and which they are."""
+        ends = {case: at + self._fresh_steps for case, at in streams.new_since.items()}
         passed = [end for end in ends.values() if streams.since <= end <= step]
         return max([streams.since, *passed]), {
             case for case, end in ends.items() if step < end
@@ -218,11 +218,11 @@ class Sampler:
             assert case.high is not None
             target, known = _read(case.target, start, size)
             found["target"] = np.where(known > 0, target + 1.0, 0.0)[np.newaxis]
-            bounds = [case.low] if case.high is case.low else [case.low, case.high]
+            parts = [case.low] if case.high is case.low else [case.low, case.high]
             maps = [
-                _read(channel, start, size)[0] for part in bounds for channel in part
+                _read(channel, start, size)[0] for part in parts for channel in part
             ]
-            found["bounds"] = np.stack(maps)
+            found["intervals"] = np.stack(maps)
         return found
 
     def _start(

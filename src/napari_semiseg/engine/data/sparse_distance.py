@@ -1,4 +1,4 @@
-"""Distance bounds on the working grid, computed only about what is annotated.
+"""Distance intervals on the working grid, computed only about what is annotated.
 
 A few painted slices of a large scan cost what they hold, not what the scan does, and
 no map of the whole scan is ever held in its own voxels.
@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_semiseg.core.boxes import bounding_box
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.engine.data.distance_maps import distance_bounds
+from napari_semiseg.engine.data.distance_maps import distance_intervals
 from napari_semiseg.engine.data.resample import joined
 
 if TYPE_CHECKING:
@@ -33,24 +33,24 @@ SLAB_VOXELS = 16_000_000
 """Voxels of a scan whose maps are held at once."""
 
 
-def working_bounds(
+def working_distance_intervals(
     target: NDArray[np.uint8],
     classes: int,
     spacing_mm: Sequence[float],
     limit_mm: float,
     shape: Shape,
 ) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """`sdm.distance_bounds` at the centres of working voxels, trilinear.
+    """`distance_intervals` at the centres of working voxels, trilinear.
 
     They are exact in working voxels that hold the centre of an annotated voxel or lie
-    in one; far from these they bound nothing (-1 and 1).
+    in one; far from these nothing is known (-1 and 1).
 
     Parameters
     ----------
     target : ndarray (Z, Y, X), uint8
         Class indices 0..C-1 on the case's own grid; 255 where not annotated.
     classes, spacing_mm, limit_mm
-        As in `sdm.distance_bounds`.
+        As in `distance_intervals`.
     shape : (z, y, x)
         The working grid, over the same box of space.
 
@@ -83,8 +83,8 @@ def working_bounds(
             slice(one.start - two.start, one.stop - two.start)
             for one, two in zip(wide, needed, strict=True)
         )
-        bounds = distance_bounds(target[needed], classes, spacing_mm, limit_mm)
-        for values, into in zip(bounds, (low, high), strict=True):
+        intervals = distance_intervals(target[needed], classes, spacing_mm, limit_mm)
+        for values, into in zip(intervals, (low, high), strict=True):
             _sample(values[(slice(None), *within)], wide, target.shape, into)
     return low, high
 

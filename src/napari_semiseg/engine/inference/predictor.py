@@ -18,10 +18,18 @@ from napari_semiseg.engine.data.augment import FLIP_AXES
 from napari_semiseg.engine.data.cache import working_images
 from napari_semiseg.engine.data.resample import slabs, working_shape
 from napari_semiseg.engine.devices import autocast
-from napari_semiseg.engine.inference.sliding_window import padded, sweep, worthwhile
-from napari_semiseg.engine.inference.uncertainty import Evidence, reach_of, score_case
+from napari_semiseg.engine.inference.sliding_window import (
+    padded,
+    sliding_window,
+    windows_near_foreground,
+)
+from napari_semiseg.engine.inference.uncertainty import (
+    UncertaintyMaps,
+    extent,
+    score_case,
+)
 from napari_semiseg.engine.methods.perturbations import entropy
-from napari_semiseg.engine.networks.embedding import Encoded
+from napari_semiseg.engine.networks.embedding import EmbeddingAccumulator
 from napari_semiseg.engine.out_of_memory import out_of_memory_advice, prediction_advice
 
 if TYPE_CHECKING:
@@ -44,7 +52,7 @@ UNCERTAINTY = {
 
 @dataclass(frozen=True)
 class Maps:
-    """What a model says of a volume or some planes of it, working grid, float32.
+    """Prediction of a volume or some planes of it, on the working grid, float32.
 
     Attributes
     ----------
@@ -93,7 +101,7 @@ class Predictor:
         self._plan = plan
         self._device = device
         self._cancellation = cancellation
-        self._encoded = Encoded()
+        self._embedding = EmbeddingAccumulator()
         for teacher in teachers.values():
             teacher.eval()
 
@@ -117,12 +125,14 @@ class Predictor:
         """
         patch, classes = self._plan.patch_zyx, self._method.task.classes
         larger, inner = padded(image, patch)
-        boxes = worthwhile(larger, patch, self._foreground)
+        boxes = windows_near_foreground(larger, patch, self._foreground)
         nothing = torch.ones(2 * classes + 1)
         nothing[1:classes] = nothing[-1] = 0  # no class likely, no gap,
         nothing[classes] = -1  # and background deep inside of itself
         depth, at = image.shape[-3], -inner[0].start
-        for block in sweep(larger, patch, 2 * classes + 1, self._look, boxes):
+        for block in sliding_window(
+            larger, patch, 2 * classes + 1, self._predict_window, boxes
+        ):
             where = slice(max(0, -at), max(0, depth - at))
             at += block.shape[1]
             maps = block[:, where, inner[1], inner[2]]
@@ -136,19 +146,16 @@ class Predictor:
         return crop.contiguous(memory_format=torch.channels_last_3d)
 
     def _foreground(self, window: Tensor) -> Tensor:
-        """Probability (z, y, x) of any structure, at a glance."""
+        """Probability (z, y, x) of any structure, without mirrored views."""
         with autocast(self._device, self._plan.precision):
-            said = self._method.infer(self._teachers, self._crop(window))
-        return 1 - said.probabilities[0, 0].float()
+            output = self._method.infer(self._teachers, self._crop(window))
+        return 1 - output.probabilities[0, 0].float()
 
-    def _look(self, window: Tensor) -> Tensor:
+    def _predict_window(self, window: Tensor) -> Tensor:
         """All maps (2 C + 1, z, y, x) of a window."""
-        values = self._window(self._crop(window))
-        return torch.cat([values.probabilities, values.distance, values.gap], dim=1)[
-            0
-        ].cpu()
+        return torch.cat(self._mirrored_mean(self._crop(window)), dim=1)[0].cpu()
 
-    def _window(self, crop: Tensor) -> Inference:
+    def _mirrored_mean(self, crop: Tensor) -> Inference:
         """Average over the mirrored views that training has seen."""
         mirrored = FLIP_AXES if self._plan.mirrored else ()
         views = [
@@ -160,14 +167,14 @@ class Predictor:
         first = next(iter(self._teachers.values()), None)
         for axes in views:
             self._cancellation.check()
-            heard = nullcontext() if axes else self._encoded.of(first)
-            with heard, autocast(self._device, self._plan.precision):
-                said = self._method.infer(self._teachers, crop.flip(axes))
+            recorded = nullcontext() if axes else self._embedding.recording(first)
+            with recorded, autocast(self._device, self._plan.precision):
+                output = self._method.infer(self._teachers, crop.flip(axes))
             if not axes:
-                self._encoded.take(said.probabilities)
-            found.append([part.float().flip(axes) for part in said])
+                self._embedding.add(output.probabilities)
+            found.append([part.float().flip(axes) for part in output])
         means = (torch.stack(part).mean(dim=0) for part in zip(*found, strict=True))
-        return type(said)(*means)
+        return type(output)(*means)
 
     @out_of_memory_advice(prediction_advice)
     def predict(
@@ -186,15 +193,15 @@ class Predictor:
         shape = geometry.shape_zyx
         working = working_shape(shape, geometry.spacing_mm, self._plan.spacing_mm)
         kind, classes = self._method.uncertainty, self._method.task.classes
-        said = Evidence.empty(working, kind)
+        maps = UncertaintyMaps.empty(working, kind)
         values = np.array([0, *labels.values], dtype=np.uint8)
         voxels = np.zeros(classes, dtype=np.int64)
         found = np.empty(shape, dtype=np.uint8)
         sdm = np.empty((classes - 1, *shape), dtype=map_dtype(shape))
         doubt = np.empty(shape, dtype=map_dtype(shape))
-        self._encoded = Encoded()
+        self._embedding = EmbeddingAccumulator()
         image = working_images(case, working, self._plan, self._cancellation)
-        blocks = self._noted(self.planes(image), said)
+        blocks = self._filled(self.planes(image), maps)
         for planes, part in slabs(blocks, working[0], shape):
             self._cancellation.check()
             indices = part[:classes].argmax(dim=0).numpy()
@@ -214,11 +221,11 @@ class Predictor:
             image_sha256=case.record.sha256,
             uncertainty_kind=UNCERTAINTY[kind],
             score=score_case(
-                said,
+                maps,
                 geometry,
                 volumes,
-                self._encoded.mean.tolist(),
-                reach_of(found),
+                self._embedding.mean.tolist(),
+                extent(found),
             ),
             at=time.time(),
         )
@@ -230,15 +237,17 @@ class Predictor:
             uncertainty=doubt,
         )
 
-    def _noted(self, blocks: Iterable[Maps], said: Evidence) -> Iterator[Tensor]:
-        """Note what scores are made of, and stack what goes onto the case's grid."""
+    def _filled(
+        self, blocks: Iterable[Maps], uncertainty: UncertaintyMaps
+    ) -> Iterator[Tensor]:
+        """Keep what scores need, and stack what goes onto the case's grid."""
         start = 0
         for maps in blocks:
             planes = slice(start, start + maps.gap.shape[1])
             start = planes.stop
-            said.indices[planes] = maps.probabilities.argmax(dim=0).numpy()
-            said.entropy[planes] = maps.entropy[0].numpy()
-            said.gap[planes] = maps.gap[0].numpy()
+            uncertainty.indices[planes] = maps.probabilities.argmax(dim=0).numpy()
+            uncertainty.entropy[planes] = maps.entropy[0].numpy()
+            uncertainty.gap[planes] = maps.gap[0].numpy()
             distance_mm = maps.distance[1:] * self._plan.sdm_limit_mm
-            doubt = maps.entropy if said.kind == "entropy" else maps.gap
+            doubt = maps.entropy if uncertainty.kind == "entropy" else maps.gap
             yield torch.cat([maps.probabilities, distance_mm, doubt])

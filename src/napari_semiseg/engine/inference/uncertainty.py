@@ -37,15 +37,15 @@ DISAGREE = "segmentation and distance disagree"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """What the scores of a case are made of, on the working grid.
+class UncertaintyMaps:
+    """Classes and uncertainty of a prediction on the working grid, to be scored.
 
     Attributes
     ----------
     indices : ndarray (Z, Y, X), uint8
         Predicted class of each voxel.
     entropy, gap : ndarray (Z, Y, X), float32, or float16 for large volumes
-        As in `infer.Maps`.
+        As in `predictor.Maps`.
     kind : {"entropy", "gap"}
         Which of the two is stored as the case's uncertainty.
     """
@@ -59,14 +59,14 @@ class Evidence:
     def empty(
         cls, shape: tuple[int, int, int], kind: Literal["entropy", "gap"]
     ) -> Self:
-        """Room for the evidence of a volume, to be filled."""
+        """Room for the maps of a volume, to be filled."""
         kept = map_dtype(shape)
         entropy, gap = np.empty((2, *shape), kept)
         return cls(np.empty(shape, np.uint8), entropy, gap, kind)
 
 
 def score_case(
-    said: Evidence,
+    maps: UncertaintyMaps,
     geometry: Geometry,
     volumes_ml: dict[str, float],
     features: Iterable[float] = (),
@@ -75,50 +75,50 @@ def score_case(
     """Score a prediction.
 
     ``volumes_ml`` was counted on the case's own grid, per class in their order;
-    ``features`` are `features.Encoded.mean`; ``reach`` is on that grid too.
+    ``features`` are `EmbeddingAccumulator.mean`; ``reach`` is the `extent` there.
 
     The case's scores are means over a shell about the predicted surface. Those of
     slices are sums over the shell, and over what is undecided elsewhere, divided by
     the largest slice of the shell: within a plane they rank as the doubt in a slice
     does, and neither a large field of view nor small voxels change them.
     """
-    shell, shape = surface_shell(said.indices), geometry.shape_zyx
-    entropy, gap = (_mean(values[shell]) for values in (said.entropy, said.gap))
-    doubt = said.entropy if said.kind == "entropy" else said.gap
+    shell, shape = surface_shell(maps.indices), geometry.shape_zyx
+    entropy, gap = (_mean(values[shell]) for values in (maps.entropy, maps.gap))
+    doubt = maps.entropy if maps.kind == "entropy" else maps.gap
     return CaseScore(
-        uncertainty=entropy if said.kind == "entropy" else gap,
+        uncertainty=entropy if maps.kind == "entropy" else gap,
         entropy=entropy,
         gap=gap,
         volumes_ml=volumes_ml,
-        slices=_worst(doubt, shell, shape, _reasons(said, shell)),
-        gap_slices=_worst(said.gap, shell, shape, lambda axis, index: DISAGREE),
-        classes=_classes(said, shell, shape, list(volumes_ml)),
+        slices=_worst(doubt, shell, shape, _reasons(maps, shell)),
+        gap_slices=_worst(maps.gap, shell, shape, lambda axis, index: DISAGREE),
+        classes=_classes(maps, shell, shape, list(volumes_ml)),
         features=tuple(float(f"{value:.{DIGITS}g}") for value in features),
         reach=reach,
     )
 
 
-def reach_of(labels: NDArray[np.uint8]) -> tuple[tuple[int, int], ...]:
-    """First and last voxel along each axis of all structures; empty without any."""
+def extent(labels: NDArray[np.uint8]) -> tuple[tuple[int, int], ...]:
+    """First and last voxel of all structures along each axis; empty without any."""
     box = bounding_box(labels > 0)
     return () if box is None else tuple((at.start, at.stop - 1) for at in box)
 
 
 def _classes(
-    said: Evidence, shell: NDArray[np.bool_], shape: Shape, names: list[str]
+    maps: UncertaintyMaps, shell: NDArray[np.bool_], shape: Shape, names: list[str]
 ) -> dict[str, ClassScore]:
     """Doubt of every structure that was predicted."""
     found = {}
     for index, name in enumerate(names, start=1):
-        inside = said.indices == index
+        inside = maps.indices == index
         if not inside.any():
             continue
         own = shell if len(names) == 1 else surface_shell(inside)
         words = f"{name} uncertain"
         found[name] = ClassScore(
-            entropy=_mean(said.entropy[own]),
+            entropy=_mean(maps.entropy[own]),
             slices=_worst(
-                said.entropy,
+                maps.entropy,
                 own,
                 shape,
                 lambda axis, index, words=words: words,  # type: ignore[misc]
@@ -178,14 +178,16 @@ def _worst(
     return tuple(found)
 
 
-def _reasons(said: Evidence, shell: NDArray[np.bool_]) -> Callable[[int, int], str]:
+def _reasons(
+    maps: UncertaintyMaps, shell: NDArray[np.bool_]
+) -> Callable[[int, int], str]:
     """Say why a slice is doubtful: mask and distance disagree, for their entropy."""
 
     def split(at: tuple[Any, ...]) -> float:
         near = shell[at]
         if not near.any():
             return 0.0
-        return _mean(said.gap[at][near] / (said.entropy[at][near] + np.float32(0.05)))
+        return _mean(maps.gap[at][near] / (maps.entropy[at][near] + np.float32(0.05)))
 
     usual = split(())
 

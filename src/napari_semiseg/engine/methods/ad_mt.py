@@ -86,9 +86,11 @@ class ADMT(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and the teachers' labels on a strong view."""
-        image, count = batch.image[batch.free], batch.labelled
-        inside = batch.inside[batch.free]
-        weak = batch.image if batch.free.start else torch.cat([batch.image, image])
+        image, count = batch.image[batch.unlabelled], batch.labelled
+        inside = batch.inside[batch.unlabelled]
+        weak = (
+            batch.image if batch.unlabelled.start else torch.cat([batch.image, image])
+        )
         with torch.no_grad():
             first, second = (
                 segmentation(forward(teacher, image))
@@ -101,8 +103,8 @@ class ADMT(DualTaskMethod):
             pasted = random_box(image, side).expand_as(inside)
             strong = torch.where(pasted, image.roll(1, 0), image)
         output = forward(nets.students["student"], torch.cat([weak, strong]))
-        said = segmentation(output)[count : count + len(image)].detach()
-        target = settle(first, second, said)
+        student = segmentation(output)[count : count + len(image)].detach()
+        target = combine_pseudo_labels(first, second, student)
         target = torch.where(pasted, target.roll(1, 0), target)
         inside = torch.where(pasted, inside.roll(1, 0), inside)
         sure = confident(target, self.params.threshold) & inside
@@ -115,8 +117,8 @@ class ADMT(DualTaskMethod):
         }
 
 
-def settle(first: Tensor, second: Tensor, student: Tensor) -> Tensor:
-    """Probabilities that two teachers and a student settle on (AD-MT, Sec. 3.3)."""
+def combine_pseudo_labels(first: Tensor, second: Tensor, student: Tensor) -> Tensor:
+    """Combine the probabilities of two teachers and a student (AD-MT, Sec. 3.3)."""
     trust = torch.softmax(-torch.cat([entropy(first), entropy(second)], dim=1), dim=1)
     mean = trust[:, :1] * first + trust[:, 1:] * second
     labels = [one.argmax(dim=1, keepdim=True) for one in (first, second, student, mean)]

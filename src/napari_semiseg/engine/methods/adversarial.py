@@ -23,7 +23,7 @@ class AdversarialMethod(DualTaskMethod):
     params: ConsistencyParams
 
     @abstractmethod
-    def judged(self, output: Output) -> Tensor:
+    def critic_input(self, output: Output) -> Tensor:
         """Maps (B, C, Z, Y, X) that the critic sees beside the image."""
 
     def critics(self) -> dict[str, nn.Module]:
@@ -36,8 +36,10 @@ class AdversarialMethod(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and the critic's doubt on unlabelled crops."""
         output = forward(nets.students["student"], batch.image)
-        free = batch.free
-        verdict = nets.critics["critic"](self.judged(output)[free], batch.image[free])
+        free = batch.unlabelled
+        verdict = nets.critics["critic"](
+            self.critic_input(output)[free], batch.image[free]
+        )
         return {
             **self.labelled(output, batch),
             "adversarial": self.params.weight(t)
@@ -51,7 +53,7 @@ class AdversarialMethod(DualTaskMethod):
         student = nets.students["student"]
         student.eval()
         with torch.no_grad():
-            maps = self.judged(forward(student, batch.image))
+            maps = self.critic_input(forward(student, batch.image))
         verdict = nets.critics["critic"](maps, batch.image)
         truth = torch.zeros_like(verdict)
         truth[: batch.labelled] = 1.0

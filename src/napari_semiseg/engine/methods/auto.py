@@ -8,7 +8,7 @@ from pydantic import Field
 
 from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
-from napari_semiseg.engine.methods.copy_paste import mixed, sight
+from napari_semiseg.engine.methods.copy_paste import paste_by_voxel, visible_distance
 from napari_semiseg.engine.methods.dual_task import (
     DualTaskMethod,
     DualTaskParams,
@@ -100,18 +100,18 @@ class Auto(DualTaskMethod):
         sparse = taking and not bool((batch.valid | ~batch.inside[:count, 0]).all())
         if not taking or (len(batch.image) == count and not sparse):
             return self.labelled(forward(student, batch.image[:count]), batch)
-        asked = slice(0, None) if sparse else batch.free
+        asked = slice(0, None) if sparse else batch.unlabelled
         with torch.no_grad():
             teacher = forward(nets.teachers["student"], batch.image[asked])
             pair = segmentation(teacher), self.mask(teacher)
-            said = torch.cat([0.5 * (pair[0] + pair[1]), gap(*pair)], dim=1)
-        ours, seen = self._ours(batch)
-        crops, moved, guessed = mixed(
+            maps = torch.cat([0.5 * (pair[0] + pair[1]), gap(*pair)], dim=1)
+        is_labelled_source, visible = self._sources(batch)
+        crops, moved, guessed = paste_by_voxel(
             batch,
-            ours,
-            seen,
-            said[batch.free] if sparse else said,
-            said[:count] if sparse else None,
+            is_labelled_source,
+            visible,
+            maps[batch.unlabelled] if sparse else maps,
+            maps[:count] if sparse else None,
         )
         guess, apart = moved[:, :-1], moved[:, -1:]
         image = crops.image
@@ -127,16 +127,16 @@ class Auto(DualTaskMethod):
             "pseudo_distance": weight * soft_dice(self.mask(output), label, sure),
         }
 
-    def _ours(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Voxels (N, 1, Z, Y, X) that show a labelled volume, and how far they do."""
+    def _sources(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Voxels (N, 1, Z, Y, X) of labelled volumes, and their visible distance."""
         count, free = batch.labelled, len(batch.image) - batch.labelled
         box = random_box(batch.image, self.params.side)
-        whole, seen = torch.ones_like(box), sight(box, self.task.limit_voxels)
-        far = torch.full_like(seen, torch.inf)
+        visible = visible_distance(box, self.task.limit_voxels)
+        whole, far = torch.ones_like(box), torch.full_like(visible, torch.inf)
         first, last = {
-            "both": ((~box, seen), (box, seen)),
-            "into": ((whole, far), (box, seen)),
+            "both": ((~box, visible), (box, visible)),
+            "into": ((whole, far), (box, visible)),
             "none": ((whole, far), (~whole, far)),
         }[self.params.paste]
-        shown, reach = zip(*[first] * count, *[last] * free, strict=True)
-        return torch.cat(shown), torch.cat(reach)
+        sources, distances = zip(*[first] * count, *[last] * free, strict=True)
+        return torch.cat(sources), torch.cat(distances)

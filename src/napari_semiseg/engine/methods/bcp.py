@@ -8,7 +8,11 @@ from pydantic import Field
 
 from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
-from napari_semiseg.engine.methods.copy_paste import mixed, neighbours, sight
+from napari_semiseg.engine.methods.copy_paste import (
+    paste_between_labelled,
+    paste_by_voxel,
+    visible_distance,
+)
 from napari_semiseg.engine.methods.dual_task import (
     DualTaskMethod,
     DualTaskParams,
@@ -66,18 +70,21 @@ class BCP(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms on labelled voxels, pseudo labels on the others."""
         limit = self.task.limit_voxels
-        if not self.takes_unlabelled(t) or not batch.free.start:
-            crops = neighbours(batch, self.params.side, limit)
+        if not self.takes_unlabelled(t) or not batch.unlabelled.start:
+            crops = paste_between_labelled(batch, self.params.side, limit)
             return self.labelled(forward(nets.students["student"], crops.image), crops)
         with torch.no_grad():
-            said = segmentation(
-                forward(nets.teachers["student"], batch.image[batch.free])
+            teacher = segmentation(
+                forward(nets.teachers["student"], batch.image[batch.unlabelled])
             )
         box = random_box(batch.image, self.params.side)
-        count = max(batch.labelled, len(said))
+        count = max(batch.labelled, len(teacher))
         boxes = box.expand(count, *box.shape[1:])
-        ours = torch.cat([boxes, ~boxes])
-        crops, guess, guessed = mixed(batch, ours, sight(box, limit), said)
+        is_labelled_source = torch.cat([boxes, ~boxes])
+        visible = visible_distance(box, limit)
+        crops, guess, guessed = paste_by_voxel(
+            batch, is_labelled_source, visible, teacher
+        )
         output = forward(nets.students["student"], crops.image)
         return {
             **self.labelled(output, crops),

@@ -69,9 +69,9 @@ class CCT(DualTaskMethod):
         for index, perturb in enumerate(PERTURBATIONS, start=1):
             perturbed = [perturb(maps) for maps in features]
             outputs.append(network.decode(perturbed, index))
-        target, *said = (segmentation(output)[batch.free] for output in outputs)
-        inside = batch.inside[batch.free]
-        agreement = [consistency(one, target, inside) for one in said]
+        target, *others = (segmentation(output)[batch.unlabelled] for output in outputs)
+        inside = batch.inside[batch.unlabelled]
+        agreement = [consistency(one, target, inside) for one in others]
         return {
             **mean_terms([self.labelled(output, batch) for output in outputs]),
             "cross_consistency": self.params.weight(t) * torch.stack(agreement).mean(),

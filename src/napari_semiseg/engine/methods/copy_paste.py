@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def sight(box: Tensor, limit: float) -> Tensor:
-    """How far a voxel lies from those on the other side of a box's faces.
+def visible_distance(box: Tensor, limit: float) -> Tensor:
+    """Distance of each voxel from those on the other side of a box's faces.
 
-    What a crop shows of a distance ends there: behind it lies another scan.
+    A crop shows no longer distance than that: behind the face lies another scan.
 
     Parameters
     ----------
@@ -47,16 +47,18 @@ def sight(box: Tensor, limit: float) -> Tensor:
     return torch.where(box, within, beyond.sqrt()) / limit
 
 
-def _in_sight(low: Tensor, high: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Bounds of distances of which only ``seen`` (see `sight`) is to be seen."""
+def _limit_to_visible(
+    low: Tensor, high: Tensor, visible: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Distance intervals of which only the distance ``visible`` is known."""
     return (
-        torch.where(low < -seen, -1.0, torch.minimum(low, seen)),
-        torch.where(high > seen, 1.0, torch.maximum(high, -seen)),
+        torch.where(low < -visible, -1.0, torch.minimum(low, visible)),
+        torch.where(high > visible, 1.0, torch.maximum(high, -visible)),
     )
 
 
-def neighbours(batch: Batch, side: float, limit: float) -> Batch:
-    """Labelled crops only, each with a box of the next one; ``limit`` as in `sight`."""
+def paste_between_labelled(batch: Batch, side: float, limit: float) -> Batch:
+    """Paste into each labelled crop a box of the next one; ``limit`` as above."""
     count = batch.labelled
     image, inside = batch.image[:count], batch.inside[:count]
     box = random_box(image, side)
@@ -64,7 +66,9 @@ def neighbours(batch: Batch, side: float, limit: float) -> Batch:
     def mix(maps: Tensor, where: Tensor) -> Tensor:
         return torch.where(where, maps.roll(1, 0), maps)
 
-    low, high = _in_sight(mix(batch.low, box), mix(batch.high, box), sight(box, limit))
+    low, high = _limit_to_visible(
+        mix(batch.low, box), mix(batch.high, box), visible_distance(box, limit)
+    )
     return Batch(
         image=_packed(mix(image, box)),
         inside=mix(inside, box),
@@ -75,14 +79,14 @@ def neighbours(batch: Batch, side: float, limit: float) -> Batch:
     )
 
 
-def mixed(
+def paste_by_voxel(
     batch: Batch,
-    ours: Tensor,
-    seen: Tensor,
+    is_labelled_source: Tensor,
+    visible: Tensor,
     guess: Tensor,
     known_guess: Tensor | None = None,
 ) -> tuple[Batch, Tensor, Tensor]:
-    """Crops put together from labelled and unlabelled ones, voxel by voxel.
+    """Put crops together from labelled and unlabelled ones, voxel by voxel.
 
     The i-th of N crops has voxels of the i-th labelled and of the i-th unlabelled
     crop; both lists are repeated where they are shorter.
@@ -90,11 +94,11 @@ def mixed(
     Parameters
     ----------
     batch : Batch
-        L labelled crops and the U ones of `Batch.free`.
-    ours : Tensor (N, 1, Z, Y, X), bool
+        L labelled crops and the U ones of `Batch.unlabelled`.
+    is_labelled_source : Tensor (N, 1, Z, Y, X), bool
         Where a crop shows the labelled volume.
-    seen : Tensor (N or 1, 1, Z, Y, X)
-        How far it does from there on, see `sight`.
+    visible : Tensor (N or 1, 1, Z, Y, X)
+        See `visible_distance`.
     guess : Tensor (U, C, Z, Y, X)
         Maps of the unlabelled crops, such as class probabilities.
     known_guess : Tensor (L, C, Z, Y, X), optional
@@ -105,23 +109,25 @@ def mixed(
     Batch
         N crops; ``valid`` is true on voxels that come with a label.
     Tensor (N, C, Z, Y, X)
-        The maps, moved along; any value on voxels that neither map speaks of.
+        The maps, moved along; any value on voxels of neither map.
     Tensor (N, 1, Z, Y, X), bool
-        Voxels without a label that a map speaks of, inside a volume.
+        Voxels without a label that a map has, inside a volume.
     """
-    order = torch.arange(len(ours), device=ours.device)
+    order = torch.arange(len(is_labelled_source), device=is_labelled_source.device)
     known = order % batch.labelled
-    free = int(batch.free.start) + order % len(guess)
-    inside = torch.where(ours, batch.inside[known], batch.inside[free])
-    valid = batch.valid[known].unsqueeze(1) & ours
+    free = int(batch.unlabelled.start) + order % len(guess)
+    inside = torch.where(is_labelled_source, batch.inside[known], batch.inside[free])
+    valid = batch.valid[known].unsqueeze(1) & is_labelled_source
     moved = guess[order % len(guess)]
-    guessed = inside & ~ours
+    guessed = inside & ~is_labelled_source
     if known_guess is not None:
-        moved = torch.where(ours, known_guess[known], moved)
+        moved = torch.where(is_labelled_source, known_guess[known], moved)
         guessed = inside & ~valid
-    low, high = _in_sight(batch.low[known], batch.high[known], seen)
+    low, high = _limit_to_visible(batch.low[known], batch.high[known], visible)
     crops = Batch(
-        image=_packed(torch.where(ours, batch.image[known], batch.image[free])),
+        image=_packed(
+            torch.where(is_labelled_source, batch.image[known], batch.image[free])
+        ),
         inside=inside,
         target=batch.target[known],
         valid=valid[:, 0],

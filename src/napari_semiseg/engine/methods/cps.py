@@ -38,8 +38,8 @@ class CPS(PairMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and each other's labels."""
         outputs = [forward(net, batch.image) for net in nets.students.values()]
-        first, second = (logits(output)[batch.free] for output in outputs)
-        inside = batch.inside[batch.free, 0]
+        first, second = (logits(output)[batch.unlabelled] for output in outputs)
+        inside = batch.inside[batch.unlabelled, 0]
         return {
             **mean_terms([self.labelled(output, batch) for output in outputs]),
             "cross_labels": self.params.weight(t)

@@ -28,6 +28,6 @@ class DAN(AdversarialMethod):
     cite = "Zhang et al., MICCAI 2017"
     Params: ClassVar[type[MethodParams]] = ConsistencyParams
 
-    def judged(self, output: Output) -> Tensor:
+    def critic_input(self, output: Output) -> Tensor:
         """Class probabilities."""
         return segmentation(output)

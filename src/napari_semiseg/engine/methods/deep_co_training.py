@@ -64,8 +64,8 @@ class DeepCoTraining(PairMethod):
         """Labelled terms, agreement, and resistance."""
         networks = list(nets.students.values())
         outputs = [forward(network, batch.image) for network in networks]
-        image, inside = batch.image[batch.free], batch.inside[batch.free]
-        first, second = (segmentation(output)[batch.free] for output in outputs)
+        image, inside = batch.image[batch.unlabelled], batch.inside[batch.unlabelled]
+        first, second = (segmentation(output)[batch.unlabelled] for output in outputs)
         resistance = self._resistance(networks, image, (first, second), inside)
         weight = self.params.weight(t)
         return {
@@ -78,7 +78,7 @@ class DeepCoTraining(PairMethod):
         self,
         networks: list[SegmentationNetwork],
         image: Tensor,
-        said: tuple[Tensor, Tensor],
+        probabilities: tuple[Tensor, Tensor],
         inside: Tensor,
     ) -> Tensor:
         """Divergence of each network under the attack on the other, summed."""
@@ -87,8 +87,10 @@ class DeepCoTraining(PairMethod):
             return cross_entropy(logits(forward(network, view)), label, inside[:, 0])
 
         terms = []
-        for attacked, target, other in zip(networks, said, networks[::-1], strict=True):
-            # Its own labels: at what it says itself a divergence has no slope.
+        for attacked, target, other in zip(
+            networks, probabilities, networks[::-1], strict=True
+        ):
+            # Its own hard labels: at its own probabilities a divergence has no slope.
             against = partial(doubt, attacked, target.argmax(dim=1))
             view = adversarial(image, against, self.params.attack)
             answer = segmentation(forward(other, view))

@@ -117,8 +117,8 @@ class DualTaskMethod(Method):
             "distance": self.params.distance_weight * regression,
         }
 
-    def said(self, output: Output) -> Inference:
-        """What one averaged network says: its mask head, and the gap of its heads."""
+    def inference(self, output: Output) -> Inference:
+        """Mask head of one averaged network, and the gap of its heads."""
         probabilities = segmentation(output)
         return Inference(
             probabilities, distances(output), gap(probabilities, self.mask(output))
@@ -128,6 +128,8 @@ class DualTaskMethod(Method):
         self, teachers: dict[str, SegmentationNetwork], image: Tensor
     ) -> Inference:
         """Mean over the averaged networks."""
-        said = [self.said(forward(teacher, image)) for teacher in teachers.values()]
-        means = (torch.stack(part).mean(dim=0) for part in zip(*said, strict=True))
+        parts = [
+            self.inference(forward(teacher, image)) for teacher in teachers.values()
+        ]
+        means = (torch.stack(part).mean(dim=0) for part in zip(*parts, strict=True))
         return Inference(*means)

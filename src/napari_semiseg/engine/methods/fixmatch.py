@@ -52,7 +52,7 @@ class FixMatch(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and confident labels on the strong view."""
-        image, inside = batch.image[batch.free], batch.inside[batch.free]
+        image, inside = batch.image[batch.unlabelled], batch.inside[batch.unlabelled]
         count = batch.labelled
         with torch.no_grad():
             target = segmentation(forward(nets.teachers["student"], image))

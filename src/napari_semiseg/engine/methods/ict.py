@@ -39,14 +39,14 @@ class ICT(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and agreement on blends of unlabelled crops."""
-        image = batch.image[batch.free]
+        image = batch.image[batch.unlabelled]
         share = beta(0.2, len(image)).to(image.device).view(-1, 1, 1, 1, 1)
         blend = torch.lerp(image.roll(1, 0), image, share)
         known = batch.image[: batch.labelled]
         output = forward(nets.students["student"], torch.cat([known, blend]))
         teacher = segmentation(forward(nets.teachers["student"], image))
         target = torch.lerp(teacher.roll(1, 0), teacher, share)
-        inside = batch.inside[batch.free]
+        inside = batch.inside[batch.unlabelled]
         return {
             **self.labelled(output, batch),
             "interpolation": self.params.weight(t)

@@ -79,7 +79,7 @@ def distance_interval(
     Parameters
     ----------
     distance, low, high : Tensor (B, C, Z, Y, X)
-        Predicted signed distance and its bounds, over the plan's limit.
+        Predicted signed distance and its interval, over the plan's limit.
     valid : Tensor (B, Z, Y, X), bool
         Annotated voxels.
     """

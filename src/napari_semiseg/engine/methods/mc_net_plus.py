@@ -66,12 +66,12 @@ class MCNetPlus(DualTaskMethod):
         """Labelled terms of all decoders, and their agreement."""
         network = nets.students["student"]
         outputs = network.outputs(batch.image)
-        said = [segmentation(output) for output in outputs]
-        targets = [sharpen(one, self.params.temperature) for one in said]
+        probabilities = [segmentation(output) for output in outputs]
+        targets = [sharpen(one, self.params.temperature) for one in probabilities]
         pairs = [
-            consistency(said[i], targets[j], batch.inside)
-            for i in range(len(said))
-            for j in range(len(said))
+            consistency(probabilities[i], targets[j], batch.inside)
+            for i in range(len(probabilities))
+            for j in range(len(probabilities))
             if i != j
         ]
         return {

@@ -37,7 +37,7 @@ class MeanTeacher(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms and agreement with the teacher."""
         output = forward(nets.students["student"], batch.image)
-        free = batch.free
+        free = batch.unlabelled
         target = segmentation(
             forward(nets.teachers["student"], add_noise(batch.image[free]))
         )

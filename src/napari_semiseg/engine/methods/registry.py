@@ -1,4 +1,4 @@
-"""Find training methods; what they are called and take is told without PyTorch."""
+"""Find training methods, and list their names and parameters without PyTorch."""
 
 from __future__ import annotations
 

@@ -37,6 +37,6 @@ class SASSNet(AdversarialMethod):
     cite = "Li et al., MICCAI 2020"
     Params: ClassVar[type[MethodParams]] = SASSNetParams
 
-    def judged(self, output: Output) -> Tensor:
+    def critic_input(self, output: Output) -> Tensor:
         """Signed distances of all classes."""
         return distances(output)

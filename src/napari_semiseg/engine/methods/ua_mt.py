@@ -41,15 +41,15 @@ class UAMT(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms and agreement where the teacher is certain."""
         output = forward(nets.students["student"], batch.image)
-        teacher, image = nets.teachers["student"], batch.image[batch.free]
+        teacher, image = nets.teachers["student"], batch.image[batch.unlabelled]
         target = monte_carlo(
             teacher,
             self.params.passes,
             lambda: segmentation(forward(teacher, add_noise(image))),
         )
-        sure = self.params.certain(target, t) & batch.inside[batch.free]
+        sure = self.params.certain(target, t) & batch.inside[batch.unlabelled]
         return {
             **self.labelled(output, batch),
             "consistency": self.params.weight(t)
-            * consistency(segmentation(output)[batch.free], target, sure),
+            * consistency(segmentation(output)[batch.unlabelled], target, sure),
         }

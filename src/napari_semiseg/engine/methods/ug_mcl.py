@@ -69,7 +69,7 @@ class UGMCL(DualTaskMethod):
             ),
         }
 
-    def said(self, output: Output) -> Inference:
+    def inference(self, output: Output) -> Inference:
         """Mean of both heads."""
         both = torch.lerp(segmentation(output), self.mask(output), 0.5)
-        return super().said(output)._replace(probabilities=both)
+        return super().inference(output)._replace(probabilities=both)

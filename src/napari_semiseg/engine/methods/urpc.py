@@ -47,7 +47,7 @@ class URPC(DualTaskMethod):
         """Labelled terms of all levels, and their agreement."""
         network = nets.students["student"]
         outputs = network.outputs(batch.image)
-        free, inside = batch.free, batch.inside[batch.free]
+        free, inside = batch.unlabelled, batch.inside[batch.unlabelled]
         levels = [segmentation(output)[free] for output in outputs]
         mean = torch.stack(levels).mean(dim=0)
         rectified = batch.image.new_zeros(())

@@ -1,4 +1,4 @@
-"""What an encoder says of a scan, by which scans are compared."""
+"""Average encoder features over a scan, by which scans are compared."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Encoded:
-    """Averages what an encoder says of the windows of a volume.
+class EmbeddingAccumulator:
+    """Averages the coarsest encoder features over the windows of a volume.
 
-    Each place of the coarsest feature maps weighs as much as there is foreground in
-    it, so that the structures and not the field of view decide; a little weight is
-    everywhere, so that a prediction of nothing has features too.
+    Each place weighs as much as there is foreground in it, so that the structures and
+    not the field of view decide; `FLOOR` is added everywhere, so that a prediction of
+    nothing has features too.
     """
 
     FLOOR = 0.01
@@ -32,8 +32,8 @@ class Encoded:
         self._weight: Tensor | float = 0.0
 
     @contextmanager
-    def of(self, network: nn.Module | None) -> Iterator[None]:
-        """Listen to the encoder of a network, where it has one, for a while."""
+    def recording(self, network: nn.Module | None) -> Iterator[None]:
+        """Keep the features that the encoder of a network computes in the block."""
         if not isinstance(network, SegmentationNetwork):
             yield
             return
@@ -47,8 +47,8 @@ class Encoded:
         finally:
             handle.remove()
 
-    def take(self, probabilities: Tensor) -> None:
-        """Add what was heard last, for a window (1, C, Z, Y, X) so predicted."""
+    def add(self, probabilities: Tensor) -> None:
+        """Add what was recorded last, for a window (1, C, Z, Y, X) so predicted."""
         if self._last is None:
             return
         maps, self._last = self._last.float(), None

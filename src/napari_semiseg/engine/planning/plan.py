@@ -171,7 +171,7 @@ def with_grid(
     plan: Plan,
     config: TrainingConfig,
     facts: Fingerprint,
-    pace: float,
+    seconds_per_voxel: float,
     most: int | None = None,
 ) -> Plan:
     """Choose voxel size and crop, so that the minutes hold enough steps.
@@ -181,7 +181,7 @@ def with_grid(
 
     Parameters
     ----------
-    pace : float
+    seconds_per_voxel : float
         Seconds of a step over the voxels of its crop.
     most : int, optional
         Voxels of the largest crop that the memory holds.
@@ -190,7 +190,7 @@ def with_grid(
         voxels = DEFAULT_PATCH[plan.device]
         why = "budget given in steps"
     else:
-        voxels, why = _affordable(config.minutes, pace, plan.device)
+        voxels, why = _affordable(config.minutes, seconds_per_voxel, plan.device)
     if most is not None and most < SLACK * voxels:
         voxels = int(most / SLACK)
         why = f"the free memory holds crops of {most:,} voxels"
@@ -227,9 +227,11 @@ def with_grid(
     )
 
 
-def _affordable(minutes: float, pace: float, device: str) -> tuple[int, str]:
+def _affordable(
+    minutes: float, seconds_per_voxel: float, device: str
+) -> tuple[int, str]:
     """Voxels of a crop with which the minutes hold enough steps, within bounds."""
-    voxels = int(minutes * 60 / (STEPS * pace))
+    voxels = int(minutes * 60 / (STEPS * seconds_per_voxel))
     why = f"{minutes:g} min hold {STEPS:,} steps with crops of {voxels:,} voxels"
     if voxels < SMALLEST_PATCH:
         return SMALLEST_PATCH, f"{why}, but {SMALLEST_PATCH:,} are the least"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SHORTEST_TRAINING = 20
 """Steps below which a training is not worth its name."""
 FEW_STEPS = 300
-"""Steps below which the user is told that the budget is too small."""
+"""Steps below which the user is warned that the budget is too small."""
 FIRST = 1
 """Steps of a training that has only the first kind of step."""
 WORTH, CLEAR = 1.1, 1.5
@@ -64,20 +64,24 @@ def fastest(
     return plan.model_copy(update=decided), faster.measure(total) / voxels
 
 
-def expected_steps(config: TrainingConfig, pace: float, spent: float = 0.0) -> int:
-    """How many steps there will be at ``pace`` seconds each, ``spent`` being gone."""
+def expected_steps(
+    config: TrainingConfig, seconds_per_step: float, spent: float = 0.0
+) -> int:
+    """How many steps the budget holds, of which ``spent`` seconds are gone."""
     if config.minutes is None:
         return config.steps or STEPS
     left = config.minutes * 60 - spent
-    return max(SHORTEST_TRAINING, int(left / max(pace, 1e-4)))
+    return max(SHORTEST_TRAINING, int(left / max(seconds_per_step, 1e-4)))
 
 
-def fix_steps(plan: Plan, config: TrainingConfig, pace: float, spent: float) -> Plan:
+def fix_steps(
+    plan: Plan, config: TrainingConfig, seconds_per_step: float, spent: float
+) -> Plan:
     """The plan with as many steps as were asked for, or as the minutes hold.
 
     Parameters
     ----------
-    pace : float
+    seconds_per_step : float
         Seconds of a step.
     spent : float
         Seconds of the minutes that are gone before the first one.
@@ -87,7 +91,9 @@ def fix_steps(plan: Plan, config: TrainingConfig, pace: float, spent: float) -> 
         return with_steps(plan, config.steps, "asked for", every)
     assert config.minutes is not None
     reason = (
-        f"{config.minutes:g} min less {spent:.0f} s of preparation at {pace:.3f} s "
-        f"a step"
+        f"{config.minutes:g} min less {spent:.0f} s of preparation at "
+        f"{seconds_per_step:.3f} s a step"
     )
-    return with_steps(plan, expected_steps(config, pace, spent), reason, every)
+    return with_steps(
+        plan, expected_steps(config, seconds_per_step, spent), reason, every
+    )

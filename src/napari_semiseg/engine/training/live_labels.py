@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Learned, Staged, Warned
-from napari_semiseg.engine.data.label_schedule import Role
+from napari_semiseg.engine.data.label_schedule import LabelVersion
 from napari_semiseg.engine.data.sampler import Streams
 from napari_semiseg.errors import ProjectError, SemisegError
 
@@ -31,7 +31,7 @@ LOOK_SHARE = 0.02
 """Part of the time, at most, that goes into looking for changed labels."""
 
 
-class Intake:
+class LiveLabels:
     """Prepares the cohort, and then the labels that change.
 
     Cases that are added to the project while a training runs are taken in when they
@@ -74,7 +74,7 @@ class Intake:
         self._unlabelled = unlabelled
         self._look_seconds = look_seconds
         self._next = 0.0
-        self._doubted: set[str] = set()
+        self._unreadable: set[str] = set()
         self.cases: dict[str, Prepared] = {}
         self.validation: list[Prepared] = []
 
@@ -98,7 +98,7 @@ class Intake:
 
         Of the cases ``among`` these ids, or all.
         """
-        cases = self._cohort.bare if self._unlabelled else ()
+        cases = self._cohort.without_annotation if self._unlabelled else ()
         todo = [case for case in cases if among is None or case.id in among]
         yield from self._bring("Preparing unlabelled cases", todo, stop)
 
@@ -124,23 +124,24 @@ class Intake:
         return [case for _, case in sorted(self.cases.items()) if case.version]
 
     @property
-    def roles(self) -> dict[str, Role]:
-        """What each case gives to the training now."""
+    def versions(self) -> dict[str, LabelVersion]:
+        """Newest readable label of each case."""
         return {
-            name: Role(case.version, case.whole) for name, case in self.cases.items()
+            name: LabelVersion(case.version, case.whole)
+            for name, case in self.cases.items()
         }
 
     def streams(self, schedule: Schedule) -> Streams:
-        """What to draw from, when the roles of all cases are in force."""
+        """What to draw from, once the newest labels are in force."""
         rest = (case for _, case in sorted(self.cases.items()) if not case.whole)
         return Streams(
             tuple(self.labelled),
             tuple(rest) if self._unlabelled else (),
             schedule.since,
-            schedule.fresh,
+            schedule.new_since,
         )
 
-    def look(self) -> Generator[Warned, None, bool]:
+    def check(self) -> Generator[Warned, None, bool]:
         """Read what was changed since the last look, unless that was just now.
 
         Returns whether there was anything.
@@ -158,27 +159,27 @@ class Intake:
         if changed:  # a case's record is written a moment after its label
             self._renew(self._cohort.watch.changed(), failed)
         for name, error in failed.items():
-            if name in self._doubted:
+            if name in self._unreadable:
                 yield Warned(
                     message=f"the new label of {name} is not learnt from: {error}"
                 )
             else:
                 self._cohort.watch.report_again(name)
-        self._doubted ^= failed.keys()
+        self._unreadable ^= failed.keys()
         pause = max(self._look_seconds, took / LOOK_SHARE)
         self._next = time.perf_counter() + pause
         return bool(changed)
 
-    def take(self, schedule: Schedule, step: int) -> Learned | None:
+    def update(self, schedule: Schedule, step: int) -> Learned | None:
         """Put what was read in force from ``step`` on; None when nothing changed.
 
         The last label cannot go: it is learnt from until there is another one.
         """
-        roles = self.roles
+        versions = self.versions
         if not self.labelled:
             return None
-        new, lost = schedule.new_labels(roles), schedule.lost_labels(roles)
-        if schedule.take(step, roles) is None:
+        new, lost = schedule.new_labels(versions), schedule.lost_labels(versions)
+        if schedule.update(step, versions) is None:
             return None
         streams = self.streams(schedule)
         return Learned(
@@ -197,7 +198,7 @@ class Intake:
                 failed[name] = error
                 continue
             failed.pop(name, None)
-            self._doubted.discard(name)
+            self._unreadable.discard(name)
             if ready is None:
                 self.cases.pop(name, None)
             else:

@@ -1,4 +1,4 @@
-"""Predictions on the way: of the case that is open, while the training goes on."""
+"""Predict the open case and its queue while the training goes on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.1
 """Part of the time, at most, that goes into predictions on the way."""
-RIPE = 0.1
+FIRST_AT = 0.1
 """Part of a training that begins from scratch before it predicts on the way."""
 LEARN_STEPS = 25
 """Steps with a new label before it can show in a prediction."""
@@ -36,8 +36,8 @@ PASSES = 8 * 2 / 3
 along three axes, two mirrored views of each, and a step costs three forward passes."""
 
 
-class Refresher:
-    """Predicts the cases that the panel wants, one at a time between two steps.
+class LivePredictions:
+    """Predicts the cases that the panel requests, one at a time between two steps.
 
     A case is due when labels came in since it was predicted, or after
     ``refresh_seconds``. The steps of the training are not touched by it: neither their
@@ -51,8 +51,8 @@ class Refresher:
         Says how often.
     plan : Plan
         Crop, voxel size, and all steps of the training.
-    ripe : bool
-        Whether the networks know something before the first step.
+    is_warm_started : bool
+        Whether the first weights are those of an earlier run.
     """
 
     def __init__(
@@ -62,14 +62,16 @@ class Refresher:
         config: TrainingConfig,
         plan: Plan,
         *,
-        ripe: bool,
+        is_warm_started: bool,
     ) -> None:
         self._project = project
         self._run = run
         self._every = config.refresh_seconds
         self._settle = min(LEARN_STEPS, config.fresh_steps)
         self._plan = plan
-        self._from = self._settle if ripe else math.ceil(RIPE * plan.steps)
+        self._from = (
+            self._settle if is_warm_started else math.ceil(FIRST_AT * plan.steps)
+        )
         self._begun = self._next = time.perf_counter()
         self._spent = 0.0
         self._made: dict[str, tuple[int, float]] = {}
@@ -120,7 +122,7 @@ class Refresher:
 
     def _predict(self, name: str, trainer: Trainer) -> Event | None:
         if not self._project.layout.case(name).json.exists():
-            return None  # a wish of long ago
+            return None  # requested before it was removed
         try:
             case = self._project.case(name)
             if case.state is CaseState.EXCLUDED:

@@ -19,7 +19,7 @@ from napari_semiseg.core.events import (
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.cache import Cache
 from napari_semiseg.engine.data.label_schedule import Schedule
-from napari_semiseg.engine.data.sampler import Noise, Sampler
+from napari_semiseg.engine.data.sampler import Sampler, SyntheticBatches
 from napari_semiseg.engine.methods import base, registry
 from napari_semiseg.engine.out_of_memory import out_of_memory_advice, training_advice
 from napari_semiseg.engine.planning import memory
@@ -36,11 +36,11 @@ from napari_semiseg.engine.planning.speed import (
     fix_steps,
 )
 from napari_semiseg.engine.training.checkpoint import Checkpoint
-from napari_semiseg.engine.training.live_labels import Intake
-from napari_semiseg.engine.training.live_predictions import Refresher
+from napari_semiseg.engine.training.live_labels import LiveLabels
+from napari_semiseg.engine.training.live_predictions import LivePredictions
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.engine.training.validation import validation_dice
-from napari_semiseg.engine.training.warm_start import fitted
+from napari_semiseg.engine.training.warm_start import with_strides_of
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
 
@@ -97,63 +97,71 @@ class Training:
         begun = time.perf_counter()
         config, kind = self._config, registry.check(self._config)
         plan = self._run.plan
-        fresh, expected = plan is None, 0
+        is_new, expected = plan is None, 0
         if plan is None:
             yield Staged(stage="Planning", done=0, total=1)
             plan, expected = self._planned(kind)
-        intake = Intake(
+        live_labels = LiveLabels(
             self._project,
             self._cohort,
             Cache(self._project, plan),
             unlabelled=kind.unlabelled > 0,
             look_seconds=config.look_seconds,
         )
-        yield from self._prepare(intake)
+        yield from self._prepare(live_labels)
         if self._stopped():
             return
         saved = self._saved(self._run)
         earlier = self._saved(self._source)
         schedule = Schedule.from_state(saved.schedule if saved else ())
-        pace = 0.0
-        if fresh:
-            plan, pace = yield from self._with_steps(plan, intake, expected, begun)
+        seconds_per_step = 0.0
+        if is_new:
+            plan, seconds_per_step = yield from self._with_steps(
+                plan, live_labels, expected, begun
+            )
         else:  # with the same cases as before, so that it goes on exactly
             known = (
-                None if self._asks_unlabelled(plan, intake, saved) else schedule.roles
+                None
+                if self._asks_unlabelled(plan, live_labels, saved)
+                else schedule.versions
             )
-            yield from intake.prepare_unlabelled(self._stopped, among=known)
+            yield from live_labels.prepare_unlabelled(self._stopped, among=known)
         if self._stopped():
             return
-        if fresh:
+        if is_new:
             write_json(self._run.folder.plan, plan.model_dump(mode="json"))
-        learned = self._begin(schedule, intake, saved, earlier)
-        sampler = self._sampler(plan, intake.streams(schedule))
+        learned = self._first_update(schedule, live_labels, saved, earlier)
+        sampler = self._sampler(plan, live_labels.streams(schedule))
         trainer = self._trainer(plan, sampler)
         if saved is not None:
             trainer.restore(saved)
         elif earlier is not None:
-            trainer.begin(earlier, config)
+            trainer.warm_start(earlier, config)
         trainer.schedule = schedule
         yield Planned(
             device=plan.device,
             steps=plan.steps,
-            seconds_per_step=pace,
+            seconds_per_step=seconds_per_step,
             parameters=trainer.parameters,
         )
         if learned is not None:
             yield learned
-        refresher = Refresher(
-            self._project, self._run, config, plan, ripe=earlier is not None
+        live_predictions = LivePredictions(
+            self._project, self._run, config, plan, is_warm_started=earlier is not None
         )
-        yield from self._train(trainer, intake, sampler, refresher)
+        yield from self._train(trainer, live_labels, sampler, live_predictions)
         self._step, self._seconds = trainer.step, trainer.seconds
         self.complete = trainer.step >= plan.steps
 
     def _train(
-        self, trainer: Trainer, intake: Intake, sampler: Sampler, refresher: Refresher
+        self,
+        trainer: Trainer,
+        live_labels: LiveLabels,
+        sampler: Sampler,
+        live_predictions: LivePredictions,
     ) -> Iterator[Event]:
         """Step by step, to the end or a stop."""
-        held_out = intake.validation
+        held_out = live_labels.validation
         for event in trainer.run(
             self._run.folder.last,
             every_seconds=self._config.checkpoint_seconds,
@@ -167,7 +175,10 @@ class Training:
             if held_out
             else None,
             between=partial(
-                self._between, intake=intake, sampler=sampler, refresher=refresher
+                self._between,
+                live_labels=live_labels,
+                sampler=sampler,
+                live_predictions=live_predictions,
             ),
         ):
             self._step, self._seconds = trainer.step, trainer.seconds
@@ -182,19 +193,21 @@ class Training:
         facts = fingerprint(self._cohort.training, self._cohort.labelled)
         unlabelled = kind.unlabelled if self._cohort.unlabelled else 0
         plan = draft(config, facts, self._device, unlabelled=unlabelled)
-        plan, pace = fastest(plan, self._rehearsal, asked=config.precision)
+        plan, seconds_per_step = fastest(plan, self._rehearsal, asked=config.precision)
         need = memory.footprint(self._rehearsal(plan), math.prod(plan.patch_zyx))
         most = memory.largest_crop(need, memory.available(self._device), config)
-        plan = with_grid(plan, config, facts, pace, most)
+        plan = with_grid(plan, config, facts, seconds_per_step, most)
         plan = with_labels(plan, self._project.labels)
         if self._source is not None:
-            plan = fitted(plan, self._source, config)
-        return plan, expected_steps(config, pace * math.prod(plan.patch_zyx))
+            plan = with_strides_of(plan, self._source, config)
+        return plan, expected_steps(
+            config, seconds_per_step * math.prod(plan.patch_zyx)
+        )
 
     def _rehearsal(self, plan: Plan) -> Trainer:
         """A trainer on noise, to see what a step costs."""
         classes, cases = len(self._project.labels) + 1, len(self._cohort.labelled)
-        return self._trainer(plan, Noise(plan, classes, cases))
+        return self._trainer(plan, SyntheticBatches(plan, classes, cases))
 
     def _trainer(self, plan: Plan, batches: Batches) -> Trainer:
         """Networks of a plan as they are before the first step."""
@@ -221,53 +234,55 @@ class Training:
             return None
         return Checkpoint.load(run.folder.last, self._device)
 
-    def _begin(
+    def _first_update(
         self,
         schedule: Schedule,
-        intake: Intake,
+        live_labels: LiveLabels,
         saved: Checkpoint | None,
         earlier: Checkpoint | None,
     ) -> Learned | None:
         """Put the cohort in force; what changed since the last session is told.
 
-        With the weights of an earlier run, labels that it had not seen are fresh.
+        With the weights of an earlier run, labels that it had not seen are new.
         """
-        if schedule.takes and saved is not None:
-            return intake.take(schedule, saved.step)
+        if schedule.updates and saved is not None:
+            return live_labels.update(schedule, saved.step)
         known = Schedule.from_state(earlier.schedule if earlier else ())
-        fresh = known.new_labels(intake.roles) if known.takes else ()
-        schedule.take(0, intake.roles, fresh=fresh)
+        new = known.new_labels(live_labels.versions) if known.updates else ()
+        schedule.update(0, live_labels.versions, new=new)
         return None
 
     def _between(
         self,
         trainer: Trainer,
         *,
-        intake: Intake,
+        live_labels: LiveLabels,
         sampler: Sampler,
-        refresher: Refresher,
+        live_predictions: LivePredictions,
     ) -> Iterator[Event]:
         """What happens for the annotator between two steps."""
-        yield from self._take_in(trainer, intake, sampler)
-        yield from refresher.events(trainer)
+        yield from self._learn_changes(trainer, live_labels, sampler)
+        yield from live_predictions.events(trainer)
 
-    def _take_in(
-        self, trainer: Trainer, intake: Intake, sampler: Sampler
+    def _learn_changes(
+        self, trainer: Trainer, live_labels: LiveLabels, sampler: Sampler
     ) -> Iterator[Event]:
         """Learn from labels that the user has changed.
 
         A checkpoint is written before the first step with them, so that a killed
         session goes on with the same labels at the same steps.
         """
-        changed = yield from intake.look()
-        if changed and not intake.labelled:
+        changed = yield from live_labels.check()
+        if changed and not live_labels.labelled:
             yield Warned(
                 message="no label is left in the project: training goes on with those "
                 "it has; label a case, or stop it"
             )
-        learned = intake.take(trainer.schedule, trainer.step) if changed else None
+        learned = (
+            live_labels.update(trainer.schedule, trainer.step) if changed else None
+        )
         if learned is not None:
-            sampler.change(intake.streams(trainer.schedule))
+            sampler.change(live_labels.streams(trainer.schedule))
             trainer.state().save(self._run.folder.last)
             yield learned
             yield Checkpointed(step=trainer.step)
@@ -275,12 +290,14 @@ class Training:
     def _stopped(self) -> bool:
         return self._run.stop_requested
 
-    def _prepare(self, intake: Intake) -> Iterator[Event]:
+    def _prepare(self, live_labels: LiveLabels) -> Iterator[Event]:
         """Bring the cohort onto the working grid, and name classes nobody painted."""
-        yield from intake.prepare(self._stopped)
+        yield from live_labels.prepare(self._stopped)
         if self._stopped():
             return
-        targets = [case.target for case in intake.labelled if case.target is not None]
+        targets = [
+            case.target for case in live_labels.labelled if case.target is not None
+        ]
         shown = {int(index) for target in targets for index in np.unique(target)}
         if not any(0 < index < UNANNOTATED for index in shown):
             raise ProjectError(
@@ -295,34 +312,38 @@ class Training:
                 )
 
     def _with_steps(
-        self, plan: Plan, intake: Intake, expected: int, begun: float
+        self, plan: Plan, live_labels: LiveLabels, expected: int, begun: float
     ) -> Generator[Event, None, tuple[Plan, float]]:
         """Measure the speed, and prepare the unlabelled cases if a step will need them.
 
         Returns the plan with its number of steps, and seconds of one.
         """
         yield Staged(stage="Measuring the speed", done=0, total=1)
-        trial = self._trainer(plan, self._sampler(plan, intake.streams(Schedule())))
-        plan, pace = self._measured(plan, trial, expected, begun)
-        if self._asks_unlabelled(plan, intake, saved=None):
-            yield from intake.prepare_unlabelled(self._stopped)
-            plan, pace = self._measured(plan, trial, plan.steps, begun)
+        trial = self._trainer(
+            plan, self._sampler(plan, live_labels.streams(Schedule()))
+        )
+        plan, seconds_per_step = self._with_measured_steps(plan, trial, expected, begun)
+        if self._asks_unlabelled(plan, live_labels, saved=None):
+            yield from live_labels.prepare_unlabelled(self._stopped)
+            plan, seconds_per_step = self._with_measured_steps(
+                plan, trial, plan.steps, begun
+            )
         if self._config.minutes is not None and plan.steps < FEW_STEPS:
             yield Warned(
                 message=f"the minutes hold only {plan.steps} steps on this machine; a "
                 f"useful model needs {FEW_STEPS} or more: give it more minutes, or "
                 f"close other programs"
             )
-        return plan, pace
+        return plan, seconds_per_step
 
     def _asks_unlabelled(
-        self, plan: Plan, intake: Intake, saved: Checkpoint | None
+        self, plan: Plan, live_labels: LiveLabels, saved: Checkpoint | None
     ) -> bool:
         """Whether a step from here on will take crops of unlabelled cases."""
         if not plan.unlabelled_batch:
             return False
         learner = self._learner(plan)
-        sampler = self._sampler(plan, intake.streams(Schedule()))
+        sampler = self._sampler(plan, live_labels.streams(Schedule()))
         return any(
             learner.takes_unlabelled(
                 base.Progress(step, plan.steps, sampler.views(step))
@@ -330,7 +351,7 @@ class Training:
             for step in range(saved.step if saved else 0, plan.steps)
         )
 
-    def _measured(
+    def _with_measured_steps(
         self, plan: Plan, trial: Trainer, expected: int, begun: float
     ) -> tuple[Plan, float]:
         """The plan with its number of steps, and seconds of one, from a trial.
@@ -339,13 +360,13 @@ class Training:
         since that can change what a method does in them.
         """
         for _ in range(2):
-            pace = trial.measure(expected)
+            seconds_per_step = trial.measure(expected)
             spent = time.perf_counter() - begun
-            fixed = fix_steps(plan, self._config, pace, spent)
+            fixed = fix_steps(plan, self._config, seconds_per_step, spent)
             if abs(fixed.steps - expected) <= 0.1 * expected:
                 break
             expected = fixed.steps
-        return fixed, pace
+        return fixed, seconds_per_step
 
 
 def make_task(project: Project, plan: Plan) -> base.Task:

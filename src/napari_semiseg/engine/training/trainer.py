@@ -45,7 +45,7 @@ CRITIC_LEARNING_RATE = 1e-4
 EVENT_SECONDS = 0.5
 MEASURED_STEPS = 6
 """Steps of a kind whose speed is measured."""
-GLANCE = 3
+FEWEST_STEPS = 3
 """As many of them as are enough where they are far too slow."""
 PARTS, REHEARSED_PARTS = 20, 4
 """Of a training: for the share of each kind of step, and for what a step needs."""
@@ -164,7 +164,7 @@ class Trainer:
         """Seconds of the quickest of a few steps from here; the first warms up."""
         times: list[float] = []
         while len(times) < MEASURED_STEPS:
-            if len(times) >= GLANCE and min(times[1:]) > enough:
+            if len(times) >= FEWEST_STEPS and min(times[1:]) > enough:
                 break
             synchronise(self._device)
             start = time.perf_counter()
@@ -242,15 +242,15 @@ class Trainer:
         """
         total = self._plan.steps
         started = time.perf_counter() - self.seconds
-        spoken = saved = time.perf_counter()
+        reported = saved = time.perf_counter()
         pending: list[dict[str, Tensor]] = []
         while self.step < total and not stop():
             pending.append(self._advance(total))
             now = time.perf_counter()
             self.seconds = now - started
-            if now - spoken >= EVENT_SECONDS or self.step == total:
+            if now - reported >= EVENT_SECONDS or self.step == total:
                 yield self._stepped(pending, total)
-                pending, spoken = [], now
+                pending, reported = [], now
             if validate is not None and self.step % self._plan.validate_every == 0:
                 try:
                     dice = validate(self)
@@ -264,7 +264,7 @@ class Trainer:
             if now - saved >= every_seconds and self.step < total:
                 if pending:  # a loss that is no number must not be saved
                     yield self._stepped(pending, total)
-                    pending, spoken = [], now
+                    pending, reported = [], now
                 self.state().save(checkpoint)
                 saved = time.perf_counter()
                 yield Checkpointed(step=self.step)
@@ -289,14 +289,14 @@ class Trainer:
                 f"the loss term {broken[0]!r} is not a number at step {self.step}; "
                 f"train again with a lower --set learning_rate or --set precision=fp32"
             )
-        pace = self.seconds / max(1, self.step)
+        seconds_per_step = self.seconds / max(1, self.step)
         return Stepped(
             step=self.step,
             steps=total,
             losses=losses,
             learning_rate=float(self._optimisers["students"].param_groups[0]["lr"]),
             seconds=self.seconds,
-            seconds_left=pace * (total - self.step),
+            seconds_left=seconds_per_step * (total - self.step),
         )
 
     def state(self) -> Checkpoint:
@@ -327,9 +327,11 @@ class Trainer:
         self.best = state.best
         self.schedule = Schedule.from_state(state.schedule)
 
-    def begin(self, earlier: Checkpoint, config: TrainingConfig) -> None:
-        """Begin with the weights of an earlier run; see `engine.warm`."""
-        warm_start.begin(self.networks, self._method.teachers(), earlier, config)
+    def warm_start(self, earlier: Checkpoint, config: TrainingConfig) -> None:
+        """Begin with the weights of an earlier run; see `training.warm_start`."""
+        warm_start.shrink_and_perturb(
+            self.networks, self._method.teachers(), earlier, config
+        )
 
     def predictor(self, cancellation: CancellationToken = NEVER) -> Predictor:
         """The averaged networks as they are now; ``cancellation`` as in `Predictor`."""

@@ -33,12 +33,12 @@ def validation_dice(
     for case in cases:
         assert case.target is not None
         maps = predictor.maps(torch.from_numpy(case.image.astype(np.float32)))
-        said = maps.probabilities.argmax(dim=0).numpy()
+        predicted = maps.probabilities.argmax(dim=0).numpy()
         truth = np.asarray(case.target)
         known = truth != UNANNOTATED
         for index, item in enumerate(labels, start=1):
-            mine, theirs = (said == index) & known, truth == index
-            size = int(mine.sum() + theirs.sum())
-            both = 2.0 * float((mine & theirs).sum())
+            found, expected = (predicted == index) & known, truth == index
+            size = int(found.sum() + expected.sum())
+            both = 2.0 * float((found & expected).sum())
             scores[item.name].append(both / size if size else 1.0)
     return {name: float(np.mean(values)) for name, values in scores.items()}

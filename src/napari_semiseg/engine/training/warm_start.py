@@ -49,7 +49,7 @@ def find_source(project: Project, config: TrainingConfig, cohort: Cohort) -> Run
     return source
 
 
-def fitted(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
+def with_strides_of(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
     """The plan with the strides of a run, and a patch that they divide.
 
     Raises
@@ -89,17 +89,17 @@ def _divisible(patch: Sequence[int], steps: Sequence[int]) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def begin(
+def shrink_and_perturb(
     networks: Networks,
     followed: Mapping[str, str],
     saved: Checkpoint,
     config: TrainingConfig,
 ) -> None:
-    """Put earlier weights into fresh networks: shrink * earlier + perturb * fresh.
+    """Set weights to shrink * earlier + perturb * fresh ones.
 
-    This is done to the convolutions and heads. Normalisation keeps its scales, which
-    make up for the size of the weights, and its statistics follow that size. Critics
-    stay fresh. ``followed`` names the student of each averaged copy.
+    Normalisation keeps its scales, which make up for the size of the weights, and its
+    statistics follow that size. Critics stay as they are. ``followed`` names the
+    student of each averaged copy.
 
     Raises
     ------
