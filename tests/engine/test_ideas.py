@@ -62,6 +62,21 @@ def test_all_decoders_of_cross_consistency_learn_from_labels(task, plan):
         assert slope.abs().sum() > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("cps", 2), ("deep_co_training", 2), ("mc_net_plus", 3), ("cct", 4)],
+)
+def test_every_network_and_decoder_learns_at_full_weight(
+    task, plan, monkeypatch, name, count
+):
+    """A mean would train each of them at a fraction of the learning rate."""
+    kind = plugin.find(name)
+    one = {"supervised": torch.ones(())}
+    monkeypatch.setattr(kind, "labelled", lambda *_: one)
+    terms, _ = terms_of(name, task, plan, sampler(plan).batch(0, CPU))
+    assert float(terms["supervised"]) == count
+
+
 @pytest.mark.parametrize("name", ["fixmatch", "ad_mt", "auto"])
 def test_padding_stays_empty_in_strong_views(task, plan, monkeypatch, name):
     """The averaged network, which predicts, sees zeros there and its statistics."""

@@ -86,6 +86,16 @@ def mean_terms(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
+def summed_terms(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Terms of several networks or decoders, added by name.
+
+    Each then learns as fast as a network that is trained alone.
+    """
+    return {
+        name: torch.stack([terms[name] for terms in parts]).sum() for name in parts[0]
+    }
+
+
 class DualTaskMethod(Method):
     """A method whose networks have both heads."""
 

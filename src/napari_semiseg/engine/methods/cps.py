@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_semiseg.engine.dual_task import ConsistencyParams, logits, mean_terms
+from napari_semiseg.engine.dual_task import ConsistencyParams, logits, summed_terms
 from napari_semiseg.engine.losses import cross_entropy
 from napari_semiseg.engine.method import MethodParams, forward, register
 from napari_semiseg.engine.pairs import PairMethod
@@ -20,7 +20,7 @@ class CPS(PairMethod):
     """Two networks, each with the other's hard labels on unlabelled crops.
 
     Chen et al., "Semi-supervised semantic segmentation with cross pseudo
-    supervision", CVPR 2021: L = sum_i L_sup(i) / 2
+    supervision", CVPR 2021: L = sum_i L_sup(i)
     + lambda (CE(z_1, argmax p_2) + CE(z_2, argmax p_1)).
     """
 
@@ -36,7 +36,7 @@ class CPS(PairMethod):
         first, second = (logits(output)[batch.free] for output in outputs)
         inside = batch.inside[batch.free, 0]
         return {
-            **mean_terms([self.labelled(output, batch) for output in outputs]),
+            **summed_terms([self.labelled(output, batch) for output in outputs]),
             "cross_labels": self.params.weight(t)
             * (
                 cross_entropy(first, second.argmax(dim=1), inside)
