@@ -63,6 +63,24 @@ def test_all_decoders_of_cross_consistency_learn_from_labels(task, plan):
 
 
 @pytest.mark.parametrize(
+    ("distances", "terms", "regresses"),
+    [
+        ("mask", {"supervised", "distance_mask"}, False),
+        ("regression", {"supervised", "distance"}, True),
+        ("both", {"supervised", "distance_mask", "distance"}, True),
+    ],
+)
+def test_what_the_distance_network_of_dtml_learns(
+    task, plan, distances, terms, regresses
+):
+    learner = plugin.build("dtml", {"distances": distances}, task)
+    nets = trainer("dtml", task, plan).networks
+    found = learner.loss(nets, sampler(plan).batch(0, CPU), plugin.Progress(1, 2))
+    assert set(found) == terms | {"mutual_segmentation", "mutual_distance"}
+    assert learner.regresses is regresses
+
+
+@pytest.mark.parametrize(
     ("name", "count"),
     [("cps", 2), ("deep_co_training", 2), ("mc_net_plus", 3), ("cct", 4)],
 )

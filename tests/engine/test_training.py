@@ -12,6 +12,7 @@ from engine.killing import kill_after
 from napari_semiseg import engine
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.distance import truncated_distance
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.pace import FEW_STEPS
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError
@@ -71,6 +72,17 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
     assert ball_project.cases(state=CaseState.PROPOSED)
 
 
+def test_distances_that_no_label_taught_are_measured_on_the_mask(ball_project):
+    """What is shown in mm is a length, also where only its sign was learned."""
+    list(engine.train(ball_project, config(method="dtml")))
+    case = ball_project.cases()[-1]
+    said = engine.predict(ball_project, ball_project.latest_run(), case)
+    inside = said.labels == 1
+    limit = ball_project.latest_run().plan.sdm_limit_mm
+    expected = truncated_distance(inside, case.geometry.spacing_mm, limit)
+    assert np.allclose(said.sdm_mm[0], expected, atol=0.05)
+
+
 @pytest.mark.slow
 def test_learns_the_balls(ball_project, spheres):
     settings = config(steps=120, width=8, patch_zyx=(24, 24, 24))
@@ -112,6 +124,7 @@ SCRIPT = """
 import sys
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.distance import truncated_distance
 from napari_semiseg.project.store import Project
 project = Project.open(sys.argv[1])
 config = TrainingConfig.build(

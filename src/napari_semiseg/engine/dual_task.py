@@ -102,6 +102,11 @@ class DualTaskMethod(Method):
     Params: ClassVar[type[MethodParams]] = DualTaskParams
     params: DualTaskParams
 
+    @property
+    def regresses(self) -> bool:
+        """Whether labels teach the distance head distances."""
+        return self.params.distance_weight > 0
+
     def mask(self, output: Output) -> Tensor:
         """Class probabilities that the distance head implies: T(d)."""
         return soft_mask(distances(output), self.task.steepness)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_semiseg.core.distance import truncated_distance
 from napari_semiseg.core.prediction import Prediction, PredictionRecord, map_dtype
 from napari_semiseg.engine.augment import FLIP_AXES
 from napari_semiseg.engine.devices import autocast
@@ -199,6 +200,12 @@ class Predictor:
             found[planes] = values[indices]
             sdm[:, planes] = part[classes:-1].numpy()
             doubt[planes] = part[-1].numpy()
+        if not self._method.regresses:
+            limit = self._plan.sdm_limit_mm
+            for into, value in zip(sdm, labels.values, strict=True):
+                self._heed()
+                mine = found == value
+                into[:] = truncated_distance(mine, geometry.spacing_mm, limit)
         volumes = {
             item.name: float(voxels[index] * geometry.voxel_ml)
             for index, item in enumerate(labels, start=1)

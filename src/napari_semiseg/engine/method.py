@@ -204,6 +204,11 @@ class Method(ABC):
         self.params = params
         self.task = task
 
+    @property
+    def regresses(self) -> bool:
+        """Whether the distances of `infer` are lengths; else the mask is measured."""
+        return True
+
     def networks(self) -> dict[str, nn.Module]:
         """Networks to train."""
         return {"student": self.task.network()}
