@@ -12,7 +12,7 @@ import math
 import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -215,7 +215,12 @@ class Method(ABC):
 
     def teachers(self) -> dict[str, str]:
         """Averaged copies by name, and the network that each of them follows."""
-        return {name: name for name in self.networks()}
+        return {name: name for name in self._names}
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """Of the networks, which take longer to make than a step may."""
+        return tuple(self.networks())
 
     def followers(self, t: Progress) -> Collection[str]:
         """Averaged copies that are updated after a step; all of them by default."""
