@@ -18,12 +18,13 @@ from napari_semiseg.engine.losses import (
     soft_dice,
 )
 from napari_semiseg.engine.method import Inference, Method, MethodParams, forward
+from napari_semiseg.engine.nets import VNet
 from napari_semiseg.engine.ops import entropy, gap, soft_mask
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.method import Batch, Progress
+    from napari_semiseg.engine.method import Batch, Networks, Progress
     from napari_semiseg.engine.nets import Output
 
 
@@ -101,6 +102,20 @@ class DualTaskMethod(Method):
 
     Params: ClassVar[type[MethodParams]] = DualTaskParams
     params: DualTaskParams
+
+    def ramped(self, t: Progress) -> float:
+        """By the ramp of the parameters, where they have one."""
+        params = self.params
+        return t.ramp(params.ramp) if isinstance(params, ConsistencyParams) else 1.0
+
+    def labelled_loss(self, nets: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Labelled terms of all networks, and of all their decoders, added."""
+        image = batch.image[: batch.labelled]
+        outputs: list[Output] = []
+        for network in nets.students.values():
+            assert isinstance(network, VNet)
+            outputs += network.outputs(image)
+        return summed_terms([self.labelled(output, batch) for output in outputs])
 
     @property
     def regresses(self) -> bool:

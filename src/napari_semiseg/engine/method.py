@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.nets import Head, Output, Stride, Upsampling
 
 ENTRY_POINTS = "napari_semiseg.methods"
+NEGLIGIBLE = 0.1
+"""Part of their final weight below which terms on unlabelled crops are left out."""
 
 
 class MethodParams(BaseModel):
@@ -234,12 +236,27 @@ class Method(ABC):
         """What the critics minimise, after a step of the networks."""
         raise NotImplementedError(f"{self.name} has critics, but no loss for them")
 
+    def ramped(self, t: Progress) -> float:
+        """Weight of the terms on unlabelled crops over their final one."""
+        return 1.0
+
     def takes_unlabelled(self, t: Progress) -> bool:
         """Whether the batch of a step needs its unlabelled crops.
 
-        Where no step of a training does, cases without a label are not even read.
+        Not while the terms on them weigh next to nothing. Where no step of a training
+        does, cases without a label are not even read.
         """
-        return True
+        return self.ramped(t) >= NEGLIGIBLE
+
+    def terms(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """What a step minimises: `labelled_loss` while no other term counts yet."""
+        if self.ramped(t) < NEGLIGIBLE:
+            return self.labelled_loss(nets, batch)
+        return self.loss(nets, batch, t)
+
+    def labelled_loss(self, nets: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Terms of labelled crops alone; a method that has a ramp has them."""
+        raise NotImplementedError(f"{self.name} has a ramp, but no loss before it")
 
     @abstractmethod
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:

@@ -83,15 +83,25 @@ class DTML(DualTaskMethod):
             forward(nets["distance"], image).distance,
         )
 
+    def labelled(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Those of the base class that were asked for."""
+        terms = super().labelled(output, batch)
+        left_out = {"mask": "distance", "regression": "distance_mask"}
+        terms.pop(left_out.get(self.params.distances, ""), None)
+        return terms
+
+    def labelled_loss(self, nets: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Labelled terms of both networks."""
+        image = batch.image[: batch.labelled]
+        return self.labelled(self._output(nets.students, image), batch)
+
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Eq. 3-6 of the paper."""
         output = self._output(nets.students, batch.image)
         probabilities, mask = segmentation(output), self.mask(output)
-        weight, labelled = self.params.weight(t), self.labelled(output, batch)
-        left_out = {"mask": "distance", "regression": "distance_mask"}
-        labelled.pop(left_out.get(self.params.distances, ""), None)
+        weight = self.params.weight(t)
         return {
-            **labelled,
+            **self.labelled(output, batch),
             "mutual_segmentation": weight
             * consistency(probabilities, mask, batch.inside),
             "mutual_distance": weight * consistency(mask, probabilities, batch.inside),

@@ -46,6 +46,13 @@ class URPC(DualTaskMethod):
         )
         return {"student": network}
 
+    def labelled_loss(self, nets: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Labelled terms of all levels."""
+        network = nets.students["student"]
+        assert isinstance(network, PyramidVNet)
+        outputs = network.outputs(batch.image[: batch.labelled])
+        return mean_terms([self.labelled(output, batch) for output in outputs])
+
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all levels, and their agreement."""
         network = nets.students["student"]
