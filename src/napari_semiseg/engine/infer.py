@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases import Case
 
 UNCERTAINTY = {
-    "entropy": "entropy of the average over mirrored views",
-    "gap": "gap between mask and signed distance",
+    "entropy": "expected loss by the entropy of the average over mirrored views",
+    "gap": "expected loss by the gap between mask and signed distance",
 }
 
 
