@@ -72,6 +72,19 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
     assert ball_project.cases(state=CaseState.PROPOSED)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"method": "supervised"}, "'supervised' learns from labels alone"),
+        ({"method": "auto"}, "not used: 'auto' would begin later than in 6 steps"),
+        ({"method": "auto", "params": {"views": 2.0}}, "used from step 3 of 6 on"),
+    ],
+)
+def test_a_plan_says_whether_unlabelled_scans_are_used(ball_project, values, said):
+    list(engine.train(ball_project, config(**values)))
+    assert ball_project.latest_run().plan.reasons["unlabelled"].startswith(said)
+
+
 def test_distances_that_no_label_taught_are_measured_on_the_mask(ball_project):
     """What is shown in mm is a length, also where only its sign was learned."""
     list(engine.train(ball_project, config(method="dtml")))

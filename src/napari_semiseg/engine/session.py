@@ -295,6 +295,8 @@ class Training:
         if self._asks_unlabelled(plan, intake, saved=None):
             yield from intake.prepare_unlabelled(self._stopped)
             plan, pace = self._measured(plan, trial, plan.steps, begun)
+        told = {"unlabelled": self._use_of_unlabelled(plan, intake)}
+        plan = plan.model_copy(update={"reasons": plan.reasons | told})
         if self._config.minutes is not None and plan.steps < FEW_STEPS:
             yield Warned(
                 message=f"the minutes hold only {plan.steps} steps on this machine; a "
@@ -307,15 +309,38 @@ class Training:
         self, plan: Plan, intake: Intake, saved: Checkpoint | None
     ) -> bool:
         """Whether a step from here on will take crops of unlabelled cases."""
+        done = saved.step if saved else 0
+        return self._first_unlabelled(plan, intake, done) is not None
+
+    def _first_unlabelled(self, plan: Plan, intake: Intake, done: int) -> int | None:
+        """First step after those done that takes crops of unlabelled cases."""
         if not plan.unlabelled_batch:
-            return False
+            return None
         learner = self._learner(plan)
         sampler = self._sampler(plan, intake.streams(Schedule()))
-        return any(
-            learner.takes_unlabelled(
+        steps = (
+            step
+            for step in range(done, plan.steps)
+            if learner.takes_unlabelled(
                 method.Progress(step, plan.steps, sampler.views(step))
             )
-            for step in range(saved.step if saved else 0, plan.steps)
+        )
+        return next(steps, None)
+
+    def _use_of_unlabelled(self, plan: Plan, intake: Intake) -> str:
+        """From when on unlabelled scans are learned from, or why they are not."""
+        if not self._cohort.unlabelled:
+            return "there are none"
+        if not plan.unlabelled_batch:
+            return f"{self._config.method!r} learns from labels alone, or was asked to"
+        first = self._first_unlabelled(plan, intake, 0)
+        if first is not None:
+            return f"used from step {first:,} of {plan.steps:,} on"
+        sampler = self._sampler(plan, intake.streams(Schedule()))
+        return (
+            f"not used: {self._config.method!r} would begin later than in "
+            f"{plan.steps:,} steps, which show each labelled scan "
+            f"{sampler.views(plan.steps):.0f} times; more minutes change that"
         )
 
     def _measured(
