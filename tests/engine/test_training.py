@@ -137,7 +137,6 @@ SCRIPT = """
 import sys
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.distance import truncated_distance
 from napari_semiseg.project.store import Project
 project = Project.open(sys.argv[1])
 config = TrainingConfig.build(
