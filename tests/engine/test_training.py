@@ -85,6 +85,18 @@ def test_a_plan_says_whether_unlabelled_scans_are_used(ball_project, values, sai
     assert ball_project.latest_run().plan.reasons["unlabelled"].startswith(said)
 
 
+def test_distances_are_stored_to_a_tenth_of_a_voxel(ball_project):
+    """And long ones as the limit: a network's noise fills a disk and tells nothing."""
+    list(engine.train(ball_project, config()))
+    run = ball_project.latest_run()
+    step, limit = 0.1 * min(run.plan.spacing_mm), run.plan.sdm_limit_mm
+    said = engine.predict(ball_project, run, ball_project.cases()[-1]).sdm_mm
+    near = said[np.abs(said) < 0.85 * limit].astype(float)
+    assert near.size
+    assert np.abs(near - np.round(near / step) * step).max() < 0.005
+    assert set(np.abs(said[np.abs(said) > 0.95 * limit])) <= {np.float32(limit)}
+
+
 def test_distances_that_no_label_taught_are_measured_on_the_mask(ball_project):
     """What is shown in mm is a length, also where only its sign was learned."""
     list(engine.train(ball_project, config(method="dtml")))

@@ -38,6 +38,11 @@ UNCERTAINTY = {
     "entropy": "expected loss by the entropy of the average over mirrored views",
     "gap": "expected loss by the gap between mask and signed distance",
 }
+DISTANCE_STEP = 0.1
+"""Of the smallest edge of a working voxel: what is finer in a distance is noise."""
+LONG = 0.9
+"""Of the plan's limit: from here on a distance counts as the limit, which says no more
+than that it is long."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,7 @@ class Predictor:
             indices = part[:classes].argmax(dim=0).numpy()
             voxels += np.bincount(indices.ravel(), minlength=classes)
             found[planes] = values[indices]
-            sdm[:, planes] = part[classes:-1].numpy()
+            sdm[:, planes] = self._stored(part[classes:-1]).numpy()
             doubt[planes] = part[-1].numpy()
         if not self._method.regresses:
             limit = self._plan.sdm_limit_mm
@@ -232,6 +237,19 @@ class Predictor:
             labels=found,
             sdm_mm=sdm,
             uncertainty=doubt,
+        )
+
+    def _stored(self, distance_mm: Tensor) -> Tensor:
+        """Distances without what a file could only keep as noise, voxel by voxel.
+
+        What is left varies near surfaces alone, so that the file of many classes
+        grows with these and not with the volume.
+        """
+        limit = self._plan.sdm_limit_mm
+        step = DISTANCE_STEP * min(self._plan.spacing_mm)
+        rounded = (distance_mm / step).round() * step
+        return rounded.where(
+            distance_mm.abs() < LONG * limit, distance_mm.sign() * limit
         )
 
     def _noted(self, blocks: Iterable[Maps], said: Evidence) -> Iterator[Tensor]:
