@@ -37,8 +37,8 @@ class ClassScore(BaseModel):
     Attributes
     ----------
     entropy : float
-        Mean of the normalised entropy within 3 voxels of the structure's predicted
-        surface.
+        Dice that the structure would lose if the normalised entropy were the chance
+        of an error.
     slices : tuple of SliceScore
         The slices of each plane in which that structure is most doubtful.
     """
@@ -57,11 +57,11 @@ class CaseScore(BaseModel):
     Attributes
     ----------
     uncertainty : float
-        Mean of the stored uncertainty map within 3 voxels of the predicted
-        surface; of the whole volume where nothing was predicted.
+        Dice that would be lost if the stored uncertainty map were the chance of an
+        error; 1 where nothing was predicted, and that not for certain.
     entropy, gap : float
-        The same mean of the normalised entropy of the probabilities, and of the
-        gap between segmentation and distance head.
+        The same by the normalised entropy of the probabilities, and by the gap
+        between segmentation and distance head.
     volumes_ml : dict
         Predicted volume per class name, mL.
     slices : tuple of SliceScore

@@ -209,7 +209,9 @@ def test_a_case_at_twice_the_voxels_scores_alike():
         maps_of(fine, np.where(surface_shell(fine), 0.4, 0).astype(np.float32)),
         Geometry(fine.shape, np.diag([0.5, 0.5, 0.5, 1])),
     )
-    assert fine_score.uncertainty == pytest.approx(coarse_score.uncertainty)
+    same = np.kron(np.where(shell, 0.4, 0), np.ones((2, 2, 2))).astype(np.float32)
+    whole = score_of(maps_of(fine, same), Geometry(fine.shape, np.eye(4)))
+    assert whole.uncertainty == pytest.approx(coarse_score.uncertainty)
     best = [max(s.score for s in one.slices) for one in (coarse_score, fine_score)]
     assert best[1] == pytest.approx(best[0])
 
@@ -245,6 +247,52 @@ def test_classes_have_their_own_doubt_and_slices():
     small = score.classes["small"].slices
     assert {item.index for item in small if item.axis == 0} <= set(range(12, 23))
     assert small[0].reason == "small uncertain"
+
+
+def test_a_piece_with_sharp_edges_is_more_doubtful_than_the_whole():
+    """Most of the structure is missing, and some doubt is left where it should be."""
+    indices = np.zeros((24, 24, 24), np.int64)
+    indices[4:20, 4:20, 4:20] = 1
+    doubt = np.where(surface_shell(indices), 0.2, 0.0).astype(np.float32)
+    piece, haze = indices.copy(), doubt.copy()
+    piece[:, :, 8:] = 0
+    haze[piece == 0] = np.maximum(haze, 0.1)[piece == 0]
+
+    def score(indices, doubt):
+        return score_of(maps_of(indices, doubt), Geometry(indices.shape, np.eye(4)))
+
+    assert score(piece, haze).uncertainty > score(indices, doubt).uncertainty
+    nothing = np.zeros_like(indices)
+    assert score(nothing, doubt).uncertainty == 1.0
+    assert score(nothing, np.zeros_like(doubt)).uncertainty == 0.0
+
+
+def test_the_shell_is_as_thick_along_every_axis_in_mm():
+    indices = np.zeros((9, 24, 24), np.uint8)
+    indices[3:6, 8:16, 8:16] = 1
+    flat = surface_shell(indices, (10.0, 1.5, 1.5))
+    assert not flat[[2, 6]].any()
+    assert flat[4, 5:19, 12].sum() == 4 * 3
+    assert not flat[4, 11:13, 11:13].any()
+    voxels = surface_shell(indices)
+    assert np.array_equal(surface_shell(indices, (1.02, 1.0, 1.0)), voxels)
+    assert voxels[[1, 2, 6, 7]].any(axis=(1, 2)).all()
+    long = surface_shell(indices, (1.0, 1.6, 1.6))
+    assert long[4, :8, 12].sum() == 2
+
+
+def test_slices_across_thick_ones_are_not_for_review():
+    indices = np.zeros((9, 24, 24), np.int64)
+    indices[2:7, 8:16, 8:16] = 1
+    doubt = np.full(indices.shape, 0.4, np.float32)
+
+    def axes(depth):
+        geometry = Geometry(indices.shape, np.diag([depth, 1.5, 1.5, 1.0]))
+        score = score_of(maps_of(indices, doubt), geometry)
+        return {item.axis for item in score.slices}
+
+    assert axes(10.0) == {0}
+    assert axes(3.0) == {0, 1, 2}
 
 
 def test_the_reach_of_what_was_found():

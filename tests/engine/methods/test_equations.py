@@ -62,6 +62,39 @@ def test_all_decoders_of_cross_consistency_learn_from_labels(task, plan):
         assert slope.abs().sum() > 0
 
 
+@pytest.mark.parametrize(
+    ("distances", "terms", "regresses"),
+    [
+        ("mask", {"supervised", "distance_mask"}, False),
+        ("regression", {"supervised", "distance"}, True),
+        ("both", {"supervised", "distance_mask", "distance"}, True),
+    ],
+)
+def test_what_the_distance_network_of_dtml_learns(
+    task, plan, distances, terms, regresses
+):
+    learner = plugin.build("dtml", {"distances": distances}, task)
+    nets = trainer("dtml", task, plan).networks
+    found = learner.loss(nets, sampler(plan).batch(0, CPU), plugin.Progress(1, 2))
+    assert set(found) == terms | {"mutual_segmentation", "mutual_distance"}
+    assert learner.regresses is regresses
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("cps", 2), ("deep_co_training", 2), ("mc_net_plus", 3), ("cct", 4)],
+)
+def test_every_network_and_decoder_learns_at_full_weight(
+    task, plan, monkeypatch, name, count
+):
+    """A mean would train each of them at a fraction of the learning rate."""
+    kind = plugin.find(name)
+    one = {"supervised": torch.ones(())}
+    monkeypatch.setattr(kind, "labelled", lambda *_: one)
+    terms, _ = terms_of(name, task, plan, sampler(plan).batch(0, CPU))
+    assert float(terms["supervised"]) == count
+
+
 @pytest.mark.parametrize("name", ["fixmatch", "ad_mt", "auto"])
 def test_padding_stays_empty_in_strong_views(task, plan, monkeypatch, name):
     """The averaged network, which predicts, sees zeros there and its statistics."""

@@ -155,7 +155,7 @@ def test_unlabelled_crops_take_part_where_the_method_says_so(name, task, plan, s
     image = batch.image.clone().requires_grad_()
     learner = registry.build(name, {}, task)
     nets = decided(trainer(name, task, plan).networks)
-    terms = learner.loss(nets, dataclasses.replace(batch, image=image), t)
+    terms = learner.terms(nets, dataclasses.replace(batch, image=image), t)
     (gradient,) = torch.autograd.grad(sum(terms.values()), image)
     moved = bool(gradient[batch.labelled :].abs().sum() > 0)
     assert moved is (learner.unlabelled > 0 and learner.takes_unlabelled(t))

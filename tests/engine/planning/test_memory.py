@@ -246,7 +246,7 @@ def test_training_fits_its_crops_to_the_memory(ball_project, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: 12e6)
     list(engine.train(ball_project, config))
     plan = ball_project.latest_run().plan
-    assert plan.patch_zyx == (16, 16, 16)
+    assert np.prod(plan.patch_zyx) <= 16**3
     assert "memory" in plan.reasons["patch_zyx"]
 
 

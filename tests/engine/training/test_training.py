@@ -15,6 +15,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.planning.speed import FEW_STEPS
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError
+from napari_semiseg.imaging.distance import truncated_distance
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.project import Project
 
@@ -69,6 +70,42 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
         ends = tuple((at.min(), at.max()) for at in inside) if expected else ()
         assert score.reach == ends
     assert ball_project.cases(state=CaseState.PROPOSED)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"method": "supervised"}, "'supervised' learns from labels alone"),
+        ({"method": "auto"}, "not used: 'auto' would begin later than in 6 steps"),
+        ({"method": "auto", "params": {"views": 2.0}}, "used from step 3 of 6 on"),
+    ],
+)
+def test_a_plan_says_whether_unlabelled_scans_are_used(ball_project, values, said):
+    list(engine.train(ball_project, config(**values)))
+    assert ball_project.latest_run().plan.reasons["unlabelled"].startswith(said)
+
+
+def test_distances_are_stored_to_a_tenth_of_a_voxel(ball_project):
+    """And long ones as the limit: a network's noise fills a disk and tells nothing."""
+    list(engine.train(ball_project, config()))
+    run = ball_project.latest_run()
+    step, limit = 0.1 * min(run.plan.spacing_mm), run.plan.sdm_limit_mm
+    said = engine.predict(ball_project, run, ball_project.cases()[-1]).sdm_mm
+    near = said[np.abs(said) < 0.85 * limit].astype(float)
+    assert near.size
+    assert np.abs(near - np.round(near / step) * step).max() < 0.005
+    assert set(np.abs(said[np.abs(said) > 0.95 * limit])) <= {np.float32(limit)}
+
+
+def test_distances_that_no_label_taught_are_measured_on_the_mask(ball_project):
+    """What is shown in mm is a length, also where only its sign was learned."""
+    list(engine.train(ball_project, config(method="dtml")))
+    case = ball_project.cases()[-1]
+    said = engine.predict(ball_project, ball_project.latest_run(), case)
+    inside = said.labels == 1
+    limit = ball_project.latest_run().plan.sdm_limit_mm
+    expected = truncated_distance(inside, case.geometry.spacing_mm, limit)
+    assert np.allclose(said.sdm_mm[0], expected, atol=0.05)
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from napari_semiseg.engine.inference.uncertainty import (
 from napari_semiseg.engine.methods.perturbations import entropy
 from napari_semiseg.engine.networks.embedding import EmbeddingAccumulator
 from napari_semiseg.engine.out_of_memory import out_of_memory_advice, prediction_advice
+from napari_semiseg.imaging.distance import truncated_distance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,9 +46,14 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import Case
 
 UNCERTAINTY = {
-    "entropy": "entropy of the average over mirrored views",
-    "gap": "gap between mask and signed distance",
+    "entropy": "expected loss by the entropy of the average over mirrored views",
+    "gap": "expected loss by the gap between mask and signed distance",
 }
+DISTANCE_STEP = 0.1
+"""Of the smallest edge of a working voxel: what is finer in a distance is noise."""
+LONG = 0.9
+"""Of the plan's limit: from here on a distance counts as the limit, which says no more
+than that it is long."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +213,14 @@ class Predictor:
             indices = part[:classes].argmax(dim=0).numpy()
             voxels += np.bincount(indices.ravel(), minlength=classes)
             found[planes] = values[indices]
-            sdm[:, planes] = part[classes:-1].numpy()
+            sdm[:, planes] = self._stored(part[classes:-1]).numpy()
             doubt[planes] = part[-1].numpy()
+        if not self._method.regresses:
+            limit = self._plan.sdm_limit_mm
+            for into, value in zip(sdm, labels.values, strict=True):
+                self._cancellation.check()
+                mine = found == value
+                into[:] = truncated_distance(mine, geometry.spacing_mm, limit)
         volumes = {
             item.name: float(voxels[index] * geometry.voxel_ml)
             for index, item in enumerate(labels, start=1)
@@ -235,6 +247,19 @@ class Predictor:
             labels=found,
             sdm_mm=sdm,
             uncertainty=doubt,
+        )
+
+    def _stored(self, distance_mm: Tensor) -> Tensor:
+        """Drop from distances what a file could only keep as noise, voxel by voxel.
+
+        What is left varies near surfaces alone, so that the file of many classes
+        grows with these and not with the volume.
+        """
+        limit = self._plan.sdm_limit_mm
+        step = DISTANCE_STEP * min(self._plan.spacing_mm)
+        rounded = (distance_mm / step).round() * step
+        return rounded.where(
+            distance_mm.abs() < LONG * limit, distance_mm.sign() * limit
         )
 
     def _filled(

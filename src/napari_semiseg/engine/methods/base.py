@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
         Stride,
         Upsampling,
     )
+
+NEGLIGIBLE = 0.1
+"""Part of their final weight below which terms on unlabelled crops are left out."""
 
 
 class MethodParams(BaseModel):
@@ -181,13 +185,23 @@ class Method(ABC):
         self.params = params
         self.task = task
 
+    @property
+    def regresses(self) -> bool:
+        """Whether the distances of `infer` are lengths; else the mask is measured."""
+        return True
+
     def networks(self) -> dict[str, SegmentationNetwork]:
         """Networks to train."""
         return {"student": self.task.network()}
 
     def teachers(self) -> dict[str, str]:
         """Averaged copies by name, and the network that each of them follows."""
-        return {name: name for name in self.networks()}
+        return {name: name for name in self._names}
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """Of the networks, which take longer to make than a step may."""
+        return tuple(self.networks())
 
     def followers(self, t: Progress) -> Collection[str]:
         """Averaged copies that are updated after a step; all of them by default."""
@@ -201,12 +215,27 @@ class Method(ABC):
         """What the critics minimise, after a step of the networks."""
         raise NotImplementedError(f"{self.name} has critics, but no loss for them")
 
+    def ramped(self, t: Progress) -> float:
+        """Weight of the terms on unlabelled crops over their final one."""
+        return 1.0
+
     def takes_unlabelled(self, t: Progress) -> bool:
         """Whether the batch of a step needs its unlabelled crops.
 
-        Where no step of a training does, cases without a label are not even read.
+        Not while the terms on them weigh next to nothing. Where no step of a training
+        does, cases without a label are not even read.
         """
-        return True
+        return self.ramped(t) >= NEGLIGIBLE
+
+    def terms(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """What a step minimises: `labelled_loss` while no other term counts yet."""
+        if self.ramped(t) < NEGLIGIBLE:
+            return self.labelled_loss(nets, batch)
+        return self.loss(nets, batch, t)
+
+    def labelled_loss(self, nets: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Terms of labelled crops alone; a method that has a ramp has them."""
+        raise NotImplementedError(f"{self.name} has a ramp, but no loss before it")
 
     @abstractmethod
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ from napari_semiseg.engine.methods.base import MethodParams, register
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
-    mean_terms,
     segmentation,
+    summed_terms,
 )
 from napari_semiseg.engine.methods.losses import consistency
 from napari_semiseg.engine.methods.perturbations import attention_dropout, feature_noise
@@ -46,7 +46,8 @@ class CCT(DualTaskMethod):
     training", CVPR 2020: L = L_sup + lambda mean_i (p_i(f_i(z)) - sg p(z))^2 on
     unlabelled crops, with noise, channel dropout and dropout of the most active
     places as f_i on the feature maps z of all levels. Departure, as in the 3D code of
-    the family: L_sup is the mean over all decoders, so that a small lambda will do.
+    the family: all decoders have the labelled terms, so that a small lambda will do;
+    they are added, where that code takes their mean.
     """
 
     name = "cct"
@@ -73,6 +74,6 @@ class CCT(DualTaskMethod):
         inside = batch.inside[batch.unlabelled]
         agreement = [consistency(one, target, inside) for one in others]
         return {
-            **mean_terms([self.labelled(output, batch) for output in outputs]),
+            **summed_terms([self.labelled(output, batch) for output in outputs]),
             "cross_consistency": self.params.weight(t) * torch.stack(agreement).mean(),
         }

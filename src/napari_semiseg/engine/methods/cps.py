@@ -9,7 +9,7 @@ from napari_semiseg.engine.methods.co_training import PairMethod
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     logits,
-    mean_terms,
+    summed_terms,
 )
 from napari_semiseg.engine.methods.losses import cross_entropy
 
@@ -25,7 +25,7 @@ class CPS(PairMethod):
     """Two networks, each with the other's hard labels on unlabelled crops.
 
     Chen et al., "Semi-supervised semantic segmentation with cross pseudo
-    supervision", CVPR 2021: L = sum_i L_sup(i) / 2
+    supervision", CVPR 2021: L = sum_i L_sup(i)
     + lambda (CE(z_1, argmax p_2) + CE(z_2, argmax p_1)).
     """
 
@@ -41,7 +41,7 @@ class CPS(PairMethod):
         first, second = (logits(output)[batch.unlabelled] for output in outputs)
         inside = batch.inside[batch.unlabelled, 0]
         return {
-            **mean_terms([self.labelled(output, batch) for output in outputs]),
+            **summed_terms([self.labelled(output, batch) for output in outputs]),
             "cross_labels": self.params.weight(t)
             * (
                 cross_entropy(first, second.argmax(dim=1), inside)

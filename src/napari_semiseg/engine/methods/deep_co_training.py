@@ -13,8 +13,8 @@ from napari_semiseg.engine.methods.co_training import PairMethod
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     logits,
-    mean_terms,
     segmentation,
+    summed_terms,
 )
 from napari_semiseg.engine.methods.losses import (
     cross_entropy,
@@ -48,10 +48,10 @@ class DeepCoTraining(PairMethod):
     """Two networks agree on unlabelled crops and resist each other's attacks.
 
     Qiao et al., "Deep co-training for semi-supervised image recognition", ECCV
-    2018: Jensen-Shannon divergence on unlabelled crops, and the view difference
-    KL(sg p_1(x) || p_2(g_1(x))) and its mirror, where g_i attacks the labels that
-    network i gives itself, argmax p_i(x), by one fast gradient sign step. Departure:
-    attacks are made on unlabelled crops only.
+    2018: L_sup(1) + L_sup(2), Jensen-Shannon divergence on unlabelled crops, and the
+    view difference KL(sg p_1(x) || p_2(g_1(x))) and its mirror, where g_i attacks the
+    labels that network i gives itself, argmax p_i(x), by one fast gradient sign step.
+    Departure: attacks are made on unlabelled crops only.
     """
 
     name = "deep_co_training"
@@ -69,7 +69,7 @@ class DeepCoTraining(PairMethod):
         resistance = self._resistance(networks, image, (first, second), inside)
         weight = self.params.weight(t)
         return {
-            **mean_terms([self.labelled(output, batch) for output in outputs]),
+            **summed_terms([self.labelled(output, batch) for output in outputs]),
             "agreement": weight * weighted_mean(jensen_shannon(first, second), inside),
             "view_difference": weight * self.params.difference_weight * resistance,
         }

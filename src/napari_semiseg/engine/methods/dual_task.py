@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_semiseg.engine.data.batch import Batch
-    from napari_semiseg.engine.methods.base import Progress
+    from napari_semiseg.engine.methods.base import Networks, Progress
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.engine.networks.registry import Output
 
@@ -87,11 +87,39 @@ def mean_terms(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
+def summed_terms(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Terms of several networks or decoders, added by name.
+
+    Each then learns as fast as a network that is trained alone.
+    """
+    return {
+        name: torch.stack([terms[name] for terms in parts]).sum() for name in parts[0]
+    }
+
+
 class DualTaskMethod(Method):
     """A method whose networks have both heads."""
 
     Params: ClassVar[type[MethodParams]] = DualTaskParams
     params: DualTaskParams
+
+    def ramped(self, t: Progress) -> float:
+        """By the ramp of the parameters, where they have one."""
+        params = self.params
+        return t.ramp(params.ramp) if isinstance(params, ConsistencyParams) else 1.0
+
+    def labelled_loss(self, nets: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Labelled terms of all networks, and of all their decoders, added."""
+        image = batch.image[: batch.labelled]
+        outputs: list[Output] = []
+        for network in nets.students.values():
+            outputs += network.outputs(image)
+        return summed_terms([self.labelled(output, batch) for output in outputs])
+
+    @property
+    def regresses(self) -> bool:
+        """Whether labels teach the distance head distances."""
+        return self.params.distance_weight > 0
 
     def mask(self, output: Output) -> Tensor:
         """Class probabilities that the distance head implies: T(d)."""

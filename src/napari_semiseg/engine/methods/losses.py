@@ -28,16 +28,17 @@ def soft_dice(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     valid : Tensor (B, Z, Y, X), bool
         Voxels that count.
     """
-    classes = probabilities.shape[1]
-    inside = valid.unsqueeze(1).float()
-    p = probabilities.float()[:, 1:] * inside
-    hot = functional.one_hot(target.clamp(0, classes - 1), classes)
-    y = hot.movedim(-1, 1)[:, 1:].float() * inside
-    axes = (0, 2, 3, 4)
-    size = y.sum(axes)
-    dice = (2.0 * (p * y).sum(axes) + 1e-5) / (p.sum(axes) + size + 1e-5)
-    present = (size > 0).float()
-    return ((1.0 - dice) * present).sum() / present.sum().clamp_min(1.0)
+    p, classes = probabilities.float().flatten(2), probabilities.shape[1]
+    label = target.clamp(0, classes - 1).flatten(1)
+    inside = valid.flatten(1).float()
+    said = (p * inside.unsqueeze(1)).sum(dim=(0, 2))
+    # Without a one-hot map: with many classes it would cost more than the network.
+    mine = p.gather(1, label.unsqueeze(1))[:, 0] * inside
+    both = torch.zeros_like(said).index_add(0, label.flatten(), mine.flatten())
+    size = torch.zeros_like(said).index_add(0, label.flatten(), inside.flatten())
+    dice = (2.0 * both + 1e-5) / (said + size + 1e-5)
+    present = (size > 0).float()[1:]
+    return ((1.0 - dice[1:]) * present).sum() / present.sum().clamp_min(1.0)
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -83,10 +84,8 @@ def distance_interval(
     valid : Tensor (B, Z, Y, X), bool
         Annotated voxels.
     """
-    outside = functional.relu(low - distance) + functional.relu(distance - high)
-    error = functional.smooth_l1_loss(
-        outside, torch.zeros_like(outside), beta=0.1, reduction="none"
-    )
+    nearest = torch.clamp(distance.detach(), low, high)
+    error = functional.smooth_l1_loss(distance, nearest, beta=0.1, reduction="none")
     return weighted_mean(error, valid.unsqueeze(1))
 
 

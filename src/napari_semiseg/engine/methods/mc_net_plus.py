@@ -12,8 +12,8 @@ from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
     distances,
-    mean_terms,
     segmentation,
+    summed_terms,
 )
 from napari_semiseg.engine.methods.losses import consistency
 from napari_semiseg.engine.methods.perturbations import gap, sharpen
@@ -45,8 +45,8 @@ class MCNetPlus(DualTaskMethod):
     """Three decoders that up-sample differently agree with each other's labels.
 
     Wu et al., "Mutual consistency learning for semi-supervised medical image
-    segmentation", Med. Image Anal. 2022: L = mean L_sup(p_i)
-    + lambda sum_{i != j} (p_i - sharpen(p_j))^2 / pairs on all crops. Departures:
+    segmentation", Med. Image Anal. 2022: L = sum L_sup(p_i)
+    + lambda sum_{i != j} (p_i - sharpen(p_j))^2 on all crops. Departures:
     the sharpened targets are detached, the mean of the decoders predicts.
     """
 
@@ -75,8 +75,8 @@ class MCNetPlus(DualTaskMethod):
             if i != j
         ]
         return {
-            **mean_terms([self.labelled(output, batch) for output in outputs]),
-            "mutual": self.params.weight(t) * torch.stack(pairs).mean(),
+            **summed_terms([self.labelled(output, batch) for output in outputs]),
+            "mutual": self.params.weight(t) * torch.stack(pairs).sum(),
         }
 
     def infer(

@@ -43,6 +43,12 @@ class URPC(DualTaskMethod):
         """A network with heads at every level of its decoder."""
         return {"student": self.task.network(pyramid=True)}
 
+    def labelled_loss(self, nets: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Labelled terms of all levels."""
+        network = nets.students["student"]
+        outputs = network.outputs(batch.image[: batch.labelled])
+        return mean_terms([self.labelled(output, batch) for output in outputs])
+
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all levels, and their agreement."""
         network = nets.students["student"]

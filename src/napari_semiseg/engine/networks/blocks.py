@@ -86,7 +86,8 @@ class Heads(nn.Module):
 
     def forward(self, decoded: Tensor) -> Output:
         """Maps (B, width, Z, Y, X) to an output of the same size."""
-        maps = self.head(decoded).float().split(self.classes, dim=1)
+        # A class behind the other, as targets are: losses mix them voxel by voxel.
+        maps = self.head(decoded).float().contiguous().split(self.classes, dim=1)
         values: dict[str, Tensor] = dict(zip(self.names, maps, strict=True))
         distance = values.get("distance")
         return Output(

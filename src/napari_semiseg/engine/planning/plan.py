@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
+from napari_semiseg.core.boxes import Box, bounding_box
 from napari_semiseg.core.plan import Plan
 from napari_semiseg.engine.data.resample import Shape, resample, working_shape
 from napari_semiseg.engine.devices import cores
@@ -16,13 +17,18 @@ from napari_semiseg.engine.networks import registry as architectures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.planning.fingerprint import Fingerprint, Spacing
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Working voxel sizes that are tried, over the finest size of the scans."""
-ORACLE_DICE = 0.975
+CONTEXT = 0.03
+"""Dice that is lost whenever a crop holds half as much of a volume."""
+AMPLE = 8.0
+"""Volumes that a crop may hold: as many are in one at twice the voxel size."""
 STEPS = 1_500
 """Steps that the minutes should hold; voxels get coarser, then crops smaller."""
 LARGEST_PATCH = {"cpu": 600_000, "mps": 1_000_000, "cuda": 10_000_000}
@@ -46,52 +52,133 @@ LIMIT_VOXELS = 10
 def oracle_dice(facts: Fingerprint, working_mm: Spacing) -> float | None:
     """Dice that a perfect network could reach at a working spacing.
 
-    The masks go to the working grid and back; None where there is none. Single slices,
-    whose neighbours are unknown, do so within their plane, those of all cases as one.
-    Where voxels grow across them too, half as much again is lost: a ball has half as
-    much again of surface by volume as its slices have of outline by area.
+    The masks go to the working grid and back, where the likeliest class wins, as in a
+    prediction. The mean over scans, then over classes: what a benchmark would show.
+    None where there is no mask. Single slices, whose neighbours are unknown, do so
+    within their plane, those of all cases as one. Where voxels grow across them too,
+    half as much again is lost: a ball has half as much again of surface by volume as
+    its slices have of outline by area.
     """
-    counts: dict[tuple[int, int], list[float]] = {}
+    counts: dict[int, dict[int, list[float]]] = {}
     for number, (mask, spacing, across) in enumerate(facts.truths):
-        shape = (mask.shape[0], mask.shape[1], mask.shape[2])
         group, working, extra = number, list(working_mm), 0.0
         if across is not None:
             group, working[across] = -1, spacing[across]
             extra = 0.5 if working_mm[across] > spacing[across] else 0.0
-        small = working_shape(shape, spacing, working)
+        back = _resampled(mask, working_shape(mask.shape, spacing, working))
         for value in np.unique(mask[mask > 0]):
-            truth = torch.from_numpy(mask == value)
-            there = resample(truth.float().unsqueeze(0), small)
-            back = resample(there, shape)[0] > 0.5
-            both = 2.0 * (back & truth).sum().item()
-            size = (back.sum() + truth.sum()).item()
-            count = counts.setdefault((group, int(value)), [0.0, 0.0])
+            mine, truth = back == value, mask == value
+            both = 2.0 * np.count_nonzero(mine & truth)
+            size = np.count_nonzero(mine) + np.count_nonzero(truth)
+            count = counts.setdefault(int(value), {}).setdefault(group, [0.0, 0.0])
             count[0] += both - extra * (size - both)
             count[1] += size
-    return min((both / size for both, size in counts.values()), default=None)
+    means = [
+        np.mean([both / size for both, size in groups.values()])
+        for groups in counts.values()
+    ]
+    return float(np.mean(means)) if means else None
+
+
+def _resampled(mask: NDArray[np.uint8], working: Shape) -> NDArray[np.uint8]:
+    """Take a mask to the working grid and back: the likeliest class of each voxel.
+
+    Each class is followed where it can be seen alone, and the background is what the
+    others leave, so that many small classes cost as much as a few large ones.
+    """
+    result = np.zeros_like(mask)
+    box = bounding_box(mask > 0)
+    if box is None:
+        return result
+    trips = [
+        _round_trip(size, small)
+        for size, small in zip(mask.shape, working, strict=True)
+    ]
+    near = _reach(trips, box)
+    trips = [trip[rows] for trip, rows in zip(trips, near, strict=True)]
+    likeliest = result[near]
+    most = np.zeros(likeliest.shape, dtype=np.float32)
+    rest = np.ones(likeliest.shape, dtype=np.float32)
+    for value in np.unique(mask[box]):
+        own = bounding_box(mask == value) if value else None
+        if own is None:
+            continue
+        at = _reach(trips, own)
+        share = (mask[own] == value).astype(np.float32)
+        for axis, trip in enumerate(trips):
+            moved = np.tensordot(trip[at[axis], own[axis]], share, (1, axis))
+            share = np.moveaxis(moved, 0, axis)
+        rest[at] -= share
+        likeliest[at][share > most[at]] = value
+        most[at] = np.maximum(most[at], share)
+    likeliest[rest >= most] = 0
+    return result
+
+
+def _round_trip(size: int, small: int) -> NDArray[np.float32]:
+    """Matrix (size, size) that takes an axis to the working grid and back."""
+    each = torch.eye(size).view(size, size, 1, 1)
+    there = resample(each, (small, 1, 1))
+    back: NDArray[np.float32] = resample(there, (size, 1, 1)).view(size, size).numpy()
+    return back.T
+
+
+def _reach(trips: Sequence[NDArray[np.float32]], box: Box) -> Box:
+    """Voxels that voxels of a box spread to on the way there and back."""
+    seen = [
+        np.flatnonzero(trip[:, source].any(axis=1))
+        for trip, source in zip(trips, box, strict=True)
+    ]
+    return tuple(slice(int(rows[0]), int(rows[-1]) + 1) for rows in seen)
+
+
+class _Grid(NamedTuple):
+    """A candidate working grid, and what a plan would lose with it."""
+
+    spacing_mm: Spacing
+    size: int
+    share: float
+    oracle: float | None
+
+    @property
+    def worth(self) -> float:
+        """Dice that is left after blur and after crops of such a share."""
+        blurred = 1.0 if self.oracle is None else self.oracle
+        return blurred + CONTEXT * math.log2(self.share)
 
 
 def choose_spacing(facts: Fingerprint, voxels: float) -> tuple[Spacing, str]:
-    """Coarsest working grid needed for ``voxels`` per volume that masks survive."""
-    finest = min(facts.spacing_mm)
-    chosen, reason = facts.spacing_mm, "the scans' own voxel size"
+    """Choose the working grid that loses least to blur and to small crops.
+
+    Coarse voxels blur the masks, which `oracle_dice` measures. With fine ones a crop
+    holds less of a volume, and tells less of where in the body it is, which costs
+    `CONTEXT` for each halving. All sizes between are looked at, since their blur goes
+    up and down; grids of which a crop holds far more than a volume are left out.
+    """
+    finest, most = min(facts.spacing_mm), -math.inf
+    found: list[_Grid] = []
+    for factor in reversed(FACTORS):
+        z, y, x = (max(step, factor * finest) for step in facts.spacing_mm)
+        size = math.prod(working_shape(facts.shape_zyx, facts.spacing_mm, (z, y, x)))
+        if factor > 1.0 and AMPLE * size < voxels:
+            continue
+        share = min(1.0, voxels / size)
+        if _Grid((z, y, x), size, share, None).worth < most:
+            break  # even if it did not blur at all, and finer ones hold less
+        found.append(_Grid((z, y, x), size, share, oracle_dice(facts, (z, y, x))))
+        most = max(most, found[-1].worth)
+    best = max(reversed(found), key=lambda one: one.worth)
     single = any(one.across is not None for one in facts.truths)
     measured = "annotated slices" if single else "masks"
-    for factor in FACTORS:
-        z, y, x = (max(step, factor * finest) for step in facts.spacing_mm)
-        size = np.prod(working_shape(facts.shape_zyx, facts.spacing_mm, (z, y, x)))
-        oracle = oracle_dice(facts, (z, y, x))
-        if factor > 1.0 and oracle is not None and oracle < ORACLE_DICE:
-            return chosen, f"{reason}; coarser would blur the masks ({oracle:.3f} Dice)"
-        chosen = (z, y, x)
-        reason = f"{int(size):,} voxels a volume, " + (
-            "no mask to measure what coarser voxels lose"
-            if oracle is None
-            else f"{measured} survive with Dice {oracle:.3f}"
-        )
-        if size <= voxels:
-            break
-    return chosen, reason
+    reason = f"{best.size:,} voxels a volume, {best.share:.2g} of it in a crop, " + (
+        "no mask to measure what coarser voxels lose"
+        if best.oracle is None
+        else f"{measured} survive with Dice {best.oracle:.3f}"
+    )
+    coarser = found[: found.index(best)]
+    if best.share < 1.0 and coarser and coarser[-1].oracle is not None:
+        reason += f"; coarser would blur the masks ({coarser[-1].oracle:.3f} Dice)"
+    return best.spacing_mm, reason
 
 
 def rounded_up(shape: Sequence[int]) -> Shape:

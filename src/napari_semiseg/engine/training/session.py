@@ -328,6 +328,8 @@ class Training:
             plan, seconds_per_step = self._with_measured_steps(
                 plan, trial, plan.steps, begun
             )
+        use = {"unlabelled": self._use_of_unlabelled(plan, live_labels)}
+        plan = plan.model_copy(update={"reasons": plan.reasons | use})
         if self._config.minutes is not None and plan.steps < FEW_STEPS:
             yield Warned(
                 message=f"the minutes hold only {plan.steps} steps on this machine; a "
@@ -340,15 +342,40 @@ class Training:
         self, plan: Plan, live_labels: LiveLabels, saved: Checkpoint | None
     ) -> bool:
         """Whether a step from here on will take crops of unlabelled cases."""
+        done = saved.step if saved else 0
+        return self._first_unlabelled(plan, live_labels, done) is not None
+
+    def _first_unlabelled(
+        self, plan: Plan, live_labels: LiveLabels, done: int
+    ) -> int | None:
+        """Find the first step after those done that takes unlabelled crops."""
         if not plan.unlabelled_batch:
-            return False
+            return None
         learner = self._learner(plan)
         sampler = self._sampler(plan, live_labels.streams(Schedule()))
-        return any(
-            learner.takes_unlabelled(
+        steps = (
+            step
+            for step in range(done, plan.steps)
+            if learner.takes_unlabelled(
                 base.Progress(step, plan.steps, sampler.views(step))
             )
-            for step in range(saved.step if saved else 0, plan.steps)
+        )
+        return next(steps, None)
+
+    def _use_of_unlabelled(self, plan: Plan, live_labels: LiveLabels) -> str:
+        """Say from when on unlabelled scans are used, or why they are not."""
+        if not self._cohort.unlabelled:
+            return "there are none"
+        if not plan.unlabelled_batch:
+            return f"{self._config.method!r} learns from labels alone, or was asked to"
+        first = self._first_unlabelled(plan, live_labels, 0)
+        if first is not None:
+            return f"used from step {first:,} of {plan.steps:,} on"
+        sampler = self._sampler(plan, live_labels.streams(Schedule()))
+        return (
+            f"not used: {self._config.method!r} would begin later than in "
+            f"{plan.steps:,} steps, which show each labelled scan "
+            f"{sampler.views(plan.steps):.0f} times; more minutes change that"
         )
 
     def _with_measured_steps(

@@ -186,13 +186,12 @@ class Trainer:
         """One optimisation step, a function of the weights, the seed and the step."""
         torch.manual_seed(hash((self._seed, self.step)) % 2**63)
         t = self._progress(total)
-        batch = self._batches.batch(
-            self.step, self._device, unlabelled=self._method.takes_unlabelled(t)
-        )
+        taking = self._method.takes_unlabelled(t)
+        batch = self._batches.batch(self.step, self._device, unlabelled=taking)
         for network in self.networks.students.values():
             network.train()
         with autocast(self._device, self._plan.precision):
-            terms = self._method.loss(self.networks, batch, t)
+            terms = self._method.terms(self.networks, batch, t)
         loss = torch.stack(list(terms.values())).sum()
         optimiser = self._optimisers["students"]
         for group in optimiser.param_groups:
@@ -201,7 +200,7 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._parameters, LARGEST_GRADIENT)
         optimiser.step()
-        if self.networks.critics:
+        if self.networks.critics and taking:
             self._advance_critics(batch)
         followed = self._method.teachers()
         for name in self._method.followers(t):
