@@ -28,13 +28,7 @@ EDIT_EVENTS = ("paint", "labels_update", "data")
 
 
 class ActiveTime:
-    """Minutes of work: pauses longer than a minute are not counted.
-
-    Parameters
-    ----------
-    clock : callable
-        Monotonic seconds.
-    """
+    """Minutes of work: pauses longer than a minute are not counted."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

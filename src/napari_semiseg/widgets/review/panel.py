@@ -240,9 +240,11 @@ class ReviewPanel(QWidget):
         connections.add(
             self._queue_is_stale, session.cases_changed, session.runs_changed
         )
-        connections.add(self._show_case, view.shown)
-        connections.add(self._show_counts, view.counted)
-        connections.add(self._show_saved, view.dirtied, view.viewer.dims.events.order)
+        connections.add(self._show_case, view.model.shown)
+        connections.add(self._show_counts, view.model.counted)
+        connections.add(
+            self._show_saved, view.model.dirtied, view.viewer.dims.events.order
+        )
         self.classes.chosen.connect(self.choose_class)
         self.classes.lock_asked.connect(self.lock)
         self.queue.asked.connect(self.open_place)
