@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 import napari_semiseg
 from check_wheel import problems
@@ -36,6 +39,15 @@ def test_a_room_holds_few_modules_and_says_what_belongs_there() -> None:
         first, *_ = (room / "__init__.py").read_text(encoding="utf-8").splitlines()
         assert first.startswith('"""'), room
         assert len(list(room.glob("*.py"))) - 1 <= MOST_MODULES, room
+
+
+def test_there_is_no_circle_of_imports() -> None:
+    graph = grimp.build_graph("napari_semiseg", cache_dir=None)
+    imports = {
+        name: graph.find_modules_directly_imported_by(name) for name in graph.modules
+    }
+    assert any(imports.values())
+    TopologicalSorter(imports).prepare()  # names the circle it finds
 
 
 def test_importing_the_package_and_the_plugin_is_light() -> None:

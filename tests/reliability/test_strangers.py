@@ -130,6 +130,16 @@ def test_devices_and_pipes_never_hang(ball_project, tmp_path) -> None:
         Project.open(ball_project.folder).cases()
 
 
+def test_a_lock_that_is_a_link_empties_no_file(ball_project) -> None:
+    folder = ball_project.layout.case("case_0")
+    before = folder.label.read_bytes()
+    (folder.path / ".lock").unlink()
+    (folder.path / ".lock").symlink_to(folder.label)
+    ball_project.set_split("case_0", "test")
+    assert folder.label.read_bytes() == before
+    assert ball_project.case("case_0").split == "test"
+
+
 @pytest.mark.parametrize(
     "name", ["../../outside/case", "/outside", "..", ".", "", "a/b", "case_1", "x\0y"]
 )

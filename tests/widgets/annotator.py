@@ -24,6 +24,8 @@ from qtpy.QtCore import QCoreApplication
 from napari_semiseg.imaging.mask_encoding import MaskEncoding
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.canvas.annotation import Annotation
+from napari_semiseg.widgets.canvas.case_model import CaseModel, OpenCase
+from napari_semiseg.widgets.canvas.editing import Editing
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 from napari_semiseg.widgets.canvas.mask_sources import choose_mask
 from napari_semiseg.widgets.common.questions import Questions
@@ -62,22 +64,22 @@ def annotate(folder: Path, pipe: int) -> None:
             os.write(pipe, f"s{done}\n".encode())
 
     session.status_changed.connect(said)
+    model = CaseModel()
+    annotation = Annotation(session, model, Questions(lambda: None))
     while True:
-        case, marking = project.case(CASE), MaskEncoding(project.labels)
-        mask = choose_mask(case, None, marking)
+        case, encoding = project.case(CASE), MaskEncoding(project.labels)
+        mask = choose_mask(case, None, encoding)
         layer = MaskLayer(mask.values)
         layer.brush_size = 1
-        annotation = Annotation(
-            session,
-            project,
-            case,
-            None,
-            mask,
+        editing = Editing(
             layer,
-            marking,
-            Questions(lambda: None),
+            mask.reference,
+            encoding,
+            annotation.write_draft,
             autosave_s=AUTOSAVE_S,
         )
+        draft = case.read_draft()
+        model.start(OpenCase(project, case, None, None, mask, editing, draft))
         done = strokes_in(layer.data)
         while done < layer.data.size - 1:
             os.write(pipe, f"p{done + 1}\n".encode())
@@ -90,7 +92,7 @@ def annotate(folder: Path, pipe: int) -> None:
                 break
         if annotation.accept(painted_only=True):
             os.write(pipe, f"s{done}\n".encode())
-        annotation.editing.stop()
+        editing.stop()
 
 
 def kill_once(folder: Path, seconds: float) -> dict[str, int]:

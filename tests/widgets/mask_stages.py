@@ -290,7 +290,7 @@ def lock_the_class(person: Person) -> None:
     person.drag(across)
     locked = mask_of(person)
     person.picture("09-locked")
-    structure = person.panel.case_view.editing.marking.classes(before) == 1
+    structure = person.panel.case_view.editing.encoding.classes(before) == 1
     assert np.array_equal(locked[structure], before[structure])
     person.press(Qt.Key.Key_K)
     person.drag(across)

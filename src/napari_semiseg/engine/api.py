@@ -75,7 +75,7 @@ def resume(
     steps: int | None = None,
     minutes: float | None = None,
 ) -> Iterator[Event]:
-    """Go on with a run from its last checkpoint, exactly; or from its very start.
+    """Go on exactly from the last checkpoint of a run, or from its very start.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def resume(
 def _extended(
     run: Run, plan: Plan, done: int, steps: int | None, minutes: float | None
 ) -> Plan:
-    """The plan of a resumed run; only the number of steps may grow."""
+    """Give a resumed run more steps; nothing else of its plan may change."""
     if steps is not None and minutes is not None:
         raise ConfigError("give --steps or --minutes, not both")
     if minutes is not None:
@@ -180,7 +180,7 @@ def load_predictor(
     run: Run,
     cancellation: CancellationToken = NEVER,
 ) -> tuple[Predictor, int]:
-    """The model of a run, and the step it is from; ``cancellation`` as in `Predictor`.
+    """Load the model of a run, and the step it is from.
 
     Raises
     ------

@@ -28,7 +28,7 @@ class DeviceInfo:
 
 
 def describe_devices() -> list[DeviceInfo]:
-    """All devices here, the best first."""
+    """List the devices of this machine, the best first."""
     found = []
     memory: float | None
     if torch.cuda.is_available():
@@ -44,7 +44,7 @@ def describe_devices() -> list[DeviceInfo]:
 
 
 def _trains(device: torch.device) -> bool:
-    """Whether PyTorch has what a step needs on a device; older ones lack it on MPS."""
+    """Tell whether PyTorch can train on a device; older ones cannot on MPS."""
     network = nn.Sequential(
         nn.Conv3d(1, 2, 2, stride=2),
         nn.BatchNorm3d(2),
@@ -64,7 +64,7 @@ def _trains(device: torch.device) -> bool:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -99,13 +99,13 @@ def choose(device: str) -> torch.device:
 def autocast(
     device: torch.device | str, precision: Precision
 ) -> AbstractContextManager[object]:
-    """The forward pass in a plan's precision."""
+    """Run the forward pass in a plan's precision."""
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def peak_gpu_mb() -> float:
-    """Most memory that this process has held on a CUDA device, 10^6 bytes."""
+    """Give the peak memory of this process on a CUDA device, 10^6 bytes."""
     if not torch.cuda.is_available():
         return 0.0
     return torch.cuda.max_memory_allocated() / 1e6

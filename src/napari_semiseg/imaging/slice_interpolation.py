@@ -65,14 +65,17 @@ def interpolate_slices(
         A new array; still 255 outside the stacks of annotated slices.
     """
     stacks = {
-        axis: sorted(set(planes.get(axis, ())))
+        axis: sorted(unique)
         for axis in range(3)
-        if len(set(planes.get(axis, ()))) > 1
+        if len(unique := set(planes.get(axis, ()))) > 1
     }
     result = labels.copy()
     if not stacks:
         return result
-    between = _between(labels.shape, stacks) & (labels == UNANNOTATED)
+    between = np.zeros(labels.shape, bool)
+    for axis, indices in stacks.items():
+        between[(slice(None),) * axis + (slice(indices[0], indices[-1] + 1),)] = True
+    between &= labels == UNANNOTATED
     result[between] = 0
     depth = np.zeros(labels.shape, np.float32)
     registration = None
@@ -80,14 +83,11 @@ def interpolate_slices(
         given = (labels != 0) & (labels != UNANNOTATED)
         around = _box(given, None, stacks, MARGIN_VOXELS)
         registration = None if around is None else SliceRegistration(image, around)
-    for value in _classes(labels, sdm_mm):
+    present = np.flatnonzero(voxel_counts(labels)).tolist()
+    for value in sorted({*present, *(sdm_mm or {})} - {0, UNANNOTATED}):
         inside = labels == value
         predicted = None if sdm_mm is None else sdm_mm.get(value)
-        box = (
-            _box(inside, predicted, stacks)
-            if registration is None
-            else registration.box
-        )
+        box = registration.box if registration else _box(inside, predicted, stacks)
         if box is None or not (inside.any() or predicted is not None):
             continue
         distance = _blend(
@@ -183,23 +183,6 @@ def _tapered(
         return np.full_like(distance, max(reach, 1e-3))
     reach = float(other.max()) if finite else 1.0
     return np.full_like(distance, -max(reach, 1e-3))
-
-
-def _between(
-    shape: tuple[int, ...], stacks: Mapping[int, Sequence[int]]
-) -> NDArray[np.bool_]:
-    inner = np.zeros(shape, bool)
-    for axis, indices in stacks.items():
-        inner[(slice(None),) * axis + (slice(indices[0], indices[-1] + 1),)] = True
-    return inner
-
-
-def _classes(
-    labels: NDArray[np.uint8], sdm_mm: Mapping[int, NDArray[np.float32]] | None
-) -> list[int]:
-    present = np.flatnonzero(voxel_counts(labels)).tolist()
-    found = {*present, *(sdm_mm or {})}
-    return sorted(found - {0, UNANNOTATED})
 
 
 def _box(

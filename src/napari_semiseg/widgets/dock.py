@@ -1,4 +1,4 @@
-"""The dock *Semiseg*: status line, start page, and the tabs."""
+"""Put status line, start page and tabs into one dock."""
 
 from __future__ import annotations
 
@@ -333,12 +333,12 @@ class SemisegDock(QWidget):
         self.training.predict()
 
     def _note_view(self) -> None:
-        """Put into its history that the open case was looked at."""
+        """Note in its history that the open case was looked at."""
         if self.case_view.case is not None:
             self.case_view.annotation.note_view()
 
     def _likely_next(self) -> list[str]:
-        """Cases that are probably opened next: in the queue, then in the table."""
+        """List cases that are probably opened next: in the queue, then in the table."""
         here = self.session.case_id
         queued = [name for name in self.review.queue.cases() if name != here][:1]
         below = self.cohort.table.after(here)
@@ -382,7 +382,7 @@ class SemisegDock(QWidget):
             self._window = window
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep the window open when somebody objects to leaving; end with it."""
+        """Keep the window open over unsaved edits; shut down with it."""
         if watched is self._window:
             kind = event.type()
             if kind == QEvent.Type.Close and not self.session.leave():
@@ -393,7 +393,7 @@ class SemisegDock(QWidget):
         return bool(super().eventFilter(watched, event))
 
     def event(self, event: QEvent) -> bool:
-        """Let go of everything when napari takes the panel out of its dock."""
+        """Shut down when napari takes the panel out of its dock."""
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
@@ -402,10 +402,7 @@ class SemisegDock(QWidget):
         return bool(super().event(event))
 
     def shut_down(self) -> None:
-        """Keep unsaved edits as a draft, and let go of viewer and run for good.
-
-        Training itself goes on.
-        """
+        """Save unsaved edits as a draft and leave the viewer; training goes on."""
         if self._docked:
             self._docked = False
             if self._window is not None:

@@ -73,7 +73,7 @@ def test_all_decoders_of_cross_consistency_learn_from_labels(task, plan):
 def test_what_the_distance_network_of_dtml_learns(
     task, plan, distances, terms, regresses
 ):
-    learner = plugin.build("dtml", {"distances": distances}, task)
+    learner = registry.build("dtml", {"distances": distances}, task)
     nets = trainer("dtml", task, plan).networks
     found = learner.loss(nets, sampler(plan).batch(0, CPU), plugin.Progress(1, 2))
     assert set(found) == terms | {"mutual_segmentation", "mutual_distance"}
@@ -88,7 +88,7 @@ def test_every_network_and_decoder_learns_at_full_weight(
     task, plan, monkeypatch, name, count
 ):
     """A mean would train each of them at a fraction of the learning rate."""
-    kind = plugin.find(name)
+    kind = registry.METHODS.find(name)
     one = {"supervised": torch.ones(())}
     monkeypatch.setattr(kind, "labelled", lambda *_: one)
     terms, _ = terms_of(name, task, plan, sampler(plan).batch(0, CPU))
@@ -134,7 +134,7 @@ def test_a_strong_view_changes_what_it_may_and_nothing_else():
     ],
 )
 def test_too_few_crops_for_a_method_are_refused(name, asked):
-    kind, config = registry.find(name), TrainingConfig(method=name, **asked)
+    kind, config = registry.METHODS.find(name), TrainingConfig(method=name, **asked)
     (option,) = asked
     with pytest.raises(ConfigError, match=f"at least 2 .* {option}=1"):
         registry.check_batch(kind, config)

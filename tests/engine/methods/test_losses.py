@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from napari_semiseg.engine.methods import losses, perturbations
+from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 
 def example(seed=0, classes=3):
@@ -120,8 +121,19 @@ def test_early_in_a_training_the_average_forgets_its_beginning():
     assert float(teacher.weight.min()) > 0.97
 
 
+class Dropping(SegmentationNetwork):
+    """A network that is one layer of dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = torch.nn.Dropout3d(0.5)
+
+    def forward(self, image):
+        return self.dropout(image)
+
+
 def test_monte_carlo_uses_dropout_and_restores_the_mode():
-    net = torch.nn.Dropout3d(0.5).eval()
+    net = Dropping().eval()
     x = torch.ones(1, 1000, 1, 1, 1)
     mean = perturbations.monte_carlo(net, 4, lambda: net(x))
     assert not net.training

@@ -15,6 +15,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.methods import registry as methods
 from napari_semiseg.engine.networks import registry
+from napari_semiseg.engine.networks.spec import NetworkSpec
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError
@@ -51,7 +52,7 @@ def spec(**values):
         "width": 4,
         "strides": ((1, 2, 2), (2, 2, 2)),
     }
-    return registry.NetworkSpec(**shared | values)
+    return NetworkSpec(**shared | values)
 
 
 def test_it_describes_itself(name):

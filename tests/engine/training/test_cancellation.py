@@ -44,8 +44,8 @@ def stop_at(monkeypatch, run, owner, name):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (Predictor, "_look"),  # between windows
-        (Predictor, "_noted"),  # before the first one
+        (Predictor, "_predict_window"),  # between windows
+        (Predictor, "_filled"),  # before the first one
         ("napari_semiseg.engine.inference.predictor.working_images", None),  # read
         (
             "napari_semiseg.project.runs.predictions.write_labels",
@@ -54,7 +54,7 @@ def stop_at(monkeypatch, run, owner, name):
         ("napari_semiseg.io.nifti.write_nifti", None),  # and within it
     ],
 )
-def test_a_stop_is_heard_within_a_volume(ball_project, run, monkeypatch, owner, name):
+def test_a_stop_is_seen_within_a_volume(ball_project, run, monkeypatch, owner, name):
     cases = ball_project.cases()[-2:]
     list(engine.predict_cases(ball_project, run, cases[:1]))
     before = run.prediction_record(cases[0].id)
@@ -78,7 +78,7 @@ def test_a_request_of_the_time_before_does_not_count(ball_project, run):
 def test_a_training_that_predicts_on_the_way_hears_it_too(ball_project, monkeypatch):
     monkeypatch.setattr(live_predictions, "SHARE", 1.0)
     made = Run.create(ball_project, TrainingConfig.build(**SETTINGS))
-    calls = stop_at(monkeypatch, made, Predictor, "_look")
+    calls = stop_at(monkeypatch, made, Predictor, "_predict_window")
     events = []
     training = engine.train(ball_project, TrainingConfig.build(**SETTINGS), run=made)
     for event in training:
@@ -99,7 +99,7 @@ def test_a_training_that_validates_hears_it_too(ball_project, spheres, monkeypat
     ball_project.set_split(name, Split.VALIDATION)
     config = TrainingConfig.build(**SETTINGS | {"validate_every": 3})
     made = Run.create(ball_project, config)
-    calls = stop_at(monkeypatch, made, Predictor, "_look")
+    calls = stop_at(monkeypatch, made, Predictor, "_predict_window")
     events = list(engine.train(ball_project, config, run=made))
     assert len(calls) == 1
     assert not [event for event in events if event.type == "validated"]

@@ -221,7 +221,7 @@ import sys
 import numpy as np
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine import plan
+from napari_semiseg.engine.planning import plan
 from napari_semiseg.project.project import Project
 plan.cores = lambda: 1
 project = Project.open(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Predictions of wanted cases while a training runs."""
+"""Predictions of requested cases while a training runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def train(project, *cases):
     return events, project.latest_run()
 
 
-def test_wanted_cases_are_predicted_on_the_way(ball_project, monkeypatch):
+def test_requested_cases_are_predicted_on_the_way(ball_project, monkeypatch):
     monkeypatch.setattr(live_predictions, "SHARE", 1.0)
     events, run = train(ball_project, "case_3", "gone", "case_4")
     made = [event for event in events if isinstance(event, Predicted)]

@@ -192,7 +192,7 @@ def test_resume_can_go_further(ball_project):
 
 def test_bad_input_leaves_nothing_behind(ball_project, empty_project, spheres):
     before = sorted(ball_project.folder.rglob("*"))
-    with pytest.raises(ConfigError, match="choose one of"):
+    with pytest.raises(ConfigError, match="expected a training method out of"):
         list(engine.train(ball_project, config(method="vnet")))
     with pytest.raises(ConfigError, match="no parameter"):
         list(engine.train(ball_project, config(params={"emma": 1})))

@@ -13,7 +13,7 @@ from napari_semiseg.experiments.simulation.results import (
 from napari_semiseg.experiments.simulation.spec import SliceBudget, StrategyVariant
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.project import Project
-from synthetic import save_nifti, snapshot
+from synthetic import ball, save_nifti, snapshot
 
 
 def opened(runner) -> SimulationResults:
@@ -266,7 +266,7 @@ def test_masks_are_checked_before_anything_is_trained(simulator, spheres) -> Non
     save_nifti(path, np.full((24, 24, 24), 7, np.uint8))
     with pytest.raises(ImageError, match="7"):
         simulator()
-    partial = np.zeros((24, 24, 24), np.uint8)
+    partial = ball(1)
     partial[0, 0, 0] = 255
     save_nifti(path, partial)
     with pytest.raises(ConfigError, match="255"):

@@ -121,7 +121,7 @@ def test_source_is_label_then_draft_then_prediction_then_empty(
     view.open("case_3")
     assert view.model.opened.source is MaskSource.PROPOSAL
     assert view.mask.data[BLOCK].tolist() == np.full((4, 5, 4), 254).tolist()
-    assert not view.editing.marking.annotated(view.mask.data).any()
+    assert not view.editing.encoding.annotated(view.mask.data).any()
     assert f"Proposed by {run.id}, step 5" in said[-1]
     draft = np.zeros(view.mask.data.shape, np.uint8)
     draft[0, 0, 0] = 1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 SHAPE = (6, 8, 8)
-MARKING = MaskEncoding(LabelScheme.parse(["1=left atrium", "2=vein"]))
+ENCODING = MaskEncoding(LabelScheme.parse(["1=left atrium", "2=vein"]))
 
 
 class Clock:
@@ -34,7 +34,7 @@ def make(
     editing = Editing(
         layer,
         values if reference is None else reference,
-        MARKING,
+        ENCODING,
         lambda mask: saved.append(mask.copy()),
         **options,
     )
@@ -157,7 +157,7 @@ def test_a_proposal_that_nobody_touched_is_not_annotation(
 ) -> None:
     proposal = empty.copy()
     proposal[1:5, 2:5, 2:5] = 1
-    editing, layer, _ = make(MARKING.propose(proposal), proposal)
+    editing, layer, _ = make(ENCODING.propose(proposal), proposal)
     assert (editing.annotated_only() == 255).all()
     assert np.array_equal(editing.whole(), proposal)
     assert editing.changed_voxels() == 0
@@ -178,7 +178,7 @@ def test_proposals_are_counted_with_their_class(
 ) -> None:
     proposal = empty.copy()
     proposal[1, 2, 2:5] = 2
-    editing, layer, _ = make(MARKING.propose(proposal), proposal)
+    editing, layer, _ = make(ENCODING.propose(proposal), proposal)
     counts: list[dict[int, int]] = []
     editing.counted.connect(counts.append)
     layer.brush_size = 1

@@ -84,7 +84,7 @@ def test_the_guide_goes_from_loading_to_reviewing(
     assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Review"
     label = np.zeros(SHAPE, np.uint8)
     label[5, 5, 5] = 1
-    dock.case_view.mask.put(dock.case_view.editing.marking.fill(label + 255, label))
+    dock.case_view.mask.put(dock.case_view.editing.encoding.fill(label + 255, label))
     dock.case_view.mask.put(label)
     assert dock.case_view.accept()
     assert guide.step is TRAIN

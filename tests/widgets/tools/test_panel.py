@@ -76,7 +76,7 @@ def test_between_slices_is_previewed_and_one_step(
     assert (classes[2:7, 4:9, 4:8] == 1).all()
     assert np.count_nonzero(classes) == 5 * 5 * 4
     assert np.array_equal(
-        view.editing.annotated_only(), view.editing.marking.human(before)
+        view.editing.annotated_only(), view.editing.encoding.human(before)
     )
     after = view.mask.data.copy()
     view.mask.undo()

@@ -102,7 +102,7 @@ def _matrix(
     scale: float,
     mirrored: Sequence[int],
 ) -> NDArray[np.float64]:
-    """Patch voxels to crop voxels, (x, y, z), about the centre; rigid in mm."""
+    """Map patch voxels to crop voxels, (x, y, z), about the centre; rigid in mm."""
     angles = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES, 3))
     turn = np.eye(3)
     for axis, angle in enumerate(angles):
@@ -126,7 +126,7 @@ def _grid(
     patch: Sequence[int],
     device: torch.device,
 ) -> Tensor:
-    """Sampling grid (B, Z, Y, X, 3) in the crop's normalised coordinates."""
+    """Make the sampling grid (B, Z, Y, X, 3) in a crop's normalised coordinates."""
     inner = np.array(patch)[::-1] / 2.0
     outer = np.array(crop)[::-1] / 2.0
     theta = np.zeros((len(matrices), 3, 4))
@@ -140,7 +140,7 @@ def _grid(
 
 
 def _intensities(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Contrast, brightness, gamma, blur and noise of normalised crops (B, 1, ...)."""
+    """Change contrast, brightness, gamma, blur and noise of crops (B, 1, ...)."""
     count = image.shape[0]
     contrast = _per_item(rng.uniform(0.75, 1.3, count), image)
     brightness = _per_item(rng.normal(0.0, 0.15, count), image)
@@ -162,6 +162,6 @@ def _intensities(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _per_item(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    """(B,) numbers to (B, 1, 1, 1, 1) on a tensor's device."""
+    """Reshape (B,) numbers to (B, 1, 1, 1, 1) on a tensor's device."""
     there = torch.from_numpy(values).float().to(like.device, non_blocking=True)
     return there.view(-1, 1, 1, 1, 1)

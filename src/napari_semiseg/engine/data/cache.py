@@ -180,7 +180,7 @@ def normalise(image: NDArray[Any], how: Intensity) -> NDArray[np.float32]:
 def working_images(
     case: Case, shape: Shape, plan: Plan, cancellation: CancellationToken = NEVER
 ) -> torch.Tensor:
-    """Normalised channels (K, Z, Y, X) of a case, float32, on the working grid.
+    """Read normalised channels (K, Z, Y, X) on the working grid, float32.
 
     ``cancellation`` is checked between the parts of this work.
 
@@ -207,7 +207,7 @@ def working_images(
 
 
 def class_indices(labels: NDArray[np.uint8], scheme: LabelScheme) -> NDArray[np.uint8]:
-    """Voxel values to class indices 0..C-1; 255 stays."""
+    """Convert voxel values to class indices 0..C-1; 255 stays."""
     table = np.full(256, UNANNOTATED, dtype=np.uint8)
     table[0] = 0
     for index, value in enumerate(scheme.values, start=1):
@@ -218,7 +218,7 @@ def class_indices(labels: NDArray[np.uint8], scheme: LabelScheme) -> NDArray[np.
 def working_target(
     indices: NDArray[np.uint8], classes: int, shape: Shape
 ) -> NDArray[np.uint8]:
-    """Class indices on the working grid, by the largest share of each voxel.
+    """Resample class indices; the largest share of a working voxel decides.
 
     Only what is annotated votes: one slice of a volume still counts where a working
     voxel is several slices thick. A voxel is annotated where it holds the centre of
@@ -246,7 +246,7 @@ def working_target(
 
 
 def _planes(own: int, working: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """What working planes are made of, as `resample` does: first, end, and shares."""
+    """Give first, end and shares of the planes that `resample` averages."""
     for plane in range(working):
         if working < own:
             low, high = plane * own // working, -(-(plane + 1) * own // working)
@@ -259,7 +259,7 @@ def _planes(own: int, working: int) -> Iterator[tuple[int, int, NDArray[np.float
 
 
 def _holding(annotated: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
-    """Working voxels that hold the centre of one of these, or lie in one."""
+    """Find working voxels that hold the centre of one of these, or lie in one."""
     for axis, (count, wanted) in enumerate(zip(annotated.shape, shape, strict=True)):
         cells = np.arange(wanted)
         if wanted < count:

@@ -21,7 +21,7 @@ def distance_intervals(
     spacing_mm: Sequence[float],
     limit_mm: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Interval in which the signed distance to each class's surface must lie.
+    """Bound the signed distance to each class's surface, voxel by voxel.
 
     For an annotated voxel let ``opposite`` be the distance to the nearest annotated
     voxel of the other side, and ``unknown`` that to the nearest unannotated one:
@@ -69,7 +69,7 @@ def _intervals(
     spacing_mm: Sequence[float],
     limit_mm: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The interval where not every voxel is annotated."""
+    """Bound the distance where not every voxel is annotated."""
 
     def distance_to(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         return distance_outside(mask, spacing_mm).clip(max=limit_mm)

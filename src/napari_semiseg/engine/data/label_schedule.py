@@ -91,7 +91,7 @@ class Schedule:
         return made
 
     def new_labels(self, versions: Mapping[str, LabelVersion]) -> list[str]:
-        """Cases of which these versions have a label that is not in force, sorted."""
+        """List cases whose label in these versions is not in force, sorted."""
         before = self.versions
         return sorted(
             name
@@ -101,7 +101,7 @@ class Schedule:
         )
 
     def lost_labels(self, versions: Mapping[str, LabelVersion]) -> list[str]:
-        """Cases of which a label is in force, and these versions have none, sorted."""
+        """List cases whose label is in force and gone in these versions, sorted."""
         return sorted(
             name
             for name, known in self.versions.items()
@@ -109,7 +109,7 @@ class Schedule:
         )
 
     def state(self) -> list[dict[str, Any]]:
-        """Plain values for a checkpoint."""
+        """Give plain values for a checkpoint."""
         return [
             {
                 "step": update.step,
@@ -124,7 +124,7 @@ class Schedule:
 
     @classmethod
     def from_state(cls, state: Iterable[Mapping[str, Any]]) -> Self:
-        """Inverse of `state`."""
+        """Restore what `state` gave."""
         return cls(
             LabelUpdate(
                 int(item["step"]),

@@ -24,7 +24,7 @@ Shape = tuple[int, int, int]
 def working_shape(
     shape: Sequence[int], spacing_mm: Sequence[float], working_mm: Sequence[float]
 ) -> Shape:
-    """Number of working voxels that cover a grid."""
+    """Count the working voxels that cover a grid."""
     z, y, x = (
         max(1, round(size * step / working))
         for size, step, working in zip(shape, spacing_mm, working_mm, strict=True)
@@ -51,7 +51,7 @@ def resample(volume: Tensor, shape: Shape) -> Tensor:
 def joined(
     mask: NDArray[np.bool_], starts: NDArray[np.int_], axis: int
 ) -> NDArray[np.bool_]:
-    """Whether anything is true from each start to the next, along an axis."""
+    """Tell whether anything is true from each start to the next, along an axis."""
     bits = mask.view(np.uint8)  # which NumPy joins many at a time
     parts = np.split(bits, starts[1:], axis=axis)
     found = [np.bitwise_or.reduce(part, axis=axis) for part in parts]
@@ -61,7 +61,7 @@ def joined(
 def slabs(
     blocks: Iterable[Tensor], depth: int, shape: Shape, voxels: int = 4_000_000
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Trilinear resampling of maps that come in blocks of planes, in bounded memory.
+    """Resample maps that come in blocks of planes, in bounded memory.
 
     Parameters
     ----------

@@ -32,13 +32,13 @@ class Batches(Protocol):
     def batch(
         self, step: int, device: torch.device, *, unlabelled: bool = True
     ) -> Batch:
-        """The batch of a step, on the device; the same whenever it is drawn.
+        """Draw the batch of a step, the same whenever it is drawn.
 
         ``unlabelled`` says whether its unlabelled crops are needed.
         """
 
     def views(self, step: int) -> float:
-        """How often each labelled case has been seen before a step, on average."""
+        """Tell how often each labelled case was seen before a step, on average."""
 
 
 class SyntheticBatches:
@@ -50,13 +50,13 @@ class SyntheticBatches:
         self._cases = cases
 
     def views(self, step: int) -> float:
-        """How often each of the cases would have been seen."""
+        """Tell how often each of the cases would have been seen."""
         return step * self._plan.labelled_batch / self._cases
 
     def batch(
         self, step: int, device: torch.device, *, unlabelled: bool = True
     ) -> Batch:
-        """Random crops and labels."""
+        """Draw random crops and labels."""
         plan, generator = self._plan, torch.Generator().manual_seed(step)
         patch, labelled = plan.patch_zyx, plan.labelled_batch
         count = labelled + (plan.unlabelled_batch if unlabelled else 0)
@@ -134,13 +134,13 @@ class Sampler:
         self._streams = [*before[-1:], streams]
 
     def views(self, step: int) -> float:
-        """How often each case labelled now has been seen before a step, on average."""
+        """Tell how often each case labelled now was seen before a step, on average."""
         return step * self._plan.labelled_batch / len(self._at(step).labelled)
 
     def batch(
         self, step: int, device: torch.device, *, unlabelled: bool = True
     ) -> Batch:
-        """The batch of a step, on the device."""
+        """Draw the batch of a step."""
         plan = self._plan
         rng = np.random.default_rng([self._seed, BATCH_STREAM, step])
         first = self.picked(LABELLED_STREAM, step)
@@ -164,7 +164,7 @@ class Sampler:
         )
 
     def picked(self, stream: int, step: int) -> list[Prepared]:
-        """Cases of a step.
+        """Pick the cases of a step.
 
         Every case is drawn once before any a second time, a new label as
         often as it weighs. The round begins anew when the streams change and when a
@@ -190,11 +190,11 @@ class Sampler:
         return found
 
     def _at(self, step: int) -> Streams:
-        """What a step draws from."""
+        """Find what a step draws from."""
         return next(one for one in self._streams[::-1] if one.since <= step)
 
     def _new_labels(self, streams: Streams, step: int) -> tuple[int, set[str]]:
-        """Step since when the same labels count as new, and which they are."""
+        """Find since when the same labels count as new, and which they are."""
         ends = {case: at + self._fresh_steps for case, at in streams.new_since.items()}
         passed = [end for end in ends.values() if streams.since <= end <= step]
         return max([streams.since, *passed]), {
@@ -204,7 +204,7 @@ class Sampler:
     def _crop(
         self, case: Prepared, rng: np.random.Generator, *, with_label: bool
     ) -> dict[str, NDArray[np.float32]]:
-        # As much on either side, so that the middle of a crop is that of its view.
+        # The same margin on both sides keeps the centre of a crop in place.
         size = [
             edge + 2 * math.ceil(edge * (MARGIN - 1) / 2)
             for edge in self._plan.patch_zyx
@@ -233,7 +233,7 @@ class Sampler:
         *,
         with_label: bool,
     ) -> list[int]:
-        """First voxel of a crop, negative where the crop is larger than the case."""
+        """Choose the first voxel of a crop; negative where it exceeds the case."""
         shape = case.image.shape[1:]
         patch = self._plan.patch_zyx
         uniform = rng.random(3)
@@ -276,7 +276,7 @@ def _fit(first: int, extent: int, edge: int) -> int:
 def _read(
     volume: NDArray[np.generic], start: Sequence[int], size: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Box of a volume padded with zeros, and 1 where it is inside."""
+    """Read a box of a volume padded with zeros, and 1 where it is inside."""
     values = np.zeros(size, dtype=np.float32)
     inside = np.zeros(size, dtype=np.float32)
     source, target = [], []

@@ -40,7 +40,7 @@ def working_distance_intervals(
     limit_mm: float,
     shape: Shape,
 ) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """`distance_intervals` at the centres of working voxels, trilinear.
+    """Interpolate `distance_intervals` at the centres of working voxels.
 
     They are exact in working voxels that hold the centre of an annotated voxel or lie
     in one; far from these nothing is known (-1 and 1).
@@ -64,7 +64,7 @@ def working_distance_intervals(
     )
     known = target != UNANNOTATED
     reach = [math.ceil(limit_mm / step) + 1 for step in spacing_mm]
-    # As far as the neighbours of a working voxel's centre lie from what is in it.
+    # The farthest that a voxel used for a working voxel lies from its centre.
     margin = [
         math.ceil(0.5 * own / working) + 1
         for own, working in zip(target.shape, shape, strict=True)
@@ -90,7 +90,7 @@ def working_distance_intervals(
 
 
 def _pieces(known: NDArray[np.bool_], reach: Sequence[int]) -> Iterator[Box]:
-    """Boxes that hold all annotated voxels, so that little else is looked at."""
+    """Find boxes that hold all annotated voxels and little else."""
     cells = known
     for axis, size in enumerate(known.shape):
         cells = joined(cells, np.arange(0, size, CELL), axis)
@@ -113,7 +113,7 @@ def _pieces(known: NDArray[np.bool_], reach: Sequence[int]) -> Iterator[Box]:
 def _cover(
     cells: NDArray[np.bool_], box: Box, margins: Sequence[float]
 ) -> tuple[float, list[Box]]:
-    """Boxes about all true cells, and how much must be looked at for them.
+    """Find boxes about all true cells, and the volume to compute for them.
 
     A box is halved where its halves with their surroundings are less than it is.
     """
@@ -140,7 +140,7 @@ def _cover(
 
 
 def _tight(mask: NDArray[np.bool_], outer: Box) -> Box | None:
-    """Smallest box about what is true within another one; None where nothing is."""
+    """Find the smallest box of true voxels within another; None without any."""
     found = bounding_box(mask[outer])
     if found is None:
         return None
@@ -163,7 +163,7 @@ def _sample(
     shape: Sequence[int],
     into: NDArray[np.float16],
 ) -> None:
-    """Put trilinear values of a box where working voxels have their centres in it."""
+    """Interpolate the values of a box at the working voxels centred in it."""
     places = []
     for axis, (edge, own) in enumerate(zip(box, shape, strict=True), start=1):
         working = into.shape[axis]

@@ -124,7 +124,7 @@ class Predictor:
 
     @torch.inference_mode()
     def planes(self, image: Tensor) -> Iterator[Maps]:
-        """The same in blocks of planes, from the first to the last.
+        """Predict as `maps` does, in blocks of planes, first to last.
 
         In a volume of many windows only those near something that a quicker look
         has found are predicted; the rest is background, which is certain.

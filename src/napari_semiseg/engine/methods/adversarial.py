@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Networks, Progress
-    from napari_semiseg.engine.networks.registry import Output
+    from napari_semiseg.engine.networks.spec import Output
 
 
 class AdversarialMethod(DualTaskMethod):

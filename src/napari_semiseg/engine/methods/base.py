@@ -19,6 +19,7 @@ from napari_semiseg.core.config import DEFAULT_ARCHITECTURE
 from napari_semiseg.core.registry import Registry
 from napari_semiseg.engine.methods.perturbations import gaussian_ramp
 from napari_semiseg.engine.networks import registry as architectures
+from napari_semiseg.engine.networks.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
-    from napari_semiseg.engine.networks.registry import (
+    from napari_semiseg.engine.networks.spec import (
         Feature,
         Head,
         Output,
@@ -88,7 +89,7 @@ class Task:
     ) -> SegmentationNetwork:
         """Make a network for this task; parameters as in `NetworkSpec`."""
         return architectures.find(self.architecture).build(
-            architectures.NetworkSpec(
+            NetworkSpec(
                 self.classes,
                 self.channels,
                 self.width,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Networks, Progress
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
-    from napari_semiseg.engine.networks.registry import Upsampling
+    from napari_semiseg.engine.networks.spec import Upsampling
 
 
 def channel_dropout(features: Tensor) -> Tensor:

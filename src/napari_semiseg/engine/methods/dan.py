@@ -11,7 +11,7 @@ from napari_semiseg.engine.methods.dual_task import ConsistencyParams, segmentat
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.networks.registry import Output
+    from napari_semiseg.engine.networks.spec import Output
 
 
 @register

@@ -20,7 +20,7 @@ from napari_semiseg.engine.methods.dual_task import (
 )
 from napari_semiseg.engine.methods.losses import consistency
 from napari_semiseg.engine.methods.perturbations import gap
-from napari_semiseg.engine.networks.registry import Output
+from napari_semiseg.engine.networks.spec import Output
 
 if TYPE_CHECKING:
     from torch import Tensor

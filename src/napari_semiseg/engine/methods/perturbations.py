@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 AVERAGED = 0.1
-"""Part of the steps done that an averaged network remembers, before its decay does."""
+"""EMA warm-up: fraction of past steps that sets the averaging window until `ema_decay`
+takes over."""
 
 
 def gaussian_ramp(fraction: float) -> float:

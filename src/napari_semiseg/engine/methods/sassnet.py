@@ -13,7 +13,7 @@ from napari_semiseg.engine.methods.dual_task import ConsistencyParams, distances
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_semiseg.engine.networks.registry import Output
+    from napari_semiseg.engine.networks.spec import Output
 
 
 class SASSNetParams(ConsistencyParams):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.methods.base import Inference, Networks, Progress
-    from napari_semiseg.engine.networks.registry import Output
+    from napari_semiseg.engine.networks.spec import Output
 
 
 @register

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_semiseg.engine.networks.registry import Output
+from napari_semiseg.engine.networks.spec import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_semiseg.engine.networks.registry import Head, NetworkSpec, Upsampling
+    from napari_semiseg.engine.networks.spec import Head, NetworkSpec, Upsampling
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -1,4 +1,4 @@
-"""Find network architectures, and say what a network takes and gives.
+"""Find network architectures.
 
 Nothing here needs PyTorch: architectures are listed by the names of their modules.
 """
@@ -10,74 +10,21 @@ import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import Tensor
-
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
+    from napari_semiseg.engine.networks.spec import Feature, NetworkSpec, Stride
 
 ENTRY_POINTS = "napari_semiseg.architectures"
-PARTS = {"registry", "blocks", "embedding"}
+PARTS = {"registry", "spec", "blocks", "embedding"}
 """Modules of this room that are no architecture."""
 MOST_LEVELS = 4
 """Times that a default network halves a crop."""
-
-Head = Literal["segmentation", "distance"]
-Upsampling = Literal["transposed", "linear", "nearest"]
-Stride = tuple[int, int, int]
-Feature = Literal["several decoders", "output pyramid", "dropout"]
-
-
-class Output(NamedTuple):
-    """Output of a network for a batch; a head that it lacks is None.
-
-    Attributes
-    ----------
-    logits : Tensor (B, C, Z, Y, X)
-        Segmentation scores before softmax; channel 0 is background.
-    distance : Tensor (B, C, Z, Y, X)
-        Signed distance per class, divided by the plan's limit, in [-1, 1],
-        negative inside.
-    """
-
-    logits: Tensor | None
-    distance: Tensor | None
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSpec:
-    """What a network is built for.
-
-    Attributes
-    ----------
-    classes : int
-        Number of classes C, background included.
-    channels : int
-        Number of images K of a case.
-    width : int
-        Feature maps at the finest level.
-    strides : tuple of (z, y, x)
-        Down-sampling between levels, finest first.
-    heads : tuple of {"segmentation", "distance"}
-        Which outputs to compute.
-    decoders : tuple of {"transposed", "linear", "nearest"}
-        One decoder each, which up-samples so; the first of them answers.
-    pyramid : bool
-        Heads at every level of the only decoder instead of at the finest.
-    """
-
-    classes: int
-    channels: int
-    width: int
-    strides: tuple[Stride, ...]
-    heads: tuple[Head, ...] = ("segmentation", "distance")
-    decoders: tuple[Upsampling, ...] = ("transposed",)
-    pyramid: bool = False
 
 
 def halve(patch: Sequence[int]) -> tuple[Stride, ...]:

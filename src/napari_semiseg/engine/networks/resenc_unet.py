@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
-    from napari_semiseg.engine.networks.registry import NetworkSpec, Stride, Upsampling
+    from napari_semiseg.engine.networks.spec import NetworkSpec, Stride, Upsampling
 
 BLOCKS = (1, 3, 4, 6, 6)
 """Residual blocks per level, finest first, as of ResEnc L."""

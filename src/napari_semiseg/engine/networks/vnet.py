@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
-    from napari_semiseg.engine.networks.registry import NetworkSpec, Stride, Upsampling
+    from napari_semiseg.engine.networks.spec import NetworkSpec, Stride, Upsampling
 
 CONVOLUTIONS_DOWN = (1, 2, 3, 3, 3)
 CONVOLUTIONS_UP = (1, 2, 3, 3)

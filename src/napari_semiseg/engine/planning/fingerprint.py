@@ -93,7 +93,7 @@ def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
 
 
 def _annotated_slices(mask: NDArray[np.uint8], spacing_mm: Spacing) -> Iterator[Truth]:
-    """Slices that are annotated from edge to edge and show something, each way."""
+    """Find fully annotated slices that show a structure, along each axis."""
     for axis in range(3):
         highest = mask.max(axis=tuple({0, 1, 2} - {axis}))
         (done,) = np.nonzero((highest > 0) & (highest != UNANNOTATED))
@@ -110,14 +110,14 @@ class _Values:
         self._objects: list[NDArray[Any]] = []
 
     def note(self, image: NDArray[Any], inside: NDArray[np.bool_]) -> None:
-        """Look at an image (Z, Y, X) and where its objects are."""
+        """Sample an image (Z, Y, X) in its objects."""
         self._lowest.append(float(np.percentile(image, 0.5)))
         values = image[inside]
         if values.size:
             self._objects.append(values[:: max(1, values.size // 20_000)])
 
     def intensity(self) -> Intensity:
-        """Those of CT where all images have air, about -1000 HU, as no other has."""
+        """Take CT's fixed scale where every image holds air (about -1000 HU)."""
         if not self._objects or max(self._lowest) >= -500:
             return Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
         values = np.concatenate(self._objects).astype(np.float64)

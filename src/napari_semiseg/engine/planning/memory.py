@@ -45,11 +45,11 @@ class Footprint:
     per_voxel: float
 
     def of(self, voxels: float) -> float:
-        """Bytes of a step with crops of so many voxels."""
+        """Estimate the bytes of a step with crops of so many voxels."""
         return self.fixed + voxels * self.per_voxel
 
     def voxels(self, memory: float) -> int:
-        """Voxels of the largest crop that fits."""
+        """Estimate the voxels of the largest crop that fits."""
         return max(0, int((memory - self.fixed) / self.per_voxel))
 
 
@@ -80,7 +80,7 @@ def footprint(trial: Trial, voxels: int) -> Footprint:
 
 
 def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
-    """Voxels of the largest crop for which the memory is enough.
+    """Find the largest crop for which the memory is enough, in voxels.
 
     Parameters
     ----------
@@ -116,9 +116,9 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
 
 
 def available(device: torch.device) -> float:
-    """Bytes of memory that are free on a device; of a container, within its limit."""
+    """Measure the free memory of a device in bytes, within a container's limit."""
     if device.type == "cuda":
-        # PyTorch keeps what it has let go of, to use it again.
+        # PyTorch keeps freed memory for later use.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(torch.cuda.mem_get_info(device)[0] + kept)
     if device.type == "mps":
@@ -130,7 +130,7 @@ def available(device: torch.device) -> float:
 
 
 def _left_in_groups() -> Iterator[float]:
-    """What the control groups of this process (Linux) leave to it, bytes."""
+    """Give the bytes that the control groups of this process leave (Linux)."""
     try:
         lines = OWN_GROUP.read_text(encoding="ascii").splitlines()
     except OSError:
@@ -152,6 +152,6 @@ def _left_in_groups() -> Iterator[float]:
                 stat = (root / group / "memory.stat").read_text(encoding="ascii")
             except (OSError, ValueError):  # no limit ("max"), or not to be seen
                 continue
-            # Files that were read stay in memory until it is needed.
+            # The page cache counts as used, but is freed on demand.
             facts = dict(entry.split(" ", 1) for entry in stat.splitlines())
             yield float(max(0, most - held + int(facts.get("inactive_file", 0))))

@@ -43,7 +43,7 @@ class Trial(Protocol):
 def fastest(
     plan: Plan, trial: Callable[[Plan], Trial], asked: Precision | None
 ) -> tuple[Plan, float]:
-    """The faster precision, and seconds of a step over the voxels of its crop.
+    """Choose the faster precision; also seconds of a step per crop voxel.
 
     Decided by the first kind of step that a method takes.
     """
@@ -67,7 +67,7 @@ def fastest(
 def expected_steps(
     config: TrainingConfig, seconds_per_step: float, spent: float = 0.0
 ) -> int:
-    """How many steps the budget holds, of which ``spent`` seconds are gone."""
+    """Count the steps that the budget holds after ``spent`` seconds."""
     if config.minutes is None:
         return config.steps or STEPS
     left = config.minutes * 60 - spent
@@ -77,7 +77,7 @@ def expected_steps(
 def fix_steps(
     plan: Plan, config: TrainingConfig, seconds_per_step: float, spent: float
 ) -> Plan:
-    """The plan with as many steps as were asked for, or as the minutes hold.
+    """Set the number of steps that was asked for, or that the minutes hold.
 
     Parameters
     ----------

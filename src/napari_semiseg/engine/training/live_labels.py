@@ -132,7 +132,7 @@ class LiveLabels:
         }
 
     def streams(self, schedule: Schedule) -> Streams:
-        """What to draw from, once the newest labels are in force."""
+        """Give what to draw from, once the newest labels are in force."""
         rest = (case for _, case in sorted(self.cases.items()) if not case.whole)
         return Streams(
             tuple(self.labelled),

@@ -111,7 +111,7 @@ class LivePredictions:
         return None if best is None else best[1]
 
     def _longer_than_its_share(self, case: Case) -> bool:
-        """Whether one prediction would take more than all of them may."""
+        """Tell whether one prediction would take longer than all of them may."""
         plan, geometry = self._plan, case.geometry
         working = working_shape(
             geometry.shape_zyx, geometry.spacing_mm, plan.spacing_mm

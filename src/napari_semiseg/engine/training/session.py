@@ -79,7 +79,7 @@ class Training:
         self.complete = False
 
     def finished(self, reason: FinishReason, error: str | None = None) -> Finished:
-        """The session's last event."""
+        """Make the session's last event."""
         return Finished(
             run=self._run.id,
             reason=reason,
@@ -160,7 +160,7 @@ class Training:
         sampler: Sampler,
         live_predictions: LivePredictions,
     ) -> Iterator[Event]:
-        """Step by step, to the end or a stop."""
+        """Train to the end or a stop."""
         held_out = live_labels.validation
         for event in trainer.run(
             self._run.folder.last,
@@ -185,7 +185,7 @@ class Training:
             yield event
 
     def _planned(self, kind: type[base.Method]) -> tuple[Plan, int]:
-        """Everything but the steps, from cohort and speed here; and about how many."""
+        """Plan all but the exact number of steps; also give about how many."""
         config = self._config
         source = None if self._source is None else self._source.plan
         if source is not None:
@@ -205,17 +205,17 @@ class Training:
         )
 
     def _rehearsal(self, plan: Plan) -> Trainer:
-        """A trainer on noise, to see what a step costs."""
+        """Make a trainer on random batches, to measure what a step costs."""
         classes, cases = len(self._project.labels) + 1, len(self._cohort.labelled)
         return self._trainer(plan, SyntheticBatches(plan, classes, cases))
 
     def _trainer(self, plan: Plan, batches: Batches) -> Trainer:
-        """Networks of a plan as they are before the first step."""
+        """Make a trainer before its first step."""
         learner = self._learner(plan)
         return Trainer(learner, batches, plan, self._config.seed, self._device)
 
     def _learner(self, plan: Plan) -> base.Method:
-        """The method of the run, for the classes and channels of a plan."""
+        """Build the run's method for the classes and channels of a plan."""
         task = make_task(self._project, plan)
         return registry.build(self._config.method, self._config.params, task)
 
@@ -241,7 +241,7 @@ class Training:
         saved: Checkpoint | None,
         earlier: Checkpoint | None,
     ) -> Learned | None:
-        """Put the cohort in force; what changed since the last session is told.
+        """Put the cohort in force; report what changed since the last session.
 
         With the weights of an earlier run, labels that it had not seen are new.
         """
@@ -260,7 +260,7 @@ class Training:
         sampler: Sampler,
         live_predictions: LivePredictions,
     ) -> Iterator[Event]:
-        """What happens for the annotator between two steps."""
+        """Take in changed labels and predict requested cases between two steps."""
         yield from self._learn_changes(trainer, live_labels, sampler)
         yield from live_predictions.events(trainer)
 
@@ -291,7 +291,7 @@ class Training:
         return self._run.stop_requested
 
     def _prepare(self, live_labels: LiveLabels) -> Iterator[Event]:
-        """Bring the cohort onto the working grid, and name classes nobody painted."""
+        """Bring the cohort onto the working grid; warn of classes without a voxel."""
         yield from live_labels.prepare(self._stopped)
         if self._stopped():
             return
@@ -341,7 +341,7 @@ class Training:
     def _asks_unlabelled(
         self, plan: Plan, live_labels: LiveLabels, saved: Checkpoint | None
     ) -> bool:
-        """Whether a step from here on will take crops of unlabelled cases."""
+        """Tell whether a coming step will take crops of unlabelled cases."""
         done = saved.step if saved else 0
         return self._first_unlabelled(plan, live_labels, done) is not None
 
@@ -381,7 +381,7 @@ class Training:
     def _with_measured_steps(
         self, plan: Plan, trial: Trainer, expected: int, begun: float
     ) -> tuple[Plan, float]:
-        """The plan with its number of steps, and seconds of one, from a trial.
+        """Fix the number of steps by the measured speed, which is returned too.
 
         Reckoned once more where there will be fewer or more steps than was expected,
         since that can change what a method does in them.
@@ -397,7 +397,7 @@ class Training:
 
 
 def make_task(project: Project, plan: Plan) -> base.Task:
-    """What a method is built for, from a project's labels and a plan."""
+    """Make a method's task from a project's labels and a plan."""
     return base.Task(
         classes=len(project.labels) + 1,
         limit_voxels=plan.sdm_limit_mm / min(plan.spacing_mm),

@@ -54,7 +54,7 @@ LONG = 100_000
 
 
 def learning_rate(peak: float, step: int, total: int) -> float:
-    """Linear warm-up, then a half cosine to (almost) 0 at the last step."""
+    """Rise linearly, then fall by a half cosine to almost 0 at the last step."""
     rise = max(1.0, WARM_UP * total)
     if step < rise:
         return peak * (step + 1) / (rise + 1)
@@ -144,7 +144,7 @@ class Trainer:
         return sum(parameter.numel() for parameter in self._parameters)
 
     def measure(self, total: int, enough: float = math.inf) -> float:
-        """Seconds per step, from a few real ones, in a training of ``total`` steps.
+        """Measure the seconds per step in a training of ``total`` steps.
 
         Steps with and without unlabelled crops are measured apart, each kind once in
         the life of a trainer, and counted as often as they will occur. The quickest
@@ -161,7 +161,7 @@ class Trainer:
         return float(np.mean([self._costs[kind] for kind in kinds]))
 
     def _quickest(self, total: int, enough: float) -> float:
-        """Seconds of the quickest of a few steps from here; the first warms up."""
+        """Measure the quickest of a few steps in seconds; the first warms up."""
         times: list[float] = []
         while len(times) < MEASURED_STEPS:
             if len(times) >= FEWEST_STEPS and min(times[1:]) > enough:
@@ -183,7 +183,7 @@ class Trainer:
             yield
 
     def _advance(self, total: int) -> dict[str, Tensor]:
-        """One optimisation step, a function of the weights, the seed and the step."""
+        """Take one step, a function of the weights, the seed and the step."""
         torch.manual_seed(hash((self._seed, self.step)) % 2**63)
         t = self._progress(total)
         taking = self._method.takes_unlabelled(t)
@@ -299,7 +299,7 @@ class Trainer:
         )
 
     def state(self) -> Checkpoint:
-        """Everything that the next step depends on."""
+        """Give everything that the next step depends on."""
         return Checkpoint(
             step=self.step,
             seconds=self.seconds,
@@ -333,14 +333,14 @@ class Trainer:
         )
 
     def predictor(self, cancellation: CancellationToken = NEVER) -> Predictor:
-        """The averaged networks as they are now; ``cancellation`` as in `Predictor`."""
+        """Make a predictor of the averaged networks as they are now."""
         return Predictor(
             self._method, self.networks.teachers, self._plan, self._device, cancellation
         )
 
 
 def _middles(total: int, parts: int) -> list[int]:
-    """Steps in the middle of the parts of a training."""
+    """List the steps in the middle of the parts of a training."""
     return [(2 * part + 1) * total // (2 * parts) for part in range(parts)]
 
 

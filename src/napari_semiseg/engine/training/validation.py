@@ -24,7 +24,7 @@ def validation_dice(
     labels: LabelScheme,
     cancellation: CancellationToken,
 ) -> dict[str, float]:
-    """Mean Dice per class name of held-out cases, on the working grid.
+    """Compute the mean Dice per class of held-out cases, on the working grid.
 
     ``cancellation`` as in `Predictor`.
     """

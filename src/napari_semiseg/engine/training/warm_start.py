@@ -30,7 +30,7 @@ ADVICE = "choose another run, or train from scratch"
 
 
 def find_source(project: Project, config: TrainingConfig, cohort: Cohort) -> Run | None:
-    """The run to begin with; None for a training from scratch.
+    """Find the run to begin with; None for a training from scratch.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def find_source(project: Project, config: TrainingConfig, cohort: Cohort) -> Run
 
 
 def with_strides_of(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
-    """The plan with the strides of a run, and a patch that they divide.
+    """Give the plan the strides of a run, and a patch that they divide.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def with_strides_of(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
 
 
 def _divisible(patch: Sequence[int], steps: Sequence[int]) -> tuple[int, ...]:
-    """The patch with sizes that strides divide, hardly larger than it was."""
+    """Round the patch to sizes that strides divide, hardly larger than it was."""
     fit = [
         step * max(1, round(size / step))
         for size, step in zip(patch, steps, strict=True)

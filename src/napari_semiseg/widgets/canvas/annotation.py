@@ -57,7 +57,7 @@ class Annotation:
     def write_draft(self, values: NDArray[np.uint8]) -> None:
         """Write ``values`` to the case's draft."""
         project, case, editing = self._open.project, self._open.case, self._open.editing
-        project.labels.check(editing.marking.classes(values), f"mask of {case.id}")
+        project.labels.check(editing.encoding.classes(values), f"mask of {case.id}")
         project.save_draft(case.id, values)
         editing.mark_saved()
         self._session.cases_changed.emit({case.id})
@@ -152,14 +152,14 @@ class Annotation:
         Where everything is annotated, the whole mask is replaced after asking.
         """
         editing, run = self._open.editing, prediction.record.run
-        marking, values = editing.marking, editing.values
-        if marking.annotated(values).all():
+        encoding, values = editing.encoding, editing.values
+        if encoding.annotated(values).all():
             question = f"Replace the whole mask by what {run} proposes?"
             if not self.questions.confirm("Replace the mask?", question):
                 return False
-            filled = marking.propose(prediction.labels)
+            filled = encoding.propose(prediction.labels)
         else:
-            filled = marking.fill(values, prediction.labels)
+            filled = encoding.fill(values, prediction.labels)
         changed = editing.layer.put(filled)
         if changed:
             text = f"Filled in by {run}, not accepted yet. Ctrl+Z undoes it."
@@ -183,7 +183,7 @@ class Annotation:
         touched = editing.dirty or current.case.has_draft
         if touched or opened.source not in (MaskSource.PROPOSAL, MaskSource.EMPTY):
             return False
-        editing.layer.put(editing.marking.propose(prediction.labels))
+        editing.layer.put(editing.encoding.propose(prediction.labels))
         editing.rebase(prediction.labels)
         current.proposal = prediction
         text = proposed_by(prediction.record)
@@ -227,7 +227,7 @@ class Annotation:
             )
         editing = self._open.editing
         unknown = int((editing.values == UNANNOTATED).any(axis=(1, 2)).sum())
-        proposals = list(editing.marking.proposed.values())
+        proposals = list(editing.encoding.proposed.values())
         if unknown and not np.isin(editing.values, proposals).any():
             return self.questions.confirm(
                 "Accept the whole volume?",

@@ -43,7 +43,7 @@ class CaseLayers:
         The channels of the case.
     mask : layer or None
         What is in the viewer now.
-    marking : MaskEncoding or None
+    encoding : MaskEncoding or None
         What the values of the mask mean.
     locked : set of int
         Classes that nothing paints over.
@@ -57,7 +57,7 @@ class CaseLayers:
         self.viewer = viewer
         self.images = ImageLayers(viewer)
         self.mask: MaskLayer | None = None
-        self.marking: MaskEncoding | None = None
+        self.encoding: MaskEncoding | None = None
         self.locked: set[int] = set()
         self.show_unannotated = True
         self._scheme: LabelScheme | None = None
@@ -98,19 +98,19 @@ class CaseLayers:
                     self._remove(layer)
 
     def show_mask(
-        self, values: NDArray[np.uint8], scheme: LabelScheme, marking: MaskEncoding
+        self, values: NDArray[np.uint8], scheme: LabelScheme, encoding: MaskEncoding
     ) -> MaskLayer:
         """Add a mask in place of the present one, with the same tool in hand."""
         self.drop_mask()
         if scheme != self._scheme:
             self.locked.clear()
-        self.marking, self._scheme = marking, scheme
-        names = value_names(scheme, marking)
+        self.encoding, self._scheme = encoding, scheme
+        names = value_names(scheme, encoding)
         mask = MaskLayer(
             np.ascontiguousarray(values, dtype=np.uint8),
             name=MASK_NAME,
             opacity=MASK_OPACITY,
-            colormap=self._colours(scheme, marking),
+            colormap=self._colours(scheme, encoding),
             properties={"index": list(names), "is": list(names.values())},
             **self._options,
         )
@@ -137,9 +137,9 @@ class CaseLayers:
     def toggle_unannotated(self) -> None:
         """Show or hide the tint of what nobody has annotated."""
         self.show_unannotated = not self.show_unannotated
-        if self.mask is not None and self._scheme and self.marking:
+        if self.mask is not None and self._scheme and self.encoding:
             selected = self.mask.selected_label
-            self.mask.colormap = self._colours(self._scheme, self.marking)
+            self.mask.colormap = self._colours(self._scheme, self.encoding)
             self.mask.selected_label = selected
 
     def drop_mask(self) -> None:
@@ -168,16 +168,16 @@ class CaseLayers:
             self.viewer.layers.remove(layer)
 
     def _colours(
-        self, scheme: LabelScheme, marking: MaskEncoding
+        self, scheme: LabelScheme, encoding: MaskEncoding
     ) -> DirectLabelColormap:
         colours = direct_colours(
-            scheme, marking, show_unannotated=self.show_unannotated
+            scheme, encoding, show_unannotated=self.show_unannotated
         )
         return DirectLabelColormap(color_dict=colours)
 
     def _lock(self, mask: MaskLayer | None) -> None:
-        if mask is not None and self.marking is not None:
-            proposed = self.marking.proposed
+        if mask is not None and self.encoding is not None:
+            proposed = self.encoding.proposed
             codes = {proposed[value] for value in self.locked}
             mask.protected = frozenset(self.locked | codes)
 
@@ -186,11 +186,11 @@ class CaseLayers:
 
         A proposal that was picked stands for its class.
         """
-        mask, marking = event.source, self.marking
-        if marking is None:
+        mask, encoding = event.source, self.encoding
+        if encoding is None:
             return
-        allowed = (0, *marking.values, UNANNOTATED)
+        allowed = (0, *encoding.values, UNANNOTATED)
         if mask.selected_label not in allowed:
             picked = np.array([mask.selected_label % 256], np.uint8)
-            chosen = int(marking.classes(picked)[0])
+            chosen = int(encoding.classes(picked)[0])
             mask.selected_label = min(allowed, key=lambda v: abs(v - chosen))

@@ -91,8 +91,6 @@ class CaseView(QObject):
         self.session = session
         self.viewer = viewer
         self.model = CaseModel()
-        self.shown, self.counted = self.model.shown, self.model.counted
-        self.dirtied = self.model.dirtied
         self._autosave_s = autosave_s
         self._before: str | None = None
         self._gone_to: tuple[int, int] | None = None

@@ -28,13 +28,7 @@ EDIT_EVENTS = ("paint", "labels_update", "data")
 
 
 class ActiveTime:
-    """Minutes of work: pauses longer than a minute are not counted.
-
-    Parameters
-    ----------
-    clock : callable
-        Monotonic seconds.
-    """
+    """Minutes of work: pauses longer than a minute are not counted."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -64,11 +58,11 @@ class Editing:
     Parameters
     ----------
     layer : MaskLayer
-        The mask, uint8, with values as ``marking`` has them.
+        The mask, uint8, with values as ``encoding`` has them.
     reference : ndarray (Z, Y, X), uint8
         Classes that were there before the user painted: the accepted label, else
         the proposal, else zeros.
-    marking : MaskEncoding
+    encoding : MaskEncoding
         Tells what a person has annotated from what is proposed.
     save : callable
         Called with the mask when the draft is to be written.
@@ -90,7 +84,7 @@ class Editing:
         self,
         layer: Any,
         reference: NDArray[np.uint8],
-        marking: MaskEncoding,
+        encoding: MaskEncoding,
         save: Callable[[NDArray[np.uint8]], None],
         *,
         autosave_s: float = AUTOSAVE_S,
@@ -98,7 +92,7 @@ class Editing:
     ) -> None:
         self.layer = layer
         self.reference = reference
-        self.marking = marking
+        self.encoding = encoding
         self.active = ActiveTime(clock)
         self.active.tick()
         depth, height, width = layer.data.shape
@@ -153,29 +147,29 @@ class Editing:
         """
         key = plane_key(axis, index)
         plane = self.values[key]
-        done = not self.marking.annotated(plane).all()
-        change = self.marking.confirm if done else self.marking.unconfirm
+        done = not self.encoding.annotated(plane).all()
+        change = self.encoding.confirm if done else self.encoding.unconfirm
         self.layer.put(change(plane), key)
         return done
 
     def is_done(self, axis: int, index: int) -> bool:
         """Whether every voxel of the slice is annotated."""
-        return bool(self.marking.annotated(self.values[plane_key(axis, index)]).all())
+        return bool(self.encoding.annotated(self.values[plane_key(axis, index)]).all())
 
     def whole(self) -> NDArray[np.uint8]:
         """Classes, with every voxel annotated: what was not is background."""
-        return self.marking.confirm(self.values)
+        return self.encoding.confirm(self.values)
 
     def annotated_only(self) -> NDArray[np.uint8]:
         """Classes where a person has painted or said that it is done; 255 elsewhere."""
-        return self.marking.human(self.values)
+        return self.encoding.human(self.values)
 
     def changed_voxels(self) -> int:
         """Voxels of which the class differs from the reference.
 
         Plane by plane, since copies of a large mask take longer than counting.
         """
-        confirm = self.marking.confirm
+        confirm = self.encoding.confirm
         planes = zip(self.values, self.reference, strict=True)
         return sum(
             int(np.count_nonzero(confirm(now) != confirm(before)))
@@ -206,7 +200,7 @@ class Editing:
         self._set_dirty(self._digests != self._saved)
         took = time.perf_counter() - began
         self._count.setTimeout(round(1000 * max(COUNT_S, took / COUNT_SHARE)))
-        self.counted.emit(self.marking.count(self._voxels.sum(axis=0)))
+        self.counted.emit(self.encoding.count(self._voxels.sum(axis=0)))
 
     def stop(self) -> None:
         """Leave the layer."""
@@ -225,7 +219,7 @@ class Editing:
             if digest != self._digests[index]:
                 self._digests[index] = digest
                 self._voxels[index] = plane_counts(plane)
-                seen = self.marking.annotated(plane)
+                seen = self.encoding.annotated(plane)
                 self._rows[index] = np.count_nonzero(seen, axis=1)
                 self._columns[index] = np.count_nonzero(seen, axis=0)
 

@@ -184,7 +184,13 @@ class LinkedCanvases(QObject):
             self.main_notes.deleteLater()
             self.main_notes = self.sliders = None
         if self.views is not None:
-            self.views.close_views()
+            Connections.close_below(self.views)
+            self.views.clear()
+            # The GL contexts go before the widget that holds them.
+            for side in self.views.sides:
+                side.view.close()
+            self.views.close()
+            self.views.deleteLater()
             self.views = None
         if self._dock is not None:
             dock, self._dock = self._dock, None

@@ -58,7 +58,7 @@ class OpenedMask:
 
 
 def choose_mask(
-    case: Case, prediction: Prediction | None, marking: MaskEncoding
+    case: Case, prediction: Prediction | None, encoding: MaskEncoding
 ) -> OpenedMask:
     """Choose label, draft, newest prediction or an empty mask, in this order.
 
@@ -70,7 +70,7 @@ def choose_mask(
     source = MaskSource.EMPTY if prediction is None else MaskSource.PROPOSAL
     if label is not None:
         source = MaskSource.LABEL
-    values = reference if label is not None else marking.propose(reference)
+    values = reference if label is not None else encoding.propose(reference)
     if case.has_draft and (label is None or _draft_is_newer(case)):
         draft = case.read_draft()
         if draft is not None:
@@ -80,7 +80,7 @@ def choose_mask(
 
 
 def direct_colours(
-    scheme: LabelScheme, marking: MaskEncoding, *, show_unannotated: bool = True
+    scheme: LabelScheme, encoding: MaskEncoding, *, show_unannotated: bool = True
 ) -> dict[int | None, Any]:
     """Colours of mask values: pale for proposals, a tint for what is unannotated."""
     colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
@@ -89,16 +89,16 @@ def direct_colours(
         colours[item.value] = item.colour
         red, green, blue = (int(item.colour[at : at + 2], 16) for at in (1, 3, 5))
         pale = (red / 255, green / 255, blue / 255, PALE)
-        colours[marking.proposed[item.value]] = pale
+        colours[encoding.proposed[item.value]] = pale
     return colours
 
 
-def value_names(scheme: LabelScheme, marking: MaskEncoding) -> dict[int, str]:
+def value_names(scheme: LabelScheme, encoding: MaskEncoding) -> dict[int, str]:
     """Names of mask values for napari's status bar."""
     names = {0: "background", UNANNOTATED: "not annotated"}
     for item in scheme:
         names[item.value] = item.name
-        names[marking.proposed[item.value]] = f"{item.name}, proposed"
+        names[encoding.proposed[item.value]] = f"{item.name}, proposed"
     return names
 
 

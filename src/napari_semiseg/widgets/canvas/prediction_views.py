@@ -166,15 +166,6 @@ class PredictionViews(QWidget):
         for side in self.sides:
             side.clear()
 
-    def close_views(self) -> None:
-        """Free both canvases; the GL contexts go before the widget that holds them."""
-        Connections.close_below(self)
-        self.clear()
-        for side in self.sides:
-            side.view.close()
-        self.close()
-        self.deleteLater()
-
     def _choose_class(self, index: int) -> None:
         if self._sdm is not None and index >= 0:
             self.distance.overlay.data = self._sdm[index]

@@ -49,14 +49,8 @@ def read(case: Case, run: Run | None) -> Voxels:
 class Prefetch(QObject):
     """Reads cases in a thread, and gives them out while their files are the same.
 
-    Parameters
-    ----------
-    session : Session
-        Says when a case was opened.
-    likely_next : callable
-        Gives the ids of the cases that are probably opened next, the likeliest first.
-    parent : QObject, optional
-        Owner.
+    ``likely_next`` gives the ids of cases that are probably opened next, the likeliest
+    first; it is asked once a case has been open for a moment.
     """
 
     def __init__(

@@ -143,7 +143,7 @@ class SurfaceView(QObject):
             viewer.dims.order = planes.ORDERS[FROM_THE_FRONT]
             viewer.reset_view()
             self._session.say(
-                "Drag to turn, scroll to zoom; \u21e7Q goes back to the slices."
+                "Drag to turn, scroll to zoom; press 3D again for the slices."
             )
 
     def _noted(self) -> Before:

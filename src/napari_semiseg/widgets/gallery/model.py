@@ -77,8 +77,7 @@ class GalleryModel(RowModel[ReviewItem]):
 
     def check(self, ids: Iterable[str], checked: bool = True) -> None:
         """Tick cases, or take their ticks away."""
-        for name in ids:
-            (self.checked.add if checked else self.checked.discard)(name)
+        self.checked = self.checked.union(ids) if checked else self.checked - {*ids}
         if self.rows:
             last = self.index(len(self.rows) - 1, 0)
             self.dataChanged.emit(self.index(0, 0), last, [ItemRole.CheckStateRole])

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 REFRESH_MS = 200
 NO_CASE = "No case is open. Double-click one in the cohort or in the queue below."
-HELP = "0-9 class, P paint, E erase, F fill, D slice done, [ ] brush, Ctrl+Z undo"
 
 
 MODES = ("paint", "erase", "fill", "pan_zoom")
@@ -241,9 +240,11 @@ class ReviewPanel(QWidget):
         connections.add(
             self._queue_is_stale, session.cases_changed, session.runs_changed
         )
-        connections.add(self._show_case, view.shown)
-        connections.add(self._show_counts, view.counted)
-        connections.add(self._show_saved, view.dirtied, view.viewer.dims.events.order)
+        connections.add(self._show_case, view.model.shown)
+        connections.add(self._show_counts, view.model.counted)
+        connections.add(
+            self._show_saved, view.model.dirtied, view.viewer.dims.events.order
+        )
         self.classes.chosen.connect(self.choose_class)
         self.classes.lock_asked.connect(self.lock)
         self.queue.asked.connect(self.open_place)
@@ -325,7 +326,11 @@ class ReviewPanel(QWidget):
 
     def _help(self, event: object = None) -> None:
         """Show the keys of the panel where napari shows its own."""
-        self.case_view.viewer.help = HELP
+        named = [self.actions_by_id[name] for name in (*MODES[:3], "mark_slice_done")]
+        keys = [f"{action.key} {action.button.lower()}" for action in named]
+        self.case_view.viewer.help = ", ".join(
+            ["0-9 class", *keys, "[ ] brush", "Ctrl+Z undo"]
+        )
 
     def _show_counts(self, counts: dict[int, int]) -> None:
         if self.case_view.case is not None:

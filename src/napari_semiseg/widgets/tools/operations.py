@@ -37,8 +37,8 @@ def _interpolate(
     planes = annotated_planes(human)
     if all(len(found) < 2 for found in planes.values()):
         raise ProjectError(
-            "Mark two or more slices of one plane as done first (key D): the mask is "
-            "filled in between them."
+            "Mark two or more slices of one plane as done first: the mask is filled in "
+            "between them."
         )
     between = interpolate_slices(
         human,

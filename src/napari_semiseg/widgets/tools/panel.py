@@ -94,8 +94,8 @@ class ToolPanel(QWidget):
         self._build()
         self.fill_choice()
         layers = view.viewer.layers.events
-        connections.add(self.cancel, view.shown)
-        connections.add(self._mask_changed, view.counted)
+        connections.add(self.cancel, view.model.shown)
+        connections.add(self._mask_changed, view.model.counted)
         connections.add(self.fill_choice, layers.inserted, layers.removed)
         connections.add(self._show_result, self.worker.ready)
         connections.add(self._show_refusal, self.worker.refused)

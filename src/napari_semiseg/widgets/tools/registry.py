@@ -154,7 +154,7 @@ class Tool:
             The tool cannot be used on these inputs, or returned no mask of them.
         """
         result = self.compute(inputs, amount)
-        if (result.shape, result.dtype) != (inputs.mask.shape, np.uint8):
+        if result.shape != inputs.mask.shape or result.dtype != np.dtype(np.uint8):
             raise SemisegError(
                 f"{self.title}: expected a mask of shape {inputs.mask.shape}, uint8, "
                 f"found {result.shape}, {result.dtype}; correct the tool's package"

@@ -160,7 +160,7 @@ class PreviewWorker:
         mask, image = layers.mask, layers.images.shown
         if current is None or mask is None or image is None:
             raise ProjectError("Open a case first.")
-        encoding = current.editing.marking
+        encoding = current.editing.encoding
         values = encoding.values
         painted = mask.selected_label
         value = painted if painted in values else values[0]
