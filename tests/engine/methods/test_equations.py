@@ -101,11 +101,10 @@ def test_a_strong_view_changes_what_it_may_and_nothing_else():
     ],
 )
 def test_too_few_crops_for_a_method_are_refused(name, asked):
-    kind, config = registry.find(name), TrainingConfig(method=name, **asked)
     (option,) = asked
     with pytest.raises(ConfigError, match=f"at least 2 .* {option}=1"):
-        registry.check_batch(kind, config)
-    registry.check_batch(kind, TrainingConfig(method=name, unlabelled_batch=0))
+        registry.check(TrainingConfig(method=name, **asked))
+    registry.check(TrainingConfig(method=name, unlabelled_batch=0))
 
 
 def test_a_loss_that_is_no_number_is_not_saved(task, plan, tmp_path):
