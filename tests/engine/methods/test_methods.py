@@ -252,5 +252,7 @@ def test_two_methods_of_one_name_are_refused():
     class Twin(registry.METHODS.find("supervised")):
         pass
 
-    with pytest.raises(ConfigError, match="two training methods"):
+    with pytest.raises(
+        ConfigError, match="one training method called 'supervised', found two"
+    ):
         plugin.register(Twin)
