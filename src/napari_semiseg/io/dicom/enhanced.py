@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.stack import Slice
-from napari_semiseg.io.dicom.tags import read_dataset
+from napari_semiseg.io.dicom.tags import parsing, read_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,11 @@ def frames(path: Path) -> list[Slice]:
     ImageError
         The file does not say where its frames lie, or scales them differently.
     """
-    dataset = read_dataset(path)
+    with parsing(path):
+        return _frames(path, read_dataset(path))
+
+
+def _frames(path: Path, dataset: Dataset) -> list[Slice]:
     groups = list(dataset.get("PerFrameFunctionalGroupsSequence", ()))
     shared = shared_groups(dataset)
     scales = {

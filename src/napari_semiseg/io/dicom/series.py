@@ -15,7 +15,7 @@ import numpy as np
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom import enhanced
 from napari_semiseg.io.dicom.stack import Slice, stacked
-from napari_semiseg.io.dicom.tags import discreet, is_dicom, read_dataset
+from napari_semiseg.io.dicom.tags import discreet, is_dicom, malformed, read_dataset
 from napari_semiseg.io.itk import unreadable, voxels
 from napari_semiseg.io.registry import Format, image_suffixes, register
 from napari_semiseg.io.source import DEFLATE, Source, check_size
@@ -79,7 +79,7 @@ class Header:
         try:
             with discreet():
                 return str(self.tags.get(name) or "").strip("\0 ")
-        except (ValueError, TypeError):
+        except malformed():
             return ""
 
     def numbers(self, name: str, count: int) -> NDArray[np.float64] | None:
@@ -87,7 +87,7 @@ class Header:
         try:
             with discreet():
                 values = np.atleast_1d(np.asarray(self.tags.get(name), float))
-        except (ValueError, TypeError):
+        except malformed():
             return None
         return (
             values if values.shape == (count,) and np.isfinite(values).all() else None
@@ -391,7 +391,7 @@ def _scaled_by_tags(header: Header) -> NDArray[Any]:
     try:
         with discreet():
             stored = pydicom.dcmread(header.file, force=True).pixel_array
-    except (ValueError, AttributeError, RuntimeError) as error:
+    except malformed() as error:
         raise unreadable(header.file, error) from error
     slope, intercept = header.scale
     return _whole(np.atleast_3d(stored.T).astype(np.float64) * slope + intercept)

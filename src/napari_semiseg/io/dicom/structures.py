@@ -10,7 +10,7 @@ import numpy as np
 from napari_semiseg.core.geometry import RAS_TO_LPS
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.enhanced import frame_value, frames, shared_groups
-from napari_semiseg.io.dicom.tags import discreet, is_dicom, read_dataset
+from napari_semiseg.io.dicom.tags import is_dicom, parsing, read_dataset
 from napari_semiseg.io.images import files_of
 from napari_semiseg.io.source import OFF_GRID, StructureFile, place_on
 
@@ -45,7 +45,9 @@ def series_uid(image: Path) -> str:
     file = files_of(image)[0] if image.is_dir() else image
     if not is_dicom(file):
         return ""
-    return str(read_dataset(file, "SeriesInstanceUID").get("SeriesInstanceUID", ""))
+    with parsing(file):
+        dataset = read_dataset(file, "SeriesInstanceUID")
+        return str(dataset.get("SeriesInstanceUID", ""))
 
 
 def open_structures(path: Path) -> StructureFile:
@@ -56,14 +58,13 @@ def open_structures(path: Path) -> StructureFile:
     ImageError
         The file is torn, or of another kind.
     """
-    dataset = read_dataset(path)
-    kind = str(dataset.get("Modality", ""))
+    dataset, kind = read_dataset(path), _kind(path)
     if kind not in KINDS:
         raise ImageError(
             f"{path}: expected an RTSTRUCT or SEG file, found {kind or 'no modality'}; "
             f"give the mask of the image"
         )
-    try:
+    with parsing(path):
         if kind == "SEG":
             names = _by_name(
                 (item.SegmentLabel, item.SegmentNumber)
@@ -81,10 +82,6 @@ def open_structures(path: Path) -> StructureFile:
                 for study in frame.get("RTReferencedStudySequence", ())
                 for series in study.get("RTReferencedSeriesSequence", ())
             )
-    except AttributeError as error:
-        raise ImageError(
-            f"{path}: expected a whole {kind} file, found '{error}'; export it again"
-        ) from error
     return StructureFile(path, kind, series, names)
 
 
@@ -107,8 +104,15 @@ def read_structures(
     ImageError
         The structures do not lie on this grid, or none of them has a voxel.
     """
-    if file.kind == "SEG":
-        return _read_segments(file, wanted, geometry)
+    with parsing(file.path):
+        if file.kind == "SEG":
+            return _read_segments(file, wanted, geometry)
+        return _read_contours(file, wanted, geometry)
+
+
+def _read_contours(
+    file: StructureFile, wanted: Collection[str], geometry: Geometry
+) -> dict[str, NDArray[np.bool_]]:
     contours = {
         int(item.ReferencedROINumber): item.get("ContourSequence", ())
         for item in read_dataset(file.path).get("ROIContourSequence", ())
@@ -141,8 +145,10 @@ def _by_name(pairs: Iterable[tuple[Any, Any]]) -> dict[str, tuple[int, ...]]:
 
 
 def _kind(file: Path) -> str:
+    """Modality of a file; empty where it cannot be read."""
     try:
-        return str(read_dataset(file, "Modality").get("Modality", ""))
+        with parsing(file):
+            return str(read_dataset(file, "Modality").get("Modality", ""))
     except ImageError:
         return ""
 
@@ -225,15 +231,8 @@ def _read_segments(
     groups = dataset.PerFrameFunctionalGroupsSequence
     found = {name: np.zeros(geometry.shape_zyx, bool) for name in wanted}
     names = {number: name for name in wanted for number in file.names[name]}
-    try:
-        planes = _frame_values(file.path)
-        shared = shared_groups(dataset)
-        numbers = [int(frame_value(group, shared, _SEGMENT)) for group in groups]
-    except (ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
-        raise ImageError(
-            f"{file.path}: expected a segment a frame, found "
-            f"'{' '.join(str(error).split())}'; convert the file to NIfTI"
-        ) from error
+    planes, shared = _frame_values(file.path), shared_groups(dataset)
+    numbers = [int(frame_value(group, shared, _SEGMENT)) for group in groups]
     for plane, place, number in zip(planes, places, numbers, strict=True):
         if number in names and plane.any():
             _put(file.path, found[names[number]], plane, place, geometry)
@@ -244,9 +243,8 @@ def _frame_values(path: Path) -> NDArray[np.bool_]:
     """Frames (N, rows, columns) of a SEG; of probabilities those from a half on."""
     import pydicom
 
-    with discreet():
-        dataset = pydicom.dcmread(path, force=True)
-        values = np.asarray(dataset.pixel_array)
+    dataset = pydicom.dcmread(path, force=True)
+    values = np.asarray(dataset.pixel_array)
     if values.ndim == 2:
         values = values[np.newaxis]
     most = float(dataset.get("MaximumFractionalValue", 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,6 +25,48 @@ def discreet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def malformed() -> tuple[type[Exception], ...]:
+    """Exceptions that pydicom raises on damaged files, and on reading their tags."""
+    from pydicom import errors
+
+    return (
+        OSError,
+        EOFError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+        RecursionError,
+        NotImplementedError,
+        struct.error,
+        errors.InvalidDicomError,
+        errors.BytesLengthException,
+    )
+
+
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Turn what pydicom raises on a damaged file into one line.
+
+    Raises
+    ------
+    ImageError
+        The file is torn or no DICOM.
+    """
+    with discreet():
+        try:
+            yield
+        except malformed() as error:
+            large = isinstance(error, MemoryError)
+            found = "a length beyond its end" if large else type(error).__name__
+            raise ImageError(
+                f"{path}: expected a whole DICOM file, found '{found}'; copy or export "
+                f"it again"
+            ) from error
 
 
 def is_dicom(path: Path) -> bool:
@@ -55,24 +98,10 @@ def read_dataset(path: Path, *tags: str) -> FileDataset:
     """
     import pydicom
 
-    with discreet():
-        try:
-            return pydicom.dcmread(
-                path,
-                stop_before_pixels=True,
-                specific_tags=list(tags) or None,
-                force=True,
-            )
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            EOFError,
-            AttributeError,
-            NotImplementedError,
-            pydicom.errors.InvalidDicomError,
-        ) as error:
-            raise ImageError(
-                f"{path}: expected a whole DICOM file, found '{type(error).__name__}'; "
-                f"copy or export it again"
-            ) from error
+    with parsing(path):
+        return pydicom.dcmread(
+            path,
+            stop_before_pixels=True,
+            specific_tags=list(tags) or None,
+            force=True,
+        )
