@@ -144,7 +144,7 @@ def test_columns_of_a_long_table_are_fitted_to_its_first_rows(
     qtbot, session, monkeypatch
 ):
     model = CohortModel(session)
-    table = CaseTable(session, model)
+    table = CaseTable(model)
     qtbot.addWidget(table)
     model.reload()
     first = model.rows[0]
