@@ -155,6 +155,8 @@ class Intensity(BaseModel):
 class Plan(BaseModel):
     """Everything the engine decided before the first step; obeyed afterwards.
 
+    Of a training by minutes the steps are fixed anew at a few set points, so that they
+    take ``training_seconds``; that is 0 where their number was asked for.
     ``channels`` names the images of a case where it has several, and
     ``further_intensities`` are those of all but the first; ``classes`` are the values
     of the project's classes; ``mirrored`` says whether left and right may be exchanged.
@@ -182,6 +184,7 @@ class Plan(BaseModel):
     threads: int
     learning_rate: float
     steps: int
+    training_seconds: float = 0.0
     validate_every: int
     reasons: dict[str, str]
 

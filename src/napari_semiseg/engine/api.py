@@ -137,8 +137,10 @@ def _extended(
     """The plan of a resumed run; only the number of steps may grow."""
     if steps is not None and minutes is not None:
         raise ConfigError("give --steps or --minutes, not both")
+    seconds = 0.0
     if minutes is not None:
         pace = run.seconds / max(1, run.steps_done)
+        seconds = run.seconds + minutes * 60
         steps = done + max(1, int(minutes * 60 / max(pace, 1e-3)))
     if steps is None:
         if done >= plan.steps:
@@ -152,7 +154,7 @@ def _extended(
             f"run {run.id!r} has {done} steps already; --steps must be larger, found "
             f"{steps}"
         )
-    return with_steps(plan, steps, f"extended after {done} steps")
+    return with_steps(plan, steps, f"extended after {done} steps", seconds=seconds)
 
 
 def _session(run: Run, training: Training) -> Iterator[Event]:

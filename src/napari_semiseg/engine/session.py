@@ -20,8 +20,20 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine import memory, method
 from napari_semiseg.engine.checkpoint import Checkpoint
 from napari_semiseg.engine.intake import Intake
-from napari_semiseg.engine.pace import FEW_STEPS, expected_steps, fastest, fix_steps
-from napari_semiseg.engine.plan import draft, fingerprint, with_grid, with_labels
+from napari_semiseg.engine.pace import (
+    FEW_STEPS,
+    Timekeeper,
+    expected_steps,
+    fastest,
+    fix_steps,
+)
+from napari_semiseg.engine.plan import (
+    draft,
+    fingerprint,
+    with_grid,
+    with_labels,
+    with_steps,
+)
 from napari_semiseg.engine.prepare import Cache
 from napari_semiseg.engine.refresh import Refresher
 from napari_semiseg.engine.sampler import Noise, Sampler
@@ -45,6 +57,9 @@ if TYPE_CHECKING:
     from napari_semiseg.project.store import Project
 
 
+ANEW = "; fixed anew after"
+
+
 class Training:
     """One session of a run, step by step; ``source`` gives the first weights."""
 
@@ -64,6 +79,7 @@ class Training:
         self._config = run.config
         self._step = 0
         self._seconds = 0.0
+        self._all_ready = False
         self.complete = False
 
     def finished(self, reason: FinishReason, error: str | None = None) -> Finished:
@@ -102,13 +118,16 @@ class Training:
         saved = self._saved(self._run)
         earlier = self._saved(self._source)
         schedule = Schedule.from_state(saved.schedule if saved else ())
-        pace = 0.0
+        pace, trial = 0.0, None
         if fresh:
-            plan, pace = yield from self._with_steps(plan, intake, expected, begun)
-        else:  # with the same cases as before, so that it goes on exactly
-            known = (
-                None if self._asks_unlabelled(plan, intake, saved) else schedule.roles
+            trial = self._trainer(plan, self._sampler(plan, intake.streams(Schedule())))
+            plan, pace = yield from self._with_steps(
+                plan, intake, trial, expected, begun
             )
+        else:  # with the same cases as before, so that it goes on exactly
+            done = saved.step if saved else 0
+            self._all_ready = self._asks_unlabelled(plan, intake, done)
+            known = None if self._all_ready else schedule.roles
             yield from intake.prepare_unlabelled(self._stopped, among=known)
         if self._stopped():
             return
@@ -122,6 +141,9 @@ class Training:
         elif earlier is not None:
             trainer.begin(earlier, config)
         trainer.schedule = schedule
+        if trial is not None:
+            trainer.expect(trial)
+        self._timekeeper = Timekeeper(trainer.step, plan.steps)
         yield Planned(
             device=plan.device,
             steps=plan.steps,
@@ -135,7 +157,7 @@ class Training:
         )
         yield from self._train(trainer, intake, sampler, refresher)
         self._step, self._seconds = trainer.step, trainer.seconds
-        self.complete = trainer.step >= plan.steps
+        self.complete = trainer.step >= trainer.plan.steps
 
     def _train(
         self, trainer: Trainer, intake: Intake, sampler: Sampler, refresher: Refresher
@@ -237,6 +259,7 @@ class Training:
     ) -> Iterator[Event]:
         """What happens for the annotator between two steps."""
         yield from self._take_in(trainer, intake, sampler)
+        yield from self._keep_minutes(trainer, intake, sampler)
         yield from refresher.events(trainer)
 
     def _take_in(
@@ -259,6 +282,42 @@ class Training:
             trainer.state().save(self._run.folder.last)
             yield learned
             yield Checkpointed(step=trainer.step)
+
+    def _keep_minutes(
+        self, trainer: Trainer, intake: Intake, sampler: Sampler
+    ) -> Iterator[Event]:
+        """Fix the steps anew at a set point, as many as the minutes still hold.
+
+        A checkpoint is written before the plan, so that a killed session goes on with
+        the same steps.
+        """
+        known, step = trainer.plan, trainer.step
+        steps = self._timekeeper.steps(known, step, trainer.seconds, trainer.pace)
+        if steps is None:
+            return
+        first, *_ = known.reasons["steps"].split(ANEW)
+        reason = f"{first}{ANEW} {step:,} steps, which took {trainer.seconds:.0f} s"
+        plan = with_steps(
+            known, steps, reason, known.validate_every, known.training_seconds
+        )
+        pace = trainer.pace(steps)
+        trainer.replan(plan)
+        if not self._all_ready and self._asks_unlabelled(plan, intake, step):
+            self._all_ready = True
+            yield from intake.prepare_unlabelled(self._stopped)
+            learned = intake.take(trainer.schedule, step)
+            if learned is not None:
+                sampler.change(intake.streams(trainer.schedule))
+                yield learned
+        trainer.state().save(self._run.folder.last)
+        write_json(self._run.folder.plan, plan.model_dump(mode="json"))
+        yield Checkpointed(step=step)
+        yield Planned(
+            device=plan.device,
+            steps=steps,
+            seconds_per_step=pace,
+            parameters=trainer.parameters,
+        )
 
     def _stopped(self) -> bool:
         return self._run.stop_requested
@@ -283,16 +342,21 @@ class Training:
                 )
 
     def _with_steps(
-        self, plan: Plan, intake: Intake, expected: int, begun: float
+        self,
+        plan: Plan,
+        intake: Intake,
+        trial: Trainer,
+        expected: int,
+        begun: float,
     ) -> Generator[Event, None, tuple[Plan, float]]:
         """Measure the speed, and prepare the unlabelled cases if a step will need them.
 
         Returns the plan with its number of steps, and seconds of one.
         """
         yield Staged(stage="Measuring the speed", done=0, total=1)
-        trial = self._trainer(plan, self._sampler(plan, intake.streams(Schedule())))
         plan, pace = self._measured(plan, trial, expected, begun)
-        if self._asks_unlabelled(plan, intake, saved=None):
+        if self._asks_unlabelled(plan, intake):
+            self._all_ready = True
             yield from intake.prepare_unlabelled(self._stopped)
             plan, pace = self._measured(plan, trial, plan.steps, begun)
         told = {"unlabelled": self._use_of_unlabelled(plan, intake)}
@@ -305,11 +369,8 @@ class Training:
             )
         return plan, pace
 
-    def _asks_unlabelled(
-        self, plan: Plan, intake: Intake, saved: Checkpoint | None
-    ) -> bool:
-        """Whether a step from here on will take crops of unlabelled cases."""
-        done = saved.step if saved else 0
+    def _asks_unlabelled(self, plan: Plan, intake: Intake, done: int = 0) -> bool:
+        """Whether a step after those done will take crops of unlabelled cases."""
         return self._first_unlabelled(plan, intake, done) is not None
 
     def _first_unlabelled(self, plan: Plan, intake: Intake, done: int) -> int | None:
