@@ -143,6 +143,7 @@ class Training:
         trainer.schedule = schedule
         if trial is not None:
             trainer.expect(trial)
+        del trial  # and its networks
         self._timekeeper = Timekeeper(trainer.step, plan.steps)
         yield Planned(
             device=plan.device,
