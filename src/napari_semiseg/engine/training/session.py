@@ -323,7 +323,7 @@ class Training:
         if not self._all_ready and self._asks_unlabelled(plan, live_labels, step):
             self._all_ready = True
             yield from live_labels.prepare_unlabelled(self._stopped)
-            learned = live_labels.take(trainer.schedule, step)
+            learned = live_labels.update(trainer.schedule, step)
             if learned is not None:
                 sampler.change(live_labels.streams(trainer.schedule))
                 yield learned
