@@ -222,7 +222,9 @@ def test_the_method_of_the_guide_trains(tmp_path: Path) -> None:
         "project.add('scans')\n"
         "for name in ('patient_01', 'patient_02'):\n"
         "    project.set_label(name, f'masks/{name}.nii.gz')\n"
-        "config = ss.TrainingConfig(method='pi_model', steps=3, " + SMALL + ")\n"
+        "ramped = {'ramp': 0.1}  # soon enough to weigh something in three steps\n"
+        "config = ss.TrainingConfig(method='pi_model', steps=3, params=ramped, "
+        f"{SMALL})\n"
         "for event in ss.train(project, config):\n"
         "    print(event.to_line())\n"
         "ss.predict(project.latest_run(), project.case('patient_05'))\n",

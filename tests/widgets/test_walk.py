@@ -273,8 +273,9 @@ def export(person: Person, project: Project, folder: Path) -> None:
         seen.append(dialog.windowTitle())
         person.retype(dialog.folder, str(folder))
         person.picture("10-export", dialog)
-        buttons = dialog.findChild(QDialogButtonBox)
-        QTest.mouseClick(buttons.button(QDialogButtonBox.StandardButton.Ok), LEFT)
+        box = dialog.findChild(QDialogButtonBox)
+        [accept] = [one for one in box.buttons() if one.text() == "Export"]
+        QTest.mouseClick(accept, LEFT)
 
     person.tab("Review")
     QTimer.singleShot(100, fill)

@@ -275,10 +275,12 @@ class Trainer:
         yield Checkpointed(step=self.step)
 
     def _stepped(self, pending: list[dict[str, Tensor]], total: int) -> Stepped:
-        names = pending[0].keys()
+        found: dict[str, list[Tensor]] = {}
+        for terms in pending:  # not every step has every term
+            for name, value in terms.items():
+                found.setdefault(name, []).append(value)
         losses = {
-            name: float(torch.stack([terms[name] for terms in pending]).mean())
-            for name in names
+            name: float(torch.stack(values).mean()) for name, values in found.items()
         }
         if not all(math.isfinite(value) for value in losses.values()):
             broken = [
