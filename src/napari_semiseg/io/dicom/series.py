@@ -57,7 +57,8 @@ _TAGS = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
 )
-_FOLDERS_KEPT = 16
+_FOLDERS_KEPT = 4
+"""Folders whose headers are remembered: a thousand slices take some 10 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +279,7 @@ def series_of(folder: Path) -> list[Series]:
             for entry in entries
             if entry.is_file() and not entry.name.lower().endswith(others)
         )
-    return _scanned(folder, tuple(files))
+    return list(_scanned(folder, tuple(files)))
 
 
 @lru_cache(maxsize=_FOLDERS_KEPT)

@@ -88,22 +88,7 @@ def open_structures(path: Path) -> StructureFile:
 def read_structures(
     file: StructureFile, wanted: Collection[str], geometry: Geometry
 ) -> dict[str, NDArray[np.bool_]]:
-    """Voxels (Z, Y, X) of structures, on the grid of their image.
-
-    Parameters
-    ----------
-    file : StructureFile
-        From `open_structures`.
-    wanted : collection of str
-        Names out of ``file.names``.
-    geometry : Geometry
-        The grid of the image.
-
-    Raises
-    ------
-    ImageError
-        The structures do not lie on this grid, or none of them has a voxel.
-    """
+    """Read structures of an RTSTRUCT or SEG; as `io.structures.read_structures`."""
     with parsing(file.path):
         if file.kind == "SEG":
             return _read_segments(file, wanted, geometry)
