@@ -53,7 +53,7 @@ class Staged(_Event):
 
 
 class Planned(_Event):
-    """The plan is made; ``steps`` is now fixed."""
+    """The plan is made, or its steps are fixed anew to keep the minutes."""
 
     type: Literal["planned"] = "planned"
     device: str

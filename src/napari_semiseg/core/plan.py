@@ -50,6 +50,9 @@ class Plan(BaseModel):
         Values of the project's classes.
     mirrored : bool
         Whether left and right may be exchanged.
+    training_seconds : float
+        What the steps shall take, which are fixed anew at a few set points for that;
+        0 where their number was asked for.
     reasons : dict
         A sentence per decision.
     """
@@ -73,6 +76,7 @@ class Plan(BaseModel):
     threads: int
     learning_rate: float
     steps: int
+    training_seconds: float = 0.0
     validate_every: int
     reasons: dict[str, str]
 

@@ -119,8 +119,10 @@ def _extended(
     """Give a resumed run more steps; nothing else of its plan may change."""
     if steps is not None and minutes is not None:
         raise ConfigError("give --steps or --minutes, not both")
+    seconds = 0.0
     if minutes is not None:
         seconds_per_step = run.seconds / max(1, run.steps_done)
+        seconds = run.seconds + minutes * 60
         steps = done + max(1, int(minutes * 60 / max(seconds_per_step, 1e-3)))
     if steps is None:
         if done >= plan.steps:
@@ -134,7 +136,7 @@ def _extended(
             f"run {run.id!r} has {done} steps already; --steps must be larger, found "
             f"{steps}"
         )
-    return with_steps(plan, steps, f"extended after {done} steps")
+    return with_steps(plan, steps, f"extended after {done} steps", seconds=seconds)
 
 
 def _session(run: Run, training: Training) -> Iterator[Event]:

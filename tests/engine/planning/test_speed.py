@@ -7,10 +7,21 @@ import math
 import pytest
 
 from engine.methods.test_methods import trainer
+from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.engine.planning.plan import STEPS
-from napari_semiseg.engine.planning.speed import expected_steps, fastest, fix_steps
-from napari_semiseg.engine.training.trainer import FEWEST_STEPS, MEASURED_STEPS
+from napari_semiseg.engine.planning.plan import STEPS, with_steps
+from napari_semiseg.engine.planning.speed import (
+    Timekeeper,
+    expected_steps,
+    fastest,
+    fix_steps,
+)
+from napari_semiseg.engine.training.checkpoint import Checkpoint
+from napari_semiseg.engine.training.trainer import (
+    FEWEST_STEPS,
+    MEASURED_STEPS,
+    Trainer,
+)
 
 
 class Clock:
@@ -81,3 +92,65 @@ def test_minutes_hold_what_is_left_of_them(plan):
     assert expected_steps(config, 0.5) == 240
     assert expected_steps(TrainingConfig(steps=7), 0.5) == 7
     assert expected_steps(config.model_copy(update={"minutes": None}), 0.5) == STEPS
+
+
+def kept(plan, pace, *, planned, budget=600.0):
+    """Seconds of a training whose steps take ``pace(seconds that are gone)``."""
+    steps = int(budget / planned)
+    plan = with_steps(plan, steps, "", seconds=budget)
+    keeper, gone, step, late = Timekeeper(0, steps), 0.0, 0, []
+    while True:
+        late = [*late[-99:], pace(gone)]
+        gone, step = gone + late[-1], step + 1
+        if step == plan.steps:
+            break
+        mean = sum(late) / len(late)
+        total = keeper.steps(plan, step, gone, lambda _, mean=mean: mean)
+        if total is not None:
+            plan = with_steps(plan, total, "", seconds=budget)
+    return gone, plan.steps
+
+
+@pytest.mark.parametrize("planned", [0.1, 0.4, 1.6])
+@pytest.mark.parametrize(
+    "pace",
+    [
+        lambda gone: 0.4,
+        lambda gone: 0.4 if gone < 300 else 0.8,
+        lambda gone: 0.8 if gone < 300 else 0.4,
+        lambda gone: 1.2 if gone % 200 < 60 else 0.4,
+        lambda gone: 0.4 if gone < 520 else 1.0,
+    ],
+)
+def test_minutes_are_kept_when_other_programs_come_and_go(plan, pace, planned):
+    seconds, _ = kept(plan, pace, planned=planned)
+    assert seconds == pytest.approx(600, rel=0.1)
+
+
+def test_steps_stay_where_the_pace_does(plan):
+    assert kept(plan, lambda _: 0.4, planned=0.4) == (pytest.approx(600), 1500)
+    plan = with_steps(plan, 100, "asked for")
+    assert Timekeeper(0, 100).steps(plan, 50, 1e6, lambda _: 1.0) is None
+
+
+def test_a_training_fixes_its_steps_anew(ball_project, monkeypatch):
+    """What was measured is three times what a step takes: more steps are taken."""
+    measure = Trainer.measure
+    monkeypatch.setattr(Trainer, "measure", lambda *args: 3 * measure(*args))
+    config = TrainingConfig.build(
+        method="supervised",
+        minutes=0.2,
+        width=4,
+        patch_zyx=(16, 16, 16),
+        precision="fp32",
+        checkpoint_seconds=1e9,
+    )
+    events = list(engine.train(ball_project, config))
+    steps = [event.steps for event in events if event.type == "planned"]
+    run = ball_project.latest_run()
+    assert len(steps) > 1
+    assert steps[-1] > 1.5 * steps[0]
+    assert run.plan.steps == steps[-1] == Checkpoint.load(run.folder.last).step
+    assert events[-1].reason == "completed"
+    assert events[-1].seconds == pytest.approx(run.plan.training_seconds, rel=0.25)
+    assert run.plan.reasons["steps"].count("fixed anew after") == 1

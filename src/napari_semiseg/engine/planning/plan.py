@@ -341,11 +341,14 @@ def with_labels(plan: Plan, labels: LabelScheme) -> Plan:
     )
 
 
-def with_steps(plan: Plan, steps: int, reason: str, validate_every: int = 0) -> Plan:
-    """The plan with its number of steps fixed."""
+def with_steps(
+    plan: Plan, steps: int, reason: str, validate_every: int = 0, seconds: float = 0.0
+) -> Plan:
+    """The plan with its number of steps fixed, and the seconds that they shall take."""
     return plan.model_copy(
         update={
             "steps": steps,
+            "training_seconds": seconds,
             "validate_every": validate_every
             or plan.validate_every
             or max(1, steps // 10),

@@ -21,6 +21,11 @@ FEW_STEPS = 300
 """Steps below which the user is warned that the budget is too small."""
 FIRST = 1
 """Steps of a training that has only the first kind of step."""
+FIRST_LOOK, LOOK = 0.05, 0.2
+"""Part of the steps that are left, after which their number is looked at: the first
+time, and again."""
+STEADY = 0.02
+"""Part of the steps that are left, by which their number need not change."""
 WORTH, CLEAR = 1.1, 1.5
 """How many times as fast bf16 must be: to be taken, so that noise does not decide, and
 to be taken without a longer look at fp32."""
@@ -94,6 +99,51 @@ def fix_steps(
         f"{config.minutes:g} min less {spent:.0f} s of preparation at "
         f"{seconds_per_step:.3f} s a step"
     )
-    return with_steps(
-        plan, expected_steps(config, seconds_per_step, spent), reason, every
-    )
+    seconds = max(0.0, config.minutes * 60 - spent)
+    steps = expected_steps(config, seconds_per_step, spent)
+    return with_steps(plan, steps, reason, every, seconds)
+
+
+class Timekeeper:
+    """Fix the steps of a training anew at a few set points, to keep its seconds.
+
+    Other programs come and go while it trains. The set points come closer towards the
+    end, where little time is left to make up for them.
+
+    Parameters
+    ----------
+    step, total : int
+        Steps that are done, and that there are.
+    """
+
+    def __init__(self, step: int, total: int) -> None:
+        self._next = step + max(1, math.ceil(FIRST_LOOK * (total - step)))
+
+    def steps(
+        self,
+        plan: Plan,
+        step: int,
+        seconds: float,
+        seconds_per_step: Callable[[int], float],
+    ) -> int | None:
+        """Count the steps that the plan's seconds hold; None to leave them as they are.
+
+        Parameters
+        ----------
+        step : int
+            Steps that are done.
+        seconds : float
+            Seconds that they took.
+        seconds_per_step : callable
+            Seconds of each step that is left, for a number of all steps.
+        """
+        if step < self._next or not plan.training_seconds:
+            return None
+        left, total = max(0.0, plan.training_seconds - seconds), plan.steps
+        for _ in range(3):  # the number of steps can change what a method does in them
+            total = step + max(1, int(left / max(seconds_per_step(total), 1e-4)))
+        total = max(total, SHORTEST_TRAINING)
+        if abs(total - plan.steps) <= STEADY * (plan.steps - step):
+            total = plan.steps
+        self._next = step + max(1, math.ceil(LOOK * (total - step)))
+        return None if total == plan.steps else total

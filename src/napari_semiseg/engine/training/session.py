@@ -28,9 +28,11 @@ from napari_semiseg.engine.planning.plan import (
     draft,
     with_grid,
     with_labels,
+    with_steps,
 )
 from napari_semiseg.engine.planning.speed import (
     FEW_STEPS,
+    Timekeeper,
     expected_steps,
     fastest,
     fix_steps,
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs.run import Run
 
 
+ANEW = "; fixed anew after"
+
+
 class Training:
     """One session of a run, step by step; ``source`` gives the first weights."""
 
@@ -76,6 +81,7 @@ class Training:
         self._config = run.config
         self._step = 0
         self._seconds = 0.0
+        self._all_ready = False
         self.complete = False
 
     def finished(self, reason: FinishReason, error: str | None = None) -> Finished:
@@ -114,17 +120,18 @@ class Training:
         saved = self._saved(self._run)
         earlier = self._saved(self._source)
         schedule = Schedule.from_state(saved.schedule if saved else ())
-        seconds_per_step = 0.0
+        seconds_per_step, trial = 0.0, None
         if is_new:
+            trial = self._trainer(
+                plan, self._sampler(plan, live_labels.streams(Schedule()))
+            )
             plan, seconds_per_step = yield from self._with_steps(
-                plan, live_labels, expected, begun
+                plan, live_labels, trial, expected, begun
             )
         else:  # with the same cases as before, so that it goes on exactly
-            known = (
-                None
-                if self._asks_unlabelled(plan, live_labels, saved)
-                else schedule.versions
-            )
+            done = saved.step if saved else 0
+            self._all_ready = self._asks_unlabelled(plan, live_labels, done)
+            known = None if self._all_ready else schedule.versions
             yield from live_labels.prepare_unlabelled(self._stopped, among=known)
         if self._stopped():
             return
@@ -138,6 +145,10 @@ class Training:
         elif earlier is not None:
             trainer.warm_start(earlier, config)
         trainer.schedule = schedule
+        if trial is not None:
+            trainer.expect(trial)
+        del trial  # and its networks
+        self._timekeeper = Timekeeper(trainer.step, plan.steps)
         yield Planned(
             device=plan.device,
             steps=plan.steps,
@@ -151,7 +162,7 @@ class Training:
         )
         yield from self._train(trainer, live_labels, sampler, live_predictions)
         self._step, self._seconds = trainer.step, trainer.seconds
-        self.complete = trainer.step >= plan.steps
+        self.complete = trainer.step >= trainer.plan.steps
 
     def _train(
         self,
@@ -262,6 +273,7 @@ class Training:
     ) -> Iterator[Event]:
         """Take in changed labels and predict requested cases between two steps."""
         yield from self._learn_changes(trainer, live_labels, sampler)
+        yield from self._keep_minutes(trainer, live_labels, sampler)
         yield from live_predictions.events(trainer)
 
     def _learn_changes(
@@ -286,6 +298,44 @@ class Training:
             trainer.state().save(self._run.folder.last)
             yield learned
             yield Checkpointed(step=trainer.step)
+
+    def _keep_minutes(
+        self, trainer: Trainer, live_labels: LiveLabels, sampler: Sampler
+    ) -> Iterator[Event]:
+        """Fix the steps anew at a set point, as many as the minutes still hold.
+
+        A checkpoint is written before the plan, so that a killed session goes on with
+        the same steps.
+        """
+        known, step = trainer.plan, trainer.step
+        steps = self._timekeeper.steps(
+            known, step, trainer.seconds, trainer.recent_seconds_per_step
+        )
+        if steps is None:
+            return
+        first, *_ = known.reasons["steps"].split(ANEW)
+        reason = f"{first}{ANEW} {step:,} steps, which took {trainer.seconds:.0f} s"
+        plan = with_steps(
+            known, steps, reason, known.validate_every, known.training_seconds
+        )
+        seconds_per_step = trainer.recent_seconds_per_step(steps)
+        trainer.replan(plan)
+        if not self._all_ready and self._asks_unlabelled(plan, live_labels, step):
+            self._all_ready = True
+            yield from live_labels.prepare_unlabelled(self._stopped)
+            learned = live_labels.update(trainer.schedule, step)
+            if learned is not None:
+                sampler.change(live_labels.streams(trainer.schedule))
+                yield learned
+        trainer.state().save(self._run.folder.last)
+        write_json(self._run.folder.plan, plan.model_dump(mode="json"))
+        yield Checkpointed(step=step)
+        yield Planned(
+            device=plan.device,
+            steps=steps,
+            seconds_per_step=seconds_per_step,
+            parameters=trainer.parameters,
+        )
 
     def _stopped(self) -> bool:
         return self._run.stop_requested
@@ -312,18 +362,21 @@ class Training:
                 )
 
     def _with_steps(
-        self, plan: Plan, live_labels: LiveLabels, expected: int, begun: float
+        self,
+        plan: Plan,
+        live_labels: LiveLabels,
+        trial: Trainer,
+        expected: int,
+        begun: float,
     ) -> Generator[Event, None, tuple[Plan, float]]:
         """Measure the speed, and prepare the unlabelled cases if a step will need them.
 
         Returns the plan with its number of steps, and seconds of one.
         """
         yield Staged(stage="Measuring the speed", done=0, total=1)
-        trial = self._trainer(
-            plan, self._sampler(plan, live_labels.streams(Schedule()))
-        )
         plan, seconds_per_step = self._with_measured_steps(plan, trial, expected, begun)
-        if self._asks_unlabelled(plan, live_labels, saved=None):
+        if self._asks_unlabelled(plan, live_labels):
+            self._all_ready = True
             yield from live_labels.prepare_unlabelled(self._stopped)
             plan, seconds_per_step = self._with_measured_steps(
                 plan, trial, plan.steps, begun
@@ -339,10 +392,9 @@ class Training:
         return plan, seconds_per_step
 
     def _asks_unlabelled(
-        self, plan: Plan, live_labels: LiveLabels, saved: Checkpoint | None
+        self, plan: Plan, live_labels: LiveLabels, done: int = 0
     ) -> bool:
-        """Tell whether a coming step will take crops of unlabelled cases."""
-        done = saved.step if saved else 0
+        """Tell whether a step after those done will take crops of unlabelled cases."""
         return self._first_unlabelled(plan, live_labels, done) is not None
 
     def _first_unlabelled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,8 @@ FEWEST_STEPS = 3
 """As many of them as are enough where they are far too slow."""
 PARTS, REHEARSED_PARTS = 20, 4
 """Of a training: for the share of each kind of step, and for what a step needs."""
+LATE = 100
+"""Steps of each kind whose seconds are remembered."""
 LONG = 100_000
 """Steps of a training so long that a method does all it ever does."""
 
@@ -132,6 +135,7 @@ class Trainer:
         self.best = -1.0
         self.schedule = Schedule()
         self._costs: dict[bool, float] = {}
+        self._took: dict[bool, deque[float]] = {}
 
     @property
     def weights(self) -> tuple[nn.Parameter, ...]:
@@ -175,6 +179,41 @@ class Trainer:
 
     def _progress(self, total: int) -> Progress:
         return Progress(self.step, total, self._batches.views(self.step))
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that it trains by."""
+        return self._plan
+
+    def replan(self, plan: Plan) -> None:
+        """Go on with another number of steps."""
+        self._plan = plan
+
+    def expect(self, trial: Trainer) -> None:
+        """Take what each kind of step costs from a trainer that has measured it."""
+        self._costs = dict(trial._costs)
+
+    def recent_seconds_per_step(self, total: int) -> float:
+        """Mean seconds of the steps that are left of ``total``, as steps were of late.
+
+        A kind of step that was not taken of late costs as much more or less as was
+        measured before the first one.
+        """
+        found = {kind: float(np.mean(times)) for kind, times in self._took.items()}
+        known = [kind for kind in found if kind in self._costs]
+        if known:
+            slower = float(np.mean([found[one] / self._costs[one] for one in known]))
+            planned = {kind: cost * slower for kind, cost in self._costs.items()}
+            found = planned | found
+        usual = float(np.mean(list(found.values())))
+        left = [self.step + middle for middle in _middles(total - self.step, PARTS)]
+        kinds = [
+            self._method.takes_unlabelled(
+                Progress(step, total, self._batches.views(step))
+            )
+            for step in left
+        ]
+        return float(np.mean([found.get(kind, usual) for kind in kinds]))
 
     def rehearse(self) -> Iterator[None]:
         """Take a step of each part of a training; leaves this trainer used up."""
@@ -239,13 +278,15 @@ class Trainer:
         All ways end with a checkpoint. Raises ``ProjectError`` when the loss is no
         longer a number; the last checkpoint is then still good.
         """
-        total = self._plan.steps
         started = time.perf_counter() - self.seconds
         reported = saved = time.perf_counter()
         pending: list[dict[str, Tensor]] = []
-        while self.step < total and not stop():
+        while self.step < (total := self._plan.steps) and not stop():
+            kind = self._method.takes_unlabelled(self._progress(total))
+            began = time.perf_counter()
             pending.append(self._advance(total))
             now = time.perf_counter()
+            self._took.setdefault(kind, deque(maxlen=LATE)).append(now - began)
             self.seconds = now - started
             if now - reported >= EVENT_SECONDS or self.step == total:
                 yield self._stepped(pending, total)
@@ -270,7 +311,7 @@ class Trainer:
             if self.step < total:
                 yield from between(self)
         if pending:
-            yield self._stepped(pending, total)
+            yield self._stepped(pending, self._plan.steps)
         self.state().save(checkpoint)
         yield Checkpointed(step=self.step)
 
