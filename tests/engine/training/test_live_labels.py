@@ -18,8 +18,11 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Learned
 from napari_semiseg.engine.data.label_schedule import LabelVersion, Schedule
 from napari_semiseg.engine.data.sampler import Sampler, Streams
+from napari_semiseg.engine.planning import speed
+from napari_semiseg.engine.training import session
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import LOOK_SHARE
+from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.cases.label_changes import LabelWatcher
 from napari_semiseg.project.project import Project
@@ -325,6 +328,91 @@ def test_a_resume_goes_on_with_the_scans_that_the_run_had(
     (values, saved), (expected, other) = state(run), state(whole.latest_run())
     assert saved.schedule == other.schedule
     assert same(values, expected)
+
+
+@pytest.fixture
+def longer(monkeypatch):
+    """At step 4 the minutes turn out to hold 12 steps; 8 were planned."""
+    monkeypatch.setattr(speed, "expected_steps", lambda *args: 8)
+    monkeypatch.setattr(session, "expected_steps", lambda *args: 8)
+
+    def steps(_keeper, plan, step, *_args):
+        return 12 if step >= 4 and plan.steps != 12 else None
+
+    monkeypatch.setattr(session.Timekeeper, "steps", steps)
+
+
+BY_MINUTES = {"steps": None, "minutes": 1.0, "checkpoint_seconds": 1000.0}
+
+
+@pytest.mark.usefixtures("longer")
+def test_scans_that_only_the_new_number_of_steps_asks_for_are_prepared_then(make):
+    """Eleven views begin at the twelfth step, which there is not at first."""
+    project = make("p")
+    events = list(engine.train(project, auto(11, **BY_MINUTES)))
+    kinds = [event.type for event in events]
+    run = project.latest_run()
+    assert stages(events)[UNLABELLED] == 3
+    assert [event.steps for event in events if event.type == "planned"] == [8, 12]
+    assert kinds.index("learned") > kinds.index("planned")
+    assert [(e.step, e.unlabelled) for e in learned(run)] == [(4, 3)]
+    assert run.plan.reasons["unlabelled"] == "used from step 11 of 12 on"
+    assert "pseudo_labels" in events[kinds.index("finished") - 2].losses
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a kill."""
+
+
+@pytest.mark.usefixtures("longer")
+@pytest.mark.parametrize("step", [4, 7])
+@pytest.mark.parametrize("views", [11, 500])
+def test_a_training_killed_after_a_set_point_resumes_exactly(
+    make, monkeypatch, views, step
+):
+    """The set point itself is a checkpoint: there is no other one here."""
+    whole, killed = make("whole"), make("killed")
+    list(engine.train(whole, auto(views, **BY_MINUTES)))
+    advance = Trainer._advance
+
+    def dying(trainer, total):
+        if trainer.step == step and total == 12:
+            raise Killed
+        return advance(trainer, total)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_advance", dying)
+        with pytest.raises(Killed):
+            list(engine.train(killed, auto(views, **BY_MINUTES)))
+    run = killed.latest_run()
+    assert Checkpoint.load(run.folder.last).step == 4
+    assert run.plan.steps == 12
+    assert next(engine.resume(killed, run)).step == 4
+    list(engine.resume(killed, run))
+    assert same(state(run)[0], state(whole.latest_run())[0])
+
+
+@pytest.mark.usefixtures("longer")
+def test_a_training_killed_within_a_set_point_finds_it_again(make, monkeypatch):
+    """The checkpoint is written, the plan is not: the next session plans anew."""
+    project = make("p")
+    write = session.write_json
+
+    def dying(path, value):
+        if value["steps"] == 12:
+            raise Killed
+        write(path, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "write_json", dying)
+        with pytest.raises(Killed):
+            list(engine.train(project, auto(500, **BY_MINUTES)))
+    run = project.latest_run()
+    assert (run.plan.steps, Checkpoint.load(run.folder.last).step) == (8, 4)
+    events = list(engine.resume(project, run))
+    assert [event.steps for event in events if event.type == "planned"] == [8, 12]
+    assert events[-1].reason == "completed"
+    assert events[-1].step == 12
 
 
 def test_what_changed_while_nothing_ran_is_taken_in_on_resume(make, spheres):

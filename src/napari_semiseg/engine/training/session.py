@@ -318,22 +318,24 @@ class Training:
         plan = with_steps(
             known, steps, reason, known.validate_every, known.training_seconds
         )
-        seconds_per_step = trainer.recent_seconds_per_step(steps)
-        trainer.replan(plan)
+        learned = None
         if not self._all_ready and self._asks_unlabelled(plan, live_labels, step):
             self._all_ready = True
             yield from live_labels.prepare_unlabelled(self._stopped)
             learned = live_labels.update(trainer.schedule, step)
-            if learned is not None:
-                sampler.change(live_labels.streams(trainer.schedule))
-                yield learned
+            sampler.change(live_labels.streams(trainer.schedule))
+        use = {"unlabelled": self._use_of_unlabelled(plan, live_labels)}
+        plan = plan.model_copy(update={"reasons": plan.reasons | use})
+        trainer.replan(plan)
         trainer.state().save(self._run.folder.last)
         write_json(self._run.folder.plan, plan.model_dump(mode="json"))
+        if learned is not None:
+            yield learned
         yield Checkpointed(step=step)
         yield Planned(
             device=plan.device,
             steps=steps,
-            seconds_per_step=seconds_per_step,
+            seconds_per_step=trainer.recent_seconds_per_step(steps),
             parameters=trainer.parameters,
         )
 
