@@ -175,11 +175,13 @@ def _note(row: Mapping[str, Any]) -> str:
 
 
 def _dice(row: Mapping[str, Any]) -> str:
-    """Dice that the correction showed; with a ~ and its error where estimated."""
+    """Dice that the correction showed; with a ~ and its interval where estimated."""
     if row["estimated_dice"] is None:
         return render.number(row["corrective_dice"], 2)
-    estimate, error = row["estimated_dice"], row["estimated_dice_error"]
-    return f"~{estimate:.2f} ± {error:.2f}"
+    estimate, low, high = (
+        row[f"estimated_dice{part}"] for part in ("", "_low", "_high")
+    )
+    return f"~{estimate:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _show_status(

@@ -78,8 +78,16 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def estimated(estimate: Estimate | None) -> dict[str, float | None]:
-    """Give the JSON keys of an estimated Dice."""
+    """Give the JSON keys of an estimated Dice; the error is half the interval."""
+    low, dice, high = (
+        (None, None, None)
+        if estimate is None
+        else (estimate.low, estimate.dice, estimate.high)
+    )
+    error = None if low is None or high is None else (high - low) / 2
     return {
-        "estimated_dice": None if estimate is None else estimate.dice,
-        "estimated_dice_error": None if estimate is None else estimate.error,
+        "estimated_dice": dice,
+        "estimated_dice_error": error,
+        "estimated_dice_low": low,
+        "estimated_dice_high": high,
     }

@@ -6,7 +6,7 @@ import pytest
 from napari_semiseg.core.prediction import CaseScore, PredictionRecord
 from napari_semiseg.project.review.corrections import Correction
 from napari_semiseg.project.review.quality_estimate import (
-    LEAST_ERROR,
+    LEAST_WIDTH,
     MINIMUM,
     Calibration,
     Estimator,
@@ -56,38 +56,43 @@ def predicted(
 class TestCalibration:
     def test_a_straight_line_is_found(self) -> None:
         uncertainty = [0.1, 0.2, 0.3, 0.4, 0.5]
-        line = Calibration.fit(uncertainty, [1 - u for u in uncertainty])
-        assert line.estimate(0.25).dice == pytest.approx(0.75)
-        assert line.estimate(0.25).error == LEAST_ERROR
+        found = Calibration(uncertainty, [1 - u for u in uncertainty]).estimate(0.25)
+        assert found.dice == pytest.approx(0.75)
+        assert found.high - found.low == pytest.approx(LEAST_WIDTH)
 
     def test_dice_never_rises_with_uncertainty_and_stays_in_its_range(self) -> None:
-        rising = Calibration.fit([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
-        assert rising.slope == 0
+        rising = Calibration([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
         assert rising.estimate(0.9).dice == pytest.approx(0.6)
-        falling = Calibration.fit([0.1, 0.2, 0.3], [0.9, 0.5, 0.1])
-        assert falling.estimate(0.9).dice == 0
-        assert falling.estimate(0.0).dice == 1
+        falling = Calibration([0.1, 0.2, 0.3], [0.9, 0.5, 0.1])
+        for uncertainty, dice in ((0.9, 0), (0.0, 1)):
+            found = falling.estimate(uncertainty)
+            assert found.dice == dice
+            assert 0 <= found.low <= found.dice <= found.high <= 1
 
-    def test_the_error_is_that_of_cases_left_out(self) -> None:
-        uncertainty, dice = [0.2, 0.2, 0.2], [0.9, 0.8, 0.7]
-        line = Calibration.fit(uncertainty, dice)
-        left_out = [0.9 - 0.75, 0.8 - 0.8, 0.7 - 0.85]
-        expected = np.sqrt(np.mean(np.square(left_out)))
-        assert line.estimate(0.2).error == pytest.approx(expected)
+    def test_few_cases_give_what_the_lines_without_each_of_them_miss_it_by(self):
+        found = Calibration([0.2, 0.2, 0.2], [0.9, 0.8, 0.7]).estimate(0.2)
+        assert found.dice == pytest.approx(0.8)
+        assert found.low == pytest.approx(0.75 - 0.15)  # without the best: 0.75
+        assert found.high == pytest.approx(0.85 + 0.15)
 
-    def test_far_from_the_corrected_cases_the_error_grows(self) -> None:
-        line = Calibration.fit([0.1, 0.12, 0.14, 0.16], [0.9, 0.85, 0.87, 0.82])
-        assert line.estimate(0.6).error > 5 * line.estimate(0.13).error
+    def test_far_from_the_corrected_cases_the_interval_grows(self) -> None:
+        line = Calibration([0.1, 0.12, 0.14, 0.16], [0.9, 0.85, 0.87, 0.82])
+        near, far = line.estimate(0.13), line.estimate(0.4)
+        assert far.high - far.low > 2 * (near.high - near.low)
 
-    def test_the_error_is_honest_on_simulated_cohorts(self) -> None:
+    @pytest.mark.parametrize("count", [10, 20, 60])
+    @pytest.mark.parametrize("widening", [0.0, 0.2])
+    def test_nine_of_ten_corrections_fall_into_the_interval(self, count, widening):
+        """On cohorts of one noise, and of a noise that grows with the uncertainty."""
         rng = np.random.default_rng(0)
         within = []
-        for _ in range(400):
-            u = rng.uniform(0.1, 0.5, 13)
-            dice = np.clip(0.98 - 0.5 * u + rng.normal(0, 0.03, 13), 0, 1)
-            found = Calibration.fit(u[:12], dice[:12]).estimate(u[12])
-            within.append(abs(found.dice - dice[12]) <= found.error)
-        assert 0.6 < np.mean(within) < 0.8  # one standard error: 68 %
+        for _ in range(600):
+            u = rng.uniform(0.1, 0.5, count + 1)
+            noise = rng.normal(0, 0.03 + widening * u)
+            dice = np.clip(0.9 - 0.5 * u + noise, 0, 1)
+            found = Calibration(u[:-1], dice[:-1]).estimate(u[-1])
+            within.append(found.low <= dice[-1] <= found.high)
+        assert 0.86 < np.mean(within) < 0.95
 
 
 class TestEstimator:
@@ -101,9 +106,9 @@ class TestEstimator:
         assert estimator.words(predicted(0.3)) == "Dice not yet known: accept 2 more"
         assert Estimator(self.pairs(MINIMUM)).estimate(predicted(0.3)) is not None
 
-    def test_the_estimate_is_said_with_its_error(self) -> None:
+    def test_the_estimate_is_said_with_its_interval(self) -> None:
         estimator = Estimator(self.pairs(9))
-        assert str(estimator.estimate(predicted(0.3))) == "0.70 ± 0.01"
+        assert str(estimator.estimate(predicted(0.3))) == "0.70 (0.69 to 0.71)"
         assert "by 9 predictions that you corrected" in estimator.words(predicted(0.3))
 
     @pytest.mark.parametrize(

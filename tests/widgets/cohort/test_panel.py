@@ -229,7 +229,7 @@ def test_dice_is_estimated_once_enough_was_corrected(
         session.cases_changed.emit({name})
     assert cell(panel, 0, "changed") == "1.23k"
     assert cell(panel, 0, "dice") == "0.90"
-    assert cell(panel, 3, "dice") == "~0.70 ± 0.01"  # its uncertainty is 0.4
+    assert cell(panel, 3, "dice") == "~0.70 (0.69 to 0.71)"  # its uncertainty is 0.4
     tip = panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
     assert "by 5 predictions that you corrected" in tip
 

@@ -183,15 +183,16 @@ def test_the_worst_come_first_and_the_good_are_ticked_at_once(
 ) -> None:
     from napari_semiseg.project.review.quality_estimate import Estimate
 
-    dice = {"case_0": 0.95, "case_1": 0.7, "case_2": 0.9}
-    found = [
-        replace(item, estimate=Estimate(dice[item.case.id], 0.03))
-        for item in review_items(predicted)
-    ]
+    known = {"case_0": 0.95, "case_1": 0.7, "case_2": 0.9}
+    found = []
+    for item in review_items(predicted):
+        dice = known[item.case.id]
+        estimate = Estimate(dice, dice - 0.02, dice + 0.04)
+        found.append(replace(item, estimate=estimate))
     dialog.model.set_items(found)
     dialog.model.arrange(Show.WAITING, Order.WORST)
     assert listed(dialog) == ["case_1", "case_2", "case_0"]
-    assert "Dice ~0.70 ± 0.03" in describe(dialog.model.rows[0])
+    assert "Dice ~0.70 (0.68 to 0.74)" in describe(dialog.model.rows[0])
     dialog.model.arrange(Show.WAITING, Order.BEST)
     assert listed(dialog) == ["case_0", "case_2", "case_1"]
     assert dialog.good.isEnabled()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,86 +21,65 @@ MINIMUM = 5
 """Corrected cases that are needed before anything is estimated."""
 MOST = 200
 """Of more than these, the newest count."""
-LEAST_ERROR = 0.01
-"""Smallest error of an estimate."""
+LEAST_WIDTH = 0.02
+"""Smallest width of an interval."""
+COVERAGE = 0.9
+"""Part of the corrections that shall fall into the intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Dice that a person's correction would probably give, and its error.
+    """Dice that a person's correction would probably give, all in [0, 1].
 
     Attributes
     ----------
     dice : float
-        In [0, 1], mean over the classes.
-    error : float
-        Standard error of the estimate for one case.
+        Mean over the classes.
+    low, high : float
+        Interval that holds it for nine cases of ten.
     """
 
     dice: float
-    error: float
+    low: float
+    high: float
 
     def __str__(self) -> str:
-        return f"{self.dice:.2f} ± {self.error:.2f}"
+        return f"{self.dice:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
-@dataclass(frozen=True, slots=True)
 class Calibration:
     """Straight line from uncertainty to Dice, never rising.
 
-    The error is the root mean square of the leave-one-out residuals, widened for
-    uncertainties far from those of the corrected cases by the prediction variance of
-    a straight line (Draper & Smith, Applied Regression Analysis, 3rd ed., eq. 1.4.10).
+    Its interval is the jackknife+ (Barber, Candès, Ramdas, Tibshirani, Annals of
+    Statistics 49, 2021, eq. 1.3): what each line without one case says here, less and
+    more what it missed that case by. Fewer than nine cases cannot give 90 %: their
+    widest interval is taken, which holds n of n + 1.
 
-    Attributes
+    Parameters
     ----------
-    count : int
-        Corrected cases it is made from.
-    centre, level : float
-        Mean uncertainty and mean Dice of them.
-    slope : float
-        Change of Dice per unit of uncertainty, at most 0.
-    spread : float
-        Sum of the squared deviations from ``centre``.
-    error : float
-        Leave-one-out error, root mean square.
+    uncertainty, dice : sequence of float
+        Of corrected cases, three at least.
     """
 
-    count: int
-    centre: float
-    level: float
-    slope: float
-    spread: float
-    error: float
-
-    @classmethod
-    def fit(cls, uncertainty: Sequence[float], dice: Sequence[float]) -> Self:
-        """Fit by least squares.
-
-        Parameters
-        ----------
-        uncertainty, dice : sequence of float
-            Of corrected cases, two at least.
-        """
+    def __init__(self, uncertainty: Sequence[float], dice: Sequence[float]) -> None:
         x, y = np.asarray(uncertainty, float), np.asarray(dice, float)
-        centre, level, slope, spread = _line(x, y)
-        left_out = []
-        for index in range(len(x)):
-            others = np.arange(len(x)) != index
-            middle, height, tilt, _ = _line(x[others], y[others])
-            guess = np.clip(height + tilt * (x[index] - middle), 0, 1)
-            left_out.append(float(y[index] - guess))
-        error = float(np.sqrt(np.mean(np.square(left_out))))
-        return cls(len(x), centre, level, slope, spread, error)
+        self.count = len(x)
+        self._line = _line(x, y)
+        others = [np.arange(self.count) != index for index in range(self.count)]
+        self._left_out = [_line(x[rest], y[rest]) for rest in others]
+        guessed = [_at(line, one) for line, one in zip(self._left_out, x, strict=True)]
+        self._missed_by = np.abs(y - guessed)
 
     def estimate(self, uncertainty: float) -> Estimate:
         """Estimate the Dice of a prediction from its uncertainty."""
-        away = uncertainty - self.centre
-        dice = float(np.clip(self.level + self.slope * away, 0, 1))
-        inside = 1 + 1 / self.count
-        far = away**2 / self.spread if self.spread and self.slope else 0.0
-        error = self.error * float(np.sqrt((inside + far) / inside))
-        return Estimate(dice, max(error, LEAST_ERROR))
+        dice = _at(self._line, uncertainty)
+        said = np.array([_at(line, uncertainty) for line in self._left_out])
+        rank = min(self.count, math.ceil(COVERAGE * (self.count + 1))) - 1
+        low = -np.sort(self._missed_by - said)[rank]
+        high = np.sort(self._missed_by + said)[rank]
+        low = min(low, dice - LEAST_WIDTH / 2)
+        high = max(high, dice + LEAST_WIDTH / 2)
+        return Estimate(dice, float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))
 
 
 class Estimator:
@@ -126,7 +106,7 @@ class Estimator:
                 pairs.setdefault(item.kind, []).append((item.uncertainty, item.dice))
         self.counts = {kind: len(values) for kind, values in pairs.items()}
         self._lines = {
-            kind: Calibration.fit(*zip(*values[-MOST:], strict=True))
+            kind: Calibration(*zip(*values[-MOST:], strict=True))
             for kind, values in pairs.items()
             if len(values) >= MINIMUM
         }
@@ -167,11 +147,15 @@ class Estimator:
         return "Dice not known: nothing was found in it"
 
 
-def _line(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[float, float, float, float]:
-    """Centre, level, slope (at most 0) and spread of a straight line."""
+def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Centre, level and slope (at most 0) of the least squares line."""
     centre, level = float(x.mean()), float(y.mean())
     spread = float(np.square(x - centre).sum())
     slope = float(((x - centre) * (y - level)).sum() / spread) if spread else 0.0
-    return centre, level, min(slope, 0.0), spread
+    return centre, level, min(slope, 0.0)
+
+
+def _at(line: tuple[float, float, float], x: float) -> float:
+    """Dice that a line says."""
+    centre, level, slope = line
+    return min(1.0, max(0.0, level + slope * (x - centre)))

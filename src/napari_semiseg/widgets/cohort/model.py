@@ -80,7 +80,7 @@ COLUMNS = (
         "Dice",
         "dice",
         "How well the prediction agreed with your correction of it;\n"
-        "with ~ and its error: estimated from the uncertainty",
+        "with ~ and its 90 % interval: estimated from the uncertainty",
     ),
     ("Min", "minutes", "Minutes you were active with this case, pauses left out"),
     ("Edits", "changed", "Voxels that the correction changed; k: thousands"),
