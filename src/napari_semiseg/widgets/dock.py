@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors
+from napari_semiseg.widgets.common.compat import viewer_itself
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.preferences import remember_project
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
@@ -78,10 +79,10 @@ class SemisegDock(QWidget):
         self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self.viewer = napari_viewer
+        self.viewer = viewer_itself(napari_viewer)
         self.session = Session()
         self.case_view = CaseView(
-            self.session, napari_viewer, likely_next=self._likely_next, parent=self
+            self.session, self.viewer, likely_next=self._likely_next, parent=self
         )
         self.cohort = CohortPanel(self.session)
         self.training = TrainingPanel(self.session)

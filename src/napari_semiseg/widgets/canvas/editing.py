@@ -7,11 +7,10 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from psygnal import Signal
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import plane_counts
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.connections import Connections, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

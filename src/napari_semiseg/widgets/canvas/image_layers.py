@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
-from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.widgets.common.actions import short
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.connections import Connections, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

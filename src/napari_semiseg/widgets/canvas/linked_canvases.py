@@ -10,6 +10,7 @@ from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
+from napari_semiseg.errors import SemisegError
 from napari_semiseg.widgets.canvas.overlays import CanvasNotes
 from napari_semiseg.widgets.canvas.prediction_views import PredictionViews
 from napari_semiseg.widgets.common.compat import canvas_widget
@@ -354,4 +355,7 @@ def _window_of(viewer: Any) -> tuple[QMainWindow, QWidget, Any]:
             for view in centre.findChildren(QtViewer):
                 if view.viewer is viewer:
                     return window, centre, view
-    raise LookupError("expected a napari viewer with a window, found none")
+    raise SemisegError(
+        "expected a napari window to show the case in, found none; open the panel in a "
+        "viewer that has one"
+    )

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 
+def viewer_itself(viewer: Any) -> Any:
+    """Return the viewer behind the proxy that napari gives a plugin's widget.
+
+    A proxy hands out proxies of layers and events, which are never ``is`` the things
+    that napari's own parts hold.
+    """
+    return getattr(viewer, "__wrapped__", viewer)
+
+
 def camera_of(viewer: Any) -> Any:
     """Return the camera of a viewer: ``viewer.scene.camera`` since napari 0.9."""
     scene = getattr(viewer, "scene", None)

@@ -7,10 +7,25 @@ from inspect import ismethod
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
 
+import psygnal
 from qtpy.QtCore import QObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class _SignalInstance(psygnal.SignalInstance):
+    """Raises what a callback raised: psygnal's wrapper begins with empty lines."""
+
+    def emit(self, *args: Any, **options: Any) -> None:
+        try:
+            super().emit(*args, **options)
+        except psygnal.EmitLoopError as error:
+            raise error.__cause__ or error from None
+
+
+Signal = partial(psygnal.Signal, signal_instance_class=_SignalInstance)
+"""Declares a signal of a model, as `psygnal.Signal` does."""
 
 
 class _Undo:

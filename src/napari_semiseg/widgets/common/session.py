@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psygnal import Signal
-
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.corrections import corrections, plateau
 from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
+from napari_semiseg.widgets.common.connections import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
