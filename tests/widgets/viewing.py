@@ -51,8 +51,13 @@ def press(view: CaseView, key: str) -> None:
     raise AssertionError(f"{key} is bound to nothing")
 
 
-def store_prediction(project: Project, case_id: str, *, shift: int = 0) -> Run:
-    """Predict a block, ``shift`` voxels to patient left, by a new run."""
+def store_prediction(
+    project: Project, case_id: str, *, shift: int = 0, sdm_mm: float | None = None
+) -> Run:
+    """Predict a block, ``shift`` voxels to patient left, by a new run.
+
+    ``sdm_mm`` is the predicted distance everywhere; by default it fits the block.
+    """
     case = project.case(case_id)
     labels = np.zeros(case.geometry.shape_zyx, np.uint8)
     labels[BLOCK] = 1
@@ -64,7 +69,9 @@ def store_prediction(project: Project, case_id: str, *, shift: int = 0) -> Run:
         run,
         case,
         labels,
-        sdm_mm=np.where(labels == 1, -2.0, 2.0),
+        sdm_mm=np.where(labels == 1, -2.0, 2.0)
+        if sdm_mm is None
+        else np.full(labels.shape, sdm_mm),
         doubt=uncertainty,
         uncertainty=0.4,
         entropy=0.2,

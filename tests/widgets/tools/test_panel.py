@@ -204,6 +204,57 @@ def test_the_predicted_boundary_moves_live_and_spares_annotation(
     assert np.array_equal(view.mask.data, before)
 
 
+@pytest.mark.parametrize("mm", [-1.0, 0.0, 1.0])
+def test_the_preview_says_the_volumes_that_are_applied(
+    panel: ReviewPanel,
+    view: CaseView,
+    project: Project,
+    qtbot: QtBot,
+    said: list[str],
+    mm: float,
+) -> None:
+    store_prediction(project, "case_0", sdm_mm=-9.0)  # the distance head is far off
+    view.open("case_0")
+    before = view.mask.data.copy()
+    box = panel.tool_panel
+    box.choose(MOVE_BOUNDARY.id)
+    box.amount.setValue(mm)
+    words = "nothing changes." if mm == 0 else " mL."
+    qtbot.waitUntil(lambda: box.text.text().endswith(words), timeout=30_000)
+    told = box.text.text()
+    box.apply()
+    old, new = (
+        np.count_nonzero(view.editing.encoding.classes(mask) == 1) * 0.002
+        for mask in (before, view.mask.data)
+    )
+    assert (new > old, new == old) == (mm > 0, mm == 0)
+    if mm == 0:
+        assert np.array_equal(view.mask.data, before)
+        assert said[-1] == "Move the boundary: nothing to change."
+    else:
+        digits = 1 if abs(new - old) >= 0.1 else 4
+        assert f"left atrium {old:.{digits}f} -> {new:.{digits}f} mL." in told
+
+
+def test_an_amount_that_is_not_previewed_yet_is_not_applied(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot, said: list[str]
+) -> None:
+    label = np.zeros(project.case("case_0").geometry.shape_zyx, np.uint8)
+    label[2:9, 3:10, 3:10] = 1
+    label[0, 0, :3] = 1  # 6 mm3
+    project.set_label("case_0", label)
+    view.open("case_0")
+    box = panel.tool_panel
+    box.choose(REMOVE_SPECKS.id)
+    previewed(box, qtbot)
+    box.amount.setValue(5)
+    box.apply()
+    assert said[-1] == "The preview is not ready yet."
+    assert np.array_equal(view.mask.data, label)
+    qtbot.waitUntil(lambda: "nothing changes" in box.text.text(), timeout=30_000)
+    box.cancel()
+
+
 def test_without_prediction_the_masks_own_boundary_moves(
     panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
 ) -> None:

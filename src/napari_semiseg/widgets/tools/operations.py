@@ -11,7 +11,7 @@ import numpy as np
 from napari_semiseg.core.labels import UNANNOTATED, annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.imaging import distance, morphology
-from napari_semiseg.imaging.slice_interpolation import interpolate_slices
+from napari_semiseg.imaging.slice_interpolation import BLEND_MM, interpolate_slices
 from napari_semiseg.widgets.tools.registry import Amount, Inputs, Tool, with_installed
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _interpolate(
     inputs: Inputs, _amount: float, *, image: bool = False, prediction: bool = False
 ) -> NDArray[np.uint8]:
     encoding, mask = inputs.encoding, inputs.mask
-    if prediction and inputs.predicted_sdm_mm is None:
+    if prediction and inputs.predicted is None:
         raise ProjectError(
             "No prediction of this case to follow yet: train and predict first, or "
             "interpolate without it."
@@ -44,7 +44,7 @@ def _interpolate(
         human,
         planes,
         inputs.spacing_mm,
-        sdm_mm=inputs.predicted_sdm_mm if prediction else None,
+        sdm_mm=_predicted_distances(inputs) if prediction else None,
         image=inputs.image if image else None,
     )
     new = between if inputs.human_verified else encoding.propose(between)
@@ -53,24 +53,33 @@ def _interpolate(
     return np.where(keep, mask, new)
 
 
+def _predicted_distances(inputs: Inputs) -> dict[int, NDArray[np.float32]]:
+    """Distances to the surfaces of the predicted mask, which is what is shown."""
+    return {
+        value: distance.truncated_distance(
+            inputs.predicted == value, inputs.spacing_mm, 2 * BLEND_MM
+        )
+        for value in inputs.encoding.values
+    }
+
+
 def _with_distance(inputs: Inputs) -> Inputs:
-    """Measure the distance to the mask's own surface unless a prediction is moved."""
-    proposed = not inputs.encoding.annotated(inputs.mask).all()
-    if inputs.predicted_sdm_mm is not None and proposed:
-        return inputs
-    own = distance.truncated_distance(
-        inputs.classes == inputs.value, inputs.spacing_mm, REACH_MM
-    )
+    """Measure the distance to the mask's own surface; infinite where nothing moves.
+
+    That is where a person has annotated, while other parts are only proposed.
+    """
+    encoding, inside = inputs.encoding, inputs.classes == inputs.value
+    own = distance.truncated_distance(inside, inputs.spacing_mm, REACH_MM)
+    if np.isin(inputs.mask, list(encoding.proposed.values())).any():
+        own[encoding.annotated(inputs.mask)] = np.inf
+        own[encoding.annotated(inputs.mask) & inside] = -np.inf
     return replace(inputs, mask_sdm_mm=own)
 
 
 def _move_boundary(inputs: Inputs, mm: float) -> NDArray[np.uint8]:
-    if inputs.mask_sdm_mm is not None:
-        return inputs.encode(inputs.with_class(inputs.mask_sdm_mm < mm))
-    if inputs.predicted_sdm_mm is None:
+    if inputs.mask_sdm_mm is None:
         raise LookupError("expected a signed distance, found none")
-    moved = inputs.with_class(inputs.predicted_sdm_mm[inputs.value] < mm)
-    return inputs.encoding.fill(inputs.mask, moved)
+    return inputs.encode(inputs.with_class(inputs.mask_sdm_mm < mm))
 
 
 def _fill_holes(inputs: Inputs, _amount: float) -> NDArray[np.uint8]:
@@ -124,8 +133,9 @@ INTERPOLATE_WITH_PREDICTION = Tool(
 MOVE_BOUNDARY = Tool(
     "move_boundary",
     "Move the boundary",
-    "Grows or shrinks the chosen structure evenly by millimetres. With a prediction, "
-    "its surface is moved, and what you have annotated stays.",
+    "Grows (+) or shrinks (-) the chosen structure evenly by millimetres: 0 is the "
+    "mask that is shown. While some of it is only proposed, what you have annotated "
+    "stays.",
     _move_boundary,
     key="J",
     amount=Amount("mm", -5, 5, 0, 0.25, slider=True),

@@ -164,7 +164,9 @@ class ToolPanel(QWidget):
             self.worker.forget()
             self._compute()
             return
-        result = self.worker.result(tool, self.amount.value())
+        result = self.worker.result(
+            tool, self.amount.value(), human_verified=self.human_verified.isChecked()
+        )
         if result is None:
             self.session.say("The preview is not ready yet.")
             return
@@ -246,11 +248,28 @@ class ToolPanel(QWidget):
                 self.tool, self.amount.value(), human_verified=human_verified
             )
 
-    def _show_result(self, slices: Any) -> None:
+    def _show_result(self, slices: Any, voxels: Any) -> None:
         if self.tool is not None:
             self.preview.show_slices(slices)
             self.apply_button.setEnabled(True)
-            self.text.setText(f"{self.tool.text} The outline shows the result.")
+            changes = "" if voxels is None else f": {self._volumes(*voxels)}"
+            self.text.setText(
+                f"{self.tool.text} The outline shows the result{changes}."
+            )
+
+    def _volumes(self, before: dict[int, int], after: dict[int, int]) -> str:
+        """Say the volume of each structure that changes, now and then."""
+        current = self.view.model.current
+        if current is None:
+            return ""
+        words = []
+        for item in current.project.labels:
+            counts = [found.get(item.value, 0) for found in (before, after)]
+            if counts[0] != counts[1]:
+                old, new = (n * current.case.geometry.voxel_ml for n in counts)
+                digits = 1 if abs(new - old) >= 0.1 else 4
+                words.append(f"{item.name} {old:.{digits}f} -> {new:.{digits}f} mL")
+        return ", ".join(words) or "nothing changes"
 
     def _show_refusal(self, reason: str) -> None:
         self.preview.clear()

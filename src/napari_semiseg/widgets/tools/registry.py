@@ -13,7 +13,7 @@ from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.morphology import replace_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -42,12 +42,11 @@ class Inputs:
         Voxel size.
     image : ndarray (Z, Y, X)
         Grey values.
-    predicted_sdm_mm : mapping of int to ndarray (Z, Y, X), float32, or None
-        Predicted signed distance to the surface of each class, mm, negative inside;
-        None without a prediction.
+    predicted : ndarray (Z, Y, X), uint8, or None
+        Classes of the newest prediction, as they are shown; None without one.
     mask_sdm_mm : ndarray (Z, Y, X), float32, or None
-        Signed distance to the surface of the selected class in the mask, mm; None
-        unless `Tool.prepare` adds it.
+        Signed distance to the surface of the selected class in the mask, mm, negative
+        inside; None unless `Tool.prepare` adds it.
     human_verified : bool
         Whether what a tool fills in counts as annotated by the user.
     """
@@ -58,7 +57,7 @@ class Inputs:
     locked: frozenset[int]
     spacing_mm: tuple[float, ...]
     image: NDArray[Any]
-    predicted_sdm_mm: Mapping[int, NDArray[np.float32]] | None = None
+    predicted: NDArray[np.uint8] | None = None
     mask_sdm_mm: NDArray[np.float32] | None = None
     human_verified: bool = False
 
@@ -77,16 +76,14 @@ class Inputs:
 
     def at(self, axis: int, index: int) -> Inputs:
         """Cut one slice out of every array."""
-        sdm, own = self.predicted_sdm_mm, self.mask_sdm_mm
-        return replace(
-            self,
-            mask=np.take(self.mask, index, axis),
-            image=np.take(self.image, index, axis),
-            predicted_sdm_mm=None
-            if sdm is None
-            else {value: np.take(one, index, axis) for value, one in sdm.items()},
-            mask_sdm_mm=None if own is None else np.take(own, index, axis),
-        )
+        arrays = ("mask", "image", "predicted", "mask_sdm_mm")
+        present = {name: getattr(self, name) for name in arrays}
+        cut = {
+            name: np.take(array, index, axis)
+            for name, array in present.items()
+            if array is not None
+        }
+        return replace(self, **cut)
 
 
 @dataclass(frozen=True, slots=True)

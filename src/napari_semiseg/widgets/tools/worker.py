@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from psygnal import Signal
 
+from napari_semiseg.core.labels import voxel_counts
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.connections import Signal
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
 
 if TYPE_CHECKING:
@@ -42,19 +43,21 @@ class PreviewWorker:
 
     Signals
     -------
-    ready(callable)
-        Gives the resulting classes of any slice by axis and index.
+    ready(callable, tuple of dict or None)
+        Gives the resulting classes of any slice by axis and index; and the voxels of
+        each class now and then, None while they are still counted.
     refused(str)
         The tool cannot be used, and why.
     """
 
-    ready = Signal(object)
+    ready = Signal(object, object)
     refused = Signal(str)
 
     def __init__(self, session: Session, model: CaseModel, layers: CaseLayers) -> None:
         self._session, self._model, self._layers = session, model, layers
         self._inputs: Inputs | None = None
         self._result: NDArray[np.uint8] | None = None
+        self._result_of: tuple[object, ...] = ()
         self._prepared = False
         self._asked = 0
         self._waiting: Request | None = None
@@ -78,19 +81,26 @@ class PreviewWorker:
         """Whether there are inputs."""
         return self._inputs is not None
 
-    def result(self, tool: Tool, amount: float) -> NDArray[np.uint8] | None:
+    def result(
+        self, tool: Tool, amount: float, *, human_verified: bool
+    ) -> NDArray[np.uint8] | None:
         """New encoded mask as it was previewed; None while that is not ready."""
-        inputs = self._inputs
+        inputs, asked = self._inputs, (tool.id, amount, human_verified)
+        if self._result is not None and self._result_of == asked:
+            return self._result
         if tool.slicewise and inputs is not None and self._prepared:
             return tool.run(inputs, amount)
-        return self._result
+        return None
 
     def start(self, tool: Tool, amount: float, *, human_verified: bool) -> None:
         """Compute a preview; `ready` or `refused` is emitted at the end."""
         self._asked += 1
+        self._result = None
         self._waiting = (tool, amount, human_verified)
         if not self._busy:
             self._next()
+        elif tool.slicewise and self._prepared:
+            self._show_slices(self._waiting)
 
     def _next(self) -> None:
         if self._waiting is None:
@@ -109,19 +119,31 @@ class PreviewWorker:
                 lambda: prepare(inputs),
                 lambda made: self._prepared_inputs(request, inputs, made),
             )
-        elif tool.slicewise:
-            self.ready.emit(
-                lambda axis, index: inputs.encoding.confirm(
-                    tool.run(inputs.at(axis, index), amount)
-                )
-            )
         elif tool.reads_layers:
-            self._computed(asked, _outcome(tool, inputs, amount))
+            self._computed(asked, request, _outcome(tool, inputs, amount))
         else:
+            if tool.slicewise:
+                self._show_slices(request)
             self._in_thread(
                 tool,
                 lambda: _outcome(tool, inputs, amount),
-                lambda outcome: self._computed(asked, outcome),
+                lambda outcome: self._computed(asked, request, outcome),
+            )
+
+    def _show_slices(self, request: Request) -> None:
+        """Show the slices that are looked at before the volume is computed."""
+        tool, amount, human_verified = request
+        try:
+            inputs = self._read(tool, human_verified=human_verified)
+        except SemisegError as error:
+            self._refuse(error)
+            return
+        if self._prepared:  # else the class has changed
+            self.ready.emit(
+                lambda axis, index: inputs.encoding.confirm(
+                    tool.run(inputs.at(axis, index), amount)
+                ),
+                None,
             )
 
     def _in_thread(
@@ -140,15 +162,17 @@ class PreviewWorker:
             self._inputs, self._prepared = made, True
             self._waiting = self._waiting or request
 
-    def _computed(self, asked: int, outcome: Any) -> None:
+    def _computed(self, asked: int, request: Request, outcome: Any) -> None:
         """Show a result, unless another one was asked for meanwhile."""
         if asked != self._asked:
             return
         if isinstance(outcome, SemisegError):
             self._refuse(outcome)
             return
-        self._result, classes = outcome
-        self.ready.emit(lambda axis, index: np.take(classes, index, axis))
+        self._result, classes, voxels = outcome
+        tool, *how = request
+        self._result_of = (tool.id, *how)
+        self.ready.emit(lambda axis, index: np.take(classes, index, axis), voxels)
 
     def _refuse(self, error: SemisegError) -> None:
         self._result = None
@@ -166,9 +190,7 @@ class PreviewWorker:
         value = painted if painted in values else values[0]
         inputs = self._inputs
         if inputs is None or inputs.value != value:
-            sdm = None
-            if current.prediction is not None:
-                sdm = dict(zip(values, current.prediction.sdm_mm, strict=True))
+            predicted = current.prediction
             self._prepared = tool.prepare is None
             inputs = Inputs(
                 mask=mask.data.copy(),
@@ -177,7 +199,7 @@ class PreviewWorker:
                 locked=frozenset(layers.locked),
                 spacing_mm=tuple(current.case.geometry.spacing_mm),
                 image=image.data,
-                predicted_sdm_mm=sdm,
+                predicted=None if predicted is None else predicted.labels,
             )
         self._inputs = replace(inputs, human_verified=human_verified)
         if not tool.fills and value in self._inputs.locked:
@@ -186,9 +208,11 @@ class PreviewWorker:
 
 
 def _outcome(tool: Tool, inputs: Inputs, amount: float) -> Any:
-    """New mask and its classes, or the error that the tool raised."""
+    """New mask, its classes, voxels of each before and after, or the tool's error."""
+    encoding = inputs.encoding
     try:
         result = tool.run(inputs, amount)
     except SemisegError as error:
         return error
-    return result, inputs.encoding.confirm(result)
+    voxels = [encoding.count(voxel_counts(one)) for one in (inputs.mask, result)]
+    return result, encoding.confirm(result), voxels
