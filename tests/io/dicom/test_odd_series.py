@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+    RLELossless,
+)
 
 from dicom_slices import SHAPE, UID, pixels, save, slice_of
 from napari_semiseg.io.dicom.series import series_of
@@ -48,18 +52,23 @@ def test_slices_that_scale_differently_keep_their_values(tmp_path, changes, high
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "compressed"])
 @pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [12, 16])
 @pytest.mark.parametrize("intercept", [None, -1024])
 def test_values_of_monochrome1_are_kept_and_the_user_is_told(
-    tmp_path, signed, intercept
+    tmp_path, packed, signed, bits, intercept
 ):
     stored = pixels(2000) - (1000 if signed else 0)
-    tags = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 12}
+    tags = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": bits}
     tags |= {"PixelRepresentation": int(signed)}
     if intercept is not None:
         tags |= {"RescaleSlope": 1, "RescaleIntercept": intercept}
     for k in range(SHAPE[0]):
-        save(slice_of(k, stored[k], **tags), tmp_path / f"{k}.dcm")
+        item = slice_of(k, stored[k], **tags)
+        if packed:
+            item.compress(RLELossless, generate_instance_uid=False)
+        save(item, tmp_path / f"{k}.dcm")
     values, notes = read(tmp_path)
     np.testing.assert_array_equal(values, stored + (intercept or 0))
     assert values.dtype.kind in "iu"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import filecmp
 import os
+import tempfile
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +24,6 @@ from napari_semiseg.io.source import DEFLATE, Source, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from pydicom.dataset import FileDataset
@@ -374,36 +375,32 @@ def open_dicom(path: Path) -> Source:
 
 def _voxels(header: Header) -> NDArray[Any]:
     """Voxels (columns, rows, frames) of a file: stored times slope plus intercept."""
-    if header.is_inverted and not header.is_compressed:
-        return _scaled_by_tags(header)  # GDCM would invert them
-    with _quiet():
-        values = np.atleast_3d(voxels(header.file, _reader(header.file)))
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    with _not_inverted(header) as file, _quiet():
+        reader.SetFileName(os.fspath(file))
+        return np.atleast_3d(voxels(header.file, reader))
+
+
+@contextmanager
+def _not_inverted(header: Header) -> Iterator[Path]:
+    """Give the file, or a copy that says MONOCHROME2: GDCM inverts the other kind."""
     if not header.is_inverted:
-        return values
-    slope, intercept = header.scale
-    # Of the smallest and the largest value that can be stored.
-    total = 2 ** int(header.number("BitsStored", 16)) - 1
-    return _whole(slope * total + 2 * intercept - values.astype(np.float64))
-
-
-def _scaled_by_tags(header: Header) -> NDArray[Any]:
+        yield header.file
+        return
     import pydicom
 
-    try:
-        with discreet():
-            stored = pydicom.dcmread(header.file, force=True).pixel_array
-    except malformed() as error:
-        raise unreadable(header.file, error) from error
-    slope, intercept = header.scale
-    return _whole(np.atleast_3d(stored.T).astype(np.float64) * slope + intercept)
-
-
-def _whole(values: NDArray[np.float64]) -> NDArray[Any]:
-    """Values in an integer type that holds them, where they are whole numbers."""
-    if (values != np.rint(values)).any():
-        return values
-    holds = (np.min_scalar_type(int(end)) for end in (values.min(), values.max()))
-    return values.astype(np.result_type(*holds, np.int16))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "slice.dcm"
+        try:
+            with discreet():
+                tags = pydicom.dcmread(header.file, force=True)
+                tags.PhotometricInterpretation = "MONOCHROME2"
+                tags.save_as(copy)
+        except malformed() as error:
+            raise unreadable(header.file, error) from error
+        yield copy
 
 
 def _places(path: Path, series: Series) -> list[Slice]:
@@ -483,20 +480,6 @@ def _open_frames(path: Path, series: Series) -> Source:
 def _stored(native: NDArray[Any]) -> NDArray[Any]:
     # GDCM gives float64 where a slope makes the values fractional.
     return native.astype(np.float32) if native.dtype.kind == "f" else native
-
-
-def _reader(file: Path) -> Any:
-    """SimpleITK reader that has read the header of a file."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(os.fspath(file))
-    try:
-        with _quiet():
-            reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise unreadable(file, error) from error
-    return reader
 
 
 @contextmanager
