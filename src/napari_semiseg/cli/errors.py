@@ -42,13 +42,8 @@ def exit_code(app: typer.Typer) -> int:
         if error.name != "torch":
             raise
         return _refuse(str(EngineMissing(INSTALL_ENGINE)))
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _refuse(
-            f"{where}expected to read and write files, found "
-            f"'{error.strerror or error}'; check the path, its permissions and the "
-            "space left"
-        )
+    except (MemoryError, OSError) as error:
+        return _refuse(_shortage(error))
     return 0
 
 
@@ -56,3 +51,18 @@ def _refuse(message: str) -> int:
     line = printable(" ".join(message.split()))
     sys.stderr.write(f"semiseg: {line}\n")
     return REFUSED
+
+
+def _shortage(error: MemoryError | OSError) -> str:
+    """Say what the system has not given."""
+    if isinstance(error, MemoryError):
+        return (
+            "expected enough free memory, found too little; what was finished is kept: "
+            "close other programs, or take fewer cases at once"
+        )
+    where = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{where}expected to read and write files, found "
+        f"'{error.strerror or error}'; check the path, its permissions and the "
+        "space left"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import TEMPORARY
 from napari_semiseg.io.dicom import series as dicom
 from napari_semiseg.io.dicom.tags import is_dicom
+from napari_semiseg.io.memory import within_memory
 from napari_semiseg.io.registry import image_suffixes, reader_of
 
 if TYPE_CHECKING:
@@ -107,7 +108,13 @@ def open_source(path: Path, volume: int | None = None) -> Source:
         )
     found = reader_of(path)
     if found is not None and found.read is not None:
-        return found.read(path, volume)
+        source = found.read(path, volume)
+
+        def read() -> NDArray[Any]:
+            with within_memory(path, source.geometry.shape_zyx):
+                return source.read()
+
+        return replace(source, read=read)
     raise ImageError(
         f"{path}: expected a DICOM folder or an image ending in "
         f"{', '.join(image_suffixes())}, found neither; convert it to one of these"

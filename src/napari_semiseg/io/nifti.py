@@ -13,6 +13,7 @@ import numpy as np
 from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
+from napari_semiseg.io.memory import within_memory
 from napari_semiseg.io.registry import Format, register
 from napari_semiseg.io.source import (
     DEFLATE,
@@ -111,7 +112,7 @@ def read_stored(path: Path) -> tuple[NDArray[Any], float, Geometry]:
     image = _load(path)
     affine, _ = _affine(path, image)
     geometry = checked_geometry(path, image.shape[:3], affine)
-    with _reading(path):
+    with within_memory(path, image.shape), _reading(path):
         _check_size(path, image)
         stored: NDArray[Any] = np.asarray(image.dataobj.get_unscaled())
     return stored, float(image.dataobj.slope), geometry
@@ -213,7 +214,7 @@ def _load(path: Path) -> Any:
             f"{path}: expected an image file, found nothing there; check the path"
         )
     _check_ending(path)
-    with _reading(path):
+    with _reading(path, MemoryError):
         # No memory map: Windows cannot replace a file that is mapped.
         return _known(path, nibabel.load(path, mmap=False))
 
@@ -245,7 +246,7 @@ def _known(path: Path, image: Any) -> Any:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path, *also: type[Exception]) -> Iterator[None]:
     """Turn what nibabel and the decompressors raise on bad files into one line."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
@@ -259,11 +260,11 @@ def _reading(path: Path) -> Iterator[None]:
         ValueError,
         KeyError,
         OverflowError,
-        MemoryError,
         zlib.error,
         ImageFileError,
         HeaderDataError,
         WrapStructError,
+        *also,
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(

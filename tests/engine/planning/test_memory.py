@@ -54,29 +54,6 @@ def test_everything_kept_for_the_backward_pass_is_counted(plan, task):
     assert need.per_voxel > 3 * finest
 
 
-def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "GROUPS", tmp_path)
-    monkeypatch.setattr(memory, "OWN_GROUP", tmp_path / "own")
-    free = memory.available(torch.device("cpu"))
-    assert free > 1e6  # no groups at all
-    (tmp_path / "own").write_text("0::/job/step\n")
-    for name, limit in (("", "max"), ("job", "30000000"), ("job/step", "max")):
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        (folder / "memory.max").write_text(f"{limit}\n")
-        (folder / "memory.current").write_text("25000000\n")
-        (folder / "memory.stat").write_text("anon 5\ninactive_file 4000000\n")
-    assert memory.available(torch.device("cpu")) == 9e6
-    (tmp_path / "own").write_text("5:cpu,memory:/\n")
-    (tmp_path / "own").write_text("6:memory:/\n")
-    old = tmp_path / "memory"
-    old.mkdir()
-    (old / "memory.limit_in_bytes").write_text("7000000\n")
-    (old / "memory.usage_in_bytes").write_text("2000000\n")
-    (old / "memory.stat").write_text("cache 1\n")
-    assert memory.available(torch.device("cpu")) == 5e6
-
-
 def test_memory_that_a_gpu_keeps_for_another_time_is_free(monkeypatch):
     """The rehearsals leave some behind, which other programs cannot have."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5e9, 8e9))

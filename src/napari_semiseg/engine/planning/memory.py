@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import torch
 
 from napari_semiseg.engine.planning.plan import SLACK, choose_patch, rounded_up
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.io.memory import free_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.engine.planning.speed import Trial
 
-GROUPS = Path("/sys/fs/cgroup")
-OWN_GROUP = Path("/proc/self/cgroup")
 SHARE = 0.8
 """Part of the free memory that a training may take."""
 OVERHEAD = 1.7
@@ -124,34 +120,4 @@ def available(device: torch.device) -> float:
     if device.type == "mps":
         limit = torch.mps.recommended_max_memory()
         return float(limit - torch.mps.driver_allocated_memory())
-    import psutil
-
-    return min([float(psutil.virtual_memory().available), *_left_in_groups()])
-
-
-def _left_in_groups() -> Iterator[float]:
-    """Give the bytes that the control groups of this process leave (Linux)."""
-    try:
-        lines = OWN_GROUP.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        root, limit, used = (
-            (GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
-            if controllers
-            else (GROUPS, "memory.max", "memory.current")
-        )
-        inner = PurePosixPath(name.lstrip("/"))
-        for group in (inner, *inner.parents):
-            try:
-                most = int((root / group / limit).read_text(encoding="ascii"))
-                held = int((root / group / used).read_text(encoding="ascii"))
-                stat = (root / group / "memory.stat").read_text(encoding="ascii")
-            except (OSError, ValueError):  # no limit ("max"), or not to be seen
-                continue
-            # The page cache counts as used, but is freed on demand.
-            facts = dict(entry.split(" ", 1) for entry in stat.splitlines())
-            yield float(max(0, most - held + int(facts.get("inactive_file", 0))))
+    return free_memory()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _BARE_STARTS = (b"\x02\x00", b"\x08\x00")
 """First group of a file that has no preamble, little endian."""
+_MOST_INFLATED = 2**30
+"""Bytes that a deflated file may hold."""
 
 
 @contextmanager
@@ -43,6 +47,7 @@ def malformed() -> tuple[type[Exception], ...]:
         RecursionError,
         NotImplementedError,
         struct.error,
+        zlib.error,
         errors.InvalidDicomError,
         errors.BytesLengthException,
     )
@@ -98,10 +103,33 @@ def read_dataset(path: Path, *tags: str) -> FileDataset:
     """
     import pydicom
 
-    with parsing(path):
+    with parsing(path), _DeflatedFile(io.FileIO(path)) as file:
         return pydicom.dcmread(
-            path,
+            file,
             stop_before_pixels=True,
             specific_tags=list(tags) or None,
             force=True,
         )
+
+
+class _DeflatedFile(io.BufferedReader):
+    """Refuse to give out the rest of a file that pydicom would inflate beyond bounds.
+
+    Pydicom reads a file by the length of its elements, but a deflated one to its end.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        if size is None or size < 0:
+            packed, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
+            left = content
+            while left:
+                inflated += len(packed.decompress(left, 2**24))
+                left = packed.unconsumed_tail
+                if inflated > _MOST_INFLATED:
+                    raise ImageError(
+                        f"{self.name!s}: expected a deflated DICOM file of at most "
+                        f"{_MOST_INFLATED >> 30} GiB, found a larger one; export it "
+                        f"without compression"
+                    )
+        return content
