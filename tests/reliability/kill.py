@@ -64,6 +64,10 @@ CONFIG = TrainingConfig(
 )
 
 
+LABELLING, TRAINING = "labelling", "training"
+"""Projects: a training that took in labels at other steps is another one."""
+
+
 def numbered(number: int) -> np.ndarray:
     """Labels (z, y, x) that hold a number, twelve voxels a bit, far from each other."""
     labels = np.random.default_rng(number).integers(0, 2, (SIZE,) * 3, np.uint8)
@@ -127,11 +131,12 @@ class Bench:
             noise = np.random.default_rng(number).normal(0, 10, (SIZE,) * 3)
             image = (100 * ball(number) + noise).astype(np.int16)
             save_nifti(folder / "images" / f"case_{number}.nii.gz", image)
-        project = Project.create(folder / "project", {"ball": 1})
-        project.add(folder / "images")
-        for number in range(2):
-            path = save_nifti(folder / f"m{number}.nii.gz", ball(number))
-            project.set_label(f"case_{number}", path)
+        for name in (LABELLING, TRAINING):
+            project = Project.create(folder / name, {"ball": 1})
+            project.add(folder / "images")
+            for number in range(2):
+                path = save_nifti(folder / f"m{number}.nii.gz", ball(number))
+                project.set_label(f"case_{number}", path)
         self.drafted = self.accepted = 0
         self.moments: dict[str, int] = {}
         self.windows = dict(WINDOWS_S)
@@ -143,9 +148,9 @@ class Bench:
         self.windows[kind] = window * (1.4 if not done else 0.8 if len(done) > 5 else 1)
         return done
 
-    def open(self) -> Project:
+    def open(self, name: str = LABELLING) -> Project:
         """As another program sees it."""
-        project = Project.open(self.folder / "project")
+        project = Project.open(self.folder / name)
         project.cases()
         for run in project.runs():
             assert run.status in ("interrupted", "completed", "cancelled"), run.status
@@ -212,7 +217,7 @@ class Bench:
         from napari_semiseg.engine import api
 
         def work(report: Callable[[int], None]) -> None:
-            project = self.open()
+            project = self.open(TRAINING)
             report(0)
             run = project.latest_run()
             events = (
@@ -230,7 +235,7 @@ class Bench:
 
     def step(self) -> int:
         """Steps in the checkpoint of the run, which must load."""
-        run = self.open().latest_run()
+        run = self.open(TRAINING).latest_run()
         return 0 if run is None else self.last_step(run)
 
     def last_step(self, run: Run) -> int:
@@ -241,7 +246,7 @@ class Bench:
 
     def trained(self) -> Run:
         """A run with a model, made in a child: this process must not compute."""
-        project = self.open()
+        project = self.open(TRAINING)
         run = project.latest_run()
         while run is None or not run.has_model:
             Killed(self._train_a_step, 600.0)
@@ -251,7 +256,7 @@ class Bench:
     def _train_a_step(self, report: Callable[[int], None]) -> None:
         from napari_semiseg.engine import api
 
-        for event in api.train(self.open(), CONFIG):
+        for event in api.train(self.open(TRAINING), CONFIG):
             if event.type == "checkpointed":
                 return
 
@@ -263,14 +268,14 @@ class Bench:
         before = set(run.predicted())
 
         def work(report: Callable[[int], None]) -> None:
-            project = self.open()
+            project = self.open(TRAINING)
             report(0)
             cases = project.cases()
             for number, _ in enumerate(api.predict_cases(project, run, cases), 1):
                 report(number)
 
         done = self.killed("predict", work)
-        project = self.open()
+        project = self.open(TRAINING)
         found = set(project.run(run.id).predicted())
         ids = [case.id for case in project.cases()]
         assert set(ids[: len(done)]) <= found, (done, found)
@@ -316,11 +321,11 @@ class Bench:
 
     def finish(self) -> None:
         """The run that was killed has come as far as one that never was."""
-        run = self.open().latest_run()
+        run = self.open(TRAINING).latest_run()
         if run is None or "stopped in training" not in self.moments:
             return
         Killed(self._again_without_a_break, 900.0)
-        run, other = self.open().runs()[-2:]
+        run, other = self.open(TRAINING).runs()[-2:]
         assert self.last_step(run) == self.last_step(other) > 0
         assert states_equal(run.folder.last, other.folder.last), "resume is not exact"
         self.note(f"{self.last_step(run)} steps in pieces equal those without a break")
@@ -328,7 +333,7 @@ class Bench:
     def _again_without_a_break(self, report: Callable[[int], None]) -> None:
         from napari_semiseg.engine import api
 
-        project = self.open()
+        project = self.open(TRAINING)
         run = project.latest_run()
         assert run is not None
         steps, plan = self.last_step(run), run.plan

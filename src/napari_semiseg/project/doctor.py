@@ -17,7 +17,6 @@ from napari_semiseg.core.text import count
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.discovery import relocate
 from napari_semiseg.project.layout import Layout, foreign_entry
 from napari_semiseg.project.migration import migrate_file, outdated_files
 from napari_semiseg.project.project import Project
@@ -307,8 +306,11 @@ class _Doctor:
         self._note("mask", path, problem, f"is moved to {ASIDE}{back}", act)
 
     def _image(self, case: Case) -> None:
-        problem = relocate.image_problems([case]).get(case.id)
-        if problem is None:
+        try:
+            case.check_images()
+        except ImageError as error:
+            problem = str(error)
+        else:
             return
         remedy = (
             "put the original back, or delete the case's folder and add it anew"

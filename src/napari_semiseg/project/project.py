@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import folder_lock
 from napari_semiseg.io.masks import write_labels
 from napari_semiseg.project.cases.case import Case, derive_state, id_of
@@ -196,6 +196,7 @@ class Project:
             annotated_fraction=fraction or 0.0,
             has_label=fraction is not None,
             has_draft=has_draft,
+            scheme=self.labels,
         )
 
     @property
@@ -347,7 +348,13 @@ class Project:
 
         A file whose size and time of change are as before is not read again.
         """
-        return relocate.image_problems(self.cases())
+        problems = {}
+        for case in self.cases():
+            try:
+                case.check_images()
+            except ImageError as error:
+                problems[case.id] = str(error)
+        return problems
 
     def export(self, out: str | Path, **options: Any) -> ExportReport:
         """Write masks with volumes and provenance; see `napari_semiseg.export`."""

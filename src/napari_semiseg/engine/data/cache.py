@@ -293,8 +293,10 @@ class Cache:
         Raises
         ------
         SemisegError
-            The image or the label cannot be read.
+            The image or the label cannot be read, or the image has changed since it
+            was added.
         """
+        case.check_images()
         shape = working_shape(
             case.geometry.shape_zyx, case.geometry.spacing_mm, self._plan.spacing_mm
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.plan import Intensity
+from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.cases.channels import same_channels
 
 if TYPE_CHECKING:
@@ -57,7 +58,15 @@ class Fingerprint:
 
 
 def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
-    """Measure spacing and shape of all cases, intensities and masks of a few."""
+    """Measure spacing and shape of all cases, intensities and masks of a few.
+
+    Those whose label or images cannot be read are passed over.
+
+    Raises
+    ------
+    SemisegError
+        All of them are such.
+    """
     spacing = np.median([case.geometry.spacing_mm for case in cases], axis=0)
     extent = np.median(
         [
@@ -71,18 +80,25 @@ def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
     seen = [_Values() for _ in channels]
     whole: list[Truth] = []
     slices: list[Truth] = []
+    problem: SemisegError | None = None
     alike = [case for case in labelled if same_channels(case.channel_names, channels)]
     for case in alike[:SAMPLE]:
-        mask = case.read_label()
+        try:
+            mask, images = case.read_label(), case.read_images()
+        except SemisegError as error:  # preparing it says why it is left out
+            problem = error
+            continue
         if mask is None:
             continue
         inside = (mask > 0) & (mask != UNANNOTATED)
-        for index, values in enumerate(seen):
-            values.note(case.read_image(index).data, inside)
+        for values, image in zip(seen, images, strict=True):
+            values.note(image.data, inside)
         if (mask == UNANNOTATED).any():
             slices += _annotated_slices(mask, case.geometry.spacing_mm)
         else:
             whole.append(Truth(mask, case.geometry.spacing_mm))
+    if problem is not None and not (whole or slices):
+        raise problem
     return Fingerprint(
         spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         shape_zyx=(int(shape[0]), int(shape[1]), int(shape[2])),

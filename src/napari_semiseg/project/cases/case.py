@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.errors import ImageError
 from napari_semiseg.io.images import read_image
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.channels import Channel, check_same_grid
+from napari_semiseg.project.cases.history import Added
+from napari_semiseg.project.cases.references import image_problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.case import Split
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.io.images import Image
     from napari_semiseg.project.cases.record import CaseRecord
     from napari_semiseg.project.layout import CaseFolder
@@ -41,6 +45,8 @@ class Case:
         Part of the voxels a person has labelled, 0 to 1.
     has_label, has_draft : bool
         Whether there is an accepted label, and an autosaved draft.
+    scheme : LabelScheme
+        Classes of the project.
     """
 
     folder: CaseFolder
@@ -50,6 +56,7 @@ class Case:
     annotated_fraction: float
     has_label: bool
     has_draft: bool
+    scheme: LabelScheme
 
     def __repr__(self) -> str:
         return f"Case({self.id!r}, {self.state})"
@@ -95,9 +102,10 @@ class Case:
         Raises
         ------
         ImageError
-            The file cannot be read, or lies on another grid than the case by now.
+            The file cannot be read, or is not the one that was added.
         """
         chosen = self.channels[channel]
+        self._check_image(channel)
         image = read_image(chosen.image, chosen.volume)
         if channel:
             check_same_grid(chosen.image, image.geometry, self.image, self.geometry)
@@ -107,9 +115,40 @@ class Case:
         """Read the voxels of all channels; as `read_image`."""
         return [self.read_image(index) for index in range(len(self.channels))]
 
+    def check_images(self) -> None:
+        """Refuse images that are not those that were added.
+
+        Files with the size and time of change that they had are not read.
+
+        Raises
+        ------
+        ImageError
+            One is missing, cannot be read, or has changed.
+        """
+        for index in range(len(self.channels)):
+            self._check_image(index)
+
+    def _check_image(self, channel: int) -> None:
+        added = (entry for entry in self.record.history if isinstance(entry, Added))
+        known = {facts for entry in added for facts in entry.files}
+        sha256 = self.record.channels[channel].sha256
+        problem = image_problem(self.channels[channel].image, sha256, known)
+        if problem:
+            raise ImageError(problem)
+
     def read_label(self) -> NDArray[np.uint8] | None:
-        """Accepted label (Z, Y, X) with 255 where not annotated, or None."""
-        return read_labels(self.folder.label, self.geometry) if self.has_label else None
+        """Accepted label (Z, Y, X) with 255 where not annotated, or None.
+
+        Raises
+        ------
+        ImageError
+            The file cannot be read, or holds values that are no class by now.
+        """
+        if not self.has_label:
+            return None
+        labels = read_labels(self.folder.label, self.geometry)
+        self.scheme.check(labels, str(self.folder.label))
+        return labels
 
     def read_draft(self) -> NDArray[np.uint8] | None:
         """Autosaved edits (Z, Y, X), or None."""

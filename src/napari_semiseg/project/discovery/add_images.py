@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import ProjectError, SemisegError
-from napari_semiseg.io.images import case_id, content_sha256, read_geometry
+from napari_semiseg.io.images import (
+    case_id,
+    content_sha256,
+    files_of,
+    read_geometry,
+)
 from napari_semiseg.project.cases.channels import (
     UNNAMED,
     check_same_grid,
@@ -112,10 +117,9 @@ def describe_image(name: str, item: Found, project: Path, split: Split) -> CaseR
     """Record of a new case, of the split of its data set, else of this one."""
     first = item.channels[0]
     geometry, notes = read_geometry(first.image, first.volume)
-    hashes = {
-        path: content_sha256(path)
-        for path in dict.fromkeys(channel.image for channel in item.channels)
-    }
+    images = dict.fromkeys(channel.image for channel in item.channels)
+    hashes = {path: content_sha256(path) for path in images}
+    facts = tuple(FileFacts.of(*files_of(path)) for path in images)
     return CaseRecord(
         id=name,
         channels=tuple(
@@ -129,7 +133,7 @@ def describe_image(name: str, item: Found, project: Path, split: Split) -> CaseR
         ),
         geometry=geometry,
         split=item.split or split,
-        history=(Added(files=tuple(map(FileFacts.of, hashes)), notes=tuple(notes)),),
+        history=(Added(files=facts, notes=tuple(notes)),),
     )
 
 

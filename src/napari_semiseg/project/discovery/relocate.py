@@ -1,15 +1,13 @@
-"""Check that the images of cases are where, and what, they were; find moved ones."""
+"""Find images that have moved."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.series import EVERY_SERIES
-from napari_semiseg.io.images import content_sha256, files_of, find_images
-from napari_semiseg.project.cases.history import Added
-from napari_semiseg.project.cases.references import FileFacts, reference
+from napari_semiseg.io.images import content_sha256, find_images
+from napari_semiseg.project.cases.references import reference
 from napari_semiseg.project.discovery.find_images import locate
 
 if TYPE_CHECKING:
@@ -63,36 +61,7 @@ def moved_channels(
     )
 
 
-def image_problems(cases: Iterable[Case]) -> dict[str, str]:
-    """Say by case id what is wrong with an image."""
-    problems = {}
-    for case in cases:
-        for image, sha256 in dict.fromkeys(_hashed(case)):
-            problem = _problem(case, image, sha256)
-            if problem:
-                problems[case.id] = problem
-    return problems
-
-
-def _problem(case: Case, image: Path, sha256: str) -> str:
-    if not image.exists():
-        return f"{image} is missing; point the project to its new folder"
-    try:
-        same = _untouched(case, image) or content_sha256(image) == sha256
-    except ImageError as error:
-        return str(error)
-    return "" if same else f"{image} has changed since it was added"
-
-
 def _hashed(case: Case) -> list[tuple[Path, str]]:
     """Each image of a case with the hash it had when it was added."""
     pairs = zip(case.channels, case.record.channels, strict=True)
     return [(channel.image, record.sha256) for channel, record in pairs]
-
-
-def _untouched(case: Case, image: Path) -> bool:
-    """Whether an image's size and time of change are as when it was added."""
-    if files_of(image) != [image]:
-        return False
-    added = (entry for entry in case.record.history if isinstance(entry, Added))
-    return any(FileFacts.of(image) in entry.files for entry in added)

@@ -18,7 +18,6 @@ from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.io.surface import surface_mm2
 from napari_semiseg.project.cases.history import Accepted, Labelled
-from napari_semiseg.project.discovery import relocate
 from napari_semiseg.project.exporting import nnunet
 from napari_semiseg.project.exporting.formats import export_formats, write_case
 from napari_semiseg.project.project import ExportReport
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
@@ -164,7 +164,7 @@ def export(
     for done, source in enumerate(sources, start=1):
         case = source.case
         try:
-            labels, described = _checked(source)
+            labels, described = _checked(source, project.labels)
             manifest.unlink(missing_ok=True)  # it describes other masks
             paths = write_case(fmt, project, case, labels, source.run, target)
         except ImageError as error:
@@ -189,15 +189,17 @@ def export(
     return report
 
 
-def _checked(source: Source) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+def _checked(
+    source: Source, scheme: LabelScheme
+) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Voxels (Z, Y, X) of a mask, and its provenance; all errors are `ImageError`."""
-    problem = relocate.image_problems([source.case]).get(source.case.id)
-    if problem is not None:
-        raise ImageError(problem)
+    source.case.check_images()
     try:
-        return source.read(), source.describe()
+        labels, described = source.read(), source.describe()
     except ProjectError as error:
         raise ImageError(str(error)) from error
+    scheme.check(labels, str(source.mask))
+    return labels, described
 
 
 def _file(path: Path, target: Path) -> dict[str, Any]:

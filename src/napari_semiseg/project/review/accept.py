@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import folder_lock
 from napari_semiseg.project.cases.case import id_of
 from napari_semiseg.project.cases.history import Accepted, Reopened, user_name
@@ -147,7 +148,8 @@ def accept(
     -------
     AcceptReport
         Cases with a label, with edits that are not accepted, without a prediction or
-        excluded are skipped.
+        excluded are skipped, and those whose image has changed or whose prediction
+        cannot be the label.
 
     Raises
     ------
@@ -163,9 +165,13 @@ def accept(
         if reason is not None or holder is None:
             report.skipped[case.id] = reason or ""
         else:
-            if not _accept(project, case, holder, seen=seen, by=by):
-                report.unseen.append(case.id)
-            report.accepted.append(case.id)
+            try:
+                case.check_images()
+                if not _accept(project, case, holder, seen=seen, by=by):
+                    report.unseen.append(case.id)
+                report.accepted.append(case.id)
+            except ImageError as error:
+                report.skipped[case.id] = str(error)
         progress(done, len(chosen))
     return report
 

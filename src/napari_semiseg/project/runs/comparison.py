@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from napari_semiseg.errors import SemisegError
+from napari_semiseg.errors import ImageError, SemisegError
 from napari_semiseg.imaging.metrics import overlap
 from napari_semiseg.project.cases.history import Comparison
 
@@ -36,7 +36,7 @@ def compare(
     accepted: NDArray[np.uint8],
     labels: LabelScheme,
 ) -> Comparison:
-    """Measure how much a person corrected a prediction.
+    """Measure how much a person corrected a prediction, if it is of the same classes.
 
     Parameters
     ----------
@@ -47,6 +47,10 @@ def compare(
     labels : LabelScheme
         The classes.
     """
+    try:
+        labels.check(proposed, f"prediction of {record.case}")
+    except ImageError:
+        return describe_prediction(record)
     found = overlap(proposed, accepted, labels)
     return describe_prediction(record).model_copy(
         update={
