@@ -87,9 +87,23 @@ def test_sha256_is_of_the_content(tmp_path):
         content_sha256(tmp_path / "none")
 
 
-@pytest.mark.parametrize(("header", "voxels"), [("a.hdr", "a.img"), ("a.mhd", "a.raw")])
-def test_sha256_includes_detached_voxels(tmp_path, header, voxels):
-    (tmp_path / header).write_bytes(b"header")
+@pytest.mark.parametrize(
+    ("header", "text", "voxels"),
+    [
+        ("a.hdr", "header", "a.img"),
+        ("a.mhd", "NDims = 3\nElementDataFile = other.raw\n", "other.raw"),
+        ("a.mhd", "ElementDataFile = LIST\n1.raw\n2.raw\n", "2.raw"),
+        ("a.mhd", "ElementDataFile = s%03d.raw 1 3 1\n", "s002.raw"),
+        (
+            "a.nhdr",
+            "NRRD0004\ndata file: vox/a.raw.gz\nencoding: gzip\n",
+            "vox/a.raw.gz",
+        ),
+    ],
+)
+def test_sha256_includes_detached_voxels(tmp_path, header, text, voxels):
+    (tmp_path / header).write_text(text)
+    (tmp_path / voxels).parent.mkdir(exist_ok=True)
     (tmp_path / voxels).write_bytes(b"1")
     before = content_sha256(tmp_path / header)
     (tmp_path / voxels).write_bytes(b"2")

@@ -163,9 +163,7 @@ def files_of(path: Path) -> list[Path]:
         series = dicom.series_with(path)
         return [path] if series.has_frames else list(series.files)
     found = reader_of(path)
-    endings = found.voxel_files.get(path.suffix.lower(), ()) if found else ()
-    beside = [path.with_suffix(ending) for ending in endings]
-    return [path, *(file for file in beside if file.is_file())]
+    return [path, *(found.voxel_files(path) if found else ())]
 
 
 def find_images(path: Path, series: Collection[str] = ()) -> list[Path]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".gipl.gz", ".gipl", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 _HEADER_BYTES = 65536
-_DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data file:)\s*(.+?)\s*$", re.M)
+_DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.M)
 """Where MetaImage and NRRD headers say that the voxels lie."""
 _ADDRESS = re.compile(r"\s*\(0x[0-9a-f]+\)")
 
@@ -207,16 +207,25 @@ def _itemsize(reader: Any) -> int:
 
 
 def _held(path: Path) -> int:
-    """Bytes of a file together with the one beside it that holds its voxels."""
+    """Bytes of a file together with those beside it that hold its voxels."""
+    return sum(file.stat().st_size for file in (path, *voxel_files(path)))
+
+
+def voxel_files(path: Path) -> list[Path]:
+    """Files that hold the voxels of a header: those of them that are there."""
     with path.open("rb") as stream:
-        named = _DATA_FILE.findall(stream.read(_HEADER_BYTES))
-    beside = path.parent / (named[-1].decode(errors="replace") if named else path.name)
-    if beside.is_file():
-        return path.stat().st_size + beside.stat().st_size
-    if named and named[-1].upper() == b"LOCAL":
-        return path.stat().st_size
-    # A list of files: no more than the whole folder.
-    return sum(item.stat().st_size for item in path.parent.iterdir() if item.is_file())
+        head = stream.read(_HEADER_BYTES).decode("utf-8", "surrogateescape")
+    named = list(_DATA_FILE.finditer(head))
+    if not named or named[-1][1].upper() == "LOCAL":
+        return []
+    names = [named[-1][1]]
+    if names[0].upper().startswith("LIST"):
+        names = [line.strip() for line in head[named[-1].end() :].splitlines()]
+    elif "%" in names[0]:  # slice%03d.raw 1 40 1
+        pattern = re.sub(r"%\d*d", "*", names[0].split()[0])
+        return sorted(path.parent.glob(pattern))
+    files = [path.parent / name for name in names if name]
+    return [file for file in files if file.is_file()]
 
 
 def _write_mask(target: Path, mask: Mask) -> list[Path]:
@@ -233,7 +242,7 @@ register(
         read=open_itk,
         write=_write_mask,
         endings=(".nrrd",),
-        voxel_files={".nhdr": (".raw", ".raw.gz")},
+        voxel_files=voxel_files,
     )
 )
 register(
@@ -244,7 +253,7 @@ register(
         read=open_itk,
         write=_write_mask,
         endings=(".mha",),
-        voxel_files={".mhd": (".raw", ".zraw")},
+        voxel_files=voxel_files,
     )
 )
 register(Format("gipl", "GIPL (.gipl)", suffixes=(".gipl.gz", ".gipl"), read=open_itk))

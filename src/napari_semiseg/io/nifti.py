@@ -273,6 +273,11 @@ def _reading(path: Path, *also: type[Exception]) -> Iterator[None]:
         ) from error
 
 
+def _voxel_files(path: Path) -> list[Path]:
+    beside = path.with_suffix(".img")
+    return [beside] if path.suffix.lower() == ".hdr" and beside.is_file() else []
+
+
 def _check_size(path: Path, image: Any) -> None:
     """Refuse a header that promises more than its file can hold, unread."""
     voxels = Path(image.file_map["image"].filename)
@@ -408,7 +413,7 @@ register(
         "Analyze, or NIfTI in two files (.hdr, .img)",
         suffixes=(".hdr", ".img"),
         read=open_nifti,
-        voxel_files={".hdr": (".img",)},
+        voxel_files=_voxel_files,
     )
 )
 register(Format("mgh", "MGH (.mgz)", suffixes=(".mgz", ".mgh"), read=open_nifti))

@@ -6,14 +6,14 @@ entry-point group ``napari_semiseg.formats`` are searched on first use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.registry import Registry
 from napari_semiseg.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -78,8 +78,8 @@ class Format:
         (target, mask) to the files written, whole or not at all.
     endings : tuple of str
         Of ``target``, the default first.
-    voxel_files : mapping of str to tuple of str
-        For an ending whose file holds a header only: where the voxels may lie.
+    voxel_files : callable
+        Files beside one that holds a header only: those of its voxels that are there.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Format:
     recognise: Callable[[Path], bool] | None = None
     write: Callable[[Path, Mask], list[Path]] | None = None
     endings: tuple[str, ...] = ()
-    voxel_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    voxel_files: Callable[[Path], list[Path]] = lambda path: []
 
     def holds(self, path: Path) -> bool:
         """Whether a file or folder is read by this format."""

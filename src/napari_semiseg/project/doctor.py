@@ -306,19 +306,14 @@ class _Doctor:
         self._note("mask", path, problem, f"is moved to {ASIDE}{back}", act)
 
     def _image(self, case: Case) -> None:
-        try:
-            case.check_images()
-        except ImageError as error:
-            problem = str(error)
-        else:
-            return
-        remedy = (
-            "put the original back, or delete the case's folder and add it anew"
-            if "changed" in problem
-            else "semiseg doctor PROJECT --mend --images FOLDER, with the folder that "
-            "the images are in now"
-        )
-        self._note("image", case.folder.json, problem, remedy)
+        problem, _, remedy = case.image_problem.partition("; ")
+        if problem:
+            if "missing" in problem:
+                remedy = (
+                    "semiseg doctor PROJECT --mend --images FOLDER, with the folder "
+                    "that the images are in now"
+                )
+            self._note("image", case.folder.json, problem, remedy)
 
     def _run(self, project: Project, run: Run) -> None:
         folder = run.folder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.errors import ImageError, ProjectError
+from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import folder_lock
 from napari_semiseg.io.masks import write_labels
 from napari_semiseg.project.cases.case import Case, derive_state, id_of
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.cases.history import HistoryEntry, LabelDetails
     from napari_semiseg.project.cases.record import CaseRecord
+    from napari_semiseg.project.discovery.find_images import Found
     from napari_semiseg.project.runs.run import Run
 
 
@@ -231,6 +232,12 @@ class Project:
         dry_run : bool
             Only report what would be added.
 
+        Returns
+        -------
+        AddReport
+            An image of the project that has changed and is named itself counts as
+            added: its case has it as it is now.
+
         Raises
         ------
         SemisegError
@@ -253,7 +260,22 @@ class Project:
             ]
             for record in records:
                 self._records.write(record)
+        for name in self._named_and_changed(images, known):
+            entry, changes = add_images.take_changed(self.case(name))
+            if not dry_run:
+                self.note(name, entry, **changes)
+            report.skipped.pop(str(known[name]), None)
+            report.added.append(name)
+            report.notes[name] = (add_images.CHANGED,)
         return report
+
+    def _named_and_changed(
+        self, images: Iterable[Found], known: dict[str, Path]
+    ) -> list[str]:
+        """Cases whose image has changed and is named itself: the new one is meant."""
+        named = {item.image for item in images if item.named}
+        cases = [self.case(name) for name, image in known.items() if image in named]
+        return [case.id for case in cases if "has changed" in case.image_problem]
 
     def set_label(
         self,
@@ -348,13 +370,8 @@ class Project:
 
         A file whose size and time of change are as before is not read again.
         """
-        problems = {}
-        for case in self.cases():
-            try:
-                case.check_images()
-            except ImageError as error:
-                problems[case.id] = str(error)
-        return problems
+        problems = {case.id: case.image_problem for case in self.cases()}
+        return {name: problem for name, problem in problems.items() if problem}
 
     def export(self, out: str | Path, **options: Any) -> ExportReport:
         """Write masks with volumes and provenance; see `napari_semiseg.export`."""

@@ -9,7 +9,6 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.images import read_image
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.cases.channels import Channel, check_same_grid
 from napari_semiseg.project.cases.history import Added
 from napari_semiseg.project.cases.references import image_problem
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.io.images import Image
+    from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.cases.record import CaseRecord
     from napari_semiseg.project.layout import CaseFolder
 
@@ -104,37 +104,39 @@ class Case:
         ImageError
             The file cannot be read, or is not the one that was added.
         """
-        chosen = self.channels[channel]
-        self._check_image(channel)
-        image = read_image(chosen.image, chosen.volume)
-        if channel:
-            check_same_grid(chosen.image, image.geometry, self.image, self.geometry)
-        return image
+        if problem := self._problem(channel):
+            raise ImageError(problem)
+        return read_image(self.channels[channel].image, self.channels[channel].volume)
 
     def read_images(self) -> list[Image]:
         """Read the voxels of all channels; as `read_image`."""
         return [self.read_image(index) for index in range(len(self.channels))]
 
-    def check_images(self) -> None:
-        """Refuse images that are not those that were added.
+    @property
+    def image_problem(self) -> str:
+        """What is wrong with an image: missing, unreadable or changed; empty if none.
 
         Files with the size and time of change that they had are not read.
+        """
+        problems = map(self._problem, range(len(self.channels)))
+        return next(filter(None, problems), "")
+
+    def check_images(self) -> None:
+        """Refuse images that are not those that were added.
 
         Raises
         ------
         ImageError
-            One is missing, cannot be read, or has changed.
+            With `image_problem`.
         """
-        for index in range(len(self.channels)):
-            self._check_image(index)
+        if problem := self.image_problem:
+            raise ImageError(problem)
 
-    def _check_image(self, channel: int) -> None:
+    def _problem(self, channel: int) -> str:
         added = (entry for entry in self.record.history if isinstance(entry, Added))
         known = {facts for entry in added for facts in entry.files}
         sha256 = self.record.channels[channel].sha256
-        problem = image_problem(self.channels[channel].image, sha256, known)
-        if problem:
-            raise ImageError(problem)
+        return image_problem(self.channels[channel].image, sha256, known)
 
     def read_label(self) -> NDArray[np.uint8] | None:
         """Accepted label (Z, Y, X) with 255 where not annotated, or None.

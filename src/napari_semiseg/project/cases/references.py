@@ -54,7 +54,12 @@ def image_problem(image: Path, sha256: str, known: Collection[FileFacts]) -> str
         return str(error)
     except OSError as error:
         return f"{image} cannot be read ({error.strerror})"
-    return "" if same else f"{image} has changed since it was added"
+    if same:
+        return ""
+    return (
+        f"{image} has changed since it was added; put the original back, or take it as "
+        f"it is now with semiseg add PROJECT '{image}'"
+    )
 
 
 @lru_cache(maxsize=4096)

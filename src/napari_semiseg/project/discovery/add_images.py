@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_semiseg.errors import ProjectError, SemisegError
+from napari_semiseg.errors import ImageError, ProjectError, SemisegError
 from napari_semiseg.io.images import (
     case_id,
     content_sha256,
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.case import Split
+    from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.discovery.find_images import Found
+
+CHANGED = "the image had changed, and is taken as it is now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,7 @@ def describe_image(name: str, item: Found, project: Path, split: Split) -> CaseR
     """Record of a new case, of the split of its data set, else of this one."""
     first = item.channels[0]
     geometry, notes = read_geometry(first.image, first.volume)
-    images = dict.fromkeys(channel.image for channel in item.channels)
-    hashes = {path: content_sha256(path) for path in images}
-    facts = tuple(FileFacts.of(*files_of(path)) for path in images)
+    hashes, facts = _content(item.channels)
     return CaseRecord(
         id=name,
         channels=tuple(
@@ -135,6 +136,42 @@ def describe_image(name: str, item: Found, project: Path, split: Split) -> CaseR
         split=item.split or split,
         history=(Added(files=facts, notes=tuple(notes)),),
     )
+
+
+def take_changed(case: Case) -> tuple[Added, dict[str, Any]]:
+    """Take the images of a case as they are now: its history's entry, and its record.
+
+    Raises
+    ------
+    ImageError
+        One cannot be read, or lies on another grid than the case.
+    """
+    for channel in case.channels:
+        found, _ = read_geometry(channel.image, channel.volume)
+        difference = case.geometry.difference(found)
+        if difference is not None:
+            raise ImageError(
+                f"{channel.image}: expected the grid of the image that '{case.id}' "
+                f"had, found {difference}; put the original back, or add this one "
+                f"under another name"
+            )
+    hashes, facts = _content(case.channels)
+    channels = tuple(
+        record.model_copy(update={"sha256": hashes[channel.image]})
+        for channel, record in zip(case.channels, case.record.channels, strict=True)
+    )
+    first, _ = read_geometry(case.image, case.channels[0].volume)
+    changes = {"channels": channels, "geometry": first}
+    return Added(files=facts, notes=(CHANGED,)), changes
+
+
+def _content(
+    channels: Iterable[Channel],
+) -> tuple[dict[Path, str], tuple[FileFacts, ...]]:
+    """Hash of each image, and facts of their files."""
+    images = dict.fromkeys(channel.image for channel in channels)
+    hashes = {path: content_sha256(path) for path in images}
+    return hashes, tuple(FileFacts.of(*files_of(path)) for path in images)
 
 
 def check_images(
