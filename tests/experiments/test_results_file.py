@@ -61,6 +61,7 @@ BENCHMARK = {
             "peak_memory_mb": 321.0,
             "peak_gpu_mb": None,
             "parameters": 1000,
+            "gradient_ratio": None,
             "notes": [],
             "cases": {"case_4": {"ball": METRICS}},
         }

@@ -40,6 +40,9 @@ class TrainingConfig(BaseModel):
         Name of the network, such as "vnet" or "resenc_unet".
     learning_rate : float, optional
         Peak of the schedule.
+    gradient_ratio : float, optional
+        Gradient of the terms on unlabelled crops over that of the labelled ones, to
+        which the former are scaled; weighted as published by default.
     precision : {"fp32", "bf16"}, optional
         Of the forward pass; the faster one by default.
     checkpoint_seconds : float
@@ -79,6 +82,7 @@ class TrainingConfig(BaseModel):
     width: int | None = Field(default=None, ge=4)
     architecture: str = DEFAULT_ARCHITECTURE
     learning_rate: float | None = Field(default=None, gt=0)
+    gradient_ratio: float | None = Field(default=None, gt=0)
     precision: Precision | None = None
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     validate_every: int | None = Field(default=None, ge=1)

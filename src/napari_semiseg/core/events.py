@@ -65,7 +65,8 @@ class Planned(_Event):
 class Stepped(_Event):
     """Progress of training, at most about twice a second.
 
-    ``losses`` are weighted terms, averaged since the last event.
+    ``losses`` are weighted terms, averaged since the last event; ``gradient_ratio``
+    is the gradient of those on unlabelled crops over that of labelled ones.
     """
 
     type: Literal["stepped"] = "stepped"
@@ -75,6 +76,7 @@ class Stepped(_Event):
     learning_rate: float
     seconds: float
     seconds_left: float
+    gradient_ratio: float | None = None
 
 
 class Validated(_Event):

@@ -145,6 +145,20 @@ def test_every_term_moves_a_student_and_no_teacher(name, task, plan):
         assert not any(p.requires_grad for p in teacher.parameters())
 
 
+def test_the_gradient_of_unlabelled_crops_is_measured(name, task, plan, tmp_path):
+    """The ratio is printed: far below 0.1 it is inert, far above 1 it drowns labels."""
+    views = {"views": 0} if name == "auto" else {}
+    learner = registry.build(name, views, task)
+    made = Trainer(learner, sampler(plan), plan, 3, CPU)
+    decided(made.networks)
+    made.step = plan.steps - 1
+    list(made.run(tmp_path / "last.pt", every_seconds=1e9, stop=lambda: False))
+    ratio = made.state().gradient_ratio
+    print(f"{name}: unlabelled / labelled gradient {ratio}")  # noqa: T201
+    learns = registry.METHODS.find(name).unlabelled > 0
+    assert (ratio is not None and ratio > 0) == learns
+
+
 @pytest.mark.parametrize("step", [0, 10])
 def test_unlabelled_crops_take_part_where_the_method_says_so(name, task, plan, step):
     """Some term must send a gradient through the unlabelled crops alone.

@@ -167,6 +167,8 @@ class Method(ABC):
     uncertainty : {"entropy", "gap"}
         Which map says best where it errs: the entropy of its probabilities, or the
         gap between its segmentation and its distance.
+    labelled_terms : frozenset of str
+        Names of the terms that count labels alone.
     needs : frozenset of str
         What its networks must have that not every architecture offers, see
         `networks.registry.Architecture`.
@@ -179,6 +181,7 @@ class Method(ABC):
     least_labelled: ClassVar[int] = 1
     least_unlabelled: ClassVar[int] = 1
     uncertainty: ClassVar[Literal["entropy", "gap"]] = "entropy"
+    labelled_terms: ClassVar[frozenset[str]] = frozenset({"supervised"})
     needs: ClassVar[frozenset[Feature]] = frozenset()
     Params: ClassVar[type[MethodParams]] = MethodParams
 

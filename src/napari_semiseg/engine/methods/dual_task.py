@@ -102,6 +102,9 @@ class DualTaskMethod(Method):
 
     Params: ClassVar[type[MethodParams]] = DualTaskParams
     params: DualTaskParams
+    labelled_terms: ClassVar[frozenset[str]] = frozenset(
+        {"supervised", "distance", "distance_mask"}
+    )
 
     def ramped(self, t: Progress) -> float:
         """By the ramp of the parameters, where they have one."""

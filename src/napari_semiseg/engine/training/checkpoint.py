@@ -21,7 +21,7 @@ class Checkpoint:
     """State of a training after ``step`` steps.
 
     ``best`` is the highest mean validation Dice so far, -1 before there is one.
-    ``schedule`` is `Schedule.state`.
+    ``schedule`` is `Schedule.state`, ``gradient_ratio`` that of `GradientBalance`.
 
     Batches and noise are functions of (seed, step, schedule): there is no generator
     to keep.
@@ -35,6 +35,7 @@ class Checkpoint:
     optimisers: dict[str, Any]
     best: float = -1.0
     schedule: list[dict[str, Any]] = field(default_factory=list)
+    gradient_ratio: float | None = None
 
     def save(self, path: Path) -> None:
         """Write atomically; a reader sees the old file or the whole new one."""

@@ -223,7 +223,10 @@ class Training:
     def _trainer(self, plan: Plan, batches: Batches) -> Trainer:
         """Make a trainer before its first step."""
         learner = self._learner(plan)
-        return Trainer(learner, batches, plan, self._config.seed, self._device)
+        config = self._config
+        return Trainer(
+            learner, batches, plan, config.seed, self._device, config.gradient_ratio
+        )
 
     def _learner(self, plan: Plan) -> base.Method:
         """Build the run's method for the classes and channels of a plan."""

@@ -21,6 +21,7 @@ from napari_semiseg.engine.methods.base import Networks, Progress
 from napari_semiseg.engine.networks.blocks import placed
 from napari_semiseg.engine.training import warm_start
 from napari_semiseg.engine.training.checkpoint import Checkpoint
+from napari_semiseg.engine.training.gradient_balance import GradientBalance
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Trainer:
         Decisions; ``steps`` may still be 0 while the speed is measured.
     seed : int
         With a step it determines initial weights, batch and noise.
+    gradient_ratio : float, optional
+        What terms on unlabelled crops are scaled to, see `GradientBalance`.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Trainer:
         plan: Plan,
         seed: int,
         device: torch.device,
+        gradient_ratio: float | None = None,
     ) -> None:
         self._method = method
         self._batches = batches
@@ -134,6 +138,7 @@ class Trainer:
         self.seconds = 0.0
         self.best = -1.0
         self.schedule = Schedule()
+        self._balance = GradientBalance(gradient_ratio)
         self._costs: dict[bool, float] = {}
         self._took: dict[bool, deque[float]] = {}
 
@@ -231,12 +236,17 @@ class Trainer:
             network.train()
         with autocast(self._device, self._plan.precision):
             terms = self._method.terms(self.networks, batch, t)
-        loss = torch.stack(list(terms.values())).sum()
         optimiser = self._optimisers["students"]
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(self._plan.learning_rate, self.step, total)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._balance.backward(
+            terms,
+            self._method.labelled_terms,
+            self._parameters,
+            step=self.step,
+            ramped=self._method.ramped(t),
+        )
         nn.utils.clip_grad_norm_(self._parameters, LARGEST_GRADIENT)
         optimiser.step()
         if self.networks.critics and taking:
@@ -339,6 +349,7 @@ class Trainer:
             learning_rate=float(self._optimisers["students"].param_groups[0]["lr"]),
             seconds=self.seconds,
             seconds_left=seconds_per_step * (total - self.step),
+            gradient_ratio=self._balance.ratio,
         )
 
     def state(self) -> Checkpoint:
@@ -352,6 +363,7 @@ class Trainer:
             optimisers=_states(self._optimisers),
             best=self.best,
             schedule=self.schedule.state(),
+            gradient_ratio=self._balance.ratio,
         )
 
     def restore(self, state: Checkpoint) -> None:
@@ -367,6 +379,7 @@ class Trainer:
         self.step = state.step
         self.seconds = state.seconds
         self.best = state.best
+        self._balance.ratio = state.gradient_ratio
         self.schedule = Schedule.from_state(state.schedule)
 
     def warm_start(self, earlier: Checkpoint, config: TrainingConfig) -> None:

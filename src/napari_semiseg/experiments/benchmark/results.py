@@ -34,6 +34,8 @@ class MethodResult(Stored):
         Peak resident set of its process and of its tensors on a GPU, 10^6 bytes.
     parameters : int, optional
         Trained weights.
+    gradient_ratio : float, optional
+        Gradient of the terms on unlabelled crops over that of labelled ones.
     notes : tuple of str
         Warnings of the training, such as a case that it left out.
     cases : dict
@@ -57,6 +59,7 @@ class MethodResult(Stored):
     peak_memory_mb: float | None = None
     peak_gpu_mb: float | None = None
     parameters: int | None = None
+    gradient_ratio: float | None = None
     notes: tuple[str, ...] = ()
     cases: dict[str, dict[str, Metrics]] = Field(default_factory=dict)
 

@@ -165,6 +165,7 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
             peak_memory_mb=round(facts.peak_memory_mb) or None,
             peak_gpu_mb=round(facts.peak_gpu_mb) or None,
             parameters=plans[-1].parameters if plans else None,
+            gradient_ratio=run.gradient_ratio,
             notes=_training_warnings(events),
             cases=outcome.scores,
         )

@@ -76,6 +76,7 @@ class Row:
     peak_memory_mb: float | None
     peak_gpu_mb: float | None
     parameters: int | None
+    gradient_ratio: float | None
     metrics: dict[str, Spread]
     classes: dict[str, dict[str, Spread]]
     tests: dict[str, Paired] = field(default_factory=dict)
@@ -122,6 +123,11 @@ def _largest(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
 def _row(runs: list[MethodResult], tests: dict[str, Paired], failed: int) -> Row:
     first = runs[0]
     values = {metric: scores(runs, metric) for metric in METRICS}
@@ -139,6 +145,7 @@ def _row(runs: list[MethodResult], tests: dict[str, Paired], failed: int) -> Row
         peak_memory_mb=_largest(run.peak_memory_mb for run in runs),
         peak_gpu_mb=_largest(run.peak_gpu_mb for run in runs),
         parameters=first.parameters,
+        gradient_ratio=_mean([run.gradient_ratio for run in runs]),
         metrics={name: _spread(found.mean(axis=2)) for name, found in values.items()},
         classes={
             label: {name: _spread(found[..., i]) for name, found in values.items()}

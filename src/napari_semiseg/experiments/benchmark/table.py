@@ -18,7 +18,9 @@ LEGEND = (
     "over the test cases (SD over seeds). An empty prediction of a structure that is "
     "there scores Dice 0 and the diagonal of the image. Minutes are those of training "
     "steps; peak memory is that of the training and predicting process, on a GPU that "
-    "of its tensors. p: Wilcoxon signed-rank test over the cases, paired with "
+    "of its tensors. Unlabelled / labelled: norm of the gradients of the terms on "
+    "unlabelled and on labelled crops, at the full weight of the ramp. "
+    "p: Wilcoxon signed-rank test over the cases, paired with "
     f"`{REFERENCE}`, two-sided, Holm-corrected within each table."
 )
 
@@ -91,6 +93,7 @@ def _scores(rows: Sequence[Row]) -> str:
             "parameters": "-"
             if row.parameters is None
             else f"{row.parameters / 1e6:.2f} M",
+            "unlabelled / labelled": _number(row.gradient_ratio, ".2g"),
             f"Dice - {REFERENCE}": _number(_tested(row, "dice", "difference"), "+.3f"),
             "p Dice": _p(_tested(row, "dice", "p_holm")),
             "p HD95": _p(_tested(row, "hd95_mm", "p_holm")),

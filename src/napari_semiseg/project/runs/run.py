@@ -215,6 +215,11 @@ class Run:
         """Seconds of training so far, over all sessions."""
         return float(self._newest("seconds") or 0.0)
 
+    @property
+    def gradient_ratio(self) -> float | None:
+        """Gradient of terms on unlabelled crops over that of labelled ones."""
+        return self._newest("gradient_ratio")
+
     def _newest(self, field: str) -> float | None:
         """Value of a field in the newest event that has it."""
         values = (getattr(event, field, None) for event in reversed(self.events()))
