@@ -193,3 +193,20 @@ def test_a_case_that_a_format_cannot_hold_is_left_out_with_a_reason(
     none = semiseg(*words, "--format", "dicom-seg").refusal
     assert "expected a DICOM image" in none
     assert nibabel.load(path).shape == (24, 24, 24)
+
+
+def test_an_export_to_nnunet_says_that_headers_are_copied(
+    semiseg, ball_project, tmp_path
+) -> None:
+    words = ("export", ball_project.folder, tmp_path / "out", "--what", "labels")
+    assert "headers" not in semiseg(*words, "--json").json["notes"]
+    assert "headers whole" in semiseg(*words, "--format", "nnunet").out
+
+
+def test_what_is_left_out_is_named_once(semiseg, empty_project, spheres) -> None:
+    bad = spheres.images / "case_3.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:100])
+    said = semiseg("add", empty_project.folder, spheres.images).out
+    assert "Added 4 cases" in said
+    [line] = [line for line in said.splitlines() if line.startswith("Skipped")]
+    assert line.count(str(bad)) == 1

@@ -141,3 +141,29 @@ def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(
     with pytest.raises(ImageError, match="of 21600000000000 bytes") as caught:
         read_geometry(path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_simpleitk_complains_about_is_told_without_addresses_and_the_path(
+    tmp_path,
+):
+    import SimpleITK as sitk
+
+    path = tmp_path / "a.nrrd"
+    zeros = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
+    sitk.WriteImage(sitk.GetImageFromArray(zeros), str(path), useCompression=True)
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(ImageError) as caught:
+        read_image(path)
+    assert str(caught.value).count(str(path)) == 1
+    assert "0x" not in str(caught.value)
+
+
+def test_bzip2_is_refused_by_name_before_any_voxel_is_read(tmp_path):
+    path = tmp_path / "a.nrrd"
+    path.write_text(
+        "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\n"
+        "sizes: 4 4 4\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n"
+        "endian: little\nencoding: bzip2\nspace origin: (0,0,0)\n\n"
+    )
+    with pytest.raises(ImageError, match="found bzip2; save the image again with gzip"):
+        read_geometry(path)

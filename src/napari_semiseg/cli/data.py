@@ -68,14 +68,17 @@ def add(
     json: options.Json = False,
 ) -> None:
     """Add images by reference; nothing is copied."""
-    report = options.open_project(project).add(
-        *paths,
-        split=split,
-        cases=options.read_list(cases),
-        series=series or (),
-        channels=channel or (),
-        dry_run=dry_run,
-    )
+    opened = options.open_project(project)
+    with progress_bar("Reading images", quiet=json) as progress:
+        report = opened.add(
+            *paths,
+            split=split,
+            cases=options.read_list(cases),
+            series=series or (),
+            channels=channel or (),
+            dry_run=dry_run,
+            progress=progress,
+        )
     if json:
         value = {
             "added": report.added,
@@ -185,9 +188,10 @@ def export(
             progress=progress,
         )
     render.answer(
-        {"written": [str(path) for path in report.written]},
+        {"written": [str(path) for path in report.written], "notes": report.notes},
         f"Wrote {len(report.written)} files to {out}.",
         *render.left_out(report.skipped),
+        *(f"Note: {note}" for note in report.notes),
         as_json=json,
     )
 

@@ -135,15 +135,19 @@ class _Bars:
 
 @contextmanager
 def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar; yields the function that sets what is done, of how much."""
+    """Show a bar; yields the function that sets what is done, of how much.
+
+    Of 0 where nobody knows how much there is.
+    """
+    console = render.console(stderr=True)
     progress = Progress(
-        console=render.console(stderr=True), disable=quiet, transient=True
+        console=console, disable=quiet or not console.is_terminal, transient=True
     )
     task = progress.add_task(name, total=None)
 
     def update(done: int, total: int) -> None:
         progress.start()  # not before: an error stays the only line
-        progress.update(task, completed=done, total=total)
+        progress.update(task, completed=done, total=total or None)
 
     try:
         yield update

@@ -19,7 +19,7 @@ from napari_semiseg.io.memory import within_memory
 from napari_semiseg.io.registry import image_suffixes, reader_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -166,7 +166,11 @@ def files_of(path: Path) -> list[Path]:
     return [path, *(found.voxel_files(path) if found else ())]
 
 
-def find_images(path: Path, series: Collection[str] = ()) -> list[Path]:
+def find_images(
+    path: Path,
+    series: Collection[str] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:
     """List the images at a path, sorted.
 
     Parameters
@@ -179,6 +183,8 @@ def find_images(path: Path, series: Collection[str] = ()) -> list[Path]:
     series : collection of str
         Which series of a folder with several: numbers, descriptions, UIDs, or "all".
         Without a choice such a folder is listed as it is.
+    progress : callable
+        Told how many images are found by now, and 0: nobody knows how many there are.
 
     Raises
     ------
@@ -192,7 +198,11 @@ def find_images(path: Path, series: Collection[str] = ()) -> list[Path]:
             f"{path}: expected an image or a folder, found nothing there; check the "
             f"path"
         )
-    return sorted(_walk(path, series))
+    found = []
+    for image in _walk(path, series):
+        found.append(image)
+        progress(len(found), 0)
+    return sorted(found)
 
 
 def _is_slice(file: Path) -> bool:

@@ -16,6 +16,7 @@ from napari_semiseg.io.source import (
     Source,
     check_size,
     checked_geometry,
+    one_line,
     spatial_shape,
 )
 
@@ -32,7 +33,7 @@ SUFFIXES = (".gipl.gz", ".gipl", ".nrrd", ".nhdr", ".mha", ".mhd")
 _HEADER_BYTES = 65536
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.M)
 """Where MetaImage and NRRD headers say that the voxels lie."""
-_ADDRESS = re.compile(r"\s*\(0x[0-9a-f]+\)")
+_ENCODING = re.compile(r"^encoding:\s*(\w+)", re.M | re.I)
 
 
 def open_itk(path: Path, volume: int | None = None) -> Source:
@@ -49,6 +50,7 @@ def open_itk(path: Path, volume: int | None = None) -> Source:
             f"{path}: expected a NIfTI file of several volumes, found another format; "
             f"put the original back"
         )
+    _check_encoding(path)
     reader = _header(path)
     if "complex" in _pixel_type(reader):
         raise ImageError(
@@ -69,6 +71,16 @@ def open_itk(path: Path, volume: int | None = None) -> Source:
         return voxels(path, reader).reshape(spatial_shape(shape), order="F")
 
     return Source(geometry, (), read)
+
+
+def _check_encoding(path: Path) -> None:
+    """Refuse NRRD files that are compressed as SimpleITK does not read them."""
+    encoding = _ENCODING.search(_head(path))
+    if encoding and encoding[1].lower() in ("bz2", "bzip2"):
+        raise ImageError(
+            f"{path}: expected NRRD voxels in raw, text, hex or gzip encoding, found "
+            f"bzip2; save the image again with gzip"
+        )
 
 
 def write_itk(
@@ -98,7 +110,7 @@ def write_itk(
         try:
             sitk.WriteImage(mask, str(temporary), useCompression=True)
         except RuntimeError as error:
-            raise OSError(reason(error)) from error
+            raise OSError(reason(error, temporary)) from error
 
 
 def header_fields(path: Path) -> dict[str, str]:
@@ -155,19 +167,18 @@ def voxels(path: Path, reader: Any) -> NDArray[Any]:
     return found.T
 
 
-def reason(error: Exception) -> str:
-    """Say what SimpleITK complains about, without its addresses and traces."""
+def reason(error: Exception, path: Path) -> str:
+    """Say what SimpleITK complains about in one line."""
     lines = [line for line in str(error).splitlines() if "ERROR" in line]
     text = lines[-1] if lines else str(error)
-    plain = _ADDRESS.sub("", text.rpartition("ERROR:")[2])
-    return " ".join(plain.split())
+    return one_line(text.rpartition("ERROR:")[2], path)
 
 
 def unreadable(path: Path, error: Exception) -> ImageError:
     """Wrap what SimpleITK raises."""
     return ImageError(
-        f"{path}: expected a whole image file, found '{reason(error)}'; copy or export "
-        f"the image again"
+        f"{path}: expected a whole image file, found '{reason(error, path)}'; copy or "
+        f"export the image again"
     )
 
 
@@ -211,10 +222,18 @@ def _held(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, *voxel_files(path)))
 
 
+def _head(path: Path) -> str:
+    """Beginning of a file, as far as it is text."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_HEADER_BYTES).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def voxel_files(path: Path) -> list[Path]:
     """Files that hold the voxels of a header: those of them that are there."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEADER_BYTES).decode("utf-8", "surrogateescape")
+    head = _head(path)
     named = list(_DATA_FILE.finditer(head))
     if not named or named[-1][1].upper() == "LOCAL":
         return []

@@ -20,6 +20,7 @@ from napari_semiseg.io.source import (
     Source,
     check_size,
     checked_geometry,
+    one_line,
     spatial_shape,
 )
 
@@ -266,7 +267,7 @@ def _reading(path: Path, *also: type[Exception]) -> Iterator[None]:
         WrapStructError,
         *also,
     ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error, path) or type(error).__name__
         raise ImageError(
             f"{path}: expected a whole image file, found '{reason}'; copy or export "
             f"the image again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ OFF_GRID = 0.25
 
 DEFLATE = 1100
 """More than gzip can ever shrink a file."""
+
+_ADDRESS = re.compile(r"\s*\(?\b0x[0-9a-f]{6,}\)?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +164,12 @@ def spatial_shape(shape: Sequence[int]) -> tuple[int, ...]:
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     return tuple(sizes)
+
+
+def one_line(text: object, path: Path) -> str:
+    """What a library says of a file: without line ends, addresses and the path."""
+    plain = " ".join(_ADDRESS.sub("", str(text)).split())
+    return plain.replace(str(path), path.name).rstrip(": ")
 
 
 def check_size(

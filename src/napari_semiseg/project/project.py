@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -33,7 +34,7 @@ from napari_semiseg.project.runs.run import RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from numpy.typing import NDArray
 
@@ -41,16 +42,16 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.cases.history import HistoryEntry, LabelDetails
     from napari_semiseg.project.cases.record import CaseRecord
-    from napari_semiseg.project.discovery.find_images import Found
     from napari_semiseg.project.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """Files written, and why cases were left out."""
+    """Files written, why cases were left out, and what the user should know."""
 
     written: list[Path] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class Project:
@@ -216,6 +217,7 @@ class Project:
         series: Collection[str] = (),
         channels: Collection[str] = (),
         dry_run: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> AddReport:
         """Add images as cases, by reference; nothing is copied or changed.
 
@@ -231,6 +233,9 @@ class Project:
             What to take where there are several; see `find_images.collect`.
         dry_run : bool
             Only report what would be added.
+        progress : callable
+            Told how many images are found by now, out of 0; then how many of the new
+            cases are looked through, out of how many.
 
         Returns
         -------
@@ -249,33 +254,30 @@ class Project:
             for name in self._records.ids()
         }
         own = {self.layout.cases, self.layout.runs}
-        found, left = find_images.collect(paths, series, channels)
+        found, left = find_images.collect(paths, series, channels, progress)
         images = [item for item in found if own.isdisjoint(item.image.parents)]
         new, skipped = add_images.name_cases(images, known, cases)
-        good, report = add_images.check_images(new, left | skipped, self.channels)
-        if not dry_run:
-            records = [
-                add_images.describe_image(name, item, self.folder, Split(split))
-                for name, item in good.items()
-            ]
-            for record in records:
-                self._records.write(record)
-        for name in self._named_and_changed(images, known):
-            entry, changes = add_images.take_changed(self.case(name))
-            if not dry_run:
-                self.note(name, entry, **changes)
-            report.skipped.pop(str(known[name]), None)
-            report.added.append(name)
-            report.notes[name] = (add_images.CHANGED,)
-        return report
-
-    def _named_and_changed(
-        self, images: Iterable[Found], known: dict[str, Path]
-    ) -> list[str]:
-        """Cases whose image has changed and is named itself: the new one is meant."""
+        describe = partial(
+            add_images.describe_image, project=self.folder, split=Split(split)
+        )
+        records, report = add_images.check_images(
+            new,
+            left | skipped,
+            self.channels,
+            None if dry_run else describe,
+            progress,
+        )
+        for record in records:
+            self._records.write(record)
+        # One that has changed and is named itself is meant as it is now.
         named = {item.image for item in images if item.named}
-        cases = [self.case(name) for name, image in known.items() if image in named]
-        return [case.id for case in cases if "has changed" in case.image_problem]
+        for case in [self.case(name) for name in known if known[name] in named]:
+            if "has changed" in case.image_problem:
+                entry, changes = add_images.take_changed(case)
+                if not dry_run:
+                    self.note(case, entry, **changes)
+                report.take(case, entry)
+        return report
 
     def set_label(
         self,

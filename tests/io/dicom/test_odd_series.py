@@ -17,6 +17,12 @@ from pydicom.uid import (
 from dicom_slices import SHAPE, UID, pixels, save, slice_of
 from napari_semiseg.io.dicom.series import series_of
 from napari_semiseg.io.images import content_sha256, find_images, read_image
+from napari_semiseg.project.importing.preview import (
+    ImportRequest,
+    import_pairs,
+    preview_import,
+)
+from napari_semiseg.project.project import Project
 
 
 def read(folder):
@@ -142,3 +148,24 @@ def test_the_headers_of_a_folder_are_read_once(tmp_path):
     assert len(set(values)) == 12
     # Each of the twelve would cost as much as the first look.
     assert time.process_time() - begun < 8 * first + 1
+
+
+def test_adding_a_folder_of_series_tells_how_far_it_is(tmp_path):
+    """First how many are found, of nobody knows how many; then each of them."""
+    project = Project.create(tmp_path / "project", {"ball": 1})
+    for number in range(1, 4):
+        for k in range(2):
+            uid = {"SeriesInstanceUID": f"{UID}.{number}", "SeriesNumber": number}
+            item = slice_of(k, pixels()[k], SOPInstanceUID=f"{UID}.{number}.{k}", **uid)
+            save(item, tmp_path / "scans" / f"{number}_{k}.dcm")
+    told = []
+    options = {"series": ["all"], "progress": lambda *at: told.append(at)}
+    project.add(tmp_path / "scans", dry_run=True, **options)
+    assert told == [(1, 0), (2, 0), (3, 0), (1, 3), (2, 3), (3, 3)]
+    request = ImportRequest((tmp_path / "scans",), series=("all",))
+    told.clear()
+    found = preview_import(project, request, options["progress"])
+    assert told[-1] == (3, 3)
+    told.clear()
+    report, _ = import_pairs(project, request, found.pairs, options["progress"])
+    assert (len(report.added), told[-1]) == (3, (3, 3))

@@ -24,7 +24,7 @@ from napari_semiseg.project.cases.record import CaseRecord, ChannelRecord
 from napari_semiseg.project.cases.references import FileFacts, reference
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from napari_semiseg.core.case import Split
@@ -61,6 +61,14 @@ class AddReport:
     masks: dict[str, Path] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     channels: dict[str, tuple[Channel, ...]] = field(default_factory=dict)
+
+    def take(self, case: Case, entry: Added) -> None:
+        """Count a known case whose image is taken anew."""
+        self.skipped.pop(str(case.image), None)
+        self.added.append(case.id)
+        self.paths[case.id] = case.image
+        self.channels[case.id] = case.channels
+        self.notes[case.id] = entry.notes
 
 
 def name_cases(
@@ -177,11 +185,14 @@ def _content(
 def check_images(
     new: Mapping[str, Found],
     skipped: dict[str, str],
-    channels: tuple[str, ...] | None = None,
-) -> tuple[dict[str, Found], AddReport]:
+    channels: tuple[str, ...] | None,
+    describe: Callable[[str, Found], CaseRecord] | None,
+    progress: Callable[[int, int], None],
+) -> tuple[list[CaseRecord], AddReport]:
     """Leave out images from `name_cases` that cannot be used, with reasons.
 
-    ``channels`` are those of the project's cases; by default what most of these have.
+    ``channels`` are those of the project's cases, if there are any; what most of these
+    have otherwise. ``describe`` makes the records of the others, if they are wanted.
 
     Raises
     ------
@@ -189,23 +200,27 @@ def check_images(
         An image that was named itself cannot be used.
     """
     good: dict[str, Found] = {}
+    records: list[CaseRecord] = []
     skipped = dict(skipped)
     notes: dict[str, tuple[str, ...]] = {}
     if channels is None and new:
         usual = Counter(item.channel_names for item in new.values() if not item.missing)
         channels = usual.most_common(1)[0][0] if usual else (UNNAMED,)
-    for name, item in new.items():
+    for done, (name, item) in enumerate(new.items(), start=1):
         try:
             _check_channels(name, item, channels)
             found = _check_grids(item)
+            if describe is not None:
+                records.append(describe(name, item))
         except SemisegError as error:
             if item.named:
                 raise
-            skipped[str(item.image)] = str(error)
+            skipped[str(item.image)] = str(error).removeprefix(f"{item.image}: ")
         else:
             good[name] = item
             notes |= {name: found} if found else {}
-    return good, AddReport(
+        progress(done, len(new))
+    return records, AddReport(
         added=sorted(good),
         skipped=skipped,
         paths={name: item.image for name, item in good.items()},

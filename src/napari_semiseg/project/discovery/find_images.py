@@ -24,7 +24,7 @@ from napari_semiseg.project.cases.channels import (
 from napari_semiseg.project.discovery.dataset_layouts import recognise_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from napari_semiseg.core.case import Split
 
@@ -77,6 +77,7 @@ def collect(
     paths: Iterable[str | Path],
     series: Collection[str] = (),
     channels: Collection[str] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Found], dict[str, str]]:
     """Find the images at the paths; gives also why some belong to no case.
 
@@ -89,6 +90,8 @@ def collect(
     channels : collection of str
         Names or numbers of those to take of a data set's channels, all by default;
         or ``NAME=ENDING`` for each channel of other images.
+    progress : callable
+        As `io.images.find_images` has it.
     """
     endings = parse_endings(channels)
     found: dict[Path, Found] = {}
@@ -99,7 +102,9 @@ def collect(
                 continue
             covered.update(slices_with(path))
             chosen = [*series, *endings.values()]
-            for item in _images_at(path, chosen, channels, layouts=not endings):
+            for item in _images_at(
+                path, chosen, channels, progress, layouts=not endings
+            ):
                 known = found.get(item.image)
                 if known is None or item.named:
                     found[item.image] = item
@@ -125,7 +130,12 @@ def _with_channels(
 
 
 def _images_at(
-    path: Path, series: Collection[str], channels: Collection[str], *, layouts: bool
+    path: Path,
+    series: Collection[str],
+    channels: Collection[str],
+    progress: Callable[[int, int], None],
+    *,
+    layouts: bool,
 ) -> list[Found]:
     dataset = recognise_layout(path, channels) if layouts and path.is_dir() else None
     if dataset is not None and dataset.entries:
@@ -149,7 +159,7 @@ def _images_at(
             f"the channels {', '.join(channels)} of, found none; give --channel "
             f"NAME=ENDING for each channel, as T1=_t1"
         )
-    images = find_images(path, series)
+    images = find_images(path, series, progress)
     if not images:
         raise ImageError(
             f"{path}: expected an image or a folder of images, found none; supported "

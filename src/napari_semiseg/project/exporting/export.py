@@ -183,6 +183,7 @@ def export(
         )
     if fmt == nnunet.NAME:
         report.written.append(nnunet.write_dataset(project, target))
+        report.notes.append(nnunet.HEADERS)
     report.written.append(_write_volumes(target / "volumes.csv", rows))
     write_json(manifest, _manifest(project, what, fmt, files, report.skipped))
     report.written.append(manifest)

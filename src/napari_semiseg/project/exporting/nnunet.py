@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 NAME = "nnunet"
 TITLE = "nnU-Net raw data set"
 ENDING = ".nii.gz"
+HEADERS = (
+    "images are copied with their headers whole: names and dates that a converter "
+    "wrote into them go along"
+)
 
 
 def write_case(

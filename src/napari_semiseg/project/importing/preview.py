@@ -22,7 +22,7 @@ from napari_semiseg.project.importing.match_masks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.project import Project
@@ -145,17 +145,25 @@ def request_import(paths: Iterable[Path]) -> ImportRequest:
     return ImportRequest(tuple(images), masks[0] if masks else None)
 
 
-def preview_import(project: Project, request: ImportRequest) -> ImportPreview:
+def preview_import(
+    project: Project,
+    request: ImportRequest,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ImportPreview:
     """Find out what would be added, and which mask goes with which image.
 
-    Raises as `Project.add` and `MaskFolder`.
+    ``progress`` is that of `Project.add`. Raises as that and `MaskFolder`.
     """
-    folders, paths = _series_and_paths(request)
+    folders, paths = _series_and_paths(request, progress)
     open_ = {folder for folder in folders if not _is_chosen(folders[folder], request)}
     report = AddReport()
     if paths:
         report = project.add(
-            *paths, series=request.series, channels=request.channels, dry_run=True
+            *paths,
+            series=request.series,
+            channels=request.channels,
+            dry_run=True,
+            progress=progress,
         )
     left = dict(report.skipped)
     for folder in open_:
@@ -173,7 +181,7 @@ def preview_import(project: Project, request: ImportRequest) -> ImportPreview:
     pairs += [
         Pair(name, known[name], path, True, cases[name].has_label)
         for name, path in masks.items()
-        if name in cases
+        if name in cases and name not in new
     ]
     kinds = dict.fromkeys(
         found.kind
@@ -192,21 +200,26 @@ def preview_import(project: Project, request: ImportRequest) -> ImportPreview:
 
 
 def import_pairs(
-    project: Project, request: ImportRequest, pairs: Collection[Pair]
+    project: Project,
+    request: ImportRequest,
+    pairs: Collection[Pair],
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[AddReport, int]:
     """Add the cases of a preview that a user agreed to, and attach their masks.
 
     Returns the report on the images, and how many cases were given a mask.
+    ``progress`` is that of `Project.add`.
     """
     new = [pair.case for pair in pairs if not pair.known]
     report = AddReport()
     if new:
         report = project.add(
-            *_series_and_paths(request)[1],
+            *_series_and_paths(request, progress)[1],
             split=request.split,
             cases=new,
             series=request.series,
             channels=request.channels,
+            progress=progress,
         )
     known = {case.id for case in project.cases()}
     masks = {
@@ -260,7 +273,7 @@ def _suggested(
 
 
 def _series_and_paths(
-    request: ImportRequest,
+    request: ImportRequest, progress: Callable[[int, int], None]
 ) -> tuple[dict[Path, list[Series]], list[Path]]:
     """Series of folders with several, and the paths that images can be taken from.
 
@@ -274,7 +287,7 @@ def _series_and_paths(
         elif recognise_layout(path) is not None:
             usable.append(path)
         else:
-            images = find_images(path)
+            images = find_images(path, progress=progress)
             own = {image: series_of(image) for image in images if image.is_dir()}
             folders |= {image: found for image, found in own.items() if len(found) > 1}
             undecided = path in folders and not _is_chosen(folders[path], request)

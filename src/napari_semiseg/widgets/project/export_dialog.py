@@ -80,4 +80,4 @@ def summary(report: ExportReport, folder: Path) -> str:
     if report.skipped:
         reasons = [f"{case} ({why})" for case, why in report.skipped.items()]
         text += f" Left out: {listed(reasons, most=NAMED)}."
-    return text
+    return " ".join([text, *(f"Note: {note}." for note in report.notes)])
