@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import math
+import re
 
 import hypothesis.strategies as st
 import nibabel
@@ -333,7 +334,8 @@ def test_broken_headers_are_refused_in_a_line_or_read(tmp_path, kind):
             try:
                 outcomes.add(read_image(path).data.ndim)
             except ImageError as error:
-                outcomes.add("refused in one line" * ("\n" not in str(error)))
+                plain = not re.search(rf"\n|\bnp\.|{path}.*{path}", str(error))
+                outcomes.add("refused in one line" * plain)
     assert outcomes == {3, "refused in one line"}
 
 

@@ -14,6 +14,7 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import select
 import shutil
@@ -53,6 +54,9 @@ MEMORY = 2**30
 """How much more than it has at its beginning a child may take, bytes."""
 
 SECONDS = 20
+
+_UNREADABLE = re.compile(r"\n|MemoryError|\bnp\.\w+\(|\b0x[0-9a-f]{6}")
+"""What no message has: line ends, types of NumPy, addresses."""
 
 
 @dataclass(frozen=True)
@@ -261,8 +265,10 @@ def _answer(target: Target, content: bytes) -> str:
     try:
         target.read()
     except SemisegError as error:
-        one_line = "\n" not in str(error) and "MemoryError" not in str(error)
-        return f"refused: {error}" if one_line else f"failed: not one line: {error}"
+        found = _UNREADABLE.search(str(error))
+        twice = str(error).count(str(target.file)) > 1
+        words = f"failed: not for a person: {error}" if found or twice else ""
+        return words or f"refused: {error}"
     except BaseException:  # noqa: BLE001 - reported to the parent
         return f"failed: {traceback.format_exc()}"
     return "read"

@@ -27,6 +27,7 @@ OFF_GRID = 0.25
 DEFLATE = 1100
 """More than gzip can ever shrink a file."""
 
+_TYPE = re.compile(r"\bnp\.\w+\(([^()]*)\)")
 _ADDRESS = re.compile(r"\s*\(?\b0x[0-9a-f]{6,}\)?")
 
 
@@ -167,8 +168,10 @@ def spatial_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def one_line(text: object, path: Path) -> str:
-    """What a library says of a file: without line ends, addresses and the path."""
-    plain = " ".join(_ADDRESS.sub("", str(text)).split())
+    """What a library says of a file: without line ends, addresses, types and path."""
+    plain = " ".join(_TYPE.sub(r"\1", _ADDRESS.sub("", str(text))).split())
+    if isinstance(text, KeyError):
+        plain = f"unknown code {plain}"
     return plain.replace(str(path), path.name).rstrip(": ")
 
 

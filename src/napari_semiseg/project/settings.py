@@ -85,8 +85,8 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ProjectError(
-            f"{path}: expected the settings of a project, found '{error}'; correct or "
-            "restore the file"
+            f"{path}: expected the settings of a project, found "
+            f"'{getattr(error, 'strerror', None) or error}'; correct or restore it"
         ) from error
 
 
