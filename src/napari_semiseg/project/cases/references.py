@@ -58,7 +58,7 @@ def image_problem(image: Path, sha256: str, known: Collection[FileFacts]) -> str
         return ""
     return (
         f"{image} has changed since it was added; put the original back, or take it as "
-        f"it is now with semiseg add PROJECT '{image}'"
+        f"it is now by semiseg add PROJECT with this path"
     )
 
 

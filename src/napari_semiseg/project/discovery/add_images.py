@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.case import Split
+    from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.discovery.find_images import Found
@@ -124,10 +125,16 @@ def _twins(one: Path, other: Path) -> bool:
     return one.parent == other.parent and same
 
 
-def describe_image(name: str, item: Found, project: Path, split: Split) -> CaseRecord:
+def describe_image(
+    name: str,
+    item: Found,
+    geometry: Geometry,
+    notes: tuple[str, ...],
+    *,
+    project: Path,
+    split: Split,
+) -> CaseRecord:
     """Record of a new case, of the split of its data set, else of this one."""
-    first = item.channels[0]
-    geometry, notes = read_geometry(first.image, first.volume)
     hashes, facts = _content(item.channels)
     return CaseRecord(
         id=name,
@@ -142,7 +149,7 @@ def describe_image(name: str, item: Found, project: Path, split: Split) -> CaseR
         ),
         geometry=geometry,
         split=item.split or split,
-        history=(Added(files=facts, notes=tuple(notes)),),
+        history=(Added(files=facts, notes=notes),),
     )
 
 
@@ -186,7 +193,7 @@ def check_images(
     new: Mapping[str, Found],
     skipped: dict[str, str],
     channels: tuple[str, ...] | None,
-    describe: Callable[[str, Found], CaseRecord] | None,
+    describe: Callable[[str, Found, Geometry, tuple[str, ...]], CaseRecord] | None,
     progress: Callable[[int, int], None],
 ) -> tuple[list[CaseRecord], AddReport]:
     """Leave out images from `name_cases` that cannot be used, with reasons.
@@ -209,9 +216,9 @@ def check_images(
     for done, (name, item) in enumerate(new.items(), start=1):
         try:
             _check_channels(name, item, channels)
-            found = _check_grids(item)
+            grid, found = _check_grids(item)
             if describe is not None:
-                records.append(describe(name, item))
+                records.append(describe(name, item, grid, found))
         except SemisegError as error:
             if item.named:
                 raise
@@ -246,12 +253,12 @@ def _check_channels(name: str, item: Found, channels: tuple[str, ...] | None) ->
         )
 
 
-def _check_grids(item: Found) -> tuple[str, ...]:
-    """Notes on a case whose images can be read and lie on one grid."""
+def _check_grids(item: Found) -> tuple[Geometry, tuple[str, ...]]:
+    """Grid of a case, on which all its images must lie, and notes on these."""
     first, *others = item.channels
     grid, notes = read_geometry(first.image, first.volume)
     for channel in others:
         found, further = read_geometry(channel.image, channel.volume)
         check_same_grid(channel.image, found, first.image, grid)
         notes += tuple(note for note in further if note not in notes)
-    return notes
+    return grid, notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,24 +167,28 @@ def _images_at(
             "are NIfTI, Analyze, NRRD, MetaImage, GIPL, MGH and DICOM"
         )
     located = [locate(image) for image in images]
+    folders = {image: series_folder(image) for image in located}
+    counts = Counter(folders.values())
     return [
         Found(
             (Channel(UNNAMED, image),),
             path.is_file() or image == locate(path),
-            _names(image, located),
+            _names(image, folders[image], counts[folders[image]]),
         )
         for image in located
     ]
 
 
-def _names(image: Path, others: list[Path]) -> tuple[str, ...]:
-    """Ids that an image may get by its path alone, never by its DICOM tags."""
-    folder = series_folder(image)
+def _names(image: Path, folder: Path | None, beside: int) -> tuple[str, ...]:
+    """Ids that an image may get by its path alone, never by its DICOM tags.
+
+    ``folder`` is that of a series which is known by its first file, and ``beside`` how
+    many are taken from it.
+    """
     if folder is None:
         plain = case_id(image)
         return plain, f"{image.parent.name}_{plain}"
     number = series_number(image)
-    beside = sum(series_folder(other) == folder for other in others)
     numbered = (
         f"{folder.name}_{number}",
         f"{folder.parent.name}_{folder.name}_{number}",
