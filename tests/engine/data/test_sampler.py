@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 
 from engine.volumes import prepared
@@ -185,3 +186,46 @@ def test_what_is_remembered_of_a_case_does_not_grow_with_its_voxels(monkeypatch)
         assert group.base is None
         assert group.size <= 100 < count
     assert {int(case.target.ravel()[at]) for at in case.centres[2]} == {2}
+
+
+def drawn(sampler, step, unlabelled):
+    torch.manual_seed(step)
+    found = sampler.batch(step, CPU, unlabelled=unlabelled)
+    return dataclasses.astuple(found)
+
+
+def test_what_was_read_ahead_is_what_would_be_read_now(plan):
+    """Steps in any order, other kinds of steps, and other labels between two steps."""
+    later = Streams(tuple(prepared(i) for i in (4, 5)), (), since=6)
+    steps = [(0, True), (1, True), (2, False), (3, False), (4, True), (9, True)]
+    steps += [(4, True), (5, False)]
+    ahead = make(plan)
+    for step in steps:
+        for one, other in zip(
+            drawn(ahead, *step), drawn(make(plan), *step), strict=True
+        ):
+            assert torch.equal(one, other)
+    ahead.change(later)
+    for step in (6, 7, 8):
+        fresh = make(plan)
+        fresh.change(later)
+        first, second = drawn(ahead, step, True), drawn(fresh, step, True)
+        for one, other in zip(first, second, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_fault_of_reading_ahead_is_raised_at_its_own_step(plan, monkeypatch):
+    sampler, read = make(plan), Sampler.read
+
+    def broken(self, step, **asked):
+        if step == 2:
+            raise OSError("the disk is gone")
+        return read(self, step, **asked)
+
+    monkeypatch.setattr(Sampler, "read", broken)
+    sampler.batch(0, CPU)
+    sampler.batch(1, CPU)
+    sampler.batch(5, CPU)
+    sampler.batch(1, CPU)
+    with pytest.raises(OSError, match="disk"):
+        sampler.batch(2, CPU)

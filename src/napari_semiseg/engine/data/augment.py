@@ -45,6 +45,12 @@ class Crops(NamedTuple):
     distance_intervals: Tensor
     classes: int
 
+    def to(self, device: torch.device) -> Crops:
+        """Move them to a device."""
+        return Crops(
+            *(part.to(device, non_blocking=True) for part in self[:3]), self.classes
+        )
+
 
 def augment(
     crops: Crops,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,7 @@ MARGIN = 1.25
 """Crops are read larger than the patch, so that rotations find voxels at the rim."""
 FOREGROUND_SHARE = 0.6
 LABELLED_STREAM, UNLABELLED_STREAM, BATCH_STREAM = 0, 1, 2
+_Read = tuple[Crops, np.random.Generator]
 
 
 class Batches(Protocol):
@@ -127,11 +129,15 @@ class Sampler:
         self._fresh_steps = fresh_steps
         assert streams.labelled[0].low is not None
         self._classes = len(streams.labelled[0].low)
+        self._changes = 0
+        self._reader = ThreadPoolExecutor(1, "crops")
+        self._pending: tuple[tuple[int, bool, int], Future[_Read]] | None = None
 
     def change(self, streams: Streams) -> None:
         """Draw from other streams from their first step on; the last ones are kept."""
         before = [known for known in self._streams if known.since < streams.since]
         self._streams = [*before[-1:], streams]
+        self._changes += 1
 
     def views(self, step: int) -> float:
         """Tell how often each case labelled now was seen before a step, on average."""
@@ -140,8 +146,32 @@ class Sampler:
     def batch(
         self, step: int, device: torch.device, *, unlabelled: bool = True
     ) -> Batch:
-        """Draw the batch of a step."""
+        """Draw the batch of a step, whose crops were read during the one before."""
+        crops, rng = self._ahead(step, unlabelled)
         plan = self._plan
+        return augment(
+            crops.to(device),
+            rng,
+            plan.patch_zyx,
+            plan.spacing_mm,
+            mirrored=plan.mirrored,
+        )
+
+    def _ahead(self, step: int, unlabelled: bool) -> _Read:
+        """Take what another thread has read, and let it read the next crops.
+
+        What it has read is a function of this key alone, and left where it differs.
+        """
+        key, pending = (step, unlabelled, self._changes), self._pending
+        found = pending[1].result() if pending and pending[0] == key else None
+        if found is None:
+            found = self.read(step, unlabelled=unlabelled)
+        following = self._reader.submit(self.read, step + 1, unlabelled=unlabelled)
+        self._pending = ((step + 1, unlabelled, self._changes), following)
+        return found
+
+    def read(self, step: int, *, unlabelled: bool = True) -> _Read:
+        """Read the crops of a step, and give the generator that will augment them."""
         rng = np.random.default_rng([self._seed, BATCH_STREAM, step])
         first = self.picked(LABELLED_STREAM, step)
         second = self.picked(UNLABELLED_STREAM, step) if unlabelled else []
@@ -150,17 +180,19 @@ class Sampler:
         known = crops[: len(first)]
         intervals = [crop["intervals"] for crop in known]
         channels = max(len(maps) for maps in intervals)
-        stacked = Crops(
-            image=_stack([crop["image"] for crop in crops], device),
-            target=_stack([crop["target"] for crop in known], device),
-            distance_intervals=_stack(
-                [np.tile(maps, (channels // len(maps), 1, 1, 1)) for maps in intervals],
-                device,
+        return (
+            Crops(
+                image=_stack([crop["image"] for crop in crops]),
+                target=_stack([crop["target"] for crop in known]),
+                distance_intervals=_stack(
+                    [
+                        np.tile(maps, (channels // len(maps), 1, 1, 1))
+                        for maps in intervals
+                    ]
+                ),
+                classes=self._classes,
             ),
-            classes=self._classes,
-        )
-        return augment(
-            stacked, rng, plan.patch_zyx, plan.spacing_mm, mirrored=plan.mirrored
+            rng,
         )
 
     def picked(self, stream: int, step: int) -> list[Prepared]:
@@ -289,7 +321,5 @@ def _read(
     return values, inside
 
 
-def _stack(arrays: list[NDArray[np.float32]], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.stack(arrays).astype(np.float32)).to(
-        device, non_blocking=True
-    )
+def _stack(arrays: list[NDArray[np.float32]]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays).astype(np.float32, copy=False))
