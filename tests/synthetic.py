@@ -48,10 +48,11 @@ def save_nifti(path: Path, data: np.ndarray, shift: float = 0.0) -> Path:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their contents, and all folders."""
+    """All files below a folder but locks, with their contents, and all folders."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"dir"
         for path in sorted(folder.rglob("*"))
+        if path.name != ".lock"
     }
 
 

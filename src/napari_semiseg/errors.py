@@ -11,6 +11,10 @@ class ProjectError(SemisegError):
     """A project folder, a case or a run is not what was expected."""
 
 
+class Conflict(ProjectError):
+    """Another program has changed a case since it was looked at."""
+
+
 class ImageError(SemisegError):
     """An image or mask file cannot be used as it is."""
 

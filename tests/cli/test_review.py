@@ -61,10 +61,43 @@ def test_accept_marks_and_reopen_takes_back(semiseg, ball_project, run) -> None:
     assert "accepted unseen" not in semiseg("status", folder).out
 
 
+def test_undo_and_restore_bring_back_what_was_there(
+    semiseg, ball_project, spheres, run
+) -> None:
+    folder, case = ball_project.folder, ("--case", "case_2")
+    ball_project.save_draft("case_2", ball(4))
+    listed = spheres.masks.parent / "one.list"
+    listed.write_text("case_2\n")
+    said = semiseg("label", folder, "--masks", spheres.masks, "--cases", listed).out
+    assert "Note: case_2: edits that were not accepted are kept" in said
+    [name] = semiseg("restore", folder, "case_2", "--json").json["versions"]
+    assert name in said
+    assert semiseg("undo", folder, *case, "--json").json == {
+        "undone": {"case_2": "label"},
+        "skipped": {},
+    }
+    assert ball_project.case("case_2").state == "draft"
+    [reason] = semiseg("undo", folder, *case, "--json").json["skipped"].values()
+    assert "found none" in reason
+    ball_project.discard_draft("case_2")
+    assert name in semiseg("restore", folder, "case_2").out
+    assert "open it" in semiseg("restore", folder, "case_2", "--version", name).out
+    assert ball_project.case("case_2").has_draft
+    assert "found 'x'" in semiseg("restore", folder, "case_2", "--version", "x").refusal
+    assert "found none" in semiseg("undo", folder).refusal
+
+
+def test_status_says_that_a_labelled_case_has_edits(semiseg, ball_project) -> None:
+    ball_project.save_draft("case_0", ball(4))
+    assert (
+        "has edits that are not accepted" in semiseg("status", ball_project.folder).out
+    )
+
+
 def test_people_read_what_was_done(semiseg, ball_project, run) -> None:
     said = semiseg("accept", ball_project.folder, "--all").out
     assert "Accepted 3 predictions, 3 of them unseen." in said
-    assert "semiseg reopen" in said
+    assert "semiseg undo" in said
     said = semiseg("reopen", ball_project.folder, "--case", "case_3").out
     assert said == "Reopened 1 case.\n"
 

@@ -15,7 +15,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases import records
-from napari_semiseg.project.cases.labels import KEPT
+from napari_semiseg.project.cases.versions import KEPT
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti, snapshot

@@ -32,7 +32,7 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.cases.labels import KEPT
+from napari_semiseg.project.cases.versions import KEPT
 from napari_semiseg.project.exporting.export import export
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from faulty import semiseg
+from filelock import FileLock
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
@@ -82,7 +83,7 @@ def test_a_case_that_another_program_holds_is_waited_for(
     folder = ball_project.layout.case("case_0").path
     before = ball_project.layout.case("case_0").label.read_bytes()
     with (
-        atomic.folder_lock(folder),
+        FileLock(folder / atomic.LOCK),  # not the one that this process takes twice
         pytest.raises(ProjectError, match="another program"),
     ):
         ball_project.set_label("case_0", np.zeros((SIZE,) * 3, np.uint8))
@@ -120,7 +121,7 @@ class Backwards(datetime):
 def test_a_clock_that_goes_back_keeps_the_newest_labels(
     ball_project, monkeypatch
 ) -> None:
-    monkeypatch.setattr("napari_semiseg.project.cases.labels.datetime", Backwards)
+    monkeypatch.setattr("napari_semiseg.project.cases.versions.datetime", Backwards)
     for number in range(8):
         labels = np.zeros((SIZE,) * 3, np.uint8)
         labels[number] = 1

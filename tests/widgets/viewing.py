@@ -14,6 +14,8 @@ from napari_semiseg.widgets.common.questions import Leave
 from synthetic import prediction_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.canvas.case_view import CaseView
 
@@ -30,6 +32,7 @@ class Answers:
     def __init__(self, leave: Leave = Leave.SAVE, confirm: bool = True) -> None:
         self.to_leave = leave
         self.to_confirm = confirm
+        self.to_choose: str | None = None
         self.asked: list[str] = []
 
     def leave(self, case_id: str) -> Leave:
@@ -39,6 +42,15 @@ class Answers:
     def confirm(self, title: str, text: str) -> bool:
         self.asked.append(title)
         return self.to_confirm
+
+    def choose(self, title: str, text: str, answers: Sequence[str]) -> str | None:
+        self.asked.append(text)
+        assert self.to_choose is None or self.to_choose in answers
+        return self.to_choose
+
+    def pick(self, title: str, names: Sequence[str]) -> str | None:
+        self.asked.append(title)
+        return names[0]
 
 
 def press(view: CaseView, key: str) -> None:

@@ -41,6 +41,8 @@ for verb in (
     review.skip,
     review.accept,
     review.reopen,
+    review.undo,
+    review.restore,
     training.methods,
     doctor.doctor,
     demo.demo,

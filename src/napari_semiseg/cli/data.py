@@ -100,8 +100,7 @@ def add(
     render.say(f"{verb} {count(len(report.added), 'case')} ({split}).")
     for path, reason in report.skipped.items():
         render.say(f"Skipped {path}: {reason}")
-    for note in (note for notes in report.notes.values() for note in notes):
-        render.say(f"Note: {note}")
+    _say_notes(report)
     if report.masks:
         render.say(
             f"{count(len(report.masks), 'mask')} lie beside them: "
@@ -148,14 +147,17 @@ def label(
     labelled = count(len(report.added), "case")
     if json:
         preview = {"paths": _texts(report.paths), "dry_run": True}
-        render.emit({"labelled": report.added} | (preview if dry_run else {}))
+        notes = {"notes": report.notes} if report.notes else {}
+        render.emit({"labelled": report.added} | notes | (preview if dry_run else {}))
     elif dry_run:
         render.table(
             {"case": name, "mask": str(report.paths[name])} for name in report.added
         )
+        _say_notes(report)
         render.say(f"Would label {labelled}.")
     else:
         render.say(f"Labelled {labelled}.")
+        _say_notes(report)
         render.say(next_step(opened, str(project)))
 
 
@@ -208,6 +210,11 @@ def _preview(report: AddReport) -> dict[str, Any]:
         if len(channels) > 1
     }
     return preview | ({"channels": several} if several else {})
+
+
+def _say_notes(report: AddReport) -> None:
+    for note in (note for notes in report.notes.values() for note in notes):
+        render.say(f"Note: {note}")
 
 
 def _texts(paths: Mapping[str, Path]) -> dict[str, str]:

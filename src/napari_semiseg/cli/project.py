@@ -11,6 +11,7 @@ from napari_semiseg.cli import options, render
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Learned
 from napari_semiseg.core.text import count, duration
+from napari_semiseg.project.cases.record import DOUBTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +149,6 @@ def _case_row(project: Project, case: Case, estimator: Estimator) -> dict[str, A
     waiting = record is not None and case.state is not CaseState.LABELLED
     estimate = estimator.estimate(record) if record is not None and waiting else None
     spent = effort(case.record)
-    accepted = "unseen" if case.accepted_unseen else "seen"
     return {
         "id": case.id,
         "state": str(case.state),
@@ -161,17 +161,22 @@ def _case_row(project: Project, case: Case, estimator: Estimator) -> dict[str, A
         "corrective_dice": spent.dice,
         "changed_voxels": spent.changed_voxels,
         "minutes": spent.minutes,
-        "accepted": accepted if case.has_label else None,
+        "accepted": case.acceptance,
         **({} if flag is None else {"flag": flag}),
         **({"skipped": True} if skipped else {}),
+        **({"draft": True} if case.has_draft else {}),
     }
 
 
 def _note(row: Mapping[str, Any]) -> str:
-    """Flag and skip of a case in words."""
+    """Flag, skip and draft of a case in words."""
     flag = row.get("flag")
     words = [] if flag is None else [f"flagged: {flag}" if flag else "flagged"]
-    return ", ".join([*words, *(["skipped"] if row.get("skipped") else [])])
+    if row.get("skipped"):
+        words.append("skipped")
+    if row.get("draft") and row["accepted"]:
+        words.append("has edits that are not accepted")
+    return ", ".join(words)
 
 
 def _dice(row: Mapping[str, Any]) -> str:
@@ -196,8 +201,8 @@ def _show_status(
         render.table(
             {
                 "case": row["id"],
-                "state": "accepted unseen"
-                if row["accepted"] == "unseen"
+                "state": f"accepted {row['accepted']}"
+                if row["accepted"] in DOUBTED
                 else row["state"],
                 "split": row["split"],
                 "voxels zyx": "x".join(str(size) for size in row["shape"]),

@@ -1,4 +1,4 @@
-"""evaluate, suggest, accept, reopen, flag and skip: the review of predictions."""
+"""evaluate, suggest, accept, reopen, undo, restore, flag, skip: the review."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.text import count
-from napari_semiseg.errors import ConfigError
+from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
     from napari_semiseg.active_learning.suggest import VolumeSuggestion
@@ -173,7 +173,7 @@ def accept(
         {"accepted": accepted, "unseen": report.unseen, "skipped": skipped},
         f"Accepted {count(len(accepted), 'prediction')}{unseen}.",
         *render.left_out(skipped),
-        *([f"To undo: semiseg reopen {project} --case ID"] if accepted else []),
+        *([f"To undo: semiseg undo {project} --case ID"] if accepted else []),
         as_json=json,
     )
 
@@ -196,6 +196,63 @@ def reopen(
         {"reopened": report.reopened, "skipped": report.skipped},
         f"Reopened {count(len(report.reopened), 'case')}.",
         *render.left_out(report.skipped),
+        as_json=json,
+    )
+
+
+def undo(
+    project: options.ProjectPath,
+    cases: options.CaseList = None,
+    case: options.CaseIds = None,
+    json: options.Json = False,
+) -> None:
+    """Undo the newest acceptance or reopening: label and draft are as before it."""
+    from napari_semiseg.project.review.undo import undo as undo_change
+
+    opened = options.open_project(project)
+    ids = options.chosen_ids(cases, case)
+    if not ids:
+        raise ConfigError("expected cases (--case, --cases), found none; name some")
+    ids = [opened.case(name).id for name in ids]
+    undone, skipped = {}, {}
+    for name in ids:
+        try:
+            undone[name] = undo_change(opened, name).action
+        except ProjectError as error:
+            skipped[name] = str(error)
+    render.answer(
+        {"undone": undone, "skipped": skipped},
+        *(f"Undone: {action} of {name}." for name, action in undone.items()),
+        *render.left_out(skipped),
+        as_json=json,
+    )
+
+
+def restore(
+    project: options.ProjectPath,
+    case: Annotated[str, typer.Argument(metavar="CASE", help="Id of the case.")],
+    version: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which; lists them by default.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Make an earlier label, or earlier edits, the draft of a case; or list them."""
+    from napari_semiseg.project.review.undo import kept_masks
+    from napari_semiseg.project.review.undo import restore as restore_mask
+
+    opened = options.open_project(project)
+    if version is None:
+        names = kept_masks(opened.case(case))
+        render.answer(
+            {"case": case, "versions": names},
+            *(names or [f"No earlier mask of {case} is kept."]),
+            as_json=json,
+        )
+        return
+    restore_mask(opened, case, version)
+    render.answer(
+        {"case": case, "draft": version},
+        f"{version} is the draft of {case}: open it, look, and accept.",
         as_json=json,
     )
 

@@ -166,8 +166,9 @@ def remove_stale_temporaries(*folders: Path) -> None:
 def folder_lock(folder: Path) -> Iterator[None]:
     """Keep other programs from changing a folder in the same way meanwhile.
 
-    The lock ends with its process. Where the file system knows no locks, and in a
-    folder that does not exist or cannot be written, the block runs without.
+    The lock ends with its process; a block inside of the block may take it again.
+    Where the file system knows no locks, and in a folder that does not exist or cannot
+    be written, the block runs without.
 
     Raises
     ------
@@ -176,7 +177,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK, is_singleton=True)
     try:
         if folder.is_dir():
             lock.acquire(timeout=PATIENCE_S, poll_interval=0.02)

@@ -17,6 +17,9 @@ from napari_semiseg.core.text import count
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.cases import versions
+from napari_semiseg.project.cases.history import LabelChange, Reopened, Undone
+from napari_semiseg.project.cases.references import FileFacts
 from napari_semiseg.project.layout import Layout, foreign_entry
 from napari_semiseg.project.migration import migrate_file, outdated_files
 from napari_semiseg.project.project import Project
@@ -292,15 +295,16 @@ class _Doctor:
         folder = self._layout.case(name)
         kept: list[Path] = []
         if path == folder.label:
-            kept = sorted(folder.previous.glob("[0-9]*.nii.gz"))
+            kept = versions.kept(folder)
 
         def act() -> None:
             self._set_aside(path)
-            case = project.case(name)
-            for copy in reversed(kept):
-                if not _mask_problem(copy, case, project.labels):
-                    project.set_label(name, copy, by="semiseg doctor")
-                    return
+            with project.changing(name) as case:
+                for copy in reversed(kept):
+                    if not _mask_problem(copy, case, project.labels):
+                        versions.put(copy, folder.label)
+                        _undo_until(project, case, FileFacts.of(copy))
+                        return
 
         back = ", and the newest kept one that fits comes back" if kept else ""
         self._note("mask", path, problem, f"is moved to {ASIDE}{back}", act)
@@ -371,6 +375,15 @@ def _mask_problem(path: Path, case: Case, labels: LabelScheme | None) -> str:
     except SemisegError as error:
         return _reason(error)
     return ""
+
+
+def _undo_until(project: Project, case: Case, label: FileFacts) -> None:
+    """Note that the changes after an earlier label are undone, where it is known."""
+    changes = [one for one in case.record.standing if isinstance(one, LabelChange)]
+    files = [None if isinstance(one, Reopened) else one.file for one in changes]
+    if label in files:
+        for one in changes[files.index(label) + 1 :]:
+            project.note(case, Undone(by="semiseg doctor", minutes=one.minutes))
 
 
 def _is_whole_zip(path: Path) -> bool:

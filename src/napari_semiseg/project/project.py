@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -10,22 +11,31 @@ from typing import TYPE_CHECKING, Any, Self
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.errors import Conflict, ProjectError
 from napari_semiseg.io.atomic import folder_lock
 from napari_semiseg.io.masks import write_labels
 from napari_semiseg.project.cases.case import Case, derive_state, id_of
 from napari_semiseg.project.cases.channels import Channel
 from napari_semiseg.project.cases.history import (
+    Accepted,
     Excluded,
     Included,
     Labelled,
     Relocated,
+    Replaced,
     SplitChanged,
     user_name,
 )
 from napari_semiseg.project.cases.labels import as_labels, check_mask, replace_label
 from napari_semiseg.project.cases.records import Records
 from napari_semiseg.project.cases.references import resolve
+from napari_semiseg.project.cases.versions import (
+    DRAFT,
+    MaskVersions,
+    forget_oldest,
+    keep,
+    new_name,
+)
 from napari_semiseg.project.discovery import add_images, find_images, relocate
 from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.layout import Layout, is_id
@@ -34,7 +44,7 @@ from napari_semiseg.project.runs.run import RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -288,10 +298,12 @@ class Project:
         minutes: float | None = None,
         details: LabelDetails | None = None,
         prediction: Prediction | None = None,
-    ) -> None:
+        expected: MaskVersions | None = None,
+        edits: str | None = None,
+    ) -> Labelled:
         """Accept a human label; the one before is kept in ``previous``.
 
-        The draft of the case, if any, is removed.
+        The draft of the case, if any, is kept there too, and is a draft no longer.
 
         Parameters
         ----------
@@ -308,9 +320,21 @@ class Project:
             Further values for the history.
         prediction : Prediction, optional
             What was corrected, for the history; the newest one stored by default.
+        expected : MaskVersions, optional
+            Label and draft as the caller knows them. Another label is refused then,
+            and another draft, which is somebody else's, stays a draft.
+        edits : str, optional
+            Kept mask of `keep_edits` that the label was made from.
+
+        Returns
+        -------
+        Labelled
+            The entry of the history; ``replaced`` says what was kept.
 
         Raises
         ------
+        Conflict
+            The label is not the expected one.
         ImageError, ProjectError
             Other grid, unknown value, nothing annotated, or unknown case. Nothing is
             changed then.
@@ -324,32 +348,123 @@ class Project:
             compared = compare(
                 prediction.record, prediction.labels, labels, self.labels
             )
-        with folder_lock(case.folder.path):
-            written = replace_label(case, labels)
-        facts = {**dict(compared), **(details or {}), **dict(written)}
-        self.note(case, Labelled(by=by or user_name(), minutes=minutes, **facts))
-        self.discard_draft(case)
+        with self.changing(case) as now:
+            folder, found = now.folder, MaskVersions.of(now.folder)
+            if expected is not None and found.label != expected.label:
+                raise _conflict(now, "label")
+            draft, label = edits, keep(folder, folder.label)
+            own = expected is None or found.draft == expected.draft
+            if own and found.draft is not None:
+                draft = keep(folder, folder.draft)
+            replaced = Replaced(label=label, draft=draft)
+            written = replace_label(now, labels)
+            facts = {**dict(compared), **(details or {}), **dict(written)}
+            entry = Labelled(
+                by=by or user_name(), minutes=minutes, replaced=replaced, **facts
+            )
+            self.note(now, entry)
+            if own:
+                folder.draft.unlink(missing_ok=True)
+            forget_oldest(folder)
+        return entry
 
-    def save_draft(self, case: CaseRef, labels: NDArray[Any]) -> None:
-        """Keep edits (Z, Y, X) that are not accepted yet."""
-        case = self.case(case)
-        checked = as_labels(labels, case, f"draft of '{case.id}'")
-        write_labels(case.folder.draft, checked, case.geometry, case.image)
+    def save_draft(
+        self,
+        case: CaseRef,
+        labels: NDArray[Any],
+        *,
+        expected: MaskVersions | None = None,
+        keeping: bool = True,
+    ) -> MaskVersions:
+        """Store edits (Z, Y, X) that are not accepted yet.
 
-    def discard_draft(self, case: CaseRef) -> None:
-        """Remove edits that are not accepted yet."""
-        self.layout.case(id_of(case)).draft.unlink(missing_ok=True)
+        Parameters
+        ----------
+        case : Case or str
+            The case, or its id.
+        labels : ndarray (Z, Y, X)
+            Whole numbers from 0 to 255.
+        expected : MaskVersions, optional
+            Label and draft as the caller knows them; others are refused.
+        keeping : bool
+            Keep a draft that is there already; without, it is the caller's own.
+
+        Returns
+        -------
+        MaskVersions
+            Label and draft now.
+
+        Raises
+        ------
+        Conflict
+            Label or draft are not the expected ones. Nothing is changed then.
+        """
+        with self.changing(case) as now:
+            checked = as_labels(labels, now, f"draft of '{now.id}'")
+            folder, found = now.folder, MaskVersions.of(now.folder)
+            if expected not in (None, found):
+                raise _conflict(now, "label and draft")
+            if keeping:
+                keep(folder, folder.draft)
+            write_labels(folder.draft, checked, now.geometry, now.image)
+            forget_oldest(folder)
+            return MaskVersions.of(folder)
+
+    def keep_edits(
+        self, case: CaseRef, labels: NDArray[Any], name: str | None = None
+    ) -> str:
+        """Keep edits (Z, Y, X) beside the draft of a case, which is somebody else's.
+
+        Returns
+        -------
+        str
+            Name in ``previous``; given as ``name``, it is written over.
+        """
+        with self.changing(case) as now:
+            checked = as_labels(labels, now, f"draft of '{now.id}'")
+            name = name or new_name(now.folder, DRAFT)
+            path = now.folder.previous / name
+            write_labels(path, checked, now.geometry, now.image)
+            forget_oldest(now.folder)
+            return name
+
+    def discard_draft(
+        self, case: CaseRef, *, expected: MaskVersions | None = None
+    ) -> str | None:
+        """Take the draft of a case away.
+
+        Returns
+        -------
+        str or None
+            Name in ``previous`` under which it is kept; None where there was none.
+
+        Raises
+        ------
+        Conflict
+            The draft is not the expected one. Nothing is changed then.
+        """
+        with self.changing(case) as now:
+            folder = now.folder
+            if expected and MaskVersions.of(folder).draft != expected.draft:
+                raise _conflict(now, "draft")
+            name = keep(folder, folder.draft)
+            folder.draft.unlink(missing_ok=True)
+            forget_oldest(folder)
+            return name
 
     def set_excluded(self, case: CaseRef, excluded: bool) -> None:
         """Take a case out of training, prediction and scores, or back in."""
-        if self.case(case).record.excluded != excluded:
-            self.note(case, Excluded() if excluded else Included(), excluded=excluded)
+        with self.changing(case) as now:
+            if now.record.excluded != excluded:
+                entry = Excluded() if excluded else Included()
+                self.note(now, entry, excluded=excluded)
 
     def set_split(self, case: CaseRef, split: Split | str) -> None:
         """Change what a case may be used for."""
         chosen = Split(split)
-        if self.case(case).split != chosen:
-            self.note(case, SplitChanged(split=chosen), split=chosen)
+        with self.changing(case) as now:
+            if now.split != chosen:
+                self.note(now, SplitChanged(split=chosen), split=chosen)
 
     def relocate(self, folder: str | Path) -> AddReport:
         """Point cases whose image has moved to the same image in another folder.
@@ -382,6 +497,18 @@ class Project:
             self, out, **options
         )
         return report
+
+    @contextmanager
+    def changing(self, case: CaseRef) -> Iterator[Case]:
+        """Keep other programs from changing a case meanwhile.
+
+        Yields
+        ------
+        Case
+            As it is now: what is decided by it holds until the block ends.
+        """
+        with folder_lock(self.layout.case(id_of(case)).path):
+            yield self.case(case)
 
     def note(self, case: CaseRef, entry: HistoryEntry, **changes: Any) -> None:
         """Add an entry to the history of a case; ``changes`` go into its record."""
@@ -439,3 +566,14 @@ class Project:
     def prediction_run(self, case: CaseRef) -> Run | None:
         """Newest run that holds a prediction of the case."""
         return self._runs.predicting(case)
+
+
+def _conflict(case: Case, what: str) -> Conflict:
+    """Error that another program has changed masks of a case; says which and who."""
+    last = case.record.last(Labelled, Accepted)
+    by = "" if last is None else f", last accepted by {last.by}"
+    return Conflict(
+        f"case '{case.id}': expected {what} as when it was opened, found that another "
+        f"window or program has changed them since{by}; look at theirs before you "
+        "replace it"
+    )

@@ -411,7 +411,7 @@ class SemisegDock(QWidget):
                 self._window = None
             Connections.close_below(self.training)
             if self.case_view.dirty:
-                self.case_view.save_draft()
+                self.case_view.annotation.save_draft()
             for dialog in self.findChildren(QDialog):
                 dialog.close()
             Connections.close_below(self)

@@ -27,6 +27,7 @@ def corrected(uncertainty: float | None, dice: float | None, **changes) -> Corre
         "uncertainty": uncertainty,
         "kind": "entropy",
         "seen": True,
+        "verified": True,
         "whole": True,
         "first": True,
     }
@@ -113,7 +114,7 @@ class TestEstimator:
 
     @pytest.mark.parametrize(
         "changes",
-        [{"seen": False}, {"whole": False}, {"first": False}, {"kind": "variance"}],
+        [{"verified": False}, {"whole": False}, {"first": False}, {"kind": "variance"}],
     )
     def test_only_honest_comparisons_count(self, changes) -> None:
         few = self.pairs(MINIMUM - 1)

@@ -10,6 +10,7 @@ from napari_semiseg.errors import ImageError
 from napari_semiseg.io.images import read_image
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.history import Added
+from napari_semiseg.project.cases.record import Acceptance
 from napari_semiseg.project.cases.references import image_problem
 
 if TYPE_CHECKING:
@@ -84,12 +85,18 @@ class Case:
     @property
     def accepted_unseen(self) -> bool:
         """Whether the label is a prediction that was accepted without being viewed."""
-        return self.has_label and self.record.accepted_unseen
+        return self.acceptance is Acceptance.UNSEEN
+
+    @property
+    def acceptance(self) -> Acceptance | None:
+        """How the label was accepted; None without one."""
+        known = self.record.acceptance or Acceptance.SEEN
+        return known if self.has_label else None
 
     @property
     def human_verified(self) -> bool:
         """Whether there is a label that a person has drawn or looked at."""
-        return self.has_label and not self.record.accepted_unseen
+        return self.has_label and not self.accepted_unseen
 
     @property
     def channel_names(self) -> tuple[str, ...]:

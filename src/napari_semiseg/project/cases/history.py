@@ -45,6 +45,13 @@ class MaskFacts(_Value):
     done_slices: tuple[SliceRanges, SliceRanges, SliceRanges] | None = None
 
 
+class Replaced(_Value):
+    """Names in ``previous`` of the label and the draft that a change took away."""
+
+    label: str | None = None
+    draft: str | None = None
+
+
 class Comparison(_Value):
     """A label compared with the prediction that it was made from.
 
@@ -126,6 +133,11 @@ class Labelled(_Entry, MaskFacts, Comparison):
         Whether the person had the case open in the viewer.
     seen_fraction : float or None
         Part that was annotated by hand, in [0, 1].
+    viewed_fraction : float or None
+        Part of the slices with a structure that was shown, in [0, 1], in the plane
+        of which most was; None where it is not known.
+    replaced : Replaced or None
+        What `undo` brings back; None in records of earlier versions.
     mask : str or None
         File that the mask came from.
     resampled : {"nearest"} or None
@@ -136,8 +148,10 @@ class Labelled(_Entry, MaskFacts, Comparison):
     annotated_fraction: float = 1.0
     seen: bool = False
     seen_fraction: float | None = None
+    viewed_fraction: float | None = None
     mask: str | None = None
     resampled: Literal["nearest"] | None = None
+    replaced: Replaced | None = None
 
 
 class LabelDetails(TypedDict, total=False):
@@ -145,6 +159,7 @@ class LabelDetails(TypedDict, total=False):
 
     seen: bool
     seen_fraction: float
+    viewed_fraction: float
     changed_voxels: int
     mask: str
     resampled: Literal["nearest"]
@@ -153,24 +168,38 @@ class LabelDetails(TypedDict, total=False):
 class Accepted(_Entry, MaskFacts, Comparison):
     """A prediction of ``method`` became the label as it is.
 
-    ``seen``: whether a person had it open, or declared to have looked at it.
+    ``seen``: whether a person had it open, or declared to have looked at it;
+    ``viewed_fraction`` and ``replaced`` as in `Labelled`.
     """
 
     action: Literal["accept"] = "accept"
     method: str | None = None
     seen: bool = False
+    viewed_fraction: float | None = None
+    replaced: Replaced | None = None
 
 
 class Reopened(_Entry):
     """The label was taken back."""
 
     action: Literal["reopen"] = "reopen"
+    replaced: Replaced | None = None
+
+
+class Undone(_Entry):
+    """The newest `LabelChange` that stood was undone; ``minutes`` are those of it."""
+
+    action: Literal["undo"] = "undo"
 
 
 class Viewed(_Entry):
-    """The case was open with a prediction, and nothing was accepted."""
+    """The case was open with a prediction, and nothing was accepted.
+
+    ``viewed_fraction`` as in `Labelled`.
+    """
 
     action: Literal["view"] = "view"
+    viewed_fraction: float | None = None
     run: str | None = None
     step: int | None = None
 
@@ -210,6 +239,7 @@ HistoryEntry = Annotated[
     | Labelled
     | Accepted
     | Reopened
+    | Undone
     | Viewed
     | Flagged
     | Unflagged
@@ -217,3 +247,6 @@ HistoryEntry = Annotated[
     | Remarked,
     Field(discriminator="action"),
 ]
+
+LabelChange = Labelled | Accepted | Reopened
+"""Entries after which a case has another label than before."""

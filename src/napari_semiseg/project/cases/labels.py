@@ -1,10 +1,7 @@
-"""Check masks that become labels, replace labels and keep those before."""
+"""Check masks that become labels, write them and look them up."""
 
 from __future__ import annotations
 
-import filecmp
-import shutil
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,7 @@ from napari_semiseg.core.labels import (
     voxel_counts,
 )
 from napari_semiseg.errors import ImageError, ProjectError
-from napari_semiseg.io.atomic import atomic_path, remove_stale_temporaries
+from napari_semiseg.io.atomic import remove_stale_temporaries
 from napari_semiseg.io.masks import read_labels, write_labels
 from napari_semiseg.project.cases.history import (
     Accepted,
@@ -34,12 +31,6 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.cases.record import CaseRecord
-    from napari_semiseg.project.layout import CaseFolder
-
-KEPT = 5
-"""How many previous labels of a case are kept."""
-
-_STAMP = "%Y%m%dT%H%M%S_%fZ.nii.gz"
 
 
 def check_mask(
@@ -111,16 +102,9 @@ def as_labels(values: NDArray[Any], case: Case, source: str) -> NDArray[np.uint8
 
 
 def replace_label(case: Case, labels: NDArray[np.uint8]) -> MaskFacts:
-    """Write the label of a case and keep the one before.
-
-    A copy of the old label is whole before the new one takes its place, so that at no
-    moment there is less than before.
-    """
+    """Write the label of a case; `versions.keep` the one before first."""
     remove_stale_temporaries(case.folder.path, case.folder.previous)
-    if case.folder.label.exists():
-        _keep(case.folder)
     write_labels(case.folder.label, labels, case.geometry, case.image)
-    _forget_oldest(case.folder)
     fraction = annotated_fraction(labels)
     z, y, x = map(_ranges, annotated_planes(labels).values())
     return MaskFacts(
@@ -130,16 +114,9 @@ def replace_label(case: Case, labels: NDArray[np.uint8]) -> MaskFacts:
     )
 
 
-def remove_label(case: Case) -> None:
-    """Take the label of a case away; it is kept with the previous ones."""
-    _keep(case.folder)
-    case.folder.label.unlink()
-    _forget_oldest(case.folder)
-
-
 def recorded_mask(record: CaseRecord, facts: FileFacts) -> Labelled | Accepted | None:
     """Entry of the history that describes a label; None where it is of another file."""
-    for entry in reversed(record.history):
+    for entry in reversed(record.standing):
         if isinstance(entry, Labelled | Accepted) and entry.file is not None:
             return entry if entry.file == facts else None
     return None
@@ -188,30 +165,3 @@ def _ranges(indices: list[int]) -> SliceRanges:
         else:
             found.append((index, index))
     return tuple(found)
-
-
-def _keep(folder: CaseFolder) -> None:
-    """Copy the label to ``previous``, unless its newest copy is the same already."""
-    kept = sorted(folder.previous.glob("[0-9]*.nii.gz"))
-    if not kept or not filecmp.cmp(kept[-1], folder.label, shallow=False):
-        path = folder.previous / _later_than(kept[-1].name if kept else "")
-        with atomic_path(path) as copy:
-            shutil.copyfile(folder.label, copy)
-
-
-def _forget_oldest(folder: CaseFolder) -> None:
-    """Keep the newest labels only, once the new one is there."""
-    for old in sorted(folder.previous.glob("[0-9]*.nii.gz"))[:-KEPT]:
-        old.unlink(missing_ok=True)
-
-
-def _later_than(newest: str) -> str:
-    """Name of a copy that is sorted behind the newest, even if the clock went back."""
-    name = datetime.now(UTC).strftime(_STAMP)
-    if name > newest:
-        return name
-    try:
-        last = datetime.strptime(newest, _STAMP)
-    except ValueError:  # not one of our names
-        return name
-    return (last + timedelta(microseconds=1)).strftime(_STAMP)

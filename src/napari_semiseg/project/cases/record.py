@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema
@@ -14,13 +15,46 @@ from napari_semiseg.project.cases.history import (
     Accepted,
     Flagged,
     HistoryEntry,
+    LabelChange,
     Labelled,
     Reopened,
     Skipped,
+    Undone,
     Unflagged,
 )
 
 Entry = TypeVar("Entry", bound=BaseModel)
+
+VIEWED_LEAST = 0.5
+"""Part of the slices with a structure that verify an untouched mask when shown."""
+
+
+class Acceptance(StrEnum):
+    """What is known of how a label was accepted."""
+
+    SEEN = "seen"
+    UNSEEN = "unseen"
+    UNVERIFIED = "unverified"
+
+
+DOUBTED = (Acceptance.UNSEEN, Acceptance.UNVERIFIED)
+"""Labels that nobody has verified; shown as "accepted unseen" and so on."""
+
+
+def acceptance_of(entry: Labelled | Accepted, before: Acceptance | None) -> Acceptance:
+    """Judge an acceptance.
+
+    A prediction that nobody had open is accepted unseen. A mask in which nothing was
+    changed and of which few slices were viewed is not verified; one that was before
+    (``before``: the label that it took the place of) stays so.
+    """
+    if isinstance(entry, Accepted) and not entry.seen:
+        return Acceptance.UNSEEN
+    viewed = entry.viewed_fraction
+    if entry.changed_voxels or viewed is None or viewed >= VIEWED_LEAST:
+        return Acceptance.SEEN
+    stays = before is Acceptance.SEEN and isinstance(entry, Labelled)
+    return Acceptance.SEEN if stays else Acceptance.UNVERIFIED
 
 
 def _geometry(values: Any) -> Geometry:
@@ -105,9 +139,21 @@ class CaseRecord(BaseModel):
         """Names of the channels."""
         return tuple(channel.name for channel in self.channels)
 
+    @property
+    def standing(self) -> tuple[HistoryEntry, ...]:
+        """The history without those changes of the label that were undone."""
+        found: list[HistoryEntry] = []
+        for entry in self.history:
+            if isinstance(entry, Undone):
+                places = (at for at, one in enumerate(found) if _is_change(one))
+                if (last := max(places, default=None)) is not None:
+                    del found[last]
+            found.append(entry)
+        return tuple(found)
+
     def last(self, *kinds: type[Entry]) -> Entry | None:
-        """Newest entry of the history of these kinds; None without one."""
-        found = (entry for entry in reversed(self.history) if isinstance(entry, kinds))
+        """Newest entry of these kinds that stands; None without one."""
+        found = (one for one in reversed(self.standing) if isinstance(one, kinds))
         return next(found, None)
 
     @property
@@ -126,11 +172,20 @@ class CaseRecord(BaseModel):
         return last.shown if isinstance(last, Skipped) else None
 
     @property
-    def accepted_unseen(self) -> bool:
-        """Whether the label is a prediction that was accepted without being viewed."""
-        last = self.last(Labelled, Accepted, Reopened)
-        return isinstance(last, Accepted) and not last.seen
+    def acceptance(self) -> Acceptance | None:
+        """How the label was accepted; None without one that is recorded."""
+        found: Acceptance | None = None
+        for entry in self.standing:
+            if isinstance(entry, Labelled | Accepted):
+                found = acceptance_of(entry, found)
+            elif isinstance(entry, Reopened):
+                found = None
+        return found
 
     def dump(self) -> dict[str, Any]:
         """Plain values for ``case.json``; values that are not known are left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def _is_change(entry: HistoryEntry) -> bool:
+    return isinstance(entry, LabelChange)

@@ -51,7 +51,7 @@ class Source:
     def describe(self) -> dict[str, Any]:
         """Provenance for the manifest."""
         case = self.case
-        history = case.record.history
+        history = case.record.standing
         facts: dict[str, Any] = {
             "case": case.id,
             "image": str(case.image),
@@ -79,7 +79,7 @@ class Source:
         last = case.record.last(Labelled, Accepted)
         facts |= {
             "source": "human",
-            "accepted": "seen",
+            "accepted": case.acceptance,
             "by": "unknown" if last is None else last.by,
             "at": None if last is None else last.at,
             "annotated_fraction": case.annotated_fraction,
@@ -92,8 +92,6 @@ class Source:
                 "step": last.step,
                 "uncertainty": last.uncertainty,
             }
-        if case.accepted_unseen:
-            facts["accepted"] = "unseen"
         return facts
 
 

@@ -44,6 +44,9 @@ MASK_ENDING = re.compile(
 """Name of a file that is the mask of another one."""
 
 
+UNACCEPTED = "edits that were not accepted"
+
+
 def mask_stem(name: str) -> str | None:
     """Whose mask a file is by its own name: ``a`` of ``a_seg``; None elsewhere."""
     match = MASK_ENDING.fullmatch(name)
@@ -220,7 +223,7 @@ def attach(
     -------
     AddReport
         ``added``: ids labelled; ``paths``: their masks; ``skipped``: masks that belong
-        to no case.
+        to no case; ``notes``: where edits that were not accepted are kept.
 
     Raises
     ------
@@ -242,8 +245,8 @@ def attach(
             f"{folder}: expected masks named like the cases, found none of these; add "
             "the images first, or rename the masks"
         )
-    attach_pairs(project, pairs, structures, resample=resample, dry_run=dry_run)
-    return AddReport(added=sorted(pairs), skipped=skipped, paths=pairs)
+    notes = attach_pairs(project, pairs, structures, resample=resample, dry_run=dry_run)
+    return AddReport(added=sorted(pairs), skipped=skipped, paths=pairs, notes=notes)
 
 
 def attach_pairs(
@@ -253,8 +256,8 @@ def attach_pairs(
     *,
     resample: bool = False,
     dry_run: bool = False,
-) -> None:
-    """Make masks the human labels of cases, by id; as `attach`."""
+) -> dict[str, tuple[str, ...]]:
+    """Make masks the human labels of cases, by id; as `attach`. Gives the notes."""
     named = {path for path in pairs.values() if find_structures(path)}
 
     def mask_of(case: Case) -> tuple[Path | NDArray[np.uint8], LabelDetails]:
@@ -272,10 +275,17 @@ def attach_pairs(
     cases = [project.case(case) for case in pairs]
     for case in cases:
         check_mask(mask_of(case)[0], case, project.labels)
-    if not dry_run:
-        for case in cases:
-            labels, details = mask_of(case)
-            project.set_label(case, labels, details=details)
+    if dry_run:
+        drafts = [case.id for case in cases if case.has_draft]
+        return {name: (f"{name}: {UNACCEPTED} will be kept",) for name in drafts}
+    notes: dict[str, tuple[str, ...]] = {}
+    for case in cases:
+        labels, details = mask_of(case)
+        replaced = project.set_label(case, labels, details=details).replaced
+        if replaced is not None and replaced.draft is not None:
+            kept = f"{UNACCEPTED} are kept as previous/{replaced.draft}"
+            notes[case.id] = (f"{case.id}: {kept}; semiseg undo brings them back",)
+    return notes
 
 
 def _draw_structures(

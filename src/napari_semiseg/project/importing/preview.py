@@ -227,7 +227,7 @@ def import_pairs(
         for pair in pairs
         if pair.mask is not None and pair.case in known
     }
-    attach_pairs(project, masks, request.structures)
+    report.notes.update(attach_pairs(project, masks, request.structures))
     return report, len(masks)
 
 

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.atomic import folder_lock
 from napari_semiseg.project.cases.case import id_of
-from napari_semiseg.project.cases.history import Accepted, Reopened, user_name
-from napari_semiseg.project.cases.labels import check_mask, remove_label, replace_label
-from napari_semiseg.project.review.corrections import corrections, was_viewed
+from napari_semiseg.project.cases.history import (
+    Accepted,
+    Reopened,
+    Replaced,
+    user_name,
+)
+from napari_semiseg.project.cases.labels import check_mask, replace_label
+from napari_semiseg.project.cases.versions import forget_oldest, keep
+from napari_semiseg.project.review.corrections import (
+    corrections,
+    viewed_fraction,
+    was_viewed,
+)
 from napari_semiseg.project.review.quality_estimate import Estimator
 from napari_semiseg.project.runs.comparison import describe_prediction
 
@@ -159,19 +168,19 @@ def accept(
     chosen = [project.case(name).id for name in dict.fromkeys(map(id_of, cases))]
     report = AcceptReport()
     for done, name in enumerate(chosen, start=1):
-        case = project.case(name)  # as it is by now
-        holder = run or project.prediction_run(case.id)
-        reason = _why_not(case, holder)
-        if reason is not None or holder is None:
-            report.skipped[case.id] = reason or ""
-        else:
-            try:
-                case.check_images()
-                if not _accept(project, case, holder, seen=seen, by=by):
-                    report.unseen.append(case.id)
-                report.accepted.append(case.id)
-            except ImageError as error:
-                report.skipped[case.id] = str(error)
+        with project.changing(name) as case:
+            holder = run or project.prediction_run(case.id)
+            reason = _why_not(case, holder)
+            if reason is not None or holder is None:
+                report.skipped[case.id] = reason or ""
+            else:
+                try:
+                    case.check_images()
+                    if not _accept(project, case, holder, seen=seen, by=by):
+                        report.unseen.append(case.id)
+                    report.accepted.append(case.id)
+                except ImageError as error:
+                    report.skipped[case.id] = str(error)
         progress(done, len(chosen))
     return report
 
@@ -199,14 +208,16 @@ def reopen(
         An id is no case. Nothing is changed then.
     """
     report = ReopenReport()
-    for case in [project.case(name) for name in dict.fromkeys(map(id_of, cases))]:
-        if not case.has_label:
-            report.skipped[case.id] = "it has no label"
-            continue
-        with folder_lock(case.folder.path):
-            remove_label(case)
-        project.note(case, Reopened(by=by or user_name()))
-        report.reopened.append(case.id)
+    for name in [project.case(name).id for name in dict.fromkeys(map(id_of, cases))]:
+        with project.changing(name) as case:
+            if not case.has_label:
+                report.skipped[case.id] = "it has no label"
+                continue
+            replaced = Replaced(label=keep(case.folder, case.folder.label))
+            case.folder.label.unlink()
+            project.note(case, Reopened(by=by or user_name(), replaced=replaced))
+            forget_oldest(case.folder)
+            report.reopened.append(case.id)
     return report
 
 
@@ -222,6 +233,7 @@ def _accept(
     labels = check_mask(labels, case, project.labels)
     viewed = was_viewed(case.record, record)
     compared = describe_prediction(record).model_copy(update={"changed_voxels": 0})
+    part = None if seen else viewed_fraction(case.record, record)
     if viewed:  # else nothing is known of how good the prediction is
         by_class = {item.name: 1.0 for item in project.labels}
         right = {"corrective_dice": 1.0, "corrective_dice_by_class": by_class}
@@ -230,11 +242,12 @@ def _accept(
         by=by or user_name(),
         method=record.method,
         seen=seen or viewed,
+        viewed_fraction=part,
+        replaced=Replaced(),
         **dict(compared),
     )
     project.note(case, entry)
-    with folder_lock(case.folder.path):
-        facts = replace_label(case, labels)
+    facts = replace_label(case, labels)
     project.amend(case, entry, **dict(facts))
     return entry.seen
 

@@ -86,7 +86,7 @@ class Estimator:
     """Estimates the Dice of predictions that are not corrected yet.
 
     Only predictions of the same kind of uncertainty are compared, and only those that
-    a person looked at, whole, in cases whose own label no model could have learnt.
+    a person verified, whole, in cases whose own label no model could have learnt.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Estimator:
     def __init__(self, found: Iterable[Correction]) -> None:
         pairs: dict[str, list[tuple[float, float]]] = {}
         for item in found:
-            usable = item.seen and item.whole and item.first
+            usable = item.verified and item.whole and item.first
             if (
                 usable
                 and item.kind

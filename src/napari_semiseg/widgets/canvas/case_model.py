@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.cases.versions import MaskVersions
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.canvas.editing import Editing
     from napari_semiseg.widgets.canvas.mask_sources import OpenedMask
@@ -39,6 +40,14 @@ class OpenCase:
         The mask as it is now.
     first_draft : ndarray (Z, Y, X), uint8, or None
         The case's draft when it was opened.
+    versions : MaskVersions or None
+        Label and draft as this window knows them: another program has not been told
+        of its edits where the files differ from that. None is not compared.
+    own_draft : bool
+        Whether this window has written the draft.
+    aside : str or None
+        Name of the kept mask that holds the edits, where another program has changed
+        label or draft meanwhile.
     """
 
     project: Project
@@ -48,6 +57,9 @@ class OpenCase:
     opened: OpenedMask
     editing: Editing
     first_draft: NDArray[np.uint8] | None
+    versions: MaskVersions | None = None
+    own_draft: bool = False
+    aside: str | None = None
 
 
 class CaseModel:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.mask_encoding import MaskEncoding
+from napari_semiseg.project.cases.versions import MaskVersions
+from napari_semiseg.project.review.undo import kept_masks, restore
 from napari_semiseg.widgets.canvas.annotation import Annotation
 from napari_semiseg.widgets.canvas.case_layers import CaseLayers
 from napari_semiseg.widgets.canvas.case_model import CaseModel, OpenCase
@@ -24,7 +27,7 @@ from napari_semiseg.widgets.canvas.prefetch import Prefetch
 from napari_semiseg.widgets.canvas.slice_strip import AnnotatedSlices
 from napari_semiseg.widgets.canvas.surface_view import SurfaceView
 from napari_semiseg.widgets.common import planes
-from napari_semiseg.widgets.common.background import report_error
+from napari_semiseg.widgets.common.background import report_error, show_errors
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.link import watch_attention
 from napari_semiseg.widgets.common.questions import Questions
@@ -234,6 +237,7 @@ class CaseView(QObject):
     def save_draft(self) -> None:
         """Write the mask to the case's draft."""
         if self.model.current is not None:
+            self.annotation.take_over()
             self.annotation.save_draft()
 
     def discard_draft(self) -> None:
@@ -256,11 +260,38 @@ class CaseView(QObject):
             False when the user took it back or it could not be stored.
         """
         current = self.model.current
-        if current is None or not self.annotation.accept(painted_only=painted_only):
+        if current is None:
             return False
-        self._reopen_mask(current)
-        self.session.say(f"Accepted {current.case.id}.")
+        text = self.annotation.accept(painted_only=painted_only)
+        if text is None:
+            return False
+        self._reopen_mask(current, drafts=False)
+        if self._open_case().case.has_draft:
+            text += " Another window has a draft of it, which is left as it is."
+        self.session.say(text)
         return True
+
+    def undo_accept(self) -> None:
+        """Undo the last acceptance in this window, and open its case."""
+        if self.session.leave() and (case_id := self.annotation.undo_accept()):
+            self.session.cases_changed.emit({case_id})
+            self.session.case_requested.emit(case_id)
+            self.session.say(f"{case_id} is as it was before it was accepted.")
+
+    def restore(self) -> None:
+        """Let the user choose an earlier mask of the case as its draft."""
+        current = self.model.current
+        if current is None or not self.session.leave():
+            return
+        names = kept_masks(current.case)
+        if not names:
+            self.session.say(f"No earlier mask of {current.case.id} is kept.")
+            return
+        chosen = self.annotation.questions.pick("Earlier masks", names)
+        if chosen is not None:
+            with show_errors(self.session):
+                restore(current.project, current.case, chosen)
+                self._reopen_mask(current)
 
     def may_leave(self) -> bool:
         """Ask about edits in no file; False keeps the case open."""
@@ -275,6 +306,7 @@ class CaseView(QObject):
         case = project.case(case_id)
         found = self.prefetch.take(case, self.session.run_of(case))
         images, prediction = found.images, found.prediction
+        versions = MaskVersions.of(case.folder)  # before they are read
         opened = choose_mask(case, prediction, MaskEncoding(project.labels))
         before = self.model.case
         self.annotation.leave()
@@ -285,7 +317,7 @@ class CaseView(QObject):
         with self.canvases.unlinked():
             self.layers.show_images(case, project.folder, [one.data for one in images])
             self.canvases.annotate()
-            self._show_mask(project, case, prediction, opened)
+            self._show_mask(project, case, prediction, opened, versions)
             self._orientation.apply()
             planes.show(self.viewer, 0, largest_slice(opened.values), case.geometry)
             self.viewer.reset_view()
@@ -306,6 +338,7 @@ class CaseView(QObject):
         case: Case,
         prediction: Prediction | None,
         opened: OpenedMask,
+        versions: MaskVersions,
     ) -> None:
         """Show a mask in a layer of its own, and begin to edit it."""
         encoding = MaskEncoding(project.labels)
@@ -320,15 +353,28 @@ class CaseView(QObject):
         )
         draft = case.read_draft()
         self.model.start(
-            OpenCase(project, case, prediction, prediction, opened, editing, draft)
+            OpenCase(
+                project,
+                case,
+                prediction,
+                prediction,
+                opened,
+                editing,
+                draft,
+                versions,
+            )
         )
+        self._count_time()
 
-    def _reopen_mask(self, current: OpenCase) -> None:
-        """Show the mask that the case's files hold now."""
+    def _reopen_mask(self, current: OpenCase, *, drafts: bool = True) -> None:
+        """Show the mask that the case's files hold now, the label without drafts."""
         project, prediction = current.project, current.prediction
-        case = project.case(current.case.id)
-        opened = choose_mask(case, prediction, MaskEncoding(project.labels))
-        self._show_mask(project, case, prediction, opened)
+        case, encoding = project.case(current.case.id), MaskEncoding(project.labels)
+        versions = MaskVersions.of(case.folder)
+        if not drafts:
+            versions = replace(versions, draft=None)
+        opened = choose_mask(case, prediction, encoding, drafts=drafts)
+        self._show_mask(project, case, prediction, opened, versions)
         self.session.cases_changed.emit({case.id})
         self._describe()
         self.model.shown.emit()
@@ -363,8 +409,11 @@ class CaseView(QObject):
             self.canvases.set_footnotes(f"{self.model.text}, then edited")
 
     def _count_time(self, event: Any = None) -> None:
-        if self.model.editing is not None:
-            self.model.editing.active.tick()
+        editing = self.model.editing
+        if editing is not None:
+            editing.active.tick()
+            if self.viewer.dims.ndisplay == 2:
+                editing.look(int(self.viewer.dims.order[0]), self.slice_index)
 
     def _layer_removed(self, event: Any) -> None:
         """Keep the edits of a mask that the user removes from the layer list."""
@@ -372,7 +421,7 @@ class CaseView(QObject):
             return
         case_id = self._open_case().case.id
         if self.model.dirty:
-            self.save_draft()
+            self.annotation.save_draft()
         self.clear()
         self.session.case_id = None
         self.session.case_opened.emit(None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from superqt.utils import QSignalThrottler
 
-from napari_semiseg.core.labels import plane_counts
+from napari_semiseg.core.labels import BACKGROUND, plane_counts
 from napari_semiseg.widgets.common.connections import Connections, Signal
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class Editing:
         self._voxels = np.zeros((depth, 256), np.int64)
         self._rows = np.zeros((depth, height), np.int64)
         self._columns = np.zeros((depth, width), np.int64)
+        self._viewed: tuple[set[int], ...] = (set(), set(), set())
         self._look()
         self._saved = list(self._digests)
         self._dirty = False
@@ -109,6 +110,27 @@ class Editing:
         events = [getattr(layer.events, name) for name in EDIT_EVENTS]
         self._connections.add(self._edited, *events)
         self._connections.add(self._redrawn, layer.events.set_data)
+
+    def look(self, axis: int, index: int) -> None:
+        """Note that a slice across an axis is shown."""
+        self._viewed[axis].add(index)
+
+    def viewed_fraction(self) -> float:
+        """Part of the slices with a structure that was shown.
+
+        In the plane of which most was; of all slices where the mask is empty.
+        """
+        occupied = [np.zeros(size, bool) for size in self.values.shape]
+        for index, plane in enumerate(self.values):
+            inside = self.encoding.confirm(plane) != BACKGROUND
+            occupied[0][index] = inside.any()
+            occupied[1] |= inside.any(axis=1)
+            occupied[2] |= inside.any(axis=0)
+        parts = []
+        for axis, rows in enumerate(occupied):
+            wanted = np.flatnonzero(rows) if rows.any() else np.arange(rows.size)
+            parts.append(np.isin(wanted, list(self._viewed[axis])).mean())
+        return float(max(parts))
 
     @property
     def values(self) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.project.cases.history import Labelled
+from napari_semiseg.project.cases.record import DOUBTED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,12 +59,17 @@ class OpenedMask:
 
 
 def choose_mask(
-    case: Case, prediction: Prediction | None, encoding: MaskEncoding
+    case: Case,
+    prediction: Prediction | None,
+    encoding: MaskEncoding,
+    *,
+    drafts: bool = True,
 ) -> OpenedMask:
     """Choose label, draft, newest prediction or an empty mask, in this order.
 
-    A draft that is newer than the label wins: it is the label being corrected. In an
-    empty mask nothing is annotated, background neither.
+    A draft goes before the label: with an acceptance it ceases to be one, so that its
+    edits came after the label; without ``drafts`` it is left out. In an empty mask
+    nothing is annotated, background neither.
     """
     label = case.read_label()
     reference, text = _before(case, label, prediction)
@@ -71,11 +77,9 @@ def choose_mask(
     if label is not None:
         source = MaskSource.LABEL
     values = reference if label is not None else encoding.propose(reference)
-    if case.has_draft and (label is None or _draft_is_newer(case)):
-        draft = case.read_draft()
-        if draft is not None:
-            values, source = draft, MaskSource.DRAFT
-            text = _describe_draft(case, newer=label is not None)
+    if drafts and (draft := case.read_draft()) is not None:
+        values, source = draft, MaskSource.DRAFT
+        text = _describe_draft(case, newer=label is not None)
     return OpenedMask(values.copy(), reference, source, text)
 
 
@@ -136,11 +140,10 @@ def _before(
 
 
 def _describe_label(case: Case, label: NDArray[np.uint8]) -> str:
-    history = case.record.history
-    authors = [entry.by for entry in history if isinstance(entry, Labelled)]
-    by = f" by {authors[-1]}" if authors else ""
-    if case.accepted_unseen:
-        return "Accepted unseen; accept it again once checked"
+    last = case.record.last(Labelled)
+    by = "" if last is None else f" by {last.by}"
+    if case.acceptance in DOUBTED:
+        return f"Accepted {case.acceptance}; accept it again once checked"
     slices = sum(bool(plane.min() < UNANNOTATED) for plane in label)
     if slices < len(label):
         return f"Accepted label{by}: {slices} of {len(label)} slices annotated"
@@ -151,7 +154,3 @@ def _describe_draft(case: Case, *, newer: bool) -> str:
     saved = moment(case.folder.draft.stat().st_mtime)
     text = f"Draft saved {saved}, not accepted yet"
     return f"{text}; newer than the accepted label" if newer else text
-
-
-def _draft_is_newer(case: Case) -> bool:
-    return case.folder.draft.stat().st_mtime >= case.folder.label.stat().st_mtime

@@ -10,6 +10,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import percent
+from napari_semiseg.project.cases.record import DOUBTED, Acceptance
 from napari_semiseg.project.review.corrections import effort
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.tables import RowModel
@@ -66,11 +67,16 @@ class Row:
     dice: float | None
     minutes: float | None
     changed: int | None
-    unseen: bool
+    acceptance: Acceptance | None
     waiting: PredictionRecord | None
     flag: str | None = None
     estimate: Estimate | None = None
     explained: str = ""
+
+    @property
+    def doubted(self) -> bool:
+        """Whether there is a label that nobody has verified."""
+        return self.acceptance in DOUBTED
 
 
 COLUMNS = (
@@ -92,7 +98,6 @@ COLUMNS = (
 
 SPLIT_COLUMN = [field for _, field, _ in COLUMNS].index("split")
 NUMBERS = frozenset({"annotated", "uncertainty", "dice", "minutes", "changed"})
-UNSEEN = "accepted unseen"
 
 
 def read_row(case: Case, runs: Sequence[Run], estimator: Estimator) -> Row:
@@ -110,7 +115,7 @@ def read_row(case: Case, runs: Sequence[Run], estimator: Estimator) -> Row:
         dice=spent.dice,
         minutes=spent.minutes,
         changed=spent.changed_voxels,
-        unseen=case.accepted_unseen,
+        acceptance=case.acceptance,
         waiting=None if record is None or not waits else _without_slices(record),
         flag=case.record.flag,
     )
@@ -197,7 +202,7 @@ class CohortModel(RowModel[Row]):
             case Qt.ItemDataRole.DisplayRole:
                 return _text(row, field)
             case Qt.ItemDataRole.DecorationRole if field == "state":
-                return self._unseen_dot if row.unseen else self._dots[row.state]
+                return self._unseen_dot if row.doubted else self._dots[row.state]
             case Qt.ItemDataRole.DecorationRole if flag is not None:
                 return self._flag
             case Qt.ItemDataRole.ToolTipRole:
@@ -216,8 +221,8 @@ def _text(row: Row, field: str) -> str:
     value = getattr(row, field)
     if field == "dice" and row.estimate is not None:
         return f"~{row.estimate}"
-    if field == "state" and row.unseen:
-        return UNSEEN
+    if field == "state" and row.doubted:
+        return f"accepted {row.acceptance}"
     if value is None:
         return "-"
     match field:
@@ -237,15 +242,17 @@ def _tip(row: Row, field: str) -> str:
         return f"{row.id}: flagged for a second look. {row.flag}".rstrip()
     if field == "dice" and row.explained:
         return f"{row.id}: {row.explained}"
-    if row.unseen:
+    if row.acceptance is Acceptance.UNSEEN:
         return f"{row.id}: a prediction was accepted that nobody had opened"
+    if row.doubted:
+        return f"{row.id}: accepted unchanged, with few of its slices viewed"
     return f"{row.id}: {row.state} ({STATE_MEANING[row.state]})"
 
 
 def _sort_key(row: Row, field: str) -> Any:
     value = getattr(row, field)
     if field == "state":
-        return list(CaseState).index(value) - 0.5 * row.unseen
+        return list(CaseState).index(value) - 0.5 * row.doubted
     if field == "dice" and row.estimate is not None:
         return row.estimate.dice
     if value is None:

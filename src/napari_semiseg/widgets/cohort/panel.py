@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -261,7 +262,8 @@ class CohortPanel(QWidget):
         done = f"Added {count(len(report.added), 'case')}" if report.added else ""
         masks = f"attached {count(labelled, 'mask')}" if labelled else ""
         text = ", ".join(filter(None, (done, masks))) or "Nothing was added"
-        self._session.say(f"{text[0].upper()}{text[1:]}.")
+        told = [note for notes in report.notes.values() for note in notes]
+        self._session.say(". ".join([f"{text[0].upper()}{text[1:]}", *told]) + ".")
 
     def _menu(self, where: QPoint) -> None:
         ids = self.table.selected()
@@ -292,10 +294,11 @@ class CohortPanel(QWidget):
 
     def _summarise(self, *_: object) -> None:
         rows = self.model.rows
-        unseen = sum(row.unseen for row in rows)
-        human = sum(row.state in HUMAN for row in rows) - unseen
+        doubted = Counter(row.acceptance for row in rows if row.doubted)
+        human = sum(row.state in HUMAN for row in rows) - doubted.total()
         text = f"{count(len(rows), 'case')}, {human} labelled"
-        text += f", {unseen} accepted unseen" if unseen else ""
+        for acceptance, number in doubted.items():
+            text += f", {number} accepted {acceptance}"
         if not rows:
             text = "No images yet."
         self.summary.setText(text)

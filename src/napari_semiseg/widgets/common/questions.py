@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QMessageBox, QWidget
+from qtpy.QtWidgets import QInputDialog, QMessageBox, QWidget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Leave(StrEnum):
@@ -60,6 +60,30 @@ class Questions:
         answer = box.exec()
         box.deleteLater()
         return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def choose(self, title: str, text: str, answers: Sequence[str]) -> str | None:
+        """Let the user choose one of the answers; None is a cancel, the default."""
+        box = self._box(title, title, text)
+        role = QMessageBox.ButtonRole.AcceptRole
+        buttons = [box.addButton(answer, role) for answer in answers]
+        cancel = box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(cancel)
+        box.setEscapeButton(cancel)
+        box.exec()
+        clicked = box.clickedButton()
+        box.deleteLater()
+        pairs = zip(buttons, answers, strict=True)
+        return next((answer for button, answer in pairs if button is clicked), None)
+
+    def pick(self, title: str, names: Sequence[str]) -> str | None:
+        """Let the user pick one name out of many; None is a cancel."""
+        dialog = QInputDialog(self._window())
+        dialog.setWindowTitle(title)
+        dialog.setLabelText("Which one is to be edited again?")
+        dialog.setComboBoxItems(list(names))
+        ok = dialog.exec()
+        dialog.deleteLater()
+        return dialog.textValue() if ok else None
 
     def _box(self, title: str, text: str, detail: str) -> QMessageBox:
         box = QMessageBox(self._window())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon, QPixmap
 
+from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.accept import ReviewItem
 from napari_semiseg.widgets.common.planes import NAMES
 from napari_semiseg.widgets.common.tables import RowModel
@@ -133,7 +134,8 @@ def describe(item: ReviewItem) -> str:
     """Describe a case, one fact a line."""
     lines = [item.case.id]
     if item.accepted:
-        lines.append("accepted" if item.seen else "accepted unseen")
+        kind = item.case.acceptance
+        lines.append(f"accepted {kind}" if kind in DOUBTED else "accepted")
     else:
         lines.append("opened before" if item.seen else "never opened")
         if item.estimate is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QWidget
 
+from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.corrections import IN_A_ROW, QUICK_MINUTES
 from napari_semiseg.project.review.quality_estimate import MINIMUM
 from napari_semiseg.widgets.common.connections import Connections
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QShowEvent
 
+    from napari_semiseg.project.cases.record import Acceptance
     from napari_semiseg.project.review.corrections import Correction
     from napari_semiseg.widgets.common.session import Session
 
@@ -187,11 +190,15 @@ class ProgressPanel(QWidget):
         """Draw the plots again from the history of the cases."""
         self._stale = False
         found = [item for item in self._session.corrections() if item.dice is not None]
-        unseen = sum(case.accepted_unseen for case in self._session.cases())
+        doubted: Counter[Acceptance | None] = Counter(
+            case.acceptance
+            for case in self._session.cases()
+            if case.acceptance in DOUBTED
+        )
         waiting = any(case.state in WAITING for case in self._session.cases())
         level = self._session.plateau()
         self.words.setText(f"<b>{level}</b>" if level else _headline(found))
-        self.known.setText(_known(self._session.estimator().counts, unseen))
+        self.known.setText(_known(self._session.estimator().counts, doubted))
         self.predict_button.setEnabled(waiting)
         self.accept_button.setEnabled(self._session.project is not None)
         for widget in (*self.plots, self.hint):
@@ -266,16 +273,16 @@ def _headline(found: Sequence[Correction]) -> str:
     return f"The last {noun}: Dice {dice:.2f} on average{spent}."
 
 
-def _known(counts: Mapping[str, int], unseen: int) -> str:
-    """Say what estimates rest on, and how many cases nobody has seen."""
+def _known(counts: Mapping[str, int], doubted: Mapping[Acceptance | None, int]) -> str:
+    """Say what estimates rest on, and how many cases nobody has verified."""
     most = max(counts.values(), default=0)
     if most < MINIMUM:
         text = f"Estimated Dice: not yet known, accept {MINIMUM - most} more."
     else:
         text = f"Estimated Dice of other cases rests on {most} corrections."
-    if unseen:
-        noun = "prediction was" if unseen == 1 else "predictions were"
-        text += f" {unseen} {noun} accepted unseen: no point here."
+    for acceptance, number in doubted.items():
+        noun = "prediction was" if number == 1 else "predictions were"
+        text += f" {number} {noun} accepted {acceptance}: no point here."
     return text
 
 

@@ -245,6 +245,22 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             row=6,
         ),
         Action(
+            "undo_accept",
+            lambda panel: panel.case_view.undo_accept(),
+            text="Undo the last accept: label and edits are as before",
+            key="Shift-U",
+            button="Undo accept",
+            row=7,
+            needs_case=False,
+        ),
+        Action(
+            "restore_mask",
+            lambda panel: panel.case_view.restore(),
+            text="Edit an earlier label or earlier edits of this case again",
+            button="Earlier masks\u2026",
+            row=7,
+        ),
+        Action(
             "export_masks",
             lambda panel: panel.export_asked.emit(),
             text="Write masks on the grid of their images",
