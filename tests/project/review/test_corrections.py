@@ -166,3 +166,30 @@ class TestPlateau:
         four = [quick(number) for number in (0, 1, 3, 4)]
         assert said(*four, other) is None
         assert said(*four, other, quick(5)) is not None
+
+
+def test_only_what_was_verified_tells_about_quality() -> None:
+    def label(at: int, **facts: object) -> HistoryEntry:
+        whole = {"annotated_fraction": 1.0, "corrective_dice": 1.0, "seen": True}
+        return entry("label", at, 0.1, run="r", **(whole | facts))
+
+    def judged(*entries: HistoryEntry) -> list[tuple[bool, float | None]]:
+        return [(c.verified, c.dice) for c in corrections_of(record("a", *entries))]
+
+    blind = {"changed_voxels": 0, "viewed_fraction": 0.1}
+    looked = {"changed_voxels": 0, "viewed_fraction": 0.5}
+    edited = {"changed_voxels": 3, "viewed_fraction": 0.1}
+    assert judged(label(1, **blind)) == [(False, None)]
+    assert judged(label(1, **looked)) == [(True, 1.0)]
+    assert judged(label(1, **edited)) == [(True, 1.0)]
+    assert judged(label(1, changed_voxels=0)) == [(True, 1.0)]  # earlier versions
+    # A label that was verified stays so; one that was withdrawn does not.
+    assert judged(label(1, **looked), label(2, **blind))[1] == (True, 1.0)
+    withdrawn = label(1, **looked), entry("reopen", 2), label(3, **blind)
+    assert judged(*withdrawn)[1] == (False, None)
+    undone = label(1, **looked), entry("undo", 2), label(3, **blind)
+    assert judged(*undone) == [(False, None)]
+    found = corrections_of(record("a", *(label(at, **blind) for at in range(6))))
+    assert plateau(found) is None
+    found = corrections_of(record("a", *(label(at, **looked) for at in range(6))))
+    assert plateau(found) is not None
