@@ -56,3 +56,9 @@ def test_a_damaged_file_is_read_or_refused_in_one_line() -> None:
 def test_a_damaged_checkpoint_is_refused_in_one_line() -> None:
     said = report("fuzz.py", "--inputs", "12", "--seed", "1", "--kinds", "checkpoint")
     assert said["counts"]["checkpoint"]["refused"] > 0
+
+
+def test_few_files_and_little_memory_are_told_in_a_line() -> None:
+    verbs = ("--verbs", "status", "accept", "export nifti")
+    said = report("limits.py", "--tries", "12", *verbs)
+    assert {name.rpartition(" ")[2] for name in said["counts"]} == {"files", "memory"}

@@ -15,7 +15,7 @@ import typer
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.errors import REFUSED
 from napari_semiseg.cli.gui import has_display
-from napari_semiseg.errors import ConfigError
+from napari_semiseg.errors import ConfigError, EngineMissing
 
 NEEDED = ("numpy", "scipy", "edt", "nibabel", "SimpleITK", "pydantic", "scikit-image")
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
@@ -57,19 +57,19 @@ def doctor(
             "expected a project to mend, found none; give its folder: semiseg doctor "
             "PROJECT --mend"
         )
+    torch, devices = _engine()
     checks = [
         _python(),
         *map(_package, NEEDED),
         _package("napari", "pip install 'napari[all]'"),
         _qt(),
         _display(),
-        _package("torch", "pip install 'napari-semiseg[engine]'"),
+        torch,
         _package(
             "nilearn", "only semiseg demo needs it: pip install 'napari-semiseg[demo]'"
         ),
         _writable(),
     ]
-    devices = _devices()
     if json:
         render.emit(
             {
@@ -168,10 +168,15 @@ def _writable() -> Check:
         return Check("temporary files", False, str(error), "free space, or set TMPDIR")
 
 
-def _devices() -> list[dict[str, Any]]:
-    """Where the engine can train; none without it."""
+def _engine() -> tuple[Check, list[dict[str, Any]]]:
+    """Whether PyTorch loads, and where it can train; nowhere without it."""
+    check = _package("torch", "pip install 'napari-semiseg[engine]'")
     if util.find_spec("torch") is None:
-        return []
+        return check, []
     from napari_semiseg import engine
 
-    return [asdict(device) for device in engine.describe_devices()]
+    try:
+        return check, [asdict(device) for device in engine.describe_devices()]
+    except EngineMissing as error:
+        found, _, fix = str(error).rpartition("; ")
+        return Check("torch", False, found, fix), []

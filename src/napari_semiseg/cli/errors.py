@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.text import printable
-from napari_semiseg.errors import EngineMissing, SemisegError
+from napari_semiseg.errors import SemisegError
 
 if TYPE_CHECKING:
     import typer
@@ -38,12 +38,12 @@ def exit_code(app: typer.Typer) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads the output any more
         return REFUSED
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        return _refuse(str(EngineMissing(INSTALL_ENGINE)))
-    except (MemoryError, OSError) as error:
+    except (MemoryError, OSError, ImportError) as error:
         return _refuse(_shortage(error))
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        return _refuse(_shortage(MemoryError()))
     return 0
 
 
@@ -53,8 +53,15 @@ def _refuse(message: str) -> int:
     return REFUSED
 
 
-def _shortage(error: MemoryError | OSError) -> str:
+def _shortage(error: MemoryError | OSError | ImportError) -> str:
     """Say what the system has not given."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return INSTALL_ENGINE
+    if isinstance(error, ImportError):
+        return (
+            f"expected all libraries to load, found '{error}'; close other programs, "
+            f"or install it again (semiseg doctor lists what is needed)"
+        )
     if isinstance(error, MemoryError):
         return (
             "expected enough free memory, found too little; what was finished is kept: "

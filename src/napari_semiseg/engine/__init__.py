@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from napari_semiseg.engine.lazy_torch import missing
+from napari_semiseg.engine.lazy_torch import require_torch
 
 if TYPE_CHECKING:
     from napari_semiseg.engine.api import predict, predict_cases, resume, train
@@ -36,14 +36,12 @@ _HOMES = {
     "resume": "api",
     "train": "api",
 }
+_WITHOUT_TORCH = ("MethodSpec", "method_specs")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise missing() from error
+    if name not in _WITHOUT_TORCH:
+        require_torch()
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

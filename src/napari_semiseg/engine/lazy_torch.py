@@ -19,27 +19,40 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.nn import functional
 
-__all__ = ["functional", "missing", "nn", "torch"]
+__all__ = ["functional", "nn", "require_torch", "torch"]
 
 
-def missing() -> EngineMissing:
-    """Make the error for a machine without PyTorch."""
-    return EngineMissing(
-        "training and prediction need PyTorch, which is not installed here; run: "
-        "pip install 'napari-semiseg[engine]'"
-    )
+def require_torch() -> None:
+    """Load PyTorch.
+
+    Raises
+    ------
+    EngineMissing
+        It is not installed, or does not load: the line says which.
+    """
+    try:
+        _ = import_module("torch").nn.Module  # a folder of this name has none
+    except MemoryError:
+        raise
+    except Exception as error:  # what a broken installation raises is anybody's guess
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            raise EngineMissing(
+                "training and prediction need PyTorch, which is not installed here; "
+                "run: pip install 'napari-semiseg[engine]'"
+            ) from error
+        found = " ".join(str(error).split()) or type(error).__name__
+        raise EngineMissing(
+            f"expected PyTorch to load, found '{found}'; install it again: pip install "
+            f"--force-reinstall torch"
+        ) from error
 
 
 class _LazyModule(ModuleType):
     """A module whose names are looked up in the real one on their first use."""
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            value = getattr(import_module(self.__name__), name)
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise missing() from error
+        require_torch()
+        value = getattr(import_module(self.__name__), name)
         setattr(self, name, value)  # so that the next use costs no more than usual
         return value
 
