@@ -144,6 +144,17 @@ def test_a_clock_that_goes_back_keeps_runs_in_order(ball_project, monkeypatch) -
     assert Project.open(ball_project.folder).runs() == made
 
 
+def test_copied_runs_without_their_environment_stay_in_order(ball_project) -> None:
+    made = [Run.create(ball_project, TrainingConfig()) for _ in range(3)]
+    for number, run in enumerate(made):
+        run.append(Started(run=run.id, method="ug_mcl", pid=1))
+        run.folder.environment.unlink()
+        os.utime(run.folder.path, (1e9 - number, 1e9 - number))
+    assert Project.open(ball_project.folder).runs() == made
+    made[0].folder.events.unlink()  # the day in its id is left
+    assert Project.open(ball_project.folder).runs() == made
+
+
 def test_a_clock_that_is_set_does_not_end_a_run(ball_project) -> None:
     run = Run.create(ball_project, TrainingConfig())
     day = 86400.0

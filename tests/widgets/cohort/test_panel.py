@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.project.cases.history import Labelled
+from napari_semiseg.project.cases.history import Labelled, Viewed
 from napari_semiseg.project.review import flags
 from napari_semiseg.project.review.accept import accept
 from napari_semiseg.widgets.cohort.model import COLUMNS, SPLIT_COLUMN
@@ -203,6 +203,19 @@ def test_accepted_unseen_is_shown_in_words(
     assert "nobody had opened" in tip
     panel.filter.setText("unseen")
     assert panel.table.proxy.rowCount() == 1
+
+
+def test_accepted_unverified_is_shown_in_words(
+    panel: CohortPanel, session: Session, project: Project
+) -> None:
+    run = store_prediction(project, "case_1")
+    shown = {"run": run.id, "step": 5, "viewed_fraction": 0.1}
+    project.note("case_1", Viewed(**shown))
+    accept(project, ["case_1"])
+    session.cases_changed.emit({"case_1"})
+    assert cell(panel, 1, "state") == "accepted unverified"
+    assert cell(panel, 1, "dice") == "-"
+    assert "0 labelled, 1 accepted unverified" in panel.summary.text()
 
 
 def test_dice_is_estimated_once_enough_was_corrected(

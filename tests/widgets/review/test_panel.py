@@ -7,6 +7,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import FlagDialog
@@ -380,3 +381,34 @@ def test_worst_slices_leave_out_what_is_done(
     view.session.status_changed.connect(said.append)
     press(view, "W")
     assert said == ["No doubtful slice is left in this case."]
+
+
+def test_an_accept_is_undone_and_earlier_masks_come_back_by_buttons(
+    panel: ReviewPanel, view: CaseView, project: Project, session: Session
+) -> None:
+    said: list[str] = []
+    session.status_changed.connect(said.append)
+    view.open("case_0")
+    view.mask.paint((5, 9, 9), 1)
+    filled = view.editing.encoding.proposed[1]
+    view.mask.paint((6, 9, 9), filled)
+    view.mask.put(
+        np.full((1, 12, 14), filled, np.uint8),
+        (slice(7, 8), slice(0, 12), slice(0, 14)),
+    )
+    painted = view.mask.data.copy()
+    view.annotation.questions.to_choose = PAINTED
+    panel.buttons["accept_painted"].click()
+    assert "only proposed are not" in said[-1]
+    assert not (project.case("case_0").read_label()[7] == 1).any()
+    view.open("case_1")
+    panel.buttons["undo_accept"].click()
+    assert view.case.id == "case_0"
+    assert np.array_equal(view.mask.data, painted)
+    assert not project.case("case_0").has_label
+    panel.buttons["accept"].click()
+    assert project.case("case_0").state == "labelled"
+    panel.buttons["restore_mask"].click()
+    assert view.annotation.questions.asked[-1] == "Earlier masks"
+    assert view.model.opened.source == "draft"
+    assert project.case("case_0").has_draft

@@ -35,14 +35,16 @@ def flag(project: Project, case: CaseRef, comment: str = "") -> None:
             f"expected a comment of at most {MAX_COMMENT} characters, found "
             f"{len(text)}; shorten it"
         )
-    if project.case(case).record.flag != text:
-        project.note(case, Flagged(comment=text))
+    with project.changing(case) as now:
+        if now.record.flag != text:
+            project.note(now, Flagged(comment=text))
 
 
 def unflag(project: Project, case: CaseRef) -> None:
     """Take the flag of a case away; its history keeps the comment."""
-    if project.case(case).record.flag is not None:
-        project.note(case, Unflagged())
+    with project.changing(case) as now:
+        if now.record.flag is not None:
+            project.note(now, Unflagged())
 
 
 def skip(project: Project, case: CaseRef) -> None:
@@ -50,9 +52,9 @@ def skip(project: Project, case: CaseRef) -> None:
 
     It comes back with the next prediction of it, or when a label is accepted.
     """
-    case = project.case(case)
-    if not is_put_off(project, case):
-        project.note(case, Skipped(shown=_newest_prediction(project, case)))
+    with project.changing(case) as now:
+        if not is_put_off(project, now):
+            project.note(now, Skipped(shown=_newest_prediction(project, now)))
 
 
 def is_put_off(project: Project, case: Case) -> bool:

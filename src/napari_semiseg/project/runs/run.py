@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Self
 
 import tomlkit
@@ -135,8 +136,17 @@ class Run:
             try:
                 self._created = float(read_json(self.folder.environment)["created"])
             except (OSError, KeyError, TypeError, ValueError, ProjectError):
-                return self.folder.path.stat().st_mtime
+                return self._begun()
         return self._created
+
+    def _begun(self) -> float:
+        """Time of the first event, else the day in the id; copies have other mtimes."""
+        if events := self.events():
+            return events[0].at
+        try:
+            return datetime.strptime(self.id[:10], "%Y-%m-%d").timestamp()
+        except ValueError:
+            return 0.0
 
     # -- what happened -----------------------------------------------------------
 

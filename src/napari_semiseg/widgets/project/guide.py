@@ -161,7 +161,7 @@ def next_step(cases: Iterable[Case], *, trained: bool) -> Step:
     by_hand = [
         entry
         for case in cases
-        for entry in case.record.history
+        for entry in case.record.standing
         if isinstance(entry, Labelled) and entry.by != SAMPLE_AUTHOR
     ]
     if not by_hand:
