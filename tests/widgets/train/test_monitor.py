@@ -244,6 +244,42 @@ def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
     assert view.text.text() == "Trained 10 steps in 10 s, predicted 1 case"
 
 
+def test_time_runs_until_the_first_step_and_a_busy_processor_is_told(
+    qtbot: QtBot, run: Run
+) -> None:
+    view, busy = RunProgress(), "waiting for the processor, which other programs use"
+    qtbot.addWidget(view)
+    view.show_wait(3, starved=True)
+    assert view.text.text() == ""
+    view.clear(run)
+    view.show_wait(3, starved=False)
+    assert view.text.text() == "Starting, 3 s"
+    view.show_event(Staged(stage="Planning", done=0, total=1))
+    view.show_wait(75, starved=True)
+    assert view.text.text() == f"Planning, 75 s, {busy}"
+    view.show_event(stepped(4))
+    view.show_wait(80, starved=False)
+    assert view.text.text() == "Step 4 of 10, 6 s left"
+    view.show_wait(81, starved=True)
+    assert view.text.text() == f"Step 4 of 10, 6 s left, {busy}"
+    view.show_event(finished(run))
+    view.show_wait(90, starved=False)
+    assert view.text.text() == "Trained 10 steps in 10 s"
+
+
+def test_a_followed_process_is_looked_at_until_it_ends(
+    monitor: RunMonitor, run: Run, qtbot: QtBot, start_child
+) -> None:
+    child = start_child(run, [started(run), "GATE"])
+    with qtbot.waitSignal(monitor.waited, timeout=20_000) as blocker:
+        monitor.follow(run, child)
+    seconds, starved = blocker.args
+    assert 0 <= seconds < 60
+    assert isinstance(starved, bool)
+    monitor.stop()
+    assert not monitor._clock.isActive()
+
+
 def test_curves_hold_the_values_of_the_events(qtbot: QtBot, run: Run) -> None:
     view = RunProgress()
     qtbot.addWidget(view)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QUrl, Signal
+from qtpy.QtCore import QObject, QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar, QWidget
 
@@ -23,6 +24,7 @@ from napari_semiseg.core.events import (
 )
 from napari_semiseg.core.text import count, duration
 from napari_semiseg.execution.follow import follow_process
+from napari_semiseg.execution.processor_wait import ProcessorWait
 from napari_semiseg.widgets.common.background import named
 from napari_semiseg.widgets.common.forms import (
     push_button,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs.run import Run
 
 MESSAGES_SHOWN = 3
+LOOK_MS = 1000
+"""Between two looks at what a training waits for."""
 
 
 class RunMonitor(QObject):
@@ -49,11 +53,15 @@ class RunMonitor(QObject):
     -------
     logged(object)
         An event of the log, in order, from the log's beginning.
+    waited(float, bool)
+        Each second: seconds since the run's process was started, or since it is
+        followed, and whether other programs keep the processor from it.
     ended()
         The run's process is gone, or following it was stopped.
     """
 
     logged = Signal(object)
+    waited = Signal(float, bool)
     ended = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -62,6 +70,11 @@ class RunMonitor(QObject):
         self.handle: Handle | None = None
         self._worker: Any = None
         self._stopped = threading.Event()
+        self._wait = ProcessorWait(None)
+        self._since = 0.0
+        self._clock = QTimer(self)
+        self._clock.setInterval(LOOK_MS)
+        self._clock.timeout.connect(self._tell_wait)
 
     @property
     def active(self) -> bool:
@@ -93,15 +106,22 @@ class RunMonitor(QObject):
         worker.yielded.connect(self._yielded)
         worker.finished.connect(self._finished)
         self._worker, self._stopped = worker, stopped
+        self._wait = ProcessorWait(run.pid if handle is None else handle.pid)
+        self._since = time.time() if handle is None else handle.started
+        self._clock.start()
         worker.start()
 
     def stop(self) -> None:
         """Stop following. The training itself goes on."""
+        self._clock.stop()
         if self._worker is not None:
             self._stopped.set()
             self._worker.yielded.disconnect(self._yielded)
             self._worker.finished.disconnect(self._finished)
             self._worker = None
+
+    def _tell_wait(self) -> None:
+        self.waited.emit(max(0.0, time.time() - self._since), self._wait.starved)
 
     def _yielded(self, event: Event) -> None:
         self._show_in_activity_dock(event)
@@ -115,6 +135,7 @@ class RunMonitor(QObject):
             bar.update(event.step - bar.n)
 
     def _finished(self) -> None:
+        self._clock.stop()
         self._worker = None
         self.ended.emit()
 
@@ -137,6 +158,7 @@ class RunProgress(QWidget):
         line = row_of(self.text, self._log_button)
         stack(self, self.bar, line, self.messages, self.losses, self.dice, margin=0)
         self._trained = ""
+        self._said, self._ticking = "", False
         self.clear()
 
     def clear(
@@ -149,7 +171,8 @@ class RunProgress(QWidget):
         self._log_button.setVisible(run is not None)
         self.bar.setRange(0, 0)
         self.bar.setVisible(run is not None)
-        self.text.setText("" if run is None else "Starting")
+        self._say("" if run is None else "Starting")
+        self._ticking = run is not None
         self.losses.clear()
         self.losses.hide()
         self.dice.clear(colours)
@@ -160,13 +183,14 @@ class RunProgress(QWidget):
         """Show one event."""
         match event:
             case Started():
+                self._ticking = True
                 self.bar.setRange(0, 0)
-                self.text.setText("Starting")
+                self._say("Starting")
             case Staged():
                 self._progress(event.stage, event.done, event.total)
             case Planned():
                 self._steps = event.steps
-                self.text.setText(
+                self._say(
                     f"{event.steps} steps on {event.device}, "
                     f"about {duration(event.steps * event.seconds_per_step)}"
                 )
@@ -187,12 +211,26 @@ class RunProgress(QWidget):
             case _:
                 pass
 
+    def show_wait(self, seconds: float, starved: bool) -> None:
+        """Add the seconds so far until the first step, and what it waits for."""
+        words = [self._said]
+        if self._ticking:
+            words.append(duration(seconds))
+        if starved:
+            words.append("waiting for the processor, which other programs use")
+        if self._said:
+            self.text.setText(", ".join(words))
+
+    def _say(self, text: str) -> None:
+        self._said = text
+        self.text.setText(text)
+
     def _stepped(self, event: Stepped) -> None:
-        self._steps = event.steps
+        self._steps, self._ticking = event.steps, False
         self.bar.setRange(0, event.steps)
         self.bar.setValue(event.step)
         left = duration(event.seconds_left)
-        self.text.setText(f"Step {event.step} of {event.steps}, {left} left")
+        self._say(f"Step {event.step} of {event.steps}, {left} left")
         self.losses.show()
         self.losses.add(event.step, event.losses)
 
@@ -203,14 +241,15 @@ class RunProgress(QWidget):
         self._progress("Predicting", event.done, event.total)
         if event.done == event.total:
             predicted = count(event.total, "case")
-            self.text.setText(f"{self._trained}, predicted {predicted}")
+            self._say(f"{self._trained}, predicted {predicted}")
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self.bar.setRange(0, total if total > 1 else 0)
         self.bar.setValue(done)
-        self.text.setText(f"{stage}: {done} of {total}" if total > 1 else stage)
+        self._say(f"{stage}: {done} of {total}" if total > 1 else stage)
 
     def _finished(self, event: Finished) -> None:
+        self._ticking = False
         self._show_end(event)
         spent = duration(event.seconds)
         words = {
@@ -219,15 +258,16 @@ class RunProgress(QWidget):
             "failed": "Training failed",
         }
         self._trained = words[event.reason]
-        self.text.setText(self._trained)
+        self._say(self._trained)
         if event.error:
             self._add_message(event.error)
 
     def show_interruption(self, event: Finished) -> None:
         """Show that a run was interrupted, in place of the output it left."""
+        self._ticking = False
         self.messages.hide()
         self._show_end(event)
-        self.text.setText(f"Interrupted at step {event.step}; it can go on")
+        self._say(f"Interrupted at step {event.step}; it can go on")
 
     def _show_end(self, event: Finished) -> None:
         self.bar.setRange(0, max(1, self._steps))

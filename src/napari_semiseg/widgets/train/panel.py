@@ -124,6 +124,7 @@ class TrainingPanel(QWidget):
 
     def _connect(self) -> None:
         self.monitor.logged.connect(self._show_event)
+        self.monitor.waited.connect(self.progress.show_wait)
         self.monitor.ended.connect(self._ended)
         self.form.method.currentIndexChanged.connect(self._offer_sources)
         self._changes.triggered.connect(self._announce_changes)
