@@ -10,6 +10,7 @@ from napari_semiseg.active_learning.suggest import suggest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.imaging.rendering import PLANES, slice_name
 from napari_semiseg.project.cases.labels import done_slices
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review import flags
@@ -49,9 +50,56 @@ def test_only_training_cases_without_a_whole_label_come_by_their_score(ranked) -
 
 def test_reasons_are_words_a_reader_can_act_on(ranked) -> None:
     volume = suggest(ranked).volumes[0]
-    assert volume.reason == "boundary uncertain (0.60), slices 10-13"
+    assert volume.reason == "boundary uncertain (0.60), axial 11"
+    assert volume.place == (0, 11)
     gap = suggest(ranked, strategy="gap").volumes[0]
     assert gap.reason.startswith("segmentation and distance disagree (0.80)")
+
+
+@pytest.mark.parametrize("plane", [None, "axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("strategy", strategies())
+def test_a_volume_names_the_first_of_its_slices(ranked, strategy, plane) -> None:
+    labels = np.full((24, 24, 24), 255, np.uint8)
+    labels[11] = 0  # the worst slice is annotated
+    ranked.set_label("case_3", labels)
+    found = suggest(ranked, strategy=strategy, plane=plane)
+    for volume in found.volumes:
+        places = [
+            (item.axis, item.index) for item in found.slices if item.case == volume.case
+        ]
+        assert (volume.place in places) == bool(places)
+        assert volume.place != (0, 11) or volume.case != "case_3"
+        if volume.place is not None:
+            assert volume.reason.endswith(f", {slice_name(*volume.place)}")
+            assert plane in (None, PLANES[volume.place[0]])
+
+
+@pytest.mark.parametrize("strategy", strategies())
+def test_empty_predictions_are_a_tier_of_their_own(
+    ball_project, predict_ball, strategy
+) -> None:
+    """Whatever a network says of a scan in which it has found nothing."""
+    run = Run.create(ball_project, TrainingConfig())
+    certain = {"uncertainty": 0.0, "gap": 0.0, "empty": True}
+    tried = {
+        "case_2": {"uncertainty": 0.9, "gap": 0.9},
+        "case_3": certain | {"slices": ()},
+        "case_4": certain,
+    }
+    for name, values in tried.items():
+        case = ball_project.case(name)
+        run.write_prediction(predict_ball(run, case, **values), case.image)
+    found = suggest(ball_project, strategy=strategy)
+    by_model = strategies()[strategy].needs_predictions
+    if by_model:
+        assert set(order(found)[:2]) == {"case_3", "case_4"}
+        empty = {item.case: item for item in found.volumes[:2]}
+        assert [item.score for item in empty.values()] == [1.0, 1.0]
+        assert empty["case_3"].reason == "nothing was found in it, axial 12"
+        assert empty["case_4"].reason == "nothing was found in it, axial 11"
+        assert order(suggest(ball_project, 1, strategy))[0] in empty
+    flags.skip(ball_project, "case_3")
+    assert order(suggest(ball_project, strategy=strategy))[-1] == "case_3"
 
 
 def test_slices_lie_apart_and_no_volume_takes_them_all(ranked) -> None:

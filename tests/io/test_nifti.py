@@ -4,6 +4,7 @@ import gzip
 import itertools
 import math
 import re
+from io import BytesIO
 
 import hypothesis.strategies as st
 import nibabel
@@ -265,6 +266,30 @@ def test_neither_form_is_told(tmp_path):
     two_forms(tmp_path / "i.nii", 0, 0)
     (note,) = read_geometry(tmp_path / "i.nii")[1]
     assert "neither qform nor sform" in note
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_a_negative_voxel_size_is_noted(tmp_path, ending, kind, axis):
+    data = np.zeros((3, 4, 5), np.int16)
+    path = save(tmp_path / f"i{ending}", data, np.diag([2.0, 3, 4, 1]), kind=kind)
+    assert read_geometry(path)[1] == ()
+    packed = path.read_bytes()
+    content = bytearray(gzip.decompress(packed) if ending == ".nii.gz" else packed)
+    header = kind.header_class.from_fileobj(BytesIO(content), check=False)
+    header["pixdim"][axis] *= -1
+    content[: len(header.binaryblock)] = header.binaryblock
+    path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    geometry, (note,) = read_geometry(path)
+    assert note.startswith(f"i{ending}: pixdim is negative")
+    assert geometry.spacing_mm == (4.0, 3.0, 2.0)
+    write_labels(
+        tmp_path / "mask.nii.gz", np.zeros((5, 4, 3), np.uint8), geometry, path
+    )
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    assert (mask.header["pixdim"][1:4] > 0).all()
+    np.testing.assert_allclose(mask.affine, geometry.native_affine)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("micron", 1e-3), ("meter", 1e3)])

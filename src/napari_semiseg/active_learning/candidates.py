@@ -56,6 +56,12 @@ class Candidate:
         assert self.stored_score is not None
         return self.stored_score
 
+    @property
+    def found_nothing(self) -> bool:
+        """Whether the newest prediction is empty, which no score can rank."""
+        score = self.stored_score
+        return score is not None and not any(score.volumes_ml.values())
+
     @cached_property
     def annotated_slices(self) -> tuple[frozenset[int], ...]:
         """Slices along each axis that are annotated whole."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.active_learning.candidates import collect, interleave
 from napari_semiseg.active_learning.registry import DEFAULT, STRATEGIES
+from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.imaging.rendering import PLANES
+from napari_semiseg.imaging.rendering import PLANES, slice_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from napari_semiseg.active_learning.candidates import RankedVolume
+    from napari_semiseg.active_learning.candidates import Pool, RankedVolume
     from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.project import Project
 
@@ -30,11 +31,14 @@ class VolumeSuggestion:
     score : float
         In [0, 1]; what it means depends on the strategy, more is more urgent.
     reason : str
-        In words.
+        In words; ends with the name of ``place``.
     flag : str, optional
         Comment of its flag.
     skipped : bool
         Whether a reviewer has skipped it; it comes after the others then.
+    place : (int, int), optional
+        Axis and index of the slice to look at first, as in `SliceSuggestion`; None
+        where all that are worth it are annotated.
     """
 
     case: str
@@ -42,6 +46,7 @@ class VolumeSuggestion:
     reason: str
     flag: str | None = None
     skipped: bool = False
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,9 @@ def suggest(
 
     Only training cases are suggested, by the newest prediction of each. Slices are
     taken from the best volumes in turn and lie apart from each other; those that are
-    annotated already are left out. Skipped volumes come last. No score grows with the
-    size of a volume.
+    annotated already are left out. Volumes in which nothing was predicted come first
+    where predictions are ranked, for no score of theirs says whether the structure was
+    missed; skipped volumes come last. No score grows with the size of a volume.
 
     Parameters
     ----------
@@ -120,22 +126,47 @@ def suggest(
                 "or semiseg predict first, or take --strategy spread"
             )
         pool = replace(pool, candidates=scored)
-    ranked = sorted(chosen.rank(pool), key=lambda item: item.candidate.skipped)[:k]
+    ranked = chosen.rank(pool)
+    if chosen.needs_predictions:
+        ranked = [_empty(pool, item) for item in ranked]
+        ranked.sort(key=lambda item: not item.candidate.found_nothing)
+    ranked = sorted(ranked, key=lambda item: item.candidate.skipped)[:k]
     queues = [_slices(item, axis, chosen.slice_distance) for item in ranked]
     slices = list(islice(interleave(queues), k))
     if chosen.sort_slices:
         slices.sort(key=lambda item: -item.score)
-    return Suggestions(tuple(map(_volume, ranked)), tuple(slices))
+    volumes = map(_volume, ranked, queues)
+    return Suggestions(tuple(volumes), tuple(slices))
 
 
-def _volume(item: RankedVolume) -> VolumeSuggestion:
+def _empty(pool: Pool, item: RankedVolume) -> RankedVolume:
+    """Describe a volume in which nothing was predicted, whatever its scores are."""
+    if not item.candidate.found_nothing:
+        return item
+    axis = pool.slice_axis(item.candidate)
+    middle = SliceScore(
+        axis=axis,
+        index=item.candidate.case.geometry.shape_zyx[axis] // 2,
+        score=1.0,
+        reason="nothing was found, here is the middle",
+    )
+    return replace(
+        item,
+        score=1.0,
+        reason="nothing was found in it",
+        slices=lambda: item.slices() or [middle],
+    )
+
+
+def _volume(item: RankedVolume, slices: Sequence[SliceSuggestion]) -> VolumeSuggestion:
     flag, skipped = item.candidate.case.record.flag, item.candidate.skipped
-    reason = item.reason
+    place = (slices[0].axis, slices[0].index) if slices else None
+    reason = item.reason if place is None else f"{item.reason}, {slice_name(*place)}"
     if flag is not None:
         reason = f"flagged: {flag}; {reason}" if flag else f"flagged; {reason}"
     if skipped:
         reason = f"skipped; {reason}"
-    return VolumeSuggestion(item.candidate.id, item.score, reason, flag, skipped)
+    return VolumeSuggestion(item.candidate.id, item.score, reason, flag, skipped, place)
 
 
 def _slices(

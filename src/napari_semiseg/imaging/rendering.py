@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
 
 PLANES = ("axial", "coronal", "sagittal")
+"""Names of the slices across z, y and x."""
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 _SMOOTH_VOXELS = 0.6
 _HEAT = np.array(
     [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]], float
 )
+
+
+def slice_name(axis: int, index: int) -> str:
+    """Name a slice by its plane and index, such as "axial 41"."""
+    return f"{PLANES[axis]} {index}"
 
 
 @dataclass(frozen=True, slots=True)

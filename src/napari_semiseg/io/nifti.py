@@ -316,6 +316,11 @@ def _affine(path: Path, image: Any) -> tuple[NDArray[np.float64], tuple[str, ...
         )
     header = image.header
     notes: list[str] = []
+    if (_stored_voxel_sizes(image) < 0).any():
+        notes.append(
+            f"{path.name}: pixdim is negative, which is no voxel size; it is read as "
+            f"positive, and masks are written so"
+        )
     qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
     if qform is None and sform is None:
         notes.append(
@@ -334,6 +339,14 @@ def _affine(path: Path, image: Any) -> tuple[NDArray[np.float64], tuple[str, ...
         affine[:3] *= _MM[unit]
         notes.append(f"{path.name}: the header is in {unit}, converted to mm")
     return affine, tuple(notes)
+
+
+def _stored_voxel_sizes(image: Any) -> NDArray[Any]:
+    """Voxel sizes as the file has them; nibabel drops their signs when it loads it."""
+    files = image.file_map
+    with files.get("header", files["image"]).get_prepare_fileobj("rb") as stream:
+        raw = type(image.header).from_fileobj(stream, check=False)
+    return np.asarray(raw["pixdim"][1:4])
 
 
 def _apart_mm(shape: tuple[int, ...], one: Any, other: Any) -> float:

@@ -77,29 +77,10 @@ def rank_by_score(
     ranked = []
     for item in sorted(pool.candidates, key=lambda item: (-value(item.score), item.id)):
         score = item.score
-        words = f"{reason} ({value(score):.2f}){describe_slices(slices(score))}"
-        if not any(score.volumes_ml.values()):
-            words = f"nothing was found in it ({value(score):.2f})"
+        words = f"{reason} ({value(score):.2f})"
         order = sorted(slices(score), key=lambda place: -place.score)
         ranked.append(RankedVolume(item, value(score), words, partial(list, order)))
     return ranked
-
-
-def describe_slices(slices: Sequence[SliceScore]) -> str:
-    """Name the axial slices around the one with the highest score."""
-    axial = [
-        item.index
-        for item in sorted(slices, key=lambda item: -item.score)
-        if item.axis == 0
-    ]
-    if not axial:
-        return ""
-    indices, low, high = set(axial), axial[0], axial[0]
-    while near := indices & {low - 1, low - 2}:
-        low = min(near)
-    while near := indices & {high + 1, high + 2}:
-        high = max(near)
-    return f", slice {low}" if low == high else f", slices {low}-{high}"
 
 
 @register(
@@ -135,8 +116,7 @@ def stratified(pool: Pool) -> list[RankedVolume]:
 
 def _volume(pool: Pool, item: Candidate, first: str) -> RankedVolume:
     score = item.score.classes[first]
-    place = describe_slices(score.slices)
-    reason = f"{first} uncertain ({score.entropy:.2f}){place}"
+    reason = f"{first} uncertain ({score.entropy:.2f})"
     return RankedVolume(
         item, score.entropy, reason, partial(_slices, pool, item, first)
     )
