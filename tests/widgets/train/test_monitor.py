@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import QThreadPool
 
 from fake_workers import FakeHandle
 from napari_semiseg.core.config import TrainingConfig
@@ -24,6 +25,7 @@ from napari_semiseg.core.events import (
 )
 from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.project.runs.run import Run
+from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
+    from napari_semiseg.widgets.common.session import Session
 
 WAIT_MS = 20_000
 CHILD = """
@@ -364,3 +367,21 @@ def test_a_prediction_on_the_way_leaves_the_progress_alone(qtbot: QtBot) -> None
     assert shown.bar.maximum() == 90
     assert shown.text.text().startswith("Step 10 of 90")
     assert shown.messages.text() == "a was predicted anew at step 10 (uncertainty 0.25)"
+
+
+def test_other_work_is_done_beside_it_on_one_core(
+    session: Session, run: Run, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = QThreadPool.globalInstance()
+    cores = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+    try:
+        for _ in range(2):
+            monitor, done = RunMonitor(), []
+            monitor.follow(run, FakeHandle())
+            in_background(session, "Reading", lambda: 5, done.append)
+            qtbot.waitUntil(lambda done=done: done == [5], timeout=WAIT_MS)
+            monitor.stop()
+            qtbot.waitUntil(lambda: pool.activeThreadCount() == 0, timeout=WAIT_MS)
+    finally:
+        pool.setMaxThreadCount(cores)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QTimer, QUrl, Signal
+from qtpy.QtCore import QObject, QThreadPool, QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar, QWidget
 
@@ -109,6 +109,9 @@ class RunMonitor(QObject):
         self._wait = ProcessorWait(run.pid if handle is None else handle.pid)
         self._since = time.time() if handle is None else handle.started
         self._clock.start()
+        pool = QThreadPool.globalInstance()
+        pool.releaseThread()  # it waits most of the time: one core has one thread
+        worker.finished.connect(lambda: pool.reserveThread())
         worker.start()
 
     def stop(self) -> None:
