@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -23,9 +21,10 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.cohort.panel import CohortPanel
-from napari_semiseg.widgets.common.background import in_background, show_errors
+from napari_semiseg.widgets.common.background import in_background, show_errors, warn
 from napari_semiseg.widgets.common.compat import viewer_itself
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import plain, plain_label, wrapped_label
 from napari_semiseg.widgets.common.preferences import remember_project
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
@@ -101,8 +100,7 @@ class SemisegDock(QWidget):
         self._pages = QStackedWidget()
         self._pages.addWidget(VerticalScroll(self.start_page))
         self._pages.addWidget(self.tabs)
-        self.status = QLabel()
-        self.status.setWordWrap(True)
+        self.status = wrapped_label()
         self.status.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
         )
@@ -124,7 +122,7 @@ class SemisegDock(QWidget):
         self.session.refresh_status()
 
     def _header(self) -> QHBoxLayout:
-        self._title = QLabel()
+        self._title = plain_label()
         font = self._title.font()
         font.setBold(True)
         self._title.setFont(font)
@@ -285,8 +283,7 @@ class SemisegDock(QWidget):
                 f"{len(problems)} images cannot be used as they are, as {case_id}: "
                 f"{problem}. Project > Find moved images points to another folder."
             )
-            show_warning(text)
-            self.session.say(text)
+            warn(self.session, text)
 
     def _open_requested(self, folder: Path | None) -> None:
         if folder is None:
@@ -297,7 +294,7 @@ class SemisegDock(QWidget):
     def _show_project(self) -> None:
         project = self.session.project
         self._title.setText("Semiseg" if project is None else project.name)
-        self._title.setToolTip("" if project is None else str(project.folder))
+        self._title.setToolTip("" if project is None else plain(str(project.folder)))
         for action in self._project_actions:
             action.setEnabled(project is not None)
         if project is not None:

@@ -7,6 +7,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.imaging.rendering import slice_name
 from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.common.connections import Connections
@@ -105,6 +106,39 @@ def test_queue_gives_reasons_and_jumps(
     qtbot.keyClick(panel.queue, Qt.Key.Key_Return)
     assert view.case.id == "case_2"
     assert (view.viewer.dims.order[0], view.slice_index) == (0, 6)
+
+
+def test_every_row_of_the_queue_opens_the_slice_that_it_names(
+    panel: ReviewPanel,
+    view: CaseView,
+    project: Project,
+    predict: Callable[[str, float], None],
+    qtbot: QtBot,
+) -> None:
+    store_prediction(project, "case_1")
+    store_prediction(project, "case_2")
+    predict("case_3", 0.0)  # nothing was found, and that for certain
+    panel.refresh_queue()
+    assert panel.queue.cases()[0] == "case_3"
+    assert "nothing was found in it" in panel.queue.topLevelItem(0).text(1)
+    for row in map(panel.queue.topLevelItem, range(3)):
+        named = [(row, row.text(1).rpartition(", ")[2])]
+        named += [
+            (child, child.text(0)) for child in map(row.child, range(row.childCount()))
+        ]
+        for item, name in named:
+            panel.queue.setCurrentItem(item)
+            qtbot.keyClick(panel.queue, Qt.Key.Key_Return)
+            assert view.case.id == row.text(0)
+            axis = int(view.viewer.dims.order[0])
+            assert name.lower() == slice_name(axis, view.slice_index)
+    first, second, third = panel.queue.cases()
+    view.open(first)
+    view.go_to(2, 1)
+    press(view, "N")
+    assert view.case.id == second
+    assert (view.viewer.dims.order[0], view.slice_index) == (0, 6)
+    assert third not in (first, second)
 
 
 def test_the_selected_row_can_be_read(

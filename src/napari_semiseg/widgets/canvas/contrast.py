@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import CT, windows_for
 from napari_semiseg.widgets.common.actions import short
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import plain_label
 from napari_semiseg.widgets.common.preferences import grey_window, remember_grey_window
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ContrastRow(QWidget):
         self.choice.activated.connect(self._chosen)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel("Grey values"))
+        row.addWidget(plain_label("Grey values"))
         row.addWidget(self.choice, 1)
         row.addWidget(beside)
         Connections(self).add(self._follow, model.shown, images.image_changed)

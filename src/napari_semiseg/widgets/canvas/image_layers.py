@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.widgets.common.actions import short
 from napari_semiseg.widgets.common.connections import Connections, Signal
+from napari_semiseg.widgets.common.forms import plain, plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ class ImageLayers:
             # The limits come first: what follows them writes into the metadata.
             facts = {
                 "contrast_limits": limits,
-                "name": f"{case.id}: {name}" if name else case.id,
+                "name": plain(f"{case.id}: {name}" if name else case.id),
                 "visible": name == first,
             } | options
             if before:
@@ -156,7 +157,7 @@ class ChannelChoice(QWidget):
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel("Image"))
+        row.addWidget(plain_label("Image"))
         row.addWidget(self.box, 1)
         self.box.textActivated.connect(images.choose)
         Connections(self).add(self.refresh, images.image_changed)

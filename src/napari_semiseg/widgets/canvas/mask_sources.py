@@ -12,6 +12,7 @@ import numpy as np
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.project.cases.record import DOUBTED
+from napari_semiseg.widgets.common.forms import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,8 +102,8 @@ def value_names(scheme: LabelScheme, encoding: MaskEncoding) -> dict[int, str]:
     """Names of mask values for napari's status bar."""
     names = {0: "background", UNANNOTATED: "not annotated"}
     for item in scheme:
-        names[item.value] = item.name
-        names[encoding.proposed[item.value]] = f"{item.name}, proposed"
+        names[item.value] = plain(item.name)
+        names[encoding.proposed[item.value]] = plain(f"{item.name}, proposed")
     return names
 
 

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_semiseg.widgets.common.compat import camera_of
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ class CanvasNotes(QWidget):
     def set_footnote(self, text: str) -> None:
         """Say at the lower edge where that comes from; shortened where it must be."""
         self.footnote = text
-        self.setToolTip(text)
+        self.setToolTip(plain(text))
         self.update()
 
     def set_cursor(self, world: Sequence[float] | None) -> None:

@@ -38,6 +38,8 @@ from napari_semiseg.widgets.cohort.model import SPLIT_TITLES
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.common.forms import (
     dialog_buttons,
+    plain,
+    plain_label,
     push_button,
     row_of,
     stack,
@@ -127,9 +129,10 @@ class PairList(FileList):
                     images = _name(pair.channels[0].image)
                 mask = NO_MASK if pair.mask is None else pair.mask.name
                 item = _checkable([pair.case, images, mask, remark], pair)
-                item.setToolTip(1, "\n".join(str(one.image) for one in pair.channels))
-                item.setToolTip(2, "" if pair.mask is None else str(pair.mask))
-                item.setToolTip(3, remark)
+                paths = [str(one.image) for one in pair.channels]
+                item.setToolTip(1, plain("\n".join(paths)))
+                item.setToolTip(2, "" if pair.mask is None else plain(str(pair.mask)))
+                item.setToolTip(3, plain(remark))
                 item.setCheckState(0, OFF if pair.labelled else ON)
                 self.addTopLevelItem(item)
         self.changed.emit()
@@ -173,7 +176,7 @@ class SeriesChoice(QGroupBox):
             self.list.clear()
             for folder, found in folders.items():
                 parent = QTreeWidgetItem([folder.name])
-                parent.setToolTip(0, str(folder))
+                parent.setToolTip(0, plain(str(folder)))
                 parent.setFlags(Qt.ItemFlag.ItemIsEnabled)
                 self.list.addTopLevelItem(parent)
                 for series in found:
@@ -260,7 +263,7 @@ class StructureChoice(QGroupBox):
             box.setCurrentIndex(max(0, box.findData(value)))
             box.currentIndexChanged.connect(lambda _: self.changed.emit())
             self.boxes[name] = box
-            self._form.addRow(name, box)
+            self._form.addRow(plain_label(name), box)
         self._area.setFixedHeight(STRUCTURE * min(MOST_STRUCTURES, len(found)) + 12)
         self.setVisible(bool(found))
 
@@ -444,8 +447,8 @@ class ImportDialog(QDialog):
         self.left_out.clear()
         for path, reason in self.preview.left.items():
             item = QTreeWidgetItem([Path(path).name, reason])
-            item.setToolTip(0, path)
-            item.setToolTip(1, reason)
+            item.setToolTip(0, plain(path))
+            item.setToolTip(1, plain(reason))
             self.left_out.addTopLevelItem(item)
         self.tabs.setTabText(1, f"Left out ({len(self.preview.left)})")
         self.suggested.setVisible(bool(self.preview.endings))

@@ -13,6 +13,7 @@ from napari_semiseg.core.text import percent
 from napari_semiseg.project.cases.record import DOUBTED, Acceptance
 from napari_semiseg.project.review.corrections import effort
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import plain
 from napari_semiseg.widgets.common.tables import RowModel
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class CohortModel(RowModel[Row]):
             case Qt.ItemDataRole.DecorationRole if flag is not None:
                 return self._flag
             case Qt.ItemDataRole.ToolTipRole:
-                return _tip(row, field)
+                return plain(_tip(row, field))
             case Qt.ItemDataRole.TextAlignmentRole if field in NUMBERS:
                 return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             case _ if role == SORT_ROLE:

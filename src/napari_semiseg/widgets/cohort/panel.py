@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QSortFilterProxyModel, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -29,7 +28,7 @@ from napari_semiseg.widgets.cohort.model import (
     SPLIT_TITLES,
     CohortModel,
 )
-from napari_semiseg.widgets.common.background import in_background, show_errors
+from napari_semiseg.widgets.common.background import in_background, show_errors, warn
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import ask_flag
 from napari_semiseg.widgets.common.forms import (
@@ -253,8 +252,7 @@ class CohortPanel(QWidget):
             left = len(report.skipped) - 1
             text = f"Added {count(len(report.added), 'image')}. "
             text += f"Skipped {Path(name).name}{f' and {left} more' if left else ''}"
-            show_warning(f"{text}: {reason}")
-            self._session.say(f"{text}: {reason}")
+            warn(self._session, f"{text}: {reason}")
 
     def _imported(self, answer: tuple[AddReport, int]) -> None:
         report, labelled = answer

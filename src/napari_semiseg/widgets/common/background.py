@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.widgets.common.forms import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,8 +38,14 @@ def named(title: str, function: Callable[..., Any], *args: Any) -> Named:
 
 def report_error(session: Session, error: Exception) -> None:
     """Show an error as a notification and in the status line."""
-    show_error(str(error))
+    show_error(plain(str(error)))
     session.say(str(error))
+
+
+def warn(session: Session, text: str) -> None:
+    """Show a warning as a notification and in the status line."""
+    show_warning(plain(text))
+    session.say(text)
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLineEdit, QWidget
 
 from napari_semiseg.project.review import flags
-from napari_semiseg.widgets.common.forms import dialog_buttons, stack
+from napari_semiseg.widgets.common.forms import dialog_buttons, markup_label, stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ class FlagDialog(QDialog):
         self.comment.setPlaceholderText("For example: motion, ask the radiologist")
         self.comment.setMaxLength(flags.MAX_COMMENT)
         self.comment.setMinimumWidth(360)
-        label = QLabel(f"Why does <b>{escape(name)}</b> need a second look?")
+        label = markup_label(f"Why does <b>{escape(name)}</b> need a second look?")
         label.setBuddy(self.comment)
         buttons, _ = dialog_buttons(self, "Flag")
         self.remove_button = buttons.addButton(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -25,12 +26,41 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.common.actions import Action, C
 
 
+WORD_JOINER = "\u2060"
+"""Has no width; behind what begins a tag or an entity, it makes that plain text."""
+_MARKUP = re.compile(r"<(?=\s*[A-Za-z/!?])|&(?=lt;)")
+
+
+def plain(text: str) -> str:
+    """Keep Qt from reading markup in a text where no format can be set.
+
+    So in tool tips, notifications and what napari shows of layers. Names, comments
+    and messages come from others: as markup they could load files.
+    """
+    return _MARKUP.sub(lambda found: found.group() + WORD_JOINER, text)
+
+
+def plain_label(text: str = "") -> QLabel:
+    """Make a label that shows its text as it is, whoever wrote it."""
+    label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label
+
+
+def markup_label(text: str = "", *, wrapped: bool = False) -> QLabel:
+    """Make a label of rich text; what others wrote in it must be escaped."""
+    label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setWordWrap(wrapped)
+    return label
+
+
 def push_button(
     text: str, run: Callable[..., object] | SignalInstance | None = None, tip: str = ""
 ) -> QPushButton:
     """Make a button; ``run`` may take whether it is checked."""
     button = QPushButton(text)
-    button.setToolTip(tip)
+    button.setToolTip(plain(tip))
     if run is not None:
         button.clicked.connect(run)
     return button
@@ -41,7 +71,7 @@ def plain_button(
 ) -> QPushButton:
     """Make a button that can be narrow and takes the focus by the Tab key only."""
     button = QPushButton(text)
-    button.setToolTip(tip)
+    button.setToolTip(plain(tip))
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     button.setMinimumWidth(40)
     button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -56,8 +86,8 @@ def action_button(action: Action[C], panel: C) -> QPushButton:
 
 
 def wrapped_label(text: str = "") -> QLabel:
-    """Make a text of several lines."""
-    label = QLabel(text)
+    """Make a plain text of several lines."""
+    label = plain_label(text)
     label.setWordWrap(True)
     return label
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pyqtgraph as pg
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import free_colour
+from napari_semiseg.widgets.common.forms import markup_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +54,7 @@ class PlotBox(QWidget):
         self._plot.getPlotItem().getAxis("left").setWidth(38)
         if limits is not None:
             self._plot.setYRange(*limits, padding=0.02)
-        self.legend = QLabel()
-        self.legend.setWordWrap(True)
+        self.legend = markup_label(wrapped=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QDialog,
     QDoubleSpinBox,
     QHeaderView,
-    QLabel,
     QPushButton,
     QWidget,
 )
@@ -22,6 +21,7 @@ from napari_semiseg.project.review.accept import accept, reopen, review_items
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import (
+    markup_label,
     push_button,
     row_of,
     stack,
@@ -223,7 +223,7 @@ class GalleryDialog(QDialog):
     def _build(self, labels: LabelScheme) -> None:
         ticks = (self.all, self.none, self.good, self.limit)
         top = row_of(self.show_box, self.order_box, None, *ticks)
-        legend = QLabel(dotted({item.name: item.colour for item in labels}))
+        legend = markup_label(dotted({item.name: item.colour for item in labels}))
         close = _button("Close", self.close, "Esc does it too")
         bottom = row_of(legend, self.reopen_button, self.accept_button, close)
         stack(self, top, self.summary, self.table, bottom, stretched=self.table)

@@ -10,6 +10,7 @@ from qtpy.QtGui import QIcon, QPixmap
 
 from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.accept import ReviewItem
+from napari_semiseg.widgets.common.forms import plain
 from napari_semiseg.widgets.common.planes import NAMES
 from napari_semiseg.widgets.common.tables import RowModel
 from napari_semiseg.widgets.gallery.thumbnails import Thumbnails
@@ -104,7 +105,8 @@ class GalleryModel(RowModel[ReviewItem]):
                 ticked = item.case.id in self.checked
                 return Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
             if role == ItemRole.ToolTipRole:
-                return f"{item.case.id}: {item.words}" if item.words else item.case.id
+                words = f": {item.words}" if item.words else ""
+                return plain(f"{item.case.id}{words}")
             return None
         if role not in (ItemRole.DecorationRole, ItemRole.DisplayRole):
             return None

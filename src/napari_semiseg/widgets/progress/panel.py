@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from napari_semiseg.project.review.corrections import IN_A_ROW, QUICK_MINUTES
 from napari_semiseg.project.review.quality_estimate import MINIMUM
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import (
+    markup_label,
     push_button,
     row_of,
     stack,
@@ -150,7 +152,7 @@ class ProgressPanel(QWidget):
         self._session = session
         self._before = before
         self.gallery: GalleryDialog | None = None
-        self.words = wrapped_label()
+        self.words = markup_label(wrapped=True)
         self.known = wrapped_label()
         self.predict_button = push_button(
             "Predict the rest",
@@ -197,7 +199,9 @@ class ProgressPanel(QWidget):
         )
         waiting = any(case.state in WAITING for case in self._session.cases())
         level = self._session.plateau()
-        self.words.setText(f"<b>{level}</b>" if level else _headline(found))
+        self.words.setText(
+            f"<b>{escape(level)}</b>" if level else escape(_headline(found))
+        )
         self.known.setText(_known(self._session.estimator().counts, doubted))
         self.predict_button.setEnabled(waiting)
         self.accept_button.setEnabled(self._session.project is not None)

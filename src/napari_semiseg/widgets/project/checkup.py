@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.text import count
 from napari_semiseg.project.doctor import check_project
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.common.forms import stack, wrapped_label
+from napari_semiseg.widgets.common.forms import markup_label, stack, wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +59,9 @@ class CheckDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Check of the project")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.text = wrapped_label("".join(map(_describe, diagnosis.findings)))
-        self.text.setTextFormat(Qt.TextFormat.RichText)
+        self.text = markup_label(
+            "".join(map(_describe, diagnosis.findings)), wrapped=True
+        )
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         scroll = QScrollArea()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QLabel, QWidget
+from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import (
+    markup_label,
     push_button,
     row_of,
     stack,
@@ -89,7 +90,7 @@ class Guide(QFrame):
         super().__init__(parent)
         self.session = session
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.path = QLabel()
+        self.path = markup_label()
         self.text = wrapped_label()
         self.button = push_button("", self._begin, "Begin this step")
         self.hide_button = push_button(

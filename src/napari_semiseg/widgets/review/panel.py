@@ -21,7 +21,12 @@ from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.actions import FOOTER, Group
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import action_button, stack, wrapped_label
+from napari_semiseg.widgets.common.forms import (
+    action_button,
+    markup_label,
+    stack,
+    wrapped_label,
+)
 from napari_semiseg.widgets.common.keys import bind_keys
 from napari_semiseg.widgets.review.action_grid import ActionGrid
 from napari_semiseg.widgets.review.queue import QueueBox
@@ -79,7 +84,7 @@ class ReviewPanel(QWidget):
         self.session = session
         self.case_view = case_view
         self.actions_by_id = actions
-        self.info = wrapped_label()
+        self.info = markup_label(wrapped=True)
         self.saved = wrapped_label()
         self.channels = ChannelChoice(case_view.layers.images, actions["next_image"])
         self.classes = ClassButtons(
@@ -127,7 +132,7 @@ class ReviewPanel(QWidget):
         if following is None:
             self.session.say(f"{verb} {done}: it was the last one to review.")
         else:
-            self.session.case_requested.emit(following)
+            self.open_place(following, self.queue.place_of(following))
 
     def open_next(self) -> None:
         """Open the first case of the queue, or say that there is none."""
@@ -135,7 +140,7 @@ class ReviewPanel(QWidget):
         if following is None:
             self.session.say("No case to review: all are accepted.")
         else:
-            self.session.case_requested.emit(following)
+            self.open_place(following, self.queue.place_of(following))
 
     def next_case(self, after: str) -> str | None:
         """Find the case to open next: first of the queue, else one without a label."""

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QHeaderView,
-    QLabel,
     QSizePolicy,
     QTreeWidget,
     QTreeWidgetItem,
@@ -20,11 +19,17 @@ from napari_semiseg.active_learning.registry import DEFAULT, strategies
 from napari_semiseg.active_learning.suggest import Suggestions, suggest
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.imaging.rendering import slice_name
 from napari_semiseg.project.review import flags
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.flagging import ask_flag
-from napari_semiseg.widgets.common.forms import row_of, stack, wrapped_label
-from napari_semiseg.widgets.common.planes import NAMES
+from napari_semiseg.widgets.common.forms import (
+    plain,
+    plain_label,
+    row_of,
+    stack,
+    wrapped_label,
+)
 from napari_semiseg.widgets.common.preferences import preferences
 from napari_semiseg.widgets.common.tables import top_items
 
@@ -56,7 +61,8 @@ class ReviewQueue(QTreeWidget):
     Signals
     -------
     asked(str, object)
-        Enter or a double click: the case, and (axis, index) of a slice or None.
+        Enter or a double click: the case, and (axis, index) of the slice that the row
+        names, or None.
     """
 
     asked = Signal(str, object)
@@ -92,27 +98,31 @@ class ReviewQueue(QTreeWidget):
         """
         opened = {self._place(item)[0] for item in self._top() if item.isExpanded()}
         current = self.currentItem()
-        selected = None if current is None else self._place(current)
+        selected = None if current is None else self._place(current)[0]
         self.clear()
         for volume in suggestions.volumes:
             reason, estimate = volume.reason, (estimates or {}).get(volume.case)
             if estimate is not None:
                 reason = f"Dice ~{estimate}, {reason}"
-            row = self._item(volume.case, reason, (volume.case, None))
+            row = self._item(volume.case, reason, (volume.case, volume.place))
             self.addTopLevelItem(row)
             for item in suggestions.slices:
                 if item.case == volume.case:
-                    name = f"{NAMES[item.axis]} {item.index}"
+                    name = slice_name(item.axis, item.index).capitalize()
                     place = (item.case, (item.axis, item.index))
                     row.addChild(self._item(name, item.reason, place))
             row.setExpanded(volume.case in opened)
         for row in self._top():
-            if self._place(row) == selected:
+            if self._place(row)[0] == selected:
                 self.setCurrentItem(row)
 
     def cases(self) -> list[str]:
         """Ids of the cases in the queue, in their order."""
         return [self._place(item)[0] for item in self._top()]
+
+    def place_of(self, case_id: str) -> tuple[int, int] | None:
+        """Slice that the row of a case names: axis and index."""
+        return dict(map(self._place, self._top())).get(case_id)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Enter opens; letters are left to the shortcuts."""
@@ -132,8 +142,8 @@ class ReviewQueue(QTreeWidget):
     ) -> QTreeWidgetItem:
         item = QTreeWidgetItem([name, reason])
         item.setData(0, PLACE_ROLE, place)
-        item.setToolTip(0, name)
-        item.setToolTip(1, reason)
+        item.setToolTip(0, plain(name))
+        item.setToolTip(1, plain(reason))
         return item
 
     def _place(self, item: QTreeWidgetItem) -> tuple[str, tuple[int, int] | None]:
@@ -165,12 +175,14 @@ class QueueBox(QWidget):
         for name, strategy in strategies().items():
             self.order.addItem(strategy.title, name)
             row = self.order.count() - 1
-            self.order.setItemData(row, strategy.hint, Qt.ItemDataRole.ToolTipRole)
+            self.order.setItemData(
+                row, plain(strategy.hint), Qt.ItemDataRole.ToolTipRole
+            )
         stored = str(preferences().value(STRATEGY) or DEFAULT)
         known = stored if stored in strategies() else DEFAULT
         self.order.setCurrentIndex(self.order.findData(known))
         self.order.activated.connect(self._chosen)
-        label = QLabel("&Next")
+        label = plain_label("&Next")
         label.setBuddy(self.order)
         head = row_of(self.order)
         head.insertWidget(0, label)
@@ -188,7 +200,7 @@ class QueueBox(QWidget):
         found = Suggestions(volumes=(), slices=())
         project, text = self.session.project, EMPTY
         chosen = strategies()[self.strategy]
-        self.order.setToolTip(chosen.hint)
+        self.order.setToolTip(plain(chosen.hint))
         if project is not None:
             try:
                 found = suggest(project, LENGTH, self.strategy)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from napari_semiseg.widgets.common.actions import Group, short
+from napari_semiseg.widgets.common.forms import markup_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,8 +49,7 @@ class ShortcutSheet(QDialog):
             "<td>" + "".join(_table(group, listed) for group in groups)
             for groups in COLUMNS
         )
-        self.table = QLabel(f"<table cellspacing='12'><tr>{columns}</tr></table>")
-        self.table.setTextFormat(Qt.TextFormat.RichText)
+        self.table = markup_label(f"<table cellspacing='12'><tr>{columns}</tr></table>")
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)

@@ -22,7 +22,13 @@ from superqt.utils import signals_blocked
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.widgets.common.actions import short
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain_button, row_of, stack
+from napari_semiseg.widgets.common.forms import (
+    plain,
+    plain_button,
+    plain_label,
+    row_of,
+    stack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -110,14 +116,15 @@ class ClassButtons(QWidget):
 
     def _add(self, row: int, value: int, name: str, colour: str, key: str) -> None:
         button = self._button(value, name, colour, key)
-        volume = QLabel("")
+        volume = plain_label()
         volume.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         volume.setMinimumWidth(volume.fontMetrics().horizontalAdvance("0000.0 mL"))
         lock = QPushButton()
         lock.setCheckable(True)
         lock.setIcon(padlock(closed=False))
         lock.setFixedWidth(28)
-        lock.setToolTip(f"Lock {name}: nothing paints over it ({self._lock.key})")
+        tip = f"Lock {name}: nothing paints over it ({self._lock.key})"
+        lock.setToolTip(plain(tip))
         lock.setAccessibleName(f"Lock {name}")
         lock.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         lock.toggled.connect(lambda on: self.lock_asked.emit(value, on))
@@ -173,7 +180,7 @@ class BrushControls(QWidget):
         for button in self.modes.values():
             row.addWidget(button)
         brush_row = row_of(self.brush)
-        brush_row.insertWidget(0, QLabel("Brush"))
+        brush_row.insertWidget(0, plain_label("Brush"))
         stack(self, row, brush_row, margin=0).setSpacing(4)
 
     def follow(self, mask: Any) -> None:

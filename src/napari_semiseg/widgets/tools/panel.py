@@ -19,7 +19,7 @@ from superqt.utils import QSignalThrottler, signals_blocked
 
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain_button, wrapped_label
+from napari_semiseg.widgets.common.forms import plain, plain_button, wrapped_label
 from napari_semiseg.widgets.tools.operations import adopt, tools
 from napari_semiseg.widgets.tools.preview import Preview
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
@@ -118,7 +118,7 @@ class ToolPanel(QWidget):
                 self.choice.addItem(tool.title, tool)
                 tip = f"{tool.text} Key {tool.key}." if tool.key else tool.text
                 row = self.choice.count() - 1
-                self.choice.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+                self.choice.setItemData(row, plain(tip), Qt.ItemDataRole.ToolTipRole)
             found = self.choice.findText(before)
             self.choice.setCurrentIndex(max(found, 0))
         if found < 0:
@@ -219,7 +219,7 @@ class ToolPanel(QWidget):
         self.human_verified.setVisible(tool is not None and tool.fills)
         for widget in (self.text, self.apply_button, self.cancel_button):
             widget.setVisible(tool is not None)
-        self.choice.setToolTip(CHOOSE if tool is None else tool.text)
+        self.choice.setToolTip(CHOOSE if tool is None else plain(tool.text))
         if tool is not None:
             self.text.setText(tool.text)
             self._later.throttle()

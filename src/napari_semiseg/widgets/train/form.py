@@ -26,7 +26,7 @@ from napari_semiseg.core.config import (
 )
 from napari_semiseg.engine.networks.registry import architecture_names
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import stack
+from napari_semiseg.widgets.common.forms import plain, stack
 from napari_semiseg.widgets.train.schema_form import SchemaForm
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class TrainingForm(QWidget):
             for row, spec in enumerate(methods):
                 self.method.addItem(spec.title, spec.name)
                 self.method.setItemData(
-                    row, f"{spec.name}: {spec.cite}", Qt.ItemDataRole.ToolTipRole
+                    row, plain(f"{spec.name}: {spec.cite}"), Qt.ItemDataRole.ToolTipRole
                 )
             self.method.choose(chosen)
         self._method_changed()

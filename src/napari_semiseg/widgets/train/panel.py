@@ -18,6 +18,7 @@ from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import (
+    plain,
     push_button,
     row_of,
     stack,
@@ -227,7 +228,7 @@ class TrainingPanel(QWidget):
         self.resume_button.setToolTip(
             "Goes on where a training was stopped"
             if resumable is None
-            else f"Goes on with {resumable.id}"
+            else plain(f"Goes on with {resumable.id}")
         )
 
     def _offer_sources(self, _changed: object = None) -> None:

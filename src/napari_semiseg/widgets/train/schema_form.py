@@ -12,11 +12,12 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QLabel,
     QLineEdit,
     QSpinBox,
     QWidget,
 )
+
+from napari_semiseg.widgets.common.forms import plain, plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,9 +85,9 @@ class SchemaForm(QWidget):
             described = _resolve(entry, definitions)
             default = described.get("default")
             editor = _editor(described)
-            label = QLabel(name.replace("_", " ").capitalize())
+            label = plain_label(name.replace("_", " ").capitalize())
             for widget in (editor.widget, label):
-                widget.setToolTip(described.get("description", ""))
+                widget.setToolTip(plain(described.get("description", "")))
             self._editors[name] = editor
             if default is not None:
                 self._defaults[name] = default
