@@ -9,6 +9,7 @@ import pytest
 from engine.methods.test_methods import trainer
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.engine.methods.base import Progress
 from napari_semiseg.engine.planning.plan import STEPS, with_steps
 from napari_semiseg.engine.planning.speed import (
     Timekeeper,
@@ -154,3 +155,18 @@ def test_a_training_fixes_its_steps_anew(ball_project, monkeypatch):
     assert events[-1].reason == "completed"
     assert events[-1].seconds == pytest.approx(run.plan.training_seconds, rel=0.25)
     assert run.plan.reasons["steps"].count("fixed anew after") == 1
+
+
+def test_time_left_counts_the_steps_that_cost_more_later(task, plan, tmp_path):
+    """Half of the steps take unlabelled crops, and those thrice as long."""
+    made = trainer("mean_teacher", task, with_steps(plan, 40, ""))
+    ramp = made._method.takes_unlabelled
+    dear = sum(ramp(Progress(step, 40)) for step in range(4, 40))
+    assert 0 < dear < 36
+    made._costs = {False: 1.0, True: 3.0}
+    events = made.run(
+        tmp_path / "last.pt", every_seconds=1e9, stop=lambda: made.step > 3
+    )
+    (found,) = (event for event in events if event.type == "stepped")
+    pace = sum(made._took[False]) / 4
+    assert found.seconds_left == pytest.approx((36 + 2 * dear) * pace, rel=0.15)

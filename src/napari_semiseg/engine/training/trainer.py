@@ -341,14 +341,15 @@ class Trainer:
                 f"the loss term {broken[0]!r} is not a number at step {self.step}; "
                 f"train again with a lower --set learning_rate or --set precision=fp32"
             )
-        seconds_per_step = self.seconds / max(1, self.step)
+        left = total - self.step
+        seconds_per_step = self.recent_seconds_per_step(total) if left else 0.0
         return Stepped(
             step=self.step,
             steps=total,
             losses=losses,
             learning_rate=float(self._optimisers["students"].param_groups[0]["lr"]),
             seconds=self.seconds,
-            seconds_left=seconds_per_step * (total - self.step),
+            seconds_left=seconds_per_step * left,
             gradient_ratio=self._balance.ratio,
         )
 
