@@ -79,6 +79,27 @@ def test_a_process_that_dies_ends_with_its_last_words(run) -> None:
     assert not any(isinstance(event, Finished) for event in run.events())
 
 
+@pytest.mark.parametrize("log", [b"", b"\0" * 200, None])
+def test_a_refused_resume_leaves_a_run_without_its_log_alone(run, log) -> None:
+    run.folder.checkpoints.mkdir()
+    run.folder.last.write_bytes(b"weights")
+    if log is not None:
+        run.folder.events.write_bytes(log)
+    before = run.folder.config.read_bytes()
+    handle = child(run, "import sys; print('semiseg: no labels'); sys.exit(1)")
+    *_, last = follow(run, handle, poll_s=0.02)
+    assert isinstance(last, Finished)
+    assert last.error == "semiseg: no labels"
+    assert run.folder.last.read_bytes() == b"weights"
+    assert run.folder.config.read_bytes() == before
+
+
+def test_a_new_run_that_was_refused_is_gone(run) -> None:
+    handle = child(run, "import sys; print('semiseg: no labels'); sys.exit(1)")
+    list(follow(run, handle, poll_s=0.02))
+    assert not run.folder.path.exists()
+
+
 def test_an_interrupted_run_ends_without_a_handle(run) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

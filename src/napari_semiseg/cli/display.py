@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,6 +68,9 @@ class StopFlag:
 def stoppable(target: Stoppable) -> Iterator[list[int]]:
     """Turn Ctrl-C and SIGTERM into a request to stop; a second one ends it at once.
 
+    So does SIGHUP, which comes when the terminal is closed, unless ``nohup`` has the
+    process ignore it.
+
     Yields
     ------
     list of int
@@ -76,18 +80,30 @@ def stoppable(target: Stoppable) -> Iterator[list[int]]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        if len(received) > 1:
+        if number == hangup:
+            _detach()
+        elif len(received) > 1:
             raise KeyboardInterrupt
         target.request_stop()
 
-    before = {
-        kind: signal.signal(kind, ask) for kind in (signal.SIGINT, signal.SIGTERM)
-    }
+    hangup = getattr(signal, "SIGHUP", None)
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        kinds.append(hangup)
+    before = {kind: signal.signal(kind, ask) for kind in kinds}
     try:
         yield received
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+def _detach() -> None:
+    """Let what is printed go nowhere: the terminal is gone, and writing would fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 class _Bars:

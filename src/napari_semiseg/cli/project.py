@@ -9,7 +9,6 @@ import typer
 
 from napari_semiseg.cli import options, render
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.core.events import Learned
 from napari_semiseg.core.text import count, duration
 from napari_semiseg.project.cases.record import DOUBTED
 
@@ -133,8 +132,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "from": run.config.start_from,
         "learned": [
             {"step": event.step, "cases": event.cases, "dropped": event.dropped}
-            for event in run.events()
-            if isinstance(event, Learned)
+            for event in run.learned
         ],
     }
 

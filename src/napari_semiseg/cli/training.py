@@ -158,12 +158,9 @@ def predict(
     ids = options.chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
     waiting = [opened.case(name) for name in ids] if ids else _cases_to_predict(opened)
-    from napari_semiseg import engine
-
     begun = time.perf_counter()
     with stoppable(chosen) as signals, RunDisplay(quiet=json) as display:
-        for event in engine.predict_cases(opened, chosen, waiting) if waiting else ():
-            display.take(event)
+        whole = _predict(opened, chosen, waiting, display)
     seconds = round(time.perf_counter() - begun, 1)
     done = display.summary.predicted
     render.answer(
@@ -171,7 +168,7 @@ def predict(
         f"Predicted {len(done)} of {len(waiting)} cases in {duration(seconds)}.",
         as_json=json,
     )
-    if signals or chosen.stop_requested:
+    if signals or not whole:
         raise SystemExit(STOPPED)
 
 
@@ -198,19 +195,28 @@ def run_session(
     project: Project, run: Run, events: Iterator[Event], *, predict: bool, quiet: bool
 ) -> RunSummary:
     """Show a training and, when it was completed, the predictions that follow it."""
-    from napari_semiseg import engine
-
     with stoppable(run) as signals, RunDisplay(quiet=quiet) as display:
         for event in events:
             display.take(event)
         finished = display.summary.finished
         complete = finished is not None and finished.reason == "completed"
         cases = _cases_to_predict(project) if predict and complete else []
-        if cases and not signals:
-            for event in engine.predict_cases(project, run, cases):
-                display.take(event)
-        display.summary.stopped = bool(signals) or run.stop_requested
+        whole = _predict(project, run, cases, display)
+        display.summary.stopped = bool(signals) or not whole
     return display.summary
+
+
+def _predict(
+    project: Project, run: Run, cases: list[Case], display: RunDisplay
+) -> bool:
+    """Predict cases; whether it went on to the last one."""
+    from napari_semiseg import engine
+
+    left = len(cases)
+    for event in engine.predict_cases(project, run, cases) if cases else ():
+        display.take(event)
+        left -= 1
+    return not left
 
 
 def _report(run: Run, summary: RunSummary, *, json: bool) -> None:

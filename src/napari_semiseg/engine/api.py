@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,7 +66,8 @@ def train(
     source = find_source(project, config, cohort)
     device = devices.choose(config.device)
     run = run or Run.create(project, config)
-    yield from _session(run, Training(project, run, cohort, device, source))
+    with run.claimed_alone():
+        yield from _session(run, Training(project, run, cohort, device, source))
 
 
 def resume(
@@ -87,10 +89,18 @@ def resume(
     Raises
     ------
     SemisegError
-        The run is still going, or there is nothing left to do.
+        The run is still going, or there is nothing left to do. Its folder is as it
+        was then.
     """
-    if run.status == "running" and run.pid != os.getpid():
-        raise ProjectError(f"run {run.id!r} is still going; stop it first")
+    with run.claimed_alone():
+        training = _resumed(project, run, steps, minutes)
+        yield from _session(run, training)
+
+
+def _resumed(
+    project: Project, run: Run, steps: int | None, minutes: float | None
+) -> Training:
+    """Check that a run can go on, and fix its steps anew where more were asked for."""
     cohort = select(project)
     config = run.config
     plan = run.plan
@@ -100,29 +110,40 @@ def resume(
             f"run {run.id!r} was trained for the classes {plan.classes}, the project "
             f"has {project.labels.values}; train a new model"
         )
+    source = None if run.has_model else find_source(project, config, cohort)
+    training = Training(project, run, cohort, device, source)
     if plan is not None:
-        done = Checkpoint.load(run.folder.last).step if run.has_model else 0
-        plan = _extended(run, plan, done, steps, minutes)
+        saved = Checkpoint.load(run.folder.last) if run.has_model else None
+        plan = _extended(run, plan, saved, steps, minutes)
         write_json(run.folder.plan, plan.model_dump(mode="json"))
     elif steps is not None or minutes is not None:
         raise ConfigError(
             f"run {run.id!r} has not started, so it cannot be extended; resume it "
             f"without --steps and --minutes"
         )
-    source = None if run.has_model else find_source(project, config, cohort)
-    yield from _session(run, Training(project, run, cohort, device, source))
+    return training
 
 
 def _extended(
-    run: Run, plan: Plan, done: int, steps: int | None, minutes: float | None
+    run: Run,
+    plan: Plan,
+    saved: Checkpoint | None,
+    steps: int | None,
+    minutes: float | None,
 ) -> Plan:
     """Give a resumed run more steps; nothing else of its plan may change."""
     if steps is not None and minutes is not None:
         raise ConfigError("give --steps or --minutes, not both")
+    done, spent = (0, 0.0) if saved is None else (saved.step, saved.seconds)
     seconds = 0.0
     if minutes is not None:
-        seconds_per_step = run.seconds / max(1, run.steps_done)
-        seconds = run.seconds + minutes * 60
+        if not done:
+            raise ConfigError(
+                f"run {run.id!r} has no checkpoint yet, so how long a step takes is "
+                "not known; give --steps, or neither"
+            )
+        seconds_per_step = spent / done
+        seconds = spent + minutes * 60
         steps = done + max(1, int(minutes * 60 / max(seconds_per_step, 1e-3)))
     if steps is None:
         if done >= plan.steps:
@@ -141,8 +162,6 @@ def _extended(
 
 def _session(run: Run, training: Training) -> Iterator[Event]:
     """Frame the events of a training, log them, and turn errors into events."""
-    run.claim()
-    run.clear_stop()
     remove_stale_temporaries(
         run.folder.path, run.folder.checkpoints
     )  # after a session that was killed
@@ -165,13 +184,16 @@ def _session(run: Run, training: Training) -> Iterator[Event]:
         run.append(training.finished("cancelled"))
         raise
     except BaseException as error:
-        with run.folder.log.open("a", encoding="utf-8") as log:
-            log.write(traceback.format_exc())
         text = str(error) if isinstance(error, SemisegError) else repr(error)
         closing = training.finished("failed", text)
-        run.append(closing)
+        with suppress(OSError):  # the disk is full: that is what the error says
+            with run.folder.log.open("a", encoding="utf-8") as log:
+                log.write(traceback.format_exc())
+            run.append(closing)
         yield closing
         raise
+    if not training.complete:
+        run.clear_stop()  # it was heard
     closing = training.finished("completed" if training.complete else "cancelled")
     run.append(closing)
     yield closing
@@ -228,12 +250,13 @@ def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator
 
     Yields ``Predicted`` or ``Warned`` per case; they are logged.
     Ends early, within a case too, when the run is asked to stop; of that case what
-    was stored before stays.
+    was stored before stays. A request that came since this process works on the run
+    counts, also before this call.
     """
-    run.clear_stop()  # before the seconds that loading takes: later ones count
+    if not run.is_working:  # a training goes on meanwhile, or has just ended
+        run.claim()
     cancellation = run.cancellation
     predictor, step = load_predictor(project, run, cancellation=cancellation)
-    run.claim()
     for done, case in enumerate(cases, start=1):
         event: Event
         try:
@@ -246,6 +269,7 @@ def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator
                 total=len(cases),
             )
         except Cancelled:
+            run.clear_stop()  # it was heard
             return
         except SemisegError as error:
             event = Warned(message=f"case {case.id} is not predicted: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from napari_semiseg.errors import ProjectError
@@ -66,12 +67,27 @@ def start_training(
         The run's folder cannot be written, or the training cannot be started.
     """
     run = Run.create(project, config)
-    arguments = [str(project.folder), "--run-id", run.id]
     try:
-        handle = executor.submit("train", arguments, run.folder.log)
+        handle = submit_for(executor, "train", project, run, "--run-id", run.id)
     except ProjectError:
         run.discard()
         raise
-    if handle.pid is not None:
-        run.claim(handle.pid)
     return run, handle
+
+
+def submit_for(
+    executor: Executor, verb: str, project: Project, run: Run, *arguments: str
+) -> Handle:
+    """Run a verb that works on a run, and note its process there.
+
+    So a request to stop reaches the process while it still prepares.
+
+    Raises
+    ------
+    ProjectError
+        The verb cannot be started.
+    """
+    handle = executor.submit(verb, [str(project.folder), *arguments], run.folder.log)
+    if handle.pid is not None and (run.pid == os.getpid() or not run.is_working):
+        run.claim(handle.pid)
+    return handle

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.events import Finished, Started, Warned, from_line
+from napari_semiseg.core.events import Finished, Started, Warned
+from napari_semiseg.project.runs.event_log import LogReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ def follow(
 
     Ends after the ``Finished`` of the last session. When the process is gone without
     one, a ``Finished`` with the last lines of its output is yielded that the log does
-    not hold. A run of ``handle`` that refused to start leaves no folder behind.
+    not hold. A new run of ``handle`` that refused to start leaves no folder behind.
 
     Parameters
     ----------
@@ -115,28 +116,15 @@ def _follow_training(
 
 
 class _Tail:
-    """Read complete new lines of a growing log."""
+    """Read new events of a growing log, and remember the session's."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
+        self._reader = LogReader(path)
         self.last: Started | Finished | None = None
         self.pid: int | None = None
 
     def read(self) -> Iterator[Event]:
-        try:
-            with self._path.open("rb") as log:
-                log.seek(self._offset)
-                content = log.read()
-        except FileNotFoundError:
-            return
-        complete = content[: content.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
-            try:
-                event = from_line(line.decode())
-            except ValueError:  # cut off by a crash; a later session wrote behind it
-                continue
+        for event in self._reader.events():
             if isinstance(event, Started | Finished):
                 self.last = event
             if isinstance(event, Started):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.events import Finished, Staged, Warned
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.execution.executor import submit_for
 from napari_semiseg.execution.follow import follow_process, last_output
 from napari_semiseg.experiments.worker import TRIAL_VERB, read_facts
 from napari_semiseg.imaging.metrics import evaluate_labels
@@ -120,16 +121,14 @@ class ScoredTraining:
         if not run.started:
             run.discard()
             Run.create(self.project, self.config, run.id)
-        arguments = [str(self.project.folder), run.id]
+        arguments = [run.id]
         if self.predicted is not None:
             path = self.project.folder / f"{run.id}.list"
             write_text(path, "".join(f"{name}\n" for name in self._cases()))
             arguments += ["--cases", str(path)]
         if self._is_complete():
             return None
-        handle = executor.submit(TRIAL_VERB, arguments, run.folder.log)
-        if handle.pid is not None:
-            run.claim(handle.pid)
+        handle = submit_for(executor, TRIAL_VERB, self.project, run, *arguments)
         error = yield from self._watch(handle, stop)
         return None if self._is_complete() or stop() else error
 

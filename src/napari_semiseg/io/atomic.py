@@ -163,12 +163,19 @@ def remove_stale_temporaries(*folders: Path) -> None:
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, busy: ProjectError | None = None) -> Iterator[None]:
     """Keep other programs from changing a folder in the same way meanwhile.
 
     The lock ends with its process; a block inside of the block may take it again.
     Where the file system knows no locks, and in a folder that does not exist or cannot
     be written, the block runs without.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    busy : ProjectError, optional
+        Is raised at once where another program holds the lock, instead of waiting.
 
     Raises
     ------
@@ -177,12 +184,13 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK, is_singleton=True)
+    shared = busy is None  # whoever must be alone is so in its own process too
+    lock = FileLock(folder / LOCK, is_singleton=shared, thread_local=shared)
     try:
         if folder.is_dir():
-            lock.acquire(timeout=PATIENCE_S, poll_interval=0.02)
+            lock.acquire(timeout=0 if busy else PATIENCE_S, poll_interval=0.02)
     except Timeout:
-        raise ProjectError(
+        raise busy or ProjectError(
             f"{folder}: expected to change it alone, found another program that "
             f"has been at it for {PATIENCE_S:g} s; wait for it, or end it"
         ) from None

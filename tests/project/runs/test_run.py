@@ -123,6 +123,94 @@ def test_a_run_that_never_started_can_be_discarded(run, ball_project) -> None:
     assert not ball_project.layout.runs.exists()
 
 
+def damage(log: Path, how: str) -> None:
+    """Spoil an event log as a crash or a full disk does."""
+    if how == "missing":
+        log.unlink()
+    else:
+        log.write_bytes(b"" if how == "empty" else b"\0" * log.stat().st_size)
+
+
+@pytest.mark.parametrize("how", ["empty", "zeros", "missing"])
+@pytest.mark.parametrize(
+    "held", ["checkpoints/last.pt", "predictions/a/x", "plan.json"]
+)
+def test_a_run_that_holds_anything_outlives_its_log(run, how, held) -> None:
+    run.append(Started(run=run.id, method="ug_mcl", pid=dead_pid()))
+    kept = run.folder.path / held
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(b"1")
+    damage(run.folder.events, how)
+    again = Run(run.folder)
+    again.discard()
+    assert kept.read_bytes() == b"1"
+    assert again.started
+    again.claim(dead_pid())
+    assert (again.status, again.steps_done, again.seconds) == ("interrupted", 0, 0.0)
+
+
+def test_status_reads_only_what_was_appended_and_sees_a_log_that_shrank(run) -> None:
+    run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
+    for step in range(1, 6):
+        run.append(stepped(step))
+    assert (run.status, run.steps_done, run.seconds) == ("running", 5, 2.5)
+    whole = run.folder.events.read_bytes()
+    run.folder.events.write_bytes(b"?" * len(whole) + b"\n")
+    run.append(stepped(6))
+    assert run.steps_done == 6
+    run.folder.events.write_bytes(whole[: whole.rindex(b"\n", 0, -1) + 1])
+    assert run.steps_done == 4
+    with run.folder.events.open("ab") as log:
+        log.write(b'{"type":"stepped","step":x}\n')
+    assert run.steps_done == 4
+
+
+def test_a_full_disk_leaves_no_half_of_a_new_run(ball_project, monkeypatch) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("napari_semiseg.io.atomic._flush", full)
+    with pytest.raises(ProjectError, match="No space left"):
+        Run.create(ball_project, TrainingConfig())
+    assert ball_project.runs() == []
+    assert not ball_project.layout.runs.exists()
+
+
+def test_a_claim_takes_back_what_another_process_was_asked(run) -> None:
+    run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
+    run.request_stop()
+    run.claim()  # of the same process
+    assert run.stop_requested
+    run.claim(dead_pid())
+    assert not run.stop_requested
+
+
+def test_a_stop_before_the_first_session_waits_for_it(run) -> None:
+    run.request_stop()
+    run.claim(dead_pid())
+    assert run.stop_requested
+
+
+def test_only_one_process_trains_a_run(run) -> None:
+    with run.claimed_alone():
+        again = Run(run.folder)
+        with pytest.raises(ProjectError, match="still going"), again.claimed_alone():
+            pass
+    with run.claimed_alone():
+        pass
+
+
+def test_a_claim_that_logged_nothing_is_taken_back(run) -> None:
+    run.claim(dead_pid())
+    before = run.claimed
+    with run.claimed_alone():
+        assert run.pid == os.getpid()
+    assert run.claimed == before
+    with run.claimed_alone():
+        run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
+    assert run.pid == os.getpid()
+
+
 def test_stop_is_a_file(run) -> None:
     assert not run.stop_requested
     run.request_stop()

@@ -45,6 +45,7 @@ from napari_semiseg.engine.training.validation import validation_dice
 from napari_semiseg.engine.training.warm_start import with_strides_of
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
+from napari_semiseg.project.runs.event_log import checkpoint_facts
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -79,8 +80,9 @@ class Training:
         self._device = device
         self._source = source
         self._config = run.config
-        self._step = 0
-        self._seconds = 0.0
+        saved = checkpoint_facts(run.folder.last) if run.has_model else {}
+        self._step = int(saved.get("step", 0))
+        self._seconds = saved.get("seconds", 0.0)
         self._all_ready = False
         self.complete = False
 

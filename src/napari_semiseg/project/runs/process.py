@@ -68,10 +68,17 @@ class Claim:
                 return False
         if not is_alive(self.pid):
             return False
-        now = _started(self.pid)
-        if now is None or self.started is None:
+        return self._began_at(_started(self.pid))
+
+    def is_same(self, other: Claim) -> bool:
+        """Whether both are of one process."""
+        same = (self.pid, self.host) == (other.pid, other.host)
+        return same and self._began_at(other.started)
+
+    def _began_at(self, started: float | None) -> bool:
+        if started is None or self.started is None:
             return True
-        return abs(now - self.started) <= SLACK_S
+        return abs(started - self.started) <= SLACK_S
 
 
 def is_alive(pid: int, *, before: float | None = None) -> bool:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -17,12 +17,17 @@ from tomlkit.exceptions import TOMLKitError
 
 from napari_semiseg.core.cancellation import NEVER, CancellationToken
 from napari_semiseg.core.config import TrainingConfig, describe
-from napari_semiseg.core.events import Finished, Started, from_line
+from napari_semiseg.core.events import Finished
 from napari_semiseg.core.plan import Plan
-from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.io.atomic import read_json, write_json, write_text
+from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
+from napari_semiseg.io.atomic import folder_lock, read_json, write_json, write_text
 from napari_semiseg.project.cases.case import id_of
 from napari_semiseg.project.runs import predictions
+from napari_semiseg.project.runs.event_log import (
+    LogReader,
+    LogSummary,
+    checkpoint_facts,
+)
 from napari_semiseg.project.runs.process import Claim, environment, is_alive
 
 if TYPE_CHECKING:
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.events import Event
+    from napari_semiseg.core.events import Event, Learned
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.prediction import Prediction, PredictionRecord
     from napari_semiseg.project.cases.case import CaseRef
@@ -54,7 +59,7 @@ class Run:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self._read: tuple[int, list[Event]] = (0, [])
+        self._log = LogSummary(folder.events)
         self._created: float | None = None
 
     def __repr__(self) -> str:
@@ -80,11 +85,15 @@ class Run:
         # A clock that went back does not make the new run an older one.
         newest = max((run.created for run in RunList(project.layout).all()), default=0)
         run = cls(_make_folder(project.layout, config.method, run_id))
-        run.claim()
         values = config.model_dump(mode="json", exclude_none=True)
         created = max(time.time(), newest + 0.001)
-        write_json(run.folder.environment, {"created": created} | environment())
-        write_text(run.folder.config, tomlkit.dumps(values))
+        try:
+            run.claim()
+            write_json(run.folder.environment, {"created": created} | environment())
+            write_text(run.folder.config, tomlkit.dumps(values))
+        except BaseException:  # a full disk, as a rule
+            run.discard()
+            raise
         return run
 
     @classmethod
@@ -94,7 +103,7 @@ class Run:
         return cls(folder)
 
     def discard(self) -> None:
-        """Remove a run that never started; any other is left alone."""
+        """Remove a run that never started; one that holds anything is left alone."""
         if not self.started:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             with suppress(OSError):  # other runs are there, as a rule
@@ -109,14 +118,16 @@ class Run:
     def config(self) -> TrainingConfig:
         """The training as it was asked for."""
         try:
-            text = self.folder.config.read_text(encoding="utf-8")
+            text = self.folder.config.read_text(encoding="utf-8-sig")
             return TrainingConfig(**tomlkit.parse(text).unwrap())
         except ValidationError as error:
             raise ConfigError(describe(error, str(self.folder.config))) from error
         except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ProjectError(
                 f"{self.folder.config}: expected the settings of a run, found "
-                f"'{error}'; remove the folder of this run"
+                f"'{reason}'; restore this file from a backup, what lies beside it "
+                f"is kept"
             ) from error
 
     @property
@@ -141,8 +152,8 @@ class Run:
 
     def _begun(self) -> float:
         """Time of the first event, else the day in the id; copies have other mtimes."""
-        if events := self.events():
-            return events[0].at
+        if first := next(LogReader(self.folder.events).events(), None):
+            return first.at
         try:
             return datetime.strptime(self.id[:10], "%Y-%m-%d").timestamp()
         except ValueError:
@@ -152,14 +163,17 @@ class Run:
 
     def events(self) -> list[Event]:
         """All whole events of the log; a line torn by a crash is left out."""
-        try:
-            size = self.folder.events.stat().st_size
-            if size != self._read[0]:
-                content = self.folder.events.read_bytes()
-                self._read = (len(content), list(_parse(content)))
-        except FileNotFoundError:
-            return []
-        return list(self._read[1])
+        return list(LogReader(self.folder.events).events())
+
+    @property
+    def learned(self) -> tuple[Learned, ...]:
+        """Events of labels that were taken in, oldest first."""
+        return tuple(self._summary.learned)
+
+    @property
+    def _summary(self) -> LogSummary:
+        self._log.update()
+        return self._log
 
     def append(self, event: Event) -> None:
         """Write an event to the log, on a line of its own even behind a torn one."""
@@ -173,30 +187,52 @@ class Run:
 
     @property
     def started(self) -> bool:
-        """Whether any session got as far as its first event."""
-        return any(isinstance(event, Started) for event in self.events())
+        """Whether there is anything of a training: a log, plan, model or prediction."""
+        folder = self.folder
+        if self._summary.session is not None or folder.plan.exists():
+            return True
+        with suppress(OSError):
+            if folder.events.stat().st_size:
+                return True
+        return any(
+            path.is_symlink() or (path.is_dir() and any(path.iterdir()))
+            for path in (folder.checkpoints, folder.predictions)
+        )
 
     @property
     def status(self) -> RunStatus:
-        """State of the last session, from the log and its process."""
-        for event in reversed(self.events()):
-            if isinstance(event, Finished):
-                return event.reason
-            if isinstance(event, Started):
-                claim = self.claimed
-                if claim is not None and claim.pid == event.pid:
-                    alive = claim.holds(self.folder.events)
-                else:
-                    alive = is_alive(event.pid, before=event.at)
-                return "running" if alive else "interrupted"
-        return "preparing" if self.is_working else "interrupted"
+        """State of the last session, from the log and its process.
+
+        Where the log is lost, what lies beside it tells: a checkpoint of the last step
+        is that of a completed run.
+        """
+        event = self._summary.session
+        if isinstance(event, Finished):
+            return event.reason
+        claim = self.claimed
+        if event is not None:
+            if claim is not None and claim.pid == event.pid:
+                alive = claim.holds(self.folder.events)
+            else:
+                alive = is_alive(event.pid, before=event.at)
+            return "running" if alive else "interrupted"
+        if self.is_working:
+            return "preparing"
+        return "completed" if self._is_complete() else "interrupted"
+
+    def _is_complete(self) -> bool:
+        """Whether the checkpoint is that of the plan's last step."""
+        with suppress(SemisegError):
+            plan = self.plan
+            return plan is not None and 0 < plan.steps <= self.steps_done
+        return False
 
     @property
     def claimed(self) -> Claim | None:
         """Process that works, or last worked, on the run."""
         try:
-            return Claim.parse(self.folder.pid.read_text(encoding="ascii"))
-        except (OSError, ValueError):
+            return Claim.parse(_content(self.folder.pid))
+        except ValueError:
             return None
 
     @property
@@ -212,28 +248,61 @@ class Run:
         return claim is not None and claim.holds(self.folder.events)
 
     def claim(self, pid: int | None = None) -> None:
-        """Note the process (this one by default) that works on the run."""
-        write_text(self.folder.pid, Claim.of(pid or os.getpid()).text)
+        """Note the process (this one by default) that works on the run from now on.
+
+        A request to stop that was meant for the process before it is taken back.
+        """
+        claim, before = Claim.of(pid or os.getpid()), self.claimed
+        if before is not None and before.is_same(claim):
+            return
+        if self.started:
+            self.clear_stop()
+        write_text(self.folder.pid, claim.text)
+
+    @contextmanager
+    def claimed_alone(self) -> Iterator[None]:
+        """Train the run in this process, and keep other processes from it meanwhile.
+
+        When the block ends before it has logged anything, the claim is taken back.
+
+        Raises
+        ------
+        ProjectError
+            Another process trains the run.
+        """
+        busy = ProjectError(f"run {self.id!r} is still going; stop it first")
+        with folder_lock(self.folder.path, busy):
+            if self.status == "running" and self.pid != os.getpid():
+                raise busy
+            before, logged = _content(self.folder.pid), _size(self.folder.events)
+            self.claim()
+            try:
+                yield
+            finally:
+                if before and _size(self.folder.events) == logged:
+                    write_text(self.folder.pid, before)
 
     @property
     def steps_done(self) -> int:
         """Training steps so far."""
-        return int(self._newest("step") or 0)
+        return int(self._newest("step"))
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, over all sessions."""
-        return float(self._newest("seconds") or 0.0)
+        return self._newest("seconds")
 
     @property
     def gradient_ratio(self) -> float | None:
         """Gradient of terms on unlabelled crops over that of labelled ones."""
-        return self._newest("gradient_ratio")
+        return self._summary.newest("gradient_ratio")
 
-    def _newest(self, field: str) -> float | None:
-        """Value of a field in the newest event that has it."""
-        values = (getattr(event, field, None) for event in reversed(self.events()))
-        return next((value for value in values if value is not None), None)
+    def _newest(self, field: str) -> float:
+        """Value of a field by the log; where that is lost, by the checkpoint."""
+        value = self._summary.newest(field)
+        if value is None and self.has_model:
+            value = checkpoint_facts(self.folder.last).get(field)
+        return value or 0.0
 
     @property
     def has_model(self) -> bool:
@@ -245,7 +314,7 @@ class Run:
         self.folder.stop.touch()
 
     def clear_stop(self) -> None:
-        """Take a request to stop back, as a session that begins does."""
+        """Take a request to stop back."""
         self.folder.stop.unlink(missing_ok=True)
 
     @property
@@ -326,11 +395,18 @@ class Run:
         predictions.write(folder, prediction, image, cancellation)
 
 
-def _parse(content: bytes) -> Iterator[Event]:
-    """Events of a log; torn and foreign lines are left out."""
-    for line in content[: content.rfind(b"\n") + 1].splitlines():
-        with suppress(ValueError):
-            yield from_line(line.decode())
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 class RunList:

@@ -12,7 +12,7 @@ from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started
 from napari_semiseg.engine.methods.registry import method_specs
-from napari_semiseg.execution.executor import start_training
+from napari_semiseg.execution.executor import start_training, submit_for
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import show_errors
@@ -171,11 +171,11 @@ class TrainingPanel(QWidget):
         project, run = self._session.project, self._resumable()
         if project is None or run is None:
             return
-        arguments = [str(project.folder), run.id]
+        arguments = [run.id]
         if run.status == "completed":
             arguments += ["--minutes", f"{self.form.minutes.value():g}"]
         with show_errors(self._session):
-            handle = self._executor.submit("resume", arguments, run.folder.log)
+            handle = submit_for(self._executor, "resume", project, run, *arguments)
             self._follow(run, handle)
 
     def predict(self) -> None:
@@ -183,9 +183,10 @@ class TrainingPanel(QWidget):
         project, run = self._session.project, self._model()
         if project is None or run is None:
             return
-        arguments = [str(project.folder), "--run", run.id]
         with show_errors(self._session):
-            handle = self._executor.submit("predict", arguments, run.folder.log)
+            handle = submit_for(
+                self._executor, "predict", project, run, "--run", run.id
+            )
             self._follow(run, handle, trains=False)
         self.update_buttons()
 
