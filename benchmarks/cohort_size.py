@@ -1,15 +1,18 @@
 """What a project costs by the number of its cases, without a window and in the panel.
 
-    python benchmarks/cohort_size.py [--no-panel]
+    python benchmarks/cohort_size.py [--no-panel] [--large]
 
-Every case has a mask or a prediction. Times are those of this machine; what counts is
-how they and the memory grow from row to row.
+``--large`` measures verbs on 2,000 and 10,000 cases with 500 runs instead, and a run
+with a log of 51 MB. Every case has a mask or a prediction. Times are those of this
+machine; what counts is how they and the memory grow from row to row.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,12 +24,14 @@ import psutil
 from pairs import machine, timed
 
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.core.prediction import (
     CaseScore,
     Prediction,
     PredictionRecord,
     SliceScore,
 )
+from napari_semiseg.project.layout import RunFolder
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 
@@ -129,7 +134,71 @@ def panel(folder: Path) -> dict[str, float]:
     }
 
 
+def add_runs(folder: Path, count: int, log_mb: float = 0.0) -> None:
+    """Add copies of the first run without its predictions, each with a log."""
+    first = Project.open(folder).runs()[0]
+    for number in range(count):
+        run = Run(RunFolder(first.folder.path.with_name(f"run{number:04d}")))
+        ignore = shutil.ignore_patterns("predictions")
+        shutil.copytree(first.folder.path, run.folder.path, ignore=ignore)
+        run.append(Started(run=run.id, method="supervised", pid=1))
+        for step in range(200):
+            run.append(stepped(step))
+        run.append(Finished(run=run.id, reason="completed", step=200, seconds=9.0))
+    if log_mb:
+        line = stepped(200).to_line().encode() + b"\n"
+        with first.folder.events.open("ab") as log:
+            log.write(line * int(log_mb * 1e6 / len(line)))
+
+
+def stepped(step: int) -> Stepped:
+    return Stepped(
+        step=step,
+        steps=200,
+        losses={"supervised": 0.5, "consistency": 0.25},
+        learning_rate=0.1,
+        seconds=step / 10,
+        seconds_left=1.0,
+    )
+
+
+def verb(*words: object) -> tuple[float, float, float]:
+    """Seconds and processor seconds of a verb in a process of its own, and peak MB."""
+    begun = time.perf_counter()
+    process = psutil.Popen(
+        [sys.executable, "-m", "napari_semiseg", *map(str, words)],
+        stdout=subprocess.DEVNULL,
+    )
+    _, code, used = os.wait4(process.pid, 0)
+    assert code == 0, words
+    seconds = time.perf_counter() - begun
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
+
+
+def large() -> None:
+    """Verbs by the number of cases, with 500 runs."""
+    for cases in (2_000, 10_000):
+        with tempfile.TemporaryDirectory() as parent:
+            folder = make(Path(parent) / "files", cases)
+            add_runs(folder, 500)
+            row: dict[str, object] = {"what": f"{cases} cases, 501 runs"}
+            for words in (("status", "--json"), ("suggest",)):
+                seconds, busy, peak = verb(words[0], folder, *words[1:])
+                row[words[0]] = [round(seconds, 1), round(busy, 1), round(peak)]
+            if cases == 2_000:
+                out = Path(parent) / "out"
+                seconds, busy, peak = verb("export", folder, out, "--what", "best")
+                row["export"] = [round(seconds, 1), round(busy, 1), round(peak)]
+                add_runs(folder, 0, log_mb=51)
+                seconds, busy, peak = verb("status", folder, "--json")
+                row["status_51_mb"] = [round(seconds, 1), round(busy, 1), round(peak)]
+            print(json.dumps(row | machine()), flush=True)
+
+
 def main() -> None:
+    if "--large" in sys.argv:
+        large()
+        return
     with_panel = "--no-panel" not in sys.argv
     for cases in SIZES:
         with tempfile.TemporaryDirectory() as parent:

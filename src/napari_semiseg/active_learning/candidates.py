@@ -131,14 +131,16 @@ def collect(
         chosen = {project.case(name).id for name in cases}
         training = [case for case in training if case.id in chosen]
     candidates: list[Candidate] = []
+    runs = project.prediction_runs()
     labelled: dict[str, list[tuple[float, ...]]] = {}
     for case in training:
         if case.state is CaseState.EXCLUDED:
             continue
-        run = project.prediction_run(case.id)
-        score = None if run is None else run.prediction_record(case.id).score
+        run = runs.get(case.id)
+        record = None if run is None else run.prediction_record(case.id)
+        score = None if record is None else record.score
         if case.state is not CaseState.LABELLED:
-            candidates.append(Candidate(case, run, score, is_put_off(project, case)))
+            candidates.append(Candidate(case, run, score, is_put_off(case, record)))
         elif run is not None and score is not None and score.features:
             labelled.setdefault(run.id, []).append(score.features)
     if not candidates:

@@ -158,7 +158,7 @@ def label(
     else:
         render.say(f"Labelled {labelled}.")
         _say_notes(report)
-        render.say(next_step(opened, str(project)))
+        render.say(next_step(opened.cases(), opened.latest_run(), str(project)))
 
 
 def export(

@@ -10,6 +10,7 @@ import typer
 from napari_semiseg.cli import options, render
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count, duration
+from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.cases.record import DOUBTED
 
 if TYPE_CHECKING:
@@ -49,22 +50,32 @@ def status(project: options.ProjectPath, json: options.Json = False) -> None:
     from napari_semiseg.project.review.quality_estimate import Estimator
 
     opened = options.open_project(project)
-    found = opened.cases()
+    problems: dict[str, str] = {}
+    found = opened.cases(problems=problems)
     done = corrections(found)
     estimator = Estimator(done)
-    cases = [_case_row(opened, case, estimator) for case in found]
-    runs = [_run_row(run) for run in opened.runs()]
+    predicted = opened.prediction_runs()
+    cases = [
+        _case_row(case, predicted.get(case.id), estimator, problems) for case in found
+    ]
+    runs = [_run_row(run, problems) for run in opened.runs()]
     if json:
         work = {"corrections": [asdict(item) for item in done]}
         answer = {"cases": cases, "labels": _labels(opened), "runs": runs}
-        names = list(opened.channels or ())
-        channels = {"channels": names} if len(names) > 1 else {}
-        render.emit(answer | work | {"plateau": plateau(done)} | channels)
+        names = list(found[0].channel_names) if found else []
+        more: dict[str, Any] = {"channels": names} if len(names) > 1 else {}
+        if problems:
+            more["problems"] = problems
+        render.emit(answer | work | {"plateau": plateau(done)} | more)
         return
-    _show_status(opened, cases, runs)
+    _show_status(opened, cases, runs, found[0].channel_names if found else ())
+    for name, problem in problems.items():
+        render.say(f"{name} cannot be read: {problem}")
+    if problems:
+        render.say(f"See what can be mended with: semiseg doctor {project}")
     if (news := plateau(done)) is not None:
         render.say(f"{news}: predict the rest? semiseg predict {project}")
-    render.say(next_step(opened, str(project)))
+    render.say(next_step(found, opened.latest_run(), str(project)))
 
 
 def open_(project: options.ProjectPath) -> None:
@@ -93,9 +104,8 @@ def colours(
     )
 
 
-def next_step(project: Project, path: str) -> str:
+def next_step(cases: list[Case], latest: Run | None, path: str) -> str:
     """Say what is worth doing next."""
-    cases, latest = project.cases(), project.latest_run()
     if not cases:
         return f"Next: semiseg add {path} IMAGES"
     if not any(case.has_label and case.split == Split.TRAIN for case in cases):
@@ -122,14 +132,21 @@ def _named(project: Project) -> str:
     return ", ".join(f"{item.value}={item.name}" for item in project.labels)
 
 
-def _run_row(run: Run) -> dict[str, Any]:
+def _run_row(run: Run, problems: dict[str, str]) -> dict[str, Any]:
+    method, source = None, None
+    try:
+        config = run.config
+        method, source = config.method, config.start_from
+    except SemisegError as error:
+        problems[run.id] = str(error)
+        method = run.method
     return {
         "id": run.id,
-        "method": run.config.method,
+        "method": method,
         "status": run.status,
         "steps": run.steps_done,
         "seconds": round(run.seconds, 1),
-        "from": run.config.start_from,
+        "from": source,
         "learned": [
             {"step": event.step, "cases": event.cases, "dropped": event.dropped}
             for event in run.learned
@@ -137,13 +154,18 @@ def _run_row(run: Run) -> dict[str, Any]:
     }
 
 
-def _case_row(project: Project, case: Case, estimator: Estimator) -> dict[str, Any]:
+def _case_row(
+    case: Case, run: Run | None, estimator: Estimator, problems: dict[str, str]
+) -> dict[str, Any]:
     from napari_semiseg.project.review.corrections import effort
     from napari_semiseg.project.review.flags import is_put_off
 
-    flag, skipped = case.record.flag, is_put_off(project, case)
-    run = project.prediction_run(case.id)
-    record = run.prediction_record(case.id) if run is not None else None
+    record = None
+    try:
+        record = run.prediction_record(case.id) if run is not None else None
+    except SemisegError as error:
+        problems[f"prediction of {case.id}"] = str(error)
+    flag, skipped = case.record.flag, is_put_off(case, record)
     waiting = record is not None and case.state is not CaseState.LABELLED
     estimate = estimator.estimate(record) if record is not None and waiting else None
     spent = effort(case.record)
@@ -188,9 +210,12 @@ def _dice(row: Mapping[str, Any]) -> str:
 
 
 def _show_status(
-    project: Project, cases: list[dict[str, Any]], runs: list[dict[str, Any]]
+    project: Project,
+    cases: list[dict[str, Any]],
+    runs: list[dict[str, Any]],
+    channels: tuple[str, ...],
 ) -> None:
-    channels, images = project.channels or (), ""
+    images = ""
     if len(channels) > 1:
         images = f"; {len(channels)} images per case: {', '.join(channels)}"
     cohort = count(len(cases), "case")
@@ -218,7 +243,7 @@ def _show_status(
         render.table(
             {
                 "run": run["id"],
-                "method": run["method"],
+                "method": run["method"] or "-",
                 "status": run["status"],
                 "steps ": str(run["steps"]),
                 "time ": duration(run["seconds"]),

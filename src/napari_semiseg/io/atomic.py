@@ -225,14 +225,13 @@ def read_json(path: Path) -> Any:
         The file cannot be read, or is torn or otherwise no JSON; names the file.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ProjectError(
             f"{path}: expected a JSON file, found '{error.strerror or error}'; restore "
             f"the file or check its permissions"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProjectError(
-            f"{path}: expected JSON, found '{error}'; restore the file from a backup "
-            f"or delete it"
+            f"{path}: expected JSON, found '{error}'; restore the file from a backup"
         ) from error

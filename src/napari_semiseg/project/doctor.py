@@ -10,17 +10,23 @@ import os
 import time
 import zipfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_semiseg.core.text import count
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
-from napari_semiseg.io.atomic import TEMPORARY, is_abandoned, remove_stale_temporaries
+from napari_semiseg.io.atomic import (
+    TEMPORARY,
+    is_abandoned,
+    read_json,
+    remove_stale_temporaries,
+)
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases import versions
 from napari_semiseg.project.cases.history import LabelChange, Reopened, Undone
 from napari_semiseg.project.cases.references import FileFacts
-from napari_semiseg.project.layout import Layout, foreign_entry
+from napari_semiseg.project.layout import Layout, foreign_entry, is_id
 from napari_semiseg.project.migration import migrate_file, outdated_files
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
@@ -273,8 +279,10 @@ class _Doctor:
                 "case",
                 folder.path,
                 "has no case.json, so that it is no case",
-                "add its image again, or delete the folder",
+                "restore its case.json, or add its image again",
             )
+            return
+        if self._is_misnamed(name):
             return
         try:
             case = project.case(name)
@@ -289,6 +297,27 @@ class _Doctor:
             problem = _mask_problem(path, case, labels) if path.exists() else ""
             if problem:
                 self._mask(project, name, path, problem)
+
+    def _is_misnamed(self, name: str) -> bool:
+        """Note a folder that is a copy of a case, or was renamed; mend both."""
+        folder = self._layout.case(name)
+        try:
+            own = read_json(folder.json)["id"]
+        except (ProjectError, KeyError, TypeError):
+            return False  # a finding of another kind
+        if own == name or not isinstance(own, str) or not is_id(own):
+            return False
+        home = self._layout.case(own)
+        if home.json.exists():
+            self._useless("case", folder.path, f"is a copy of case {own!r}")
+            return True
+        problem = f"was renamed: it is case {own!r}"
+        if home.path.exists():
+            self._note("case", folder.path, problem, f"move {home.path} away first")
+        else:
+            act = partial(os.rename, folder.path, home.path)
+            self._note("case", folder.path, problem, "gets its name back", act)
+        return True
 
     def _mask(self, project: Project, name: str, path: Path, problem: str) -> None:
         """A mask that cannot be used; of a label, the newest kept one comes back."""
@@ -323,9 +352,19 @@ class _Doctor:
         folder = run.folder
         try:
             run.folder.check()
-            _ = (run.config, run.plan)
         except SemisegError as error:
             self._useless("run", folder.path, _reason(error))
+            return
+        try:
+            _ = (run.config, run.plan)
+        except SemisegError as error:
+            if run.started:
+                remedy = (
+                    "restore the file; the model and predictions stay where they are"
+                )
+                self._note("run", folder.path, str(error), remedy)
+            else:
+                self._useless("run", folder.path, _reason(error))
             return
         if run.status == "interrupted" and not run.started:
             self._useless("run", folder.path, "never began to train")

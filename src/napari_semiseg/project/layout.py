@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, Protocol
 
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import LOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def is_id(text: str) -> bool:
     """Whether a text names a folder right inside another one."""
     reserved = text in ("", ".", "..") or "\0" in text
-    return not reserved and Path(text).name == text
+    return not reserved and os.path.basename(text) == text
 
 
 def _inside(parent: Path, name: str) -> Path:
@@ -47,11 +52,22 @@ def refuse_foreign(path: Path, root: Path) -> None:
     ProjectError
         A link leads out of the project, or something is neither file nor folder.
     """
-    entries = [path]
+    entries = [os.fspath(path)]
     if path.is_dir():
-        entries += [Path(entry) for entry in os.scandir(path) if not _plain(entry)]
+        with os.scandir(path) as inside:
+            entries += [entry.path for entry in inside if not _plain(entry)]
+    _refuse(entries, root)
+
+
+def _refuse(entries: Iterable[str], root: Path) -> None:
+    """Refuse the first entry that cannot belong to a project."""
     for entry in entries:
-        problem = foreign_entry(entry, root)
+        try:
+            mode = os.lstat(entry).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        plain = S_ISDIR(mode) or S_ISREG(mode)
+        problem = None if plain else foreign_entry(Path(entry), root)
         if problem is not None:
             raise ProjectError(f"{entry}: {problem}")
 
@@ -78,10 +94,10 @@ class SubPath:
     """Name of a file or folder right inside a folder; read, it is its path."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
 
     def __get__(self, folder: Folder, _type: type[Folder]) -> Path:
-        return folder.path / self._name
+        return folder.path / self.name
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,12 @@ class Folder:
     """A folder of a project; `SubPath` attributes are the paths in it."""
 
     path: Path
+
+    def _entries(self) -> list[str]:
+        """The folder, and all paths in it that the program uses."""
+        parent, names = os.fspath(self.path), vars(type(self)).values()
+        known = (item.name for item in names if isinstance(item, SubPath))
+        return [parent, *(f"{parent}{os.sep}{name}" for name in known)]
 
 
 class Layout(Folder):
@@ -135,11 +157,17 @@ class CaseFolder(Folder):
     """Autosave of edits that are not accepted yet."""
     previous = SubPath("previous")
     """Holds the labels that newer ones took the place of."""
+    lock = SubPath(LOCK)
+    """By which programs keep each other from changing the case."""
 
     def check(self) -> None:
-        """Refuse links that lead out of the project; see `refuse_foreign`."""
-        for part in (self.path, self.previous):
-            refuse_foreign(part, self.path.parents[1])
+        """Refuse links that lead out of the project; see `refuse_foreign`.
+
+        Only paths that the program uses are looked at: to list the folders of
+        thousands of cases takes longer than all else.
+        """
+        _refuse(self._entries(), self.path.parents[1])
+        refuse_foreign(self.previous, self.path.parents[1])
 
 
 class PredictionFolder(Folder):
@@ -156,7 +184,7 @@ class PredictionFolder(Folder):
 
     def check(self) -> None:
         """Refuse links that lead out of the project; see `refuse_foreign`."""
-        refuse_foreign(self.path, self.path.parents[3])
+        _refuse(self._entries(), self.path.parents[3])
 
 
 class RunFolder(Folder):

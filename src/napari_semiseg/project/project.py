@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import LabelScheme
-from napari_semiseg.errors import Conflict, ProjectError
+from napari_semiseg.errors import Conflict, ProjectError, SemisegError
 from napari_semiseg.io.atomic import folder_lock
 from napari_semiseg.io.masks import write_labels
 from napari_semiseg.project.cases.case import Case, derive_state, id_of
@@ -162,17 +162,42 @@ class Project:
         self,
         state: CaseState | str | Collection[CaseState | str] | None = None,
         split: Split | str | None = None,
+        *,
+        problems: dict[str, str] | None = None,
     ) -> list[Case]:
-        """Cases sorted by id, of given states and a given split only if asked."""
+        """Cases sorted by id, of given states and a given split only if asked.
+
+        Parameters
+        ----------
+        state, split
+            What to take; everything by default.
+        problems : dict of str to str, optional
+            Takes up what is wrong with folders that cannot be read as cases, by their
+            names; those are left out.
+
+        Raises
+        ------
+        SemisegError
+            A case cannot be read, and there are no ``problems``.
+        """
         states = {state} if isinstance(state, str) else state
-        predicted = {case_id for run in self.runs() for case_id in run.predicted()}
-        found = (self._case(name, name in predicted) for name in self._records.ids())
-        return [
-            case
-            for case in found
-            if (states is None or case.state in states)
-            and (split is None or case.split == split)
-        ]
+        predicted = self.prediction_runs()
+        found = []
+        for name in self._records.ids():
+            try:
+                case = self._case(name, name in predicted)
+            except FileNotFoundError:  # deleted meanwhile
+                continue
+            except (SemisegError, OSError) as error:
+                if problems is None:
+                    raise
+                problems[name] = str(error)
+                continue
+            if (states is None or case.state in states) and (
+                split is None or case.split == split
+            ):
+                found.append(case)
+        return found
 
     def case(self, case: CaseRef) -> Case:
         """One case, as its files are now.
@@ -183,9 +208,12 @@ class Project:
             There is none of this id; names the closest ones.
         """
         case_id = id_of(case)
-        if not is_id(case_id) or not self.layout.case(case_id).json.exists():
-            raise self._records.unknown(case_id)
-        return self._case(case_id, self.prediction_run(case_id) is not None)
+        try:
+            if is_id(case_id) and self.layout.case(case_id).json.exists():
+                return self._case(case_id, self.prediction_run(case_id) is not None)
+        except FileNotFoundError:  # deleted meanwhile
+            pass
+        raise self._records.unknown(case_id)
 
     def _case(self, case_id: str, has_prediction: bool) -> Case:
         folder = self.layout.case(case_id)
@@ -513,7 +541,7 @@ class Project:
     def note(self, case: CaseRef, entry: HistoryEntry, **changes: Any) -> None:
         """Add an entry to the history of a case; ``changes`` go into its record."""
         with folder_lock(self.layout.case(id_of(case)).path):
-            record = self._records.read(id_of(case))
+            record = self._records.known(id_of(case))
             self._write(record, (*record.history, entry), **changes)
 
     def amend(self, case: CaseRef, entry: HistoryEntry, **facts: Any) -> None:
@@ -525,7 +553,7 @@ class Project:
             The history holds no such entry.
         """
         with folder_lock(self.layout.case(id_of(case)).path):
-            record = self._records.read(id_of(case))
+            record = self._records.known(id_of(case))
             if entry not in record.history:
                 raise ProjectError(
                     f"expected an entry of {entry.action!r} in the history of "
@@ -562,6 +590,13 @@ class Project:
     def latest_run(self, finished: bool = False) -> Run | None:
         """Newest run; with ``finished``, the newest that has ended with a model."""
         return self._runs.latest(finished)
+
+    def prediction_runs(self) -> dict[str, Run]:
+        """Newest run that holds a prediction, by the id of the case.
+
+        One look at all runs, where `prediction_run` looks at them for each case.
+        """
+        return self._runs.newest_predictions()
 
     def prediction_run(self, case: CaseRef) -> Run | None:
         """Newest run that holds a prediction of the case."""

@@ -77,7 +77,7 @@ def read_format(path: Path) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        return tomlkit.parse(path.read_text(encoding="utf-8-sig")).unwrap()
     except (FileNotFoundError, NotADirectoryError):
         raise ProjectError(
             f"{path.parent}: expected a project folder, found no {path.name} in it; "

@@ -126,3 +126,19 @@ def test_work_that_is_done_keeps_nothing_alive(
     qtbot.wait(50)
     gc.collect()
     assert gone() is None
+
+
+def test_a_damaged_case_is_named_and_the_others_are_shown(ball_project) -> None:
+    ball_project.layout.case("case_3").json.write_text("{")
+    session = Session()
+    session.open_project(ball_project.folder)
+    assert [case.id for case in session.cases()] == [
+        "case_0",
+        "case_1",
+        "case_2",
+        "case_4",
+    ]
+    assert session.next_step().startswith("1 case cannot be read (case_3)")
+    ball_project.layout.case("case_4").json.unlink()
+    session.cases_changed.emit({"case_4"})
+    assert [case.id for case in session.cases()] == ["case_0", "case_1", "case_2"]

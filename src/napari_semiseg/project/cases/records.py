@@ -14,8 +14,11 @@ from napari_semiseg.io.atomic import read_json, write_json
 from napari_semiseg.project.cases.labels import measured_fraction, recorded_mask
 from napari_semiseg.project.cases.record import CaseRecord
 from napari_semiseg.project.cases.references import FileFacts
+from napari_semiseg.project.layout import is_id
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_semiseg.project.layout import Layout
 
 
@@ -33,11 +36,13 @@ class Records:
 
     def ids(self) -> list[str]:
         """Ids of all cases, sorted."""
+        parent = os.fspath(self._layout.cases)
         try:
-            entries = sorted(entry.name for entry in os.scandir(self._layout.cases))
+            names = sorted(os.listdir(parent))
         except FileNotFoundError:
             return []
-        return [name for name in entries if self._layout.case(name).json.exists()]
+        record = self._layout.case("case").json.name
+        return [name for name in names if os.path.exists(f"{parent}/{name}/{record}")]
 
     def read(self, case_id: str) -> CaseRecord:
         """Record of a case; refuses a file that is none."""
@@ -58,16 +63,31 @@ class Records:
             record = CaseRecord.model_validate(values)
         except ValidationError as error:
             raise ProjectError(
-                f"{describe(error, str(path))}; correct the file, or delete the case's "
-                "folder and add the image again"
+                f"{describe(error, str(path))}; correct or restore the file, or let "
+                f"semiseg doctor {self._layout.path} --mend set it aside"
             ) from error
         if record.id != case_id:
-            raise ProjectError(
-                f"{path}: expected the record of case {case_id!r}, as its folder is "
-                f"named, found that of {record.id!r}; give the folder its old name back"
-            )
+            raise self._misnamed(path, case_id, record.id)
         self._records[case_id] = (key, record)
         return record
+
+    def known(self, case_id: str) -> CaseRecord:
+        """Record of a case; raises `unknown` where its folder was deleted."""
+        try:
+            return self.read(case_id)
+        except FileNotFoundError:
+            raise self.unknown(case_id) from None
+
+    def _misnamed(self, path: Path, folder: str, case_id: str) -> ProjectError:
+        """Error that a folder was renamed, or is a copy of another one."""
+        if is_id(case_id) and self._layout.case(case_id).json.exists():
+            remedy = "it is a copy: move this folder out of the project"
+        else:
+            remedy = "give the folder its old name back"
+        return ProjectError(
+            f"{path}: expected the record of case {folder!r}, as its folder is "
+            f"named, found that of {case_id!r}; {remedy}"
+        )
 
     def unknown(self, case_id: str) -> ProjectError:
         """Error that no case has this id; names the closest ones."""

@@ -105,10 +105,10 @@ def review_items(project: Project) -> list[ReviewItem]:
     """
     cases = project.cases()
     estimator = Estimator(corrections(cases))
-    runs = project.runs()[::-1]
+    runs = project.prediction_runs()
     found = []
     for case in cases:
-        holder = next((run for run in runs if run.has_prediction(case.id)), None)
+        holder = runs.get(case.id)
         if case.state is CaseState.EXCLUDED or not (
             case.has_label or _why_not(case, holder) is None
         ):

@@ -8,6 +8,7 @@ from napari_semiseg.errors import ConfigError
 from napari_semiseg.project.cases.history import Flagged, Skipped, Unflagged
 
 if TYPE_CHECKING:
+    from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project
 
@@ -53,17 +54,18 @@ def skip(project: Project, case: CaseRef) -> None:
     It comes back with the next prediction of it, or when a label is accepted.
     """
     with project.changing(case) as now:
-        if not is_put_off(project, now):
-            project.note(now, Skipped(shown=_newest_prediction(project, now)))
+        run = project.prediction_run(now)
+        prediction = None if run is None else run.prediction_record(now)
+        if not is_put_off(now, prediction):
+            project.note(now, Skipped(shown=_shown(prediction)))
 
 
-def is_put_off(project: Project, case: Case) -> bool:
-    """Whether a case was skipped since its newest prediction."""
+def is_put_off(case: Case, prediction: PredictionRecord | None) -> bool:
+    """Whether a case was skipped since its newest prediction, which is given."""
     skipped = case.record.skipped_prediction
-    return skipped is not None and skipped == _newest_prediction(project, case)
+    return skipped is not None and skipped == _shown(prediction)
 
 
-def _newest_prediction(project: Project, case: Case) -> str:
-    """Run and step of the newest prediction of a case; empty without one."""
-    run = project.prediction_run(case)
-    return "" if run is None else f"{run.id}:{run.prediction_record(case).step}"
+def _shown(prediction: PredictionRecord | None) -> str:
+    """Run and step of a prediction; empty without one."""
+    return "" if prediction is None else f"{prediction.run}:{prediction.step}"

@@ -120,9 +120,9 @@ class Estimator:
 
     def newest(self, project: Project, cases: Iterable[str]) -> dict[str, Estimate]:
         """Estimated Dice of the newest predictions of some cases, where known."""
-        found = {}
+        found, runs = {}, project.prediction_runs()
         for name in cases:
-            run = project.prediction_run(name)
+            run = runs.get(name)
             known = None if run is None else self.estimate(run.prediction_record(name))
             if known is not None:
                 found[name] = known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickletools
+import re
 import struct
 import zipfile
 import zlib
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     from napari_semiseg.core.events import Event
 
 CANDIDATES = 8
-"""Newest lines with a step that are kept, since some may be damaged."""
+"""Newest lines with a number that are kept, since some may be damaged."""
+
+NUMBERS = {
+    name: re.compile(rb'"%s":[0-9]' % name.encode())
+    for name in ("step", "seconds", "gradient_ratio")
+}
+"""Values that are told of the newest event that has them."""
 
 _DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, StopIteration, RuntimeError),
@@ -27,8 +34,7 @@ _DAMAGE = (
 )
 """What reading a damaged checkpoint raises."""
 
-_SESSION = (b'"type":"started"', b'"type":"finished"', b'"type":"learned"')
-_STEP = b'"step":'
+_SESSION = re.compile(rb'"type":"(?:started|finished|learned)"')
 
 
 class LogReader:
@@ -66,6 +72,8 @@ class LogSummary:
     ----------
     session : Started, Finished or None
         The newest event of these kinds.
+    method : str or None
+        Of the newest session.
     learned : list of Learned
         Labels that were taken in, oldest first.
     """
@@ -77,8 +85,9 @@ class LogSummary:
     def _reset(self) -> None:
         self._reader = LogReader(self._path)
         self._size = 0
-        self._steps: deque[bytes] = deque(maxlen=CANDIDATES)
+        self._numbers = {name: deque[bytes](maxlen=CANDIDATES) for name in NUMBERS}
         self.session: Started | Finished | None = None
+        self.method: str | None = None
         self.learned: list[Learned] = []
 
     def update(self) -> None:
@@ -93,19 +102,24 @@ class LogSummary:
             return
         self._size = size
         for line in self._reader.lines():
-            if _STEP in line:
-                self._steps.append(line)
-            if any(mark in line for mark in _SESSION):
+            for name, number in NUMBERS.items():
+                if number.search(line):
+                    self._numbers[name].append(line)
+            if _SESSION.search(line):
                 with suppress(ValueError):
-                    event = from_line(line.decode())
-                    if isinstance(event, Started | Finished):
-                        self.session = event
-                    elif isinstance(event, Learned):
-                        self.learned.append(event)
+                    self._take(from_line(line.decode()))
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Started | Finished):
+            self.session = event
+        if isinstance(event, Started):
+            self.method = event.method
+        if isinstance(event, Learned):
+            self.learned.append(event)
 
     def newest(self, field: str) -> float | None:
-        """Value of "step" or "seconds" in the newest event that has it."""
-        for line in reversed(self._steps):
+        """Value of one of `NUMBERS` in the newest event that has it."""
+        for line in reversed(self._numbers[field]):
             with suppress(ValueError):
                 value = getattr(from_line(line.decode()), field, None)
                 if value is not None:

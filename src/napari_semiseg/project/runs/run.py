@@ -7,13 +7,13 @@ import os
 import re
 import shutil
 import time
+import tomllib
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Self
 
 import tomlkit
 from pydantic import ValidationError
-from tomlkit.exceptions import TOMLKitError
 
 from napari_semiseg.core.cancellation import NEVER, CancellationToken
 from napari_semiseg.core.config import TrainingConfig, describe
@@ -31,7 +31,7 @@ from napari_semiseg.project.runs.event_log import (
 from napari_semiseg.project.runs.process import Claim, environment, is_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     import numpy as np
@@ -119,16 +119,26 @@ class Run:
         """The training as it was asked for."""
         try:
             text = self.folder.config.read_text(encoding="utf-8-sig")
-            return TrainingConfig(**tomlkit.parse(text).unwrap())
+            values = tomllib.loads(text)
+            if not values:
+                raise ValueError("an empty file")
+            return TrainingConfig(**values)
         except ValidationError as error:
             raise ConfigError(describe(error, str(self.folder.config))) from error
-        except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ProjectError(
                 f"{self.folder.config}: expected the settings of a run, found "
                 f"'{reason}'; restore this file from a backup, what lies beside it "
                 f"is kept"
             ) from error
+
+    @property
+    def method(self) -> str | None:
+        """Training method; by the log where the settings are lost, else None."""
+        with suppress(SemisegError):
+            return self.config.method
+        return self._summary.method
 
     @property
     def plan(self) -> Plan | None:
@@ -158,6 +168,10 @@ class Run:
             return datetime.strptime(self.id[:10], "%Y-%m-%d").timestamp()
         except ValueError:
             return 0.0
+    @property
+    def age_is_unknown(self) -> bool:
+        """Whether the time of creation could not be read yet."""
+        return self._created is None
 
     # -- what happened -----------------------------------------------------------
 
@@ -333,16 +347,23 @@ class Run:
         """Whether a whole prediction of the case is stored."""
         return self.folder.prediction(id_of(case)).json.exists()
 
-    def predicted(self) -> tuple[str, ...]:
-        """Ids of the cases with a stored prediction, sorted."""
+    def predicted(self, without: Collection[str] = ()) -> tuple[str, ...]:
+        """Ids of the cases with a stored prediction, sorted; ``without`` some of them.
+
+        Of a name that is left out, nothing is looked at.
+        """
+        parent = os.fspath(self.folder.predictions)
+        record = self.folder.prediction("case").json.name
         try:
-            names = sorted(entry.name for entry in os.scandir(self.folder.predictions))
-        except FileNotFoundError:
+            names = sorted(os.listdir(parent))
+        except (FileNotFoundError, NotADirectoryError):
             return ()
         return tuple(
             name
             for name in names
-            if not name.startswith(".") and self.has_prediction(name)
+            if name not in without
+            and not name.startswith(".")
+            and os.path.exists(f"{parent}/{name}/{record}")
         )
 
     def prediction_record(self, case: CaseRef) -> PredictionRecord:
@@ -414,23 +435,25 @@ class RunList:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._runs: dict[str, Run] = {}
+        self._names: list[str] = []
+        self._runs: list[Run] = []
 
     def all(self) -> list[Run]:
         """All runs, oldest first."""
         try:
-            names = {
-                entry.name
-                for entry in os.scandir(self._layout.runs)
-                if entry.is_dir() and not entry.name.startswith(".")
-            }
+            names = os.listdir(self._layout.runs)
         except FileNotFoundError:
-            names = set()
-        self._runs = {
-            name: self._runs.get(name) or Run.open(self._layout.run(name))
-            for name in names
-        }
-        return sorted(self._runs.values(), key=lambda run: (run.created, run.id))
+            names = []
+        if names != self._names or any(run.age_is_unknown for run in self._runs):
+            known = {run.id: run for run in self._runs}
+            runs = [
+                known.get(name) or Run.open(self._layout.run(name))
+                for name in names
+                if not name.startswith(".") and (self._layout.runs / name).is_dir()
+            ]
+            self._runs = sorted(runs, key=lambda run: (run.created, run.id))
+            self._names = names
+        return list(self._runs)
 
     def get(self, run_id: str) -> Run:
         """One run; the error where there is none names those there are."""
@@ -453,8 +476,16 @@ class RunList:
 
     def predicting(self, case: CaseRef) -> Run | None:
         """Newest run that holds a prediction of the case."""
-        found = (run for run in reversed(self.all()) if run.has_prediction(case))
+        name = id_of(case)
+        found = (run for run in reversed(self.all()) if run.has_prediction(name))
         return next(found, None)
+
+    def newest_predictions(self) -> dict[str, Run]:
+        """Newest run that holds a prediction, by the id of the case."""
+        found: dict[str, Run] = {}
+        for run in reversed(self.all()):
+            found |= dict.fromkeys(run.predicted(without=found), run)
+        return found
 
 
 def _make_folder(layout: Layout, method: str, run_id: str | None) -> RunFolder:

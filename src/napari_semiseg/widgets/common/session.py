@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count
+from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.corrections import corrections, plateau
 from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
@@ -73,6 +74,7 @@ class Session:
         self.run_id: str | None = None
         self.may_leave: list[Callable[[], bool]] = []
         self._cases: dict[str, Case] | None = None
+        self._problems: dict[str, str] = {}
         self.project_changed.connect(self._forget)
         self.cases_changed.connect(self._reread)
         self.runs_changed.connect(self._forget)
@@ -123,7 +125,9 @@ class Session:
         if self.project is None:
             return ()
         if self._cases is None:
-            self._cases = {case.id: case for case in self.project.cases()}
+            self._problems.clear()
+            cases = self.project.cases(problems=self._problems)
+            self._cases = {case.id: case for case in cases}
         return tuple(self._cases.values())
 
     def corrections(self) -> list[Correction]:
@@ -156,7 +160,10 @@ class Session:
         if self.project is None or known is None or ids is None:
             self._cases = None
         elif set(ids) <= known.keys():
-            known.update({key: self.project.case(key) for key in ids})
+            try:
+                known.update({key: self.project.case(key) for key in ids})
+            except SemisegError:  # deleted or damaged meanwhile
+                self._cases = None
         else:
             self._cases = None
 
@@ -189,6 +196,12 @@ class Session:
         if self.project is None:
             return "Create or open a project to begin."
         cases = [case for case in self.cases() if case.state is not CaseState.EXCLUDED]
+        if self._problems:
+            return (
+                f"{count(len(self._problems), 'case')} cannot be read "
+                f"({', '.join(sorted(self._problems)[:3])}): choose Project > Check "
+                "the project…"
+            )
         if not cases:
             return "Add images: drop files or a folder here, or press Add images."
         if self._training():
