@@ -18,6 +18,8 @@ from napari_semiseg.cli.gui import has_display
 from napari_semiseg.errors import ConfigError, EngineMissing
 
 NEEDED = ("numpy", "scipy", "edt", "nibabel", "SimpleITK", "pydantic", "scikit-image")
+DAMAGED = (KeyError, TypeError, ValueError, OSError)
+"""What reading the metadata of a damaged installation raises."""
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 
 
@@ -141,10 +143,12 @@ def _python() -> Check:
 
 
 def _package(name: str, fix: str = "") -> Check:
+    fix = fix or f"pip install {name}"
     try:
-        return Check(name, True, metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return Check(name, False, "-", fix or f"pip install {name}")
+        found = metadata.version(name)
+    except (metadata.PackageNotFoundError, *DAMAGED):
+        found = None  # as where its metadata has no version
+    return Check(name, found is not None, found or "-", fix * (found is None))
 
 
 def _qt() -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from napari_semiseg.core.config import Precision
+
+DRIVER_ERRORS = (RuntimeError, AssertionError, AttributeError, OSError)
+"""What looking for a device raises where its driver or PyTorch's part is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,14 @@ def describe_devices() -> list[DeviceInfo]:
     """List the devices of this machine, the best first."""
     found = []
     memory: float | None
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        memory = round(properties.total_memory / 2**30, 1)
-        found.append(DeviceInfo("cuda", properties.name, memory))
-    if torch.backends.mps.is_available() and _trains(torch.device("mps")):
-        found.append(DeviceInfo("mps", "Apple GPU", None))
+    with suppress(*DRIVER_ERRORS):
+        if torch.cuda.is_available():
+            properties = torch.cuda.get_device_properties(0)
+            memory = round(properties.total_memory / 2**30, 1)
+            found.append(DeviceInfo("cuda", properties.name, memory))
+    with suppress(*DRIVER_ERRORS):
+        if torch.backends.mps.is_available() and _trains(torch.device("mps")):
+            found.append(DeviceInfo("mps", "Apple GPU", None))
     pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     memory = round(pages * os.sysconf("SC_PAGE_SIZE") / 2**30, 1) if pages else None
     found.append(DeviceInfo("cpu", f"CPU, {cores()} cores", memory))

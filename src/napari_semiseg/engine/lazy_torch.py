@@ -8,9 +8,12 @@ with the module in `sys.modules` SciPy takes it for loaded, and so loads it.
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr
 from importlib import import_module
+from io import StringIO
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 from napari_semiseg.errors import EngineMissing
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from torch.nn import functional
 
 __all__ = ["functional", "nn", "require_torch", "torch"]
+
+PARTS = ("torch.nn.functional", "torch.optim", "torch.backends", "torch.cuda")
 
 
 def require_torch() -> None:
@@ -31,7 +36,16 @@ def require_torch() -> None:
         It is not installed, or does not load: the line says which.
     """
     try:
-        _ = import_module("torch").nn.Module  # a folder of this name has none
+        # A build for another NumPy prints a page when it is imported.
+        with redirect_stderr(StringIO()), catch_warnings():
+            simplefilter("ignore")
+            module = import_module("torch")
+            _ = module.nn.Module  # a folder of this name has none
+            for part in PARTS:
+                import_module(part)
+            module.zeros(1).numpy()
+        if not isinstance(module.__version__, str):
+            raise TypeError("no version")
     except MemoryError:
         raise
     except Exception as error:  # what a broken installation raises is anybody's guess

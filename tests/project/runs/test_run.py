@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -163,6 +164,13 @@ def test_status_reads_only_what_was_appended_and_sees_a_log_that_shrank(run) -> 
     with run.folder.events.open("ab") as log:
         log.write(b'{"type":"stepped","step":x}\n')
     assert run.steps_done == 4
+
+
+def test_a_log_with_spaces_as_other_programs_write_it_is_read_too(run) -> None:
+    events = (Started(run=run.id, method="dtml", pid=1), stepped(4), ended(run))
+    lines = (json.dumps(json.loads(event.to_line())) for event in events)
+    run.folder.events.write_text("".join(f"{line}\n" for line in lines))
+    assert (run.status, run.steps_done, run.seconds) == ("completed", 9, 4.5)
 
 
 def test_a_full_disk_leaves_no_half_of_a_new_run(ball_project, monkeypatch) -> None:

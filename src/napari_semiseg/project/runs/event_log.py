@@ -23,7 +23,7 @@ CANDIDATES = 8
 """Newest lines with a number that are kept, since some may be damaged."""
 
 NUMBERS = {
-    name: re.compile(rb'"%s":[0-9]' % name.encode())
+    name: re.compile(rb'"%s": ?[0-9]' % name.encode())
     for name in ("step", "seconds", "gradient_ratio")
 }
 """Values that are told of the newest event that has them."""
@@ -34,7 +34,7 @@ _DAMAGE = (
 )
 """What reading a damaged checkpoint raises."""
 
-_SESSION = re.compile(rb'"type":"(?:started|finished|learned)"')
+_SESSION = re.compile(rb'"type": ?"(?:started|finished|learned)"')
 
 
 class LogReader:

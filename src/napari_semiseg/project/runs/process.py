@@ -114,7 +114,7 @@ def environment() -> dict[str, Any]:
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
+        except (metadata.PackageNotFoundError, KeyError, TypeError, OSError):
             continue
     return {
         "python": platform.python_version(),

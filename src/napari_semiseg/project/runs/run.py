@@ -168,10 +168,6 @@ class Run:
             return datetime.strptime(self.id[:10], "%Y-%m-%d").timestamp()
         except ValueError:
             return 0.0
-    @property
-    def age_is_unknown(self) -> bool:
-        """Whether the time of creation could not be read yet."""
-        return self._created is None
 
     # -- what happened -----------------------------------------------------------
 
@@ -444,7 +440,7 @@ class RunList:
             names = os.listdir(self._layout.runs)
         except FileNotFoundError:
             names = []
-        if names != self._names or any(run.age_is_unknown for run in self._runs):
+        if names != self._names or any(run._created is None for run in self._runs):
             known = {run.id: run for run in self._runs}
             runs = [
                 known.get(name) or Run.open(self._layout.run(name))

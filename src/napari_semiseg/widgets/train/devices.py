@@ -37,8 +37,15 @@ class Device(BaseModel):
     memory_gb: float | None = None
 
 
+class _Check(BaseModel):
+    name: str
+    found: str
+    fix: str
+
+
 class _Answer(BaseModel):
     devices: list[Device]
+    checks: list[_Check] = []
 
 
 def has_torch() -> bool:
@@ -79,7 +86,16 @@ class DeviceQuery(QObject):
         raw = bytes(self._process.readAllStandardError().data())
         errors = raw.decode(errors="replace")
         try:
-            self.found.emit(_Answer.model_validate_json(output).devices)
+            answer = _Answer.model_validate_json(output)
+            broken = [
+                f"{check.found}; {check.fix}"
+                for check in answer.checks
+                if check.name == "torch"
+            ]
+            if answer.devices or not broken:
+                self.found.emit(answer.devices)
+            else:
+                self.failed.emit(broken[0])
         except ValidationError:
             lines = errors.strip().splitlines()
             self.failed.emit(lines[-1] if lines else "it gave no answer")
