@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 REFUSED = 1
 STOPPED = 130
+INSTALL_ENGINE = (
+    "expected PyTorch for this verb, found none; install it with: pip install "
+    "'napari-semiseg[engine]'"
+)
 
 
 def exit_code(app: typer.Typer) -> int:
