@@ -11,6 +11,7 @@ import pytest
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.cases.labels import done_slices
 from napari_semiseg.project.doctor import check_project
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
@@ -172,3 +173,27 @@ def test_an_empty_run_folder_is_shown_and_set_aside(ball_project) -> None:
     assert (run.method, run.status, run.steps_done) == (None, "interrupted", 0)
     assert check_project(ball_project.folder, mend=True).findings[0].mended
     assert Project.open(ball_project.folder).runs() == []
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_history_with_numbers_that_are_none_is_refused_in_one_line(
+    ball_project, value
+) -> None:
+    path = ball_project.layout.case("case_0").json
+    values = json.loads(path.read_text())
+    values["history"][-1]["minutes"] = "HERE"
+    path.write_text(json.dumps(values).replace('"HERE"', value))
+    problems: dict[str, str] = {}
+    assert len(Project.open(ball_project.folder).cases(problems=problems)) == 4
+    assert "minutes" in problems["case_0"]
+    assert "\n" not in problems["case_0"]
+
+
+def test_done_slices_of_a_damaged_history_stay_in_the_image(ball_project) -> None:
+    path = ball_project.layout.case("case_0").json
+    values = json.loads(path.read_text())
+    ranges = [[[22, 10**12]], [[5, 2], [-(10**12), 1]], []]
+    values["history"][-1] |= {"done_slices": ranges, "annotated_fraction": 0.5}
+    path.write_text(json.dumps(values))
+    case = Project.open(ball_project.folder).case("case_0")
+    assert done_slices(case) == ({22, 23}, {0, 1}, set())

@@ -135,9 +135,13 @@ def done_slices(case: Case) -> tuple[frozenset[int], ...]:
         return tuple(map(frozenset, planes.values()))
     if entry.done_slices is None:
         return tuple(frozenset(range(size)) for size in case.geometry.shape_zyx)
-    return tuple(
-        frozenset(i for first, last in ranges for i in range(first, last + 1))
-        for ranges in entry.done_slices
+    return tuple(  # a damaged record may name slices that there are not
+        frozenset(
+            index
+            for first, last in ranges
+            for index in range(max(first, 0), min(last + 1, size))
+        )
+        for ranges, size in zip(entry.done_slices, case.geometry.shape_zyx, strict=True)
     )
 
 

@@ -127,6 +127,8 @@ class RunMonitor(QObject):
         self.waited.emit(max(0.0, time.time() - self._since), self._wait.starved)
 
     def _yielded(self, event: Event) -> None:
+        if self._worker is None:  # it was on its way when following was stopped
+            return
         self._show_in_activity_dock(event)
         self.logged.emit(event)
 
