@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QApplication
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Learned
 from napari_semiseg.project.review.corrections import effort
+from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.gallery.model import Show
 from widgets.earlier import earlier_model
 from widgets.mask_stages import (
@@ -200,6 +201,7 @@ def train_on_corrections(person: Person, scans: Scans) -> None:
     person.wait_for(lambda: len(person.drawn_steps()) > 0, LONG_MS)
     run = scans.project.latest_run()
     person.tab("Review")
+    person.answers.to_choose = PAINTED  # where something was filled in
     person.press(Qt.Key.Key_A, SHIFT)
     case = scans.project.case(scans.blank)
     assert case.state is CaseState.PARTIAL
