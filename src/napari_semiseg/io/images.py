@@ -217,7 +217,11 @@ def _walk(folder: Path, series: Collection[str]) -> Iterator[Path]:
             for name in names
             if not name.startswith(("._", TEMPORARY))
         ]
-        found = dicom.series_of(Path(parent))
+        try:
+            found = dicom.series_of(Path(parent))
+        except ImageError:  # reading it says what is wrong
+            yield Path(parent)
+            continue
         if len(found) > 1:
             found = dicom.chosen(found, series)
             if not found:

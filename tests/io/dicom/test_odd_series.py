@@ -169,3 +169,17 @@ def test_adding_a_folder_of_series_tells_how_far_it_is(tmp_path):
     told.clear()
     report, _ = import_pairs(project, request, found.pairs, options["progress"])
     assert (len(report.added), told[-1]) == (3, (3, 3))
+
+
+def test_a_torn_slice_leaves_its_folder_out_and_no_other(tmp_path):
+    for name in ("anna", "bert"):
+        for k in range(SHAPE[0]):
+            save(slice_of(k, pixels()[k]), tmp_path / "scans" / name / f"{k}.dcm")
+    torn = tmp_path / "scans" / "anna" / "3.dcm"
+    torn.write_bytes(torn.read_bytes()[:300])
+    project = Project.create(tmp_path / "project", {"ball": 1})
+    report = project.add(tmp_path / "scans")
+    assert report.added == ["bert"]
+    [(path, reason)] = report.skipped.items()
+    assert path == str(torn.parent)
+    assert "3.dcm" in reason

@@ -133,6 +133,24 @@ class Header:
         """Whether the file holds a volume of its own."""
         return self.number("NumberOfFrames", 1) > 1
 
+    def check_whole(self) -> None:
+        """Refuse an image that ends before it says its size: it would be left out.
+
+        Raises
+        ------
+        ImageError
+            The file is torn.
+        """
+        from pydicom.uid import UID
+
+        kind = str(self.tags.file_meta.get("MediaStorageSOPClassUID", ""))
+        kind = self.text("SOPClassUID") or kind
+        if "Rows" not in self.tags and "Image Storage" in UID(kind).name:
+            raise ImageError(
+                f"{self.file}: expected a whole DICOM image, found one that ends "
+                f"before its rows; copy or export it again"
+            )
+
     def check(self) -> None:
         """Refuse colours, and more voxels than the file can hold.
 
@@ -290,6 +308,7 @@ def _scanned(folder: Path, files: tuple[tuple[str, int, int], ...]) -> list[Seri
         file = folder / name
         if is_dicom(file):
             header = Header(file, read_dataset(file, *_TAGS))
+            header.check_whole()
             if header.is_image:
                 groups[header.text("SeriesInstanceUID")].append(header)
     found = []
