@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
+    from napari_semiseg.core.labels import LabelClass
     from napari_semiseg.io.registry import Mask
 
 SURFACES = ("stl", "obj", "ply")
+LONGEST_NAME = 255
+"""Bytes of a file's name on most disks."""
 
 
 def write_surface(target: Path, inside: NDArray[np.bool_], geometry: Geometry) -> None:
@@ -83,9 +86,7 @@ def _write_mask(target: Path, mask: Mask) -> list[Path]:
     try:
         for item in mask.classes:
             if (mask.labels == item.value).any():
-                name = re.sub(r"\W+", "_", item.name)
-                stem = target.name.removesuffix(target.suffix)
-                path = target.with_name(f"{stem}_{item.value}_{name}{target.suffix}")
+                path = target.with_name(_file_name(target, item))
                 written.append(path)
                 write_surface(path, mask.labels == item.value, mask.geometry)
     except Exception:
@@ -96,6 +97,14 @@ def _write_mask(target: Path, mask: Mask) -> list[Path]:
     if not written:
         raise ImageError("expected a structure with a surface, found an empty mask")
     return written
+
+
+def _file_name(target: Path, item: LabelClass) -> str:
+    """Name of the file of a class; a long class name is cut at the end."""
+    start = f"{target.name.removesuffix(target.suffix)}_{item.value}_"
+    room = max(0, LONGEST_NAME - len((start + target.suffix).encode()))
+    name = re.sub(r"\W+", "_", item.name).encode()[:room].decode(errors="ignore")
+    return f"{start}{name}{target.suffix}"
 
 
 for _name in SURFACES:

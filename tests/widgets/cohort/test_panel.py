@@ -152,6 +152,27 @@ def test_split_is_set_from_the_menu(panel: CohortPanel, session: Session) -> Non
     assert session.cases()[3].split is Split.TEST
 
 
+@pytest.mark.parametrize("told", [{"case_1"}, {"case_1", "case_2"}, {"case_3"}, None])
+@pytest.mark.parametrize("gone", [["case_1"], [f"case_{n}" for n in range(4)]])
+def test_a_case_whose_folder_is_deleted_leaves_the_table(
+    panel: CohortPanel,
+    session: Session,
+    project: Project,
+    gone: list[str],
+    told: set[str] | None,
+) -> None:
+    assert len(session.cases()) == 4
+    for name in gone:
+        shutil.rmtree(project.layout.case(name).path)
+    panel.model.refresh(told)  # before anybody has read the folder again
+    session.cases_changed.emit(told)
+    session.cases_changed.emit(set(gone))
+    left = sorted({f"case_{n}" for n in range(4)} - set(gone))
+    assert [case.id for case in session.cases()] == left
+    assert [row.id for row in panel.model.rows] == left
+    session.refresh_status()
+
+
 def test_a_change_keeps_the_selection(panel: CohortPanel, session: Session) -> None:
     panel.table.select("case_2")
     session.cases_changed.emit({"case_0"})

@@ -184,7 +184,7 @@ class CohortModel(RowModel[Row]):
             self._counts = estimator.counts
             self.rows = [estimated(row, estimator) for row in self.rows]
             self._redraw(0, len(self.rows) - 1)
-        changed = sorted(known[key] for key in (known if ids is None else ids))
+        changed = sorted(known[key] for key in known if ids is None or key in ids)
         for index in changed:
             row = self.rows[index]
             self.rows[index] = read_row(cases[row.id], runs, estimator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState, Split
@@ -156,16 +157,12 @@ class Session:
         self._cases = None
 
     def _reread(self, ids: Collection[str] | None) -> None:
-        known = self._cases
+        known, self._cases = self._cases, None  # read anew, unless a few are enough
         if self.project is None or known is None or ids is None:
-            self._cases = None
-        elif set(ids) <= known.keys():
-            try:
-                known.update({key: self.project.case(key) for key in ids})
-            except SemisegError:  # deleted or damaged meanwhile
-                self._cases = None
-        else:
-            self._cases = None
+            return
+        if set(ids) <= known.keys():
+            with suppress(SemisegError, OSError):  # deleted or damaged meanwhile
+                self._cases = known | {key: self.project.case(key) for key in ids}
 
     def show_run(self, run_id: str | None) -> None:
         """Choose the run whose predictions are shown; None follows the newest."""
