@@ -28,7 +28,8 @@ def _interpolate(
     inputs: Inputs, _amount: float, *, image: bool = False, prediction: bool = False
 ) -> NDArray[np.uint8]:
     encoding, mask = inputs.encoding, inputs.mask
-    if prediction and inputs.predicted is None:
+    predicted = inputs.predicted if prediction else None
+    if prediction and predicted is None:
         raise ProjectError(
             "No prediction of this case to follow yet: train and predict first, or "
             "interpolate without it."
@@ -44,7 +45,7 @@ def _interpolate(
         human,
         planes,
         inputs.spacing_mm,
-        sdm_mm=_predicted_distances(inputs) if prediction else None,
+        sdm_mm=None if predicted is None else _distances(inputs, predicted),
         image=inputs.image if image else None,
     )
     new = between if inputs.human_verified else encoding.propose(between)
@@ -53,11 +54,13 @@ def _interpolate(
     return np.where(keep, mask, new)
 
 
-def _predicted_distances(inputs: Inputs) -> dict[int, NDArray[np.float32]]:
+def _distances(
+    inputs: Inputs, predicted: NDArray[np.uint8]
+) -> dict[int, NDArray[np.float32]]:
     """Distances to the surfaces of the predicted mask, which is what is shown."""
     return {
         value: distance.truncated_distance(
-            inputs.predicted == value, inputs.spacing_mm, 2 * BLEND_MM
+            predicted == value, inputs.spacing_mm, 2 * BLEND_MM
         )
         for value in inputs.encoding.values
     }
