@@ -106,8 +106,9 @@ class Registry(Generic[T]):
         """
         known = self.entries()
         if name not in known:
+            article = "an" if self._kind[0] in "aeiou" else "a"
             raise ConfigError(
-                f"expected a {self._kind} out of {', '.join(sorted(known))}, found "
-                f"{name!r}"
+                f"expected {article} {self._kind} out of {', '.join(sorted(known))}, "
+                f"found {name!r}"
             )
         return known[name]

@@ -15,6 +15,8 @@ from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from napari_semiseg.core.labels import LabelScheme
@@ -97,6 +99,17 @@ class MaskEncoding:
     ) -> NDArray[np.uint8]:
         """Encode other classes and background; annotated voxels stay annotated."""
         return np.where(self.annotated(mask), classes, self.propose(classes))
+
+    def renew(
+        self,
+        mask: NDArray[np.uint8],
+        classes: NDArray[np.uint8],
+        locked: Collection[int] = (),
+    ) -> NDArray[np.uint8]:
+        """Replace proposals by other classes; annotated and locked voxels stay."""
+        own = self.classes(mask)
+        fixed = np.isin(own, list(locked)) | np.isin(classes, list(locked))
+        return np.where(self.annotated(mask) | fixed, mask, self.propose(classes))
 
     def count(self, voxels: NDArray[np.int64]) -> dict[int, int]:
         """Sum the voxels of each class, from those of each value (256,)."""

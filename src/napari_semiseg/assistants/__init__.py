@@ -1,0 +1,1 @@
+"""Propose masks from points, scribbles and boxes, before there is a model."""
