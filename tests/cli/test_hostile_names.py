@@ -9,6 +9,7 @@ import sys
 
 import nibabel
 import numpy as np
+import pytest
 
 from napari_semiseg.project.project import Project
 from synthetic import save_nifti
@@ -73,3 +74,18 @@ def test_no_cell_of_the_volumes_is_a_formula(semiseg, spheres, tmp_path) -> None
         (row,) = csv.DictReader(file)
     assert row["label"] == "'=1+1"
     assert float(row["volume_ml"]) > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes")
+def test_names_that_are_no_text_are_left_out_in_a_line(
+    semiseg, empty_project, spheres
+) -> None:
+    odd = os.fsdecode(os.fsencode(spheres.images) + b"/bad\xff\xfe.nii.gz")
+    os.rename(spheres.images / "case_3.nii.gz", odd)
+    answer = semiseg("add", empty_project.folder, spheres.images)
+    assert "Added 4 cases" in answer.out
+    [line] = [line for line in answer.out.splitlines() if line.startswith("Skipped")]
+    assert "expected file names in UTF-8" in line
+    assert "in UTF-8" in semiseg("add", empty_project.folder, odd).refusal
+    folder = os.fsdecode(os.fsencode(spheres.images) + b"/pr\xff")
+    assert "in UTF-8" in semiseg("init", folder, "--label", "1=a").refusal

@@ -207,8 +207,27 @@ def folder_lock(folder: Path, busy: ProjectError | None = None) -> Iterator[None
 
 def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file atomically, with the line ends that it is given."""
+    check_encodable(text)
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def check_encodable(text: str) -> None:
+    """Refuse text with the name of a file that is not in the system's encoding.
+
+    Raises
+    ------
+    ProjectError
+        It holds bytes that are no letter.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - 20) : error.end + 10].splitlines()
+        raise ProjectError(
+            f"expected file names in UTF-8, found bytes that are none in "
+            f"{' '.join(around)!r}; rename the file or folder"
+        ) from error
 
 
 def write_json(target: Path, value: Any) -> None:

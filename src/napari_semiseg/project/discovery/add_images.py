@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
+from napari_semiseg.io.atomic import check_encodable
 from napari_semiseg.io.images import (
     case_id,
     content_sha256,
@@ -215,6 +216,8 @@ def check_images(
         channels = usual.most_common(1)[0][0] if usual else (UNNAMED,)
     for done, (name, item) in enumerate(new.items(), start=1):
         try:
+            for channel in item.channels:
+                check_encodable(str(channel.image))
             _check_channels(name, item, channels)
             grid, found = _check_grids(item)
             if describe is not None:
