@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NO_MEMORY = "can't allocate memory"
 """Message of PyTorch for a processor's memory, which has no class of its own."""
+NO_PRIMITIVE = "could not create a primitive"
+"""Message of oneDNN, which PyTorch computes convolutions with."""
 
 
 @contextmanager
@@ -31,7 +33,8 @@ def out_of_memory_advice(advice: Callable[[], str]) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         short = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not short and NO_MEMORY not in str(error):
+        known = NO_MEMORY in str(error) or NO_PRIMITIVE in str(error)
+        if not short and not known:
             raise
         raise ConfigError(advice()) from error
 

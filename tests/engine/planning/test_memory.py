@@ -13,7 +13,7 @@ from napari_semiseg.engine import devices
 from napari_semiseg.engine.data.sampler import SyntheticBatches
 from napari_semiseg.engine.inference import predictor
 from napari_semiseg.engine.methods import registry
-from napari_semiseg.engine.out_of_memory import NO_MEMORY
+from napari_semiseg.engine.out_of_memory import NO_MEMORY, NO_PRIMITIVE
 from napari_semiseg.engine.planning import memory
 from napari_semiseg.engine.planning.plan import with_grid
 from napari_semiseg.engine.training.trainer import Trainer
@@ -180,8 +180,9 @@ def test_memory_that_runs_out_before_the_first_step_is_told(
     assert ball_project.latest_run().status == "failed"
 
 
+@pytest.mark.parametrize("message", [f"Allocator: {NO_MEMORY}", NO_PRIMITIVE])
 def test_memory_that_runs_out_in_a_prediction_costs_that_case_alone(
-    ball_project, monkeypatch
+    ball_project, monkeypatch, message
 ):
     config = TrainingConfig(method="supervised", steps=1, width=4, precision="fp32")
     list(engine.train(ball_project, config))
@@ -190,7 +191,7 @@ def test_memory_that_runs_out_in_a_prediction_costs_that_case_alone(
 
     def short(case, *args):
         if case.id == "case_3":
-            raise RuntimeError(f"DefaultCPUAllocator: {NO_MEMORY}: you tried")
+            raise RuntimeError(f"{message}: you tried")
         return images(case, *args)
 
     monkeypatch.setattr(predictor, "working_images", short)
