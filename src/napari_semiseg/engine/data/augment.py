@@ -47,9 +47,11 @@ class Crops(NamedTuple):
 
     def to(self, device: torch.device) -> Crops:
         """Move them to a device."""
-        return Crops(
-            *(part.to(device, non_blocking=True) for part in self[:3]), self.classes
+        image, target, intervals = (
+            part.to(device, non_blocking=True)
+            for part in (self.image, self.target, self.distance_intervals)
         )
+        return Crops(image, target, intervals, self.classes)
 
 
 def augment(

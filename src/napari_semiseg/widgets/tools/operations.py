@@ -60,7 +60,7 @@ def _distances(
     """Distances to the surfaces of the predicted mask, which is what is shown."""
     return {
         value: distance.truncated_distance(
-            predicted == value, inputs.spacing_mm, 2 * BLEND_MM
+            np.equal(predicted, value), inputs.spacing_mm, 2 * BLEND_MM
         )
         for value in inputs.encoding.values
     }
