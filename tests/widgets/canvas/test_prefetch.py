@@ -70,7 +70,8 @@ def test_another_case_or_a_changed_file_is_read_anew(project, images, prefetch, 
     assert reads == ["case_0", "case_1"]
     write_volume(images[0], np.full((10, 12, 14), 7, np.int16))
     os.utime(images[0], (1, 1))
-    assert (prefetch.take(one, None).images[0].data == 7).all()
+    project.add(images[0])  # as it is now
+    assert (prefetch.take(project.case("case_0"), None).images[0].data == 7).all()
     assert reads[2:] == ["case_0"]
 
 
