@@ -76,10 +76,8 @@ def test_two_programs_on_one_project_lose_nothing(ball_project, tmp_path) -> Non
     assert not list(project.folder.rglob(".tmp-*"))
 
 
-def test_a_case_that_another_program_holds_is_waited_for(
-    ball_project, monkeypatch
-) -> None:
-    monkeypatch.setattr(atomic, "PATIENCE_S", 0.1)
+def test_a_case_that_another_program_holds_is_waited_for(ball_project) -> None:
+    patience = atomic.PATIENCE_S.set(0.1)
     folder = ball_project.layout.case("case_0").path
     before = ball_project.layout.case("case_0").label.read_bytes()
     with (
@@ -87,6 +85,7 @@ def test_a_case_that_another_program_holds_is_waited_for(
         pytest.raises(ProjectError, match="another program"),
     ):
         ball_project.set_label("case_0", np.zeros((SIZE,) * 3, np.uint8))
+    atomic.PATIENCE_S.reset(patience)
     assert ball_project.layout.case("case_0").label.read_bytes() == before
     ball_project.set_label("case_0", np.zeros((SIZE,) * 3, np.uint8))
 

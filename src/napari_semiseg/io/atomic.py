@@ -11,6 +11,7 @@ import shutil
 import time
 import uuid
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,9 @@ WAITS_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 LOCK = ".lock"
 """Name of the file by which programs keep each other out of a folder."""
 
-PATIENCE_S = 20.0
-"""Longest wait for another program that changes the same folder, s."""
+PATIENCE_S: ContextVar[float] = ContextVar("patience_s", default=20.0)
+"""Longest wait for another program that changes the same folder, s. A window sets less
+for its own thread, which must not stand still."""
 
 _DAY_S = 86400.0
 
@@ -184,15 +186,16 @@ def folder_lock(folder: Path, busy: ProjectError | None = None) -> Iterator[None
     """
     from filelock import FileLock, Timeout
 
+    patience = PATIENCE_S.get()
     shared = busy is None  # whoever must be alone is so in its own process too
     lock = FileLock(folder / LOCK, is_singleton=shared, thread_local=shared)
     try:
         if folder.is_dir():
-            lock.acquire(timeout=0 if busy else PATIENCE_S, poll_interval=0.02)
+            lock.acquire(timeout=0 if busy else patience, poll_interval=0.02)
     except Timeout:
         raise busy or ProjectError(
             f"{folder}: expected to change it alone, found another program that "
-            f"has been at it for {PATIENCE_S:g} s; wait for it, or end it"
+            f"has been at it for {patience:g} s; wait for it, or end it"
         ) from None
     except (OSError, NotImplementedError):
         pass

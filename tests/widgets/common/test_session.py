@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import LOCK, PATIENCE_S
 from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.common.session import Session
@@ -100,6 +104,22 @@ def test_somebody_with_unsaved_edits_keeps_the_project_open(session: Session) ->
     session.may_leave.clear()
     assert session.close_project()
     assert session.project is None
+
+
+def test_the_windows_thread_does_not_wait_for_another_program(
+    session: Session, project: Project
+) -> None:
+    """The thread of some work in the background does, for as long as ever."""
+    folder = project.layout.case("case_0").path
+    began = time.monotonic()
+    with (
+        FileLock(folder / LOCK),  # not the one that this process takes twice
+        pytest.raises(ProjectError, match="another program"),
+    ):
+        label(project, "case_0")
+    assert time.monotonic() - began < 5
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(PATIENCE_S.get).result() == 20
 
 
 def test_that_another_run_is_shown_is_told_once(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.io.atomic import PATIENCE_S
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.corrections import corrections, plateau
 from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
@@ -26,6 +27,9 @@ HUMAN = frozenset({CaseState.LABELLED, CaseState.PARTIAL})
 """States of a case that carries an accepted human label."""
 WAITING = frozenset({CaseState.UNLABELLED, CaseState.PROPOSED})
 """States of a case that nobody has worked on."""
+
+WINDOW_PATIENCE_S = 0.5
+"""Longest wait of the window's thread for another program that changes a case, s."""
 
 
 class Session:
@@ -70,6 +74,7 @@ class Session:
     status_changed = Signal(str)
 
     def __init__(self) -> None:
+        PATIENCE_S.set(WINDOW_PATIENCE_S)
         self.project: Project | None = None
         self.case_id: str | None = None
         self.run_id: str | None = None
