@@ -80,6 +80,8 @@ def test_the_whole_way_from_init_to_export(semiseg, engine, spheres, tmp_path) -
         "uncertainty": 0.3,
         "estimated_dice": None,
         "estimated_dice_error": None,
+        "estimated_dice_low": None,
+        "estimated_dice_high": None,
         "corrective_dice": None,
         "changed_voxels": None,
         "minutes": None,
