@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.accept import accept, reopen
     from napari_semiseg.project.review.evaluate import evaluate
+    from napari_semiseg.project.review.refine import refine
     from napari_semiseg.project.runs.run import Run
 
     __version__: str
@@ -61,6 +62,7 @@ __all__ = [
     "events",
     "export",
     "predict",
+    "refine",
     "reopen",
     "resume",
     "suggest",
@@ -86,6 +88,7 @@ _HOMES = {
     "check_project": "project.doctor",
     "evaluate": "project.review.evaluate",
     "export": "project.exporting.export",
+    "refine": "project.review.refine",
     "reopen": "project.review.accept",
     "resume": "engine",
     "suggest": "active_learning.suggest",

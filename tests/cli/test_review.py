@@ -1,10 +1,14 @@
-"""Suggest, accept, reopen, flag and skip."""
+"""Suggest, accept, reopen, refine, flag and skip."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.prediction import LOWEST_LOG, FeatureMaps
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 from synthetic import ball, save_nifti, snapshot
@@ -208,3 +212,27 @@ def test_suggest_by_strategy_plane_and_list(semiseg, predicted, tmp_path) -> Non
     ]
     assert draws[0].json == draws[1].json
     assert len({draw.out for draw in draws}) > 1
+
+
+def test_refine_says_what_changed_and_which_structures_there_are(
+    semiseg, ball_project, run
+) -> None:
+    folder = ball_project.folder
+    refused = semiseg("refine", folder, "case_2", "--lock", "aorta")
+    assert refused.code == 1
+    assert "expected a structure out of left atrium, found 'aorta'" in refused.err
+    case = ball_project.case("case_2")
+    _, predicted = run.read_mask(case, case.geometry)
+    p = np.where(predicted, 0.9, 0.1)
+    logs = np.log(np.stack([1 - p, p]))
+    maps = FeatureMaps(np.round((1 - logs / LOWEST_LOG) * 255).astype(np.uint8))
+    made = replace(run.read_prediction(case, case.geometry), feature_maps=maps)
+    run.write_prediction(made, case.image)
+    mask = np.full_like(predicted, 255)
+    mask[11] = predicted[11]
+    ball_project.save_draft(case, mask)
+    answer = semiseg("refine", folder, "case_2", "--json").json
+    volume = int(np.count_nonzero(predicted) - np.count_nonzero(predicted[11]))
+    assert answer["case"] == "case_2"
+    assert answer["run"] == run.id
+    assert answer["changed_voxels"] == pytest.approx(volume, rel=0.05)

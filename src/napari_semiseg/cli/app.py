@@ -43,6 +43,7 @@ for verb in (
     review.reopen,
     review.undo,
     review.restore,
+    review.refine,
     training.methods,
     doctor.doctor,
     demo.demo,

@@ -1,4 +1,4 @@
-"""evaluate, suggest, accept, reopen, undo, restore, flag, skip: the review."""
+"""evaluate, suggest, accept, reopen, undo, restore, refine, flag, skip: the review."""
 
 from __future__ import annotations
 
@@ -253,6 +253,34 @@ def restore(
     render.answer(
         {"case": case, "draft": version},
         f"{version} is the draft of {case}: open it, look, and accept.",
+        as_json=json,
+    )
+
+
+def refine(
+    project: options.ProjectPath,
+    case: Annotated[str, typer.Argument(metavar="CASE", help="Id of the case.")],
+    run: options.RunId = None,
+    lock: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A structure that stays as it is; repeat."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Let a prediction follow the corrections of a case; the result is its draft."""
+    from napari_semiseg.project.review.refine import refine as refine_case
+
+    opened = options.open_project(project)
+    found = refine_case(
+        opened,
+        case,
+        run=options.find_run(opened, run),
+        locked=[opened.labels.named(name).value for name in lock or ()],
+    )
+    render.answer(
+        {"case": case, "run": found.run, "changed_voxels": found.changed_voxels},
+        f"{count(found.changed_voxels, 'voxel')} of {case} changed: open it, look, and "
+        "accept.",
         as_json=json,
     )
 

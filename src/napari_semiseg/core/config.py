@@ -65,6 +65,9 @@ class TrainingConfig(BaseModel):
     refresh_seconds : float
         Time after which the case that is open in the panel, and the first ones of its
         queue, are predicted anew while the training runs, s.
+    feature_maps : bool
+        Store the decoder's maps with predictions, some MB a case, by which
+        corrections spread.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,6 +96,7 @@ class TrainingConfig(BaseModel):
     fresh_weight: int = Field(default=4, ge=1)
     fresh_steps: int = Field(default=200, ge=0)
     refresh_seconds: float = Field(default=60.0, ge=0)
+    feature_maps: bool = True
 
     @model_validator(mode="before")
     @classmethod

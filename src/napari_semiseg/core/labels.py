@@ -107,6 +107,20 @@ class LabelScheme(BaseModel):
             name in mirrored and not SIDES.keys().isdisjoint(name) for name in names
         )
 
+    def named(self, name: str) -> LabelClass:
+        """Look a class up by its name.
+
+        Raises
+        ------
+        ConfigError
+            There is none of this name; names those there are.
+        """
+        for item in self:
+            if item.name == name:
+                return item
+        known = ", ".join(item.name for item in self)
+        raise ConfigError(f"expected a structure out of {known}, found {name!r}")
+
     def recoloured(self, name: str) -> LabelScheme:
         """The same classes in the colours of a palette, in their order."""
         changed = [

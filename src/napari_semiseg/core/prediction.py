@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.geometry import Geometry
 
+LOWEST_LOG = -8.0
+"""Natural logarithm of the least probability that `FeatureMaps` tell from 0."""
 LARGE = 50_000_000
 """Voxels from which on a volume is large."""
 
@@ -109,6 +111,29 @@ class PredictionRecord(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FeatureMaps:
+    """What the network computed on its way to a prediction, in 8 bits.
+
+    Corrections spread by it (`imaging.refinement`).
+
+    Attributes
+    ----------
+    log_probabilities : ndarray (C, Z, Y, X), uint8
+        Of background and each class, from `LOWEST_LOG` (0) to ln 1 (255), on the
+        working grid, or a coarser one for large volumes; it covers the same box of
+        space as the case's own grid.
+    levels : tuple of ndarray (F, z, y, x), uint8
+        Maps of each level of the decoder; the range of each map is its own.
+    strides : tuple of (z, y, x)
+        Voxels of ``log_probabilities`` per voxel of each level.
+    """
+
+    log_probabilities: NDArray[np.uint8]
+    levels: tuple[NDArray[np.uint8], ...] = ()
+    strides: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """A prediction: viewing and export never resample it.
 
@@ -124,6 +149,9 @@ class Prediction:
         Signed distance in mm per foreground class, negative inside.
     uncertainty : ndarray (Z, Y, X), as ``sdm_mm``
         In [0, 1]; 0 is certain.
+    feature_maps : FeatureMaps, optional
+        Where they are wanted; a prediction that is read lacks them, see
+        `Run.read_feature_maps`.
     """
 
     record: PredictionRecord
@@ -131,6 +159,7 @@ class Prediction:
     labels: NDArray[np.uint8]
     sdm_mm: NDArray[np.floating]
     uncertainty: NDArray[np.floating]
+    feature_maps: FeatureMaps | None = None
 
 
 def map_dtype(shape: Sequence[int]) -> type[np.floating]:

@@ -236,7 +236,15 @@ def load_predictor(
                 f"{run.folder.last}: expected the networks of {config.method!r}, found "
                 f"others ({type(error).__name__}); train again or restore the file"
             ) from error
-    return Predictor(learner, teachers, plan, chosen, cancellation), state.step
+    predictor = Predictor(
+        learner,
+        teachers,
+        plan,
+        chosen,
+        cancellation,
+        feature_maps=config.feature_maps,
+    )
+    return predictor, state.step
 
 
 def predict(project: Project, run: Run, case: Case) -> Prediction:

@@ -179,6 +179,8 @@ class PredictionFolder(Folder):
     """Signed distance in mm, one volume per class."""
     uncertainty = SubPath("uncertainty.nii.gz")
     """Uncertainty in [0, 1]."""
+    feature_maps = SubPath("feature_maps.npz")
+    """The decoder's maps, where they are wanted."""
     json = SubPath("prediction.json")
     """Provenance and scores; written last."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from napari_semiseg.engine.data.augment import FLIP_AXES
 from napari_semiseg.engine.data.cache import working_images
 from napari_semiseg.engine.data.resample import slabs, working_shape
 from napari_semiseg.engine.devices import autocast
+from napari_semiseg.engine.inference.feature_maps import FeatureAccumulator
 from napari_semiseg.engine.inference.sliding_window import (
     padded,
     sliding_window,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.plan import Plan
+    from napari_semiseg.engine.inference.sliding_window import Box
     from napari_semiseg.engine.methods.base import Inference, Method
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.project.cases.case import Case
@@ -92,6 +94,8 @@ class Predictor:
         Working grid and patch.
     cancellation : CancellationToken, optional
         Checked at every window.
+    feature_maps : bool
+        Whether predictions come with `FeatureMaps`.
     """
 
     def __init__(
@@ -101,6 +105,8 @@ class Predictor:
         plan: Plan,
         device: torch.device,
         cancellation: CancellationToken = NEVER,
+        *,
+        feature_maps: bool = False,
     ) -> None:
         self._method = method
         self._teachers = teachers
@@ -108,6 +114,8 @@ class Predictor:
         self._device = device
         self._cancellation = cancellation
         self._embedding = EmbeddingAccumulator()
+        self._keeps_features = feature_maps
+        self._features: FeatureAccumulator | None = None
         for teacher in teachers.values():
             teacher.eval()
 
@@ -136,8 +144,12 @@ class Predictor:
         nothing[1:classes] = nothing[-1] = 0  # no class likely, no gap,
         nothing[classes] = -1  # and background deep inside of itself
         depth, at = image.shape[-3], -inner[0].start
+        self._features = None
+        if self._keeps_features:
+            start = [edge.start for edge in inner]
+            self._features = FeatureAccumulator(image.shape[-3:], start)
         for block in sliding_window(
-            larger, patch, 2 * classes + 1, self._predict_window, boxes
+            larger, patch, 2 * classes + 1, self._predict_box, boxes
         ):
             where = slice(max(0, -at), max(0, depth - at))
             at += block.shape[1]
@@ -157,6 +169,13 @@ class Predictor:
             output = self._method.infer(self._teachers, self._crop(window))
         return 1 - output.probabilities[0, 0].float()
 
+    def _predict_box(self, window: Tensor, box: Box) -> Tensor:
+        """All maps (2 C + 1, z, y, x) of a window; its features are kept."""
+        maps = self._predict_window(window)
+        if self._features is not None:
+            self._features.add(maps[: self._method.task.classes], box)
+        return maps
+
     def _predict_window(self, window: Tensor) -> Tensor:
         """All maps (2 C + 1, z, y, x) of a window."""
         return torch.cat(self._mirrored_mean(self._crop(window)), dim=1)[0].cpu()
@@ -173,8 +192,12 @@ class Predictor:
         first = next(iter(self._teachers.values()), None)
         for axes in views:
             self._cancellation.check()
-            recorded = nullcontext() if axes else self._embedding.recording(first)
-            with recorded, autocast(self._device, self._plan.precision):
+            with ExitStack() as recorded:
+                if not axes:
+                    recorded.enter_context(self._embedding.recording(first))
+                if not axes and self._features is not None:
+                    recorded.enter_context(self._features.recording(first))
+                recorded.enter_context(autocast(self._device, self._plan.precision))
                 output = self._method.infer(self._teachers, crop.flip(axes))
             if not axes:
                 self._embedding.add(output.probabilities)
@@ -247,6 +270,7 @@ class Predictor:
             labels=found,
             sdm_mm=sdm,
             uncertainty=doubt,
+            feature_maps=None if self._features is None else self._features.result(),
         )
 
     def _stored(self, distance_mm: Tensor) -> Tensor:

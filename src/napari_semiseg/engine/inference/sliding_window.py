@@ -132,7 +132,7 @@ def sliding_window(
     image: Tensor,
     patch: Sequence[int],
     channels: int,
-    predict: Callable[[Tensor], Tensor],
+    predict: Callable[[Tensor, Box], Tensor],
     boxes: Sequence[Box] | None = None,
 ) -> Iterator[Tensor]:
     """Predict a volume (..., Z, Y, X) window by window, and blend the maps.
@@ -142,7 +142,7 @@ def sliding_window(
     image, patch, channels
         As in `GridSampler` and `PatchAggregator`.
     predict : callable
-        Window (..., z, y, x) to maps (K, z, y, x).
+        Window (..., z, y, x), and where it lies, to maps (K, z, y, x).
     boxes : sequence of box, optional
         Which windows of the grid to predict; all by default.
 
@@ -157,7 +157,7 @@ def sliding_window(
     for box in sampler:
         yield from aggregator.planes_before(box[0].start)
         if chosen is None or _start(box) in chosen:
-            aggregator.add(predict(image[(..., *box)]), box)
+            aggregator.add(predict(image[(..., *box)], box), box)
     yield from aggregator.planes_before(image.shape[-3])
 
 

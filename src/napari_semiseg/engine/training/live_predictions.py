@@ -67,6 +67,7 @@ class LivePredictions:
         self._project = project
         self._run = run
         self._every = config.refresh_seconds
+        self._feature_maps = config.feature_maps
         self._settle = min(LEARN_STEPS, config.fresh_steps)
         self._plan = plan
         self._from = (
@@ -135,9 +136,9 @@ class LivePredictions:
                 )
             labels, step = self._project.labels, trainer.step
             cancellation = self._run.cancellation
-            made = trainer.predictor(cancellation).predict(
-                case, labels, self._run.id, step
-            )
+            made = trainer.predictor(
+                cancellation, feature_maps=self._feature_maps
+            ).predict(case, labels, self._run.id, step)
             self._run.write_prediction(made, case.image, cancellation)
         except Cancelled:
             return None

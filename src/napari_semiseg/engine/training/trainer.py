@@ -389,10 +389,17 @@ class Trainer:
             self.networks, self._method.teachers(), earlier, config
         )
 
-    def predictor(self, cancellation: CancellationToken = NEVER) -> Predictor:
+    def predictor(
+        self, cancellation: CancellationToken = NEVER, *, feature_maps: bool = False
+    ) -> Predictor:
         """Make a predictor of the averaged networks as they are now."""
         return Predictor(
-            self._method, self.networks.teachers, self._plan, self._device, cancellation
+            self._method,
+            self.networks.teachers,
+            self._plan,
+            self._device,
+            cancellation,
+            feature_maps=feature_maps,
         )
 
 

@@ -187,4 +187,5 @@ class Benchmark(ExperimentSpec):
             steps=trial.budget.steps,
             device=self.device,
             seed=trial.seed,
+            feature_maps=False,
         )

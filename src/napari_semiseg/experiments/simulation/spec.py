@@ -194,4 +194,5 @@ class Simulation(ExperimentSpec):
             steps=self.steps,
             device=self.device,
             seed=seed,
+            feature_maps=False,
         )

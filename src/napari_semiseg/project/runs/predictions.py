@@ -7,12 +7,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import ValidationError
 
 from napari_semiseg.core.config import describe
-from napari_semiseg.core.prediction import Prediction, PredictionRecord
+from napari_semiseg.core.prediction import FeatureMaps, Prediction, PredictionRecord
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import (
     read_json,
@@ -88,6 +89,46 @@ def read(folder: PredictionFolder, geometry: Geometry) -> Prediction:
     )
 
 
+def read_feature_maps(
+    folder: PredictionFolder, geometry: Geometry
+) -> tuple[PredictionRecord, NDArray[np.uint8], FeatureMaps]:
+    """Mask (Z, Y, X) and the decoder's maps, with the record of these very files."""
+    record, (labels, maps) = _as_one(
+        folder,
+        lambda: (read_labels(folder.labels, geometry), _read_feature_maps(folder)),
+    )
+    return record, labels, maps
+
+
+def _read_feature_maps(folder: PredictionFolder) -> FeatureMaps:
+    path = folder.feature_maps
+    again = "predict the case again (semiseg predict --case)"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            strides = stored["strides"]
+            maps = FeatureMaps(
+                stored["log_probabilities"],
+                tuple(stored[f"level_{at}"] for at in range(len(strides))),
+                tuple(tuple(map(float, stride)) for stride in strides),
+            )
+    except FileNotFoundError as error:
+        raise ProjectError(
+            f"{path}: expected feature maps with the prediction, found none; {again} "
+            "by a run without feature_maps=false"
+        ) from error
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ProjectError(
+            f"{path}: expected feature maps, found a damaged file "
+            f"({type(error).__name__}); {again}"
+        ) from error
+    arrays = (maps.log_probabilities, *maps.levels)
+    if any(array.ndim != 4 or array.dtype != np.uint8 for array in arrays):
+        raise ProjectError(
+            f"{path}: expected maps (C, Z, Y, X) in 8 bits, found others; {again}"
+        )
+    return maps
+
+
 def _as_one(
     folder: PredictionFolder, read_files: Callable[[], T]
 ) -> tuple[PredictionRecord, T]:
@@ -124,7 +165,11 @@ def write(
             _write_files(staged, prediction, image, cancellation)
             cancellation.check()
             folder.json.unlink(missing_ok=True)
-            for name in ("labels", "sdm", "uncertainty", "json"):
+            folder.feature_maps.unlink(missing_ok=True)
+            names = ["labels", "sdm", "uncertainty"]
+            if prediction.feature_maps is not None:
+                names.append("feature_maps")
+            for name in (*names, "json"):
                 rename(getattr(staged, name), getattr(folder, name))
     except OSError as error:
         raise ProjectError(
@@ -168,4 +213,13 @@ def _write_files(
         dtype=np.uint8,
         cancellation=cancellation,
     )
+    if (maps := prediction.feature_maps) is not None:
+        cancellation.check()
+        levels = {f"level_{at}": level for at, level in enumerate(maps.levels)}
+        np.savez_compressed(
+            folder.feature_maps,
+            log_probabilities=maps.log_probabilities,
+            strides=np.array(maps.strides, np.float64).reshape(-1, 3),
+            **levels,  # type: ignore[arg-type]  # taken for `allow_pickle`
+        )
     write_json(folder.json, prediction.record.model_dump(mode="json"))

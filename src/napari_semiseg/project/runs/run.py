@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.events import Event, Learned
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.core.prediction import Prediction, PredictionRecord
+    from napari_semiseg.core.prediction import (
+        FeatureMaps,
+        Prediction,
+        PredictionRecord,
+    )
     from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.layout import HasLayout, Layout, RunFolder
 
@@ -390,6 +394,19 @@ class Run:
             There is no prediction of this case in the run, or it cannot be read.
         """
         return predictions.read(self.folder.prediction(id_of(case)), geometry)
+
+    def read_feature_maps(
+        self, case: CaseRef, geometry: Geometry
+    ) -> tuple[PredictionRecord, NDArray[np.uint8], FeatureMaps]:
+        """Predicted mask (Z, Y, X) of a case and the decoder's maps, with its record.
+
+        Raises
+        ------
+        ProjectError
+            There is no prediction of this case in the run, or it was stored without.
+        """
+        folder = self.folder.prediction(id_of(case))
+        return predictions.read_feature_maps(folder, geometry)
 
     def write_prediction(
         self,
