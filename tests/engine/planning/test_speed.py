@@ -10,6 +10,7 @@ from engine.methods.test_methods import trainer
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.methods.base import Progress
+from napari_semiseg.engine.planning import speed
 from napari_semiseg.engine.planning.plan import STEPS, with_steps
 from napari_semiseg.engine.planning.speed import (
     Timekeeper,
@@ -17,6 +18,8 @@ from napari_semiseg.engine.planning.speed import (
     fastest,
     fix_steps,
 )
+from napari_semiseg.engine.training import session
+from napari_semiseg.engine.training import trainer as trainers
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.trainer import (
     FEWEST_STEPS,
@@ -26,7 +29,10 @@ from napari_semiseg.engine.training.trainer import (
 
 
 class Clock:
-    """Stands for a trainer: seconds a step, and longer ones later in a training."""
+    """Stands for a trainer: seconds a step, and longer ones later in a training.
+
+    Half of the seconds it waits for other programs.
+    """
 
     def __init__(self, first: float, later: float) -> None:
         self.first, self.later = first, later
@@ -35,6 +41,10 @@ class Clock:
     def measure(self, total: int, enough: float = math.inf) -> float:
         self.asked.append((total, enough))
         return self.first if total == 1 else self.later
+
+    @property
+    def work_seconds(self) -> float:
+        return self.later / 2
 
 
 @pytest.mark.parametrize(
@@ -45,7 +55,7 @@ def test_bf16_is_taken_where_it_is_clearly_faster(plan, fp32, bf16, chosen):
     clocks = {"fp32": Clock(fp32, 2 * fp32), "bf16": Clock(bf16, 2 * bf16)}
     found, pace = fastest(plan, lambda one: clocks[one.precision], asked=None)
     assert found.precision == chosen
-    assert pace == clocks[chosen].later / math.prod(plan.patch_zyx)
+    assert pace == clocks[chosen].later / 2 / math.prod(plan.patch_zyx)
     assert f"{fp32 / bf16:.2f} times" in found.reasons["precision"]
     other = clocks["fp32" if chosen == "bf16" else "bf16"]
     assert [total for total, _ in other.asked] == [1]
@@ -80,6 +90,50 @@ def test_few_steps_are_taken_of_what_is_far_too_slow(
     assert taken == [50] * steps
     made.measure(80, enough)
     assert len(taken) == steps
+
+
+def test_a_busy_neighbour_changes_the_seconds_of_a_step_and_not_its_work(
+    task, plan, monkeypatch
+):
+    made = trainer("supervised", task, plan)
+    clock = {"wall": 0.0, "processor": 0.0}
+
+    def step(_total):
+        clock["wall"] += 5.0  # it gets a fifth of the processor
+        clock["processor"] += 1.0
+
+    monkeypatch.setattr(made, "_advance", step)
+    monkeypatch.setattr(trainers.time, "perf_counter", lambda: clock["wall"])
+    monkeypatch.setattr(trainers.time, "process_time", lambda: clock["processor"])
+    assert made.measure(20) == 5.0
+    assert made.work_seconds == 1.0
+
+
+def test_the_grid_is_looked_at_again_with_the_crop_that_was_chosen(
+    ball_project, monkeypatch
+):
+    """A thin or a large crop can cost more a voxel than the first one did."""
+    paces = iter((1e-7, 1e-4))
+    monkeypatch.setattr(speed, "pace", lambda *_: next(paces))
+    monkeypatch.setattr(session, "pace", lambda *_: next(paces))
+    config = TrainingConfig.build(
+        method="supervised", minutes=0.05, width=4, precision="fp32"
+    )
+    plans = []
+    choose = session.with_grid
+
+    def chosen(*arguments):
+        plans.append(choose(*arguments))
+        return plans[-1]
+
+    monkeypatch.setattr(session, "with_grid", chosen)
+    for event in engine.train(ball_project, config):
+        if event.type == "planned":
+            break
+    hold = [made.reasons["patch_zyx"].split(" hold ")[-1] for made in plans]
+    assert len(hold) == 2
+    assert hold[0] != hold[1]
+    assert ball_project.latest_run().plan.reasons["patch_zyx"].endswith(hold[1])
 
 
 def test_minutes_hold_what_is_left_of_them(plan):
@@ -135,9 +189,8 @@ def test_steps_stay_where_the_pace_does(plan):
 
 
 def test_a_training_fixes_its_steps_anew(ball_project, monkeypatch):
-    """What was measured is three times what a step takes: more steps are taken."""
-    measure = Trainer.measure
-    monkeypatch.setattr(Trainer, "measure", lambda *args: 3 * measure(*args))
+    """What was measured is far more than what a step takes: more steps are taken."""
+    monkeypatch.setattr(Trainer, "_quickest", lambda *args: (1.0, 1.0))
     config = TrainingConfig.build(
         method="supervised",
         minutes=0.2,
@@ -167,6 +220,6 @@ def test_time_left_counts_the_steps_that_cost_more_later(task, plan, tmp_path):
     events = made.run(
         tmp_path / "last.pt", every_seconds=1e9, stop=lambda: made.step > 3
     )
-    (found,) = (event for event in events if event.type == "stepped")
+    *_, found = (event for event in events if event.type == "stepped")
     pace = sum(made._took[False]) / 4
     assert found.seconds_left == pytest.approx((36 + 2 * dear) * pace, rel=0.15)

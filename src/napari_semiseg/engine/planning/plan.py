@@ -30,7 +30,10 @@ CONTEXT = 0.03
 AMPLE = 8.0
 """Volumes that a crop may hold: as many are in one at twice the voxel size."""
 STEPS = 1_500
-"""Steps that the minutes should hold; voxels get coarser, then crops smaller."""
+"""Steps of a training without a budget."""
+VOXELS_PER_STEP = 10
+"""Voxels of a crop over the steps that the minutes hold with it: more minutes buy
+larger crops and finer voxels, and as many more steps."""
 LARGEST_PATCH = {"cpu": 600_000, "mps": 1_000_000, "cuda": 10_000_000}
 DEFAULT_PATCH = {"cpu": 200_000, "mps": 500_000, "cuda": 1_200_000}
 """Voxels of a crop: at most, and without minutes. Memory may hold fewer; on CUDA the
@@ -317,9 +320,10 @@ def with_grid(
 def _affordable(
     minutes: float, seconds_per_voxel: float, device: str
 ) -> tuple[int, str]:
-    """Voxels of a crop with which the minutes hold enough steps, within bounds."""
-    voxels = int(minutes * 60 / (STEPS * seconds_per_voxel))
-    why = f"{minutes:g} min hold {STEPS:,} steps with crops of {voxels:,} voxels"
+    """Voxels of a crop in balance with the steps that the minutes hold, in bounds."""
+    steps = math.sqrt(minutes * 60 / (VOXELS_PER_STEP * seconds_per_voxel))
+    voxels = int(VOXELS_PER_STEP * steps)
+    why = f"{minutes:g} min hold {steps:,.0f} steps with crops of {voxels:,} voxels"
     if voxels < SMALLEST_PATCH:
         return SMALLEST_PATCH, f"{why}, but {SMALLEST_PATCH:,} are the least"
     largest = LARGEST_PATCH[device]

@@ -41,6 +41,10 @@ class Trial(Protocol):
     def measure(self, total: int, enough: float = math.inf) -> float:
         """Seconds per step in a training of ``total`` steps."""
 
+    @property
+    def work_seconds(self) -> float:
+        """Seconds that `measure` would have found were no other program busy."""
+
     def rehearse(self) -> Iterator[None]:
         """Take a step of each part of a training."""
 
@@ -52,21 +56,25 @@ def fastest(
 
     Decided by the first kind of step that a method takes.
     """
-    total, voxels = plan.steps or STEPS, math.prod(plan.patch_zyx)
     if asked is None and plan.device == "mps":
         asked, why = plan.precision, "fp32: bf16 is not tried on this device"
         reasons = {**plan.reasons, "precision": why}
         plan = plan.model_copy(update={"reasons": reasons})
     if asked is not None:
-        needed = not plan.steps
-        return plan, trial(plan).measure(total) / voxels if needed else 0.0
+        return plan, 0.0 if plan.steps else pace(trial(plan), plan)
     full, half = trial(plan), trial(plan.model_copy(update={"precision": "bf16"}))
     quick = half.measure(FIRST)
     slow = full.measure(FIRST, enough=CLEAR * quick)
     faster, precision = (half, "bf16") if slow > WORTH * quick else (full, "fp32")
     why = f"bf16 measured {slow / quick:.2f} times as fast as fp32 on this device"
     decided = {"precision": precision, "reasons": {**plan.reasons, "precision": why}}
-    return plan.model_copy(update=decided), faster.measure(total) / voxels
+    return plan.model_copy(update=decided), pace(faster, plan)
+
+
+def pace(trial: Trial, plan: Plan) -> float:
+    """Measure the seconds of a step per crop voxel, were no other program busy."""
+    trial.measure(plan.steps or STEPS)
+    return trial.work_seconds / math.prod(plan.patch_zyx)
 
 
 def expected_steps(

@@ -36,6 +36,7 @@ from napari_semiseg.engine.planning.speed import (
     expected_steps,
     fastest,
     fix_steps,
+    pace,
 )
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import LiveLabels
@@ -206,16 +207,18 @@ class Training:
         facts = fingerprint(self._cohort.training, self._cohort.labelled)
         unlabelled = kind.unlabelled if self._cohort.unlabelled else 0
         plan = draft(config, facts, self._device, unlabelled=unlabelled)
-        plan, seconds_per_step = fastest(plan, self._rehearsal, asked=config.precision)
+        plan, per_voxel = fastest(plan, self._rehearsal, asked=config.precision)
         need = memory.footprint(self._rehearsal(plan), math.prod(plan.patch_zyx))
         most = memory.largest_crop(need, memory.available(self._device), config)
-        plan = with_grid(plan, config, facts, seconds_per_step, most)
+        plan = with_grid(plan, config, facts, per_voxel, most)
+        if config.minutes is not None and config.patch_zyx is None:
+            # Thin or large crops can cost more or less a voxel than the first one did.
+            per_voxel = pace(self._rehearsal(plan), plan)
+            plan = with_grid(plan, config, facts, per_voxel, most)
         plan = with_labels(plan, self._project.labels)
         if self._source is not None:
             plan = with_strides_of(plan, self._source, config)
-        return plan, expected_steps(
-            config, seconds_per_step * math.prod(plan.patch_zyx)
-        )
+        return plan, expected_steps(config, per_voxel * math.prod(plan.patch_zyx))
 
     def _rehearsal(self, plan: Plan) -> Trainer:
         """Make a trainer on random batches, to measure what a step costs."""

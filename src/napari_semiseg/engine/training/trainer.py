@@ -140,6 +140,8 @@ class Trainer:
         self.schedule = Schedule()
         self._balance = GradientBalance(gradient_ratio)
         self._costs: dict[bool, float] = {}
+        self._work: dict[bool, float] = {}
+        self._kinds: list[bool] = []
         self._took: dict[bool, deque[float]] = {}
 
     @property
@@ -166,21 +168,34 @@ class Trainer:
             kind = self._method.takes_unlabelled(self._progress(total))
             kinds.append(kind)
             if kind not in self._costs:
-                self._costs[kind] = self._quickest(total, enough)
+                self._costs[kind], self._work[kind] = self._quickest(total, enough)
+        self._kinds = kinds
         return float(np.mean([self._costs[kind] for kind in kinds]))
 
-    def _quickest(self, total: int, enough: float) -> float:
-        """Measure the quickest of a few steps in seconds; the first warms up."""
-        times: list[float] = []
+    @property
+    def work_seconds(self) -> float:
+        """Seconds per step that `measure` would find were no other program busy.
+
+        On a processor the time that the step itself was at work, over the threads, so
+        that a plan does not depend on what else a machine does in that second.
+        """
+        return float(np.mean([self._work[kind] for kind in self._kinds]))
+
+    def _quickest(self, total: int, enough: float) -> tuple[float, float]:
+        """Measure the quickest of a few steps, and its work; the first warms up."""
+        times: list[tuple[float, float]] = []
         while len(times) < MEASURED_STEPS:
-            if len(times) >= FEWEST_STEPS and min(times[1:]) > enough:
+            if len(times) >= FEWEST_STEPS and min(times[1:])[0] > enough:
                 break
             synchronise(self._device)
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), time.process_time()
             self._advance(total)
             synchronise(self._device)
-            times.append(time.perf_counter() - start)
-        return min(times[1:])
+            took = time.perf_counter() - start
+            work = (time.process_time() - worked) / self._plan.threads
+            times.append((took, work if self._device.type == "cpu" else took))
+        walls, works = zip(*times[1:], strict=True)
+        return min(walls), min(works)
 
     def _progress(self, total: int) -> Progress:
         return Progress(self.step, total, self._batches.views(self.step))
