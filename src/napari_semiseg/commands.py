@@ -111,18 +111,6 @@ def __getattr__(name: str) -> Callable[[], None]:
     return command
 
 
-def find_panel(viewer: Any) -> SemisegDock | None:
-    """Return the panel that is docked in a viewer's window, or None."""
-    from napari_semiseg.widgets.dock import SemisegDock
-
-    window = viewer.window
-    if hasattr(window, "dock_widgets"):
-        docked = list(window.dock_widgets.values())
-    else:  # napari before 0.6.2
-        docked = [dock.inner_widget() for dock in window._dock_widgets.values()]
-    return next((one for one in docked if isinstance(one, SemisegDock)), None)
-
-
 def open_panel(viewer: Any = None) -> SemisegDock:
     """Show the panel in a viewer (the current one), docking it when it is not yet.
 
@@ -134,7 +122,7 @@ def open_panel(viewer: Any = None) -> SemisegDock:
     from napari import current_viewer
 
     from napari_semiseg.errors import SemisegError
-    from napari_semiseg.widgets.dock import SemisegDock
+    from napari_semiseg.widgets.dock import SemisegDock, find_panel
 
     viewer = viewer or current_viewer()
     if viewer is None:

@@ -14,7 +14,7 @@ from faulty import refused, semiseg
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Started
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.io.atomic import machine
 from napari_semiseg.project.doctor import ASIDE, check_project
 from napari_semiseg.project.project import Project
@@ -173,3 +173,49 @@ def test_the_verb_reports_in_words_and_as_json(ball_project, predicted_run) -> N
         semiseg("doctor", ball_project.folder, "--images", "x")
     )
     assert "PROJECT" in refused(semiseg("doctor", "--mend"))
+
+
+DETACHED = {
+    "other name": ("a.mhd", "ElementDataFile = other.raw\n", ["other.raw"]),
+    "list": ("a.mhd", "ElementDataFile = LIST\n{}\n", []),
+    "list of planes": ("a.mhd", "ElementDataFile = LIST 2\n{}\n", []),
+    "numbers": ("a.mhd", "ElementDataFile = vox/%05d.dat 1 600 1\n", []),
+    "nrrd": ("a.nhdr", "data file: vox/any name.dat\n", ["vox/any name.dat"]),
+    "nrrd list": ("a.nhdr", "data file: LIST\n{}\n", []),
+    "nrrd numbers": ("a.nhdr", "data file: vox/%05d.dat 1 600 1 2\n", []),
+}
+HEADERS = {
+    "a.mhd": "ObjectType = Image\nNDims = 3\nDimSize = 4 5 600\n"
+    "ElementSpacing = 1 1 1\nElementType = MET_UCHAR\n",
+    "a.nhdr": "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 5 600\nspacings: 1 1 1\n"
+    "encoding: raw\n",
+}
+
+
+@pytest.mark.parametrize("kind", DETACHED)
+def test_voxels_beside_their_header_count_as_the_image(kind, tmp_path) -> None:
+    header, where, files = DETACHED[kind]
+    folder = tmp_path / "images"
+    (folder / "vox").mkdir(parents=True)
+    # As long a list as to fill more than a header's first 64 KiB, in long names.
+    several = [f"vox/{number:05d}.dat" for number in range(1, 601)]
+    if "list" in kind:
+        several = [f"vox/{'n' * 150}{number}.dat" for number in range(600)]
+    voxels = np.random.default_rng(0).integers(0, 200, (600, 5, 4), np.uint8)
+    for number, name in enumerate(files or several):
+        part = voxels if files else voxels[number]
+        (folder / name).write_bytes(part.tobytes())
+    text = HEADERS[header] + where.replace("{}", "\n".join(several))
+    (folder / header).write_text(text)
+    (folder / "notes.txt").write_text("no part of it")
+    project = Project.create(tmp_path / "p", {"ball": 1})
+    assert list(project.add(folder).added) == ["a"]
+    assert project.case("a").read_image().data.shape == (600, 5, 4)
+    assert found(project) == {}
+    (folder / "notes.txt").write_text("nor is this")
+    assert found(project) == {}
+    last = folder / (files or several)[-1]
+    last.write_bytes(bytes(len(last.read_bytes())))
+    assert "changed" in found(project)["cases/a/case.json"]
+    with pytest.raises(SemisegError, match="changed"):
+        project.case("a").read_image()

@@ -208,7 +208,7 @@ def test_a_project_copied_without_its_images_says_how_to_mend(
     assert len(project.cases()) == 5
     label = project.case("case_0").read_label()
     assert np.array_equal(label, ball_project.case("case_0").read_label())
-    with pytest.raises(ImageError, match="nothing there"):
+    with pytest.raises(ImageError, match="point the project to its new folder"):
         project.case("case_0").read_image()
     shown = semiseg("status", project.folder, "--json")
     assert len(json.loads(shown.stdout)["cases"]) == 5

@@ -14,7 +14,7 @@ from napari_semiseg import _reader, _sample_data, _writer, commands
 from napari_semiseg.errors import ImageError, SemisegError
 from napari_semiseg.io.registry import writable
 from napari_semiseg.project.review.flags import is_put_off
-from napari_semiseg.widgets.dock import SemisegDock
+from napari_semiseg.widgets.dock import SemisegDock, find_panel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ def test_the_panel_is_docked_once(make_napari_viewer: Callable[..., Any]) -> Non
     panel = commands.open_panel(viewer)
     assert isinstance(panel, SemisegDock)
     assert commands.open_panel() is panel
-    assert commands.find_panel(viewer) is panel
+    assert find_panel(viewer) is panel
 
 
 def test_without_a_window_there_is_no_panel(qapp: object) -> None:
@@ -171,7 +171,7 @@ def test_opening_a_project_folder_in_napari_opens_the_panel(
 ) -> None:
     viewer = make_napari_viewer()
     viewer.open(str(project.folder), plugin="napari-semiseg")
-    panel = commands.find_panel(viewer)
+    panel = find_panel(viewer)
     assert panel is not None
     assert panel.session.project is not None
     assert panel.session.project.folder == project.folder

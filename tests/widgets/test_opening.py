@@ -14,11 +14,13 @@ from napari.utils._proxies import PublicOnlyProxy
 from napari_semiseg import commands
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.widgets.common.session import Session
-from napari_semiseg.widgets.dock import SemisegDock
+from napari_semiseg.widgets.dock import SemisegDock, find_panel
 from widgets.viewing import store_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
 
@@ -66,7 +68,7 @@ WAYS = (
 
 def use(viewer: Any, project: Project) -> SemisegDock:
     """Open a case with a prediction, paint, and store it by a command's way."""
-    panel = commands.find_panel(viewer)
+    panel = find_panel(viewer)
     assert panel is not None
     assert panel.open_project(project.folder)
     panel.session.case_requested.emit("case_0")
@@ -112,6 +114,33 @@ def test_napari_w_opens_a_working_panel(
     command_line.main()
     use(viewer, project)
     assert notifications == []
+
+
+@pytest.mark.parametrize("second", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("first", [by_plugin_alone, by_plugins_menu])
+def test_a_viewer_shows_the_panel_that_it_has(
+    first: Callable[[Any], None],
+    second: Callable[[Any], None],
+    window: None,
+    project: Project,
+    qtbot: QtBot,
+) -> None:
+    if second is by_widget_of_a_proxy:
+        pytest.skip("a script that makes a panel of its own wants one")
+    if first is second:
+        pytest.skip("napari shows and hides its own dock")
+    store_prediction(project, "case_0")
+    viewer = napari.current_viewer()
+    first(viewer)
+    panel = find_panel(viewer)
+    assert panel.open_project(project.folder)
+    second(viewer)
+    qtbot.waitUntil(panel.isVisible)
+    assert find_panel(viewer) is panel
+    assert len(viewer.window._qt_window.findChildren(SemisegDock)) == 1
+    assert len(viewer.window.dock_widgets) == 1
+    assert panel.session.project is not None
+    use(viewer, project)
 
 
 def test_each_of_two_viewers_has_a_panel_of_its_own(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".gipl.gz", ".gipl", ".nrrd", ".nhdr", ".mha", ".mhd")
 
-_HEADER_BYTES = 65536
+_HEADER_BYTES, _LIST_BYTES = 1 << 16, 1 << 26
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.M)
 """Where MetaImage and NRRD headers say that the voxels lie."""
 _ENCODING = re.compile(r"^encoding:\s*(\w+)", re.M | re.I)
@@ -222,11 +222,11 @@ def _held(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, *voxel_files(path)))
 
 
-def _head(path: Path) -> str:
+def _head(path: Path, size: int = _HEADER_BYTES) -> str:
     """Beginning of a file, as far as it is text."""
     try:
         with path.open("rb") as stream:
-            return stream.read(_HEADER_BYTES).decode("utf-8", "surrogateescape")
+            return stream.read(size).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -239,7 +239,8 @@ def voxel_files(path: Path) -> list[Path]:
         return []
     names = [named[-1][1]]
     if names[0].upper().startswith("LIST"):
-        names = [line.strip() for line in head[named[-1].end() :].splitlines()]
+        listed = _head(path, _LIST_BYTES)[named[-1].end() :]
+        names = [line.strip() for line in listed.splitlines()]
     elif "%" in names[0]:  # slice%03d.raw 1 40 1
         pattern = re.sub(r"%\d*d", "*", names[0].split()[0])
         return sorted(path.parent.glob(pattern))

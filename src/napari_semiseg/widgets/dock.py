@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
@@ -399,6 +399,11 @@ class SemisegDock(QWidget):
                 self.shut_down()
         return bool(super().event(event))
 
+    def undock(self) -> None:
+        """Take the panel out of its dock, to be docked again as it is."""
+        self._docked = False
+        self.viewer.window.remove_dock_widget(self.parentWidget())
+
     def shut_down(self) -> None:
         """Save unsaved edits as a draft and leave the viewer; training goes on."""
         if self._docked:
@@ -412,3 +417,34 @@ class SemisegDock(QWidget):
             for dialog in self.findChildren(QDialog):
                 dialog.close()
             Connections.close_below(self)
+
+
+def find_panel(viewer: Any) -> SemisegDock | None:
+    """Return the panel that is docked in a viewer's window, or None."""
+    window = viewer.window
+    if hasattr(window, "dock_widgets"):
+        docked = list(window.dock_widgets.values())
+    else:  # napari before 0.6.2
+        docked = [dock.inner_widget() for dock in window._dock_widgets.values()]
+    return next((one for one in docked if isinstance(one, SemisegDock)), None)
+
+
+class DockablePanel(QWidget):
+    """Give napari the panel that a viewer has, or a new one, to be docked.
+
+    napari finds a panel by the name that it was docked under. ``napari -w`` and the
+    Plugins menu differ in it, so each asks for a panel of its own.
+    """
+
+    def __new__(  # type: ignore[misc]
+        cls, napari_viewer: napari.viewer.Viewer
+    ) -> SemisegDock:
+        """Return the panel of the viewer, out of its dock where it has one."""
+        panel = find_panel(viewer_itself(napari_viewer))
+        if panel is None:
+            return SemisegDock(napari_viewer)
+        panel.undock()
+        return panel
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        """Tell napari what to give; `__new__` takes it."""

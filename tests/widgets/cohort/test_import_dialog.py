@@ -98,19 +98,25 @@ def test_a_dropped_folder_shows_its_pairs_before_anything_is_added(
 def test_files_are_looked_through_beside_the_window(
     qtbot: QtBot, panel: CohortPanel, images: list[Path], monkeypatch: Any
 ) -> None:
-    go_on, threads = threading.Event(), []
+    go_on, threads, told = threading.Event(), [], []
     real = module.preview_import
 
     def slow(*words: Any) -> Any:
         threads.append(threading.current_thread())
+        told.append(words[-1])
         go_on.wait(20)
         return real(*words)
 
     monkeypatch.setattr(module, "preview_import", slow)
     panel.ask_import([images[0].parent])
     (dialog,) = panel.findChildren(ImportDialog)
-    qtbot.waitUntil(lambda: bool(threads), timeout=20_000)
-    assert dialog.summary.text() == module.LOOKING
+    qtbot.waitUntil(lambda: bool(told), timeout=20_000)
+    assert dialog.summary.text() == f"{module.LOOKING} …"
+    told[0](7, 0)
+    qtbot.waitUntil(lambda: dialog.summary.text() == f"{module.LOOKING} … 7")
+    told[0](1_200, 3_000)
+    text = f"{module.LOOKING} … 1,200 of 3,000"
+    qtbot.waitUntil(lambda: dialog.summary.text() == text)
     assert not dialog.add_button.isEnabled()
     go_on.set()
     found(qtbot, dialog)

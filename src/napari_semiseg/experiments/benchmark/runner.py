@@ -23,7 +23,7 @@ from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
@@ -145,8 +145,8 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
     def _result(
         self, run: Run, trial: MethodTrial, outcome: TrainingOutcome
     ) -> MethodResult:
-        facts, events = read_facts(run), run.events()
-        plans = [event for event in events if isinstance(event, Planned)]
+        facts = read_facts(run)
+        plan, notes = _plan_and_warnings(run.events())
         return MethodResult(
             labelled=trial.labelled,
             labels=len(self.benchmark.labelled[trial.labelled]),
@@ -157,30 +157,38 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
             run=trial.run_id,
             status="completed" if outcome.error is None else "failed",
             error=outcome.error,
-            device=plans[-1].device if plans else None,
+            device=plan.device if plan else None,
             steps=facts.steps or run.steps_done,
             seconds=round(run.seconds, 1),
             predict_seconds=round(facts.predict_seconds, 1),
             score_seconds=round(outcome.score_seconds, 1),
             peak_memory_mb=round(facts.peak_memory_mb) or None,
             peak_gpu_mb=round(facts.peak_gpu_mb) or None,
-            parameters=plans[-1].parameters if plans else None,
+            parameters=plan.parameters if plan else None,
             gradient_ratio=run.gradient_ratio,
-            notes=_training_warnings(events),
+            notes=notes,
             cases=outcome.scores,
         )
 
 
-def _training_warnings(events: Sequence[Event]) -> tuple[str, ...]:
-    """Warnings of training, each once; those of prediction, after it, are errors."""
+def _plan_and_warnings(
+    events: Iterable[Event],
+) -> tuple[Planned | None, tuple[str, ...]]:
+    """Newest plan, and warnings of training, each once.
+
+    Warnings of prediction, after it, are errors.
+    """
+    plan: Planned | None = None
     kept: dict[str, None] = {}
     latest: dict[str, None] = {}
     for event in events:
-        if isinstance(event, Warned):
+        if isinstance(event, Planned):
+            plan = event
+        elif isinstance(event, Warned):
             latest[event.message] = None
         elif isinstance(event, Finished):
             kept, latest = kept | latest, {}
-    return tuple(kept)
+    return plan, tuple(kept)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -166,7 +166,7 @@ class Run:
 
     def _begun(self) -> float:
         """Time of the first event, else the day in the id; copies have other mtimes."""
-        if first := next(LogReader(self.folder.events).events(), None):
+        if first := next(self.events(), None):
             return first.at
         try:
             return datetime.strptime(self.id[:10], "%Y-%m-%d").timestamp()
@@ -175,9 +175,12 @@ class Run:
 
     # -- what happened -----------------------------------------------------------
 
-    def events(self) -> list[Event]:
-        """All whole events of the log; a line torn by a crash is left out."""
-        return list(LogReader(self.folder.events).events())
+    def events(self) -> Iterator[Event]:
+        """Yield the whole events of the log; a line torn by a crash is left out.
+
+        One is in memory at a time: logs grow to tens of megabytes.
+        """
+        return LogReader(self.folder.events).events()
 
     @property
     def learned(self) -> tuple[Learned, ...]:

@@ -35,7 +35,7 @@ from napari_semiseg.project.importing.preview import (
     request_import,
 )
 from napari_semiseg.widgets.cohort.model import SPLIT_TITLES
-from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.background import Progress, in_background
 from napari_semiseg.widgets.common.forms import (
     dialog_buttons,
     plain,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.common.session import Session
 
-LOOKING = "Looking through the files …"
+LOOKING = "Looking through the files"
 NO_MASK = "\u2013"
 ROW, MOST_ROWS = 22, 6
 """Pixels of a row of the series, and how many are seen without scrolling."""
@@ -332,7 +332,7 @@ class ImportDialog(QDialog):
         self.split = QComboBox()
         for split, title in SPLIT_TITLES.items():
             self.split.addItem(title, split)
-        self.summary = wrapped_label(LOOKING)
+        self.summary = wrapped_label(f"{LOOKING} …")
         self.tabs = QTabWidget()
         self.tabs.addTab(self.pairs, "Cases")
         self.tabs.addTab(self.left_out, "Left out")
@@ -364,8 +364,14 @@ class ImportDialog(QDialog):
         self._number += 1
         number, request, is_first = self._number, self.request, self._is_first
         self.preview = None
-        self.summary.setText(LOOKING)
+        self.summary.setText(f"{LOOKING} …")
         self._update_button()
+
+        def show_progress(text: str) -> None:
+            if number == self._number and self.preview is None:
+                self.summary.setText(text)
+
+        progress = Progress(LOOKING, show_progress)
 
         def work() -> Answer:
             asked = request
@@ -373,7 +379,7 @@ class ImportDialog(QDialog):
                 if is_first and asked.masks is None:
                     own = request_import(asked.paths)
                     asked = replace(asked, paths=own.paths, masks=own.masks)
-                return asked, preview_import(self._project, asked)
+                return asked, preview_import(self._project, asked, progress)
             except (SemisegError, OSError) as error:
                 return asked, error
 
@@ -382,9 +388,7 @@ class ImportDialog(QDialog):
                 self._is_first = False
                 self._show(*answer)
 
-        in_background(
-            self._session, "Looking through the files", work, done, quiet=True
-        )
+        in_background(self._session, LOOKING, work, done, quiet=True, progress=progress)
 
     def done(self, result: int) -> None:
         """Close; an answer that comes later is not shown."""

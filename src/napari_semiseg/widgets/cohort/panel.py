@@ -28,7 +28,12 @@ from napari_semiseg.widgets.cohort.model import (
     SPLIT_TITLES,
     CohortModel,
 )
-from napari_semiseg.widgets.common.background import in_background, show_errors, warn
+from napari_semiseg.widgets.common.background import (
+    Progress,
+    in_background,
+    show_errors,
+    warn,
+)
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import ask_flag
 from napari_semiseg.widgets.common.forms import (
@@ -175,8 +180,11 @@ class CohortPanel(QWidget):
         project, images = self._session.project, list(paths)
         if project is None or not images:
             return
-        work = partial(project.add, *images)
-        in_background(self._session, "Adding images", work, self._added)
+        progress = Progress("Adding images", self._session.say)
+        work = partial(project.add, *images, progress=progress)
+        in_background(
+            self._session, "Adding images", work, self._added, progress=progress
+        )
 
     def ask_import(self, paths: Sequence[Path], masks: Path | None = None) -> None:
         """Show what images and masks would become, and import what is agreed to."""
@@ -187,8 +195,10 @@ class CohortPanel(QWidget):
 
         def agreed() -> None:
             title = "Adding images" if paths else "Attaching masks"
-            work = partial(import_pairs, project, dialog.request, dialog.chosen)
-            in_background(self._session, title, work, self._imported)
+            progress = Progress(title, self._session.say)
+            asked = dialog.request, dialog.chosen, progress
+            work = partial(import_pairs, project, *asked)
+            in_background(self._session, title, work, self._imported, progress=progress)
 
         dialog.accepted.connect(agreed)
         dialog.finished.connect(dialog.deleteLater)

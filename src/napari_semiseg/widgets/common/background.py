@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QTimer
 
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.widgets.common.forms import plain
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.common.session import Session
 
 T = TypeVar("T")
+
+PROGRESS_MS = 200
+"""Between two looks at how far work is."""
 
 
 class Named(partial):  # type: ignore[type-arg]
@@ -48,6 +52,33 @@ def warn(session: Session, text: str) -> None:
     session.say(text)
 
 
+class Progress:
+    """Count what work in another thread has done; the window reads it.
+
+    Parameters
+    ----------
+    title : str
+        What is done, as "Adding images".
+    say : callable
+        Shows a sentence; called in the GUI thread.
+    """
+
+    def __init__(self, title: str, say: Callable[[str], object]) -> None:
+        self._title, self._say = title, say
+        self._counts: tuple[int, int] | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Note what is done, and of how much: 0 where nobody knows."""
+        self._counts = done, total
+
+    def show(self) -> None:
+        """Say how far the work is, where that has changed."""
+        counts, self._counts = self._counts, None
+        if counts is not None:
+            of = f" of {counts[1]:,}" if counts[1] else ""
+            self._say(f"{self._title} … {counts[0]:,}{of}")
+
+
 @contextmanager
 def show_errors(session: Session) -> Iterator[None]:
     """Report a `SemisegError` or `OSError` of a block instead of raising it."""
@@ -65,6 +96,7 @@ def in_background(
     finally_: Callable[[], None] | None = None,
     *,
     quiet: bool = False,
+    progress: Progress | None = None,
 ) -> None:
     """Do ``work`` in a thread and hand its result to ``then`` in the GUI thread.
 
@@ -83,6 +115,8 @@ def in_background(
         Called afterwards in any case.
     quiet : bool
         Leave the status line as it is.
+    progress : Progress, optional
+        What ``work`` tells its progress to; shown a few times a second.
     """
     pending = [work]  # what it holds goes with it: napari keeps finished workers
 
@@ -93,6 +127,7 @@ def in_background(
             return None, error
 
     def done(answer: tuple[T, SemisegError | OSError | None]) -> None:
+        timer.stop()
         result, error = answer
         if error is not None:
             report_error(session, error)
@@ -107,7 +142,13 @@ def in_background(
         _progress={"desc": title},
     )
 
+    timer = QTimer()
+    if progress is not None:
+        timer.timeout.connect(progress.show)
+        timer.start(PROGRESS_MS)
+
     def settle() -> None:
+        timer.stop()
         # Qt keeps what is connected alive.
         worker.returned.disconnect(done)
         worker.finished.disconnect(settle)
