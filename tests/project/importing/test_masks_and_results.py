@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.project.exporting.export import export
 from napari_semiseg.project.importing.match_masks import MaskFolder, attach
+from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.evaluate import evaluate
 from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti, snapshot
@@ -215,3 +217,19 @@ class TestExport:
         assert report.skipped["case_2"] == "no label"
         report = export(ball_project, tmp_path / "b", what="labels", cases=["case_0"])
         assert report.written[0].name == "case_0.nii.gz"
+
+
+def test_an_export_looks_at_all_runs_once_and_not_for_each_case(
+    ball_project, run, tmp_path, monkeypatch
+) -> None:
+    newer = Run.create(ball_project, TrainingConfig())
+    shutil.copytree(run.folder.predictions, newer.folder.predictions)
+    looked: list[str] = []
+    predicted = Run.predicted
+    monkeypatch.setattr(Project, "prediction_run", None)
+    monkeypatch.setattr(
+        Run, "predicted", lambda one, **_: looked.append(one.id) or predicted(one, **_)
+    )
+    report = export(ball_project, tmp_path / "out", what="predictions")
+    assert {path.name for path in report.written} >= {"case_3.nii.gz"}
+    assert len(looked) <= 2 * len(ball_project.runs())  # for the states, and for masks

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
@@ -113,6 +114,25 @@ def test_torn_lines_are_left_out_and_do_not_spoil_the_next(run) -> None:
     assert [event.step for event in run.events()] == [1]
     run.append(stepped(2))
     assert [event.step for event in run.events()] == [1, 2]
+
+
+def test_the_events_of_a_long_log_are_read_one_at_a_time(run) -> None:
+    run.folder.events.write_text((stepped(3).to_line() + "\n") * 5_000)
+    tracemalloc.start()
+    steps = sum(event.step for event in run.events())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert steps == 15_000
+    assert peak < run.folder.events.stat().st_size / 2
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../case_3", "case_3/", "a\0"])
+def test_what_is_no_id_has_no_prediction(run, name) -> None:
+    folder = run.folder.prediction("case_3")
+    folder.path.mkdir(parents=True)
+    folder.json.touch()
+    assert run.has_prediction("case_3")
+    assert not run.has_prediction(name)
 
 
 def test_a_run_that_never_started_can_be_discarded(run, ball_project) -> None:

@@ -150,9 +150,10 @@ def export(
     _check_target(project, target)
     manifest = target / "manifest.json"
     report = ExportReport()
+    newest = {} if run else project.prediction_runs()
     sources = []
     for case in _chosen(project, cases):
-        found = _source(project, case, what, run)
+        found = _source(case, what, run or newest.get(case.id))
         if isinstance(found, str):
             report.skipped[case.id] = found
         else:
@@ -224,14 +225,13 @@ def _chosen(project: Project, cases: Collection[CaseRef] | None) -> list[Case]:
     return [case for case in project.cases() if case.state is not CaseState.EXCLUDED]
 
 
-def _source(project: Project, case: Case, what: What, run: Run | None) -> Source | str:
+def _source(case: Case, what: What, holder: Run | None) -> Source | str:
     """Mask to export, or why there is none."""
     complete = case.has_label and case.annotated_fraction == 1
     if what == "labels":
         return Source(case, case.folder.label, None) if case.has_label else "no label"
     if what == "best" and complete:
         return Source(case, case.folder.label, None)
-    holder = run or project.prediction_run(case.id)
     if holder is None or not holder.has_prediction(case.id):
         lacking = "" if what == "predictions" else "no complete label and "
         return f"{lacking}no prediction"

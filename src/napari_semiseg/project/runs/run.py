@@ -22,6 +22,7 @@ from napari_semiseg.core.plan import Plan
 from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import folder_lock, read_json, write_json, write_text
 from napari_semiseg.project.cases.case import id_of
+from napari_semiseg.project.layout import is_id
 from napari_semiseg.project.runs import predictions
 from napari_semiseg.project.runs.event_log import (
     LogReader,
@@ -64,6 +65,8 @@ class Run:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self._log = LogSummary(folder.events)
+        self._predictions = os.fspath(folder.predictions)
+        self._record = folder.prediction("case").json.name
         self._created: float | None = None
 
     def __repr__(self) -> str:
@@ -348,17 +351,20 @@ class Run:
 
     def has_prediction(self, case: CaseRef) -> bool:
         """Whether a whole prediction of the case is stored."""
-        return self.folder.prediction(id_of(case)).json.exists()
+        name = id_of(case)
+        return is_id(name) and os.path.exists(self._record_of(name))
+
+    def _record_of(self, name: str) -> str:
+        """Path of a prediction's record, as text: cohorts ask a million times."""
+        return f"{self._predictions}/{name}/{self._record}"
 
     def predicted(self, without: Collection[str] = ()) -> tuple[str, ...]:
         """Ids of the cases with a stored prediction, sorted; ``without`` some of them.
 
         Of a name that is left out, nothing is looked at.
         """
-        parent = os.fspath(self.folder.predictions)
-        record = self.folder.prediction("case").json.name
         try:
-            names = sorted(os.listdir(parent))
+            names = sorted(os.listdir(self._predictions))
         except (FileNotFoundError, NotADirectoryError):
             return ()
         return tuple(
@@ -366,7 +372,7 @@ class Run:
             for name in names
             if name not in without
             and not name.startswith(".")
-            and os.path.exists(f"{parent}/{name}/{record}")
+            and os.path.exists(self._record_of(name))
         )
 
     def prediction_record(self, case: CaseRef) -> PredictionRecord:
