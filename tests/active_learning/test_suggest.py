@@ -50,7 +50,7 @@ def test_only_training_cases_without_a_whole_label_come_by_their_score(ranked) -
 
 def test_reasons_are_words_a_reader_can_act_on(ranked) -> None:
     volume = suggest(ranked).volumes[0]
-    assert volume.reason == "boundary uncertain (0.60), axial 11"
+    assert volume.reason == "boundary uncertain (0.60), axial 12"
     assert volume.place == (0, 11)
     gap = suggest(ranked, strategy="gap").volumes[0]
     assert gap.reason.startswith("segmentation and distance disagree (0.80)")
@@ -95,8 +95,8 @@ def test_empty_predictions_are_a_tier_of_their_own(
         assert set(order(found)[:2]) == {"case_3", "case_4"}
         empty = {item.case: item for item in found.volumes[:2]}
         assert [item.score for item in empty.values()] == [1.0, 1.0]
-        assert empty["case_3"].reason == "nothing was found in it, axial 12"
-        assert empty["case_4"].reason == "nothing was found in it, axial 11"
+        assert empty["case_3"].reason == "nothing was found in it, axial 13"
+        assert empty["case_4"].reason == "nothing was found in it, axial 12"
         assert order(suggest(ball_project, 1, strategy))[0] in empty
     flags.skip(ball_project, "case_3")
     assert order(suggest(ball_project, strategy=strategy))[-1] == "case_3"

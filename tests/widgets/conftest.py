@@ -159,7 +159,9 @@ def view(
     from napari_semiseg.widgets.common.connections import Connections
     from widgets.viewing import Answers
 
-    made = CaseView(session, make_napari_viewer(), Answers())
+    viewer = make_napari_viewer()
+    viewer.window.resize(1600, 900)  # with the maps beside the image
+    made = CaseView(session, viewer, Answers())
     yield made
     Connections.close_below(made)
 

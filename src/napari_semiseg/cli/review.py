@@ -118,7 +118,7 @@ def suggest(
         {
             "slice of": item.case,
             "plane": PLANES[item.axis],
-            "index ": str(item.index),
+            "slice ": str(item.index + 1),
             "score ": f"{item.score:.3f}",
             "reason": item.reason,
         }

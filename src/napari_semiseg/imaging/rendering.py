@@ -28,8 +28,8 @@ _HEAT = np.array(
 
 
 def slice_name(axis: int, index: int) -> str:
-    """Name a slice by its plane and index, such as "axial 41"."""
-    return f"{PLANES[axis]} {index}"
+    """Name a slice by its plane and number from 1: index 40 is "axial 41"."""
+    return f"{PLANES[axis]} {index + 1}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QDialog,
+    QDockWidget,
     QFileDialog,
     QHBoxLayout,
+    QMainWindow,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -25,7 +27,11 @@ from napari_semiseg.widgets.common.background import in_background, show_errors,
 from napari_semiseg.widgets.common.compat import viewer_itself
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import plain, plain_label, wrapped_label
-from napari_semiseg.widgets.common.preferences import remember_project
+from napari_semiseg.widgets.common.preferences import (
+    let_wheel_scroll,
+    remember_project,
+    wheel_scrolls,
+)
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
 from napari_semiseg.widgets.progress.panel import ProgressPanel
@@ -58,7 +64,9 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "project.toml"
 SAMPLE_FOLDER = "semiseg-sample"
-WIDTH, HEIGHT = 456, 640
+HEIGHT = 640
+WIDTHS = ((1600, 380), (1280, 320), (0, 300))
+"""Pixels across of the panel, in windows from so many pixels across."""
 
 
 class SemisegDock(QWidget):
@@ -107,7 +115,6 @@ class SemisegDock(QWidget):
         policy = QSizePolicy.Policy
         # Else napari puts an empty half below it.
         self.setSizePolicy(policy.Preferred, policy.Expanding)
-        self.status.setSizePolicy(policy.Expanding, policy.Minimum)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(self._header())
@@ -115,7 +122,8 @@ class SemisegDock(QWidget):
         layout.addWidget(self.guide)
         layout.addWidget(self._pages, 1)
         self.setAcceptDrops(True)
-        self._window: QWidget | None = None
+        self._window: QMainWindow | None = None
+        self._width = 0
         self._docked = False
         self._connect()
         self._show_project()
@@ -123,6 +131,9 @@ class SemisegDock(QWidget):
 
     def _header(self) -> QHBoxLayout:
         self._title = plain_label()
+        self._title.setSizePolicy(
+            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+        )
         font = self._title.font()
         font.setBold(True)
         self._title.setFont(font)
@@ -141,6 +152,9 @@ class SemisegDock(QWidget):
         menu.addAction("Close project", self.session.close_project)
         self._project_actions = menu.actions()[first:]
         menu.addSeparator()
+        wheel = menu.addAction("Wheel scrolls slices", let_wheel_scroll)
+        wheel.setCheckable(True)
+        wheel.setChecked(wheel_scrolls())
         menu.addAction("First steps", self.guide.bring_back)
         button = QPushButton("Project")
         button.setToolTip("Open, create, export, colours, first steps")
@@ -165,8 +179,19 @@ class SemisegDock(QWidget):
         self.start_page.sample_requested.connect(self.open_sample)
 
     def sizeHint(self) -> QSize:
-        """Wide enough for the table, not higher than a small screen."""
-        return QSize(WIDTH, HEIGHT)
+        """As wide as suits the window, not higher than a small screen."""
+        return QSize(self._wanted_width(), HEIGHT)
+
+    def _wanted_width(self) -> int:
+        room = self.window().width()
+        return next(width for least, width in WIDTHS if room >= least)
+
+    def _fit_width(self) -> None:
+        """Take the width that suits the window, once for each kind of window."""
+        dock, width = self.parentWidget(), self._wanted_width()
+        if width != self._width and isinstance(dock, QDockWidget) and self._window:
+            self._width = width
+            self._window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
 
     # -- projects
 
@@ -375,14 +400,17 @@ class SemisegDock(QWidget):
         """Watch the window, to ask before it closes over unsaved edits."""
         super().showEvent(event)
         window = self.window()
-        if window is not self._window and window is not self:
+        if window is not self._window and isinstance(window, QMainWindow):
             window.installEventFilter(self)
             self._window = window
+        QTimer.singleShot(0, self._fit_width)  # once the window has laid it out
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Keep the window open over unsaved edits; shut down with it."""
         if watched is self._window:
             kind = event.type()
+            if kind == QEvent.Type.Resize:
+                QTimer.singleShot(0, self._fit_width)
             if kind == QEvent.Type.Close and not self.session.leave():
                 event.ignore()
                 return True

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from npe2 import PluginManager, PluginManifest
+from qtpy.QtCore import QCoreApplication, QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QDockWidget
 
 from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.canvas.left_column import DOCKS
 from napari_semiseg.widgets.canvas.prediction_views import zero_contour
+from napari_semiseg.widgets.canvas.slice_strip import SliceNumber
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.compat import camera_of
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.preferences import let_wheel_scroll
 from widgets.viewing import Answers, store_prediction
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ def view(
     make_napari_viewer: Callable[..., Any], session: Session, qtbot: QtBot
 ) -> Iterator[CaseView]:
     viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1400, 800)
+    viewer.window.resize(1600, 900)
     made = CaseView(session, viewer, Answers())
     yield made
     Connections.close_below(made)
@@ -68,17 +76,20 @@ def test_no_side_canvas_without_a_prediction(view: CaseView) -> None:
     assert not view.canvases.shown
 
 
-def test_three_canvases_of_equal_width(shown: CaseView, qtbot: QtBot) -> None:
+def test_the_maps_have_a_column_and_the_image_the_rest(shown: CaseView) -> None:
     canvases = shown.canvases
     assert canvases.shown
-    sides = (canvases.views.distance, canvases.views.uncertainty)
     main = canvases.main_notes.width()
-    for side in sides:
+    assert main > 2 * canvases.views.width() > 600
+    for side in canvases.views.sides:
         assert not side.view.dims.isVisible()
-        assert side.notes.width() == pytest.approx(main, rel=0.06)
+        assert side.notes.width() == pytest.approx(canvases.views.width(), abs=8)
+        # The whole width of what the main canvas shows.
+        zooms = camera_of(shown.viewer).zoom / camera_of(side.model).zoom
+        assert main / side.notes.width() <= zooms + 0.01
 
 
-def test_same_slice_plane_zoom_and_centre_both_ways(shown: CaseView) -> None:
+def test_same_slice_plane_view_and_centre_both_ways(shown: CaseView) -> None:
     main = shown.viewer
     left = shown.canvases.views.distance.model
     right = shown.canvases.views.uncertainty.model
@@ -89,10 +100,12 @@ def test_same_slice_plane_zoom_and_centre_both_ways(shown: CaseView) -> None:
     planes.set_plane(main, 1)
     assert tuple(left.dims.order) == tuple(right.dims.order) == (1, 0, 2)
     assert camera_of(left).orientation == camera_of(main).orientation
-    camera_of(right).zoom = 7.5
+    before = camera_of(main).zoom
+    camera_of(right).zoom *= 2
     camera_of(right).center = (0, 5, 6)
+    assert camera_of(main).zoom == pytest.approx(2 * before)
+    assert camera_of(left).zoom == pytest.approx(camera_of(right).zoom, rel=0.05)
     for model in (main, left):
-        assert camera_of(model).zoom == 7.5
         assert camera_of(model).center[-2:] == (5, 6)
 
 
@@ -102,8 +115,8 @@ def test_link_neither_loops_nor_drifts(shown: CaseView) -> None:
     camera.events.zoom.connect(lambda event: changes.append(camera.zoom))
     camera.zoom = 3.25
     assert changes == [3.25]
-    camera_of(shown.canvases.views.distance.model).zoom = 4.5
-    assert changes == [3.25, 4.5]
+    camera_of(shown.canvases.views.distance.model).zoom *= 2
+    assert changes == [3.25, pytest.approx(6.5)]
 
 
 def test_3d_in_the_main_canvas_leaves_the_others_alone(shown: CaseView) -> None:
@@ -198,6 +211,7 @@ def test_superior_is_at_the_top(view: CaseView, qtbot: QtBot, axis: int) -> None
 
 def test_cursor_of_one_canvas_is_marked_on_the_others(shown: CaseView) -> None:
     views = shown.canvases.views
+    shown.viewer.mouse_over_canvas = False
     shown.viewer.cursor.position = (10.0, 0.0, 0.0)  # as when a case is opened
     assert views.distance.notes._cursor is None
     shown.viewer.mouse_over_canvas = True
@@ -239,21 +253,30 @@ def test_another_case_hides_and_shows_the_side_canvases(
 def test_a_case_without_a_prediction_has_the_slice_and_all_the_room(
     shown: CaseView, qtbot: QtBot
 ) -> None:
-    narrow = camera_of(shown.viewer).zoom
+    narrow = shown.canvases.main_notes.width()
     shown.open("case_1")
-    qtbot.waitUntil(lambda: not shown.canvases._settle.isActive(), timeout=5000)
+    qtbot.waitUntil(lambda: shown.canvases.main_notes.width() > narrow + 300)
     assert shown.slice_index == 5  # the middle one of ten
-    assert camera_of(shown.viewer).zoom > 1.5 * narrow
 
 
-def test_side_canvases_come_back_after_the_dock_was_closed(
-    shown: CaseView, qtbot: QtBot
+def test_the_structure_that_is_painted_has_the_distance(
+    shown: CaseView, project: Project
 ) -> None:
-    shown.canvases._dock.destroyOnClose()
-    qtbot.waitUntil(lambda: shown.canvases._dock is None, timeout=3000)
-    assert not shown.canvases.shown
-    shown.open("case_0")
-    assert shown.canvases.shown
+    """Two structures: the distance follows which of them is chosen."""
+    from napari_semiseg.core.labels import LabelScheme
+
+    image, prediction, _ = shown.canvases._shown
+    sdm = np.concatenate([prediction.sdm_mm, prediction.sdm_mm + 3])
+    both = replace(prediction, sdm_mm=sdm)
+    scheme = LabelScheme.parse(["1=left atrium", "2=wall"])
+    shown.canvases.show(image, both, scheme)
+    overlay = shown.canvases.views.distance.overlay
+    assert np.array_equal(overlay.data, sdm[0])
+    with shown.mask.events.selected_label.blocker(shown.layers._keep_to_classes):
+        shown.mask.selected_label = 2
+    assert np.array_equal(overlay.data, sdm[1])
+    shown.mask.selected_label = 0
+    assert np.array_equal(overlay.data, sdm[1])
 
 
 def test_empty_slices_have_no_contour() -> None:
@@ -276,11 +299,129 @@ def test_scrolling_a_side_canvas_meets_every_slice(shown: CaseView) -> None:
     assert shown.slice_index == 4
 
 
-def test_maps_are_hidden_and_shown(shown: CaseView) -> None:
-    shown.canvases.toggle()
-    assert not shown.canvases.shown
-    shown.canvases.toggle()
+def test_maps_go_round_beside_over_and_off(shown: CaseView) -> None:
+    canvases, layers = shown.canvases, list(shown.viewer.layers)
+    for title in ("Uncertainty", "Signed distance"):
+        canvases.toggle()
+        assert not canvases.shown
+        assert canvases.over
+        (layer,) = [one for one in shown.viewer.layers if one not in layers]
+        assert layer.name == title
+        assert shown.viewer.layers.selection.active is shown.mask
+        assert shown.mask.contour
+    canvases.toggle()
+    assert not canvases.shown
+    assert list(shown.viewer.layers) == layers
+    assert not shown.mask.contour
+    canvases.toggle()
+    assert canvases.shown
+
+
+def test_a_held_key_only_peeks(shown: CaseView) -> None:
+    let_go = shown.canvases.toggle()
+    assert shown.canvases.over
+    let_go()
     assert shown.canvases.shown
+    assert not shown.canvases.over
+    assert not shown.mask.contour
+
+
+def test_a_narrow_window_shows_the_maps_over_the_image_on_demand(
+    shown: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    canvases, window = shown.canvases, shown.canvases.window
+    window.resize(1366, 768)
+    qtbot.waitUntil(lambda: not canvases.shown)
+    assert not canvases.over
+    canvases.toggle()
+    assert canvases.over
+    assert canvases._overlay.legend.isVisible()
+    store_prediction(project, "case_1", shift=2)
+    shown.open("case_1")
+    assert canvases.over  # from case to case
+    assert np.array_equal(canvases._overlay.layer.data, shown.prediction.uncertainty)
+    shown.open("case_2")
+    assert not canvases.over
+    assert not shown.mask.contour
+    shown.open("case_1")
+    canvases.toggle()
+    canvases.toggle()
+    assert not canvases.over
+    assert canvases._overlay.legend is None
+    window.resize(1600, 900)
+    canvases.toggle()
+    qtbot.waitUntil(lambda: canvases.shown)
+
+
+def test_the_column_of_layers_folds_and_comes_back(
+    shown: CaseView, qtbot: QtBot
+) -> None:
+    window, column = shown.canvases.window, shown.canvases.column
+    docks = [window.findChild(QDockWidget, name) for name in DOCKS]
+    assert [dock.isHidden() for dock in docks] == [True, True]
+    column.toggle()
+    assert [dock.isHidden() for dock in docks] == [False, False]
+    shown.open("case_1")
+    assert [dock.isHidden() for dock in docks] == [False, False]
+    column.toggle()
+    assert [dock.isHidden() for dock in docks] == [True, True]
+    shown.clear()
+    assert [dock.isHidden() for dock in docks] == [False, False]
+    docks[0].hide()
+    shown.open("case_1")
+    shown.clear()
+    assert [dock.isHidden() for dock in docks] == [True, False]
+
+
+def test_the_wheel_scrolls_slices_and_with_ctrl_it_zooms(
+    shown: CaseView, qtbot: QtBot
+) -> None:
+    main, side = shown.canvases.main_notes.canvas, shown.canvases.views.distance.notes
+    shown.go_to(0, 5)
+    for canvas in (main, side.canvas):
+        index, zoom = shown.slice_index, camera_of(shown.viewer).zoom
+        turn(canvas, -120)
+        assert shown.slice_index == index + 1
+        assert camera_of(shown.viewer).zoom == zoom
+        turn(canvas, 120, Qt.KeyboardModifier.ControlModifier)
+        assert shown.slice_index == index + 1
+        qtbot.waitUntil(lambda: camera_of(shown.viewer).zoom > zoom)  # noqa: B023
+    let_wheel_scroll(False)
+    index, zoom = shown.slice_index, camera_of(shown.viewer).zoom
+    turn(main, 120)
+    assert shown.slice_index == index
+    qtbot.waitUntil(lambda: camera_of(shown.viewer).zoom > zoom)
+
+
+def turn(canvas: Any, delta: int, keys: Any = Qt.KeyboardModifier.NoModifier) -> None:
+    """Turn the wheel over the middle of a canvas."""
+    at = QPointF(canvas.rect().center())
+    none = QPoint()
+    event = QWheelEvent(
+        at,
+        QPointF(canvas.mapToGlobal(canvas.rect().center())),
+        none,
+        QPoint(0, delta),
+        Qt.MouseButton.NoButton,
+        keys,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QCoreApplication.sendEvent(canvas, event)
+
+
+def test_slices_are_counted_from_one(shown: CaseView, qtbot: QtBot) -> None:
+    sliders = shown.canvases.sliders
+    shown.go_to(0, 5)
+    qtbot.waitUntil(lambda: sliders.findChild(SliceNumber) is not None)
+    number = sliders.slider_widgets[0].findChild(SliceNumber)
+    assert number.text() == "6 / 10"
+    assert not sliders.slider_widgets[0].curslice_label.isVisible()
+    number.setValue(1)
+    assert shown.slice_index == 0
+    shown.clear()
+    Connections.close_below(shown)
+    assert not sliders.slider_widgets[0].curslice_label.isHidden()
 
 
 def test_window_closed_over_an_open_prediction(
@@ -291,3 +432,76 @@ def test_window_closed_over_an_open_prediction(
     view = CaseView(session, viewer, Answers())
     assert view.open("case_0")
     viewer.close()
+
+
+def test_ctrl_s_offers_nifti_first_for_the_mask_alone(view: CaseView) -> None:
+    manager = PluginManager.instance()
+    manifest = PluginManifest.from_distribution("napari-semiseg")
+    if manifest.name not in manager:
+        manager.register(manifest)
+    view.open("case_0")
+    for layer, first in ((view.mask, ".nii.gz"), (view.image, ".tif")):
+        view.viewer.layers.selection.active = layer
+        writers = list(manager.iter_compatible_writers(["labels"]))
+        assert len(writers) > 2
+        assert writers[0].filename_extensions[0] == first
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (0, 80, 10), (70, 20, 170)])
+def test_directions_in_3d_are_where_the_surfaces_lie(
+    view: CaseView, qtbot: QtBot, angles: tuple[float, float, float]
+) -> None:
+    """A blue body in the middle and an orange one towards each direction."""
+    view.open("case_0")
+    view.viewer.dims.ndisplay = 3
+    view.viewer.dims.order = planes.ORDERS[1]
+    for layer in view.layers.all:
+        layer.visible = False
+    camera = camera_of(view.viewer)
+    edges = None
+    for axis, ends in enumerate((("I", "S"), ("A", "P"), ("R", "L"))):
+        for sign, letter in zip((-1, 1), ends, strict=True):
+            there = np.zeros(3)
+            there[axis] = 20 * sign
+            spots = view.viewer.add_points(
+                np.array([np.zeros(3), there]),
+                size=6,
+                face_color=["#0000ff", "#ffb000"],
+                border_width=0,
+                blending="opaque",
+            )
+            camera.center, camera.zoom, camera.angles = (0, 0, 0), 6, angles
+            qtbot.wait(50)
+            shot = main_picture(view)
+            edges = view.canvases.main_notes.edges()
+            row, column = centre_of(orange(shot))
+            down, right = row - 0.5, (column - 0.5) * shot.shape[1] / shot.shape[0]
+            for edge, away in (("top", -down), ("bottom", down), ("right", right)):
+                assert away > 0.02 or edges[edge] != letter
+            view.viewer.layers.remove(spots)
+    assert len(set(edges.values())) == 4
+    if angles == (0, 0, 0):  # as the coronal slice is seen
+        assert edges == {"top": "S", "bottom": "I", "left": "R", "right": "L"}
+
+
+def test_canvases_come_and_go_many_times(
+    shown: CaseView, session: Session, project: Project, qtbot: QtBot
+) -> None:
+    """3D on and off, and the project closed over maps, in every way they are shown."""
+    for _ in range(4):
+        for _ in range(2):
+            shown.surfaces.toggle()
+            qtbot.waitUntil(lambda: shown.surfaces.shown, timeout=30_000)
+            shown.surfaces.toggle()
+        shown.canvases.toggle()
+        assert session.close_project()
+        assert not shown.canvases.shown
+        assert not shown.canvases.over
+        assert not shown.viewer.layers
+        session.open_project(project.folder)
+        assert shown.open("case_0")
+        qtbot.wait(20)
+    side = shown.canvases.views.sides[0].view
+    Connections.close_below(shown)
+    assert shown.canvases.views is None
+    qtbot.waitUntil(lambda: not side.isVisible())

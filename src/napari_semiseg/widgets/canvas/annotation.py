@@ -272,7 +272,7 @@ class Annotation:
 
     def mark_slice(self, axis: int, index: int) -> None:
         """Count a slice of any plane as annotated, or take that back."""
-        name = f"{NAMES[axis]} slice {index}"
+        name = f"{NAMES[axis]} slice {index + 1}"
         if self._open.editing.toggle_done(axis, index):
             text = f"{name} is done: what is not painted in it is background."
         else:

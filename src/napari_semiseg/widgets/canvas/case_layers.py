@@ -118,7 +118,8 @@ class CaseLayers:
         mask.selected_label = scheme.values[0]
         mask.brush_size = BRUSH_VOXELS
         mask.events.selected_label.connect(self._keep_to_classes)
-        self.mask = self.viewer.add_layer(mask)
+        self.mask = mask
+        self.viewer.add_layer(mask)
         self.viewer.layers.selection.active = mask
         for name, value in self._tool.items():
             setattr(mask, name, value)

@@ -30,7 +30,7 @@ class OpenCase:
     case : Case
         As its files were at the last look.
     prediction : Prediction or None
-        Newest prediction, shown on the side canvases.
+        Newest prediction, whose maps are shown.
     proposal : Prediction or None
         Prediction that was shown when the mask was opened; the mask is compared
         with it when it is accepted.

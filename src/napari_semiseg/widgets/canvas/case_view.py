@@ -28,6 +28,7 @@ from napari_semiseg.widgets.canvas.slice_strip import AnnotatedSlices
 from napari_semiseg.widgets.canvas.surface_view import SurfaceView
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.background import report_error, show_errors
+from napari_semiseg.widgets.common.compat import offer_writers
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.link import watch_attention
 from napari_semiseg.widgets.common.questions import Questions
@@ -74,7 +75,7 @@ class CaseView(QObject):
     layers : CaseLayers
         The layers of the case.
     canvases : LinkedCanvases
-        The main canvas and the two beside it.
+        The main canvas, and the maps beside it or over it.
     surfaces : SurfaceView
         The mask in three dimensions.
     annotation : Annotation
@@ -99,7 +100,7 @@ class CaseView(QObject):
         self._gone_to: tuple[int, int] | None = None
         connections = Connections(self)  # first, hence closed after all others
         self.layers = CaseLayers(viewer)
-        self.canvases = LinkedCanvases(viewer, self.layers.images, self)
+        self.canvases = LinkedCanvases(viewer, self.layers, self)
         connections.at_close(self.canvases.close)
         self._orientation = planes.Orientation(viewer, connections)
         connections.at_close(self.clear)
@@ -109,6 +110,7 @@ class CaseView(QObject):
         session.may_leave.append(self.may_leave)
         connections.at_close(lambda: session.may_leave.remove(self.may_leave))
         connections.add(self._layer_removed, viewer.layers.events.removed)
+        connections.add(self._offer_formats, viewer.layers.selection.events.active)
         connections.add(self.open, session.case_requested)
         connections.add(self.clear, session.project_changed)
         connections.add(self._mark_edited, self.model.dirtied)
@@ -183,8 +185,8 @@ class CaseView(QObject):
         """Remove the layers of the case; edits in no file are lost."""
         self.annotation.leave()
         self._before = None
-        self.layers.drop()
         self.canvases.clear()
+        self.layers.drop()
         self.model.shown.emit()
 
     def go_to(self, axis: int, index: int) -> None:
@@ -205,7 +207,7 @@ class CaseView(QObject):
         for one in ranked[start:] + ranked[:start]:
             if not editing.is_done(one.axis, one.index):
                 self.go_to(one.axis, one.index)
-                place = f"{planes.NAMES[one.axis]} slice {one.index}"
+                place = f"{planes.NAMES[one.axis]} slice {one.index + 1}"
                 self.session.say(f"{place}: {one.reason}")
                 return
         self.session.say("No doubtful slice is left in this case.")
@@ -315,8 +317,8 @@ class CaseView(QObject):
         self._gone_to = None
         self.session.case_id = case_id
         with self.canvases.unlinked():
-            self.layers.show_images(case, project.folder, [one.data for one in images])
             self.canvases.annotate()
+            self.layers.show_images(case, project.folder, [one.data for one in images])
             self._show_mask(project, case, prediction, opened, versions)
             self._orientation.apply()
             planes.show(self.viewer, 0, largest_slice(opened.values), case.geometry)
@@ -364,6 +366,7 @@ class CaseView(QObject):
                 versions,
             )
         )
+        self.canvases.follow_mask()
         self._count_time()
 
     def _reopen_mask(self, current: OpenCase, *, drafts: bool = True) -> None:
@@ -380,10 +383,10 @@ class CaseView(QObject):
         self.model.shown.emit()
 
     def _show_prediction(self) -> None:
-        """Show the prediction on the side canvases, or hide them without one."""
+        """Show the maps of the prediction, or none without one."""
         current = self.model.current
         if current is None or current.prediction is None or self.image is None:
-            self.canvases.clear()
+            self.canvases.hide_maps()
         else:
             scheme = current.project.labels
             self.canvases.show(self.image, current.prediction, scheme)
@@ -414,6 +417,12 @@ class CaseView(QObject):
             editing.active.tick()
             if self.viewer.dims.ndisplay == 2:
                 editing.look(int(self.viewer.dims.order[0]), self.slice_index)
+
+    def _offer_formats(self, event: Any = None) -> None:
+        """Let Ctrl+S offer NIfTI first for the mask, and napari's own for the rest."""
+        active = self.viewer.layers.selection.active
+        of_case = active is not None and active is self.mask
+        offer_writers("napari-semiseg", first=of_case)
 
     def _layer_removed(self, event: Any) -> None:
         """Keep the edits of a mask that the user removes from the layer list."""

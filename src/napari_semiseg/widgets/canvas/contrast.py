@@ -50,7 +50,7 @@ class ContrastRow(QWidget):
         self.choice.setSizePolicy(
             QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
         )
-        self.choice.setMinimumContentsLength(12)
+        self.choice.setMinimumContentsLength(6)
         self.choice.activated.connect(self._chosen)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

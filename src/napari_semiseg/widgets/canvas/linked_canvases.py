@@ -1,92 +1,143 @@
-"""Show two canvases beside the main one, on the same slice."""
+"""Show the maps of a prediction beside the main canvas, or over its image."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.qt import QtViewer
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.widgets.canvas.left_column import LeftColumn
 from napari_semiseg.widgets.canvas.overlays import CanvasNotes
-from napari_semiseg.widgets.canvas.prediction_views import PredictionViews
+from napari_semiseg.widgets.canvas.prediction_views import (
+    DISTANCE,
+    UNCERTAINTY,
+    MapOverlay,
+    PredictionViews,
+)
 from napari_semiseg.widgets.common.compat import canvas_widget
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.link import ViewLink
+from napari_semiseg.widgets.common.scrolling import WheelScrollsSlices
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.widgets.canvas.image_layers import ImageLayers
+    from napari_semiseg.widgets.canvas.case_layers import CaseLayers
 
-TITLE = "Semiseg views"
 MAIN_TITLE = "Image and mask"
 SETTLE_MS = 40
-TRIES = 25
-STEADY = 4
-NEAR_PIXELS = 8
-SLIDER_WIDTH = 40
+WIDE = 1600
+"""Pixels of a window that has room for the maps beside the image."""
+CANVAS_WIDTH = 480
+"""Least width of the main canvas: it gives way last."""
+CONTOUR = 2
+
+
+class Maps(StrEnum):
+    """Where the maps of a prediction are shown."""
+
+    BESIDE = "beside"
+    UNCERTAINTY = "uncertainty"
+    DISTANCE = "distance"
+    OFF = "off"
 
 
 class LinkedCanvases(QObject):
-    """Image + distance map and image + uncertainty, in step with the main viewer."""
+    """The main canvas, with the maps in a column beside it or over its image.
 
-    def __init__(self, viewer: Any, images: ImageLayers, parent: QObject) -> None:
+    A window narrower than `WIDE` has no column; `toggle` shows the maps over the image
+    there, one after the other. While a map covers the image, the mask is a line.
+
+    All OpenGL canvases that this makes go in `close` and nowhere else: first what
+    points to them, then each canvas, then the widgets.
+    """
+
+    def __init__(self, viewer: Any, layers: CaseLayers, parent: QObject) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self.views: PredictionViews | None = None
         self.main_notes: CanvasNotes | None = None
         self.sliders: QWidget | None = None
+        self.maps = Maps.BESIDE
+        self.column = LeftColumn()
+        self._overlay: MapOverlay | None = None
+        self._wheel: QObject | None = None
         self._window: QMainWindow | None = None
         self._centre: QWidget | None = None
-        self._dock: Any = None
         self._link: ViewLink | None = None
-        self._image: Any = None
-        self._images = images
-        Connections(self).add(self._look_at, images.image_changed)
+        self._layers = layers
+        self._shown: tuple[Any, Prediction, LabelScheme] | None = None
+        self._index = 0
+        self._contour: int | None = None
+        Connections(self).add(self._look_at, layers.images.image_changed)
+        self._model = ""
+        self._was_wide = False
         self._contrast = Connections(self)
+        self._chosen = Connections(self)
         self._linked = Connections(self)
-        self._beside: list[tuple[QDockWidget, int]] = []
-        self._tries = self._steady = 0
-        self._widths: list[int] = []
-        self._room = 0
         self._fitted: Any = None
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
-        self._settle.timeout.connect(self._balance)
+        self._settle.timeout.connect(self._fit)
 
     @property
     def shown(self) -> bool:
-        """Whether the side canvases can be seen."""
-        return self._dock is not None and bool(self._dock.isVisible())
+        """Whether the maps can be seen beside the image."""
+        return self.views is not None and not self.views.isHidden()
+
+    @property
+    def over(self) -> bool:
+        """Whether a map is drawn over the image."""
+        return self._overlay is not None and self._overlay.layer is not None
 
     @property
     def window(self) -> QMainWindow | None:
         """The window of the main viewer, once a case was opened in it."""
         return self._window
 
-    def annotate(self) -> PredictionViews:
-        """Write the patient directions onto the main canvas, and make the other two.
+    @property
+    def wide(self) -> bool:
+        """Whether the window has room for the maps beside the image."""
+        return self._window is not None and self._window.width() >= WIDE
 
-        They take half a second, in which nobody paints yet: later a prediction may
-        come in the middle of a stroke.
+    def annotate(self) -> None:
+        """Write the patient directions onto the main canvas, and make the column.
+
+        In a wide window, that is. It takes half a second, in which nobody paints yet:
+        later a prediction may come in the middle of a stroke.
         """
-        if self.main_notes is None or self.views is None:
+        if self.main_notes is None:
             self._window, self._centre, view = _window_of(self.viewer)
             self._window.installEventFilter(self)
-            self._centre.installEventFilter(self)
+            canvas = canvas_widget(view)
+            canvas.installEventFilter(self)
+            canvas.setMinimumWidth(CANVAS_WIDTH)
             self.sliders = view.dims
-            self.main_notes = CanvasNotes(canvas_widget(view), self.viewer, MAIN_TITLE)
-            self.views = PredictionViews()
-            self._connect(self.views)
+            self.main_notes = CanvasNotes(canvas, self.viewer, MAIN_TITLE)
+            self._overlay = MapOverlay(self.viewer, canvas)
+            self._wheel = WheelScrollsSlices(self.viewer, canvas)
+        self._was_wide = self.wide
+        if self.wide:
+            self._make_column()
+        self._hide_overlay()
+        self.column.fold(self._window)
+
+    def follow_mask(self) -> None:
+        """Show the distance to the structure that is chosen in the mask of now."""
         self._name_image()
-        return self.views
+        self._chosen.close()
+        if self._layers.mask is not None:
+            self._chosen.add(self._choose, self._layers.mask.events.selected_label)
 
     def focus(self) -> None:
         """Let keys go to the main canvas."""
@@ -94,7 +145,7 @@ class LinkedCanvases(QObject):
             self.main_notes.canvas.setFocus()
 
     def show(self, image: Any, prediction: Prediction, scheme: LabelScheme) -> None:
-        """Put a prediction beside its image.
+        """Show the maps of a prediction with its image.
 
         Parameters
         ----------
@@ -105,193 +156,179 @@ class LinkedCanvases(QObject):
         scheme : LabelScheme
             Names and colours of the classes.
         """
-        views = self.annotate()
-        _narrow(self.sliders)
-        self._put_beside(views)
+        self.annotate()
+        self._shown = (image, prediction, scheme)
+        self._index = self._structure()
         self._follow(image)
-        with self.unlinked():
-            views.show_prediction(image, prediction, scheme)
-        if self._link is not None:
-            self._link.copy_from(self.viewer)
-
-    def _look_at(self, image: Any) -> None:
-        """Draw under the maps whichever image of the case is in view, and name it."""
-        self._name_image()
-        if self.views is not None and self._image is not None:
-            self._follow(image)
-            self.views.show_image(image)
-
-    def _name_image(self) -> None:
-        channel = self._images.channel
-        if self.main_notes is not None:
-            title = f"{channel} and mask" if channel else MAIN_TITLE
-            self.main_notes.set_title(title)
+        self._arrange()
 
     def set_footnotes(self, mask: str, model: str | None = None) -> None:
         """Write below the canvases where the mask comes from, and who made the maps."""
         if self.main_notes is not None:
             self.main_notes.set_footnote(mask)
-        if self.views is not None and model is not None:
-            for side in self.views.sides:
-                side.notes.set_footnote(model)
+        self._model = self._model if model is None else model
+        for side in () if self.views is None else self.views.sides:
+            side.notes.set_footnote(self._model)
 
     def unlinked(self) -> AbstractContextManager[None]:
-        """Let the side canvases not follow meanwhile; `show` brings them along."""
+        """Let the column not follow meanwhile; `show` brings it along."""
         return nullcontext() if self._link is None else self._link.paused()
 
-    def clear(self) -> None:
-        """Forget the case and hide the side canvases."""
+    def hide_maps(self) -> None:
+        """Show no maps: the case has no prediction."""
+        self._shown = None
         self._follow(None)
+        self._hide_overlay()
         if self.views is not None:
             with self.unlinked():
                 self.views.clear()
-        self._hide()
+            self.views.hide()
 
-    def toggle(self) -> None:
-        """Hide the side canvases, or show them when a prediction is open."""
-        if self.shown:
-            self._hide()
-        elif self.views is not None and self._image is not None:
-            self._put_beside(self.views)
+    def clear(self) -> None:
+        """Forget the case; give the window back its left column."""
+        self._chosen.close()
+        self.hide_maps()
+        self.column.unfold()
 
-    def equal_widths(self) -> None:
-        """Give the three canvases the same width, once the window is laid out."""
-        self._tries, self._steady, self._widths = TRIES, 0, []
-        self._fitted = None
-        self._settle.start()
+    def toggle(self) -> Callable[[], object] | None:
+        """Show the maps in the next way: beside the image, over it, not at all.
+
+        Returns
+        -------
+        callable or None
+            Goes back to the way before, for a key that was only held down.
+        """
+        if self._shown is None or self.viewer.dims.ndisplay == 3:
+            return None
+        before = self.maps
+        ways = [way for way in Maps if self.wide or way is not Maps.BESIDE]
+        self._set_maps(ways[(ways.index(self._maps_now()) + 1) % len(ways)])
+        return partial(self._set_maps, before)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Share the room anew when there is more or less of it; end with the window."""
-        whole = watched is self._window
-        if event.type() == QEvent.Type.Resize and self.shown:
-            if whole and not self._settle.isActive():
-                self._note_widths()
-            if whole:
-                self.equal_widths()
-            elif not self._settle.isActive():
-                self._settle.start()
-        elif whole and event.type() == QEvent.Type.Hide and not event.spontaneous():
+        """Use the room that a window has; end with the window."""
+        kind, whole = event.type(), watched is self._window
+        if kind == QEvent.Type.Resize:
+            if whole and self.wide is not self._was_wide:
+                self._was_wide = self.wide
+                self._arrange()
+            if self._overlay is not None:
+                self._overlay.place()
+            self._settle.start()
+        elif whole and kind == QEvent.Type.Close:
+            self.column.unfold()  # before napari notes what its window looks like
+        elif whole and kind == QEvent.Type.Hide and not event.spontaneous():
             self.close()
         return False
 
     def close(self) -> None:
-        """Remove the canvases and the dock, in an order that is safe for OpenGL."""
+        """Remove the canvases, in an order that is safe for OpenGL."""
         self._settle.stop()
-        self._follow(None)
+        self.clear()
         self._linked.close()
-        self._link = None
+        self._link = self._overlay = None
         if self.main_notes is not None:
+            self.main_notes.canvas.removeEventFilter(self)
+            self.main_notes.canvas.removeEventFilter(self._wheel)
+            self.main_notes.canvas.setMinimumWidth(0)
             self.main_notes.hide()
             self.main_notes.deleteLater()
             self.main_notes = self.sliders = None
         if self.views is not None:
             Connections.close_below(self.views)
-            self.views.clear()
-            # The GL contexts go before the widget that holds them.
+            # The GL contexts go before the widgets that hold them, which stay where
+            # they are until then: a canvas in another window gets another context.
             for side in self.views.sides:
                 side.view.close()
-            self.views.close()
             self.views.deleteLater()
             self.views = None
-        if self._dock is not None:
-            dock, self._dock = self._dock, None
-            dock.destroyed.disconnect(self._dock_gone)
-            self.viewer.window.remove_dock_widget(dock)
-        if self._window is not None and self._centre is not None:
+        if self._window is not None:
+            self.column.leave()
             self._window.removeEventFilter(self)
-            self._centre.removeEventFilter(self)
             self._window = self._centre = None
 
-    # -- the dock ------------------------------------------------------------------
+    # -- where the maps are --------------------------------------------------------
 
-    def _put_beside(self, views: PredictionViews) -> None:
-        if not self.shown:
-            self._note_widths()
-        if self._dock is None:
-            self._dock = self.viewer.window.add_dock_widget(
-                views, name=TITLE, area="right", add_vertical_stretch=False
-            )
-            self._dock.destroyed.connect(self._dock_gone)
-            self._place_left_of_others()
-            self.equal_widths()
-        views.show()
-        if not self._dock.isVisible():
-            self._dock.show()
-            self.equal_widths()
+    def _maps_now(self) -> Maps:
+        """Way in which the maps are shown in a window of this width."""
+        return Maps.OFF if self.maps is Maps.BESIDE and not self.wide else self.maps
 
-    def _note_widths(self) -> None:
-        """Remember how wide the docks beside are, which they stay."""
-        self._beside = [(dock, dock.width()) for dock in self._docks_beside()[:1]]
+    def _set_maps(self, maps: Maps) -> None:
+        self.maps = maps
+        self._arrange()
 
-    def _place_left_of_others(self) -> None:
-        for dock, _ in self._beside:
-            if self._window is not None:
-                self._window.splitDockWidget(
-                    self._dock, dock, Qt.Orientation.Horizontal
-                )
-
-    def _docks_beside(self) -> list[QDockWidget]:
-        """Other docks in the right area that can be seen."""
-        window, right = self._window, Qt.DockWidgetArea.RightDockWidgetArea
-        if window is None:
-            return []
-        return [
-            dock
-            for dock in window.findChildren(QDockWidget)
-            if dock is not self._dock
-            and dock.isVisible()
-            and not dock.isFloating()
-            and window.dockWidgetArea(dock) == right
-        ]
-
-    def _hide(self) -> None:
-        """Leave the room to the main canvas, not to the dock beside."""
-        if self._dock is None or self._window is None or not self._dock.isVisible():
+    def _make_column(self) -> None:
+        if self.views is not None or self._centre is None:
             return
-        others = self._docks_beside()
-        widths = [dock.width() for dock in others]
-        self._dock.hide()
-        self._window.resizeDocks(others, widths, Qt.Orientation.Horizontal)
-        self._settle.start()
+        self.views = PredictionViews()
+        self.views.hide()
+        layout: Any = self._centre.layout()
+        layout.setStretch(0, 2)
+        layout.addWidget(self.views, 1)
+        self._connect(self.views)
+        for side in self.views.sides:
+            side.notes.set_footnote(self._model)
 
-    def _balance(self) -> None:
-        """Request widths until the window, which lays out later, has them."""
-        if self._window is None or self._centre is None:
+    def _arrange(self) -> None:
+        """Show the maps the way that is chosen and that there is room for."""
+        maps = self._maps_now()
+        if self.views is not None and (self._shown is None or maps is not Maps.BESIDE):
+            self.views.hide()
+        if self._shown is None:
             return
-        if not self.shown:
-            self._fitted = None
-            self._fit()  # the main canvas has all the room now
-            return
-        if self._dock.isFloating():
-            return
-        _narrow(self.sliders)
-        there = self._docks_beside()
-        beside = {dock: width for dock, width in self._beside if dock in there}
-        docks, kept = [self._dock, *beside], sum(beside.values())
-        found = [dock.width() for dock in docks]
-        room = self._centre.width() + sum(found) - kept
-        if self._tries <= 0:
-            # Else the user has moved what lies between the canvases.
-            if abs(room - self._room) > NEAR_PIXELS:
-                self._note_widths()
-                self.equal_widths()
-            return
-        self._room = room
-        third = max(round(room / 3), self._centre.minimumSizeHint().width())
-        wanted = [room - third, *beside.values()]
-        near = max(abs(np.subtract(found, wanted))) <= NEAR_PIXELS
-        if not near:
-            self._window.resizeDocks(docks, wanted, Qt.Orientation.Horizontal)
-        # A window that is too narrow stays at what it can give.
-        self._steady = self._steady + 1 if near or found == self._widths else 0
-        self._widths = found
-        if self._steady:
-            self._fit()
-        self._tries -= 1
-        if self._steady < STEADY and self._tries > 0:
-            self._settle.start()
+        if maps is Maps.BESIDE:
+            self._hide_overlay()
+            self._make_column()
+            self._fill_column()
+        elif maps is Maps.OFF:
+            self._hide_overlay()
         else:
-            self._tries = 0
+            self._cover(maps)
+
+    def _fill_column(self) -> None:
+        if self.views is None or self._shown is None:
+            return
+        with self.unlinked():
+            self.views.show_prediction(*self._shown, self._index)
+        self.views.show()
+        if self._link is not None:
+            self._link.copy_from(self.viewer)
+
+    def _cover(self, maps: Maps) -> None:
+        """Draw a map over the image, and the mask as a line."""
+        if self._overlay is None or self._shown is None or self._layers.mask is None:
+            return
+        image, prediction, _ = self._shown
+        if maps is Maps.DISTANCE:
+            self._overlay.show(DISTANCE, image, prediction.sdm_mm[self._index])
+        else:
+            self._overlay.show(UNCERTAINTY, image, prediction.uncertainty)
+        if self._contour is None:
+            self._contour = self._layers.mask.contour
+        self._layers.mask.contour = CONTOUR
+
+    def _hide_overlay(self) -> None:
+        if self._overlay is not None:
+            self._overlay.hide()
+        contour, self._contour = self._contour, None
+        if contour is not None and self._layers.mask is not None:
+            self._layers.mask.contour = contour
+
+    def _structure(self) -> int:
+        """Index of the structure that is painted, else of the one shown so far."""
+        if self._shown is None or self._layers.mask is None:
+            return 0
+        values = list(self._shown[2].values)
+        selected = self._layers.mask.selected_label
+        known = values.index(selected) if selected in values else self._index
+        return min(known, len(values) - 1)
+
+    def _choose(self, event: Any = None) -> None:
+        """Show the distance to the structure that is chosen."""
+        index = self._structure()
+        if index != self._index:
+            self._index = index
+            self._arrange()
 
     def _fit(self) -> None:
         """Let the picture fill its canvas, once for each size that this has."""
@@ -300,45 +337,50 @@ class LinkedCanvases(QObject):
             if size != self._fitted:
                 self._fitted = size
                 self.viewer.reset_view()
+            if self.shown and self._link is not None:
+                self._link.copy_from(self.viewer)
 
-    def _dock_gone(self, _: object = None) -> None:
-        self._dock = None
+    # -- one image, one slice, one cursor ------------------------------------------
 
-    # -- one slice, one cursor -----------------------------------------------------
+    def _look_at(self, image: Any) -> None:
+        """Draw under the maps whichever image of the case is in view, and name it."""
+        self._name_image()
+        if self._shown is not None and image is not None:
+            self._shown = (image, *self._shown[1:])
+            self._follow(image)
+            if self.views is not None:
+                self.views.show_image(image)
+
+    def _name_image(self) -> None:
+        channel = self._layers.images.channel
+        if self.main_notes is not None:
+            title = f"{channel} and mask" if channel else MAIN_TITLE
+            self.main_notes.set_title(title)
 
     def _connect(self, views: PredictionViews) -> None:
         models = [self.viewer, *(side.model for side in views.sides)]
-        notes = [self.main_notes, *(side.notes for side in views.sides)]
-        self._link = ViewLink(models, self._linked)
-        for model, own in zip(models, notes, strict=True):
-            others = [item for item in notes if item is not None and item is not own]
-            copier = _cursor_copier(model, own, others)
+        own = () if self.main_notes is None else (self.main_notes,)
+        notes = [*own, *(side.notes for side in views.sides)]
+        canvases = [note.canvas for note in notes]
+        self._link = ViewLink(models, canvases, self._linked)
+        for model, one in zip(models, notes, strict=True):
+            copier = _cursor_copier(model, one, [it for it in notes if it is not one])
             self._linked.add(copier, model.cursor.events.position)
 
     def _follow(self, image: Any) -> None:
-        """Take the contrast of the side canvases from this image layer, or of none."""
+        """Take the contrast of the column from this image layer, or of none."""
         self._contrast.close()
-        self._image = image
         if image is not None:
             self._contrast.add(self._copy_contrast, image.events.contrast_limits)
 
     def _copy_contrast(self, event: Any = None) -> None:
-        if self.views is not None and self._image is not None:
-            self.views.contrast(self._image.contrast_limits)
+        if self.views is not None and self._shown is not None:
+            self.views.contrast(self._shown[0].contrast_limits)
 
 
-def _narrow(sliders: Any) -> None:
-    """Let napari's sliders be narrow: they would keep the main canvas wide."""
-    for one in () if sliders is None else sliders.slider_widgets:
-        one.slider.setMinimumWidth(SLIDER_WIDTH)
-
-
-def _cursor_copier(
-    model: Any, own: CanvasNotes | None, others: list[CanvasNotes]
-) -> Any:
+def _cursor_copier(model: Any, own: CanvasNotes, others: list[CanvasNotes]) -> Any:
     def copy(event: Any = None) -> None:
-        if own is not None:
-            own.set_cursor(None)
+        own.set_cursor(None)
         position = model.cursor.position
         for notes in others:
             # A cursor that no mouse moves goes somewhere with each new slice.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFont, QLinearGradient, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
@@ -47,7 +48,7 @@ class CanvasNotes(QWidget):
         self.setGeometry(canvas.rect())
         canvas.installEventFilter(self)
         dims, camera = viewer.dims.events, camera_of(viewer).events
-        moved = (camera.orientation, camera.center, camera.zoom)
+        moved = (camera.orientation, camera.center, camera.zoom, camera.angles)
         Connections(self).add(self._repaint, dims.order, dims.ndisplay, *moved)
         self.show()
 
@@ -74,17 +75,17 @@ class CanvasNotes(QWidget):
 
     def edges(self) -> dict[str, str]:
         """Patient direction at the left, right, top and bottom edge of the picture."""
-        if self._viewer.dims.ndisplay != 2 or self._viewer.dims.ndim != 3:
+        dims = self._viewer.dims
+        if dims.ndim != 3:
             return {}
-        row, column = self._viewer.dims.displayed
-        down, right = self._signs()
-        vertical = ENDS[row] if down > 0 else ENDS[row][::-1]
-        horizontal = ENDS[column] if right > 0 else ENDS[column][::-1]
+        if dims.ndisplay == 3:
+            up, right = self._directions()
+        else:
+            down, across = self._signs()
+            up, right = np.array([-down, 0]), np.array([0, across])
+        towards = {"top": up, "bottom": -up, "left": -right, "right": right}
         return {
-            "top": vertical[0],
-            "bottom": vertical[1],
-            "left": horizontal[0],
-            "right": horizontal[1],
+            edge: _letter(vector, dims.displayed) for edge, vector in towards.items()
         }
 
     def to_canvas(self, world: Sequence[float]) -> QPointF:
@@ -119,7 +120,7 @@ class CanvasNotes(QWidget):
         painter.setFont(font)
         area = QRectF(self.rect()).adjusted(8, 6, -8, -6)
         top_left = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
-        _outlined(painter, area, top_left, self.title)
+        self._write(painter, area, top_left, self.title)
         titled = QRectF(painter.boundingRect(area, top_left, self.title))
         if self.footnote:
             area.setBottom(self._draw_footnote(painter, area))
@@ -136,9 +137,20 @@ class CanvasNotes(QWidget):
         if titled.right() + LETTER_ROOM > area.center().x():
             area.setTop(titled.bottom())
         for edge, letter in self.edges().items():
-            _outlined(painter, area, places[edge], letter)
+            self._write(painter, area, places[edge], letter)
         if self._cursor is not None and self._viewer.dims.ndisplay == 2:
             self._draw_cursor(painter, self.to_canvas(self._cursor))
+
+    def _write(self, painter: QPainter, area: QRectF, side: Any, text: str) -> None:
+        """Write in a colour that is seen on the canvas and on the scan."""
+        inside, outline = ink(
+            QColor(get_theme(self._viewer.theme).canvas.as_hex("long"))
+        )
+        painter.setPen(outline)
+        for dx, dy in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+            painter.drawText(area.translated(dx, dy), side, text)
+        painter.setPen(inside)
+        painter.drawText(area, side, text)
 
     def _draw_footnote(self, painter: QPainter, area: QRectF) -> float:
         """Draw it in one line or two; returns the height above which there is room."""
@@ -149,7 +161,7 @@ class CanvasNotes(QWidget):
         area = QRectF(area)
         for line in reversed(lines):
             text = metrics.elidedText(line, Qt.TextElideMode.ElideRight, width)
-            _outlined(painter, area, left, text)
+            self._write(painter, area, left, text)
             area.setBottom(area.bottom() - metrics.height())
         return float(area.bottom())
 
@@ -169,6 +181,15 @@ class CanvasNotes(QWidget):
                     QPointF(at.x() + 9 * dx, at.y() + 9 * dy),
                 )
 
+    def _directions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Up and right on the screen in 3D, along the displayed axes."""
+        camera = camera_of(self._viewer)
+        up = np.asarray(camera.up_direction, float)
+        right = np.cross(np.asarray(camera.view_direction, float), up)
+        flips = zip(camera.orientation, ("towards", "up", "left"), strict=True)
+        mirrored = sum(str(one) == flipped for one, flipped in flips) % 2
+        return up, right if mirrored else -right
+
     def _signs(self) -> tuple[int, int]:
         orientation = camera_of(self._viewer).orientation
         return (
@@ -187,14 +208,11 @@ class ColourScale(QWidget):
     ----------
     colormap : napari.utils.Colormap
         Colours; their alpha is shown over dark grey.
-    low, middle, high : str
-        Texts under the scale.
     """
 
-    def __init__(self, colormap: Any, low: str, middle: str, high: str) -> None:
+    def __init__(self, colormap: Any) -> None:
         super().__init__()
-        self.texts = (low, middle, high)
-        self.colormap = colormap
+        self.texts = ("", "", "")
         self._colours = _over_grey(colormap.map(np.linspace(0, 1, STOPS)))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumWidth(120)
@@ -204,7 +222,7 @@ class ColourScale(QWidget):
         return QSize(160, 14 + self.fontMetrics().height())
 
     def set_texts(self, low: str, middle: str, high: str) -> None:
-        """Replace the texts under the scale."""
+        """Write these under the scale."""
         self.texts = (low, middle, high)
         self.update()
 
@@ -231,14 +249,18 @@ class ColourScale(QWidget):
             painter.drawText(below, side | Qt.AlignmentFlag.AlignTop, text)
 
 
+def _letter(vector: NDArray[np.float64], displayed: Sequence[int]) -> str:
+    """Patient direction that is nearest to a vector along the displayed axes."""
+    axis = int(np.argmax(np.abs(vector)))
+    return ENDS[displayed[axis]][int(vector[axis] > 0)]
+
+
 def _over_grey(rgba: Any, grey: float = 0.4) -> Any:
     alpha = rgba[:, 3:]
     return np.rint(255 * (rgba[:, :3] * alpha + grey * (1 - alpha))).astype(int)
 
 
-def _outlined(painter: QPainter, area: QRectF, side: Any, text: str) -> None:
-    painter.setPen(QColor(0, 0, 0, 200))
-    for dx, dy in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
-        painter.drawText(area.translated(dx, dy), side, text)
-    painter.setPen(QColor("#f2f2f2"))
-    painter.drawText(area, side, text)
+def ink(canvas: QColor) -> tuple[QColor, QColor]:
+    """Colours of text on a canvas and of the outline that parts it from the scan."""
+    bright, dark = QColor("#f2f2f2"), QColor("#101214")
+    return (bright, dark) if canvas.lightnessF() < 0.5 else (dark, bright)

@@ -1,20 +1,23 @@
-"""Show a prediction on two canvases: distance to the surface, and uncertainty."""
+"""Show a prediction as two maps: distance to the surface, and uncertainty."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Image
 from napari.qt import QtViewer
 from napari.utils import Colormap
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
-from superqt.utils import signals_blocked
+from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_semiseg.widgets.canvas.overlays import CanvasNotes, ColourScale
 from napari_semiseg.widgets.common.compat import camera_of, canvas_widget
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import plain_label, stack
+from napari_semiseg.widgets.common.scrolling import WheelScrollsSlices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
 
-OVERLAY = "map"
+COLUMN, LEGEND = 420, 170
+"""Most pixels across: of both maps beside the image, of a legend over it."""
 UNITS = ("mm", "mm", "mm")
 NOTHING = np.zeros((1, 1, 1), np.float32)
 CONTOUR_PIXELS = 2.5
@@ -50,39 +54,69 @@ UNCERTAINTY_COLOURS = Colormap(
 )
 
 
-class SideCanvas(QWidget):
-    """One canvas on a viewer model of its own, with a row for its colour scale."""
+@dataclass(frozen=True, slots=True)
+class MapStyle:
+    """How a map is drawn.
 
-    def __init__(self, title: str, scale: ColourScale) -> None:
+    Attributes
+    ----------
+    title : str
+        Name of the map.
+    colormap : napari.utils.Colormap
+        Its colours.
+    signed : bool
+        Whether values are distances in mm, zero in the middle; else they are 0 to 1.
+    """
+
+    title: str
+    colormap: Colormap
+    signed: bool = False
+
+    def limits(self, values: NDArray[np.float32]) -> tuple[float, float]:
+        """Values of the first and the last colour; fitted to the depth inside."""
+        if not self.signed:
+            return 0.0, 1.0
+        depth = float(np.clip(np.ceil(-values.min(initial=0)), 2, 20))
+        return -depth, depth
+
+    def texts(self, limits: tuple[float, float]) -> tuple[str, str, str]:
+        """Texts under the colour scale."""
+        if not self.signed:
+            return "0 sure", "0.5", "1 unsure"
+        return f"\u2212{limits[1]:.0f} inside", "0", f"+{limits[1]:.0f} mm"
+
+
+DISTANCE = MapStyle("Signed distance", DISTANCE_COLOURS, signed=True)
+UNCERTAINTY = MapStyle("Uncertainty", UNCERTAINTY_COLOURS)
+
+
+class SideCanvas(QWidget):
+    """One canvas on a viewer model of its own, above its colour scale."""
+
+    def __init__(self, style: MapStyle) -> None:
         super().__init__()
-        self.model = ViewerModel(title=title)
+        self.style_of_map = style
+        self.model = ViewerModel(title=style.title)
         self.view = QtViewer(self.model)
         self.image = self.model.add_image(
             NOTHING, name="image", colormap="gray", units=UNITS
         )
         self.overlay = self.model.add_image(
             NOTHING,
-            name=OVERLAY,
-            colormap=scale.colormap,
+            name="map",
+            colormap=style.colormap,
             contrast_limits=(0, 1),
             blending="translucent",
             units=UNITS,
         )
         self.view.dims.setVisible(False)
-        self.view.setMinimumWidth(150)
         # Keys go on to the main canvas, whichever picture was clicked last.
         canvas_widget(self.view).setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.notes = CanvasNotes(canvas_widget(self.view), self.model, title)
-        self.scale = scale
-        self.row = QHBoxLayout()
-        self.row.setContentsMargins(6, 0, 6, 2)
-        self.row.addWidget(scale, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.view, 1)
-        layout.addLayout(self.row)
+        WheelScrollsSlices(self.model, canvas_widget(self.view))
+        self.notes = CanvasNotes(canvas_widget(self.view), self.model, style.title)
+        self.scale = ColourScale(style.colormap)
+        stack(self, self.view, self.scale, stretched=self.view, margin=0).setSpacing(2)
 
     def draw(self, image: Any, values: NDArray[np.float32]) -> None:
         """Draw an overlay on the voxels of an image layer, which are not copied."""
@@ -90,6 +124,9 @@ class SideCanvas(QWidget):
             layer.data = data
             layer.scale = image.scale
         self.image.contrast_limits = image.contrast_limits
+        limits = self.style_of_map.limits(values)
+        self.overlay.contrast_limits = limits
+        self.scale.set_texts(*self.style_of_map.texts(limits))
 
     def clear(self) -> None:
         """Let go of the voxels."""
@@ -97,30 +134,26 @@ class SideCanvas(QWidget):
 
 
 class PredictionViews(QWidget):
-    """The two side canvases: distance with its zero contour, and uncertainty."""
+    """A column of two canvases: distance with its zero contour, and uncertainty.
+
+    It is never wider than `COLUMN`, and keeps no window wide.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.distance = SideCanvas(
-            "Signed distance", ColourScale(DISTANCE_COLOURS, "", "0 mm", "")
-        )
-        self.uncertainty = SideCanvas(
-            "Uncertainty", ColourScale(UNCERTAINTY_COLOURS, "0 sure", "0.5", "1 unsure")
-        )
+        self.distance, self.uncertainty = SideCanvas(DISTANCE), SideCanvas(UNCERTAINTY)
         self.sides = (self.distance, self.uncertainty)
-        self.classes = QComboBox()
-        self.classes.setToolTip("Structure whose signed distance is shown")
-        self.classes.setMaximumWidth(150)
-        self.classes.setAccessibleName("Structure of the distance map")
-        self.distance.row.insertWidget(0, self.classes)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.distance, 1)
-        layout.addWidget(self.uncertainty, 1)
+        policy = QSizePolicy.Policy.Ignored
+        self.setSizePolicy(policy, policy)
+        self.setMaximumWidth(COLUMN)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 0, 0, 0)
+        layout.setSpacing(4)
+        for side in self.sides:
+            layout.addWidget(side, 1)
         self._sdm: NDArray[np.float32] | None = None
-        self._colours: list[str] = []
+        self._scheme: LabelScheme | None = None
+        self._index = 0
         self._contour = self.distance.model.add_vectors(
             np.zeros((0, 2, 3)),
             name="zero contour",
@@ -131,22 +164,21 @@ class PredictionViews(QWidget):
         connections, dims = Connections(self), self.distance.model.dims.events
         connections.add(self._draw_contour, dims.point, dims.order)
         connections.add(self._keep_width, camera_of(self.distance.model).events.zoom)
-        self.classes.currentIndexChanged.connect(self._choose_class)
 
     def show_prediction(
-        self, image: Any, prediction: Prediction, scheme: LabelScheme
+        self, image: Any, prediction: Prediction, scheme: LabelScheme, index: int
     ) -> None:
-        """Put a prediction over the image of its case."""
+        """Put a prediction over the image of its case.
+
+        The distance is that to the surface of the structure at ``index`` in the
+        scheme.
+        """
         self._sdm = None  # no contour of it meanwhile
-        self._colours = [item.colour for item in scheme]
-        self.distance.draw(image, prediction.sdm_mm[0])
+        self._scheme, self._index = scheme, index
+        self.distance.draw(image, prediction.sdm_mm[index])
         self.uncertainty.draw(image, prediction.uncertainty)
-        self._sdm = prediction.sdm_mm
-        with signals_blocked(self.classes):
-            self.classes.clear()
-            self.classes.addItems([item.name for item in scheme])
-        self.classes.setVisible(len(scheme) > 1)
-        self._fit_colours()
+        self._sdm = prediction.sdm_mm[index]
+        self._draw_contour()
 
     def show_image(self, image: Any) -> None:
         """Draw another image of the case under both maps."""
@@ -166,21 +198,6 @@ class PredictionViews(QWidget):
         for side in self.sides:
             side.clear()
 
-    def _choose_class(self, index: int) -> None:
-        if self._sdm is not None and index >= 0:
-            self.distance.overlay.data = self._sdm[index]
-            self._fit_colours()
-
-    def _fit_colours(self) -> None:
-        """Fit the colours to the depth of the structure, and draw its contour."""
-        values = self.distance.overlay.data
-        limit = float(np.clip(np.ceil(-values.min(initial=0)), 2, 20))
-        self.distance.overlay.contrast_limits = (-limit, limit)
-        self.distance.scale.set_texts(
-            f"\u2212{limit:.0f} inside", "0", f"+{limit:.0f} mm"
-        )
-        self._draw_contour()
-
     def _keep_width(self, event: Any = None) -> None:
         """Draw the contour equally thick on the screen at every zoom."""
         zoom = camera_of(self.distance.model).zoom
@@ -191,15 +208,14 @@ class PredictionViews(QWidget):
         return sorted(self.distance.model.dims.order[1:])
 
     def _draw_contour(self, event: Any = None) -> None:
-        if self._sdm is None:
+        if self._sdm is None or self._scheme is None:
             return
-        index = max(self.classes.currentIndex(), 0)
         dims, shown = self.distance.model.dims, self._shown_axes()
         axis = dims.order[0]
         spacing = np.asarray(self.distance.overlay.scale)
         plane = round(dims.point[axis] / spacing[axis])
-        plane = int(np.clip(plane, 0, self._sdm.shape[1 + axis] - 1))
-        segments = zero_contour(np.moveaxis(self._sdm[index], axis, 0)[plane])
+        plane = int(np.clip(plane, 0, self._sdm.shape[axis] - 1))
+        segments = zero_contour(np.moveaxis(self._sdm, axis, 0)[plane])
         # One unit in both displayed directions, so that the line is equally thick;
         # slices as far apart as the image's, so that scrolling meets each.
         scale = np.full(3, spacing[shown].min())
@@ -210,8 +226,64 @@ class PredictionViews(QWidget):
         self._contour.data = vectors
         if not np.array_equal(self._contour.scale, scale):
             self._contour.scale = scale
-        self._contour.edge_color = self._colours[index]
+        self._contour.edge_color = self._scheme.classes[self._index].colour
         self._keep_width()
+
+
+class MapOverlay:
+    """One map over the image in the main canvas, with its legend at the corner.
+
+    It is a layer of the viewer, between image and mask, while it is shown.
+    """
+
+    def __init__(self, viewer: Any, canvas: QWidget) -> None:
+        self._viewer = viewer
+        self._canvas = canvas
+        self.layer: Any = None
+        self.legend: QFrame | None = None
+
+    def show(self, style: MapStyle, image: Any, values: NDArray[np.float32]) -> None:
+        """Draw a map on the voxels of an image layer in place of another map."""
+        self.hide()
+        limits = style.limits(values)
+        layers = self._viewer.layers
+        active = layers.selection.active
+        self.layer = Image(
+            values,
+            name=style.title,
+            colormap=style.colormap,
+            contrast_limits=limits,
+            blending="translucent",
+            scale=image.scale,
+            units=UNITS,
+            axis_labels=image.axis_labels,
+        )
+        layers.insert(layers.index(image) + 1, self.layer)
+        layers.selection.active = active
+        self.legend = QFrame(self._canvas)
+        self.legend.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.legend.setAutoFillBackground(True)
+        scale = ColourScale(style.colormap)
+        scale.set_texts(*style.texts(limits))
+        stack(self.legend, plain_label(style.title), scale, margin=8)
+        self.legend.setFixedWidth(LEGEND)
+        self.place()
+        self.legend.show()
+
+    def place(self) -> None:
+        """Keep the legend in the corner of a canvas that has another size."""
+        if self.legend is not None:
+            self.legend.move(self._canvas.width() - LEGEND - 10, 10)
+
+    def hide(self) -> None:
+        """Remove the map."""
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+        legend, self.legend = self.legend, None
+        if legend is not None:
+            legend.hide()
+            legend.deleteLater()
 
 
 def zero_contour(values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Mark the annotated slices along napari's slice slider."""
+"""Mark annotated slices along napari's sliders, and count slices from 1."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QEvent, QObject, QPoint, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter
-from qtpy.QtWidgets import QWidget
-from superqt.utils import QSignalDebouncer
+from qtpy.QtWidgets import QAbstractSpinBox, QSpinBox, QWidget
+from superqt.utils import QSignalDebouncer, signals_blocked
 
 from napari_semiseg.widgets.common.connections import Connections
 
@@ -20,13 +20,65 @@ if TYPE_CHECKING:
 
 DONE, SOME = QColor("#009E73"), QColor("#E69F00")
 HEIGHT = 4
+SLIDER_WIDTH = 40
+
+
+class SliceNumber(QSpinBox):
+    """Number of the slice, from 1, in place of napari's numbers, which are from 0.
+
+    Also lets the slider be narrow, which would keep the window wide.
+    """
+
+    def __init__(self, slider_widget: Any) -> None:
+        super().__init__(slider_widget)
+        self._dims, self._axis = slider_widget.dims, slider_widget.axis
+        self._hidden = [
+            part
+            for name in ("slice_label", "slice_label_sep")
+            for part in slider_widget.findChildren(QWidget, name)
+        ]
+        for part in self._hidden:
+            part.hide()
+        slider_widget.slider.setMinimumWidth(SLIDER_WIDTH)
+        self.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.setKeyboardTracking(False)
+        self.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.setStyleSheet("min-width: 0; padding: 0 2px")
+        self.setAccessibleName("Slice")
+        self.setToolTip("Slice in view, counted from 1")
+        slider_widget.layout().addWidget(self)
+        self.valueChanged.connect(self._go)
+        self._connections = Connections(self)
+        events = self._dims.events
+        self._connections.add(self._show, events.current_step, events.range)
+        self._show()
+
+    def remove(self) -> None:
+        """Show napari's own numbers again."""
+        self._connections.close()
+        for part in self._hidden:
+            part.show()
+        self.hide()
+        self.deleteLater()
+
+    def _go(self, number: int) -> None:
+        self._dims.set_current_step(self._axis, number - 1)
+
+    def _show(self, event: Any = None) -> None:
+        if self._axis < self._dims.ndim:
+            count = int(self._dims.nsteps[self._axis])
+            with signals_blocked(self):
+                self.setRange(1, count)
+                self.setSuffix(f" / {count}")
+                self.setValue(self._dims.current_step[self._axis] + 1)
 
 
 class SliceStrip(QWidget):
     """Green where a slice is annotated throughout, orange where in part.
 
     Lies over the lower edge of the slider of the axis that is sliced; the mouse goes
-    through it.
+    through it. Every slider gets a `SliceNumber`.
     """
 
     def __init__(self, dims: Any) -> None:
@@ -47,6 +99,13 @@ class SliceStrip(QWidget):
         self._axis, self.parts = axis, parts
         self._laid_out.throttle()
         self.update()
+
+    def remove(self) -> None:
+        """Leave napari's sliders as they were."""
+        for number in self._dims.findChildren(SliceNumber):
+            number.remove()
+        self.hide()
+        self.deleteLater()
 
     def clear(self) -> None:
         """Show nothing."""
@@ -73,6 +132,9 @@ class SliceStrip(QWidget):
 
     def _place(self) -> None:
         sliders = self._dims.slider_widgets
+        for one in sliders:
+            if one.findChild(SliceNumber) is None:
+                SliceNumber(one)
         shown = self._axis < len(sliders) and sliders[self._axis].isVisible()
         if not shown or not len(self.parts):
             self.hide()
@@ -103,8 +165,7 @@ class AnnotatedSlices(QObject):
     def _remove(self) -> None:
         if self.strip is not None:
             strip, self.strip = self.strip, None
-            strip.hide()
-            strip.deleteLater()
+            strip.remove()
 
     def _forget(self, _: object = None) -> None:
         """The window took the strip along."""

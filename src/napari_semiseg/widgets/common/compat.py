@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+from npe2 import PluginManager
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
@@ -30,6 +32,18 @@ def at_once(layers: Any) -> AbstractContextManager[None]:
     """Batch the removal of layers: napari collects garbage after each removal."""
     batched = getattr(layers, "batched_update", nullcontext)
     return cast("AbstractContextManager[None]", batched())
+
+
+def offer_writers(plugin: str, *, first: bool) -> None:
+    """Offer the file types of a plugin first, or last, where a layer is saved.
+
+    napari lists the writers of npe2, which of several for one kind of layer has no
+    order but that in which it came across them.
+    """
+    index = getattr(PluginManager.instance(), "_contrib", None)
+    prefix = f"{plugin}."
+    writers = getattr(index, "_writers", [])
+    writers.sort(key=lambda entry: entry[-1].command.startswith(prefix) is not first)
 
 
 def canvas_widget(qt_viewer: Any) -> QWidget:

@@ -51,8 +51,7 @@ def markup_label(text: str = "", *, wrapped: bool = False) -> QLabel:
     """Make a label of rich text; what others wrote in it must be escaped."""
     label = QLabel(text)
     label.setTextFormat(Qt.TextFormat.RichText)
-    label.setWordWrap(wrapped)
-    return label
+    return _wrapping(label) if wrapped else label
 
 
 def push_button(
@@ -87,8 +86,13 @@ def action_button(action: Action[C], panel: C) -> QPushButton:
 
 def wrapped_label(text: str = "") -> QLabel:
     """Make a plain text of several lines."""
-    label = plain_label(text)
+    return _wrapping(plain_label(text))
+
+
+def _wrapping(label: QLabel) -> QLabel:
+    """Wrap a text in whatever width there is: a long name in it asks for no more."""
     label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     return label
 
 

@@ -18,7 +18,8 @@ def bind_keys(
     provider : napari viewer or layer
         Anything with ``keymap`` and ``bind_key``.
     callbacks : mapping of str to callable
-        What each key does, by the key as napari writes it.
+        What each key does, by the key as napari writes it. What returns a callable is
+        undone by that when the key was held down.
 
     Returns
     -------
@@ -36,8 +37,8 @@ def bind_keys(
     return restore
 
 
-def _ignoring_provider(callback: Callable[[], object]) -> Callable[[Any], None]:
-    def press(_: Any) -> None:
-        callback()
+def _ignoring_provider(callback: Callable[[], object]) -> Callable[[Any], object]:
+    def press(_: Any) -> object:
+        return callback()
 
     return press

@@ -1,4 +1,4 @@
-"""Keep slice, plane, zoom and centre of several viewers the same."""
+"""Keep slice, plane, centre and field of view of several viewers the same."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from napari_semiseg.widgets.common.compat import camera_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from qtpy.QtWidgets import QWidget
+
     from napari_semiseg.widgets.common.connections import Connections
 
-SHARED_CAMERA = ("orientation", "center", "zoom")
+SHARED_CAMERA = ("orientation", "center")
 SHARED_DIMS = ("order", "point")
 
 
@@ -27,14 +29,29 @@ def watch_attention(
 
 
 class ViewLink:
-    """Keeps slice, plane, zoom, centre and orientation of viewers the same.
+    """Keeps slice, plane, centre, orientation and field of view of viewers the same.
 
     A change in any of them is copied to the others; what that copying changes in
     turn is not copied back. Nothing is copied while a viewer shows 3D.
+
+    Parameters
+    ----------
+    viewers : sequence of napari viewer models
+        The first leads: whatever it shows can be seen in the others.
+    canvases : sequence of QWidget
+        Their canvases; the zooms are as their sizes.
+    connections : Connections
+        Ends the link.
     """
 
-    def __init__(self, viewers: Sequence[Any], connections: Connections) -> None:
+    def __init__(
+        self,
+        viewers: Sequence[Any],
+        canvases: Sequence[QWidget],
+        connections: Connections,
+    ) -> None:
         self._viewers = list(viewers)
+        self._canvases = list(canvases)
         self._copying = False
         for viewer in self._viewers:
             copy = partial(self._copy, viewer)
@@ -48,7 +65,7 @@ class ViewLink:
         try:
             for viewer in self._viewers:
                 if viewer is not source:
-                    _copy_view(source, viewer)
+                    _copy_view(source, viewer, self._size(viewer) / self._size(source))
         finally:
             self._copying = False
 
@@ -61,6 +78,12 @@ class ViewLink:
         finally:
             self._copying = copying
 
+    def _size(self, viewer: Any) -> float:
+        """Size of the canvas of a viewer, in canvases of the first."""
+        own, first = self._canvases[self._viewers.index(viewer)], self._canvases[0]
+        across = own.width() / max(first.width(), 1)
+        return max(min(across, own.height() / max(first.height(), 1)), 0.01)
+
     def _copy(self, viewer: Any, event: Any = None) -> None:
         self.copy_from(viewer)
 
@@ -69,11 +92,11 @@ def _shared_events(viewer: Any) -> list[Any]:
     camera = camera_of(viewer)
     return [
         *(getattr(viewer.dims.events, name) for name in SHARED_DIMS),
-        *(getattr(camera.events, name) for name in SHARED_CAMERA),
+        *(getattr(camera.events, name) for name in (*SHARED_CAMERA, "zoom")),
     ]
 
 
-def _copy_view(source: Any, target: Any) -> None:
+def _copy_view(source: Any, target: Any, zoom: float) -> None:
     if 3 in (source.dims.ndisplay, target.dims.ndisplay):
         return
     if source.dims.ndim != target.dims.ndim:
@@ -82,6 +105,7 @@ def _copy_view(source: Any, target: Any) -> None:
         _assign(target.dims, name, getattr(source.dims, name))
     for name in SHARED_CAMERA:
         _assign(camera_of(target), name, getattr(camera_of(source), name))
+    _assign(camera_of(target), "zoom", camera_of(source).zoom * zoom)
 
 
 def _assign(model: Any, name: str, value: Any) -> None:

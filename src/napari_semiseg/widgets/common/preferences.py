@@ -53,3 +53,23 @@ def guide_is_hidden() -> bool:
 def hide_guide(hidden: bool) -> None:
     """Put the first steps away for good, or bring them back."""
     preferences().setValue("guide", "hidden" if hidden else "shown")
+
+
+def layers_are_kept() -> bool:
+    """Whether napari's layers stay in view while a case is reviewed."""
+    return str(preferences().value("layers") or "") == "kept"
+
+
+def keep_layers(kept: bool) -> None:
+    """Let napari's layers stay in view from now on, or not."""
+    preferences().setValue("layers", "kept" if kept else "folded")
+
+
+def wheel_scrolls() -> bool:
+    """Whether the mouse wheel scrolls slices; else it zooms, as napari has it."""
+    return str(preferences().value("wheel") or "") != "zoom"
+
+
+def let_wheel_scroll(scrolls: bool) -> None:
+    """Let the mouse wheel scroll slices from now on, or zoom."""
+    preferences().setValue("wheel", "slices" if scrolls else "zoom")

@@ -90,7 +90,7 @@ class Guide(QFrame):
         super().__init__(parent)
         self.session = session
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.path = markup_label()
+        self.path = markup_label(wrapped=True)
         self.text = wrapped_label()
         self.button = push_button("", self._begin, "Begin this step")
         self.hide_button = push_button(

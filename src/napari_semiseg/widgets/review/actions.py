@@ -89,11 +89,19 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
         Action(
             "toggle_maps",
             lambda panel: panel.case_view.canvases.toggle(),
-            text="Show or hide distance and uncertainty",
+            text="Maps beside the image, over it, or none; hold to peek",
             key="R",
             group=Group.LOOK,
             button="Maps",
             row=1,
+        ),
+        Action(
+            "toggle_layers",
+            lambda panel: panel.case_view.canvases.column.toggle(),
+            text="Keep napari's layers in view, or fold them",
+            key="Shift-L",
+            group=Group.LOOK,
+            button="Layers",
         ),
         Action(
             "next_image",

@@ -52,7 +52,7 @@ class ElidedCombo(QComboBox):
         self.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.setMinimumContentsLength(16)
+        self.setMinimumContentsLength(8)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw as the style does, with a text that fits."""

@@ -1,0 +1,115 @@
+"""The window at the sizes of real screens, in both themes.
+
+With SEMISEG_ARTEFACTS set, pictures of all of them are kept in that folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from napari.settings import get_settings
+from qtpy.QtGui import QColor
+
+from napari_semiseg.project.project import Project
+from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, WIDE
+from napari_semiseg.widgets.canvas.overlays import ink
+from napari_semiseg.widgets.dock import WIDTHS, SemisegDock
+from widgets.conftest import SHAPE, write_volume
+from widgets.viewing import store_prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytestqt.qtbot import QtBot
+
+SIZES = ((1280, 720), (1366, 768), (1920, 1080), (2560, 1440))
+SLACK = 24
+"""Pixels that the frame of a dock may take."""
+LEGIBLE = 4.5
+"""Least contrast of text, after WCAG 2.1."""
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Project:
+    """A project with long names and 20 structures, and a prediction."""
+    import numpy as np
+
+    names = {f"a structure with a rather long name, {n}": n for n in range(1, 21)}
+    made = Project.create(tmp_path / ("a_long_name_of_a_project_" * 3), names)
+    image = np.random.default_rng(0).normal(100, 10, SHAPE).astype(np.int16)
+    case = "a_case_whose_name_is_as_long_as_names_of_series_in_an_archive_0123456789"
+    made.add(write_volume(tmp_path / "images" / f"{case}.nii.gz", image))
+    store_prediction(made, case)
+    return made
+
+
+@pytest.mark.timeout(600)
+def test_no_content_widens_the_window_and_the_image_has_the_most_of_it(
+    make_napari_viewer: Callable[..., Any], crowded: Project, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = SemisegDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Semiseg", area="right")
+    window = viewer.window._qt_window
+    dock.open_project(crowded.folder)
+    dock.session.case_requested.emit(crowded.cases()[0].id)
+    canvases = dock.case_view.canvases
+    for theme in ("dark", "light"):
+        get_settings().appearance.theme = theme
+        for size in SIZES:
+            window.resize(*size)
+            qtbot.wait(300)
+            assert (window.width(), window.height()) == size
+            assert canvases.shown is (size[0] >= WIDE)
+            canvas = canvases.main_notes.canvas
+            qtbot.wait(50)
+            assert canvas.width() >= CANVAS_WIDTH
+            area = canvas.width() * canvas.height()
+            area += sum(
+                side.notes.width() * side.notes.height()
+                for side in (canvases.views.sides if canvases.shown else ())
+            )
+            assert area >= 0.46 * window.width() * window.height()
+            wanted = next(width for least, width in WIDTHS if size[0] >= least)
+            assert dock.width() <= wanted + SLACK
+            for index in range(dock.tabs.count()):
+                dock.tabs.setCurrentIndex(index)
+                qtbot.wait(20)
+                assert window.minimumSizeHint().width() <= SIZES[0][0]
+                assert (window.width(), window.height()) == size
+                keep(window, f"{theme}-{size[0]}-{dock.tabs.tabText(index)}")
+
+
+def keep(window: Any, name: str) -> None:
+    """Keep a picture of the window where SEMISEG_ARTEFACTS says, if it does."""
+    folder = os.environ.get("SEMISEG_ARTEFACTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        picture = window.screen().grabWindow(int(window.winId()))
+        assert picture.save(str(Path(folder) / f"size-{name.split()[0]}.png"))
+
+
+@pytest.mark.parametrize("canvas", ["#000000", "#ffffff", "#262930", "#efebe9"])
+def test_what_is_written_on_a_canvas_can_be_read(canvas: str) -> None:
+    inside, outline = ink(QColor(canvas))
+    assert contrast(inside, QColor(canvas)) >= LEGIBLE
+    assert contrast(inside, outline) >= LEGIBLE
+
+
+def contrast(first: QColor, second: QColor) -> float:
+    """Contrast of two colours, 1 to 21, after WCAG 2.1."""
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: QColor) -> float:
+    parts = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in colour.getRgbF()[:3]
+    ]
+    return sum(
+        w * part for w, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True)
+    )
