@@ -101,8 +101,8 @@ def test_queue_gives_reasons_and_jumps(
     assert row.text(0) == "case_2"
     assert "uncertain" in row.text(1)
     slices = {row.child(i).text(0): row.child(i) for i in range(row.childCount())}
-    assert "Axial 6" in slices
-    panel.queue.setCurrentItem(slices["Axial 6"])
+    assert "Axial 7" in slices
+    panel.queue.setCurrentItem(slices["Axial 7"])
     qtbot.keyClick(panel.queue, Qt.Key.Key_Return)
     assert view.case.id == "case_2"
     assert (view.viewer.dims.order[0], view.slice_index) == (0, 6)

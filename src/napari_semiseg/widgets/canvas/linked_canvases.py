@@ -326,7 +326,7 @@ class LinkedCanvases(QObject):
     def _choose(self, event: Any = None) -> None:
         """Show the distance to the structure that is chosen."""
         index = self._structure()
-        if index != self._index:
+        if index != self._index and self.viewer.dims.ndisplay == 2:
             self._index = index
             self._arrange()
 
