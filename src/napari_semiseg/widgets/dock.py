@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QDialog,
     QDockWidget,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari
-    from qtpy.QtGui import QAction, QDragEnterEvent, QDropEvent, QShowEvent
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 
     from napari_semiseg.project.discovery.add_images import AddReport
     from napari_semiseg.widgets.project.guide import Step
@@ -152,9 +153,10 @@ class SemisegDock(QWidget):
         menu.addAction("Close project", self.session.close_project)
         self._project_actions = menu.actions()[first:]
         menu.addSeparator()
-        wheel = menu.addAction("Wheel scrolls slices", let_wheel_scroll)
-        wheel.setCheckable(True)
+        wheel = QAction("Wheel scrolls slices", menu, checkable=True)
         wheel.setChecked(wheel_scrolls())
+        wheel.toggled.connect(let_wheel_scroll)
+        menu.addAction(wheel)
         menu.addAction("First steps", self.guide.bring_back)
         button = QPushButton("Project")
         button.setToolTip("Open, create, export, colours, first steps")

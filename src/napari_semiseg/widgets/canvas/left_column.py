@@ -26,7 +26,7 @@ class LeftColumn:
         self._window: QMainWindow | None = None
         self._folded: list[str] = []
 
-    def fold(self, window: QMainWindow) -> None:
+    def fold(self, window: QMainWindow | None) -> None:
         """Give the room of the docks to the image, unless the user keeps them."""
         self._window = window
         if self._folded or layers_are_kept():

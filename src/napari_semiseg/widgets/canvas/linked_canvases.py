@@ -229,7 +229,8 @@ class LinkedCanvases(QObject):
         self._link = self._overlay = None
         if self.main_notes is not None:
             self.main_notes.canvas.removeEventFilter(self)
-            self.main_notes.canvas.removeEventFilter(self._wheel)
+            if self._wheel is not None:
+                self.main_notes.canvas.removeEventFilter(self._wheel)
             self.main_notes.canvas.setMinimumWidth(0)
             self.main_notes.hide()
             self.main_notes.deleteLater()
