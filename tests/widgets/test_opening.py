@@ -74,7 +74,7 @@ def use(viewer: Any, project: Project) -> SemisegDock:
     panel.session.case_requested.emit("case_0")
     view = panel.case_view
     assert panel.session.case_id == "case_0"
-    assert view.canvases.views is not None
+    assert view.canvases.main_notes is not None
     assert view.canvases.window is viewer.window._qt_window
     assert any(layer is view.mask for layer in viewer.layers)
     view.mask.data_setitem(tuple(np.array([at]) for at in (2, 3, 4)), 1)

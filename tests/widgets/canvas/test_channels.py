@@ -43,7 +43,9 @@ def brain(
 ) -> Iterator[CaseView]:
     session = Session()
     session.open_project(scans.folder)
-    view = CaseView(session, make_napari_viewer(), Answers())
+    viewer = make_napari_viewer()
+    viewer.window.resize(1600, 900)  # with the maps beside the image
+    view = CaseView(session, viewer, Answers())
     yield view
     Connections.close_below(view)
 

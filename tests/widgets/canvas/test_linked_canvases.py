@@ -488,7 +488,7 @@ def test_canvases_come_and_go_many_times(
     shown: CaseView, session: Session, project: Project, qtbot: QtBot
 ) -> None:
     """3D on and off, and the project closed over maps, in every way they are shown."""
-    for _ in range(4):
+    for _ in range(3):
         for _ in range(2):
             shown.surfaces.toggle()
             qtbot.waitUntil(lambda: shown.surfaces.shown, timeout=30_000)
