@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FADE_VOXELS = 12.0
 """Distance at which a correction has no influence, smallest edges of a voxel."""
-KEEP = 0.02
+KEEP = 0.1
 """Weight of the prediction elsewhere, over that of the corrections."""
 RIDGE = 30.0
 """Weight of the squared coefficients, over that of one corrected voxel."""
@@ -129,7 +129,7 @@ def _fit(
     logits: Floats,
     targets: NDArray[np.intp],
     influence: Floats,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Coefficients (F + 1, C) of the features, the last ones the constants.
 
     Newton's method with the bound of the Hessian by Böhning (Ann. Inst. Stat. Math.
@@ -145,19 +145,23 @@ def _fit(
     for places, most, weight in groups:
         chosen = rng.permutation(places)[:most]
         at.append(chosen)
-        weights.append(np.full(len(chosen), weight / max(len(chosen), 1)))
+        weight /= max(len(chosen), 1)
+        weights.append(np.full(len(chosen), weight, np.float32))
     where, share = np.concatenate(at), np.concatenate(weights)
-    base = logits.reshape(len(logits), -1)[:, where].T.astype(np.float64)
+    base = logits.reshape(len(logits), -1)[:, where].T
     known = targets.ravel()[where]
-    truth = np.eye(len(logits))[np.where(known < 0, base.argmax(axis=1), known)]
+    truth = np.eye(len(logits), dtype=np.float32)[
+        np.where(known < 0, base.argmax(axis=1), known)
+    ]
     features = _features_at(maps, logits, where)
     middle, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
-    features = np.hstack([(features - middle) / spread, np.ones((len(where), 1))])
+    features = (features - middle) / spread
+    features = np.hstack([features, np.ones_like(features[:, :1])])
     features *= influence.ravel()[where, None]
-    ridge = RIDGE / np.count_nonzero(targets >= 0)
+    ridge = np.float32(RIDGE / np.count_nonzero(targets >= 0))
     bound = 0.5 * (features.T * share) @ features + ridge * np.eye(features.shape[1])
-    inverse = np.linalg.inv(bound)
-    found = np.zeros((features.shape[1], len(logits)))
+    inverse = np.linalg.inv(bound.astype(np.float64)).astype(np.float32)
+    found = np.zeros((features.shape[1], len(logits)), np.float32)
     for _ in range(ROUNDS):
         scores = base + features @ found
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -176,9 +180,7 @@ def _blocks(
     yield from zip(maps.levels, maps.strides, strict=True)
 
 
-def _features_at(
-    maps: FeatureMaps, logits: Floats, where: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _features_at(maps: FeatureMaps, logits: Floats, where: NDArray[np.intp]) -> Floats:
     """Features (N, F) of some voxels: every block interpolated, and the position."""
     grid = logits.shape[1:]
     position = np.stack(np.unravel_index(where, grid), axis=1)
@@ -188,26 +190,24 @@ def _features_at(
         for axis in range(3):
             at = _places(position[:, axis], strides[axis], block.shape[axis + 1])
             low.append(at.astype(np.intp))
-            part.append(at - low[-1])
-        total = np.zeros((len(block), len(where)))
+            part.append((at - low[-1]).astype(np.float32))
+        total = np.zeros((len(block), len(where)), np.float32)
         for corner in np.ndindex(2, 2, 2):
-            index, weight = [], np.ones(len(where))
+            index, weight = [], np.ones(len(where), np.float32)
             for axis, side in enumerate(corner):
                 index.append(np.minimum(low[axis] + side, block.shape[axis + 1] - 1))
                 weight = weight * (part[axis] if side else 1 - part[axis])
             total += weight * block[:, index[0], index[1], index[2]]
         found.append(total.T)
-    return np.hstack([*found, position])
+    return np.hstack([*found, position.astype(np.float32)])
 
 
-def _apply(
-    classifier: NDArray[np.float64], maps: FeatureMaps, logits: Floats
-) -> Floats:
+def _apply(classifier: Floats, maps: FeatureMaps, logits: Floats) -> Floats:
     """What the classifier adds to the logits (C, Z, Y, X).
 
     It is linear: each level is weighed at its own resolution, and then enlarged.
     """
-    grid, weights = logits.shape[1:], classifier.T.astype(np.float32)
+    grid, weights = logits.shape[1:], classifier.T
     total, start = np.zeros_like(logits), 0
     for block, strides in _blocks(maps, logits):
         own = weights[:, start : start + len(block)]
