@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from faulty import refused, semiseg
 
+from dicom_files import contour, square, structure_set, write_oblique_series
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Started
@@ -173,6 +174,24 @@ def test_the_verb_reports_in_words_and_as_json(ball_project, predicted_run) -> N
         semiseg("doctor", ball_project.folder, "--images", "x")
     )
     assert "PROJECT" in refused(semiseg("doctor", "--mend"))
+
+
+STRAY = (".DS_Store", "notes.txt", "structures.dcm")
+
+
+def test_what_comes_to_lie_beside_a_series_is_no_change_of_it(tmp_path) -> None:
+    folder = write_oblique_series(tmp_path / "scan")
+    project = Project.create(tmp_path / "p", {"ball": 1})
+    assert list(project.add(folder).added) == ["scan"]
+    (folder / ".DS_Store").write_bytes(bytes(500))
+    (folder / "notes.txt").write_text("seen")
+    geometry = project.case("scan").geometry
+    drawn = {"atrium": [contour(geometry, 2, square(1.5, 5.5))]}
+    structure_set(folder / "structures.dcm", drawn)
+    assert found(project) == {}
+    assert project.case("scan").read_image().data.shape == geometry.shape_zyx
+    next(path for path in folder.iterdir() if path.name not in STRAY).unlink()
+    assert found(project) != {}
 
 
 DETACHED = {

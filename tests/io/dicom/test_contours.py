@@ -106,10 +106,11 @@ def test_a_structure_without_contours_does_not_refuse_the_others(tmp_path, geome
         read_structures(file, ["empty"], geometry)
 
 
-def test_a_segmentation_of_one_slice_lies_where_its_frame_says(
-    tmp_path, series, geometry
+@pytest.mark.parametrize("slices", [(4,), (1, 4), (0, 3, 5)], ids=str)
+def test_slices_of_a_segmentation_lie_where_their_frames_say(
+    tmp_path, series, geometry, slices
 ):
-    labels = boxes(geometry, (4, 3, 9, 1)).astype(np.uint8)
+    labels = boxes(geometry, *((k, 3, 9, 1) for k in slices)).astype(np.uint8)
     target = tmp_path / "seg.dcm"
     classes = LabelScheme.parse(["1=thing"]).classes
     write_segmentation(target, Mask(labels, geometry, series, classes))
@@ -118,7 +119,7 @@ def test_a_segmentation_of_one_slice_lies_where_its_frame_says(
     if "SpacingBetweenSlices" in measures:
         del measures.SpacingBetweenSlices
     measures.SliceThickness = 5
-    assert int(item.NumberOfFrames) == 1
+    assert int(item.NumberOfFrames) == len(slices)
     item.save_as(target)
     found = read_structures(open_structures(target), ["thing"], geometry)["thing"]
     assert np.array_equal(found, labels == 1)

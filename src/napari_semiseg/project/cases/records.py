@@ -46,13 +46,14 @@ class Records:
 
     def read(self, case_id: str) -> CaseRecord:
         """Record of a case; refuses a file that is none."""
-        path = self._layout.case(case_id).json
+        folder = self._layout.case(case_id)
+        path = folder.json
         facts = path.stat()
         key = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
         known = self._records.get(case_id)
         if known is not None and known[0] == key:
             return known[1]
-        self._layout.case(case_id).check()
+        folder.check()
         values = read_json(path)
         if isinstance(values, dict) and values.get("format") == 1:
             raise ProjectError(
