@@ -271,7 +271,7 @@ def keep_the_largest_piece(person: Person) -> None:
     person.trace(corner, moves=5)
     before = mask_of(person)
     assert ndimage.label(view.editing.whole())[1] > 1
-    person.choose(box.choice, "Keep the largest piece")
+    person.pick(box.clean_up, "Keep the largest piece")
     preview(person)
     person.click(box.apply_button)
     assert ndimage.label(view.editing.whole())[1] == 1
@@ -316,7 +316,7 @@ def adopt_a_layer(person: Person, scans: Scans) -> None:
             units=view.mask.units,
             visible=False,
         )
-        person.choose(box.choice, f"Adopt layer: {name}")
+        person.pick(box.clean_up, f"Adopt layer: {name}")
         if name == "cropped":
             person.wait_for(lambda: "expected" in box.text.text())
             assert not box.apply_button.isEnabled()

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import QApplication, QPushButton
 from napari_semiseg.commands import open_panel
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.common.compat import canvas_widget
+from napari_semiseg.widgets.dock import TABS
 from widgets.viewing import Answers
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
-    from qtpy.QtWidgets import QComboBox, QWidget
+    from qtpy.QtWidgets import QComboBox, QMenu, QWidget
 
     from napari_semiseg.widgets.dock import SemisegDock
 
@@ -164,9 +165,9 @@ class Person:
 
     def tab(self, title: str) -> None:
         tabs = self.panel.tabs
-        titles = [tabs.tabText(index) for index in range(tabs.count())]
-        self.click(tabs.tabBar(), tabs.tabBar().tabRect(titles.index(title)).center())
-        assert tabs.tabText(tabs.currentIndex()) == title
+        index = TABS.index(title)
+        self.click(tabs.tabBar(), tabs.tabBar().tabRect(index).center())
+        assert tabs.currentIndex() == index
 
     def press(self, key: Qt.Key, modifier: Qt.KeyboardModifier = NONE) -> None:
         QTest.keyClick(self.canvas, key, modifier)
@@ -193,6 +194,12 @@ class Person:
         box.setFocus()
         QTest.keyClicks(box, text)
         assert box.currentText() == text
+
+    def pick(self, menu: QMenu, text: str) -> None:
+        """Choose an entry of a menu, which is filled as it opens."""
+        menu.aboutToShow.emit()
+        entries = {one.text().partition("\t")[0]: one for one in menu.actions()}
+        entries[text].trigger()
 
     def drag(self, path: Sequence[tuple[float, float]]) -> None:
         """Draw with the left button from place to place, in shares of the canvas."""
@@ -245,6 +252,9 @@ class Person:
         training = self.panel.training
         form = training.form
         self.wait_for(lambda: form.method.findData("supervised") >= 0, LATER_MS)
+        if not form.advanced.isExpanded():
+            self.click(form.advanced.toggleButton())
+            self.wait_for(form.method.isVisible)
         self.choose(
             form.method, form.method.itemText(form.method.findData("supervised"))
         )

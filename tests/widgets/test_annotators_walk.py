@@ -23,6 +23,7 @@ from napari_semiseg.core.events import Learned
 from napari_semiseg.project.review.corrections import effort
 from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.gallery.model import Show
+from napari_semiseg.widgets.review.queue import WHY
 from widgets.earlier import earlier_model
 from widgets.mask_stages import (
     Scans,
@@ -111,9 +112,9 @@ def worst_first(person: Person, scans: Scans) -> None:
     box, tree = review.queue_box, review.queue
     person.wait_for(lambda: scans.predicted[-1] in tree.cases())
     assert tree.cases()[0] == scans.predicted[1]  # the first was predicted anew
-    rows = [tree.topLevelItem(n) for n in range(tree.topLevelItemCount())]
-    assert all("boundary uncertain" in row.text(1) for row in rows[:PREDICTED])
-    assert rows[0].child(0).text(0).startswith(("Axial", "Coronal"))
+    rows = [tree.item(n) for n in range(tree.count())]
+    assert all("boundary uncertain" in row.data(WHY) for row in rows[:PREDICTED])
+    assert rows[0].data(WHY).rpartition(", ")[2].startswith(("axial", "coronal"))
     person.picture("13-queue")
     before, hint = tree.cases(), box.text.text()
     other = box.order.itemText((box.order.currentIndex() + 1) % box.order.count())
@@ -122,14 +123,14 @@ def worst_first(person: Person, scans: Scans) -> None:
     person.wait_for(lambda: box.text.text() != hint)
     assert sorted(tree.cases()) == sorted(before)
 
-    slices = sorted(view.prediction.record.score.slices, key=lambda item: -item.score)
-    worst = [(item.axis, item.index) for item in slices]
-    person.press(Qt.Key.Key_W)
-    here = worst.index((person.viewer.dims.order[0], view.slice_index))
-    person.press(Qt.Key.Key_W)
-    there = (here + 1) % len(worst)
-    assert (person.viewer.dims.order[0], view.slice_index) == worst[there]
-    assert slices[there].reason in person.panel.status.text()
+    plane = int(person.viewer.dims.order[0])
+    slices = view.doubtful_slices(plane)
+    new = [one for one in slices if not view.editing.was_seen(plane, one.index)]
+    for one in new:  # all of the plane before any other
+        person.press(Qt.Key.Key_W)
+        assert view.viewer.dims.order[0] == plane
+        assert one.reason in person.panel.status.text()
+    assert all(view.editing.was_seen(plane, one.index) for one in slices)
     person.window.setGeometry(0, 0, *SMALL)
     person.wait_for(view.canvases._settle.isActive)
     person.wait_for(lambda: not view.canvases._settle.isActive())
@@ -156,7 +157,7 @@ def flag_with_comment(person: Person, scans: Scans, case_id: str) -> None:
     QTimer.singleShot(100, fill)
     person.press(Qt.Key.Key_F, SHIFT)
     assert scans.project.case(case_id).record.flag == "motion, ask the radiologist"
-    assert "motion, ask the radiologist" in person.panel.review.info.text()
+    assert "motion, ask the radiologist" in person.panel.review.card.source.text()
     person.picture("16-flagged")
 
 

@@ -15,8 +15,9 @@ from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
+from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
 from napari_semiseg.widgets.common.preferences import recent_projects, remember_project
-from napari_semiseg.widgets.dock import SemisegDock
+from napari_semiseg.widgets.dock import TABS, SemisegDock
 from napari_semiseg.widgets.project.create_project import (
     ClassTable,
     CreateProjectDialog,
@@ -25,7 +26,7 @@ from napari_semiseg.widgets.project.start_page import StartPage
 from widgets.viewing import Answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
@@ -38,11 +39,12 @@ LOW_SCREEN = 768
 
 
 @pytest.fixture
-def dock(make_napari_viewer: Callable[..., Any]) -> SemisegDock:
+def dock(make_napari_viewer: Callable[..., Any]) -> Iterator[SemisegDock]:
     viewer = make_napari_viewer()
     made = SemisegDock(viewer)
     viewer.window.add_dock_widget(made, name="Semiseg", area="right")
-    return made
+    yield made
+    made.shut_down()
 
 
 def drop(target: SemisegDock, *paths: Path) -> None:
@@ -64,7 +66,8 @@ def drop(target: SemisegDock, *paths: Path) -> None:
 
 def test_the_start_page_comes_first(dock: SemisegDock) -> None:
     assert dock._pages.currentIndex() == 0
-    assert dock.status.text() == "Create or open a project to begin."
+    assert dock.header.step.do is Do.CREATE
+    assert dock.header.next_button.text() == "Next: create or open a project"
     titles = [button.text() for button in dock.start_page.findChildren(QPushButton)]
     assert titles[:3] == [
         "Create project…",
@@ -78,9 +81,9 @@ def test_opening_a_project_shows_its_tabs_and_the_next_step(
 ) -> None:
     assert dock.open_project(project.folder / "project.toml")
     assert dock._pages.currentIndex() == 1
-    titles = ["Cohort", "Train", "Review", "Progress"]
+    titles = ["Cohort 4", "Review 4", "Train", "Progress"]
     assert [dock.tabs.tabText(i) for i in range(dock.tabs.count())] == titles
-    assert dock.status.text().startswith("Label a case")
+    assert dock.header.step.do is Do.LABEL
     assert dock.cohort.model.rowCount() == 4
     assert recent_projects() == [project.folder]
     dock.session.close_project()
@@ -115,7 +118,9 @@ def test_the_next_step_follows_changes(
     dock.open_project(project.folder)
     attach(dock.session.project, masks)
     dock.session.cases_changed.emit(None)
-    assert dock.status.text().startswith("2 cases labelled")
+    assert dock.header.next_button.text() == "Next: train, 2 labels are new"
+    dock.header.next_button.click()
+    assert dock.tabs.currentIndex() == TABS.index("Train")
 
 
 def test_creating_a_project_adds_its_images(
@@ -275,6 +280,81 @@ def test_missing_images_are_told_and_found_again(
         lambda: dock.status.text() == "Found 4 moved images again.", timeout=WAIT_MS
     )
     assert project.check_images() == {}
+
+
+# -- the header, the footer and the toast
+
+
+def test_nothing_moves_whatever_is_said_and_whatever_runs(
+    dock: SemisegDock, project: Project, qtbot: QtBot
+) -> None:
+    dock.open_project(project.folder)
+    dock.resize(320, 700)
+    dock.show()
+
+    def places() -> list[tuple[int, int]]:
+        qtbot.wait(20)
+        parts = (dock.tabs, dock.header.bar, dock.header.next_button)
+        return [(part.y(), part.height()) for part in parts]
+
+    before, narrow = places(), dock.minimumSizeHint().width()
+    dock.session.say("A message as long as it gets. " * 20)
+    dock.header.show_project("A project with a long name " * 9, "/a/b")
+    for phase in Phase:
+        state = TrainingState(phase, "Training of a very long name, 8 min left", 0.4)
+        dock.training.state_changed.emit(state)
+        assert places() == before
+        assert dock.minimumSizeHint().width() == narrow <= 330
+    assert dock.status.toolTip().startswith("A message")
+    dock._message_ends.timeout.emit()
+    assert not dock.status.text()
+
+
+def test_a_training_shows_on_every_tab_and_leads_there(
+    dock: SemisegDock, project: Project
+) -> None:
+    dock.open_project(project.folder)
+    header = dock.header
+    assert header.chip.isHidden()
+    state = TrainingState(Phase.TRAINING, "Training · 8 min left", 0.5)
+    dock.training.state_changed.emit(state)
+    assert header.chip.text() == "Training · 8 min left"
+    assert header.bar.value() == 500
+    assert "\u25cf" in dock.tabs.tabText(TABS.index("Train"))
+    header.chip.click()
+    assert dock.tabs.currentIndex() == TABS.index("Train")
+    done = TrainingState(Phase.DONE, "Trained 14:52", 1)
+    dock.training.state_changed.emit(done)
+    assert header.chip.text() == "Trained 14:52"
+    dock.session.case_requested.emit("case_0")
+    assert header.chip.isHidden()
+    assert header.bar.value() == 0
+
+
+def test_what_was_accepted_is_taken_back_by_the_toast(
+    dock: SemisegDock, project: Project, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock.open_project(project.folder)
+    dock.case_view.annotation.questions = Answers()
+    dock.session.case_requested.emit("case_0")
+    dock.case_view.mask.paint((5, 5, 5), 1)
+    dock.case_view.accept()
+    toast = dock._toast
+    assert toast.text.text().startswith("Accepted case_0")
+    assert not toast.isHidden()
+    assert project.case("case_0").has_label
+    toast.button.click()
+    assert not project.case("case_0").has_label
+    assert toast.isHidden()
+    dock.case_view.accept()
+    monkeypatch.setattr(toast, "underMouse", lambda: True)
+    for _ in range(200):
+        toast._tick()
+    assert not toast.isHidden()  # as long as the pointer is on it
+    monkeypatch.setattr(toast, "underMouse", lambda: False)
+    for _ in range(100):
+        toast._tick()
+    assert toast.isHidden()
 
 
 # -- dialogs

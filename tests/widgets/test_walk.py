@@ -93,7 +93,7 @@ def open_project(
     panel = person.panel
     person.click(person.button("Open project…", panel.start_page))
     person.wait_for(lambda: panel.cohort.model.rowCount() == LABELLED + UNLABELLED)
-    assert panel.status.text().startswith("2 cases labelled")
+    assert panel.header.next_button.text() == "Next: train, 2 labels are new"
     person.picture("02-cohort")
 
 
@@ -276,7 +276,7 @@ def export(person: Person, project: Project, folder: Path) -> None:
 
     person.tab("Review")
     QTimer.singleShot(100, fill)
-    person.click(person.button("Export…", person.panel.review))
+    person.pick(person.panel.review.menu, "Export masks…")
     assert seen == ["Export masks"]
     person.wait_for(lambda: "Wrote" in person.panel.status.text(), LATER_MS)
     person.picture("11-exported")

@@ -1,7 +1,8 @@
-"""Put status line, start page and tabs into one dock."""
+"""Put header, start page, tabs and footer line into one dock."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +12,21 @@ from qtpy.QtWidgets import (
     QDialog,
     QDockWidget,
     QFileDialog,
-    QHBoxLayout,
     QMainWindow,
     QMenu,
-    QPushButton,
     QSizePolicy,
     QStackedWidget,
     QTabWidget,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors, warn
-from napari_semiseg.widgets.common.compat import viewer_itself
+from napari_semiseg.widgets.common.compat import canvas_widget, viewer_itself
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain, plain_label, wrapped_label
+from napari_semiseg.widgets.common.forms import ElidedLabel, row_of, stack
+from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
 from napari_semiseg.widgets.common.preferences import (
     let_wheel_scroll,
     remember_project,
@@ -35,6 +34,8 @@ from napari_semiseg.widgets.common.preferences import (
 )
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.common.style import Style
+from napari_semiseg.widgets.common.toast import Toast
 from napari_semiseg.widgets.progress.panel import ProgressPanel
 from napari_semiseg.widgets.project.checkup import check_open_project
 from napari_semiseg.widgets.project.colour_menu import add_colour_menu
@@ -49,18 +50,21 @@ from napari_semiseg.widgets.project.guide import (
     case_to_mark,
     make_sample_project,
 )
+from napari_semiseg.widgets.project.header import Header
 from napari_semiseg.widgets.project.start_page import StartPage
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
+from napari_semiseg.widgets.review.queue import TO_DO
 from napari_semiseg.widgets.train.panel import TrainingPanel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import napari
     from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 
     from napari_semiseg.project.discovery.add_images import AddReport
+    from napari_semiseg.widgets.common.next_step import NextStep
     from napari_semiseg.widgets.project.guide import Step
 
 PROJECT_FILE = "project.toml"
@@ -68,6 +72,15 @@ SAMPLE_FOLDER = "semiseg-sample"
 HEIGHT = 640
 WIDTHS = ((1600, 380), (1280, 320), (0, 300))
 """Pixels across of the panel, in windows from so many pixels across."""
+FOOTER, MESSAGE_MS = 20, 12_000
+TABS = ("Cohort", "Review", "Train", "Progress")
+SHOWN_IN = {
+    Do.ADD: "Cohort",
+    Do.REVIEW: "Review",
+    Do.TRAIN: "Train",
+    Do.PREDICT: "Train",
+}
+"""Tab in which a step is taken."""
 
 
 class SemisegDock(QWidget):
@@ -99,82 +112,95 @@ class SemisegDock(QWidget):
         self.start_page = StartPage()
         self.guide = Guide(self.session)
         self.tabs = QTabWidget()
-        for panel, title in (
-            (self.cohort, "Cohort"),
-            (self.training, "Train"),
-            (self.review, "Review"),
-            (self.progress, "Progress"),
-        ):
-            self.tabs.addTab(VerticalScroll(panel), title)
+        self.tabs.setUsesScrollButtons(False)
+        self.tabs.setElideMode(Qt.TextElideMode.ElideRight)
+        panels = (
+            VerticalScroll(self.cohort),
+            self.review,
+            VerticalScroll(self.training),
+            VerticalScroll(self.progress),
+        )
+        for panel, title in zip(panels, TABS, strict=True):
+            self.tabs.addTab(panel, title)
         self._pages = QStackedWidget()
         self._pages.addWidget(VerticalScroll(self.start_page))
         self._pages.addWidget(self.tabs)
-        self.status = wrapped_label()
-        self.status.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse
-        )
+        self.status = ElidedLabel("secondary")
+        footer = QWidget()
+        footer.setFixedHeight(FOOTER)
+        line = row_of(self.status)
+        line.setContentsMargins(8, 0, 8, 0)
+        line.addWidget(self.review.saved, 1)
+        footer.setLayout(line)
+        self._message_ends = QTimer(self)
+        self._message_ends.setSingleShot(True)
+        self._message_ends.setInterval(MESSAGE_MS)
+        self.header = self._header()
         policy = QSizePolicy.Policy
         # Else napari puts an empty half below it.
         self.setSizePolicy(policy.Preferred, policy.Expanding)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
-        layout.addLayout(self._header())
-        layout.addWidget(self.status)
-        layout.addWidget(self.guide)
-        layout.addWidget(self._pages, 1)
+        layout = stack(
+            self,
+            self.header,
+            self.guide,
+            self._pages,
+            footer,
+            self.review.finish,
+            stretched=self._pages,
+            margin=6,
+        )
+        layout.setSpacing(2)
         self.setAcceptDrops(True)
         self._window: QMainWindow | None = None
         self._width = 0
         self._docked = False
+        self._trained = TrainingState()
+        self._toast: Toast | None = None
+        self._connections = Connections(self)
+        Style(self, self._connections)
         self._connect()
         self._show_project()
-        self.session.refresh_status()
+        self._show_message("")
 
-    def _header(self) -> QHBoxLayout:
-        self._title = plain_label()
-        self._title.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
-        )
-        font = self._title.font()
-        font.setBold(True)
-        self._title.setFont(font)
-        menu = QMenu(self)
-        menu.addAction("Create project…", self.ask_create)
-        menu.addAction("Open project…", self.ask_open)
-        menu.addSeparator()
-        first = len(menu.actions())
-        menu.addAction("Accept several…", self.progress.accept_several)
-        menu.addAction("Export masks…", self.ask_export)
-        menu.addAction("Find moved images…", self.ask_relocate)
-        menu.addAction(
+    def _header(self) -> Header:
+        projects, more = QMenu(self), QMenu(self)
+        projects.addAction("Create project…", self.ask_create)
+        projects.addAction("Open project…", self.ask_open)
+        closing = projects.addAction("Close project", self.session.close_project)
+        more.addAction("Accept several…", self.progress.accept_several)
+        more.addAction("Export masks…", self.ask_export)
+        more.addAction("Find moved images…", self.ask_relocate)
+        more.addAction(
             "Check the project…", lambda: check_open_project(self.session, self)
         )
-        add_colour_menu(menu, self._palette_chosen)
-        menu.addAction("Close project", self.session.close_project)
-        self._project_actions = menu.actions()[first:]
-        menu.addSeparator()
-        wheel = QAction("Wheel scrolls slices", menu, checkable=True)
+        add_colour_menu(more, self._palette_chosen)
+        self._project_actions = [closing, *more.actions()]
+        more.addSeparator()
+        wheel = QAction("Wheel scrolls slices", more, checkable=True)
         wheel.setChecked(wheel_scrolls())
         wheel.toggled.connect(let_wheel_scroll)
-        menu.addAction(wheel)
-        menu.addAction("First steps", self.guide.bring_back)
-        button = QPushButton("Project")
-        button.setToolTip("Open, create, export, colours, first steps")
-        button.setMenu(menu)
-        row = QHBoxLayout()
-        row.addWidget(self._title, 1)
-        row.addWidget(button)
-        return row
+        more.addAction(wheel)
+        more.addAction("All keys", self.review.show_shortcuts)
+        more.addAction("First steps", self.guide.bring_back)
+        return Header(projects, more)
 
     def _connect(self) -> None:
         session = self.session
         self.guide.step_requested.connect(self._guided)
-        session.status_changed.connect(self._say)
-        session.project_changed.connect(self._show_project)
-        session.cases_changed.connect(self._next_step)
-        session.runs_changed.connect(self._next_step)
-        session.case_opened.connect(self._case_opened)
+        self.header.step_requested.connect(self._take_step)
+        self.header.training_requested.connect(lambda: self.show_tab("Train"))
+        self._message_ends.timeout.connect(lambda: self._show_message(""))
+        self._connections.add(self._show_message, session.status_changed)
+        self._connections.add(self._offer, session.offered)
+        self._connections.add(self._show_project, session.project_changed)
+        self._connections.add(
+            self._show_step, session.cases_changed, session.runs_changed
+        )
+        self._connections.add(self._case_opened, session.case_opened)
+        self.tabs.currentChanged.connect(self._show_step)
+        self.review.step_changed.connect(self._show_step)
         self.review.export_asked.connect(self.ask_export)
+        self.training.state_changed.connect(self._show_training)
         self.progress.predict_requested.connect(self.predict_rest)
         self.start_page.create_requested.connect(self.ask_create)
         self.start_page.open_requested.connect(self._open_requested)
@@ -320,8 +346,8 @@ class SemisegDock(QWidget):
 
     def _show_project(self) -> None:
         project = self.session.project
-        self._title.setText("Semiseg" if project is None else project.name)
-        self._title.setToolTip("" if project is None else plain(str(project.folder)))
+        name = "Semiseg" if project is None else project.name
+        self.header.show_project(name, "" if project is None else str(project.folder))
         for action in self._project_actions:
             action.setEnabled(project is not None)
         if project is not None:
@@ -335,22 +361,83 @@ class SemisegDock(QWidget):
             )
         self.start_page.refresh()
         self._pages.setCurrentIndex(0 if project is None else 1)
+        self._show_step()
 
     def show_tab(self, title: str) -> None:
         """Bring the tab of this title to the front."""
-        for index in range(self.tabs.count()):
-            if self.tabs.tabText(index) == title:
-                self.tabs.setCurrentIndex(index)
+        self.tabs.setCurrentIndex(TABS.index(title))
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
+        """Show a message in the footer for a while, then what is saved."""
         self.status.setText(text)
+        self.status.setVisible(bool(text))
+        self.review.saved.setVisible(not text)
+        self._message_ends.start()
 
-    def _next_step(self, _changed: object = None) -> None:
-        self.session.refresh_status()
+    def _offer(self, text: str, button: str, undo: Callable[[], object]) -> None:
+        """Show over the canvas what was done, and offer to take it back."""
+        if self._toast is None:
+            canvas = canvas_widget(self.viewer.window._qt_viewer)
+            self._toast = Toast(canvas.window(), canvas)
+            self._connections.at_close(self._toast.deleteLater)
+        self._show_message("")
+        self._toast.show_message(text, button, undo)
+
+    def _show_step(self, _changed: object = None) -> None:
+        """Name the next step in the header, and in the tabs how much waits there."""
+        here = self.tabs.currentWidget() is self.review
+        step = self.review.next_step() if here else None
+        self.review.finish.setVisible(here and self.case_view.mask is not None)
+        step = step or self.session.next_step()
+        there = self.tabs.currentIndex() == TABS.index("Train")
+        if there and step.do is Do.TRAIN:
+            step = replace(step, elsewhere=True)
+        self.training.show_next(step.do is Do.TRAIN)
+        self.header.show_step(step)
+        cases = self.session.cases()
+        waiting = sum(case.state in TO_DO for case in cases)
+        active = self._trained.phase in (Phase.TRAINING, Phase.PROPOSING)
+        marks = (str(len(cases)), str(waiting), "\u25cf" if active else "", "")
+        for index, (title, mark) in enumerate(zip(TABS, marks, strict=True)):
+            shown = f"{title} {mark}" if mark not in ("", "0") else title
+            if self.tabs.tabText(index) != shown:
+                self.tabs.setTabText(index, shown)
+
+    def _show_training(self, state: TrainingState) -> None:
+        self._trained = state
+        self.header.show_training(state)
+        self._show_step()
+
+    def _take_step(self, step: NextStep) -> None:
+        """Do what the button of the header names."""
+        if step.do in SHOWN_IN:
+            self.show_tab(SHOWN_IN[step.do])
+        if step.do in (Do.LABEL, Do.FINISH):
+            case_id = step.case or case_to_mark(self.session.cases())
+            if case_id is not None:
+                self.session.case_requested.emit(case_id)
+            return
+        does: dict[Do, Callable[[], object]] = {
+            Do.CREATE: self.ask_create,
+            Do.ADD: self.cohort.ask_files,
+            Do.CHECK: lambda: check_open_project(self.session, self),
+            Do.PREDICT: self.training.predict,
+            Do.REVIEW: self.review.open_next,
+            Do.SEVERAL: self.progress.accept_several,
+            Do.SLICE: self.case_view.next_doubtful_slice,
+            Do.FILL: self.review.fill_between,
+            Do.APPLY: self.review.tool_panel.apply_button.setFocus,
+            Do.ACCEPT: self.review.buttons["accept_and_next"].setFocus,
+            Do.EXPORT: self.ask_export,
+        }
+        if step.do in does:
+            does[step.do]()
 
     def _case_opened(self, case_id: str | None) -> None:
         if case_id is not None:
             self.show_tab("Review")
+            if self._trained.phase is Phase.DONE:
+                self._show_training(TrainingState())
 
     def predict_rest(self) -> None:
         """Predict every case without a label, and show how that goes."""

@@ -46,6 +46,7 @@ def view(
 def said(session: Session) -> list[str]:
     texts: list[str] = []
     session.status_changed.connect(texts.append)
+    session.offered.connect(lambda text, *_: texts.append(text))
     return texts
 
 

@@ -37,6 +37,7 @@ class Window:
         self.annotation = Annotation(self.session, self.model, self.answers)
         self.said: list[str] = []
         self.session.status_changed.connect(self.said.append)
+        self.session.offered.connect(lambda text, *_: self.said.append(text))
 
     def open(self, name: str = CASE) -> None:
         self.annotation.leave()

@@ -18,6 +18,7 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import LOCK, PATIENCE_S
 from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.next_step import Do
 from napari_semiseg.widgets.common.session import Session
 
 if TYPE_CHECKING:
@@ -41,21 +42,21 @@ def label(project: Project, case_id: str, value: int = 1) -> None:
 
 
 def test_next_step_without_a_project() -> None:
-    assert "open a project" in Session().next_step()
+    assert Session().next_step().do is Do.CREATE
 
 
 def test_next_step_follows_the_work(session: Session, project: Project) -> None:
-    assert session.next_step().startswith("Label a case")
+    assert session.next_step().text.startswith("label a first scan")
     label(project, "case_0")
     session.cases_changed.emit({"case_0"})
-    assert session.next_step().startswith("1 case labelled: train now")
+    assert session.next_step().text == "train, 1 label is new"
     finished_run(project)
     session.runs_changed.emit()
-    assert session.next_step().startswith("Predict the cases")
+    assert session.next_step().text.startswith("propose masks for the rest")
     for number in range(1, 4):
         label(project, f"case_{number}")
     session.cases_changed.emit(None)
-    assert session.next_step().startswith("All cases are labelled")
+    assert session.next_step().text.startswith("export the masks")
 
 
 def test_next_step_names_the_unfinished_draft(
@@ -64,7 +65,7 @@ def test_next_step_names_the_unfinished_draft(
     shape = project.case("case_2").geometry.shape_zyx
     project.save_draft("case_2", np.ones(shape, np.uint8))
     session.cases_changed.emit({"case_2"})
-    assert "case_2" in session.next_step()
+    assert "case_2" in session.next_step().text
 
 
 def test_a_labelled_test_case_is_nothing_to_train_with(
@@ -73,7 +74,7 @@ def test_a_labelled_test_case_is_nothing_to_train_with(
     label(project, "case_0")
     project.set_split("case_0", Split.TEST)
     session.cases_changed.emit({"case_0"})
-    assert session.next_step().startswith("Label a case")
+    assert session.next_step().text.startswith("label a first scan")
 
 
 def test_cases_are_read_again_only_when_something_changed(
@@ -158,7 +159,7 @@ def test_a_damaged_case_is_named_and_the_others_are_shown(ball_project) -> None:
         "case_2",
         "case_4",
     ]
-    assert session.next_step().startswith("1 case cannot be read (case_3)")
+    assert session.next_step().text == "check 1 case that cannot be read (case_3)"
     ball_project.layout.case("case_4").json.unlink()
     session.cases_changed.emit({"case_4"})
     assert [case.id for case in session.cases()] == ["case_0", "case_1", "case_2"]

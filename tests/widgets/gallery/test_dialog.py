@@ -12,9 +12,9 @@ from qtpy.QtGui import QColor
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Viewed
 from napari_semiseg.project.review.accept import accept, review_items
+from napari_semiseg.widgets.canvas.thumbnails import SIZE, draw_planes
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
-from napari_semiseg.widgets.gallery.model import Order, Show, describe
-from napari_semiseg.widgets.gallery.thumbnails import SIZE, Thumbnails, draw_planes
+from napari_semiseg.widgets.gallery.model import GalleryModel, Order, Show, describe
 from widgets.viewing import BLOCK, Answers, store_prediction
 
 if TYPE_CHECKING:
@@ -230,21 +230,21 @@ def test_a_picture_that_cannot_be_made_is_shown_in_words(
 ) -> None:
     [item] = [item for item in review_items(predicted) if item.case.id == "case_0"]
     item.mask.write_bytes(b"torn")
-    drawer = Thumbnails(predicted.labels)
-    qtbot.waitUntil(lambda: drawer.get(item) is not None, timeout=SOON_MS)
-    assert "labels.nii.gz" in str(drawer.get(item))
-    drawer.close()
+    drawer = GalleryModel(predicted.labels)
+    qtbot.waitUntil(lambda: drawer.pictures(item) is not None, timeout=SOON_MS)
+    assert "labels.nii.gz" in str(drawer.pictures(item))
+    drawer.thumbnails.close()
 
 
 def test_a_newer_prediction_of_the_same_run_has_new_pictures(
     qtbot: QtBot, predicted: Project
 ) -> None:
-    drawer = Thumbnails(predicted.labels)
+    drawer = GalleryModel(predicted.labels)
 
     def drawn() -> list[QImage]:
         item = next(one for one in review_items(predicted) if one.case.id == "case_0")
-        qtbot.waitUntil(lambda: drawer.get(item) is not None, timeout=SOON_MS)
-        made = drawer.get(item)
+        qtbot.waitUntil(lambda: drawer.pictures(item) is not None, timeout=SOON_MS)
+        made = drawer.pictures(item)
         assert isinstance(made, list)
         return made
 
@@ -255,7 +255,7 @@ def test_a_newer_prediction_of_the_same_run_has_new_pictures(
     nothing = np.zeros_like(known.labels)
     run.write_prediction(replace(known, record=later, labels=nothing), case.image)
     assert drawn()[0] != first[0]
-    drawer.close()
+    drawer.thumbnails.close()
 
 
 def test_it_ends_with_the_project(

@@ -4,18 +4,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.key_bindings import coerce_keybinding
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.imaging.rendering import slice_name
 from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.common import style
+from napari_semiseg.widgets.common.buttons import icon_button
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import FlagDialog
+from napari_semiseg.widgets.common.next_step import Do
 from napari_semiseg.widgets.project.export_dialog import ExportDialog, summary
 from napari_semiseg.widgets.review.actions import review_actions
-from napari_semiseg.widgets.review.panel import ReviewPanel
-from napari_semiseg.widgets.review.queue import QueueBox
+from napari_semiseg.widgets.review.panel import AGAIN_S, ReviewPanel
+from napari_semiseg.widgets.review.queue import CASE, PLACE, WHY, QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
 from widgets.viewing import Answers, press, store_prediction
 
@@ -36,8 +39,7 @@ def test_classes_have_key_colour_name_and_volume(
     store_prediction(project, "case_0")
     view.open("case_0")
     button = panel.classes.buttons[1]
-    assert "1" in button.text()
-    assert "left atrium" in button.text()
+    assert (button.key, button.text()) == ("1", "left atrium")
     assert button.isChecked()
     expected = np.count_nonzero(view.editing.whole()) * 2 / 1000
     assert panel.classes._volumes[1].text() == f"{expected:.1f} mL"
@@ -87,6 +89,9 @@ def test_accept_and_next_goes_through_the_queue(
     press(view, "N")
     assert project.case(first).state is CaseState.LABELLED
     assert view.case.id == second
+    press(view, "N")  # at once: the case was not even looked at
+    assert project.case(second).state is CaseState.PROPOSED
+    qtbot.wait(round(1200 * AGAIN_S))
     press(view, "N")
     assert project.case(second).state is CaseState.LABELLED
     assert view.case.id not in (first, second)
@@ -97,14 +102,21 @@ def test_queue_gives_reasons_and_jumps(
 ) -> None:
     store_prediction(project, "case_2")
     panel.refresh_queue()
-    row = panel.queue.topLevelItem(0)
-    assert row.text(0) == "case_2"
-    assert "uncertain" in row.text(1)
-    slices = {row.child(i).text(0): row.child(i) for i in range(row.childCount())}
-    assert "Axial 7" in slices
-    panel.queue.setCurrentItem(slices["Axial 7"])
+    row = panel.queue.item(0)
+    assert row.data(CASE) == "case_2"
+    assert "uncertain" in row.data(WHY)
+    assert tuple(row.data(PLACE)) == (0, 6)
+    qtbot.waitUntil(lambda: panel.queue.picture("case_2", (0, 6)) is not None)
+    drawn = panel.queue.picture("case_2", (0, 6))
+    colours = {
+        drawn.pixelColor(x, y).name()
+        for x in range(drawn.width())
+        for y in range(drawn.height())
+    }
+    assert any(len({name[1:3], name[3:5], name[5:7]}) == 3 for name in colours)
+    panel.queue.setCurrentItem(row)
     qtbot.keyClick(panel.queue, Qt.Key.Key_Return)
-    assert view.case.id == "case_2"
+    assert view.case.id == panel.queue.open_case == "case_2"
     assert (view.viewer.dims.order[0], view.slice_index) == (0, 6)
 
 
@@ -120,18 +132,14 @@ def test_every_row_of_the_queue_opens_the_slice_that_it_names(
     predict("case_3", 0.0)  # nothing was found, and that for certain
     panel.refresh_queue()
     assert panel.queue.cases()[0] == "case_3"
-    assert "nothing was found in it" in panel.queue.topLevelItem(0).text(1)
-    for row in map(panel.queue.topLevelItem, range(3)):
-        named = [(row, row.text(1).rpartition(", ")[2])]
-        named += [
-            (child, child.text(0)) for child in map(row.child, range(row.childCount()))
-        ]
-        for item, name in named:
-            panel.queue.setCurrentItem(item)
-            qtbot.keyClick(panel.queue, Qt.Key.Key_Return)
-            assert view.case.id == row.text(0)
-            axis = int(view.viewer.dims.order[0])
-            assert name.lower() == slice_name(axis, view.slice_index)
+    assert "nothing was found in it" in panel.queue.item(0).data(WHY)
+    for row in map(panel.queue.item, range(3)):
+        name = row.data(WHY).rpartition(", ")[2]
+        panel.queue.setCurrentItem(row)
+        qtbot.keyClick(panel.queue, Qt.Key.Key_Return)
+        assert view.case.id == row.data(CASE)
+        axis = int(view.viewer.dims.order[0])
+        assert name.lower() == slice_name(axis, view.slice_index)
     first, second, third = panel.queue.cases()
     view.open(first)
     view.go_to(2, 1)
@@ -146,8 +154,9 @@ def test_the_selected_row_can_be_read(
 ) -> None:
     store_prediction(project, "case_2")
     panel.refresh_queue()
-    row = panel.queue.topLevelItem(0)
+    row = panel.queue.item(0)
     panel.queue.setCurrentItem(row)
+    panel.queue.show_open("case_2")
     qtbot.wait(50)
     area = panel.queue.visualItemRect(row)
     picture = panel.queue.viewport().grab(area).toImage()
@@ -162,18 +171,22 @@ def test_the_selected_row_can_be_read(
 
 def test_queue_says_when_there_is_nothing_to_rank(panel: ReviewPanel) -> None:
     panel.refresh_queue()
-    assert panel.queue.topLevelItemCount() == 0
+    assert panel.queue.count() == 0
+    assert panel.queue_box.text.isVisible()
     assert "once a trained model" in panel.queue_box.text.text()
 
 
 def test_info_says_what_is_shown_and_whether_it_is_saved(
     panel: ReviewPanel, view: CaseView, project: Project
 ) -> None:
-    assert "No case is open" in panel.info.text()
+    assert not panel.work.isVisible()
+    assert not panel.finish.isVisible()
+    assert panel.queue_box.isVisible()
     assert not panel.buttons["accept"].isEnabled()
     run = store_prediction(project, "case_0")
     view.open("case_0")
-    assert f"Proposed by {run.id}" in panel.info.text()
+    assert (panel.card.title.text(), panel.card.chip.text()) == ("case_0", "proposed")
+    assert f"Proposed by {run.id}" in panel.card.source.text()
     assert panel.saved.text().startswith("No unsaved edits")
     view.mask.paint((5, 5, 5), 1)
     assert panel.saved.text().startswith("Edits not saved yet")
@@ -187,11 +200,11 @@ def test_buttons_do_what_their_keys_do(
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
-    qtbot.mouseClick(panel.buttons["toggle_mask"], Qt.MouseButton.LeftButton)
+    panel.menu_actions["toggle_mask"].trigger()
     assert not view.mask.visible
     press(view, "T")
     assert view.mask.visible
-    qtbot.mouseClick(panel.buttons["next_worst_slice"], Qt.MouseButton.LeftButton)
+    panel.menu_actions["next_worst_slice"].trigger()
     assert view.slice_index == 6
     press(view, "W")
     assert (view.viewer.dims.order[0], view.slice_index) == (1, 5)
@@ -317,12 +330,9 @@ def test_summary_is_short() -> None:
 
 def test_panel_fits_a_narrow_dock(panel: ReviewPanel, view: CaseView) -> None:
     view.open("case_0")
-    assert panel.minimumSizeHint().width() <= 360
+    assert panel.minimumSizeHint().width() <= 276
     for button in panel.buttons.values():
-        needed = button.fontMetrics().horizontalAdvance(
-            button.text().replace("&&", "&")
-        )
-        assert button.width() >= needed
+        assert button.width() >= button.sizeHint().width() or not button.text()
 
 
 def test_the_order_of_the_queue_can_be_chosen_and_is_remembered(
@@ -362,7 +372,7 @@ def test_skip_puts_a_case_last_and_opens_the_next(
     panel.refresh_queue()
     assert panel.queue.cases() == [second, first]
     assert project.case(first).state is CaseState.PROPOSED
-    assert "skipped" in panel.queue.topLevelItem(1).text(1)
+    assert "skipped" in panel.queue.item(1).data(WHY)
 
 
 def test_flag_with_a_comment_shows_and_goes_again(
@@ -383,9 +393,9 @@ def test_flag_with_a_comment_shows_and_goes_again(
     monkeypatch.setattr(FlagDialog, "exec", answer)
     press(view, "Shift-F")
     assert project.case("case_1").record.flag == "motion <ask> Weiß"
-    assert "Flagged: motion &lt;ask&gt; Weiß" in panel.info.text()
+    assert "Flagged: motion <ask> Weiß" in panel.card.source.text()
     panel.refresh_queue()
-    assert "flagged: motion" in panel.queue.topLevelItem(0).text(1)
+    assert "flagged: motion" in panel.queue.item(0).data(WHY)
 
     def remove(dialog: FlagDialog) -> int:
         assert dialog.comment.text() == "motion <ask> Weiß"
@@ -395,7 +405,7 @@ def test_flag_with_a_comment_shows_and_goes_again(
     monkeypatch.setattr(FlagDialog, "exec", remove)
     press(view, "Shift-F")
     assert project.case("case_1").record.flag is None
-    assert "Flagged" not in panel.info.text()
+    assert "Flagged" not in panel.card.source.text()
 
 
 def test_worst_slices_leave_out_what_is_done(
@@ -421,7 +431,13 @@ def test_an_accept_is_undone_and_earlier_masks_come_back_by_buttons(
     panel: ReviewPanel, view: CaseView, project: Project, session: Session
 ) -> None:
     said: list[str] = []
-    session.status_changed.connect(said.append)
+    undo: list[Callable[[], object]] = []
+
+    def offered(text: str, _button: str, take_back: Callable[[], object]) -> None:
+        said.append(text)
+        undo.append(take_back)
+
+    session.offered.connect(offered)
     view.open("case_0")
     view.mask.paint((5, 9, 9), 1)
     filled = view.editing.encoding.proposed[1]
@@ -432,17 +448,111 @@ def test_an_accept_is_undone_and_earlier_masks_come_back_by_buttons(
     )
     painted = view.mask.data.copy()
     view.annotation.questions.to_choose = PAINTED
-    panel.buttons["accept_painted"].click()
+    panel.menu_actions["accept_painted"].trigger()
     assert "only proposed are not" in said[-1]
     assert not (project.case("case_0").read_label()[7] == 1).any()
     view.open("case_1")
-    panel.buttons["undo_accept"].click()
+    undo[-1]()
     assert view.case.id == "case_0"
     assert np.array_equal(view.mask.data, painted)
     assert not project.case("case_0").has_label
     panel.buttons["accept"].click()
     assert project.case("case_0").state == "labelled"
-    panel.buttons["restore_mask"].click()
+    panel.menu_actions["restore_mask"].trigger()
     assert view.annotation.questions.asked[-1] == "Earlier masks"
     assert view.model.opened.source == "draft"
     assert project.case("case_0").has_draft
+
+
+def test_the_next_step_leads_through_the_doubtful_slices_to_accept(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    assert panel.next_step() is None
+    run = store_prediction(project, "case_1")
+    record = run.prediction_record("case_1")
+    assert [one.axis for one in record.score.slices] == [0, 1]
+    view.open("case_1")
+    step = panel.next_step()
+    assert (step.do, step.key) == (Do.SLICE, "W")
+    assert "slice 6" in step.text
+    accept = panel.buttons["accept_and_next"]
+    assert accept.property("look") == "quiet"
+    press(view, step.key)
+    step = panel.next_step()
+    assert (step.do, step.elsewhere) == (Do.ACCEPT, True)
+    assert accept.property("look") == "primary"
+    press(view, "J")
+    assert panel.next_step().do is Do.APPLY
+    assert accept.property("look") == "quiet"
+    assert not panel.queue_box.isVisible()
+    panel.tool_panel.cancel()
+    assert panel.queue_box.isVisible()
+    press(view, "A")
+    assert panel.next_step() is None  # that case is done
+
+
+def test_without_a_prediction_the_next_step_is_to_paint_then_to_fill(
+    panel: ReviewPanel, view: CaseView
+) -> None:
+    view.open("case_0")
+    assert "paint a slice" in panel.next_step().text
+    for index in (2, 6):
+        view.go_to(0, index)
+        view.mask.paint((index, 5, 5), 1)
+        press(view, "D")
+    view.editing.recount()
+    step = panel.next_step()
+    assert (step.do, step.key) == (Do.FILL, "I")
+    panel.fill_between()
+    assert panel.tool_panel.tool.id == "fill_between_slices"
+
+
+def test_the_card_shows_doubt_per_slice_and_goes_there(
+    panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    strip = panel.card.strip
+    assert len(strip.doubt) == len(strip.parts) == 10
+    assert strip.worst == {6}
+    chip = panel.card.chips[0]
+    assert (chip.text(), panel.card.chips[1].isVisible()) == ("6", False)
+    chip.click()
+    assert view.slice_index == strip.index == 6
+    assert chip.text().startswith("6")
+    assert chip.isChecked()
+    assert chip.text() != "6"  # seen
+    at = QPoint(round(2.5 * strip.width() / 10), 5)
+    qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=at)
+    assert view.slice_index == 2
+    press(view, "D")
+    view.editing.recount()
+    assert strip.parts[2] == 1
+    press(view, "Q")
+    assert len(strip.doubt) == 12
+    assert strip.worst == {5}
+
+
+def test_the_plane_in_view_comes_first(
+    panel: ReviewPanel, view: CaseView, project: Project
+) -> None:
+    store_prediction(project, "case_0")
+    view.open("case_0")
+    view.go_to(1, 2)
+    press(view, "W")
+    assert (view.viewer.dims.order[0], view.slice_index) == (1, 5)
+    press(view, "W")
+    assert (view.viewer.dims.order[0], view.slice_index) == (0, 6)
+
+
+def test_without_the_icon_font_buttons_show_their_text(
+    monkeypatch: pytest.MonkeyPatch, panel: ReviewPanel, session: Session
+) -> None:
+    back = panel.card.buttons["previous_case"]
+    assert not back.icon().isNull()
+    assert not back.text()
+    monkeypatch.setattr(style, "FONT", "not_installed")
+    assert style.icon("arrow_left", "#ffffff").isNull()
+    plain = icon_button(panel.actions_by_id["previous_case"], panel)
+    assert plain.text() == "Back"
+    assert plain.accessibleName() == back.accessibleName() == "Back"

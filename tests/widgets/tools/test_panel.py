@@ -358,7 +358,7 @@ def test_other_layers_are_adopted_on_their_geometry(
     classes = view.editing.whole()
     assert (classes[[3, 5], 4:8, 4:8] == 1).all()
     assert not classes[4].any()
-    box.choice.setCurrentIndex(box.choice.findText("Adopt layer: no spacing"))
+    box.choose("adopt no spacing")
     qtbot.waitUntil(lambda: "to lie on the image" in box.text.text(), timeout=30_000)
     assert not box.apply_button.isEnabled()
     view.viewer.layers.remove(elsewhere)

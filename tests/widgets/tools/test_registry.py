@@ -83,7 +83,9 @@ def test_a_tool_of_another_package_is_previewed_and_one_undo_step(
     project.set_label("case_0", label)
     view.open("case_0")
     panel = with_toys.tool_panel
-    assert panel.choice.findText("Cut bridges") > 0
+    panel.clean_up.aboutToShow.emit()
+    entries = [entry.text() for entry in panel.clean_up.actions()]
+    assert any(text.startswith("Cut bridges") for text in entries)
     press(view, "Shift-B")
     assert panel.tool is not None
     assert panel.tool.id == "cut_bridges"
@@ -111,9 +113,9 @@ def test_an_action_of_another_package_has_button_key_and_help(
     press(view, "Shift-M")
     assert view.slice_index == 5
     view.go_to(0, 2)
-    button = with_toys.buttons["show_middle"]
-    assert button.text() == "Middle (\u21e7M)"
-    button.click()
+    entry = with_toys.menu_actions["show_middle"]
+    assert entry.text() == "Middle\t\u21e7M"
+    entry.trigger()
     assert view.slice_index == 5
     sheet = ShortcutSheet(with_toys.shortcuts(), with_toys)
     assert "Go to the middle slice" in sheet.table.text()

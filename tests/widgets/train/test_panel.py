@@ -17,6 +17,7 @@ from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs.prediction_requests import requested_predictions
 from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.next_step import Phase, TrainingState
 from napari_semiseg.widgets.train import panel as training
 from napari_semiseg.widgets.train.devices import Device, DeviceQuery
 from napari_semiseg.widgets.train.form import TrainingForm
@@ -48,7 +49,7 @@ METHODS = [
             }
         },
     ),
-    MethodSpec("supervised", "Labels only", "none", {}),
+    MethodSpec("supervised", "Labels only", "none", {}, learns_from_unlabelled=False),
 ]
 DEVICES = [Device(name="cpu", title="CPU, 2 cores", memory_gb=15.6)]
 
@@ -160,7 +161,7 @@ def test_a_label_outside_the_training_split_does_not_count(
 @pytest.mark.usefixtures("labelled")
 @pytest.mark.parametrize(
     ("reason", "text"),
-    [("cancelled", "Resume"), ("completed", "Train longer"), (None, "Resume")],
+    [("cancelled", "Resume"), ("completed", "Train it longer"), (None, "Resume")],
 )
 def test_an_ended_run_can_go_on(
     panel: TrainingPanel,
@@ -458,3 +459,57 @@ def test_training_from_scratch_stays_chosen(
     add_model(project)
     session.runs_changed.emit()
     assert panel.form.value().start_from is None
+
+
+# -- the sentence
+
+
+def test_a_sentence_says_what_a_training_does(
+    panel: TrainingPanel, project: Project, session: Session, labelled: None
+) -> None:
+    assert panel.sentence.text() == (
+        "Learn the <b>left atrium</b> from <b>1 labelled</b> and <b>3 unlabelled</b> "
+        "scans; then propose masks for <b>3 scans</b>."
+    )
+    assert panel.start_button.text() == "Start training, 20 min"
+    project.set_split("case_1", Split.TEST)
+    half = np.full(project.case("case_2").geometry.shape_zyx, 255, np.uint8)
+    half[:2] = 1
+    project.set_label("case_2", half)
+    run = add_model(project)
+    session.cases_changed.emit(None)
+    session.runs_changed.emit()
+    assert panel.sentence.text() == (
+        "Learn the <b>left atrium</b> from <b>1 labelled</b>, <b>1 partly labelled</b> "
+        f"and <b>1 unlabelled</b> scans, going on from <b>{run.id}</b>; then propose "
+        "masks for <b>2 scans</b>."
+    )
+    assert panel.left_out.text() == "1 test scan is never used"
+    panel.form.method.setCurrentIndex(panel.form.method.findData("supervised"))
+    panel.form.minutes.setValue(60)
+    assert "unlabelled" not in panel.sentence.text()
+    assert panel.start_button.text() == "Start training, 60 min"
+
+
+def test_the_header_is_told_how_far_a_training_is(
+    qtbot: QtBot, panel: TrainingPanel, executor: FakeExecutor, labelled: None
+) -> None:
+    told: list[TrainingState] = []
+    panel.state_changed.connect(told.append)
+    panel.start()
+    run = panel.monitor.run
+    run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
+    values = {"learning_rate": 0.1, "seconds": 1, "seconds_left": 480}
+    run.append(Stepped(step=5, steps=10, losses={"supervised": 0.4}, **values))
+    run.append(Finished(run=run.id, reason="completed", step=10, seconds=2))
+    run.append(Predicted(case="case_1", uncertainty=0.2, done=1, total=3))
+    wanted = [
+        TrainingState(Phase.TRAINING, "Training \u00b7 8 min left", 0.5),
+        TrainingState(Phase.PROPOSING, "Proposing \u00b7 1 of 3", 1 / 3),
+    ]
+    qtbot.waitUntil(lambda: wanted[-1] in told, timeout=WAIT_MS)
+    assert wanted[0] in told
+    assert panel.progress.headline.text() == "Proposing \u00b7 1 of 3"
+    assert panel.plan.isHidden()
+    executor.handle.code = 0
+    qtbot.waitUntil(lambda: not panel.plan.isHidden(), timeout=WAIT_MS)

@@ -27,18 +27,27 @@ class MethodSpec:
         Identifier, what a person reads, and the paper.
     params : dict
         JSON schema of the parameters, with defaults and descriptions.
+    learns_from_unlabelled : bool
+        Whether it learns from scans without a label as well.
     """
 
     name: str
     title: str
     cite: str
     params: dict[str, Any]
+    learns_from_unlabelled: bool = True
 
 
 def method_specs() -> list[MethodSpec]:
     """List all training methods by name; PyTorch is neither needed nor loaded."""
     return [
-        MethodSpec(name, kind.title, kind.cite, kind.Params.model_json_schema())
+        MethodSpec(
+            name,
+            kind.title,
+            kind.cite,
+            kind.Params.model_json_schema(),
+            kind.unlabelled > 0,
+        )
         for name, kind in methods().items()
     ]
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
-    from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.core.prediction import Prediction, SliceScore
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
@@ -194,23 +194,50 @@ class CaseView(QObject):
         self._gone_to = (axis, index)
         planes.show(self.viewer, axis, index, self._open_case().case.geometry)
 
-    def next_doubtful_slice(self) -> None:
-        """Go to the next most doubtful slice of the prediction, then round again."""
-        prediction, editing = self.model.prediction, self.model.editing
-        if prediction is None or editing is None:
-            self.session.say("No prediction of this case yet: nothing to rank.")
-            return
-        ranked = sorted(prediction.record.score.slices, key=lambda one: -one.score)
+    def doubtful_slices(self, axis: int) -> list[SliceScore]:
+        """Slices across an axis that the prediction is unsure of, the worst first."""
+        found = () if self.prediction is None else self.prediction.record.score.slices
+        return sorted((i for i in found if i.axis == axis), key=lambda one: -one.score)
+
+    def next_doubt(self) -> SliceScore | None:
+        """Find the doubtful slice to look at next, or None.
+
+        Those of the plane that is shown come first, then the other planes; of these
+        what was not seen, behind the slice gone to last; then round again.
+        """
+        editing = self.model.editing
+        if editing is None:
+            return None
+        here = int(self.viewer.dims.order[0])
+        axes = sorted(range(3), key=lambda axis: axis != here)
+        ranked = [one for axis in axes for one in self.doubtful_slices(axis)]
         places = [(one.axis, one.index) for one in ranked]
         # Behind the slice gone to last, wherever the user has looked since.
         start = places.index(self._gone_to) + 1 if self._gone_to in places else 0
-        for one in ranked[start:] + ranked[:start]:
-            if not editing.is_done(one.axis, one.index):
-                self.go_to(one.axis, one.index)
-                place = f"{planes.NAMES[one.axis]} slice {one.index + 1}"
-                self.session.say(f"{place}: {one.reason}")
-                return
-        self.session.say("No doubtful slice is left in this case.")
+        left = [
+            one
+            for one in ranked[start:] + ranked[:start]
+            if not editing.is_done(one.axis, one.index)
+        ]
+        return min(
+            left,
+            key=lambda one: (
+                editing.was_seen(one.axis, one.index),
+                one.axis != here and not editing.was_seen(one.axis, one.index),
+            ),
+            default=None,
+        )
+
+    def next_doubtful_slice(self) -> None:
+        """Go to the next doubtful slice of the prediction."""
+        if self.model.prediction is None:
+            self.session.say("No prediction of this case yet: nothing to rank.")
+        elif (one := self.next_doubt()) is None:
+            self.session.say("No doubtful slice is left in this case.")
+        else:
+            self.go_to(one.axis, one.index)
+            place = f"{planes.NAMES[one.axis]} slice {one.index + 1}"
+            self.session.say(f"{place}: {one.reason}")
 
     def previous_case(self) -> None:
         """Go back to the case that was open before this one."""
@@ -270,7 +297,7 @@ class CaseView(QObject):
         self._reopen_mask(current, drafts=False)
         if self._open_case().case.has_draft:
             text += " Another window has a draft of it, which is left as it is."
-        self.session.say(text)
+        self.session.offer(text, "Undo", self.undo_accept)
         return True
 
     def undo_accept(self) -> None:
@@ -405,7 +432,8 @@ class CaseView(QObject):
         prediction = current.prediction
         model = "" if prediction is None else model_words(prediction.record)
         self.canvases.set_footnotes(current.opened.text, model)
-        self.session.say("; ".join((f"{current.case.id}: {self.model.text}", *notes)))
+        if notes:
+            self.session.say("; ".join((current.case.id, *notes)))
 
     def _mark_edited(self, dirty: bool) -> None:
         if dirty:

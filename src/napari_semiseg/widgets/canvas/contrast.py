@@ -51,6 +51,7 @@ class ContrastRow(QWidget):
             QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
         )
         self.choice.setMinimumContentsLength(6)
+        self.choice.setMinimumWidth(60)
         self.choice.activated.connect(self._chosen)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

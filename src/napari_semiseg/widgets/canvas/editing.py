@@ -115,6 +115,10 @@ class Editing:
         """Note that a slice across an axis is shown."""
         self._viewed[axis].add(index)
 
+    def was_seen(self, axis: int, index: int) -> bool:
+        """Whether a slice across an axis was shown since the mask was opened."""
+        return index in self._viewed[axis]
+
     def viewed_fraction(self) -> float:
         """Part of the slices with a structure that was shown.
 

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 
-FOOTER = 99
-"""Row of the buttons under the review queue."""
-
 ANNOTATE_MENU = "napari/layers/annotate"
 SEGMENT_MENU = "napari/layers/segment"
 FILE_MENU = "napari/file/io_utilities"
@@ -47,10 +44,8 @@ class Action(Generic[C]):
     group : Group
         Where the shortcut sheet lists the key.
     button : str
-        Label of a button, to which the key is added; empty for no button.
-    row : int
-        Row of the panel in which the button stands: from 1, or `FOOTER`; 0 where the
-        panel places the button elsewhere.
+        Label of a button, beside which the key stands; empty for no button. The panel
+        lists it under *More*, unless it has a place of its own.
     needs_case : bool
         Whether the button is enabled only while a case is open.
     title : str
@@ -60,6 +55,8 @@ class Action(Generic[C]):
         Menu of napari that lists the command, if it is one; empty for none.
     tab : str
         Tab that the command brings to the front first; empty for none.
+    icon : str
+        Name in the icon font, such as ``brush``; empty for none.
     """
 
     id: str
@@ -68,16 +65,11 @@ class Action(Generic[C]):
     key: str = ""
     group: Group = Group.CASES
     button: str = ""
-    row: int = 0
     needs_case: bool = True
     title: str = ""
     menu: str = ANNOTATE_MENU
     tab: str = ""
-
-    @property
-    def label(self) -> str:
-        """Text of the button, with the key."""
-        return f"{self.button} ({short(self.key)})" if self.key else self.button
+    icon: str = ""
 
 
 def by_id(actions: Iterable[Action[C]]) -> dict[str, Action[C]]:

@@ -17,13 +17,13 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QCollapsible, QElidingLabel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qtpy.QtCore import SignalInstance
-
-    from napari_semiseg.widgets.common.actions import Action, C
+    from qtpy.QtGui import QShowEvent
 
 
 WORD_JOINER = "\u2060"
@@ -60,28 +60,47 @@ def push_button(
     """Make a button; ``run`` may take whether it is checked."""
     button = QPushButton(text)
     button.setToolTip(plain(tip))
+    button.setMinimumWidth(40)  # no text widens the panel
     if run is not None:
         button.clicked.connect(run)
     return button
 
 
-def plain_button(
-    text: str, tip: str, run: Callable[[], object] | None = None
-) -> QPushButton:
-    """Make a button that can be narrow and takes the focus by the Tab key only."""
-    button = QPushButton(text)
-    button.setToolTip(plain(tip))
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setMinimumWidth(40)
-    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    if run is not None:
-        button.clicked.connect(lambda *_: run())
-    return button
+class Fold(QCollapsible):
+    """What is seldom needed, under a line that shows or hides it."""
+
+    def __init__(self, title: str, tip: str, *parts: QWidget) -> None:
+        super().__init__(title)
+        self.toggleButton().setToolTip(tip)
+        if (around := self.layout()) is not None:
+            around.setContentsMargins(0, 0, 0, 0)
+        for part in parts:
+            self.addWidget(part)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw the arrows in the theme's colour, which is known by now."""
+        super().showEvent(event)
+        self.setCollapsedIcon("\u25b6")
+        self.setExpandedIcon("\u25bc")
 
 
-def action_button(action: Action[C], panel: C) -> QPushButton:
-    """Make the button of an action."""
-    return plain_button(action.label, action.text, lambda: action.run(panel))
+class ElidedLabel(QElidingLabel):
+    """A plain line that is shortened in the middle and never widens the panel.
+
+    The tool tip has all of it.
+    """
+
+    def __init__(self, look: str = "") -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.setProperty("look", look)
+
+    def setText(self, text: str | None) -> None:
+        """Show a text, and all of it in the tool tip."""
+        super().setText(text or "")
+        self.setToolTip(plain(text or ""))
 
 
 def wrapped_label(text: str = "") -> QLabel:

@@ -24,8 +24,8 @@ LPS = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]])
 
 def show(viewer: Any, axis: int, index: int, geometry: Geometry) -> None:
     """Show a slice of a case across ``axis`` (0 axial, 1 coronal, 2 sagittal)."""
-    set_plane(viewer, axis)
     viewer.dims.set_point(axis, index * geometry.spacing_mm[axis])
+    set_plane(viewer, axis)  # last, so that no other slice of it is ever shown
 
 
 def set_plane(viewer: Any, axis: int) -> None:

@@ -9,10 +9,12 @@ from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import PATIENCE_S
+from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.corrections import corrections, plateau
 from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
 from napari_semiseg.widgets.common.connections import Signal
+from napari_semiseg.widgets.common.next_step import Do, NextStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 HUMAN = frozenset({CaseState.LABELLED, CaseState.PARTIAL})
 """States of a case that carries an accepted human label."""
+NEW_LABELS = 4
+"""So many labels that no training has begun with are worth another one."""
 WAITING = frozenset({CaseState.UNLABELLED, CaseState.PROPOSED})
 """States of a case that nobody has worked on."""
 
@@ -63,6 +67,9 @@ class Session:
         The review queue holds these cases now, first things first.
     status_changed(str)
         A new text for the status line.
+    offered(str, str, callable)
+        Something was done that can be taken back: what, the name of the button that
+        does it, and what that calls.
     """
 
     project_changed = Signal()
@@ -72,6 +79,7 @@ class Session:
     runs_changed = Signal()
     queue_changed = Signal(object)
     status_changed = Signal(str)
+    offered = Signal(str, str, object)
 
     def __init__(self) -> None:
         PATIENCE_S.set(WINDOW_PATIENCE_S)
@@ -123,7 +131,6 @@ class Session:
         self.project, self.case_id, self.run_id = make(), None, None
         self.case_opened.emit(None)
         self.project_changed.emit()
-        self.refresh_status()
         return True
 
     def cases(self) -> tuple[Case, ...]:
@@ -189,48 +196,61 @@ class Session:
         """Show a text in the status line."""
         self.status_changed.emit(text)
 
-    def refresh_status(self) -> None:
-        """Show the next sensible step in the status line."""
-        self.say(self.next_step())
+    def offer(self, text: str, button: str, undo: Callable[[], object]) -> None:
+        """Say what was done, with a button that takes it back."""
+        self.offered.emit(text, button, undo)
 
-    def next_step(self) -> str:
-        """Say the next sensible step in words."""
+    def next_step(self) -> NextStep:
+        """Name the next sensible step in the project."""
         if self.project is None:
-            return "Create or open a project to begin."
+            return NextStep(Do.CREATE, "create or open a project")
         cases = [case for case in self.cases() if case.state is not CaseState.EXCLUDED]
         if self._problems:
-            return (
-                f"{count(len(self._problems), 'case')} cannot be read "
-                f"({', '.join(sorted(self._problems)[:3])}): choose Project > Check "
-                "the project…"
-            )
+            names = ", ".join(sorted(self._problems)[:3])
+            broken = count(len(self._problems), "case")
+            return NextStep(Do.CHECK, f"check {broken} that cannot be read ({names})")
         if not cases:
-            return "Add images: drop files or a folder here, or press Add images."
-        if self._training():
-            return "Training runs in the background; you can go on labelling."
-        if (level := self.plateau()) is not None:
-            return f"{level} The Progress tab does it."
-        return _next_in_cohort(cases, trained=bool(self.project.runs()))
+            return NextStep(Do.ADD, "add images, or drop them here")
+        if self.plateau() is not None:
+            left = [case for case in cases if case.state in WAITING]
+            if any(case.state is CaseState.UNLABELLED for case in left):
+                return NextStep(Do.PREDICT, "propose masks for the rest")
+            last = f"the last {len(left)}" if len(left) > 1 else "the last one"
+            return NextStep(Do.SEVERAL, f"look at {last} side by side")
+        return _next_in_cohort(cases, self._newest_training(), self._training())
+
+    def _newest_training(self) -> float | None:
+        """When the newest training began, Unix time; None before the first."""
+        runs = [] if self.project is None else self.project.runs()
+        return max((run.created for run in runs), default=None)
 
     def _training(self) -> bool:
         latest = None if self.project is None else self.project.latest_run()
         return latest is not None and latest.status in {"preparing", "running"}
 
 
-def _next_in_cohort(cases: Iterable[Case], *, trained: bool) -> str:
+def _next_in_cohort(
+    cases: Iterable[Case], trained: float | None, training: bool
+) -> NextStep:
+    """Name the next step; ``trained`` is when the newest training began."""
     usable = [case for case in cases if case.split is not Split.TEST]
     drafts = [case.id for case in usable if case.has_draft]
-    proposed = [case.id for case in usable if case.state is CaseState.PROPOSED]
-    training = [case for case in usable if case.split is Split.TRAIN]
-    labelled = sum(case.state in HUMAN for case in training)
+    states = [case.state for case in usable]
+    labelled = [c for c in usable if c.split is Split.TRAIN and c.state in HUMAN]
+    proposed = states.count(CaseState.PROPOSED)
+    last = ((case, case.record.last(Labelled)) for case in labelled)
+    new = sum(entry is not None and entry.at > (trained or 0) for _, entry in last)
     if drafts:
-        return f"Finish {drafts[0]}: it has edits that are not accepted yet."
+        return NextStep(Do.FINISH, f"finish {drafts[0]}, not accepted yet", drafts[0])
     if not labelled:
-        return "Label a case: open one, paint a few slices, then accept it."
-    if not trained:
-        return f"{count(labelled, 'case')} labelled: train now, or label more first."
+        return NextStep(Do.LABEL, "label a first scan, slice by slice")
+    if trained is None or (new >= NEW_LABELS and not training):
+        labels = f"{count(new, 'label')} {'is' if new == 1 else 'are'} new"
+        return NextStep(Do.TRAIN, f"train, {labels}")
     if proposed:
-        return f"Review the predictions: {len(proposed)} to correct or accept."
-    if any(case.state is CaseState.UNLABELLED for case in usable):
-        return "Predict the cases without a label in the Train tab."
-    return "All cases are labelled: export the masks, or train once more."
+        return NextStep(Do.REVIEW, f"start with the worst of {proposed} proposed")
+    if CaseState.UNLABELLED in states:
+        if training:
+            return NextStep(Do.LABEL, "label another scan meanwhile")
+        return NextStep(Do.PREDICT, "propose masks for the rest")
+    return NextStep(Do.EXPORT, "export the masks, all cases are labelled")

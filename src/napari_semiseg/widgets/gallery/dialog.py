@@ -18,6 +18,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.core.text import count
 from napari_semiseg.project.review.accept import accept, reopen, review_items
+from napari_semiseg.widgets.canvas.thumbnails import SIZE
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import (
@@ -31,7 +32,6 @@ from napari_semiseg.widgets.common.plots import dotted
 from napari_semiseg.widgets.common.questions import Questions
 from napari_semiseg.widgets.common.tables import RowTable
 from napari_semiseg.widgets.gallery.model import GalleryModel, Order, Show
-from napari_semiseg.widgets.gallery.thumbnails import SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -10,10 +11,10 @@ from qtpy.QtGui import QIcon, QPixmap
 
 from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.accept import ReviewItem
+from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_case
 from napari_semiseg.widgets.common.forms import plain
 from napari_semiseg.widgets.common.planes import NAMES
 from napari_semiseg.widgets.common.tables import RowModel
-from napari_semiseg.widgets.gallery.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +53,8 @@ class GalleryModel(RowModel[ReviewItem]):
 
     def __init__(self, scheme: LabelScheme, parent: QObject | None = None) -> None:
         super().__init__([(title, "") for title in COLUMNS], parent)
-        self.thumbnails = Thumbnails(scheme, self)
+        self.thumbnails = Thumbnails(self)
+        self._scheme = scheme
         self.thumbnails.ready.connect(self._drawn)
         self.checked: set[str] = set()
         self._all: list[ReviewItem] = []
@@ -110,12 +112,21 @@ class GalleryModel(RowModel[ReviewItem]):
             return None
         if role not in (ItemRole.DecorationRole, ItemRole.DisplayRole):
             return None
-        made = self.thumbnails.get(item)
+        made = self.pictures(item)
         if role == ItemRole.DecorationRole:
             return None if isinstance(made, str | None) else _picture(made, index)
         if made is None:
             return "\u2026"
         return made if isinstance(made, str) and index.column() == 1 else None
+
+    def pictures(self, item: ReviewItem) -> list[QImage] | str | None:
+        """Pictures of a case; another mask or prediction has others."""
+        case, record = item.case, item.record
+        made = None if record is None else (record.step, record.at)
+        key = (case.id, item.mask, made, len(case.record.history))
+        return self.thumbnails.get(
+            key, partial(draw_case, case, item.mask, self._scheme)
+        )
 
     def setData(self, index: Index, value: Any, role: int = ItemRole.EditRole) -> bool:
         """Tick a case."""

@@ -9,7 +9,6 @@ from napari_semiseg.core.registry import installed
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.actions import (
     FILE_MENU,
-    FOOTER,
     Action,
     Group,
     by_id,
@@ -42,7 +41,9 @@ def _tool_action(tool: Tool) -> Action[ReviewPanel]:
     )
 
 
-def _mode_action(mode: str, key: str, button: str, text: str) -> Action[ReviewPanel]:
+def _mode_action(
+    mode: str, key: str, button: str, text: str, icon: str
+) -> Action[ReviewPanel]:
     return Action(
         mode,
         lambda panel: panel.brush.set_mode(mode),
@@ -50,23 +51,23 @@ def _mode_action(mode: str, key: str, button: str, text: str) -> Action[ReviewPa
         key=key,
         group=Group.PAINT,
         button=button,
+        icon=icon,
     )
 
 
 def _built_in() -> tuple[Action[ReviewPanel], ...]:
     return (
-        _mode_action("paint", "P", "Paint", "Paint"),
-        _mode_action("erase", "E", "Erase", "Erase"),
-        _mode_action("fill", "F", "Fill", "Fill a region"),
-        _mode_action("pan_zoom", "Z", "Pan", "Pan and zoom"),
+        _mode_action("paint", "P", "Paint", "Paint", "brush"),
+        _mode_action("erase", "E", "Erase", "Erase", "eraser"),
+        _mode_action("fill", "F", "Fill", "Fill a region", "format_color_fill"),
+        _mode_action("pan_zoom", "Z", "Pan", "Pan and zoom", "hand_back_right_outline"),
         Action(
             "next_plane",
             lambda panel: planes.next_plane(panel.case_view.viewer),
             text="Axial, coronal, sagittal",
             key="Q",
             group=Group.LOOK,
-            button="Plane",
-            row=1,
+            button="Next plane",
         ),
         Action(
             "toggle_mask",
@@ -74,8 +75,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Show or hide the mask",
             key="T",
             group=Group.LOOK,
-            button="Mask",
-            row=1,
+            button="Show or hide the mask",
         ),
         Action(
             "toggle_unannotated",
@@ -83,8 +83,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Show or hide the tint over what is not annotated",
             key="H",
             group=Group.LOOK,
-            button="Tint",
-            row=1,
+            button="Tint what is not annotated",
         ),
         Action(
             "toggle_maps",
@@ -92,8 +91,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Maps beside the image, over it, or none; hold to peek",
             key="R",
             group=Group.LOOK,
-            button="Maps",
-            row=1,
+            button="Distance and uncertainty",
         ),
         Action(
             "toggle_layers",
@@ -118,6 +116,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             key="Shift-Q",
             group=Group.LOOK,
             button="3D",
+            icon="cube_outline",
         ),
         Action(
             "next_window",
@@ -147,6 +146,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             key="U",
             group=Group.TOOLS,
             button="Apply",
+            icon="check",
         ),
         Action(
             "adopt_layer",
@@ -160,9 +160,9 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Next most doubtful slice",
             key="W",
             group=Group.LOOK,
-            button="Next worst slice",
-            row=2,
+            button="Next doubtful slice",
             title="Go to the next most doubtful slice",
+            icon="arrow_right",
         ),
         Action(
             "use_prediction",
@@ -170,9 +170,9 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Fill from the prediction where nothing is annotated",
             key="G",
             group=Group.TOOLS,
-            button="Use prediction",
-            row=2,
+            button="Prediction",
             title="Use the prediction where nothing is annotated",
+            icon="creation",
         ),
         Action(
             "mark_slice_done",
@@ -180,16 +180,15 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="This slice is done: what is not painted is background",
             key="D",
             button="Slice done",
-            row=3,
             title="Mark the slice as done",
+            icon="check",
         ),
         Action(
             "accept_painted",
             lambda panel: panel.case_view.accept(painted_only=True),
             text="Accept only what is painted, and slices that are done",
             key="Shift-A",
-            button="Accept painted",
-            row=3,
+            button="Accept only what is painted",
         ),
         Action(
             "accept",
@@ -197,7 +196,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Accept: the whole volume counts as annotated",
             key="A",
             button="Accept",
-            row=4,
+            icon="check",
         ),
         Action(
             "accept_and_next",
@@ -205,8 +204,8 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Accept and open the next case of the queue",
             key="N",
             button="Accept && next",
-            row=4,
             title="Accept label and open next case",
+            icon="check_all",
         ),
         Action(
             "previous_case",
@@ -214,7 +213,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Back to the case that was open before",
             key="Shift-N",
             button="Back",
-            row=5,
+            icon="arrow_left",
         ),
         Action(
             "skip_case",
@@ -222,19 +221,19 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Skip: the case goes to the end of the queue, open the next",
             key="Shift-S",
             button="Skip",
-            row=5,
             title="Skip the open case and open the next one",
             tab="Review",
+            icon="skip_next_outline",
         ),
         Action(
             "flag_case",
             lambda panel: panel.flag(),
             text="Flag the case for a second look, with a comment",
             key="Shift-F",
-            button="Flag\u2026",
-            row=5,
+            button="Flag",
             title="Flag the open case for a second look",
             tab="Review",
+            icon="flag_outline",
         ),
         Action(
             "save_draft",
@@ -242,7 +241,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Save the draft now",
             key="S",
             button="Save draft",
-            row=6,
             title="Save draft of the open case",
         ),
         Action(
@@ -250,7 +248,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             lambda panel: panel.case_view.discard_draft(),
             text="Discard what is not accepted",
             button="Discard draft",
-            row=6,
         ),
         Action(
             "undo_accept",
@@ -258,7 +255,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Undo the last accept: label and edits are as before",
             key="Shift-U",
             button="Undo accept",
-            row=7,
             needs_case=False,
         ),
         Action(
@@ -266,14 +262,12 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             lambda panel: panel.case_view.restore(),
             text="Edit an earlier label or earlier edits of this case again",
             button="Earlier masks\u2026",
-            row=7,
         ),
         Action(
             "export_masks",
             lambda panel: panel.export_asked.emit(),
             text="Write masks on the grid of their images",
-            button="Export\u2026",
-            row=FOOTER,
+            button="Export masks\u2026",
             needs_case=False,
             title="Export masks of the project",
             menu=FILE_MENU,
@@ -282,8 +276,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             "show_shortcuts",
             lambda panel: panel.show_shortcuts(),
             text="List of keys",
-            button="Shortcuts",
-            row=FOOTER,
+            button="All keys",
             needs_case=False,
         ),
     )

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from functools import partial
-from html import escape
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QFrame,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
 from superqt.utils import QSignalThrottler
 
-from napari_semiseg.core.text import percent
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.text import count, percent
 from napari_semiseg.widgets.canvas.contrast import ContrastRow
 from napari_semiseg.widgets.canvas.image_layers import ChannelChoice
 from napari_semiseg.widgets.common import planes
-from napari_semiseg.widgets.common.actions import FOOTER, Group
+from napari_semiseg.widgets.common.actions import Group, short
 from napari_semiseg.widgets.common.background import show_errors
+from napari_semiseg.widgets.common.buttons import action_button
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import (
-    action_button,
-    markup_label,
-    stack,
-    wrapped_label,
-)
+from napari_semiseg.widgets.common.forms import ElidedLabel, plain, stack
 from napari_semiseg.widgets.common.keys import bind_keys
-from napari_semiseg.widgets.review.action_grid import ActionGrid
+from napari_semiseg.widgets.common.next_step import Do, NextStep
+from napari_semiseg.widgets.common.scrolling import VerticalScroll
+from napari_semiseg.widgets.common.style import look
+from napari_semiseg.widgets.review.case_card import CaseCard
 from napari_semiseg.widgets.review.queue import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import Shortcut, ShortcutSheet
 from napari_semiseg.widgets.tools.drawing import BrushControls, ClassButtons
+from napari_semiseg.widgets.tools.operations import INTERPOLATE
 from napari_semiseg.widgets.tools.panel import ToolPanel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qtpy.QtGui import QShowEvent
+    from qtpy.QtGui import QAction, QShowEvent
+    from qtpy.QtWidgets import QPushButton
 
     from napari_semiseg.core.labels import LabelClass
     from napari_semiseg.widgets.canvas.case_view import CaseView
@@ -45,14 +43,15 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.common.session import Session
 
 REFRESH_MS = 200
-NO_CASE = "No case is open. Double-click one in the cohort or in the queue below."
-
-
+AGAIN_S = 0.6
+"""A second press of *Accept & next* within this is not meant."""
 MODES = ("paint", "erase", "fill", "pan_zoom")
+ELSEWHERE = frozenset({*MODES, "toggle_surfaces", "apply_tool", "use_prediction"})
+"""Actions whose buttons stand beside what they are about."""
 
 
 class ReviewPanel(QWidget):
-    """Class buttons, brush, accept, and the queue with reasons.
+    """The case in hand; structures and tools; accept. And the queue with reasons.
 
     Parameters
     ----------
@@ -69,9 +68,12 @@ class ReviewPanel(QWidget):
     -------
     export_asked()
         The user wants to export masks.
+    step_changed()
+        Something else is the next sensible step now.
     """
 
     export_asked = Signal()
+    step_changed = Signal()
 
     def __init__(
         self,
@@ -84,8 +86,7 @@ class ReviewPanel(QWidget):
         self.session = session
         self.case_view = case_view
         self.actions_by_id = actions
-        self.info = markup_label(wrapped=True)
-        self.saved = wrapped_label()
+        self.saved = ElidedLabel("secondary")
         self.channels = ChannelChoice(case_view.layers.images, actions["next_image"])
         self.classes = ClassButtons(
             actions["paint_unannotated"], actions["toggle_lock"]
@@ -93,18 +94,22 @@ class ReviewPanel(QWidget):
         self.brush = BrushControls(actions[mode] for mode in MODES)
         self.queue_box = QueueBox(session)
         self.queue = self.queue_box.queue
-        self.tool_panel = ToolPanel(session, case_view, actions["apply_tool"])
+        self.tool_panel = ToolPanel(
+            session, case_view, actions["apply_tool"], actions["use_prediction"], self
+        )
         self.contrast = ContrastRow(
             case_view.model,
             case_view.layers.images,
             actions["next_window"],
             action_button(actions["toggle_surfaces"], self),
         )
-        rows = [action for action in actions.values() if action.row]
-        self.grid = ActionGrid([it for it in rows if it.row != FOOTER], self)
-        self.footer = ActionGrid([it for it in rows if it.row == FOOTER], self)
-        self.buttons = self.grid.buttons
-        self.buttons["accept_and_next"].setStyleSheet("font-weight: bold")
+        self.menu = QMenu(self)
+        self.card = CaseCard(case_view, actions, self, self.menu)
+        self.buttons: dict[str, QPushButton] = dict(self.card.buttons)
+        for name in ("accept", "accept_and_next"):
+            self.buttons[name] = action_button(actions[name], self)
+        self.menu_actions = self._fill_menu()
+        self._accepted_at = -AGAIN_S
         self._connections = Connections(self)
         self._mask_connections = Connections(self)
         self._stale = True
@@ -122,15 +127,18 @@ class ReviewPanel(QWidget):
 
     def accept_and_next(self) -> None:
         """Accept the whole volume and open the next case of the queue."""
+        if monotonic() - self._accepted_at < AGAIN_S:
+            return
         accepted = self.case_view.case
         if accepted is not None and self.case_view.accept():
-            self._open_following(accepted.id, "Accepted")
+            self._open_following(accepted.id)
+            self._accepted_at = monotonic()
 
-    def _open_following(self, done: str, verb: str) -> None:
+    def _open_following(self, done: str) -> None:
         """Open the case that follows in the queue."""
         following = self.next_case(done)
         if following is None:
-            self.session.say(f"{verb} {done}: it was the last one to review.")
+            self.session.say(f"{done} was the last one to review.")
         else:
             self.open_place(following, self.queue.place_of(following))
 
@@ -156,7 +164,7 @@ class ReviewPanel(QWidget):
         """Put the open case at the end of the queue and open the next one."""
         skipped = self.case_view.case
         if skipped is not None and self.queue_box.skip(skipped.id):
-            self._open_following(skipped.id, "Skipped")
+            self._open_following(skipped.id)
 
     def flag(self) -> None:
         """Ask why the open case needs a second look, and note it."""
@@ -193,6 +201,37 @@ class ReviewPanel(QWidget):
             value = int(mask.selected_label)
             self.lock(value, value not in locked)
 
+    def next_step(self) -> NextStep | None:
+        """Name the next sensible step in the open case; None without one."""
+        view, tool = self.case_view, self.tool_panel.tool
+        if view.case is None or view.editing is None:
+            return None
+        if view.case.state is CaseState.LABELLED and not view.dirty:
+            return None
+        if tool is not None:
+            words = f"apply or close: {tool.title.lower()}"
+            return NextStep(Do.APPLY, words, elsewhere=True)
+        axis, doubt = int(view.viewer.dims.order[0]), view.next_doubt()
+        worst = view.doubtful_slices(axis)
+        new = doubt is not None and not view.editing.was_seen(axis, doubt.index)
+        if doubt is not None and doubt.axis == axis and new:
+            words = f"slice {doubt.index}, doubtful and not seen yet"
+            return NextStep(Do.SLICE, words, key="W")
+        done = int((view.editing.annotated_slices(axis) == 1).sum())
+        if worst:
+            words = f"accept, all {count(len(worst), 'doubtful slice')} seen"
+        elif view.editing.annotated == 1 or view.prediction is not None:
+            words = "accept the case"
+        elif done < 2:
+            words = "paint a slice, then Slice done"
+        else:
+            return NextStep(Do.FILL, f"fill between {done} done slices", key="I")
+        return NextStep(Do.ACCEPT, words, elsewhere=True)
+
+    def fill_between(self) -> None:
+        """Choose the tool that fills in between done slices."""
+        self.tool_panel.choose(INTERPOLATE.id)
+
     def show_shortcuts(self) -> None:
         """Show the list of keys."""
         sheet = ShortcutSheet(self.shortcuts(), self)
@@ -216,28 +255,63 @@ class ReviewPanel(QWidget):
 
     # -- building --------------------------------------------------------------------
 
+    def _fill_menu(self) -> dict[str, QAction]:
+        """List what has no button of its own, and give the entries by id."""
+        found: dict[str, QAction] = {}
+        rest = [
+            action
+            for action in self.actions_by_id.values()
+            if action.button
+            and action.id not in self.buttons
+            and action.id not in ELSEWHERE
+        ]
+        for group in Group:
+            for action in (one for one in rest if one.group == group):
+                key = f"\t{short(action.key)}" if action.key else ""
+                entry = self.menu.addAction(f"{action.button}{key}")
+                entry.setToolTip(plain(action.text))
+                entry.triggered.connect(lambda *_, one=action: one.run(self))
+                found[action.id] = entry
+            self.menu.addSeparator()
+        return found
+
     def _build(self) -> None:
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        line = QFrame()
-        line.setFrameShape(QFrame.Shape.HLine)
-        line.setFrameShadow(QFrame.Shadow.Sunken)
-        layout = stack(
-            self,
-            self.info,
-            self.saved,
+        self.body = QWidget()
+        self.work = QWidget()
+        stack(
+            self.work,
+            self.card,
             self.channels,
             self.classes,
             self.brush,
-            self.contrast,
-            self.grid,
             self.tool_panel,
-            line,
-            self.queue_box,
-            self.footer,
-            stretched=self.queue_box,
-            margin=6,
+            self.contrast,
+            margin=0,
+        ).setSpacing(8)
+        layout = stack(
+            self.body, self.work, self.queue_box, stretched=self.queue_box, margin=8
         )
-        layout.setSpacing(6)
+        layout.setSpacing(8)
+        layout.addStretch(0)
+        self.finish = look(QWidget(), "footer")
+        row = QHBoxLayout(self.finish)
+        row.setContentsMargins(8, 4, 8, 4)
+        row.setSpacing(6)
+        partly = QToolButton()
+        partly.setText("\u25be")
+        partly.setToolTip("Accept only what is painted, or undo an accept")
+        partly.setAccessibleName("Other ways to accept")
+        ways = QMenu(partly)
+        for name in ("accept_painted", "undo_accept"):
+            ways.addAction(self.menu_actions[name])
+        partly.setMenu(ways)
+        partly.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        row.addWidget(self.buttons["accept"], 1)
+        row.addWidget(partly)
+        row.addWidget(self.buttons["accept_and_next"], 1)
+        self.scroll = VerticalScroll(self.body)
+        column = stack(self, self.scroll, self.finish, stretched=self.scroll, margin=0)
+        column.setSpacing(0)
 
     def _connect(self) -> None:
         session, view, connections = self.session, self.case_view, self._connections
@@ -253,6 +327,10 @@ class ReviewPanel(QWidget):
         self.classes.chosen.connect(self.choose_class)
         self.classes.lock_asked.connect(self.lock)
         self.queue.asked.connect(self.open_place)
+        self.tool_panel.opened.connect(self.queue_box.setHidden)
+        self.tool_panel.opened.connect(self._show_step)
+        dims = view.viewer.dims.events
+        connections.add(self._show_step, dims.point, view.model.counted)
         keys = {
             action.key: partial(action.run, self)
             for action in self.actions_by_id.values()
@@ -288,17 +366,22 @@ class ReviewPanel(QWidget):
         self._mask_connections.close()
         self.channels.refresh()
         self.brush.follow(view.mask)
-        for part in (self.classes, self.contrast, self.tool_panel):
-            part.setEnabled(view.mask is not None)
-        self.grid.show_case(is_open=view.mask is not None)
+        is_open = view.mask is not None
+        self.work.setVisible(is_open)
+        self.finish.setVisible(is_open)
+        for action in self.actions_by_id.values():
+            shown = self.buttons.get(action.id) or self.menu_actions.get(action.id)
+            if shown is not None:
+                shown.setEnabled(is_open or not action.needs_case)
         self.classes.show_locked(view.layers.locked)
+        self.queue.show_open(None if view.case is None else view.case.id)
         if view.case is None or view.mask is None or view.image is None:
-            self.info.setText(NO_CASE)
             self.saved.setText("")
+            self._show_step()
             return
-        self.info.setText(
-            f"<b>{escape(view.case.id)}</b><br>{escape(view.text)}{self._flagged()}"
-        )
+        estimate = self.session.estimates([view.case.id]).get(view.case.id)
+        words = "" if estimate is None else f"Dice ~{estimate}"
+        self.card.show_case(self._flag(), words)
         self._show_saved()
         values = [0, *(item.value for item in self._scheme())]
         digits = {
@@ -314,15 +397,19 @@ class ReviewPanel(QWidget):
         if view.editing is not None:
             view.editing.recount()
 
-    def _flagged(self) -> str:
-        """Flag of the open case in words, as it is now."""
+    def _flag(self) -> str | None:
+        """Flag of the open case, as it is now."""
         project, case = self.session.project, self.case_view.case
         if project is None or case is None:
-            return ""
-        flag = project.case(case.id).record.flag
-        if flag is None:
-            return ""
-        return f"<br>\u2691 Flagged{f': {escape(flag)}' if flag else ''}"
+            return None
+        return project.case(case.id).record.flag
+
+    def _show_step(self, _: object = None) -> None:
+        """Make *Accept & next* the blue button while it is the next step."""
+        step = self.next_step()
+        blue = step is not None and step.do is Do.ACCEPT
+        look(self.buttons["accept_and_next"], "primary" if blue else "quiet")
+        self.step_changed.emit()
 
     def _show_class(self, event: object = None) -> None:
         if self.case_view.mask is not None:
@@ -351,10 +438,8 @@ class ReviewPanel(QWidget):
             parts = editing.annotated_slices(axis)
             done = int((parts == 1).sum())
             plane = planes.NAMES[axis].lower()
-            text += (
-                f" \u00b7 annotated {percent(editing.annotated)}, "
-                f"{done} of {len(parts)} {plane} slices done"
-            )
+            text += f" \u00b7 {done} of {len(parts)} {plane} slices done"
+            text += f" \u00b7 annotated {percent(editing.annotated)}"
         self.saved.setText(text)
 
     def _scheme(self) -> tuple[LabelClass, ...]:

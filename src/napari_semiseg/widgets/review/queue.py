@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QRect, QSize, Qt, Signal
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QComboBox,
-    QHeaderView,
+    QListWidget,
+    QListWidgetItem,
     QSizePolicy,
-    QTreeWidget,
-    QTreeWidgetItem,
+    QStyle,
+    QStyledItemDelegate,
     QWidget,
 )
 
@@ -19,9 +21,10 @@ from napari_semiseg.active_learning.registry import DEFAULT, strategies
 from napari_semiseg.active_learning.suggest import Suggestions, suggest
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.imaging.rendering import slice_name
 from napari_semiseg.project.review import flags
+from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_slice
 from napari_semiseg.widgets.common.background import show_errors
+from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import ask_flag
 from napari_semiseg.widgets.common.forms import (
     plain,
@@ -31,12 +34,14 @@ from napari_semiseg.widgets.common.forms import (
     wrapped_label,
 )
 from napari_semiseg.widgets.common.preferences import preferences
-from napari_semiseg.widgets.common.tables import top_items
+from napari_semiseg.widgets.common.style import colours, look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtCore import QModelIndex, QPersistentModelIndex
+    from qtpy.QtGui import QImage, QKeyEvent, QPainter
+    from qtpy.QtWidgets import QStyleOptionViewItem
 
     from napari_semiseg.project.review.quality_estimate import Estimate
     from napari_semiseg.widgets.common.session import Session
@@ -46,17 +51,79 @@ EMPTY = "The queue fills once a trained model has predicted cases."
 ALL_DONE = "No case is left to annotate."
 STRATEGY = "queue_strategy"
 TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
-PLACE_ROLE = Qt.ItemDataRole.UserRole
-SELECTED = """
-QTreeView::item:selected, QTreeView::branch:selected {
-    background-color: #3f5bc4; color: white;
-}
-"""
-"""napari's themes leave trees out: Qt would draw white text on a white row."""
+ROW, PICTURE = 50, 42
+CASE, PLACE, WHY, QUALITY = (Qt.ItemDataRole.UserRole + n for n in range(4))
 
 
-class ReviewQueue(QTreeWidget):
-    """Volumes with their doubtful slices as children, most useful first.
+class _Row(QStyledItemDelegate):
+    """Draws picture, case, reason and estimated quality."""
+
+    def __init__(self, queue: ReviewQueue) -> None:
+        super().__init__(queue)
+        self._queue = queue
+
+    def sizeHint(
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> QSize:
+        """Every row is as high."""
+        return QSize(100, ROW)
+
+    def paint(
+        self,
+        painter: QPainter,
+        option: QStyleOptionViewItem,
+        index: QModelIndex | QPersistentModelIndex,
+    ) -> None:
+        """Draw a row; the case in hand is bold, with a bar at the left."""
+        found, area = colours(), QRect(option.rect)  # type: ignore[attr-defined]
+        in_hand = index.data(CASE) == self._queue.open_case
+        selected = option.state & QStyle.StateFlag.State_Selected  # type: ignore[attr-defined]
+        painter.save()
+        if in_hand or selected:
+            painter.fillRect(area, QColor(found["control" if in_hand else "card"]))
+        if in_hand:
+            painter.fillRect(
+                area.x(), area.y(), 3, area.height(), QColor(found["text"])
+            )
+        left, top = area.x() + 8, area.y() + (ROW - PICTURE) // 2
+        picture = self._queue.picture(index.data(CASE), index.data(PLACE))
+        frame = QRect(left, top, PICTURE, PICTURE)
+        if picture is None:
+            painter.fillRect(frame, QColor(found["card"]))
+        else:
+            painter.drawImage(frame, picture)
+        metrics = painter.fontMetrics()
+        quality = str(index.data(QUALITY) or "")
+        room = metrics.horizontalAdvance(quality)
+        text = area.adjusted(PICTURE + 16, 6, -8, -6)
+        painter.setPen(QColor(found["text"]))
+        top_line = Qt.AlignmentFlag.AlignTop
+        painter.drawText(text, top_line | Qt.AlignmentFlag.AlignRight, quality)
+        bold = painter.font()
+        bold.setBold(in_hand)
+        painter.setFont(bold)
+        width = text.width() - room - 8
+        name = painter.fontMetrics().elidedText(
+            str(index.data(CASE)), Qt.TextElideMode.ElideMiddle, width
+        )
+        painter.drawText(text, top_line | Qt.AlignmentFlag.AlignLeft, name)
+        bold.setBold(False)
+        painter.setFont(bold)
+        painter.setPen(QColor(found["secondary"]))
+        why = metrics.elidedText(
+            str(index.data(WHY)), Qt.TextElideMode.ElideRight, text.width()
+        )
+        painter.drawText(text, Qt.AlignmentFlag.AlignBottom, why)
+        painter.restore()
+
+
+class ReviewQueue(QListWidget):
+    """Cases with the slice to look at first, and why; most useful first.
+
+    Parameters
+    ----------
+    session : Session
+        Whose project is shown.
 
     Signals
     -------
@@ -67,62 +134,77 @@ class ReviewQueue(QTreeWidget):
 
     asked = Signal(str, object)
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self.setHeaderLabels(["Case or slice", "Why"])
-        self.setStyleSheet(SELECTED)
-        self.setUniformRowHeights(True)
-        self.setRootIsDecorated(True)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.open_case: str | None = None
+        self._session = session
+        self._thumbnails = Thumbnails(self)
+        self._thumbnails.ready.connect(self._drawn)
+        connections = Connections(self)
+        connections.at_close(self._thumbnails.close)
+        self.setItemDelegate(_Row(self))
+        self.setUniformItemSizes(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName("Review queue")
-        header = self.header()
-        header.setStretchLastSection(True)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
-        self.setColumnWidth(0, 150)
-        self.setMinimumHeight(120)
-        self.setExpandsOnDoubleClick(False)
+        self.setMinimumHeight(2 * ROW + 4)
         self.itemDoubleClicked.connect(self._ask)
 
     def show_suggestions(
         self, suggestions: Suggestions, estimates: Mapping[str, Estimate] | None = None
     ) -> None:
-        """Fill the queue; the same case stays open and selected.
+        """Fill the queue; the same case stays selected.
 
         Parameters
         ----------
         suggestions : Suggestions
-            Volumes and slices with reasons.
+            Volumes with their slices and reasons.
         estimates : mapping of str to Estimate, optional
             Estimated Dice of the cases for which it is known.
         """
-        opened = {self._place(item)[0] for item in self._top() if item.isExpanded()}
         current = self.currentItem()
-        selected = None if current is None else self._place(current)[0]
+        selected = None if current is None else current.data(CASE)
         self.clear()
         for volume in suggestions.volumes:
-            reason, estimate = volume.reason, (estimates or {}).get(volume.case)
-            if estimate is not None:
-                reason = f"Dice ~{estimate}, {reason}"
-            row = self._item(volume.case, reason, (volume.case, volume.place))
-            self.addTopLevelItem(row)
-            for item in suggestions.slices:
-                if item.case == volume.case:
-                    name = slice_name(item.axis, item.index).capitalize()
-                    place = (item.case, (item.axis, item.index))
-                    row.addChild(self._item(name, item.reason, place))
-            row.setExpanded(volume.case in opened)
-        for row in self._top():
-            if self._place(row)[0] == selected:
-                self.setCurrentItem(row)
+            estimate = (estimates or {}).get(volume.case)
+            item = QListWidgetItem(volume.case)
+            item.setData(CASE, volume.case)
+            item.setData(PLACE, volume.place)
+            item.setData(WHY, volume.reason)
+            item.setData(QUALITY, "" if estimate is None else f"{estimate.dice:.2f}")
+            words = "" if estimate is None else f"\nDice ~{estimate}"
+            item.setToolTip(plain(f"{volume.case}\n{volume.reason}{words}"))
+            self.addItem(item)
+            if volume.case == selected:
+                self.setCurrentItem(item)
+
+    def show_open(self, case_id: str | None) -> None:
+        """Mark the row of the case that is open."""
+        self.open_case = case_id
+        self.viewport().update()
 
     def cases(self) -> list[str]:
         """Ids of the cases in the queue, in their order."""
-        return [self._place(item)[0] for item in self._top()]
+        return [item.data(CASE) for item in self._rows()]
 
     def place_of(self, case_id: str) -> tuple[int, int] | None:
         """Slice that the row of a case names: axis and index."""
-        return dict(map(self._place, self._top())).get(case_id)
+        rows = (item for item in self._rows() if item.data(CASE) == case_id)
+        return next((_place(item) for item in rows), None)
+
+    def picture(self, case_id: str, place: tuple[int, int] | None) -> QImage | None:
+        """Picture of the slice that a row names; None until it is drawn."""
+        project = self._session.project
+        if project is None or place is None:
+            return None
+        case = next((one for one in self._session.cases() if one.id == case_id), None)
+        if case is None:
+            return None
+        run = self._session.run_of(case)
+        mask = None if run is None else run.folder.prediction(case_id).labels
+        key = (case_id, *place, None if run is None else (run.id, run.steps_done))
+        draw = partial(draw_slice, case, mask, tuple(place), project.labels)
+        made = self._thumbnails.get(key, draw)
+        return made[0] if isinstance(made, list) else None
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Enter opens; letters are left to the shortcuts."""
@@ -134,24 +216,20 @@ class ReviewQueue(QTreeWidget):
         else:
             super().keyPressEvent(event)
 
-    def _top(self) -> list[QTreeWidgetItem]:
-        return top_items(self)
+    def _rows(self) -> list[QListWidgetItem]:
+        rows = (self.item(row) for row in range(self.count()))
+        return [item for item in rows if item is not None]
 
-    def _item(
-        self, name: str, reason: str, place: tuple[str, tuple[int, int] | None]
-    ) -> QTreeWidgetItem:
-        item = QTreeWidgetItem([name, reason])
-        item.setData(0, PLACE_ROLE, place)
-        item.setToolTip(0, plain(name))
-        item.setToolTip(1, plain(reason))
-        return item
+    def _drawn(self, _case: str) -> None:
+        self.viewport().update()
 
-    def _place(self, item: QTreeWidgetItem) -> tuple[str, tuple[int, int] | None]:
-        case, place = item.data(0, PLACE_ROLE)
-        return case, None if place is None else tuple(place)
+    def _ask(self, item: QListWidgetItem) -> None:
+        self.asked.emit(item.data(CASE), _place(item))
 
-    def _ask(self, item: QTreeWidgetItem, column: int = 0) -> None:
-        self.asked.emit(*self._place(item))
+
+def _place(item: QListWidgetItem) -> tuple[int, int] | None:
+    place: Any = item.data(PLACE)
+    return None if place is None else (int(place[0]), int(place[1]))
 
 
 class QueueBox(QWidget):
@@ -166,8 +244,8 @@ class QueueBox(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self.queue = ReviewQueue()
-        self.text = wrapped_label(EMPTY)
+        self.queue = ReviewQueue(session)
+        self.text = look(wrapped_label(EMPTY), "secondary")
         self.order = QComboBox()
         self.order.setAccessibleName("Order of the queue")
         self.order.setToolTip("Which cases come first in the list below")
@@ -182,12 +260,16 @@ class QueueBox(QWidget):
         known = stored if stored in strategies() else DEFAULT
         self.order.setCurrentIndex(self.order.findData(known))
         self.order.activated.connect(self._chosen)
-        label = plain_label("&Next")
-        label.setBuddy(self.order)
-        head = row_of(self.order)
-        head.insertWidget(0, label)
+        self.title = look(plain_label("Queue"), "title")
+        head = row_of(self.title)
+        head.addWidget(self.order, 2)
         stack(
-            self, head, self.text, self.queue, stretched=self.queue, margin=0
+            self,
+            head,
+            self.text,
+            self.queue,
+            stretched=self.queue,
+            margin=0,
         ).setSpacing(4)
 
     @property
@@ -205,11 +287,15 @@ class QueueBox(QWidget):
             try:
                 found = suggest(project, LENGTH, self.strategy)
                 text = f"{chosen.hint} Enter or a double click opens."
+                self.order.setToolTip(plain(text))
             except ProjectError:
                 text = EMPTY if self._to_do() else ALL_DONE
         cases = [item.case for item in found.volumes]
         self.queue.show_suggestions(found, self.session.estimates(cases))
         self.text.setText(text)
+        self.text.setVisible(not cases)
+        self.queue.setVisible(bool(cases))
+        self.title.setText(f"Queue  {len(cases)}" if cases else "Queue")
         self.session.queue_changed.emit(self.queue.cases())
 
     def next_case(self, after: str) -> str | None:

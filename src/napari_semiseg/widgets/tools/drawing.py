@@ -20,15 +20,16 @@ from superqt import QLabeledSlider
 from superqt.utils import signals_blocked
 
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.widgets.common.actions import short
+from napari_semiseg.widgets.common.buttons import KeyButton
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import (
     plain,
-    plain_button,
     plain_label,
+    push_button,
     row_of,
     stack,
 )
+from napari_semiseg.widgets.common.style import look
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -61,7 +62,7 @@ class ClassButtons(QWidget):
     def __init__(self, unannotated: Action[Any], lock: Action[Any]) -> None:
         super().__init__()
         self._unannotated, self._lock = unannotated, lock
-        self.buttons: dict[int, QPushButton] = {}
+        self.buttons: dict[int, KeyButton] = {}
         self.locks: dict[int, QPushButton] = {}
         self._volumes: dict[int, QLabel] = {}
         self._group = QButtonGroup(self)
@@ -86,7 +87,7 @@ class ClassButtons(QWidget):
         row = len(scheme) + 1
         background = self._button(0, "background", "#000000", "0")
         unknown = self._button(
-            UNANNOTATED, "not annotated", "#5f7399", short(self._unannotated.key)
+            UNANNOTATED, "not annotated", "#5f7399", self._unannotated.key
         )
         background.setToolTip("Paint background: there is none of the structures (0)")
         unknown.setToolTip(f"Paint as not annotated ({self._unannotated.key})")
@@ -122,7 +123,7 @@ class ClassButtons(QWidget):
         lock = QPushButton()
         lock.setCheckable(True)
         lock.setIcon(padlock(closed=False))
-        lock.setFixedWidth(28)
+        look(lock, "flat").setFixedWidth(28)
         tip = f"Lock {name}: nothing paints over it ({self._lock.key})"
         lock.setToolTip(plain(tip))
         lock.setAccessibleName(f"Lock {name}")
@@ -133,15 +134,12 @@ class ClassButtons(QWidget):
         self._volumes[value] = volume
         self.locks[value] = lock
 
-    def _button(self, value: int, name: str, colour: str, key: str) -> QPushButton:
-        button = plain_button(
-            f" {key}  {name}" if key else f"     {name}",
-            f"Paint {name}" + (f" (key {key})" if key else ""),
-        )
+    def _button(self, value: int, name: str, colour: str, key: str) -> KeyButton:
+        button = KeyButton(name, key, shape="structure", left=True)
+        button.setToolTip(plain(f"Paint {name}" + (f" (key {key})" if key else "")))
         button.setIcon(swatch(colour))
-        button.setIconSize(QSize(14, 14))
+        button.setIconSize(QSize(16, 16))
         button.setCheckable(True)
-        button.setStyleSheet("text-align: left; padding: 3px 6px")
         self._group.addButton(button, value)
         self.buttons[value] = button
         return button
@@ -160,13 +158,14 @@ class BrushControls(QWidget):
         super().__init__()
         self._mask: Any = None
         self._connections = Connections(self)
-        self.modes: dict[str, QPushButton] = {}
+        self.modes: dict[str, KeyButton] = {}
         group = QButtonGroup(self)
         for mode in modes:
             tip = f"{mode.text}: key {mode.key}"
-            button = plain_button(mode.label, tip, partial(self.set_mode, mode.id))
+            run = partial(self.set_mode, mode.id)
+            button = KeyButton(mode.button, mode.key, mode.icon, "draw", run)
+            button.setToolTip(tip)
             button.setCheckable(True)
-            button.setStyleSheet("padding: 3px 4px")
             group.addButton(button)
             self.modes[mode.id] = button
         self.brush = QLabeledSlider(Qt.Orientation.Horizontal)
@@ -181,6 +180,11 @@ class BrushControls(QWidget):
             row.addWidget(button)
         brush_row = row_of(self.brush)
         brush_row.insertWidget(0, plain_label("Brush"))
+        self.reach = look(push_button("3D"), "doubt")
+        self.reach.setCheckable(True)
+        self.reach.setToolTip("Paint a ball through the slices, not only in this one")
+        self.reach.toggled.connect(self._set_reach)
+        brush_row.addWidget(self.reach)
         stack(self, row, brush_row, margin=0).setSpacing(4)
 
     def follow(self, mask: Any) -> None:
@@ -188,7 +192,9 @@ class BrushControls(QWidget):
         self._connections.close()
         self._mask = mask
         if mask is not None:
-            self._connections.add(self._show, mask.events.mode, mask.events.brush_size)
+            events = mask.events
+            changed = (events.mode, events.brush_size, events.n_edit_dimensions)
+            self._connections.add(self._show, *changed)
             self._show()
         self.setEnabled(mask is not None)
 
@@ -201,12 +207,17 @@ class BrushControls(QWidget):
         if self._mask is not None and int(self._mask.brush_size) != size:
             self._mask.brush_size = size
 
+    def _set_reach(self, on: bool) -> None:
+        if self._mask is not None:
+            self._mask.n_edit_dimensions = 3 if on else 2
+
     def _show(self, event: Any = None) -> None:
         button = self.modes.get(str(self._mask.mode))
         if button is not None:
             button.setChecked(True)
-        with signals_blocked(self.brush):
+        with signals_blocked(self.brush, self.reach):
             self.brush.setValue(int(self._mask.brush_size))
+            self.reach.setChecked(self._mask.n_edit_dimensions == 3)
 
 
 def swatch(colour: str) -> QIcon:

@@ -6,21 +6,32 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
+    QFrame,
     QGridLayout,
+    QHBoxLayout,
+    QMenu,
     QSlider,
     QWidget,
 )
 from superqt.utils import QSignalThrottler, signals_blocked
 
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
+from napari_semiseg.widgets.common.actions import short
+from napari_semiseg.widgets.common.buttons import KeyButton, action_button
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain, plain_button, wrapped_label
-from napari_semiseg.widgets.tools.operations import adopt, tools
+from napari_semiseg.widgets.common.forms import (
+    plain,
+    plain_label,
+    row_of,
+    stack,
+    wrapped_label,
+)
+from napari_semiseg.widgets.common.style import look
+from napari_semiseg.widgets.tools.operations import MOVE_BOUNDARY, adopt, tools
 from napari_semiseg.widgets.tools.preview import Preview
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
 from napari_semiseg.widgets.tools.worker import PreviewWorker
@@ -35,11 +46,10 @@ if TYPE_CHECKING:
 
 DELAY_MS = 60
 ADOPT = "Adopt layer: "
-CHOOSE = "Changes the mask as a whole; its outline is shown before anything changes"
 
 
 class ToolPanel(QWidget):
-    """One row until a tool is chosen; then its amount, and apply or cancel.
+    """A row of buttons, and a sheet for the tool that is chosen.
 
     Parameters
     ----------
@@ -47,12 +57,26 @@ class ToolPanel(QWidget):
         Shows messages in the status line.
     view : CaseView
         The case that is open.
-    apply_action : Action
-        Whose label and key the button has.
+    apply_action, prediction_action : Action
+        Whose labels and keys the buttons have.
+    panel : object
+        What these actions are run with.
+
+    Signals
+    -------
+    opened(bool)
+        A tool was chosen, or put away.
     """
 
+    opened = Signal(bool)
+
     def __init__(
-        self, session: Session, view: CaseView, apply_action: Action[Any]
+        self,
+        session: Session,
+        view: CaseView,
+        apply_action: Action[Any],
+        prediction_action: Action[Any],
+        panel: Any,
     ) -> None:
         super().__init__()
         self.session = session
@@ -61,14 +85,25 @@ class ToolPanel(QWidget):
         self.preview = Preview(view, connections)
         self.worker = PreviewWorker(session, view.model, view.layers)
         self._tools = tools()
-        self.choice = QComboBox()
-        self.choice.setAccessibleName("Tool for the mask")
-        self.choice.setToolTip(CHOOSE)
-        self.choice.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        self.tool: Tool | None = None
+        self.prediction_button = action_button(prediction_action, panel, "tool")
+        boundary = partial(self.choose, MOVE_BOUNDARY.id)
+        self.boundary_button = KeyButton(
+            "Boundary", MOVE_BOUNDARY.key, "arrow_expand_all", "tool", boundary
         )
-        self.choice.setMinimumContentsLength(16)
-        self.choice.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.boundary_button.setToolTip(plain(MOVE_BOUNDARY.text))
+        self._menu_buttons: list[KeyButton] = []
+        tip = "Fill in between slices that are done"
+        self.between = self._menu("Between", "I", "layers_triple_outline", tip)
+        tip = "Pieces, specks, holes, the surface; tools of others; other layers"
+        self.clean_up = self._menu("Clean up", "", "broom", tip)
+        self.clean_up.aboutToShow.connect(self._fill_clean_up)
+        for tool in self._tools:
+            if tool.fills:
+                self._offer(self.between, tool)
+        self._fill_clean_up()
+        self.sheet = look(QFrame(), "card")
+        self.title = look(plain_label(), "title")
         self.amount = QDoubleSpinBox()
         self.slider = QSlider(Qt.Orientation.Horizontal)
         for widget in (self.amount, self.slider):
@@ -79,62 +114,40 @@ class ToolPanel(QWidget):
             "Otherwise it is a proposal, shown paler, until you mark slices as done "
             "or accept the whole volume"
         )
-        self.text = wrapped_label()
-        self.apply_button = plain_button(
-            apply_action.label, apply_action.text, self.apply
-        )
-        self.cancel_button = plain_button(
-            "Cancel", "Put the tool away; nothing changes", self.cancel
-        )
+        self.text = look(wrapped_label(), "secondary")
+        self.apply_button = action_button(apply_action, panel, "primary")
+        self.cancel_button = KeyButton("Close", run=self.cancel)
+        self.cancel_button.setToolTip("The mask stays as it is")
         self._later = QSignalThrottler(
             QSignalThrottler.EmissionPolicy.Trailing, parent=self
         )
         self._later.setTimeout(DELAY_MS)
         self._later.triggered.connect(self._compute)
         self._build()
-        self.fill_choice()
-        layers = view.viewer.layers.events
+        self._show_tool()
         connections.add(self.cancel, view.model.shown)
         connections.add(self._mask_changed, view.model.counted)
-        connections.add(self.fill_choice, layers.inserted, layers.removed)
         connections.add(self._show_result, self.worker.ready)
         connections.add(self._show_refusal, self.worker.refused)
         connections.at_close(self._later.cancel)
         connections.at_close(self.worker.forget)
 
-    @property
-    def tool(self) -> Tool | None:
-        """The chosen tool; None while none is chosen."""
-        chosen = self.choice.currentData()
-        return chosen if isinstance(chosen, Tool) else None
-
-    def fill_choice(self, _: object = None) -> None:
+    def offered(self) -> list[Tool]:
         """List the tools, and the layers that can be adopted."""
-        before = self.choice.currentText()
-        with signals_blocked(self.choice):
-            self.choice.clear()
-            self.choice.addItem("Tools for the mask…", None)
-            for tool in (*self._tools, *map(self._adopter, self._other_layers())):
-                self.choice.addItem(tool.title, tool)
-                tip = f"{tool.text} Key {tool.key}." if tool.key else tool.text
-                row = self.choice.count() - 1
-                self.choice.setItemData(row, plain(tip), Qt.ItemDataRole.ToolTipRole)
-            found = self.choice.findText(before)
-            self.choice.setCurrentIndex(max(found, 0))
-        if found < 0:
-            self._show_tool()
+        return [*self._tools, *map(self._adopter, self._other_layers())]
 
     def choose(self, tool_id: str) -> None:
         """Choose a tool, or put it away when it is chosen already."""
-        if self.tool is not None and self.tool.id == tool_id:
-            self.cancel()
-        else:
-            ids = [tool.id for tool in self._tools]
-            self.choice.setCurrentIndex(1 + ids.index(tool_id))
+        chosen = next(tool for tool in self.offered() if tool.id == tool_id)
+        put_away = self.tool is not None and self.tool.id == tool_id
+        self.tool = None if put_away else chosen
+        self._show_tool()
 
-    def cancel(self) -> None:
+    def cancel(self, _: object = None) -> None:
         """Put the tool away; the mask stays as it is."""
-        self.choice.setCurrentIndex(0)
+        if self.tool is not None:
+            self.tool = None
+            self._show_tool()
 
     def refresh(self) -> None:
         """Compute the preview again, for another class is selected."""
@@ -143,10 +156,10 @@ class ToolPanel(QWidget):
 
     def adopt_layer(self) -> None:
         """Choose to adopt the newest Labels layer that is not a mask of the panel."""
-        self.fill_choice()
-        last = self.choice.count() - 1
-        if self.choice.itemText(last).startswith(ADOPT):
-            self.choice.setCurrentIndex(last)
+        layers = self._other_layers()
+        if layers:
+            self.tool = self._adopter(layers[-1])
+            self._show_tool()
         else:
             self.session.say(
                 "No other Labels layer to adopt: make one first, for example with "
@@ -180,20 +193,45 @@ class ToolPanel(QWidget):
 
     # -- choosing and setting --------------------------------------------------------
 
+    def _menu(self, text: str, key: str, icon: str, tip: str) -> QMenu:
+        """Make a button with a menu of tools, and give the menu."""
+        button, menu = KeyButton(text, key, icon, "tool"), QMenu(self)
+        menu.setToolTipsVisible(True)
+        button.setToolTip(tip)
+        button.setMenu(menu)
+        self._menu_buttons.append(button)
+        return menu
+
+    def _offer(self, menu: QMenu, tool: Tool) -> None:
+        key = f"\t{short(tool.key)}" if tool.key else ""
+        entry = menu.addAction(f"{tool.title}{key}".replace("&", "&&"))
+        entry.setToolTip(plain(tool.text))
+        entry.triggered.connect(lambda *_: self.choose(tool.id))
+
+    def _fill_clean_up(self) -> None:
+        self.clean_up.clear()
+        for tool in self.offered():
+            if not tool.fills and tool is not MOVE_BOUNDARY:
+                self._offer(self.clean_up, tool)
+
     def _build(self) -> None:
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setVerticalSpacing(4)
-        layout.addWidget(self.choice, 0, 0, 1, 2)
-        layout.addWidget(self.slider, 1, 0)
-        layout.addWidget(self.amount, 1, 1)
-        layout.addWidget(self.human_verified, 2, 0, 1, 2)
-        layout.addWidget(self.text, 3, 0, 1, 2)
-        layout.addWidget(self.apply_button, 4, 0)
-        layout.addWidget(self.cancel_button, 4, 1)
-        layout.setColumnStretch(0, 3)
-        layout.setColumnStretch(1, 2)
-        self.choice.currentIndexChanged.connect(self._show_tool)
+        grid = QGridLayout(self.sheet)
+        grid.setContentsMargins(10, 8, 10, 10)
+        grid.setVerticalSpacing(6)
+        grid.addWidget(self.title, 0, 0, 1, 2)
+        grid.addWidget(self.slider, 1, 0)
+        grid.addWidget(self.amount, 1, 1)
+        grid.addWidget(self.human_verified, 2, 0, 1, 2)
+        grid.addWidget(self.text, 3, 0, 1, 2)
+        grid.addLayout(row_of(self.apply_button, self.cancel_button), 4, 0, 1, 2)
+        grid.setColumnStretch(0, 3)
+        grid.setColumnStretch(1, 2)
+        single = (self.prediction_button, self.boundary_button)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        for button in (*single, *self._menu_buttons):
+            buttons.addWidget(button, 1)
+        stack(self, buttons, self.sheet, margin=0).setSpacing(6)
         self.amount.valueChanged.connect(self._amount_changed)
         self.slider.valueChanged.connect(self._slider_moved)
         self.human_verified.toggled.connect(lambda _: self._later.throttle())
@@ -217,10 +255,12 @@ class ToolPanel(QWidget):
         self.slider.setVisible(amount is not None and amount.slider)
         self.amount.setVisible(amount is not None)
         self.human_verified.setVisible(tool is not None and tool.fills)
-        for widget in (self.text, self.apply_button, self.cancel_button):
-            widget.setVisible(tool is not None)
-        self.choice.setToolTip(CHOOSE if tool is None else plain(tool.text))
+        self.boundary_button.setCheckable(True)
+        self.boundary_button.setChecked(tool is MOVE_BOUNDARY)
+        self.sheet.setVisible(tool is not None)
+        self.opened.emit(tool is not None)
         if tool is not None:
+            self.title.setText(tool.title)
             self.text.setText(tool.text)
             self._later.throttle()
 

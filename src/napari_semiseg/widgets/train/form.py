@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
@@ -9,13 +10,13 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
+    QHBoxLayout,
     QSpinBox,
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
     QWidget,
 )
-from superqt import QCollapsible
 from superqt.utils import signals_blocked
 
 from napari_semiseg.core.config import (
@@ -26,19 +27,22 @@ from napari_semiseg.core.config import (
 )
 from napari_semiseg.engine.networks.registry import architecture_names
 from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain, stack
+from napari_semiseg.widgets.common.forms import Fold, plain, push_button, stack
+from napari_semiseg.widgets.common.style import look
 from napari_semiseg.widgets.train.schema_form import SchemaForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qtpy.QtGui import QPaintEvent, QShowEvent
+    from qtpy.QtGui import QPaintEvent
 
     from napari_semiseg.engine.methods.registry import MethodSpec
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
     from napari_semiseg.widgets.train.devices import Device
 
+PRESETS = (5, 20, 60)
+"""Minutes that a button sets."""
 MARGIN = 6
 """Pixels between text and arrow of a list."""
 
@@ -52,7 +56,7 @@ class ElidedCombo(QComboBox):
         self.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.setMinimumContentsLength(8)
+        self.setMinimumContentsLength(6)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw as the style does, with a text that fits."""
@@ -94,6 +98,7 @@ class TrainingForm(QWidget):
     ) -> None:
         super().__init__(parent)
         self._schemas: dict[str, dict[str, Any]] = {}
+        self._labels_only: set[str] = set()
         self.method = ElidedCombo("How the model learns from labelled and other scans")
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 60 * 24 * 7)
@@ -115,23 +120,21 @@ class TrainingForm(QWidget):
         self.seed.setToolTip("The same seed gives the same training again")
         self.architecture = _architecture_list()
         self.params = SchemaForm()
-        self.advanced = QCollapsible("Advanced")
-        self.advanced.toggleButton().setToolTip("Settings that rarely need a change")
         numbers = QWidget()
         inner = QFormLayout(numbers)
         inner.setContentsMargins(0, 0, 0, 0)
+        inner.addRow("Method", self.method)
+        inner.addRow("Begin with", self.source)
         inner.addRow("Steps", self.steps)
         inner.addRow("Seed", self.seed)
         inner.addRow("Network", self.architecture)
-        if (around := self.advanced.layout()) is not None:
-            around.setContentsMargins(0, 0, 0, 0)
-        self.advanced.addWidget(numbers)
-        self.advanced.addWidget(self.params)
+        tip = "Settings that rarely need a change"
+        self.advanced = Fold("More settings", tip, numbers, self.params)
         form = QFormLayout()
-        form.addRow("Method", self.method)
-        form.addRow("Begin with", self.source)
-        form.addRow("Train for", self.minutes)
-        form.addRow("Device", self.device)
+        form.addRow("How long", self._how_long())
+        form.addRow("On", self.device)
+        inner.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         stack(self, form, self.advanced, margin=0)
         self.set_sources(())
@@ -149,10 +152,22 @@ class TrainingForm(QWidget):
         ):
             changed.connect(lambda *_: self.valueChanged.emit())
 
+    def _how_long(self) -> QHBoxLayout:
+        """Put the minutes beside buttons that set usual ones."""
+        row = QHBoxLayout()
+        row.addWidget(self.minutes, 1)
+        for minutes in PRESETS:
+            words = f"{minutes} min" if minutes < 60 else "1 h"
+            preset = look(push_button(words), "doubt")
+            preset.clicked.connect(partial(self.minutes.setValue, minutes))
+            row.addWidget(preset)
+        return row
+
     def set_methods(self, methods: Sequence[MethodSpec]) -> None:
         """Offer methods; the one that is chosen stays."""
         chosen = self.method.currentData() or DEFAULT_METHOD
         self._schemas = {spec.name: spec.params for spec in methods}
+        self._labels_only = {m.name for m in methods if not m.learns_from_unlabelled}
         with signals_blocked(self.method):
             self.method.clear()
             for row, spec in enumerate(methods):
@@ -162,6 +177,11 @@ class TrainingForm(QWidget):
                 )
             self.method.choose(chosen)
         self._method_changed()
+
+    @property
+    def learns_from_unlabelled(self) -> bool:
+        """Whether the chosen method learns from scans without a label as well."""
+        return self.method.currentData() not in self._labels_only
 
     def set_sources(self, runs: Sequence[Run]) -> None:
         """Offer to begin with the weights of these runs, the best first.
@@ -212,12 +232,6 @@ class TrainingForm(QWidget):
         self.architecture.setCurrentText(config.architecture)
         self._choose_source(config.start_from)
         self.params.setValue(config.params)
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Draw the arrows in the theme's colour, which is known by now."""
-        super().showEvent(event)
-        self.advanced.setCollapsedIcon("▶")
-        self.advanced.setExpandedIcon("▼")
 
     def _choose_source(self, run_id: str | None) -> None:
         """Show a run, or *from scratch* where it is not offered."""

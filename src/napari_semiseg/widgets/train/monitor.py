@@ -27,12 +27,15 @@ from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.execution.processor_wait import ProcessorWait
 from napari_semiseg.widgets.common.background import named
 from napari_semiseg.widgets.common.forms import (
+    Fold,
+    plain_label,
     push_button,
-    row_of,
     stack,
     wrapped_label,
 )
+from napari_semiseg.widgets.common.next_step import Phase, TrainingState
 from napari_semiseg.widgets.common.plots import Curves
+from napari_semiseg.widgets.common.style import look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs.run import Run
 
 MESSAGES_SHOWN = 3
+RECENT_S = 600
+"""So long the header says that a training has ended."""
 LOOK_MS = 1000
 """Between two looks at what a training waits for."""
 
@@ -146,7 +151,15 @@ class RunMonitor(QObject):
 
 
 class RunProgress(QWidget):
-    """Progress bar, time left, curves and messages of one run."""
+    """Progress bar, time left, curves and messages of one run.
+
+    Signals
+    -------
+    state_changed(TrainingState)
+        The same in few words, for the header.
+    """
+
+    state_changed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -160,8 +173,13 @@ class RunProgress(QWidget):
         self._log_button = push_button(
             "Open log", self._open_log, "What the training process printed"
         )
-        line = row_of(self.text, self._log_button)
-        stack(self, self.bar, line, self.messages, self.losses, self.dice, margin=0)
+        self.headline = look(plain_label(), "headline")
+        self.state_changed.connect(lambda state: self.headline.setText(state.text))
+        tip = "Losses and log of the training"
+        self.details = Fold("Details", tip, self.losses, self._log_button)
+        look(self.text, "secondary")
+        parts = (self.headline, self.bar, self.text, self.messages, self.dice)
+        stack(self, *parts, self.details, margin=0)
         self._trained = ""
         self._said, self._ticking = "", False
         self.clear()
@@ -174,9 +192,11 @@ class RunProgress(QWidget):
         self._recent: list[str] = []
         self._log = None if run is None else str(run.folder.log)
         self._log_button.setVisible(run is not None)
+        self.details.setVisible(run is not None)
         self.bar.setRange(0, 0)
         self.bar.setVisible(run is not None)
         self._say("" if run is None else "Starting")
+        self.state_changed.emit(TrainingState())
         self._ticking = run is not None
         self.losses.clear()
         self.losses.hide()
@@ -191,6 +211,7 @@ class RunProgress(QWidget):
                 self._ticking = True
                 self.bar.setRange(0, 0)
                 self._say("Starting")
+                self._tell(Phase.TRAINING, "Training starts")
             case Staged():
                 self._progress(event.stage, event.done, event.total)
             case Planned():
@@ -223,6 +244,8 @@ class RunProgress(QWidget):
             words.append(duration(seconds))
         if starved:
             words.append("waiting for the processor, which other programs use")
+            if self._ticking:
+                self._tell(Phase.TRAINING, "Waiting for the processor")
         if self._said:
             self.text.setText(", ".join(words))
 
@@ -230,12 +253,22 @@ class RunProgress(QWidget):
         self._said = text
         self.text.setText(text)
 
+    def _tell(self, phase: Phase, words: str, part: float = 0.0) -> None:
+        self.state_changed.emit(TrainingState(phase, words, part))
+
+    def _tell_recent(self, event: Event, phase: Phase, words: str, part: float) -> None:
+        """Tell what has just ended; of a log of yesterday that nothing is going on."""
+        recent = time.time() - event.at < RECENT_S
+        self._tell(*((phase, words, part) if recent else (Phase.IDLE, "")))
+
     def _stepped(self, event: Stepped) -> None:
         self._steps, self._ticking = event.steps, False
         self.bar.setRange(0, event.steps)
         self.bar.setValue(event.step)
         left = duration(event.seconds_left)
         self._say(f"Step {event.step} of {event.steps}, {left} left")
+        part = event.step / max(event.steps, 1)
+        self._tell(Phase.TRAINING, f"Training \u00b7 {left} left", part)
         self.losses.show()
         self.losses.add(event.step, event.losses)
 
@@ -244,11 +277,15 @@ class RunProgress(QWidget):
             self._add_message(event.sentence)
             return
         self._progress("Predicting", event.done, event.total)
+        words = f"Proposing \u00b7 {event.done} of {event.total}"
+        phase = Phase.PROPOSING if event.done < event.total else Phase.DONE
+        self._tell_recent(event, phase, words, event.done / max(event.total, 1))
         if event.done == event.total:
             predicted = count(event.total, "case")
             self._say(f"{self._trained}, predicted {predicted}")
 
     def _progress(self, stage: str, done: int, total: int) -> None:
+        self.bar.show()
         self.bar.setRange(0, total if total > 1 else 0)
         self.bar.setValue(done)
         self._say(f"{stage}: {done} of {total}" if total > 1 else stage)
@@ -264,6 +301,11 @@ class RunProgress(QWidget):
         }
         self._trained = words[event.reason]
         self._say(self._trained)
+        phase = Phase.TROUBLE if event.reason == "failed" else Phase.DONE
+        short = {"completed": "Trained", "cancelled": "Stopped"}
+        brief = short.get(event.reason, self._trained)
+        at = time.strftime("%H:%M", time.localtime(event.at))
+        self._tell_recent(event, phase, f"{brief} {at}", 1.0)
         if event.error:
             self._add_message(event.error)
 
@@ -273,10 +315,12 @@ class RunProgress(QWidget):
         self.messages.hide()
         self._show_end(event)
         self._say(f"Interrupted at step {event.step}; it can go on")
+        self._tell(Phase.TROUBLE, "Training interrupted")
 
     def _show_end(self, event: Finished) -> None:
         self.bar.setRange(0, max(1, self._steps))
         self.bar.setValue(event.step)
+        self.bar.hide()
 
     def _add_message(self, message: str) -> None:
         self._recent = [*self._recent, message][-MESSAGES_SHOWN:]

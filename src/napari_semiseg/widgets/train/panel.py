@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QWidget
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QFrame, QWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started
+from napari_semiseg.core.text import duration
 from napari_semiseg.engine.methods.registry import method_specs
 from napari_semiseg.execution.executor import start_training, submit_for
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import show_errors
+from napari_semiseg.widgets.common.buttons import KeyButton
 from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.forms import (
+    markup_label,
     plain,
-    push_button,
+    plain_label,
     row_of,
     stack,
     wrapped_label,
 )
 from napari_semiseg.widgets.common.session import HUMAN
+from napari_semiseg.widgets.common.style import look
 from napari_semiseg.widgets.train.devices import INSTALL, DeviceQuery, has_torch
 from napari_semiseg.widgets.train.form import RunChooser, TrainingForm
 from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress
 from napari_semiseg.widgets.train.prediction_requests import PredictionRequests
+from napari_semiseg.widgets.train.sentence import what_is_learnt, what_is_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +51,8 @@ STOP_MS = 10_000
 """How long a run may take to stop before its process can be ended."""
 UPDATE_MS = 300
 MODELS_OFFERED = 10
-BUTTON_HEIGHT = 28
+BUTTON_HEIGHT = 34
+START, STOP = "Start training", "Stop and keep"
 
 
 class TrainingPanel(QWidget):
@@ -62,7 +68,14 @@ class TrainingPanel(QWidget):
         Training methods that are offered; by default all that are installed.
     parent : QWidget, optional
         Of the panel.
+
+    Signals
+    -------
+    state_changed(TrainingState)
+        How far the training is, or that there is none.
     """
+
+    state_changed = Signal(object)
 
     def __init__(
         self,
@@ -88,6 +101,8 @@ class TrainingPanel(QWidget):
         self.requests = PredictionRequests(session, self)
         self.progress = RunProgress()
         self.runs = RunChooser(session)
+        self.sentence = look(markup_label(wrapped=True), "sentence")
+        self.left_out = look(wrapped_label(), "secondary")
         self.reason = wrapped_label()
         self._predicted: set[str] = set()
         self._known_fits: dict[tuple[Run, str, tuple[str, ...] | None], bool] = {}
@@ -102,32 +117,41 @@ class TrainingPanel(QWidget):
         self.update_buttons()
 
     def _build(self) -> None:
-        self.start_button = push_button(
-            "Start", self.start, "Train a new model with these settings"
+        self.start_button = KeyButton(START, "", "play", "primary", self.start)
+        self.start_button.setToolTip("Train a new model with these settings")
+        self.stop_button = KeyButton(STOP, "", "stop", run=self.stop)
+        self.stop_button.setToolTip("Keeps what was learnt so far; it can go on later")
+        self.resume_button = KeyButton("Resume", "", "plus", run=self.resume)
+        self.predict_button = KeyButton("Propose", "", "creation", run=self.predict)
+        self.predict_button.setToolTip(
+            "Propose masks for all cases without a label, with the model in use"
         )
-        self.stop_button = push_button(
-            "Stop", self.stop, "Keeps what was learnt so far; it can go on later"
-        )
-        self.resume_button = push_button("Resume", self.resume)
-        self.predict_button = push_button(
-            "Predict",
-            self.predict,
-            "Propose masks for all cases without a label, with the model in use",
-        )
-        buttons = QHBoxLayout()
-        for button in (self.start_button, self.stop_button, self.resume_button):
+        for button in (self.start_button, self.stop_button):
             button.setMinimumHeight(BUTTON_HEIGHT)
-            buttons.addWidget(button, 1)
-        model = QFormLayout()
-        model.addRow("Model in use", row_of(self.runs, self.predict_button))
-        parts = (self.form, buttons, self.reason, self.progress, model, None)
-        stack(self, *parts, margin=6)
+        self.model_card = look(QFrame(), "card")
+        title = look(plain_label("Model in use"), "title")
+        actions = row_of(self.predict_button, self.resume_button)
+        stack(self.model_card, title, self.runs, actions)
+        self.plan = QWidget()
+        plan = (self.sentence, self.left_out, self.form, self.start_button)
+        stack(self.plan, *plan, margin=0).setSpacing(10)
+        parts = (
+            self.plan,
+            self.stop_button,
+            self.reason,
+            self.progress,
+            self.model_card,
+            None,
+        )
+        stack(self, *parts, margin=10).setSpacing(10)
 
     def _connect(self) -> None:
+        self.progress.state_changed.connect(self.state_changed)
         self.monitor.logged.connect(self._show_event)
         self.monitor.waited.connect(self.progress.show_wait)
         self.monitor.ended.connect(self._ended)
         self.form.method.currentIndexChanged.connect(self._offer_sources)
+        self.form.valueChanged.connect(self._show_plan)
         self._changes.triggered.connect(self._announce_changes)
         self._stopping.timeout.connect(self.update_buttons)
         session, connections = self._session, Connections(self)
@@ -211,6 +235,10 @@ class TrainingPanel(QWidget):
         """Enable what can be done now, and say why the rest cannot."""
         reason, active = self.why_not(), self._active_run()
         self.start_button.setEnabled(reason is None)
+        self.plan.setVisible(active is None and not self.form.isHidden())
+        self.stop_button.setVisible(active is not None)
+        self.model_card.setVisible(active is None)
+        self._show_plan()
         self.reason.setText(reason or "")
         self.reason.setVisible(reason is not None)
         stopping = active is not None and active.stop_requested
@@ -218,25 +246,46 @@ class TrainingPanel(QWidget):
         can_end = not waiting and self.monitor.handle is not None
         self.stop_button.setEnabled(active is not None and (not stopping or can_end))
         self.stop_button.setText(
-            ("Stopping …" if waiting else "End it now") if stopping else "Stop"
+            ("Stopping …" if waiting else "End it now") if stopping else STOP
         )
         idle = active is None and self._problem is None
         self.predict_button.setEnabled(idle and self._model() is not None)
         resumable = self._resumable()
         self.resume_button.setEnabled(idle and resumable is not None)
         longer = resumable is not None and resumable.status == "completed"
-        self.resume_button.setText("Train longer" if longer else "Resume")
+        self.resume_button.set_step("Train it longer" if longer else "Resume", "")
         self.resume_button.setToolTip(
             "Goes on where a training was stopped"
             if resumable is None
             else plain(f"Goes on with {resumable.id}")
         )
 
+    def show_next(self, is_next: bool) -> None:
+        """Make *Start* the blue button while to train is the next step."""
+        look(self.start_button, "primary" if is_next else "quiet")
+
+    def _show_plan(self) -> None:
+        """Say what a training would do with the settings of now."""
+        project, form = self._session.project, self.form
+        cases = self._session.cases()
+        names = [] if project is None else [item.name for item in project.labels]
+        source = form.source.currentData()
+        self.sentence.setText(
+            what_is_learnt(cases, names, source, unlabelled=form.learns_from_unlabelled)
+        )
+        left_out = what_is_left_out(cases)
+        self.left_out.setText(left_out)
+        self.left_out.setVisible(bool(left_out))
+        steps, minutes = form.steps.value(), form.minutes.value()
+        how_long = f"{steps} steps" if steps else duration(60 * minutes)
+        self.start_button.set_step(f"{START}, {how_long}", "")
+
     def _offer_sources(self, _changed: object = None) -> None:
         """Let a training of this method begin with the newest models that fit."""
         project, name = self._session.project, self.form.method.currentData()
         newest = [] if project is None else project.runs()[: -MODELS_OFFERED - 1 : -1]
         self.form.set_sources([run for run in newest if self._fits(run, name)])
+        self._show_plan()
 
     def _fits(self, run: Run, method: str) -> bool:
         """Tell whether a training may begin with a run; reads files once for each."""

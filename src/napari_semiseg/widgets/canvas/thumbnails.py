@@ -1,4 +1,4 @@
-"""Draw small pictures of three planes with outlines of a mask, in a thread."""
+"""Draw small pictures of slices with outlines of a mask, in a thread."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from qtpy.QtCore import QObject, QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.imaging.rendering import grey, slices_through
+from napari_semiseg.imaging.rendering import Slice, grey, slices_through
 from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.io.masks import read_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.project.review.accept import ReviewItem
+    from napari_semiseg.project.cases.case import Case
 
 SIZE = 148
 """Width and height of a picture, pixels."""
@@ -29,7 +32,8 @@ KEPT = 300
 """Cases whose pictures are kept, about 80 MB."""
 LINE_WIDTH = 1.6
 
-PictureKey = tuple[str, object, object, int]
+PictureKey = tuple[object, ...]
+"""The id of a case, and what else its pictures depend on."""
 
 
 def draw_planes(
@@ -49,10 +53,52 @@ def draw_planes(
     scheme : LabelScheme
         Colours of the classes.
     """
-    low, high = AUTOMATIC.limits(voxels)
     present = (labels != 0) & (labels != 255)
+    views = slices_through(present, geometry)
+    return _draw(views, voxels, labels, scheme)
+
+
+def draw_slice(
+    case: Case, mask: Path | None, place: tuple[int, int], scheme: LabelScheme
+) -> list[QImage]:
+    """Read a case and draw one slice of it.
+
+    Parameters
+    ----------
+    case : Case
+        Whose image is read.
+    mask : Path or None
+        Label or prediction to outline.
+    place : (int, int)
+        Axis and index of the slice.
+    scheme : LabelScheme
+        Colours of the classes.
+    """
+    axis, index = place
+    z, y, x = case.geometry.spacing_mm
+    view = Slice(axis, index, ((y, x), (z, x), (z, y))[axis])
+    voxels = case.read_image().data
+    labels = np.zeros(voxels.shape, np.uint8)
+    if mask is not None:
+        labels = read_labels(mask, case.geometry)
+    return _draw([view], voxels, labels, scheme)
+
+
+def draw_case(case: Case, mask: Path, scheme: LabelScheme) -> list[QImage]:
+    """Read a case and draw the slices of `draw_planes`."""
+    voxels = case.read_image().data
+    return draw_planes(voxels, read_labels(mask, case.geometry), case.geometry, scheme)
+
+
+def _draw(
+    views: list[Slice],
+    voxels: NDArray[Any],
+    labels: NDArray[np.uint8],
+    scheme: LabelScheme,
+) -> list[QImage]:
+    low, high = AUTOMATIC.limits(voxels)
     pictures = []
-    for view in slices_through(present, geometry):
+    for view in views:
         pixels = np.ascontiguousarray(grey(view.of(voxels), low, high))
         pictures.append(_picture(pixels, view.of(labels), view.spacing_mm, scheme))
     return pictures
@@ -101,8 +147,6 @@ def _picture(
 class Thumbnails(QObject):
     """Draws pictures of cases in a thread, the last requested first.
 
-    A mask that has changed, or another prediction, has pictures of its own.
-
     Signals
     -------
     ready(str)
@@ -111,25 +155,33 @@ class Thumbnails(QObject):
 
     ready = Signal(str)
 
-    def __init__(self, scheme: LabelScheme, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._scheme = scheme
         self._made: OrderedDict[PictureKey, list[QImage] | str] = OrderedDict()
-        self._asked: OrderedDict[PictureKey, ReviewItem] = OrderedDict()
+        self._asked: OrderedDict[PictureKey, Callable[[], list[QImage]]] = OrderedDict()
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
         self._closed = False
 
-    def get(self, item: ReviewItem) -> list[QImage] | str | None:
-        """Return the pictures of a case, or why there are none; None while pending."""
-        key = _key(item)
+    def get(
+        self, key: PictureKey, draw: Callable[[], list[QImage]]
+    ) -> list[QImage] | str | None:
+        """Return pictures, or why there are none; None while they are being drawn.
+
+        Parameters
+        ----------
+        key : tuple
+            Begins with the id of the case; of another key they are drawn anew.
+        draw : callable
+            Draws them, in the thread.
+        """
         with self._lock:
             made = self._made.get(key)
             if made is not None:
                 self._made.move_to_end(key)
                 return made
             new = key not in self._asked
-            self._asked[key] = item
+            self._asked[key] = draw
             self._asked.move_to_end(key)
         if new and not self._closed:
             self._thread.submit(self._next)
@@ -152,10 +204,10 @@ class Thumbnails(QObject):
         with self._lock:
             if not self._asked:
                 return
-            key, item = self._asked.popitem()
+            key, draw = self._asked.popitem()
         made: list[QImage] | str
         try:
-            made = self._draw(item)
+            made = draw()
         except (SemisegError, OSError) as error:
             made = str(error)
         with self._lock:
@@ -163,17 +215,4 @@ class Thumbnails(QObject):
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
         if not self._closed:
-            self.ready.emit(item.case.id)
-
-    def _draw(self, item: ReviewItem) -> list[QImage]:
-        case = item.case
-        voxels = case.read_image().data
-        labels = read_labels(item.mask, case.geometry)
-        return draw_planes(voxels, labels, case.geometry, self._scheme)
-
-
-def _key(item: ReviewItem) -> PictureKey:
-    """Identify what the pictures depend on: case, mask, prediction and label."""
-    case, record = item.case, item.record
-    made = None if record is None else (record.step, record.at)
-    return case.id, item.mask, made, len(case.record.history)
+            self.ready.emit(str(key[0]))

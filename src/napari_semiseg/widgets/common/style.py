@@ -1,0 +1,190 @@
+"""Give the panel one look: the colours of napari's theme, sizes, icons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari.settings import get_settings
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
+from qtpy.QtWidgets import QAbstractButton, QWidget
+from superqt.fonticon import icon as font_icon
+
+if TYPE_CHECKING:
+    from napari_semiseg.widgets.common.connections import Connections
+
+W = TypeVar("W", bound=QWidget)
+
+FONT = "mdi6"
+"""Icon font, by its name in superqt; without it buttons show their text only."""
+ICON = "icon_name"
+ACCENT = "#007acc"
+DONE, PROPOSED, TROUBLE = "#2cc79a", "#6fc1ef", "#ff8a3d"
+"""Of training: under way or done, masks being proposed, trouble."""
+
+SHEET = """
+QWidget[look="card"] { background: {card}; border-radius: 7px; }
+QWidget[look="footer"] { background: {background}; }
+QLabel[look="secondary"] { color: {secondary}; background: transparent; }
+QLabel[look="title"] { font-weight: 600; background: transparent; }
+QLabel[look="sentence"] { font-size: 11pt; }
+QLabel[look="headline"] { font-size: 15pt; font-weight: 600; }
+QLabel[look="chip"] { color: {chip_text}; background: {chip}; border-radius: 9px;
+    padding: 1px 8px; }
+QPushButton { border-radius: 6px; padding: 4px 8px; min-height: 18px; }
+QPushButton[look="primary"] { background: {accent}; color: white; font-weight: 600;
+    border: 1px solid {accent}; min-height: 22px; }
+QPushButton[look="primary"]:hover { background: {accent_hover}; }
+QPushButton[look="quiet"] { background: transparent; color: {text};
+    border: 1px solid {outline}; min-height: 22px; font-weight: normal; }
+QPushButton[look="quiet"]:hover { background: {control}; }
+QPushButton[look="flat"] { background: transparent; border: none; padding: 3px; }
+QPushButton[look="flat"]:hover, QPushButton[look="flat"]:checked {
+    background: {control}; }
+QPushButton[look="title"] { background: transparent; border: none; font-weight: 600;
+    text-align: left; padding: 3px; font-size: 11pt; }
+QPushButton[look="state"] { background: {card}; border: 1px solid {control};
+    border-radius: 11px; padding: 1px 9px; min-height: 18px; }
+QPushButton[look="doubt"] { background: {control}; border-radius: 5px;
+    padding: 1px 5px; min-height: 16px; }
+QPushButton[look="doubt"]:checked { background: {text}; color: {background}; }
+QPushButton[look="tool"] { background: {card}; min-height: 38px; padding: 2px; }
+QPushButton[look="tool"]:hover { background: {control}; }
+QPushButton[look="tool"]:checked { background: {line}; }
+QPushButton[look="draw"] { background: {card}; min-height: 26px; }
+QPushButton[look="draw"]:hover { background: {control}; }
+QPushButton[look="draw"]:checked { background: {line}; }
+QPushButton[look="structure"] { background: {card}; text-align: left;
+    min-height: 22px; border-left: 3px solid transparent; }
+QPushButton[look="structure"]:hover { background: {control}; }
+QPushButton[look="structure"]:checked { background: {control}; color: {text};
+    border-left: 3px solid {text}; }
+QPushButton:disabled { color: {disabled}; }
+QPushButton:focus { border: 2px solid {text}; }
+QPushButton::menu-indicator { image: none; width: 0; }
+QProgressBar[look="bar"] { background: {control}; border: none; border-radius: 1px; }
+QProgressBar[look="bar"]::chunk { background: {done}; border-radius: 1px; }
+QProgressBar[look="bar"][kind="proposing"]::chunk { background: {proposed}; }
+QProgressBar[look="bar"][kind="trouble"]::chunk { background: {trouble}; }
+QTabWidget::pane { border: none; border-top: 1px solid {control}; }
+QTabBar { background: transparent; qproperty-drawBase: 0; }
+QTabBar::tab { background: transparent; border: none; color: {secondary};
+    padding: 7px 10px; border-bottom: 2px solid transparent; }
+QTabBar::tab:selected { background: transparent; color: {text}; font-weight: 600;
+    border-bottom: 2px solid {text}; }
+QTabBar::tab:hover { background: {card}; }
+QListWidget { background: {background}; border: none; }
+QFrame[look="toast"] { background: {card}; border: 1px solid {line};
+    border-radius: 7px; }
+"""
+
+
+def colours(theme: str | None = None) -> dict[str, str]:
+    """Colours of the panel by what they are for, from a theme of napari."""
+    found = get_theme(theme or get_settings().appearance.theme)
+    text, back = _hex(found.text), _hex(found.background)
+    return {
+        "background": back,
+        "card": _hex(found.foreground),
+        "control": _hex(found.primary),
+        "line": _hex(found.secondary),
+        "text": text,
+        "secondary": mix(text, back, 0.72),
+        "disabled": mix(text, back, 0.45),
+        "outline": mix(text, back, 0.5),
+        "accent": ACCENT,
+        "accent_hover": mix(ACCENT, "#000000", 0.88),
+        "chip": "#15405c",
+        "chip_text": "#f0f1f2",
+        "done": DONE,
+        "proposed": PROPOSED,
+        "trouble": TROUBLE,
+    }
+
+
+def mix(first: str, second: str, part: float) -> str:
+    """Blend two colours; ``part`` of the first."""
+    one, other = QColor(first), QColor(second)
+    pairs = (
+        (one.red(), other.red()),
+        (one.green(), other.green()),
+        (one.blue(), other.blue()),
+    )
+    return QColor(*(round(part * a + (1 - part) * b) for a, b in pairs)).name()
+
+
+def look(widget: W, name: str) -> W:
+    """Give a widget a look of the style sheet, also when it has another one."""
+    if widget.property("look") != name:
+        widget.setProperty("look", name)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
+        if isinstance(widget, QAbstractButton):
+            _paint_icon(widget)
+    return widget
+
+
+def set_icon(button: QAbstractButton, name: str, size: int = 18) -> None:
+    """Show an icon of the font, in the colour of the text."""
+    button.setProperty(ICON, name)
+    button.setIconSize(QSize(size, size))
+    _paint_icon(button)
+
+
+def icon(name: str, colour: str) -> QIcon:
+    """Draw an icon of the font; an empty one where the font is not installed."""
+    try:
+        return font_icon(f"{FONT}.{name}", color=colour)
+    except (KeyError, ValueError):
+        return QIcon()
+
+
+def ring(part: float, colour: str, size: int = 16) -> QIcon:
+    """Draw how much of a circle is done."""
+    picture = QPixmap(size * 2, size * 2)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    for shade, span in (("#808080", 1.0), (colour, part)):
+        painter.setPen(QPen(QColor(shade), 5))
+        painter.drawArc(5, 5, 2 * size - 10, 2 * size - 10, 1440, -round(5760 * span))
+    painter.end()
+    return QIcon(picture)
+
+
+class Style:
+    """Keeps a widget and all in it to the theme of napari.
+
+    Parameters
+    ----------
+    root : QWidget
+        Gets the style sheet.
+    connections : Connections
+        Of that widget.
+    """
+
+    def __init__(self, root: QWidget, connections: Connections) -> None:
+        self._root = root
+        connections.add(self.apply, get_settings().appearance.events.theme)
+        self.apply()
+
+    def apply(self, event: Any = None) -> None:
+        """Take the colours of the theme that is chosen now."""
+        sheet = SHEET
+        for name, value in colours().items():
+            sheet = sheet.replace(f"{{{name}}}", value)
+        self._root.setStyleSheet(sheet)
+        for button in self._root.findChildren(QAbstractButton):
+            _paint_icon(button)
+
+
+def _paint_icon(button: QAbstractButton) -> None:
+    name = button.property(ICON)
+    if name:
+        primary = button.property("look") == "primary"
+        button.setIcon(icon(name, "#ffffff" if primary else colours()["text"]))
+
+
+def _hex(colour: Any) -> str:
+    return str(colour.as_hex("long"))

@@ -1,0 +1,112 @@
+"""Show a message over the canvas for a while, with a button that takes it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QWidget
+
+from napari_semiseg.widgets.common.buttons import KeyButton
+from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.common.forms import ElidedLabel, push_button
+from napari_semiseg.widgets.common.style import Style, look, set_icon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SHOWN_MS = 10_000
+TICK_MS = 100
+HEIGHT, WIDTH, ABOVE = 44, 560, 22
+
+
+class Toast(QFrame):
+    """One message at a time, above the lower edge of a widget; it moves nothing.
+
+    It stays while the pointer is on it.
+
+    Parameters
+    ----------
+    over : QWidget
+        What it lies over, a window.
+    canvas : QWidget
+        Above whose lower edge it stands.
+    """
+
+    def __init__(self, over: QWidget, canvas: QWidget) -> None:
+        super().__init__(over)
+        look(self, "toast")
+        self.text = ElidedLabel()
+        self.text.setElideMode(Qt.TextElideMode.ElideRight)
+        self.button = KeyButton("", icon="undo_variant", run=self._take_back)
+        self.close_button = push_button("\u2715", self.hide, "Close")
+        look(self.close_button, "flat").setAccessibleName("Close")
+        self.button.setSizePolicy(self.close_button.sizePolicy())
+        self._bar = look(QProgressBar(self), "bar")
+        self._bar.setTextVisible(False)
+        self._bar.setRange(0, SHOWN_MS)
+        self._undo: Callable[[], object] | None = None
+        self._left = 0
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 4, 6, 6)
+        row.addWidget(self.text, 1)
+        row.addWidget(self.button)
+        row.addWidget(self.close_button)
+        self._timer = QTimer(self)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self._tick)
+        self._over, self._canvas = over, canvas
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setAccessibleName("Message")
+        Style(self, Connections(self))
+        canvas.installEventFilter(self)
+        self.hide()
+
+    def show_message(
+        self, text: str, button: str, undo: Callable[[], object], icon: str = ""
+    ) -> None:
+        """Show a text for ten seconds, and the button that takes it back."""
+        self.text.setText(text)
+        self.button.set_step(button, "")
+        if icon:
+            set_icon(self.button, icon)
+        self._undo, self._left = undo, SHOWN_MS
+        self._place()
+        self._tick()
+        self.show()
+        self.raise_()
+        self._timer.start()
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Follow the size of what it lies over."""
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def hideEvent(self, event: Any) -> None:
+        """Forget how to take it back."""
+        self._timer.stop()
+        self._undo = None
+
+    def _take_back(self) -> None:
+        undo = self._undo
+        self.hide()
+        if undo is not None:
+            undo()
+
+    def _place(self) -> None:
+        corner = self._canvas.mapTo(self._over, QPoint(0, 0))
+        width = max(min(WIDTH, self._over.width() - 16), 1)
+        left = corner.x() + (self._canvas.width() - width) // 2
+        left = max(8, min(left, self._over.width() - width - 8))
+        top = corner.y() + self._canvas.height() - HEIGHT - ABOVE
+        self.setGeometry(left, max(top, 0), width, HEIGHT)
+        self._bar.setGeometry(1, HEIGHT - 3, max(width - 2, 1), 2)
+
+    def _tick(self) -> None:
+        if not self.underMouse():
+            self._left -= TICK_MS
+        self._bar.setValue(max(self._left, 0))
+        if self._left <= 0:
+            self.hide()
