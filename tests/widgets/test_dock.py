@@ -17,6 +17,7 @@ from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
 from napari_semiseg.widgets.common.preferences import recent_projects, remember_project
+from napari_semiseg.widgets.common.style import colours
 from napari_semiseg.widgets.dock import TABS, SemisegDock
 from napari_semiseg.widgets.project.create_project import (
     ClassTable,
@@ -308,6 +309,40 @@ def test_nothing_moves_whatever_is_said_and_whatever_runs(
     assert dock.status.toolTip().startswith("A message")
     dock._message_ends.timeout.emit()
     assert not dock.status.text()
+
+
+def test_the_panel_follows_the_theme_and_can_be_read_in_both(
+    dock: SemisegDock, project: Project
+) -> None:
+    from napari.settings import get_settings
+
+    appearance = get_settings().appearance
+    for theme in ("light", "dark"):
+        appearance.theme = theme
+        found = colours()
+        assert found["secondary"] in dock.styleSheet()
+        for text, back in (
+            ("text", "background"),
+            ("secondary", "background"),
+            ("secondary", "card"),
+            ("chip_text", "chip"),
+        ):
+            assert contrast(found[text], found[back]) >= 4.5
+        assert contrast("#ffffff", found["accent"]) >= 4.45
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours by WCAG 2."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_a_training_shows_on_every_tab_and_leads_there(

@@ -140,7 +140,7 @@ def test_the_panel_shows_names_as_they_are(window: None, hostile: Project) -> No
     dock.review.tool_panel.choose("move_boundary")
     dock.review.tool_panel._show_result(lambda *_: np.zeros((2, 2)), [{1: 9}, {1: 1}])
     assert check(dock) > 10
-    assert dock._title.text() == f"{EVIL}name"
+    assert dock.header.name.text() == f"{EVIL}name \u25be"
     assert dock.review.card.title.text() == f"{EVIL}0"
     assert dock.review.queue.item(0).text() == f"{EVIL}0"
     for layer in dock.viewer.layers:

@@ -157,7 +157,7 @@ class SemisegDock(QWidget):
         self._trained = TrainingState()
         self._toast: Toast | None = None
         self._connections = Connections(self)
-        Style(self, self._connections)
+        self._style = Style(self, self._connections)
         self._connect()
         self._show_project()
         self._show_message("")
@@ -174,7 +174,8 @@ class SemisegDock(QWidget):
             "Check the project…", lambda: check_open_project(self.session, self)
         )
         add_colour_menu(more, self._palette_chosen)
-        self._project_actions = [closing, *more.actions()]
+        entries = (closing, *more.actions())
+        self._project_actions = [one for one in entries if one is not None]
         more.addSeparator()
         wheel = QAction("Wheel scrolls slices", more, checkable=True)
         wheel.setChecked(wheel_scrolls())

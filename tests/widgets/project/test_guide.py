@@ -164,7 +164,7 @@ def test_a_small_screen_holds_all_of_it(
         dock.tabs.setCurrentIndex(index)
         qtbot.wait(50)
         page = dock.tabs.widget(index)
-        area = dock.review.scroll if page is dock.review else page
+        area = dock.review.scroll_area if page is dock.review else page
         panel = area.widget()
         assert panel.width() <= area.viewport().width()
         hidden = panel.height() - area.viewport().height()

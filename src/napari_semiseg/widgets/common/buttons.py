@@ -22,7 +22,7 @@ from napari_semiseg.widgets.common.style import look, set_icon
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qtpy.QtGui import QPaintEvent
+    from qtpy.QtGui import QFont, QPaintEvent
 
     from napari_semiseg.widgets.common.actions import Action, C
 
@@ -166,7 +166,7 @@ class KeyButton(QPushButton):
         painter.setPen(colour)
         painter.drawText(area, Qt.AlignmentFlag.AlignCenter, self.key)
 
-    def _small(self) -> object:
+    def _small(self) -> QFont:
         font = self.font()
         font.setPointSizeF(max(font.pointSizeF() - 1, 6))
         return font

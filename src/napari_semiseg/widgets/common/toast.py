@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QWidget
@@ -56,10 +57,10 @@ class Toast(QFrame):
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
         self._timer.timeout.connect(self._tick)
-        self._over, self._canvas = over, canvas
+        self._canvas = ref(canvas)  # else it keeps the window alive
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAccessibleName("Message")
-        Style(self, Connections(self))
+        self._style = Style(self, Connections(self))
         canvas.installEventFilter(self)
         self.hide()
 
@@ -96,11 +97,14 @@ class Toast(QFrame):
             undo()
 
     def _place(self) -> None:
-        corner = self._canvas.mapTo(self._over, QPoint(0, 0))
-        width = max(min(WIDTH, self._over.width() - 16), 1)
-        left = corner.x() + (self._canvas.width() - width) // 2
-        left = max(8, min(left, self._over.width() - width - 8))
-        top = corner.y() + self._canvas.height() - HEIGHT - ABOVE
+        canvas, over = self._canvas(), self.parentWidget()
+        if canvas is None or over is None:
+            return
+        corner = canvas.mapTo(over, QPoint(0, 0))
+        width = max(min(WIDTH, over.width() - 16), 1)
+        left = corner.x() + (canvas.width() - width) // 2
+        left = max(8, min(left, over.width() - width - 8))
+        top = corner.y() + canvas.height() - HEIGHT - ABOVE
         self.setGeometry(left, max(top, 0), width, HEIGHT)
         self._bar.setGeometry(1, HEIGHT - 3, max(width - 2, 1), 2)
 

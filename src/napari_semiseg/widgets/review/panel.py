@@ -309,8 +309,14 @@ class ReviewPanel(QWidget):
         row.addWidget(self.buttons["accept"], 1)
         row.addWidget(partly)
         row.addWidget(self.buttons["accept_and_next"], 1)
-        self.scroll = VerticalScroll(self.body)
-        column = stack(self, self.scroll, self.finish, stretched=self.scroll, margin=0)
+        self.scroll_area = VerticalScroll(self.body)
+        column = stack(
+            self,
+            self.scroll_area,
+            self.finish,
+            stretched=self.scroll_area,
+            margin=0,
+        )
         column.setSpacing(0)
 
     def _connect(self) -> None:

@@ -75,9 +75,9 @@ class _Row(QStyledItemDelegate):
         index: QModelIndex | QPersistentModelIndex,
     ) -> None:
         """Draw a row; the case in hand is bold, with a bar at the left."""
-        found, area = colours(), QRect(option.rect)  # type: ignore[attr-defined]
+        found, area = colours(), QRect(option.rect)
         in_hand = index.data(CASE) == self._queue.open_case
-        selected = option.state & QStyle.StateFlag.State_Selected  # type: ignore[attr-defined]
+        selected = option.state & QStyle.StateFlag.State_Selected
         painter.save()
         if in_hand or selected:
             painter.fillRect(area, QColor(found["control" if in_hand else "card"]))
@@ -202,7 +202,7 @@ class ReviewQueue(QListWidget):
         run = self._session.run_of(case)
         mask = None if run is None else run.folder.prediction(case_id).labels
         key = (case_id, *place, None if run is None else (run.id, run.steps_done))
-        draw = partial(draw_slice, case, mask, tuple(place), project.labels)
+        draw = partial(draw_slice, case, mask, (place[0], place[1]), project.labels)
         made = self._thumbnails.get(key, draw)
         return made[0] if isinstance(made, list) else None
 

@@ -158,7 +158,7 @@ class TrainingForm(QWidget):
         row.addWidget(self.minutes, 1)
         for minutes in PRESETS:
             words = f"{minutes} min" if minutes < 60 else "1 h"
-            preset = look(push_button(words), "doubt")
+            preset = look(push_button(words, tip=f"Train for {words}"), "doubt")
             preset.clicked.connect(partial(self.minutes.setValue, minutes))
             row.addWidget(preset)
         return row
