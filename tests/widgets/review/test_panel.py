@@ -474,7 +474,7 @@ def test_the_next_step_leads_through_the_doubtful_slices_to_accept(
     view.open("case_1")
     step = panel.next_step()
     assert (step.do, step.key) == (Do.SLICE, "W")
-    assert "slice 6" in step.text
+    assert "slice 7" in step.text
     accept = panel.buttons["accept_and_next"]
     assert accept.property("look") == "quiet"
     press(view, step.key)
@@ -516,12 +516,12 @@ def test_the_card_shows_doubt_per_slice_and_goes_there(
     assert len(strip.doubt) == len(strip.parts) == 10
     assert strip.worst == {6}
     chip = panel.card.chips[0]
-    assert (chip.text(), panel.card.chips[1].isVisible()) == ("6", False)
+    assert (chip.text(), panel.card.chips[1].isVisible()) == ("7", False)
     chip.click()
     assert view.slice_index == strip.index == 6
-    assert chip.text().startswith("6")
+    assert chip.text().startswith("7")
     assert chip.isChecked()
-    assert chip.text() != "6"  # seen
+    assert chip.text() != "7"  # seen
     at = QPoint(round(2.5 * strip.width() / 10), 5)
     qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=at)
     assert view.slice_index == 2

@@ -196,7 +196,8 @@ class CaseCard(QFrame):
             if number < len(shown):
                 index = shown[number]
                 seen = bool(worst) and editing.was_seen(axis, index)
-                chip.setText(f"{index} \u2713" if seen else str(index))
+                shown_as = index + 1
+                chip.setText(f"{shown_as} \u2713" if seen else str(shown_as))
                 chip.setProperty("index", index)
                 chip.setChecked(index == here)
                 chip.setToolTip(plain(_reason(view.doubtful_slices(axis), index)))
@@ -221,5 +222,5 @@ def _reason(slices: list[SliceScore], index: int) -> str:
     for one in slices:
         if one.index == index:
             name = planes.NAMES[one.axis]
-            return f"{name} slice {index}: {one.reason}, doubt {one.score:.2f}"
-    return f"Slice {index} is done"
+            return f"{name} slice {index + 1}: {one.reason}, doubt {one.score:.2f}"
+    return f"Slice {index + 1} is done"

@@ -215,7 +215,7 @@ class ReviewPanel(QWidget):
         worst = view.doubtful_slices(axis)
         new = doubt is not None and not view.editing.was_seen(axis, doubt.index)
         if doubt is not None and doubt.axis == axis and new:
-            words = f"slice {doubt.index}, doubtful and not seen yet"
+            words = f"slice {doubt.index + 1}, doubtful and not seen yet"
             return NextStep(Do.SLICE, words, key="W")
         done = int((view.editing.annotated_slices(axis) == 1).sum())
         if worst:
