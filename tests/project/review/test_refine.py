@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -132,6 +133,33 @@ def torn_maps(project: Project, truth: np.ndarray) -> None:
     path.write_bytes(path.read_bytes()[:200])
 
 
+def garbled_maps(project: Project, truth: np.ndarray) -> None:
+    project.save_draft(CASE, draft(project, truth, 11))
+    path = project.latest_run().folder.prediction(CASE).feature_maps
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(30)
+    path.write_bytes(content)
+
+
+def other_file(project: Project, truth: np.ndarray) -> None:
+    project.save_draft(CASE, draft(project, truth, 11))
+    path = project.latest_run().folder.prediction(CASE).feature_maps
+    with path.open("wb") as file:
+        np.save(file, truth)
+
+
+def bomb(project: Project, truth: np.ndarray) -> None:
+    """A small file that would fill the memory."""
+    project.save_draft(CASE, draft(project, truth, 11))
+    path = project.latest_run().folder.prediction(CASE).feature_maps
+    with (
+        ZipFile(path, "w", ZIP_DEFLATED) as packed,
+        packed.open("level_0.npy", "w") as to,
+    ):
+        for _ in range(60):
+            to.write(bytes(10_000_000))
+
+
 def other_image(project: Project, truth: np.ndarray) -> None:
     project.save_draft(CASE, draft(project, truth, 11))
     record = project.latest_run().folder.prediction(CASE).json
@@ -149,6 +177,9 @@ def other_image(project: Project, truth: np.ndarray) -> None:
             "expected feature maps with the prediction, found none; predict",
         ),
         (torn_maps, "found a damaged file"),
+        (garbled_maps, "found a damaged file"),
+        (other_file, "found a damaged file"),
+        (bomb, r"found a damaged file \(too large\)"),
         (other_image, "expected a prediction of its image"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -38,6 +39,14 @@ RECORD_WAITS_S = (0.02, 0.1)
 
 WAITS_S = (0.05, 0.2, 0.5, 1.0)
 """Pauses while a training puts another prediction in the place of one, s."""
+
+DAMAGED = (
+    *(ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(BadZipFile, zlib.error),
+)
+"""What NumPy raises for a file that holds other things than it should."""
+MOST_BYTES = 500_000_000
+"""Of feature maps that are read; what is larger was not written here."""
 
 T = TypeVar("T")
 
@@ -105,6 +114,8 @@ def _read_feature_maps(folder: PredictionFolder) -> FeatureMaps:
     again = "predict the case again (semiseg predict --case)"
     try:
         with np.load(path, allow_pickle=False) as stored:
+            if sum(part.file_size for part in stored.zip.infolist()) > MOST_BYTES:
+                raise ValueError("too large")
             strides = stored["strides"]
             maps = FeatureMaps(
                 stored["log_probabilities"],
@@ -116,10 +127,9 @@ def _read_feature_maps(folder: PredictionFolder) -> FeatureMaps:
             f"{path}: expected feature maps with the prediction, found none; {again} "
             "by a run without feature_maps=false"
         ) from error
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (*DAMAGED, OSError) as error:
         raise ProjectError(
-            f"{path}: expected feature maps, found a damaged file "
-            f"({type(error).__name__}); {again}"
+            f"{path}: expected feature maps, found a damaged file ({error}); {again}"
         ) from error
     arrays = (maps.log_probabilities, *maps.levels)
     if any(array.ndim != 4 or array.dtype != np.uint8 for array in arrays):
