@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from napari.settings import get_settings
+from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 
 from napari_semiseg.project.project import Project
@@ -59,6 +60,8 @@ def test_no_content_widens_the_window_and_the_image_has_the_most_of_it(
     canvases = dock.case_view.canvases
     for theme in ("dark", "light"):
         get_settings().appearance.theme = theme
+        for side in canvases.views.sides if canvases.views is not None else ():
+            assert side.model.theme == theme
         for size in SIZES:
             window.resize(*size)
             qtbot.wait(300)
@@ -97,6 +100,19 @@ def test_what_is_written_on_a_canvas_can_be_read(canvas: str) -> None:
     inside, outline = ink(QColor(canvas))
     assert contrast(inside, QColor(canvas)) >= LEGIBLE
     assert contrast(inside, outline) >= LEGIBLE
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize(
+    "ground", ["background", "foreground", "primary", "secondary", "current"]
+)
+def test_text_of_the_theme_can_be_read_on_what_the_panel_draws(
+    theme: str, ground: str
+) -> None:
+    found = get_theme(theme)
+    text, behind = found.text, getattr(found, ground)
+    pair = [QColor(one.as_hex("long")) for one in (text, behind)]
+    assert contrast(*pair) >= LEGIBLE
 
 
 def contrast(first: QColor, second: QColor) -> float:

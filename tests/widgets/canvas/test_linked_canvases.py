@@ -10,8 +10,10 @@ from qtpy.QtCore import QCoreApplication, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QDockWidget
 
+from napari_semiseg.widgets.canvas.case_layers import MASK_OPACITY
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.canvas.left_column import DOCKS
+from napari_semiseg.widgets.canvas.linked_canvases import LINE
 from napari_semiseg.widgets.canvas.prediction_views import zero_contour
 from napari_semiseg.widgets.canvas.slice_strip import SliceNumber
 from napari_semiseg.widgets.common import planes
@@ -308,11 +310,11 @@ def test_maps_go_round_beside_over_and_off(shown: CaseView) -> None:
         (layer,) = [one for one in shown.viewer.layers if one not in layers]
         assert layer.name == title
         assert shown.viewer.layers.selection.active is shown.mask
-        assert shown.mask.contour
+        assert (shown.mask.contour, shown.mask.opacity) == LINE
     canvases.toggle()
     assert not canvases.shown
     assert list(shown.viewer.layers) == layers
-    assert not shown.mask.contour
+    assert (shown.mask.contour, shown.mask.opacity) == (0, MASK_OPACITY)
     canvases.toggle()
     assert canvases.shown
 

@@ -39,7 +39,8 @@ WIDE = 1600
 """Pixels of a window that has room for the maps beside the image."""
 CANVAS_WIDTH = 480
 """Least width of the main canvas: it gives way last."""
-CONTOUR = 2
+LINE = (2, 1.0)
+"""Contour and opacity of a mask over which a map lies."""
 
 
 class Maps(StrEnum):
@@ -77,7 +78,7 @@ class LinkedCanvases(QObject):
         self._layers = layers
         self._shown: tuple[Any, Prediction, LabelScheme] | None = None
         self._index = 0
-        self._contour: int | None = None
+        self._drawn: tuple[int, float] | None = None
         Connections(self).add(self._look_at, layers.images.image_changed)
         self._model = ""
         self._was_wide = False
@@ -304,16 +305,17 @@ class LinkedCanvases(QObject):
             self._overlay.show(DISTANCE, image, prediction.sdm_mm[self._index])
         else:
             self._overlay.show(UNCERTAINTY, image, prediction.uncertainty)
-        if self._contour is None:
-            self._contour = self._layers.mask.contour
-        self._layers.mask.contour = CONTOUR
+        mask = self._layers.mask
+        if self._drawn is None:
+            self._drawn = (mask.contour, mask.opacity)
+        mask.contour, mask.opacity = LINE
 
     def _hide_overlay(self) -> None:
         if self._overlay is not None:
             self._overlay.hide()
-        contour, self._contour = self._contour, None
-        if contour is not None and self._layers.mask is not None:
-            self._layers.mask.contour = contour
+        drawn, self._drawn = self._drawn, None
+        if drawn is not None and self._layers.mask is not None:
+            self._layers.mask.contour, self._layers.mask.opacity = drawn
 
     def _structure(self) -> int:
         """Index of the structure that is painted, else of the one shown so far."""
@@ -367,6 +369,12 @@ class LinkedCanvases(QObject):
         for model, one in zip(models, notes, strict=True):
             copier = _cursor_copier(model, one, [it for it in notes if it is not one])
             self._linked.add(copier, model.cursor.events.position)
+        self._linked.add(self._copy_theme, self.viewer.events.theme)
+
+    def _copy_theme(self, event: Any = None) -> None:
+        """Give the column the canvas colour of the theme that is chosen."""
+        for side in () if self.views is None else self.views.sides:
+            side.model.theme = self.viewer.theme
 
     def _follow(self, image: Any) -> None:
         """Take the contrast of the column from this image layer, or of none."""
