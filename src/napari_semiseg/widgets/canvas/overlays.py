@@ -143,9 +143,7 @@ class CanvasNotes(QWidget):
 
     def _write(self, painter: QPainter, area: QRectF, side: Any, text: str) -> None:
         """Write in a colour that is seen on the canvas and on the scan."""
-        inside, outline = ink(
-            QColor(get_theme(self._viewer.theme).canvas.as_hex("long"))
-        )
+        inside, outline = ink(QColor(get_theme(self._viewer.theme).canvas.as_hex()))
         painter.setPen(outline)
         for dx, dy in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
             painter.drawText(area.translated(dx, dy), side, text)
