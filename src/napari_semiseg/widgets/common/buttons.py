@@ -95,7 +95,8 @@ class KeyButton(QPushButton):
         text, option.text, option.icon = self.text(), "", QIcon()
         painter.drawControl(QStyle.ControlElement.CE_PushButton, option)
         painter.setPen(self.palette().buttonText().color())
-        area = self.rect().adjusted(8, 0, -8, 0)
+        side = 8 if self._left else 5
+        area = self.rect().adjusted(side, 0, -side, 0)
         if self._above:
             self._paint_above(painter, self.rect(), text)
         else:
@@ -124,7 +125,8 @@ class KeyButton(QPushButton):
         metrics, cap = painter.fontMetrics(), self._cap_width()
         picture = 0 if self.icon().isNull() else self.iconSize().width() + GAP
         words, full = text.replace("&&", "&"), metrics.horizontalAdvance
-        if picture and not self._left and full(words) > area.width() - picture - cap:
+        room = area.width() - picture - (cap + GAP if cap else 0)
+        if picture and not self._left and full(words) > room:
             # Half a word says less than icon and key, or than the word alone.
             if full(words) <= area.width() - picture:
                 cap = 0
