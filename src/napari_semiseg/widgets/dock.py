@@ -177,7 +177,8 @@ class SemisegDock(QWidget):
         entries = (closing, *more.actions())
         self._project_actions = [one for one in entries if one is not None]
         more.addSeparator()
-        wheel = QAction("Wheel scrolls slices", more, checkable=True)
+        wheel = QAction("Wheel scrolls slices", more)
+        wheel.setCheckable(True)
         wheel.setChecked(wheel_scrolls())
         wheel.toggled.connect(let_wheel_scroll)
         more.addAction(wheel)
