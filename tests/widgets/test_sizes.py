@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from napari.settings import get_settings
-from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, WIDE
 from napari_semiseg.widgets.canvas.overlays import ink
+from napari_semiseg.widgets.common.style import colours
 from napari_semiseg.widgets.dock import WIDTHS, SemisegDock
 from widgets.conftest import SHAPE, write_volume
 from widgets.viewing import store_prediction
@@ -104,15 +104,21 @@ def test_what_is_written_on_a_canvas_can_be_read(canvas: str) -> None:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize(
-    "ground", ["background", "foreground", "primary", "secondary", "current"]
+    ("text", "grounds"),
+    [
+        ("text", ("background", "card", "control", "line")),
+        ("secondary", ("background", "card")),
+        ("chip_text", ("chip",)),
+        ("#ffffff", ("accent", "accent_hover")),
+    ],
 )
-def test_text_of_the_theme_can_be_read_on_what_the_panel_draws(
-    theme: str, ground: str
+def test_text_of_the_panel_can_be_read_on_what_it_stands_on(
+    theme: str, text: str, grounds: tuple[str, ...]
 ) -> None:
-    found = get_theme(theme)
-    text, behind = found.text, getattr(found, ground)
-    pair = [QColor(one.as_hex("long")) for one in (text, behind)]
-    assert contrast(*pair) >= LEGIBLE
+    tokens = colours(theme)
+    for ground in grounds:
+        pair = QColor(tokens.get(text, text)), QColor(tokens[ground])
+        assert contrast(*pair) >= LEGIBLE, ground
 
 
 def contrast(first: QColor, second: QColor) -> float:
