@@ -187,4 +187,4 @@ def _paint_icon(button: QAbstractButton) -> None:
 
 
 def _hex(colour: Any) -> str:
-    return str(colour.as_hex("long"))
+    return str(QColor(colour.as_hex()).name())  # "#fff" in six digits
