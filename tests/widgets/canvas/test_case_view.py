@@ -113,7 +113,7 @@ def test_classes_have_the_projects_colours(view: CaseView, project: Project) -> 
 
 
 def test_source_is_label_then_draft_then_prediction_then_empty(
-    view: CaseView, project: Project, masks: Path, said: list[str]
+    view: CaseView, project: Project, masks: Path
 ) -> None:
     view.open("case_3")
     assert view.model.opened.source is MaskSource.EMPTY
@@ -123,7 +123,7 @@ def test_source_is_label_then_draft_then_prediction_then_empty(
     assert view.model.opened.source is MaskSource.PROPOSAL
     assert view.mask.data[BLOCK].tolist() == np.full((4, 5, 4), 254).tolist()
     assert not view.editing.encoding.annotated(view.mask.data).any()
-    assert f"Proposed by {run.id}, step 5" in said[-1]
+    assert view.text == f"Proposed by {run.id}, step 5"
     draft = np.zeros(view.mask.data.shape, np.uint8)
     draft[0, 0, 0] = 1
     project.save_draft("case_3", draft)
