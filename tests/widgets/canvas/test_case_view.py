@@ -37,7 +37,9 @@ def answers() -> Answers:
 def view(
     make_napari_viewer: Callable[[], Any], session: Session, answers: Answers
 ) -> Iterator[CaseView]:
-    made = CaseView(session, make_napari_viewer(), answers)
+    viewer = make_napari_viewer()
+    viewer.window.resize(1600, 900)  # with the maps beside the image
+    made = CaseView(session, viewer, answers)
     yield made
     Connections.close_below(made)
 
