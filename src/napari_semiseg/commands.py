@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_semiseg.widgets.common.actions import (
+from napari_semiseg.widgets.elements.actions import (
     FILE_MENU,
     SEGMENT_MENU,
     Action,

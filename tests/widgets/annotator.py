@@ -28,8 +28,8 @@ from napari_semiseg.widgets.canvas.case_model import CaseModel, OpenCase
 from napari_semiseg.widgets.canvas.editing import Editing
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 from napari_semiseg.widgets.canvas.mask_sources import choose_mask
-from napari_semiseg.widgets.common.questions import Questions
 from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.elements.questions import Questions
 
 CASE = "case_0"
 AUTOSAVE_S = 0.01

@@ -156,7 +156,7 @@ def view(
 ) -> Iterator[CaseView]:
     """Cases of the project in a viewer; nobody has to answer a question."""
     from napari_semiseg.widgets.canvas.case_view import CaseView
-    from napari_semiseg.widgets.common.connections import Connections
+    from napari_semiseg.widgets.elements.connections import Connections
     from widgets.viewing import Answers
 
     viewer = make_napari_viewer()
@@ -169,7 +169,7 @@ def view(
 @pytest.fixture
 def panel(qtbot: QtBot, session: Session, view: CaseView) -> Iterator[ReviewPanel]:
     """The Review tab of that viewer, narrow."""
-    from napari_semiseg.widgets.common.connections import Connections
+    from napari_semiseg.widgets.elements.connections import Connections
     from napari_semiseg.widgets.review.actions import review_actions
     from napari_semiseg.widgets.review.panel import ReviewPanel
 

@@ -17,8 +17,8 @@ from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
 from napari_semiseg.widgets.common.preferences import recent_projects, remember_project
-from napari_semiseg.widgets.common.style import colours
 from napari_semiseg.widgets.dock import TABS, SemisegDock
+from napari_semiseg.widgets.elements.style import colours
 from napari_semiseg.widgets.project.create_project import (
     ClassTable,
     CreateProjectDialog,

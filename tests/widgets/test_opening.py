@@ -162,7 +162,7 @@ def test_a_viewer_without_a_window_is_refused_in_one_line(
     from napari.components import ViewerModel
 
     from napari_semiseg.widgets.canvas.case_view import CaseView
-    from napari_semiseg.widgets.common.connections import Connections
+    from napari_semiseg.widgets.elements.connections import Connections
 
     view = CaseView(session, ViewerModel())
     said: list[str] = []

@@ -31,9 +31,9 @@ from napari_semiseg.project.review import flags
 from napari_semiseg.widgets.cohort.import_dialog import ImportDialog, StructureChoice
 from napari_semiseg.widgets.common.background import report_error, warn
 from napari_semiseg.widgets.common.flagging import FlagDialog
-from napari_semiseg.widgets.common.forms import plain
-from napari_semiseg.widgets.common.questions import Questions
 from napari_semiseg.widgets.dock import SemisegDock
+from napari_semiseg.widgets.elements.forms import plain
+from napari_semiseg.widgets.elements.questions import Questions
 from napari_semiseg.widgets.project.checkup import CheckDialog
 from napari_semiseg.widgets.project.export_dialog import ExportDialog
 from widgets.conftest import SHAPE, write_volume

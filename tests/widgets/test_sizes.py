@@ -16,8 +16,8 @@ from qtpy.QtGui import QColor
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, WIDE
 from napari_semiseg.widgets.canvas.overlays import ink
-from napari_semiseg.widgets.common.style import colours
 from napari_semiseg.widgets.dock import WIDTHS, SemisegDock
+from napari_semiseg.widgets.elements.style import colours
 from widgets.conftest import SHAPE, write_volume
 from widgets.viewing import store_prediction
 

@@ -10,7 +10,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.widgets.common.questions import Leave
+from napari_semiseg.widgets.elements.questions import Leave
 from synthetic import prediction_of
 
 if TYPE_CHECKING:

@@ -24,8 +24,6 @@ from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors, warn
 from napari_semiseg.widgets.common.compat import canvas_widget, viewer_itself
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import ElidedLabel, row_of, stack
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
 from napari_semiseg.widgets.common.preferences import (
     let_wheel_scroll,
@@ -34,8 +32,10 @@ from napari_semiseg.widgets.common.preferences import (
 )
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
-from napari_semiseg.widgets.common.style import Style
-from napari_semiseg.widgets.common.toast import Toast
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import ElidedLabel, row_of, stack
+from napari_semiseg.widgets.elements.style import Style
+from napari_semiseg.widgets.elements.toast import Toast
 from napari_semiseg.widgets.progress.panel import ProgressPanel
 from napari_semiseg.widgets.project.checkup import check_open_project
 from napari_semiseg.widgets.project.colour_menu import add_colour_menu

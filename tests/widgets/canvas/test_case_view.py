@@ -11,8 +11,8 @@ from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.canvas.mask_sources import MaskSource
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.compat import camera_of
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.questions import Leave
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.questions import Leave
 from widgets.viewing import BLOCK, Answers, store_prediction
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.canvas.case_view import CaseView
-from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from widgets.conftest import SHAPE, write_volume

@@ -18,8 +18,8 @@ from napari_semiseg.widgets.canvas.prediction_views import zero_contour
 from napari_semiseg.widgets.canvas.slice_strip import SliceNumber
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.compat import camera_of
-from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.preferences import let_wheel_scroll
+from napari_semiseg.widgets.elements.connections import Connections
 from widgets.viewing import Answers, store_prediction
 
 if TYPE_CHECKING:

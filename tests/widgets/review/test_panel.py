@@ -10,11 +10,11 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.imaging.rendering import slice_name
 from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.canvas.case_view import CaseView
-from napari_semiseg.widgets.common import style
-from napari_semiseg.widgets.common.buttons import icon_button
-from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import FlagDialog
 from napari_semiseg.widgets.common.next_step import Do
+from napari_semiseg.widgets.elements import style
+from napari_semiseg.widgets.elements.buttons import icon_button
+from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.project.export_dialog import ExportDialog, summary
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import AGAIN_S, ReviewPanel

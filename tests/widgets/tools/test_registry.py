@@ -13,8 +13,8 @@ import pytest
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.mask_encoding import MaskEncoding
-from napari_semiseg.widgets.common.actions import short
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.elements.actions import short
+from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
 from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet

@@ -16,8 +16,8 @@ from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs.prediction_requests import requested_predictions
 from napari_semiseg.project.runs.run import Run
-from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.next_step import Phase, TrainingState
+from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.train import panel as training
 from napari_semiseg.widgets.train.devices import Device, DeviceQuery
 from napari_semiseg.widgets.train.form import TrainingForm

@@ -20,7 +20,7 @@ from napari_semiseg.project.review.undo import undo
 from napari_semiseg.widgets.canvas.mask_sources import MaskSource, proposed_by
 from napari_semiseg.widgets.common.background import report_error
 from napari_semiseg.widgets.common.planes import NAMES
-from napari_semiseg.widgets.common.questions import Leave
+from napari_semiseg.widgets.elements.questions import Leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.history import LabelDetails, Labelled
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.canvas.case_model import CaseModel, OpenCase
-    from napari_semiseg.widgets.common.questions import Questions
     from napari_semiseg.widgets.common.session import Session
+    from napari_semiseg.widgets.elements.questions import Questions
 
 LEAST_MINUTES = 0.05
 """Less time than this is not worth a line in the history."""

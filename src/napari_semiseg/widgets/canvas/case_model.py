@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_semiseg.widgets.common.connections import Signal
+from napari_semiseg.widgets.elements.connections import Signal
 
 if TYPE_CHECKING:
     import numpy as np

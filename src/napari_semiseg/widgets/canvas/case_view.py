@@ -29,9 +29,9 @@ from napari_semiseg.widgets.canvas.surface_view import SurfaceView
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.background import report_error, show_errors
 from napari_semiseg.widgets.common.compat import offer_writers
-from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.link import watch_attention
-from napari_semiseg.widgets.common.questions import Questions
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.questions import Questions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,16 +8,16 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import CT, windows_for
-from napari_semiseg.widgets.common.actions import short
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain_label
 from napari_semiseg.widgets.common.preferences import grey_window, remember_grey_window
+from napari_semiseg.widgets.elements.actions import short
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import plain_label
 
 if TYPE_CHECKING:
     from napari_semiseg.imaging.windowing import Window
     from napari_semiseg.widgets.canvas.case_model import CaseModel
     from napari_semiseg.widgets.canvas.image_layers import ImageLayers
-    from napari_semiseg.widgets.common.actions import Action
+    from napari_semiseg.widgets.elements.actions import Action
 
 CHOSEN = "grey values"
 """Key of a layer's metadata: the row of its window."""

@@ -10,7 +10,7 @@ import numpy as np
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import BACKGROUND, plane_counts
-from napari_semiseg.widgets.common.connections import Connections, Signal
+from napari_semiseg.widgets.elements.connections import Connections, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

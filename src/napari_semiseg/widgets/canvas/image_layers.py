@@ -8,9 +8,9 @@ from napari.layers import Image
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
-from napari_semiseg.widgets.common.actions import short
-from napari_semiseg.widgets.common.connections import Connections, Signal
-from napari_semiseg.widgets.common.forms import plain, plain_label
+from napari_semiseg.widgets.elements.actions import short
+from napari_semiseg.widgets.elements.connections import Connections, Signal
+from napari_semiseg.widgets.elements.forms import plain, plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.project.cases.case import Case
-    from napari_semiseg.widgets.common.actions import Action
+    from napari_semiseg.widgets.elements.actions import Action
 
 
 class ImageLayers:

@@ -21,9 +21,9 @@ from napari_semiseg.widgets.canvas.prediction_views import (
     PredictionViews,
 )
 from napari_semiseg.widgets.common.compat import canvas_widget
-from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.link import ViewLink
 from napari_semiseg.widgets.common.scrolling import WheelScrollsSlices
+from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable

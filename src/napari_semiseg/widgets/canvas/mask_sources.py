@@ -12,7 +12,7 @@ import numpy as np
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.project.cases.record import DOUBTED
-from napari_semiseg.widgets.common.forms import plain
+from napari_semiseg.widgets.elements.forms import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

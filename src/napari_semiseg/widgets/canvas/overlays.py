@@ -11,8 +11,8 @@ from qtpy.QtGui import QColor, QFont, QLinearGradient, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_semiseg.widgets.common.compat import camera_of
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

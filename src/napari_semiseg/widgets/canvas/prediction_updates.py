@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 
 from napari_semiseg.widgets.common.background import in_background, show_errors
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable

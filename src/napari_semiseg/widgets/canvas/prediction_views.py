@@ -15,9 +15,9 @@ from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_semiseg.widgets.canvas.overlays import CanvasNotes, ColourScale
 from napari_semiseg.widgets.common.compat import camera_of, canvas_widget
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain_label, stack
 from napari_semiseg.widgets.common.scrolling import WheelScrollsSlices
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import plain_label, stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject
 from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,7 +10,7 @@ from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QAbstractSpinBox, QSpinBox, QWidget
 from superqt.utils import QSignalDebouncer, signals_blocked
 
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.common.compat import camera_of
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

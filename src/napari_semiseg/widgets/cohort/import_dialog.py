@@ -36,7 +36,7 @@ from napari_semiseg.project.importing.preview import (
 )
 from napari_semiseg.widgets.cohort.model import SPLIT_TITLES
 from napari_semiseg.widgets.common.background import Progress, in_background
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.elements.forms import (
     dialog_buttons,
     plain,
     plain_label,
@@ -45,7 +45,7 @@ from napari_semiseg.widgets.common.forms import (
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.tables import top_items
+from napari_semiseg.widgets.elements.tables import top_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

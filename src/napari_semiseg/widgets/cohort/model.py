@@ -12,9 +12,9 @@ from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import percent
 from napari_semiseg.project.cases.record import DOUBTED, Acceptance
 from napari_semiseg.project.review.corrections import effort
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import plain
-from napari_semiseg.widgets.common.tables import RowModel
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import plain
+from napari_semiseg.widgets.elements.tables import RowModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
-    from napari_semiseg.widgets.common.tables import Index
+    from napari_semiseg.widgets.elements.tables import Index
 
 STATE_COLOURS = {
     CaseState.LABELLED: "#009E73",

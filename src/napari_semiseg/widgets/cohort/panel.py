@@ -34,16 +34,16 @@ from napari_semiseg.widgets.common.background import (
     show_errors,
     warn,
 )
-from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import ask_flag
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.common.session import HUMAN
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     push_button,
     row_of,
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.session import HUMAN
-from napari_semiseg.widgets.common.tables import RowTable
+from napari_semiseg.widgets.elements.tables import RowTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -11,7 +11,7 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.widgets.common.forms import plain
+from napari_semiseg.widgets.elements.forms import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLineEdit, QWidget
 
 from napari_semiseg.project.review import flags
-from napari_semiseg.widgets.common.forms import dialog_buttons, markup_label, stack
+from napari_semiseg.widgets.elements.forms import dialog_buttons, markup_label, stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

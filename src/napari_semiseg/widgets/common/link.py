@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
-    from napari_semiseg.widgets.common.connections import Connections
+    from napari_semiseg.widgets.elements.connections import Connections
 
 SHARED_CAMERA = ("orientation", "center")
 SHARED_DIMS = ("order", "point")

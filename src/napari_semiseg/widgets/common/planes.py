@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.widgets.common.connections import Connections
+    from napari_semiseg.widgets.elements.connections import Connections
 
 NAMES = ("Axial", "Coronal", "Sagittal")
 ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))

@@ -13,8 +13,8 @@ from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.corrections import corrections, plateau
 from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
-from napari_semiseg.widgets.common.connections import Signal
 from napari_semiseg.widgets.common.next_step import Do, NextStep
+from napari_semiseg.widgets.elements.connections import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

@@ -20,17 +20,17 @@ from napari_semiseg.core.text import count
 from napari_semiseg.project.review.accept import accept, reopen, review_items
 from napari_semiseg.widgets.canvas.thumbnails import SIZE
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     markup_label,
     push_button,
     row_of,
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.plots import dotted
-from napari_semiseg.widgets.common.questions import Questions
-from napari_semiseg.widgets.common.tables import RowTable
+from napari_semiseg.widgets.elements.plots import dotted
+from napari_semiseg.widgets.elements.questions import Questions
+from napari_semiseg.widgets.elements.tables import RowTable
 from napari_semiseg.widgets.gallery.model import GalleryModel, Order, Show
 
 if TYPE_CHECKING:

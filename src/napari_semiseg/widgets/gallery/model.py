@@ -12,9 +12,9 @@ from qtpy.QtGui import QIcon, QPixmap
 from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.accept import ReviewItem
 from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_case
-from napari_semiseg.widgets.common.forms import plain
 from napari_semiseg.widgets.common.planes import NAMES
-from napari_semiseg.widgets.common.tables import RowModel
+from napari_semiseg.widgets.elements.forms import plain
+from napari_semiseg.widgets.elements.tables import RowModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QImage
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.widgets.common.tables import Index
+    from napari_semiseg.widgets.elements.tables import Index
 
 COLUMNS = ("Case", *NAMES)
 ItemRole = Qt.ItemDataRole

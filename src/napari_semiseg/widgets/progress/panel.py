@@ -17,16 +17,16 @@ from qtpy.QtWidgets import QWidget
 from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.corrections import IN_A_ROW, QUICK_MINUTES
 from napari_semiseg.project.review.quality_estimate import MINIMUM
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.common.session import WAITING
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     markup_label,
     push_button,
     row_of,
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.plots import PlotBox
-from napari_semiseg.widgets.common.session import WAITING
+from napari_semiseg.widgets.elements.plots import PlotBox
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
 
 if TYPE_CHECKING:

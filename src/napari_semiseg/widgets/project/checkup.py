@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.text import count
 from napari_semiseg.project.doctor import check_project
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.common.forms import markup_label, stack, wrapped_label
+from napari_semiseg.widgets.elements.forms import markup_label, stack, wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable

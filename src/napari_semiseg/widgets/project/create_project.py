@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.labels import LabelScheme, free_colour
 from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.elements.forms import (
     dialog_buttons,
     push_button,
     row_of,

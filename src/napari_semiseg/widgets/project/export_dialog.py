@@ -18,7 +18,7 @@ from napari_semiseg.core.text import listed
 from napari_semiseg.project.exporting.export import export
 from napari_semiseg.project.exporting.formats import export_formats
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.common.forms import dialog_buttons, push_button, row_of
+from napari_semiseg.widgets.elements.forms import dialog_buttons, push_button, row_of
 
 if TYPE_CHECKING:
     from napari_semiseg.project.project import ExportReport, Project

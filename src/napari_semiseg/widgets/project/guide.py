@@ -10,15 +10,15 @@ from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Labelled
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.common.preferences import guide_is_hidden, hide_guide
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     markup_label,
     push_button,
     row_of,
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.preferences import guide_is_hidden, hide_guide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

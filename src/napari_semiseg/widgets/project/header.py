@@ -5,10 +5,10 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QMenu, QProgressBar, QPushButton, QSizePolicy, QWidget
 
-from napari_semiseg.widgets.common.buttons import KeyButton
-from napari_semiseg.widgets.common.forms import plain, row_of, stack
 from napari_semiseg.widgets.common.next_step import NextStep, Phase, TrainingState
-from napari_semiseg.widgets.common.style import (
+from napari_semiseg.widgets.elements.buttons import KeyButton
+from napari_semiseg.widgets.elements.forms import plain, row_of, stack
+from napari_semiseg.widgets.elements.style import (
     DONE,
     PROPOSED,
     TROUBLE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_semiseg.widgets.common.forms import push_button, stack, wrapped_label
 from napari_semiseg.widgets.common.preferences import recent_projects
+from napari_semiseg.widgets.elements.forms import push_button, stack, wrapped_label
 
 BUTTON_HEIGHT = 32
 

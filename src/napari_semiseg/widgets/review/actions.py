@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.registry import installed
 from napari_semiseg.widgets.common import planes
-from napari_semiseg.widgets.common.actions import (
+from napari_semiseg.widgets.elements.actions import (
     FILE_MENU,
     Action,
     Group,

@@ -11,16 +11,16 @@ from qtpy.QtWidgets import QFrame, QMenu, QPushButton, QSizePolicy, QWidget
 
 from napari_semiseg.widgets.canvas.slice_strip import DONE, SOME
 from napari_semiseg.widgets.common import planes
-from napari_semiseg.widgets.common.buttons import action_button, icon_button
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.elements.buttons import action_button, icon_button
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     ElidedLabel,
     plain,
     plain_label,
     row_of,
     stack,
 )
-from napari_semiseg.widgets.common.style import colours, look, set_icon
+from napari_semiseg.widgets.elements.style import colours, look, set_icon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.prediction import SliceScore
     from napari_semiseg.widgets.canvas.case_view import CaseView
-    from napari_semiseg.widgets.common.actions import Action
+    from napari_semiseg.widgets.elements.actions import Action
 
 CHIPS = 3
 STEP = 4

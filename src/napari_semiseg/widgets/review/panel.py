@@ -15,15 +15,15 @@ from napari_semiseg.core.text import count, percent
 from napari_semiseg.widgets.canvas.contrast import ContrastRow
 from napari_semiseg.widgets.canvas.image_layers import ChannelChoice
 from napari_semiseg.widgets.common import planes
-from napari_semiseg.widgets.common.actions import Group, short
 from napari_semiseg.widgets.common.background import show_errors
-from napari_semiseg.widgets.common.buttons import action_button
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import ElidedLabel, plain, stack
 from napari_semiseg.widgets.common.keys import bind_keys
 from napari_semiseg.widgets.common.next_step import Do, NextStep
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
-from napari_semiseg.widgets.common.style import look
+from napari_semiseg.widgets.elements.actions import Group, short
+from napari_semiseg.widgets.elements.buttons import action_button
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import ElidedLabel, plain, stack
+from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.review.case_card import CaseCard
 from napari_semiseg.widgets.review.queue import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import Shortcut, ShortcutSheet
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.labels import LabelClass
     from napari_semiseg.widgets.canvas.case_view import CaseView
-    from napari_semiseg.widgets.common.actions import Action
     from napari_semiseg.widgets.common.session import Session
+    from napari_semiseg.widgets.elements.actions import Action
 
 REFRESH_MS = 200
 AGAIN_S = 0.6

@@ -24,17 +24,17 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.review import flags
 from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_slice
 from napari_semiseg.widgets.common.background import show_errors
-from napari_semiseg.widgets.common.connections import Connections
 from napari_semiseg.widgets.common.flagging import ask_flag
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.common.preferences import preferences
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     plain,
     plain_label,
     row_of,
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.preferences import preferences
-from napari_semiseg.widgets.common.style import colours, look
+from napari_semiseg.widgets.elements.style import colours, look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

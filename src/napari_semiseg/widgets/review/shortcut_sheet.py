@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
-from napari_semiseg.widgets.common.actions import Group, short
-from napari_semiseg.widgets.common.forms import markup_label
+from napari_semiseg.widgets.elements.actions import Group, short
+from napari_semiseg.widgets.elements.forms import markup_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,22 +20,22 @@ from superqt import QLabeledSlider
 from superqt.utils import signals_blocked
 
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.widgets.common.buttons import KeyButton
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.elements.buttons import KeyButton
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     plain,
     plain_label,
     push_button,
     row_of,
     stack,
 )
-from napari_semiseg.widgets.common.style import look
+from napari_semiseg.widgets.elements.style import look
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.widgets.common.actions import Action
+    from napari_semiseg.widgets.elements.actions import Action
 
 BRUSH_MAX = 60
 

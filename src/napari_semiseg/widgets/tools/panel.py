@@ -20,17 +20,17 @@ from qtpy.QtWidgets import (
 from superqt.utils import QSignalThrottler, signals_blocked
 
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
-from napari_semiseg.widgets.common.actions import short
-from napari_semiseg.widgets.common.buttons import KeyButton, action_button
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.elements.actions import short
+from napari_semiseg.widgets.elements.buttons import KeyButton, action_button
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     plain,
     plain_label,
     row_of,
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.style import look
+from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.tools.operations import MOVE_BOUNDARY, adopt, tools
 from napari_semiseg.widgets.tools.preview import Preview
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.widgets.canvas.case_view import CaseView
-    from napari_semiseg.widgets.common.actions import Action
     from napari_semiseg.widgets.common.session import Session
+    from napari_semiseg.widgets.elements.actions import Action
 
 DELAY_MS = 60
 ADOPT = "Adopt layer: "

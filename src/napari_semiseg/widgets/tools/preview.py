@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.widgets.canvas.case_view import CaseView
     from napari_semiseg.widgets.canvas.overlays import CanvasNotes
-    from napari_semiseg.widgets.common.connections import Connections
+    from napari_semiseg.widgets.elements.connections import Connections
 
 
 class Preview:

@@ -10,7 +10,7 @@ import numpy as np
 from napari_semiseg.core.labels import voxel_counts
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.common.connections import Signal
+from napari_semiseg.widgets.elements.connections import Signal
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
 
 if TYPE_CHECKING:

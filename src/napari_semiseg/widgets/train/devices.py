@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import QObject, QProcess, Signal
 
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

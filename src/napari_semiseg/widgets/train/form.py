@@ -26,9 +26,9 @@ from napari_semiseg.core.config import (
     TrainingConfig,
 )
 from napari_semiseg.engine.networks.registry import architecture_names
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import Fold, plain, push_button, stack
-from napari_semiseg.widgets.common.style import look
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import Fold, plain, push_button, stack
+from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.train.schema_form import SchemaForm
 
 if TYPE_CHECKING:

@@ -26,16 +26,16 @@ from napari_semiseg.core.text import count, duration
 from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.execution.processor_wait import ProcessorWait
 from napari_semiseg.widgets.common.background import named
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.common.next_step import Phase, TrainingState
+from napari_semiseg.widgets.elements.forms import (
     Fold,
     plain_label,
     push_button,
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.next_step import Phase, TrainingState
-from napari_semiseg.widgets.common.plots import Curves
-from napari_semiseg.widgets.common.style import look
+from napari_semiseg.widgets.elements.plots import Curves
+from napari_semiseg.widgets.elements.style import look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,9 +17,10 @@ from napari_semiseg.execution.executor import start_training, submit_for
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import show_errors
-from napari_semiseg.widgets.common.buttons import KeyButton
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import (
+from napari_semiseg.widgets.common.session import HUMAN
+from napari_semiseg.widgets.elements.buttons import KeyButton
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import (
     markup_label,
     plain,
     plain_label,
@@ -27,8 +28,7 @@ from napari_semiseg.widgets.common.forms import (
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.common.session import HUMAN
-from napari_semiseg.widgets.common.style import look
+from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.train.devices import INSTALL, DeviceQuery, has_torch
 from napari_semiseg.widgets.train.form import RunChooser, TrainingForm
 from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress

@@ -12,7 +12,7 @@ from napari_semiseg.project.runs.prediction_requests import (
     requested_predictions,
 )
 from napari_semiseg.widgets.common.background import show_errors
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

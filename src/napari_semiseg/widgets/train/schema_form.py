@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.widgets.common.forms import plain, plain_label
+from napari_semiseg.widgets.elements.forms import plain, plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

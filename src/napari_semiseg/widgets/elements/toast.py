@@ -8,10 +8,10 @@ from weakref import ref
 from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QWidget
 
-from napari_semiseg.widgets.common.buttons import KeyButton
-from napari_semiseg.widgets.common.connections import Connections
-from napari_semiseg.widgets.common.forms import ElidedLabel, push_button
-from napari_semiseg.widgets.common.style import Style, look, set_icon
+from napari_semiseg.widgets.elements.buttons import KeyButton
+from napari_semiseg.widgets.elements.connections import Connections
+from napari_semiseg.widgets.elements.forms import ElidedLabel, push_button
+from napari_semiseg.widgets.elements.style import Style, look, set_icon
 
 if TYPE_CHECKING:
     from collections.abc import Callable

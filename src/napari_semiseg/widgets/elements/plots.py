@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import free_colour
-from napari_semiseg.widgets.common.forms import markup_label
+from napari_semiseg.widgets.elements.forms import markup_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from psygnal import Signal
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_semiseg.widgets.common.connections import Connections
+from napari_semiseg.widgets.elements.connections import Connections
 
 pytestmark = pytest.mark.gui
 

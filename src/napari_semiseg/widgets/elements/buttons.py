@@ -15,16 +15,16 @@ from qtpy.QtWidgets import (
     QStylePainter,
 )
 
-from napari_semiseg.widgets.common.actions import short
-from napari_semiseg.widgets.common.forms import plain
-from napari_semiseg.widgets.common.style import look, set_icon
+from napari_semiseg.widgets.elements.actions import short
+from napari_semiseg.widgets.elements.forms import plain
+from napari_semiseg.widgets.elements.style import look, set_icon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qtpy.QtGui import QFont, QPaintEvent
 
-    from napari_semiseg.widgets.common.actions import Action, C
+    from napari_semiseg.widgets.elements.actions import Action, C
 
 GAP = 6
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractButton, QWidget
 from superqt.fonticon import icon as font_icon
 
 if TYPE_CHECKING:
-    from napari_semiseg.widgets.common.connections import Connections
+    from napari_semiseg.widgets.elements.connections import Connections
 
 W = TypeVar("W", bound=QWidget)
 
