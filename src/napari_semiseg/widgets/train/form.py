@@ -88,6 +88,14 @@ def _architecture_list() -> QComboBox:
     return combo
 
 
+class MinutesBox(QDoubleSpinBox):
+    """A field that says 20 min where it holds 20.0."""
+
+    def textFromValue(self, value: float) -> str:  # noqa: N802 - a name of Qt
+        """Write a value with no more digits than it has."""
+        return f"{value:g}"
+
+
 class TrainingForm(QWidget):
     """Edits a `TrainingConfig`: ``value()``, ``setValue()``, ``valueChanged``."""
 
@@ -100,7 +108,7 @@ class TrainingForm(QWidget):
         self._schemas: dict[str, dict[str, Any]] = {}
         self._labels_only: set[str] = set()
         self.method = ElidedCombo("How the model learns from labelled and other scans")
-        self.minutes = QDoubleSpinBox()
+        self.minutes = MinutesBox()
         self.minutes.setRange(0.1, 60 * 24 * 7)
         self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
