@@ -151,7 +151,9 @@ def test_an_empty_mask_has_no_surface(
     view.session.status_changed.connect(said.append)
     view.open("case_0")
     panel.case_view.surfaces.toggle()
-    qtbot.waitUntil(lambda: "the mask is empty" in said[-1], timeout=30_000)
+    qtbot.waitUntil(
+        lambda: any("the mask is empty" in one for one in said), timeout=30_000
+    )
     assert view.viewer.dims.ndisplay == 2
 
 

@@ -140,12 +140,12 @@ def test_a_case_is_put_off_by_command(window: None, project: Project) -> None:
     panel = commands.open_project_in_viewer(project.folder)
     commands.skip_case()
     assert panel.tabs.currentIndex() == TABS.index("Review")
-    assert not any(is_put_off(project, case) for case in project.cases())
+    assert not any(is_put_off(case, None) for case in project.cases())
     assert panel.case_view.open("case_0")
     commands.next_worst_slice()
     assert panel.status.text().startswith("No prediction of this case yet")
     commands.skip_case()
-    assert is_put_off(project, project.case("case_0"))
+    assert is_put_off(project.case("case_0"), None)
     assert panel.session.case_id == "case_1"
 
 

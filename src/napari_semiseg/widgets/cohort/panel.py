@@ -158,7 +158,7 @@ class CohortPanel(QWidget):
             "Take masks from a folder, by the same file names as images",
         )
         self.open_button = push_button(
-            "Open case",
+            "Open",
             lambda: self.table.open_row(self.table.currentIndex()),
             "Enter or a double click on a row does it too",
         )

@@ -127,6 +127,7 @@ class ToolPanel(QWidget):
         self._show_tool()
         connections.add(self.cancel, view.model.shown)
         connections.add(self._mask_changed, view.model.counted)
+        connections.add(self._layer_removed, view.viewer.layers.events.removed)
         connections.add(self._show_result, self.worker.ready)
         connections.add(self._show_refusal, self.worker.refused)
         connections.at_close(self._later.cancel)
@@ -325,6 +326,13 @@ class ToolPanel(QWidget):
             for layer in self.view.viewer.layers
             if isinstance(layer, Labels) and not isinstance(layer, MaskLayer)
         ]
+
+    def _layer_removed(self, _event: object = None) -> None:
+        """Put a tool away whose layer is gone."""
+        if self.tool is not None and all(
+            one.id != self.tool.id for one in self.offered()
+        ):
+            self.cancel()
 
     def _adopter(self, layer: Any) -> Tool:
         return Tool(

@@ -91,7 +91,7 @@ def _architecture_list() -> QComboBox:
 class MinutesBox(QDoubleSpinBox):
     """A field that says 20 min where it holds 20.0."""
 
-    def textFromValue(self, value: float) -> str:  # noqa: N802 - a name of Qt
+    def textFromValue(self, value: float) -> str:
         """Write a value with no more digits than it has."""
         return f"{value:g}"
 
