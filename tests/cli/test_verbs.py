@@ -242,7 +242,13 @@ def test_doctor_tells_what_is_there(semiseg) -> None:
 def test_methods_are_listed_by_the_engine(semiseg) -> None:
     listed = semiseg("methods", "--json").json["methods"]
     assert {"supervised", "ug_mcl", "dtml"} <= {item["name"] for item in listed}
-    assert list(listed[0]) == ["name", "title", "cite", "params"]
+    assert list(listed[0]) == [
+        "name",
+        "title",
+        "cite",
+        "params",
+        "learns_from_unlabelled",
+    ]
 
 
 def test_open_without_a_display_says_so(semiseg, ball_project, monkeypatch) -> None:

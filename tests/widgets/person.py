@@ -188,6 +188,9 @@ class Person:
         self.click(table.viewport(), at)
         QTest.mouseDClick(table.viewport(), LEFT, NONE, at)
         self.wait_for(lambda: self.panel.session.case_id == case_id)
+        self.qtbot.wait(50)  # a person lets the image come to rest
+        canvases = self.panel.case_view.canvases
+        self.wait_for(lambda: not canvases._settle.isActive())
 
     def choose(self, box: QComboBox, text: str) -> None:
         """Choose from a list by typing what is looked for."""
