@@ -124,6 +124,7 @@ def test_minutes_of_prediction_end_within_seconds(ball_project, run, how):
     values = run.plan.model_dump(mode="json")
     fine = {"spacing_mm": [0.15, 0.15, 0.15]}
     write_json(run.folder.plan, values | fine)  # many thousand windows
+    run.claim(gone())  # the training, which was in this process, is over
     command = [sys.executable, "-m", "napari_semiseg"]
     child = subprocess.Popen(
         [*command, "predict", str(ball_project.folder)],
@@ -135,6 +136,7 @@ def test_minutes_of_prediction_end_within_seconds(ball_project, run, how):
         end = time.monotonic() + 120
         while run.pid != child.pid and time.monotonic() < end:
             time.sleep(0.05)
+        assert run.pid == child.pid
         time.sleep(1.0)
         assert child.poll() is None
         asked = time.monotonic()
