@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
 
 _DROP_CAPABILITY = 24  # prctl(2), PR_CAPBSET_DROP
 _OVERRIDE = (1, 2)  # capabilities(7), CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+
+
+def outcome(child: int, reader: int, seconds: float) -> tuple[bytes, int, bool]:
+    """Read what a forked child writes into a pipe, and wait for its end.
+
+    Gives the text, the status of `os.waitpid`, and whether the child was silent for so
+    many seconds and was killed.
+    """
+    text, hangs = b"", False
+    while True:
+        if not hangs and not select.select([reader], [], [], seconds)[0]:
+            os.kill(child, signal.SIGKILL)
+            hangs = True
+        if not (read := os.read(reader, 65536)):
+            break
+        text += read
+    os.close(reader)
+    _, status = os.waitpid(child, 0)
+    return text, status, hangs
 
 
 def no_file_above(size: int) -> Callable[[], None]:

@@ -16,9 +16,7 @@ import os
 import random
 import re
 import resource
-import select
 import shutil
-import signal
 import sys
 import tempfile
 import traceback
@@ -31,6 +29,8 @@ import nibabel as nib
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faulty import outcome
 
 from dicom_files import write_oblique_series
 from napari_semiseg.core.config import TrainingConfig
@@ -237,16 +237,7 @@ def try_one(target: Target, content: bytes) -> str:
             os.write(writer, answer.encode()[:60_000])
             os._exit(0)
     os.close(writer)
-    text, hangs = b"", False
-    while True:
-        if not hangs and not select.select([reader], [], [], SECONDS)[0]:
-            os.kill(child, signal.SIGKILL)
-            hangs = True
-        if not (read := os.read(reader, 65536)):
-            break
-        text += read
-    os.close(reader)
-    _, status = os.waitpid(child, 0)
+    text, status, hangs = outcome(child, reader, SECONDS)
     if hangs:
         return f"failed: hangs for {SECONDS} s"
     if os.WIFSIGNALED(status):

@@ -16,7 +16,6 @@ import json
 import os
 import random
 import resource
-import select
 import shutil
 import signal
 import sys
@@ -27,6 +26,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faulty import outcome
 
 from dicom_files import write_oblique_series
 from napari_semiseg.cli.app import app
@@ -114,16 +115,7 @@ def limited(words: list[str], kind: str, amount: int) -> tuple[int, str]:
         finally:
             os._exit(code)
     os.close(writer)
-    said, killed = b"", False
-    while True:
-        if not killed and not select.select([reader], [], [], SECONDS)[0]:
-            os.kill(child, signal.SIGKILL)
-            killed = True
-        if not (read := os.read(reader, 65536)):
-            break
-        said += read
-    os.close(reader)
-    _, status = os.waitpid(child, 0)
+    said, status, _ = outcome(child, reader, SECONDS)
     return os.waitstatus_to_exitcode(status), said.decode(errors="replace")
 
 

@@ -103,6 +103,14 @@ def chosen_ids(listed: Path | None, named: list[str] | None) -> list[str]:
     return list(dict.fromkeys([*(read_list(listed) or ()), *(named or ())]))
 
 
+def named_ids(listed: Path | None, named: list[str] | None) -> list[str]:
+    """As `chosen_ids`; refuses to go without a case."""
+    ids = chosen_ids(listed, named)
+    if not ids:
+        raise ConfigError("expected cases (--case, --cases), found none; name some")
+    return ids
+
+
 def check_budget(minutes: float | None, steps: int | None = None) -> None:
     """Refuse two budgets, or minutes that are not above zero and finite."""
     if minutes is not None and steps is not None:

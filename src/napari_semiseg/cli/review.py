@@ -188,9 +188,7 @@ def reopen(
     from napari_semiseg.project.review.accept import reopen as reopen_cases
 
     opened = options.open_project(project)
-    ids = options.chosen_ids(cases, case)
-    if not ids:
-        raise ConfigError("expected cases (--case, --cases), found none; name some")
+    ids = options.named_ids(cases, case)
     report = reopen_cases(opened, ids)
     render.answer(
         {"reopened": report.reopened, "skipped": report.skipped},
@@ -210,9 +208,7 @@ def undo(
     from napari_semiseg.project.review.undo import undo as undo_change
 
     opened = options.open_project(project)
-    ids = options.chosen_ids(cases, case)
-    if not ids:
-        raise ConfigError("expected cases (--case, --cases), found none; name some")
+    ids = options.named_ids(cases, case)
     ids = [opened.case(name).id for name in ids]
     undone, skipped = {}, {}
     for name in ids:
