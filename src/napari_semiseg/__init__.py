@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.doctor import check_project
     from napari_semiseg.project.exporting.export import export
+    from napari_semiseg.project.importing.propose import propose
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.accept import accept, reopen
     from napari_semiseg.project.review.evaluate import evaluate
@@ -62,6 +63,7 @@ __all__ = [
     "events",
     "export",
     "predict",
+    "propose",
     "refine",
     "reopen",
     "resume",
@@ -88,6 +90,7 @@ _HOMES = {
     "check_project": "project.doctor",
     "evaluate": "project.review.evaluate",
     "export": "project.exporting.export",
+    "propose": "project.importing.propose",
     "refine": "project.review.refine",
     "reopen": "project.review.accept",
     "resume": "engine",

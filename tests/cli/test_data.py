@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
+import sys
 
 import nibabel
 import numpy as np
@@ -210,3 +212,41 @@ def test_what_is_left_out_is_named_once(semiseg, empty_project, spheres) -> None
     assert "Added 4 cases" in said
     [line] = [line for line in said.splitlines() if line.startswith("Skipped")]
     assert line.count(str(bad)) == 1
+
+
+def command(line: str) -> str:
+    """A program that copies the mask beside the image, or does ``line`` to case_3."""
+    body = (
+        "import os, shutil, signal, sys, time; image, mask = sys.argv[1:]\n"
+        f"if 'case_3' in image: {line}\n"
+        "else: shutil.copy(image.replace('images', 'masks'), mask)"
+    )
+    return shlex.join([sys.executable, "-c", body, "{image}", "{mask}"])
+
+
+def test_propose_says_what_it_has_and_why_not(semiseg, ball_project) -> None:
+    folder = ball_project.folder
+    answer = semiseg("propose", folder, "--command", command("sys.exit(4)"), "--json")
+    assert answer.code == 0
+    (run,) = ball_project.runs()
+    assert answer.json["run"] == run.id
+    assert answer.json["proposed"] == ["case_2", "case_4"]
+    assert "found exit code 4; see" in answer.json["skipped"]["case_3"]
+    rows = semiseg("status", folder, "--json").json
+    assert [row["method"] for row in rows["runs"]] == [run.method]
+    assert "problems" not in rows
+    states = [row["state"] for row in rows["cases"]]
+    assert states == ["labelled", "labelled", "proposed", "unlabelled", "proposed"]
+    refused = semiseg("resume", folder, run.id)
+    assert "expected a training" in refused.refusal
+
+
+def test_propose_fails_without_any_mask_and_stops_at_ctrl_c(
+    semiseg, ball_project
+) -> None:
+    folder, one = ball_project.folder, ("--case", "case_3", "--json")
+    failed = semiseg("propose", folder, "--command", command("sys.exit(4)"), *one)
+    assert (failed.code, failed.json["proposed"]) == (1, [])
+    kill = command("os.kill(os.getppid(), signal.SIGINT); time.sleep(600)")
+    stopped = semiseg("propose", folder, "--command", kill, *one)
+    assert (stopped.code, stopped.json["skipped"]) == (130, {})

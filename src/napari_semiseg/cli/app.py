@@ -28,6 +28,7 @@ for verb in (
     project.init,
     data.add,
     data.label,
+    data.propose,
     project.status,
     project.open_,
     training.train,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_semiseg.cli import options, render
-from napari_semiseg.cli.display import progress_bar
+from napari_semiseg.cli.display import StopFlag, progress_bar, stoppable
+from napari_semiseg.cli.errors import REFUSED, STOPPED
 from napari_semiseg.cli.project import next_step
+from napari_semiseg.core.cancellation import CancellationToken
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.text import count
 from napari_semiseg.project.exporting.formats import export_formats
@@ -159,6 +161,58 @@ def label(
         render.say(f"Labelled {labelled}.")
         _say_notes(report)
         render.say(next_step(opened.cases(), opened.latest_run(), str(project)))
+
+
+def propose(
+    project: options.ProjectPath,
+    command: Annotated[
+        str,
+        typer.Option(
+            metavar="COMMAND",
+            help="A program that segments an image, as 'TOOL -i {image} -o {mask}'; "
+            "{image:T1} is another channel.",
+        ),
+    ],
+    cases: options.CaseList = None,
+    case: options.CaseIds = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Class of a value in its mask, or of a file where it writes a folder; "
+            "repeat.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="MINUTES", help="It may take for a case.")
+    ] = 60.0,
+    json: options.Json = False,
+) -> None:
+    """Take another program's masks as proposals; labels and drafts stay."""
+    from napari_semiseg.project.importing.propose import propose as take
+
+    opened, stop = options.open_project(project), StopFlag()
+    chosen = options.chosen_ids(cases, case)
+    with stoppable(stop), progress_bar("Segmenting", quiet=json) as progress:
+        report = take(
+            opened,
+            command,
+            chosen or None,
+            structures=options.read_structures(structure),
+            minutes=timeout,
+            cancellation=CancellationToken(lambda: stop.requested),
+            progress=progress,
+        )
+    render.answer(
+        {"run": report.run, "proposed": report.proposed, "skipped": report.skipped},
+        f"{count(len(report.proposed), 'case')} proposed in {report.run}.",
+        *render.left_out(report.skipped),
+        as_json=json,
+    )
+    if report.stopped:
+        raise SystemExit(STOPPED)
+    if not report.proposed:
+        raise SystemExit(REFUSED)
 
 
 def export(

@@ -133,16 +133,14 @@ def _named(project: Project) -> str:
 
 
 def _run_row(run: Run, problems: dict[str, str]) -> dict[str, Any]:
-    method, source = None, None
+    source = None
     try:
-        config = run.config
-        method, source = config.method, config.start_from
+        source = run.config.start_from if run.is_training else None
     except SemisegError as error:
         problems[run.id] = str(error)
-        method = run.method
     return {
         "id": run.id,
-        "method": method,
+        "method": run.method,
         "status": run.status,
         "steps": run.steps_done,
         "seconds": round(run.seconds, 1),

@@ -356,7 +356,7 @@ class _Doctor:
             self._useless("run", folder.path, _reason(error))
             return
         try:
-            _ = (run.config, run.plan)
+            _ = (run.config, run.plan) if run.is_training else None
         except SemisegError as error:
             if run.started:
                 remedy = (
@@ -374,7 +374,7 @@ class _Doctor:
                 "run",
                 folder.path,
                 f"was interrupted at step {run.steps_done}",
-                "nothing is lost: resume it, or leave it",
+                "nothing is lost: resume it (or propose again), or leave it",
             )
         for path in (folder.last, folder.best):
             if path.exists() and not _is_whole_zip(path):

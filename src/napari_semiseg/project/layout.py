@@ -194,6 +194,8 @@ class RunFolder(Folder):
 
     config = SubPath("config.toml")
     """The training as asked for."""
+    command = SubPath("command.json")
+    """In the place of that: the program whose masks the run holds."""
     plan = SubPath("plan.json")
     """What the engine decided."""
     environment = SubPath("environment.json")

@@ -588,7 +588,7 @@ class Project:
         return self._runs.get(run_id)
 
     def latest_run(self, finished: bool = False) -> Run | None:
-        """Newest run; with ``finished``, the newest that has ended with a model."""
+        """Newest training; with ``finished``, the newest that ended with a model."""
         return self._runs.latest(finished)
 
     def prediction_runs(self) -> dict[str, Run]:

@@ -224,6 +224,18 @@ class Skipped(_Entry):
     shown: str
 
 
+class Proposed(_Entry):
+    """Another program's mask was taken as a proposal, into a run.
+
+    ``version`` is what the program says of itself, where it does.
+    """
+
+    action: Literal["propose"] = "propose"
+    run: str
+    command: str
+    version: str | None = None
+
+
 class Remarked(_Entry):
     """An action that this version does not know, kept from format 1."""
 
@@ -244,6 +256,7 @@ HistoryEntry = Annotated[
     | Flagged
     | Unflagged
     | Skipped
+    | Proposed
     | Remarked,
     Field(discriminator="action"),
 ]

@@ -48,7 +48,7 @@ def write_case(
     """
     if fmt == nnunet.NAME:
         return [nnunet.write_case(project, case, labels, folder)]
-    author = Author(run.config.method, run.id) if run is not None else Author()
+    author = Author(run.method or "", run.id) if run is not None else Author()
     classes = project.labels.classes
     chosen = writable()[fmt]
     assert chosen.write is not None

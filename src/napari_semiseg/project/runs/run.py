@@ -89,19 +89,38 @@ class Run:
         ProjectError
             The id is taken, or the folder cannot be written.
         """
+        with cls._created_in(project.layout, config.method, run_id) as run:
+            values = config.model_dump(mode="json", exclude_none=True)
+            write_text(run.folder.config, tomlkit.dumps(values))
+        return run
+
+    @classmethod
+    def of_command(
+        cls, project: HasLayout, tool: str, command: str, version: str | None
+    ) -> Self:
+        """Make the folder of a run that holds masks of another program."""
+        with cls._created_in(project.layout, tool, None) as run:
+            facts = {"tool": tool, "command": command, "version": version}
+            write_json(run.folder.command, facts)
+        return run
+
+    @classmethod
+    @contextmanager
+    def _created_in(
+        cls, layout: Layout, name: str, run_id: str | None
+    ) -> Iterator[Self]:
+        """Make a folder, to be completed in the block or removed."""
         # A clock that went back does not make the new run an older one.
-        newest = max((run.created for run in RunList(project.layout).all()), default=0)
-        run = cls(_make_folder(project.layout, config.method, run_id))
-        values = config.model_dump(mode="json", exclude_none=True)
+        newest = max((run.created for run in RunList(layout).all()), default=0)
+        run = cls(_make_folder(layout, name, run_id))
         created = max(time.time(), newest + 0.001)
         try:
             run.claim()
             write_json(run.folder.environment, {"created": created} | environment())
-            write_text(run.folder.config, tomlkit.dumps(values))
+            yield run
         except BaseException:  # a full disk, as a rule
             run.discard()
             raise
-        return run
 
     @classmethod
     def open(cls, folder: RunFolder) -> Self:
@@ -122,8 +141,18 @@ class Run:
         return self.folder.path.name
 
     @property
+    def is_training(self) -> bool:
+        """Whether it is of a model, rather than of another program's masks."""
+        return not self.folder.command.exists()
+
+    @property
     def config(self) -> TrainingConfig:
         """The training as it was asked for."""
+        if not self.is_training:
+            raise ProjectError(
+                f"expected a training, found that run '{self.id}' holds masks of "
+                "another program; name another run"
+            )
         try:
             text = self.folder.config.read_text(encoding="utf-8-sig")
             values = tomllib.loads(text)
@@ -489,8 +518,8 @@ class RunList:
         )
 
     def latest(self, finished: bool = False) -> Run | None:
-        """Newest run; with ``finished``, the newest that has ended with a model."""
-        for run in reversed(self.all()):
+        """Newest training; with ``finished``, the newest that ended with a model."""
+        for run in (run for run in reversed(self.all()) if run.is_training):
             ended = run.has_model and run.status not in ("preparing", "running")
             if ended or not finished:
                 return run

@@ -221,8 +221,8 @@ class Session:
 
     def _newest_training(self) -> float | None:
         """When the newest training began, Unix time; None before the first."""
-        runs = [] if self.project is None else self.project.runs()
-        return max((run.created for run in runs), default=None)
+        latest = None if self.project is None else self.project.latest_run()
+        return None if latest is None else latest.created
 
     def _training(self) -> bool:
         latest = None if self.project is None else self.project.latest_run()

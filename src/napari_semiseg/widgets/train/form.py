@@ -276,6 +276,7 @@ class RunChooser(ElidedCombo):
         """List the runs again, newest first."""
         project = self._session.project
         runs = [] if project is None else project.runs()[::-1]
+        runs = [run for run in runs if run.is_training]
         self.clear()
         self.addItem("Newest" if runs else "No model yet", None)
         for run in runs:

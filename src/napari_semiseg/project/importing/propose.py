@@ -1,0 +1,293 @@
+"""Take what another program segments as first proposals."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_semiseg.core.boxes import bounding_box
+from napari_semiseg.core.cancellation import NEVER, CancellationToken, Cancelled
+from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.events import Finished, Started
+from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED, voxel_counts
+from napari_semiseg.core.prediction import (
+    CaseScore,
+    Prediction,
+    PredictionRecord,
+    map_dtype,
+)
+from napari_semiseg.core.text import listed
+from napari_semiseg.errors import ConfigError, ImageError, ProjectError, SemisegError
+from napari_semiseg.imaging.distance import truncated_distance
+from napari_semiseg.io.images import case_id, find_images
+from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.cases.history import Proposed
+from napari_semiseg.project.cases.labels import check_mask
+from napari_semiseg.project.importing.command import IMAGE, MASK, Command
+from napari_semiseg.project.runs.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_semiseg.core.events import FinishReason
+    from napari_semiseg.project.cases.case import Case, CaseRef
+    from napari_semiseg.project.project import Project
+
+MINUTES = 60.0
+"""How long a program may take for one case."""
+LIMIT_MM = 20.0
+"""Distance from the surface up to which the stored distance map is exact."""
+UNKNOWN = "unknown"
+"""Kind of uncertainty of a mask that comes without any: 1 everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeReport:
+    """Run that holds the masks, ids with one, and why others have none.
+
+    ``stopped`` says whether it was asked to end before all were done.
+    """
+
+    run: str
+    proposed: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+def propose(
+    project: Project,
+    command: str | Sequence[str],
+    cases: Iterable[CaseRef] | None = None,
+    *,
+    structures: Mapping[str, int] | None = None,
+    minutes: float = MINUTES,
+    cancellation: CancellationToken = NEVER,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ProposeReport:
+    """Let another program segment cases, and take its masks as proposals.
+
+    They lie in a run of their own, as predictions do; labels and drafts stay as they
+    are. The history of each case says which command made its mask.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    command : str or sequence of str
+        As ``"TotalSegmentator -i {image} -o {mask} --ml"``, one image at a time;
+        ``{image:T1}`` is another channel of the case. ``{mask}`` is a path that ends
+        in ``.nii.gz``; the program may make a folder of it, with a file for each
+        structure.
+    cases : iterable of Case or str, optional
+        What to segment; by default what has neither label nor draft.
+    structures : mapping of str to int, optional
+        Class by value in the mask, or by the file's name in a folder; what is not
+        named is background. By default values and names are those of the classes.
+    minutes : float
+        How long the program may take for a case.
+    cancellation : CancellationToken
+        Ends the program too.
+    progress : callable
+        Told how many cases are done, out of how many.
+
+    Returns
+    -------
+    ProposeReport
+        A case whose program fails, takes too long, or writes no mask of the image
+        is skipped with the reason; the others go on.
+
+    Raises
+    ------
+    SemisegError
+        The command, the cases or the structures are wrong. Nothing is run then.
+    """
+    asked = Command.parse(command)
+    if not 0 < minutes < float("inf"):
+        raise ConfigError(
+            f"expected minutes above 0 and finite for a case, found {minutes:g}"
+        )
+    values = {name: int(value) for name, value in (structures or {}).items()}
+    if strange := sorted(set(values.values()) - set(project.labels.values)):
+        raise ConfigError(
+            f"expected structures to be classes of the project "
+            f"({listed([str(value) for value in project.labels.values])}), found "
+            f"{listed([str(value) for value in strange])}; give one of the former"
+        )
+    if cases is None:
+        waiting = (CaseState.UNLABELLED, CaseState.PROPOSED)
+        chosen = project.cases(state=waiting)
+    else:
+        chosen = [project.case(case) for case in cases]
+    if not chosen:
+        raise ProjectError(
+            "expected cases without a label, found none; name some, or add images"
+        )
+    version = asked.version()
+    run = Run.of_command(project, asked.tool, asked.text, version)
+    run.append(Started(run=run.id, method=asked.tool, pid=os.getpid()))
+    report = ProposeReport(run.id)
+
+    def stopped() -> bool:
+        cancellation.check()
+        return run.stop_requested
+
+    both, begun = CancellationToken(stopped), time.monotonic()
+    reason: FinishReason = "cancelled"
+    try:
+        for done, case in enumerate(chosen, start=1):
+            both.check()
+            try:
+                made = _segment(case, asked, run, values, minutes * 60, both)
+                run.write_prediction(made, case.image, both)
+                entry = Proposed(run=run.id, command=asked.text, version=version)
+                project.note(case, entry)
+            except (SemisegError, OSError) as error:
+                report.skipped[case.id] = str(error)
+            else:
+                report.proposed.append(case.id)
+            progress(done, len(chosen))
+        reason = "completed" if report.proposed else "failed"
+    except Cancelled:
+        run.clear_stop()
+    finally:
+        first = next(iter(report.skipped.values()), None)
+        run.append(
+            Finished(
+                run=run.id,
+                reason=reason,
+                step=0,
+                seconds=time.monotonic() - begun,
+                error=first if reason == "failed" else None,
+            )
+        )
+    return replace(report, stopped=reason == "cancelled")
+
+
+def _segment(
+    case: Case,
+    command: Command,
+    run: Run,
+    structures: Mapping[str, int],
+    seconds: float,
+    cancellation: CancellationToken,
+) -> Prediction:
+    """Run the program on a case, and read what it wrote."""
+    if case.state is CaseState.EXCLUDED:
+        raise ProjectError("it is excluded")
+    case.check_images()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        mask = Path(folder, "mask.nii.gz")
+        paths = {MASK: mask, IMAGE: case.image}
+        for channel in case.channels:
+            paths[f"{{image:{channel.name}}}"] = channel.image
+            if channel.volume is not None:
+                raise ImageError(
+                    f"{channel.image}: expected a file of one image, found several in "
+                    "it; save them one by one, and add those"
+                )
+        command.run(paths, run.folder.log, seconds, cancellation)
+        if not mask.exists():
+            # Some programs give the file an ending or a name of their own.
+            others = sorted(mask.parent.iterdir())
+            if len(others) != 1:
+                found = listed([other.name for other in others]) or "nothing"
+                raise ImageError(
+                    f"expected a mask of '{command.tool}' at {MASK}, found {found}; "
+                    f"see {run.folder.log}"
+                )
+            mask = others[0]
+        labels = _read(mask, case, structures)
+    return _prediction(labels, case, run, command.tool)
+
+
+def _read(mask: Path, case: Case, structures: Mapping[str, int]) -> NDArray[np.uint8]:
+    """Classes (Z, Y, X) of what a program wrote, background where there is none."""
+    if mask.is_dir():
+        return _read_folder(mask, case, structures)
+    if not structures:
+        labels = check_mask(mask, case, case.scheme)
+        return np.where(labels == UNANNOTATED, np.uint8(BACKGROUND), labels)
+    of_value = np.zeros(256, np.uint8)
+    for name, value in structures.items():
+        if not name.isdecimal() or int(name) > UNANNOTATED:
+            raise ImageError(
+                f"expected structures by their value in the mask, as 51=1, found "
+                f"{name!r}; the program wrote one file"
+            )
+        of_value[int(name)] = value
+    found: NDArray[np.uint8] = of_value[read_labels(mask, case.geometry)]
+    return found
+
+
+def _read_folder(
+    folder: Path, case: Case, structures: Mapping[str, int]
+) -> NDArray[np.uint8]:
+    """Combine a file for each structure; where two overlap, the later one is kept."""
+    by_name = {_plain(case_id(path)): path for path in find_images(folder)}
+    wanted = structures or {item.name: item.value for item in case.scheme}
+    chosen = {name: by_name[_plain(name)] for name in wanted if _plain(name) in by_name}
+    if not chosen:
+        raise ImageError(
+            f"expected files named {listed(list(wanted))}, found "
+            f"{listed(sorted(path.name for path in by_name.values()))}; say which is "
+            "which with --structure NAME=VALUE"
+        )
+    labels = np.zeros(case.geometry.shape_zyx, np.uint8)
+    for name, path in chosen.items():
+        labels[read_labels(path, case.geometry) > 0] = wanted[name]
+    return labels
+
+
+def _plain(name: str) -> str:
+    """Letters and digits of a name: ``left atrium`` is ``Left_Atrium``."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def _prediction(
+    labels: NDArray[np.uint8], case: Case, run: Run, tool: str
+) -> Prediction:
+    """Make a prediction of a mask; how certain it is nobody knows."""
+    geometry, box = case.geometry, bounding_box(labels > 0)
+    voxels = voxel_counts(labels)
+    return Prediction(
+        record=PredictionRecord(
+            case=case.id,
+            run=run.id,
+            step=0,
+            method=tool,
+            image_sha256=case.record.sha256,
+            uncertainty_kind=UNKNOWN,
+            score=CaseScore(
+                uncertainty=1.0,
+                entropy=1.0,
+                gap=1.0,
+                volumes_ml={
+                    item.name: float(voxels[item.value] * geometry.voxel_ml)
+                    for item in case.scheme
+                },
+                slices=(),
+                reach=tuple((at.start, at.stop - 1) for at in box or ()),
+            ),
+            at=time.time(),
+        ),
+        geometry=geometry,
+        labels=labels,
+        sdm_mm=np.stack(
+            [
+                truncated_distance(labels == value, geometry.spacing_mm, LIMIT_MM)
+                for value in case.scheme.values
+            ],
+            dtype=map_dtype(labels.shape),
+            casting="same_kind",
+        ),
+        uncertainty=np.ones(labels.shape, map_dtype(labels.shape)),
+    )
