@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_semiseg.cli import options, render
-from napari_semiseg.cli.display import RunDisplay, stoppable
+from napari_semiseg.cli.display import PREDICTING, RunDisplay, stoppable
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Staged
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import ProjectError
 
@@ -213,6 +214,8 @@ def _predict(
     from napari_semiseg import engine
 
     left = len(cases)
+    if cases:
+        display.take(Staged(stage=PREDICTING, done=0, total=left))
     for event in engine.predict_cases(project, run, cases) if cases else ():
         display.take(event)
         left -= 1

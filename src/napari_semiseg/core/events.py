@@ -1,8 +1,9 @@
 """Define the events of a run, one JSON line each.
 
 Grammar of a session: ``Started (Staged | Planned | Stepped | Validated |
-Checkpointed | Learned | Predicted | Warned)* Finished``. A resumed run appends a
-further session to the same log; a session without ``Finished`` was interrupted.
+Checkpointed | Learned | Pictured | Predicted | Warned)* Finished``. A resumed run
+appends a further session to the same log; one without ``Finished`` was interrupted.
+Predictions behind ``Finished`` begin with a ``Staged``.
 """
 
 from __future__ import annotations
@@ -129,6 +130,27 @@ class Learned(_Event):
         )
 
 
+class Pictured(_Event):
+    """A picture was stored of how a slice of one scan is segmented by now.
+
+    Attributes
+    ----------
+    case : str
+        The scan, the same one all through a run.
+    seconds : float
+        Of training over all sessions.
+    agreement : float or None
+        Dice of the mask around that slice and the one of the picture before, mean over
+        the classes in either; None for the first, and where both are empty.
+    """
+
+    type: Literal["pictured"] = "pictured"
+    step: int
+    case: str
+    seconds: float
+    agreement: float | None = None
+
+
 class Predicted(_Event):
     """A prediction of a case was stored.
 
@@ -178,6 +200,7 @@ Event = Annotated[
     | Validated
     | Checkpointed
     | Learned
+    | Pictured
     | Predicted
     | Warned
     | Finished,

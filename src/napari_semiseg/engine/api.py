@@ -12,6 +12,7 @@ import torch
 from napari_semiseg.core.cancellation import NEVER, Cancelled
 from napari_semiseg.core.events import (
     Predicted,
+    Staged,
     Started,
     Warned,
 )
@@ -256,7 +257,8 @@ def predict(project: Project, run: Run, case: Case) -> Prediction:
 def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator[Event]:
     """Predict cases and store each in the run; a broken image is left out.
 
-    Yields ``Predicted`` or ``Warned`` per case; they are logged.
+    Yields ``Predicted`` or ``Warned`` per case; they are logged, behind a ``Staged``
+    that says how many there will be.
     Ends early, within a case too, when the run is asked to stop; of that case what
     was stored before stays. A request that came since this process works on the run
     counts, also before this call.
@@ -264,6 +266,7 @@ def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator
     if not run.is_working:  # a training goes on meanwhile, or has just ended
         run.claim()
     cancellation = run.cancellation
+    run.append(Staged(stage="Predicting", done=0, total=len(cases)))
     predictor, step = load_predictor(project, run, cancellation=cancellation)
     for done, case in enumerate(cases, start=1):
         event: Event

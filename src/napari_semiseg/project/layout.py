@@ -216,6 +216,8 @@ class RunFolder(Folder):
     """Newest checkpoint: the model, and all that is needed to go on."""
     best = SubPath("checkpoints/best.pt")
     """Checkpoint with the best validation score, where there is one."""
+    pictures = SubPath("pictures.npz")
+    """How a slice of one scan was segmented in the course of the training."""
     predictions = SubPath("predictions")
     """Holds one folder per predicted case."""
 

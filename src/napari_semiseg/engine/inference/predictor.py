@@ -163,11 +163,28 @@ class Predictor:
         crop = window.float().to(self._device)[None]
         return crop.contiguous(memory_format=torch.channels_last_3d)
 
-    def _foreground(self, window: Tensor) -> Tensor:
-        """Probability (z, y, x) of any structure, without mirrored views."""
+    @torch.inference_mode()
+    def glance(self, image: Tensor) -> Tensor:
+        """Predict class indices (Z, Y, X) of channels (K, Z, Y, X) at little cost.
+
+        Windows overlap no more than they must, and are not mirrored.
+        """
+        patch, classes = self._plan.patch_zyx, self._method.task.classes
+        larger, inner = padded(image, patch)
+        blocks = sliding_window(
+            larger, patch, classes, lambda window, _: self._quick(window), step=1.0
+        )
+        return torch.cat(list(blocks), dim=1)[(slice(None), *inner)].argmax(dim=0)
+
+    def _quick(self, window: Tensor) -> Tensor:
+        """Probabilities (C, z, y, x) of a window, without mirrored views."""
         with autocast(self._device, self._plan.precision):
             output = self._method.infer(self._teachers, self._crop(window))
-        return 1 - output.probabilities[0, 0].float()
+        return output.probabilities[0].float().cpu()
+
+    def _foreground(self, window: Tensor) -> Tensor:
+        """Probability (z, y, x) of any structure."""
+        return 1 - self._quick(window)[0]
 
     def _predict_box(self, window: Tensor, box: Box) -> Tensor:
         """All maps (2 C + 1, z, y, x) of a window; its features are kept."""

@@ -134,12 +134,13 @@ def sliding_window(
     channels: int,
     predict: Callable[[Tensor, Box], Tensor],
     boxes: Sequence[Box] | None = None,
+    step: float = STEP,
 ) -> Iterator[Tensor]:
     """Predict a volume (..., Z, Y, X) window by window, and blend the maps.
 
     Parameters
     ----------
-    image, patch, channels
+    image, patch, channels, step
         As in `GridSampler` and `PatchAggregator`.
     predict : callable
         Window (..., z, y, x), and where it lies, to maps (K, z, y, x).
@@ -151,7 +152,7 @@ def sliding_window(
     Tensor (K, n, Y, X)
         As `PatchAggregator.planes_before`.
     """
-    sampler = GridSampler(image.shape[-3:], patch)
+    sampler = GridSampler(image.shape[-3:], patch, step)
     aggregator = PatchAggregator(sampler, channels)
     chosen = None if boxes is None else {_start(box) for box in boxes}
     for box in sampler:

@@ -41,6 +41,7 @@ from napari_semiseg.engine.planning.speed import (
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import LiveLabels
 from napari_semiseg.engine.training.live_predictions import LivePredictions
+from napari_semiseg.engine.training.pictures import TrainingPictures
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.engine.training.validation import validation_dice
 from napari_semiseg.engine.training.warm_start import with_strides_of
@@ -176,6 +177,9 @@ class Training:
     ) -> Iterator[Event]:
         """Train to the end or a stop."""
         held_out = live_labels.validation
+        pictures = TrainingPictures(
+            self._project, self._run, trainer.plan, live_labels.labelled
+        )
         for event in trainer.run(
             self._run.folder.last,
             every_seconds=self._config.checkpoint_seconds,
@@ -193,6 +197,7 @@ class Training:
                 live_labels=live_labels,
                 sampler=sampler,
                 live_predictions=live_predictions,
+                pictures=pictures,
             ),
         ):
             self._step, self._seconds = trainer.step, trainer.seconds
@@ -278,11 +283,13 @@ class Training:
         live_labels: LiveLabels,
         sampler: Sampler,
         live_predictions: LivePredictions,
+        pictures: TrainingPictures,
     ) -> Iterator[Event]:
         """Take in changed labels and predict requested cases between two steps."""
         yield from self._learn_changes(trainer, live_labels, sampler)
         yield from self._keep_minutes(trainer, live_labels, sampler)
         yield from live_predictions.events(trainer)
+        yield from pictures.events(trainer)
 
     def _learn_changes(
         self, trainer: Trainer, live_labels: LiveLabels, sampler: Sampler
