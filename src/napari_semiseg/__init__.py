@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.accept import accept, reopen
     from napari_semiseg.project.review.evaluate import evaluate
+    from napari_semiseg.project.review.model_changes import compare_models
     from napari_semiseg.project.review.refine import refine
     from napari_semiseg.project.runs.run import Run
 
@@ -59,6 +60,7 @@ __all__ = [
     "__version__",
     "accept",
     "check_project",
+    "compare_models",
     "evaluate",
     "events",
     "export",
@@ -88,6 +90,7 @@ _HOMES = {
     "TrainingConfig": "core.config",
     "accept": "project.review.accept",
     "check_project": "project.doctor",
+    "compare_models": "project.review.model_changes",
     "evaluate": "project.review.evaluate",
     "export": "project.exporting.export",
     "propose": "project.importing.propose",

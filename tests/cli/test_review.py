@@ -236,3 +236,26 @@ def test_refine_says_what_changed_and_which_structures_there_are(
     assert answer["case"] == "case_2"
     assert answer["run"] == run.id
     assert answer["changed_voxels"] == pytest.approx(volume, rel=0.05)
+
+
+def test_compare_says_what_a_model_changed(
+    semiseg, corrected, predict_ball, ball_project
+) -> None:
+    folder, first = corrected.folder, corrected.latest_run()
+    second = Run.create(corrected, TrainingConfig())
+    names = first.predicted()
+    for name in names:
+        case = corrected.case(name)
+        made = predict_ball(second, case, uncertainty=0.15)
+        moved = replace(made, labels=np.roll(made.labels, 8 * (name == names[-1]), 2))
+        second.write_prediction(moved, case.image)
+    answer = semiseg("compare", folder, "--json").json
+    assert (answer["run"], answer["before"]) == (second.id, first.id)
+    assert answer["notable"] == [names[-1]]
+    assert answer["cases"][0]["id"] == names[-1]
+    assert {item["id"] for item in answer["cases"]} == {*names[5:]}
+    assert answer["estimated_dice_before"] < answer["estimated_dice"]
+    out = semiseg("compare", folder, "--run", second.id, "--before", first.id).out
+    assert f"{second.id} against {first.id}: 1 of 3 cases changed notably" in out
+    assert "Estimated Dice: 0." in out
+    assert semiseg("compare", folder, "--before", "ghost").code == 1

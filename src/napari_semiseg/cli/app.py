@@ -36,6 +36,7 @@ for verb in (
     training.stop,
     training.predict,
     review.evaluate,
+    review.compare,
     review.suggest,
     data.export,
     review.flag,

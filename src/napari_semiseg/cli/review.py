@@ -1,4 +1,4 @@
-"""evaluate, suggest, accept, reopen, undo, restore, refine, flag, skip: the review."""
+"""The review: evaluate, compare, suggest, accept, reopen, undo, refine and others."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from napari_semiseg.errors import ConfigError, ProjectError
 if TYPE_CHECKING:
     from napari_semiseg.active_learning.suggest import VolumeSuggestion
     from napari_semiseg.project.project import Project
+    from napari_semiseg.project.review.model_changes import CaseChange
     from napari_semiseg.project.runs.run import Run
 
 Cases = Annotated[list[str], typer.Argument(metavar="CASE…", help="Ids of the cases.")]
@@ -68,6 +69,65 @@ def evaluate(
         for case, classes in (scores | {"mean": result.mean}).items()
         for name, values in classes.items()
     )
+
+
+def compare(
+    project: options.ProjectPath,
+    run: options.RunId = None,
+    before: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Earlier run; the one that --run began with by default."
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Say what changed from one model to the next, on the cases nobody has verified."""
+    from napari_semiseg.project.review.model_changes import NOTABLE, compare_models
+
+    opened = options.open_project(project)
+    with progress_bar("Comparing", quiet=json) as progress:
+        found = compare_models(
+            opened,
+            options.find_run(opened, run),
+            options.find_run(opened, before),
+            progress=progress,
+        )
+    quality = found.quality
+    if json:
+        known = quality or (None, None)
+        render.emit(
+            {
+                "run": found.run,
+                "before": found.before,
+                "cases": [_changed(item) for item in found.cases],
+                "notable": [item.case for item in found.notable],
+                "mean": {name: asdict(item) for name, item in found.mean.items()},
+                "estimated_dice_before": known[0],
+                "estimated_dice": known[1],
+            }
+        )
+        return
+    render.table(
+        {
+            "case": name,
+            "label": label,
+            "Dice of the two ": render.number(item.dice),
+            "mL before ": render.number(item.before_ml, 1),
+            "mL after ": render.number(item.after_ml, 1),
+        }
+        for name, classes in (
+            *((item.case, item.classes) for item in found.cases),
+            ("mean", found.mean),
+        )
+        for label, item in classes.items()
+    )
+    render.say(
+        f"\n{found.run} against {found.before}: {len(found.notable)} of "
+        f"{count(len(found.cases), 'case')} changed notably (Dice below {NOTABLE:g})."
+    )
+    if quality is not None:
+        render.say(f"Estimated Dice: {quality[0]:.2f} before, {quality[1]:.2f} now.")
 
 
 def suggest(
@@ -320,6 +380,17 @@ def skip(
     for name in ids:
         flags.skip(opened, name)
     render.answer({"skipped": ids}, f"Skipped: {', '.join(ids)}", as_json=json)
+
+
+def _changed(item: CaseChange) -> dict[str, Any]:
+    """Give the JSON keys of a case by two models."""
+    return {
+        "id": item.case,
+        "dice": item.dice,
+        "classes": {name: asdict(one) for name, one in item.classes.items()},
+        "estimated_dice_before": None if item.before is None else item.before.dice,
+        "estimated_dice": None if item.after is None else item.after.dice,
+    }
 
 
 def _volume(item: VolumeSuggestion) -> dict[str, Any]:
