@@ -51,6 +51,7 @@ from napari_semiseg.widgets.project.guide import (
     make_sample_project,
 )
 from napari_semiseg.widgets.project.header import Header
+from napari_semiseg.widgets.project.propose_dialog import ask_propose
 from napari_semiseg.widgets.project.start_page import StartPage
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
@@ -168,6 +169,9 @@ class SemisegDock(QWidget):
         projects.addAction("Open project…", self.ask_open)
         closing = projects.addAction("Close project", self.session.close_project)
         more.addAction("Accept several…", self.progress.accept_several)
+        more.addAction(
+            "Masks of another program…", lambda: ask_propose(self.session, self)
+        )
         more.addAction("Export masks…", self.ask_export)
         more.addAction("Find moved images…", self.ask_relocate)
         more.addAction(
