@@ -1,13 +1,16 @@
 """How the panel answers while a training runs beside it, and how fast cases change.
 
-    python benchmarks/panel.py
+    python benchmarks/panel.py [CASES]
 
 Needs a display, for example ``xvfb-run -a -s "-screen 0 1600x1000x24"``. Strokes are
 painted by mouse events into a scan of the left atrium while a training, started as the
 panel starts it, works on all cores. A timer of 5 ms measures how long the event loop
 keeps others waiting. The same strokes are painted into the same scan in a window of
 napari that has one canvas and nothing of ours. Two cases with predictions are opened in
-turns, up to the moment at which all three canvases have been drawn anew.
+turns, up to the moment at which all canvases have been drawn anew. So is the next case
+from the key of *Accept & next* on, with nothing running and while training, for CASES
+cases (3) each; every key and click that a case needs is counted, questions included.
+Bind all of it to one core (``taskset -c 1``) to see the panel beside a training there.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -43,6 +47,7 @@ POINT_MS = 16
 BRUSH_VOXELS = 8
 SWITCHES = 10
 SETTLED_MS = 3000
+REVIEWED = 3
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
@@ -184,6 +189,48 @@ def switch(panel, canvases, cases: list[str]) -> dict[str, object]:
     }
 
 
+class Yes:
+    """Says yes to every question, and counts them."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def confirm(self, *_: str) -> bool:
+        self.asked += 1
+        return True
+
+
+def review(panel, canvas, canvases, cases: int, keys, what: str) -> dict[str, object]:
+    """Accept cases by keys; the last one is *Accept & next*, from which time counts."""
+    view, yes = panel.case_view, Yes()
+    view.annotation.questions = yes
+    seconds, own, pressed = [], [], 0
+    for _ in range(cases):
+        QTest.qWait(SETTLED_MS)
+        before = panel.session.case_id
+        for key in keys:
+            start, waited = time.perf_counter(), queued_s()
+            QTest.keyClick(canvas, key)
+            pressed += 1
+            if key != keys[-1]:
+                QTest.qWait(SETTLED_MS)
+        while panel.session.case_id == before:
+            QApplication.processEvents()
+        drawn(canvases())
+        took = time.perf_counter() - start
+        seconds.append(took)
+        own.append(took - (queued_s() - waited))
+        assert panel.session.project.case(before).has_label
+    return {
+        "what": f"Accept & next until the next case is drawn, {what}",
+        **percentiles("s", seconds),
+        **percentiles("s_without_waiting_for_a_core", own),
+        "cases": cases,
+        "keys_and_clicks_per_case": (pressed + yes.asked) / cases,
+        "of_them_questions": yes.asked,
+    }
+
+
 def percentiles(unit: str, values: list[float]) -> dict[str, float]:
     found = np.percentile(values, (50, 95, 100))
     names = ("median", "p95", "worst")
@@ -205,9 +252,16 @@ def tell(row: dict[str, object]) -> None:
     print(json.dumps(row | facts), flush=True)
 
 
+def ratio(what: str, idle: dict, busy: dict, key: str) -> dict[str, object]:
+    """Tell how many times as long something takes while a training runs."""
+    return {"what": what, "times_idle": round(busy[key] / max(idle[key], 1e-9), 2)}
+
+
 def main() -> None:
+    cases = int(sys.argv[1]) if len(sys.argv) > 1 else REVIEWED
+    n, w = Qt.Key.Key_N, Qt.Key.Key_W
     with tempfile.TemporaryDirectory() as folder:
-        project, predicted = make(Path(folder), labelled=2, predicted=2)
+        project, predicted = make(Path(folder), labelled=2, predicted=3 + 3 * cases)
         viewer = napari.Viewer()
         viewer.window._qt_window.setGeometry(0, 0, *SIZE)
         panel = open_project_in_viewer(project.folder, viewer)
@@ -218,10 +272,14 @@ def main() -> None:
 
         def canvases():
             views = view.canvases.views
-            sides = (views.distance.view, views.uncertainty.view)
-            return [canvas, *(canvas_widget(side) for side in sides)]
+            sides = () if views is None else views.sides
+            return [canvas, *(canvas_widget(side.view) for side in sides)]
 
-        tell(switch(panel, canvases, predicted))
+        pair = predicted[:2]
+        tell(idle_switch := switch(panel, canvases, pair))
+        idle = review(panel, canvas, canvases, cases, (n,), "untouched, no training")
+        tell(idle)
+        pair = [case.id for case in project.cases(state="proposed")][-2:]
         config = TrainingConfig(minutes=20)
         run, handle = start_training(LocalExecutor(), project, config)
 
@@ -232,9 +290,17 @@ def main() -> None:
             while not steps():
                 QTest.qWait(200)
                 assert handle.poll() is None
-            row = switch(panel, canvases, predicted)
+            row = switch(panel, canvases, pair)
             tell(row | {"what": f"{row['what']}, while training"})
-            tell(paint(view.mask, canvas, "panel, three canvases", steps))
+            tell(ratio("another case", idle_switch, row, "median_s"))
+            for keys, words in (((n,), "untouched"), ((w, n), "with W")):
+                trained = steps()
+                row = review(
+                    panel, canvas, canvases, cases, keys, f"{words}, while training"
+                )
+                tell(row | {"steps_trained_meanwhile": steps() - trained})
+                tell(ratio(f"Accept & next, {words}", idle, row, "median_s"))
+            tell(paint(view.mask, canvas, f"panel, {len(canvases())} canvases", steps))
             view.save_draft()  # else it would be asked for when the window closes
             image, scale = view.image.data, view.image.scale
             viewer.close()

@@ -410,9 +410,10 @@ class SemisegDock(QWidget):
                 self.tabs.setTabText(index, shown)
 
     def _show_training(self, state: TrainingState) -> None:
-        self._trained = state
+        before, self._trained = self._trained, state
         self.header.show_training(state)
-        self._show_step()
+        if state.phase is not before.phase:
+            self._show_step()
 
     def _take_step(self, step: NextStep) -> None:
         """Do what the button of the header names."""

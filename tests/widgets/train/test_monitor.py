@@ -20,12 +20,12 @@ from napari_semiseg.core.events import (
     Staged,
     Started,
     Stepped,
-    Validated,
     Warned,
 )
 from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.next_step import Phase, TrainingState
 from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress
 
 if TYPE_CHECKING:
@@ -239,7 +239,8 @@ def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
     view.show_event(Planned(device="cpu", steps=10, seconds_per_step=30, parameters=7))
     assert "about 5 min" in view.text.text()
     view.show_event(stepped(4))
-    assert view.text.text() == "Step 4 of 10, 6 s left"
+    assert view.text.text() == "Step 4 of 10"
+    assert view.headline.text() == "6 s left"
     assert (view.bar.value(), view.bar.maximum()) == (4, 10)
     view.show_event(finished(run))
     assert view.text.text() == "Trained 10 steps in 10 s"
@@ -262,9 +263,9 @@ def test_time_runs_until_the_first_step_and_a_busy_processor_is_told(
     assert view.text.text() == f"Planning, 75 s, {busy}"
     view.show_event(stepped(4))
     view.show_wait(80, starved=False)
-    assert view.text.text() == "Step 4 of 10, 6 s left"
+    assert view.text.text() == "Step 4 of 10"
     view.show_wait(81, starved=True)
-    assert view.text.text() == f"Step 4 of 10, 6 s left, {busy}"
+    assert view.text.text() == f"Step 4 of 10, {busy}"
     view.show_event(finished(run))
     view.show_wait(90, starved=False)
     assert view.text.text() == "Trained 10 steps in 10 s"
@@ -286,13 +287,10 @@ def test_a_followed_process_is_looked_at_until_it_ends(
 def test_curves_hold_the_values_of_the_events(qtbot: QtBot, run: Run) -> None:
     view = RunProgress()
     qtbot.addWidget(view)
-    view.clear(run, {"left atrium": "#E69F00"})
-    assert view.dice.isHidden()
+    view.clear(run)
     for step in (1, 2, 4):
         view.show_event(stepped(step))
-    view.show_event(Validated(step=4, dice={"left atrium": 0.5}))
     assert view.losses.values["supervised"] == ([1, 2, 4], [1, 0.5, 0.25])
-    assert not view.dice.isHidden()
     view.losses.draw()
     x, y = view.losses._items["supervised"].getOriginalDataset()
     assert list(x) == [1, 2, 4]
@@ -385,3 +383,85 @@ def test_other_work_is_done_beside_it_on_one_core(
             qtbot.waitUntil(lambda: pool.activeThreadCount() == 0, timeout=WAIT_MS)
     finally:
         pool.setMaxThreadCount(cores)
+
+
+@pytest.fixture
+def told(qtbot: QtBot, run: Run) -> tuple[RunProgress, list[TrainingState]]:
+    """A display, and what it told the header so far."""
+    view, states = RunProgress(), []
+    qtbot.addWidget(view)
+    view.clear(run)
+    view.state_changed.connect(states.append)
+    return view, states
+
+
+def test_from_the_last_step_to_the_last_prediction_nothing_is_silent(
+    told: tuple[RunProgress, list[TrainingState]], run: Run
+) -> None:
+    view, states = told
+    now = time.time()
+    view.show_event(started(run))
+    view.show_event(Staged(stage="Preparing unlabelled cases", done=3, total=40))
+    assert (states[-1].phase, states[-1].text) == (Phase.TRAINING, "Preparing 3 of 40")
+    view.show_event(stepped(10))
+    view.show_event(finished(run))
+    assert states[-1].phase is Phase.DONE
+    view.show_event(Staged(stage="Predicting", done=0, total=40, at=now))
+    assert (states[-1].phase, states[-1].text) == (
+        Phase.PROPOSING,
+        "Proposing \u00b7 1 of 40",
+    )
+    view.show_wait(75, starved=False)
+    assert view.text.text() == "Predicting case 1 of 40, 75 s"
+    view.show_wait(76, starved=True)
+    assert view.minimumSizeHint().width() <= 276
+    assert states[-1].text == "Waiting for the processor"
+    assert states[-1].phase is Phase.PROPOSING
+    view.show_wait(77, starved=False)
+    assert states[-1].text == "Proposing \u00b7 1 of 40"
+    one = Predicted(case="a", uncertainty=0.1, done=2, total=40, at=now + 20)
+    view.show_event(one)
+    assert view.text.text() == "Predicting case 3 of 40"
+    assert view.times.text() == "6 min left"
+    assert states[-1] == TrainingState(
+        Phase.PROPOSING, "Proposing \u00b7 3 of 40", 2 / 40
+    )
+    view.show_event(one.model_copy(update={"done": 40}))
+    assert (states[-1].phase, states[-1].text) == (Phase.DONE, "40 scans proposed")
+
+
+@pytest.mark.parametrize(
+    ("code", "phase", "words"),
+    [
+        (0, Phase.DONE, "2 of 40 scans proposed"),
+        (130, Phase.DONE, "2 of 40 scans proposed"),
+        (-9, Phase.TROUBLE, "Proposing failed"),
+    ],
+)
+def test_a_process_that_ends_amid_predictions_leaves_no_progress_behind(
+    told: tuple[RunProgress, list[TrainingState]],
+    code: int,
+    phase: Phase,
+    words: str,
+) -> None:
+    view, states = told
+    view.show_event(Staged(stage="Predicting", done=0, total=40))
+    view.show_event(Predicted(case="a", uncertainty=0.1, done=2, total=40))
+    view.show_end(code)
+    assert (states[-1].phase, states[-1].text) == (phase, words)
+    assert view.bar.isHidden()
+
+
+def test_a_process_that_was_just_started_is_told_over_what_an_old_log_says(
+    told: tuple[RunProgress, list[TrainingState]], run: Run
+) -> None:
+    view, states = told
+    view.clear(run, Phase.PROPOSING)
+    old = finished(run, "cancelled").model_copy(update={"at": time.time() - 60})
+    view.show_event(old)
+    view.show_wait(4, starved=False)
+    assert (states[-1].phase, states[-1].text) == (Phase.PROPOSING, "Proposing starts")
+    assert view.text.text() == "Starting, 4 s"
+    view.show_event(Staged(stage="Predicting", done=0, total=3))
+    view.show_wait(9, starved=False)
+    assert view.text.text() == "Predicting case 1 of 3, 9 s"

@@ -505,11 +505,11 @@ def test_the_header_is_told_how_far_a_training_is(
     run.append(Predicted(case="case_1", uncertainty=0.2, done=1, total=3))
     wanted = [
         TrainingState(Phase.TRAINING, "Training \u00b7 8 min left", 0.5),
-        TrainingState(Phase.PROPOSING, "Proposing \u00b7 1 of 3", 1 / 3),
+        TrainingState(Phase.PROPOSING, "Proposing \u00b7 2 of 3", 1 / 3),
     ]
     qtbot.waitUntil(lambda: wanted[-1] in told, timeout=WAIT_MS)
     assert wanted[0] in told
-    assert panel.progress.headline.text() == "Proposing \u00b7 1 of 3"
+    assert panel.progress.headline.text() == "Scan 2 of 3"
     assert panel.plan.isHidden()
     executor.handle.code = 0
     qtbot.waitUntil(lambda: not panel.plan.isHidden(), timeout=WAIT_MS)

@@ -100,16 +100,29 @@ def _draw(
     pictures = []
     for view in views:
         pixels = np.ascontiguousarray(grey(view.of(voxels), low, high))
-        pictures.append(_picture(pixels, view.of(labels), view.spacing_mm, scheme))
+        pictures.append(draw_plane(pixels, view.of(labels), view.spacing_mm, scheme))
     return pictures
 
 
-def _picture(
+def draw_plane(
     pixels: NDArray[np.uint8],
     mask: NDArray[np.uint8],
     spacing: tuple[float, float],
     scheme: LabelScheme,
 ) -> QImage:
+    """Draw grey pixels (rows, columns, 3) in true proportions, and a mask's outlines.
+
+    Parameters
+    ----------
+    pixels : ndarray (rows, columns, 3), uint8
+        Contiguous.
+    mask : ndarray (rows, columns), uint8
+        Values of the scheme.
+    spacing : (float, float)
+        Of rows and columns.
+    scheme : LabelScheme
+        Colours of the classes.
+    """
     from skimage.measure import find_contours
 
     rows, columns = mask.shape

@@ -76,7 +76,7 @@ class PlotBox(QWidget):
         palette = self.palette()
         text = palette.color(QPalette.ColorRole.WindowText)
         self._plot.setBackground(palette.color(QPalette.ColorRole.Window))
-        self._plot.setTitle(self._title, color=text, size="9pt")
+        self._plot.setTitle(self._title or None, color=text, size="9pt")
         for side in ("left", "bottom"):
             axis = self._plot.getPlotItem().getAxis(side)
             axis.setPen(text)

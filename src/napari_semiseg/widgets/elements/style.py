@@ -29,6 +29,7 @@ QWidget[look="footer"] { background: {background}; }
 QLabel[look="secondary"] { color: {secondary}; background: transparent; }
 QLabel[look="title"] { font-weight: 600; background: transparent; }
 QLabel[look="sentence"] { font-size: 11pt; }
+QLabel[look="number"] { font-size: 16pt; font-weight: 600; background: transparent; }
 QLabel[look="headline"] { font-size: 15pt; font-weight: 600; }
 QLabel[look="chip"] { color: {chip_text}; background: {chip}; border-radius: 9px;
     padding: 1px 8px; }

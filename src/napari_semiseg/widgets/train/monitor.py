@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QThreadPool, QTimer, QUrl, Signal
+from qtpy.QtCore import QObject, Qt, QThreadPool, QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QProgressBar, QWidget
+from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
 
 from napari_semiseg.core.events import (
     Finished,
@@ -19,7 +20,6 @@ from napari_semiseg.core.events import (
     Staged,
     Started,
     Stepped,
-    Validated,
     Warned,
 )
 from napari_semiseg.core.text import count, duration
@@ -28,18 +28,18 @@ from napari_semiseg.execution.processor_wait import ProcessorWait
 from napari_semiseg.widgets.common.background import named
 from napari_semiseg.widgets.common.next_step import Phase, TrainingState
 from napari_semiseg.widgets.elements.forms import (
+    ElidedLabel,
     Fold,
-    plain_label,
     push_button,
+    row_of,
     stack,
     wrapped_label,
 )
 from napari_semiseg.widgets.elements.plots import Curves
 from napari_semiseg.widgets.elements.style import look
+from napari_semiseg.widgets.train.quality import QualityCard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari_semiseg.core.events import Event
     from napari_semiseg.execution.executor import Handle
     from napari_semiseg.project.runs.run import Run
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 MESSAGES_SHOWN = 3
 RECENT_S = 600
 """So long the header says that a training has ended."""
+BAR_HEIGHT, CLOCK_SLACK_S = 6, 1.0
+STOPPED = 130
+"""Exit code of a verb that was asked to stop."""
 LOOK_MS = 1000
 """Between two looks at what a training waits for."""
 
@@ -151,7 +154,14 @@ class RunMonitor(QObject):
 
 
 class RunProgress(QWidget):
-    """Progress bar, time left, curves and messages of one run.
+    """Progress bar, time left, quality, curves and messages of one run.
+
+    Parameters
+    ----------
+    controls, pictures : QWidget, optional
+        Shown below the bar, and below the curve of the quality.
+    parent : QWidget, optional
+        Of this one.
 
     Signals
     -------
@@ -161,51 +171,73 @@ class RunProgress(QWidget):
 
     state_changed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        controls: QWidget | None = None,
+        pictures: QWidget | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
-        self.bar = QProgressBar()
+        self.bar = look(QProgressBar(), "bar")
         self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(BAR_HEIGHT)
         self.text = wrapped_label()
+        self.quality = QualityCard()
         self.losses = Curves("Loss terms")
-        self.dice = Curves("Dice on validation cases", limits=(0, 1), points=True)
         self.messages = wrapped_label()
         self._log: str | None = None
         self._log_button = push_button(
             "Open log", self._open_log, "What the training process printed"
         )
-        self.headline = look(plain_label(), "headline")
-        self.state_changed.connect(lambda state: self.headline.setText(state.text))
+        policy = QSizePolicy.Policy
+        self.headline = ElidedLabel("headline")
+        self.headline.setSizePolicy(policy.Preferred, policy.Preferred)
+        self.times = ElidedLabel("secondary")
+        self.times.setElideMode(Qt.TextElideMode.ElideRight)
+        self.times.setAlignment(Qt.AlignmentFlag.AlignRight)
         tip = "Losses and log of the training"
         self.details = Fold("Details", tip, self.losses, self._log_button)
         look(self.text, "secondary")
-        parts = (self.headline, self.bar, self.text, self.messages, self.dice)
-        stack(self, *parts, self.details, margin=0)
+        head = row_of(None)
+        head.insertWidget(0, self.headline)
+        head.addWidget(self.times, 1)
+        column = stack(self, head, self.bar, self.text, margin=0)
+        column.setSpacing(8)
+        for part in (controls, self.messages, self.quality, pictures, self.details):
+            if part is not None:
+                column.addWidget(part)
         self._trained = ""
         self._said, self._ticking = "", False
+        self._state = TrainingState()
+        self._shown: TrainingState | None = None
         self.clear()
 
-    def clear(
-        self, run: Run | None = None, colours: Mapping[str, str] | None = None
-    ) -> None:
-        """Show nothing yet of a run; ``colours`` of the classes by name."""
+    def clear(self, run: Run | None = None, awaited: Phase = Phase.IDLE) -> None:
+        """Show nothing yet of a run; ``awaited`` is what its new process will do."""
+        self._awaited, self._since = awaited, time.time() - CLOCK_SLACK_S
         self._steps = 0
         self._recent: list[str] = []
+        self._predicts_since = 0.0
+        self._proposed = 0, 0
         self._log = None if run is None else str(run.folder.log)
         self._log_button.setVisible(run is not None)
         self.details.setVisible(run is not None)
         self.bar.setRange(0, 0)
         self.bar.setVisible(run is not None)
+        self.times.clear()
         self._say("" if run is None else "Starting")
-        self.state_changed.emit(TrainingState())
+        self._tell(Phase.IDLE, "")
         self._ticking = run is not None
         self.losses.clear()
         self.losses.hide()
-        self.dice.clear(colours)
-        self.dice.hide()
+        self.quality.clear()
         self.messages.hide()
 
     def show_event(self, event: Event) -> None:
         """Show one event."""
+        self.quality.show_event(event)
+        if event.at >= self._since:  # not of an earlier session
+            self._awaited = Phase.IDLE
         match event:
             case Started():
                 self._ticking = True
@@ -213,7 +245,7 @@ class RunProgress(QWidget):
                 self._say("Starting")
                 self._tell(Phase.TRAINING, "Training starts")
             case Staged():
-                self._progress(event.stage, event.done, event.total)
+                self._staged(event)
             case Planned():
                 self._steps = event.steps
                 self._say(
@@ -222,9 +254,6 @@ class RunProgress(QWidget):
                 )
             case Stepped():
                 self._stepped(event)
-            case Validated():
-                self.dice.show()
-                self.dice.add(event.step, event.dice)
             case Learned():
                 self._add_message(event.sentence)
                 self.losses.mark(event.step)
@@ -239,36 +268,80 @@ class RunProgress(QWidget):
 
     def show_wait(self, seconds: float, starved: bool) -> None:
         """Add the seconds so far until the first step, and what it waits for."""
+        if self._awaited is not Phase.IDLE:
+            self._ticking = True
+            self._say("Starting")
+            self._tell(self._awaited, f"{self._awaited} starts".capitalize())
         words = [self._said]
         if self._ticking:
             words.append(duration(seconds))
+        busy = self._state.phase in (Phase.TRAINING, Phase.PROPOSING)
         if starved:
             words.append("waiting for the processor, which other programs use")
-            if self._ticking:
-                self._tell(Phase.TRAINING, "Waiting for the processor")
         if self._said:
             self.text.setText(", ".join(words))
+        waits = replace(self._state, text="Waiting for the processor")
+        self._show_state(waits if starved and busy else self._state)
+
+    def show_end(self, code: int | None) -> None:
+        """Show that the process is gone, with its exit code where that is known."""
+        if self._state.phase is Phase.PROPOSING:
+            failed = code not in (None, 0, STOPPED)
+            done, total = self._proposed
+            words = f"{done} of {count(total, 'scan')} proposed"
+            phase = Phase.TROUBLE if failed else Phase.DONE
+            self._tell(phase, "Proposing failed" if failed else words, self._state.part)
+            self._say(f"{self._trained}, {words}".lstrip(", "))
+        self._ticking = False
+        self.bar.hide()
+        self.times.clear()
 
     def _say(self, text: str) -> None:
         self._said = text
         self.text.setText(text)
 
     def _tell(self, phase: Phase, words: str, part: float = 0.0) -> None:
-        self.state_changed.emit(TrainingState(phase, words, part))
+        self._state = TrainingState(phase, words, part)
+        what, _, rest = words.partition(" \u00b7 ")
+        scan = "Scan " if phase is Phase.PROPOSING else ""
+        self.headline.setText(f"{scan}{rest}" if rest else what)
+        self._show_state(self._state)
+
+    def _show_state(self, state: TrainingState) -> None:
+        if state == self._shown:
+            return
+        self._shown = state
+        self.bar.setProperty("kind", str(state.phase))
+        self.bar.style().unpolish(self.bar)
+        self.bar.style().polish(self.bar)
+        self.state_changed.emit(state)
 
     def _tell_recent(self, event: Event, phase: Phase, words: str, part: float) -> None:
         """Tell what has just ended; of a log of yesterday that nothing is going on."""
         recent = time.time() - event.at < RECENT_S
         self._tell(*((phase, words, part) if recent else (Phase.IDLE, "")))
 
+    def _staged(self, event: Staged) -> None:
+        if event.stage == "Predicting":
+            self._predicts_since = event.at
+            self._predicting(event, event.done, event.total)
+            return
+        self._progress(event.stage, event.done, event.total)
+        what, *_ = event.stage.split()
+        of = f" {event.done} of {event.total}" if event.total > 1 else ""
+        self._tell(Phase.TRAINING, f"{what}{of}")
+
     def _stepped(self, event: Stepped) -> None:
         self._steps, self._ticking = event.steps, False
         self.bar.setRange(0, event.steps)
         self.bar.setValue(event.step)
-        left = duration(event.seconds_left)
-        self._say(f"Step {event.step} of {event.steps}, {left} left")
+        left, whole = event.seconds_left, event.seconds + event.seconds_left
+        self._say(f"Step {event.step} of {event.steps}")
+        ends = time.strftime("%H:%M", time.localtime(event.at + left))
+        spent = f"{event.seconds / 60:.0f} of {whole / 60:.0f} min"
+        self.times.setText(f"ends {ends} \u00b7 {spent}")
         part = event.step / max(event.steps, 1)
-        self._tell(Phase.TRAINING, f"Training \u00b7 {left} left", part)
+        self._tell(Phase.TRAINING, f"Training \u00b7 {duration(left)} left", part)
         self.losses.show()
         self.losses.add(event.step, event.losses)
 
@@ -276,13 +349,28 @@ class RunProgress(QWidget):
         if event.training_step is not None:
             self._add_message(event.sentence)
             return
-        self._progress("Predicting", event.done, event.total)
-        words = f"Proposing \u00b7 {event.done} of {event.total}"
-        phase = Phase.PROPOSING if event.done < event.total else Phase.DONE
-        self._tell_recent(event, phase, words, event.done / max(event.total, 1))
-        if event.done == event.total:
-            predicted = count(event.total, "case")
-            self._say(f"{self._trained}, predicted {predicted}")
+        self._predicting(event, event.done, event.total)
+
+    def _predicting(self, event: Staged | Predicted, done: int, total: int) -> None:
+        """Say which case is predicted, and once one is done how long the rest takes."""
+        self._proposed = done, total
+        if done == total:
+            self._ticking = False
+            self._say(f"{self._trained}, predicted {count(total, 'case')}".lstrip(", "))
+            words = f"{count(total, 'scan')} proposed"
+            self._tell_recent(event, Phase.DONE, words, 1.0)
+            self.times.clear()
+            return
+        left = ""
+        if done and self._predicts_since:
+            seconds = (event.at - self._predicts_since) * (total - done) / done
+            left = f"{duration(seconds)} left"
+        self._ticking = not done
+        self._progress("Predicting", done, total)
+        self._say(f"Predicting case {done + 1} of {total}")
+        self.times.setText(left)
+        words = f"Proposing \u00b7 {done + 1} of {total}"
+        self._tell_recent(event, Phase.PROPOSING, words, done / total)
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self.bar.show()
@@ -305,7 +393,9 @@ class RunProgress(QWidget):
         short = {"completed": "Trained", "cancelled": "Stopped"}
         brief = short.get(event.reason, self._trained)
         at = time.strftime("%H:%M", time.localtime(event.at))
-        self._tell_recent(event, phase, f"{brief} {at}", 1.0)
+        dice = self.quality.dice
+        quality = "" if dice is None else f", Dice {dice:.2f}"
+        self._tell_recent(event, phase, f"{brief} {at}{quality}", 1.0)
         if event.error:
             self._add_message(event.error)
 
@@ -321,6 +411,7 @@ class RunProgress(QWidget):
         self.bar.setRange(0, max(1, self._steps))
         self.bar.setValue(event.step)
         self.bar.hide()
+        self.times.clear()
 
     def _add_message(self, message: str) -> None:
         self._recent = [*self._recent, message][-MESSAGES_SHOWN:]

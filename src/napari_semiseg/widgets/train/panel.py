@@ -10,13 +10,14 @@ from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.events import Finished, Predicted, Started
+from napari_semiseg.core.events import Finished, Pictured, Predicted, Started
 from napari_semiseg.core.text import duration
 from napari_semiseg.engine.methods.registry import method_specs
 from napari_semiseg.execution.executor import start_training, submit_for
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import show_errors
+from napari_semiseg.widgets.common.next_step import Phase
 from napari_semiseg.widgets.common.session import HUMAN
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
@@ -29,11 +30,17 @@ from napari_semiseg.widgets.elements.forms import (
     wrapped_label,
 )
 from napari_semiseg.widgets.elements.style import look
+from napari_semiseg.widgets.train.changes import ChangesCard
 from napari_semiseg.widgets.train.devices import INSTALL, DeviceQuery, has_torch
 from napari_semiseg.widgets.train.form import RunChooser, TrainingForm
 from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress
+from napari_semiseg.widgets.train.pictures import PicturesCard
 from napari_semiseg.widgets.train.prediction_requests import PredictionRequests
-from napari_semiseg.widgets.train.sentence import what_is_learnt, what_is_left_out
+from napari_semiseg.widgets.train.sentence import (
+    kind_of_scan,
+    what_is_learnt,
+    what_is_left_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +106,8 @@ class TrainingPanel(QWidget):
             )
         self.monitor = RunMonitor(self)
         self.requests = PredictionRequests(session, self)
-        self.progress = RunProgress()
+        self.pictures = PicturesCard()
+        self.changes = ChangesCard(session)
         self.runs = RunChooser(session)
         self.sentence = look(markup_label(wrapped=True), "sentence")
         self.left_out = look(wrapped_label(), "secondary")
@@ -128,6 +136,7 @@ class TrainingPanel(QWidget):
         )
         for button in (self.start_button, self.stop_button):
             button.setMinimumHeight(BUTTON_HEIGHT)
+        self.progress = RunProgress(self.stop_button, self.pictures)
         self.model_card = look(QFrame(), "card")
         title = look(plain_label("Model in use"), "title")
         actions = row_of(self.predict_button, self.resume_button)
@@ -137,8 +146,8 @@ class TrainingPanel(QWidget):
         stack(self.plan, *plan, margin=0).setSpacing(10)
         parts = (
             self.plan,
-            self.stop_button,
             self.reason,
+            self.changes,
             self.progress,
             self.model_card,
             None,
@@ -160,6 +169,7 @@ class TrainingPanel(QWidget):
             self.update_buttons, session.cases_changed, session.runs_changed
         )
         connections.add(self._offer_sources, session.runs_changed)
+        connections.add(self._show_corrections, session.cases_changed)
         # Training goes on when the panel closes.
         connections.at_close(self.monitor.stop)
         connections.at_close(self.requests.withdraw)
@@ -240,7 +250,7 @@ class TrainingPanel(QWidget):
         self.model_card.setVisible(active is None)
         self._show_plan()
         self.reason.setText(reason or "")
-        self.reason.setVisible(reason is not None)
+        self.reason.setVisible(reason is not None and active is None)
         stopping = active is not None and active.stop_requested
         waiting = self._stopping.isActive()
         can_end = not waiting and self.monitor.handle is not None
@@ -335,9 +345,10 @@ class TrainingPanel(QWidget):
     def _show_run(
         self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
-        project = self._session.project
-        labels = () if project is None else project.labels
-        self.progress.clear(run, {item.name: item.colour for item in labels})
+        awaited = Phase.TRAINING if trains else Phase.PROPOSING
+        self.progress.clear(run, Phase.IDLE if handle is None else awaited)
+        self.pictures.clear()
+        self.changes.clear()
         self.monitor.follow(run, handle, trains=trains)
         goes_on = trains and (handle is not None or run.status in ACTIVE)
         self.requests.follow(run if goes_on else None)
@@ -348,6 +359,8 @@ class TrainingPanel(QWidget):
         self._predicted.clear()
         self._known_fits.clear()
         self.progress.clear()
+        self.pictures.clear()
+        self.changes.clear()
         newest = self._newest()
         if newest is not None:
             self._show_run(newest)  # a new project is read by everyone anyway
@@ -362,8 +375,30 @@ class TrainingPanel(QWidget):
                 self.progress.show_interruption(event)
         if isinstance(event, Predicted):
             self._predicted.add(event.case)
+        if isinstance(event, Pictured):
+            self._show_pictures(event)
         if isinstance(event, Predicted | Started | Finished):
             self._changes.throttle()
+
+    def _show_pictures(self, event: Pictured) -> None:
+        project, run = self._session.project, self.monitor.run
+        if project is not None and run is not None:
+            cases = {case.id: case for case in self._session.cases()}
+            title = kind_of_scan(cases.get(event.case))
+            self.pictures.show_pictures(run, event, project.labels, title)
+
+    def _show_corrections(self, _cases: object = None) -> None:
+        """Draw how well the predictions of the run that is shown were corrected."""
+        run = self.monitor.run
+        if run is not None:
+            self.progress.quality.set_corrections(
+                (item.step, item.dice)
+                for item in self._session.corrections()
+                if item.run == run.id
+                and item.step is not None
+                and item.dice is not None
+            )
+        self.changes.show_button()
 
     def _announce_changes(self) -> None:
         cases, self._predicted = self._predicted, set()
@@ -378,6 +413,9 @@ class TrainingPanel(QWidget):
         self._announce_changes()
         self.update_buttons()
         run, handle = self.monitor.run, self.monitor.handle
+        self.progress.show_end(None if handle is None else handle.poll())
+        self._show_corrections()
+        self.changes.refresh()
         if run is not None and run.status in ("failed", "interrupted"):
             how = run.status if handle is None else "failed"
             self._session.say(f"Training {how}: the Train tab says why.")
@@ -385,8 +423,10 @@ class TrainingPanel(QWidget):
     # -- the engine
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Look for devices when the tab is first seen."""
+        """Look for devices when the tab is first seen, and for what has changed."""
         super().showEvent(event)
+        if self._active_run() is None:
+            self.changes.read()
         if self._devices is None and has_torch():
             self._devices = DeviceQuery(self)
             self._devices.found.connect(self.form.set_devices)

@@ -76,3 +76,12 @@ def what_is_left_out(cases: Iterable[Case]) -> str:
         verb = "checks" if checks == 1 else "check"
         words.append(f"{count(checks, 'label')} only {verb} it")
     return " \u00b7 ".join(words)
+
+
+def kind_of_scan(case: Case | None) -> str:
+    """Say what a training has to do with a scan: nothing, a check, or its label."""
+    if case is None or not case.has_label:
+        return "A scan without a label"
+    if case.split is Split.TRAIN:
+        return "A scan it learns from"
+    return "A scan that only checks it"
