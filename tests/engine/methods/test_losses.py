@@ -139,3 +139,28 @@ def test_monte_carlo_uses_dropout_and_restores_the_mode():
     assert not net.training
     assert set(mean.unique().tolist()) <= {0.0, 0.5, 1.0, 1.5, 2.0}
     assert mean.std() > 0.2
+
+
+def test_views_share_all_information_where_they_agree_and_none_by_chance():
+    _, target = example()
+    maps = losses.one_hot(target, 3)
+    where = torch.ones(2, 1, 4, 5, 6)
+    share = maps.mean(dim=(0, 2, 3, 4))
+    entropy = float(-(share * share.log()).sum())
+    same = float(losses.mutual_information(maps, maps, where))
+    assert same == pytest.approx(entropy, rel=1e-3)
+    other = maps.flatten(2)[:, :, torch.randperm(120)].view_as(maps)
+    assert losses.mutual_information(maps, other, where) < 0.1 * same
+    assert losses.mutual_information(maps, other, 0 * where).isfinite()
+
+
+def test_soft_labels_that_are_hard_give_the_usual_cross_entropy():
+    logits, target = example()
+    valid = torch.ones_like(target, dtype=torch.bool)
+    valid[:, 2:] = False
+    soft = losses.soft_cross_entropy(
+        logits, losses.one_hot(target, 3), valid.unsqueeze(1)
+    )
+    assert float(soft) == pytest.approx(
+        float(losses.cross_entropy(logits, target, valid)), rel=1e-5
+    )

@@ -66,6 +66,11 @@ class Task:
         Number of images K of a case.
     architecture : str
         Name of the network architecture.
+    mirrored : bool
+        Whether a mirror image of a scan is a scan too; false where classes tell its
+        sides apart.
+    spacing_mm : (z, y, x)
+        Edges of a working voxel.
     """
 
     classes: int
@@ -74,6 +79,8 @@ class Task:
     strides: tuple[Stride, ...]
     channels: int = 1
     architecture: str = DEFAULT_ARCHITECTURE
+    mirrored: bool = True
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
     def steepness(self) -> float:
@@ -169,6 +176,8 @@ class Method(ABC):
         gap between its segmentation and its distance.
     labelled_terms : frozenset of str
         Names of the terms that count labels alone.
+    critic_learning_rate : float
+        Of the critics' optimiser.
     needs : frozenset of str
         What its networks must have that not every architecture offers, see
         `networks.registry.Architecture`.
@@ -182,6 +191,7 @@ class Method(ABC):
     least_unlabelled: ClassVar[int] = 1
     uncertainty: ClassVar[Literal["entropy", "gap"]] = "entropy"
     labelled_terms: ClassVar[frozenset[str]] = frozenset({"supervised"})
+    critic_learning_rate: ClassVar[float] = 1e-4
     needs: ClassVar[frozenset[Feature]] = frozenset()
     Params: ClassVar[type[MethodParams]] = MethodParams
 
@@ -219,6 +229,10 @@ class Method(ABC):
         """What the critics minimise, after a step of the networks."""
         raise NotImplementedError(f"{self.name} has critics, but no loss for them")
 
+    def trains_critics(self, t: Progress) -> bool:
+        """Whether critics learn at a step; those of labels alone can at every one."""
+        return self.takes_unlabelled(t)
+
     def ramped(self, t: Progress) -> float:
         """Weight of the terms on unlabelled crops over their final one."""
         return 1.0
@@ -240,6 +254,9 @@ class Method(ABC):
     def labelled_loss(self, nets: Networks, batch: Batch) -> dict[str, Tensor]:
         """Terms of labelled crops alone; a method that has a ramp has them."""
         raise NotImplementedError(f"{self.name} has a ramp, but no loss before it")
+
+    def after_step(self, nets: Networks, t: Progress) -> None:  # noqa: B027 - few do
+        """Change weights otherwise than by a gradient, after the averages followed."""
 
     @abstractmethod
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:

@@ -80,6 +80,12 @@ def distances(output: Output) -> Tensor:
     return output.distance
 
 
+def decoded(output: Output) -> Tensor:
+    """Maps that the heads have read, in float32."""
+    assert output.features is not None
+    return output.features.float()
+
+
 def mean_terms(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Terms of several outputs, averaged by name."""
     return {

@@ -25,8 +25,8 @@ def soft_dice(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         Class probabilities.
     target : Tensor (B, Z, Y, X), int64
         Class indices; any value where not valid.
-    valid : Tensor (B, Z, Y, X), bool
-        Voxels that count.
+    valid : Tensor (B, Z, Y, X)
+        Voxels that count, or their weights.
     """
     p, classes = probabilities.float().flatten(2), probabilities.shape[1]
     label = target.clamp(0, classes - 1).flatten(1)
@@ -39,6 +39,24 @@ def soft_dice(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     dice = (2.0 * both + 1e-5) / (said + size + 1e-5)
     present = (size > 0).float()[1:]
     return ((1.0 - dice[1:]) * present).sum() / present.sum().clamp_min(1.0)
+
+
+def one_hot(label: Tensor, classes: int) -> Tensor:
+    """Class indices (B, Z, Y, X) to maps (B, C, Z, Y, X) of 0 and 1, float32."""
+    return functional.one_hot(label, classes).movedim(-1, 1).float()
+
+
+def mutual_information(p: Tensor, q: Tensor, weight: Tensor) -> Tensor:
+    """Information in nats that classes of two views share (IIC, Ji et al., 2019).
+
+    ``weight`` is (B, 1, Z, Y, X); the joint distribution over all voxels is symmetric.
+    """
+    first, second = ((one.float()).transpose(0, 1).flatten(1) for one in (p, q))
+    counted = weight.float().transpose(0, 1).flatten(1)
+    joint = (first * counted) @ second.T / counted.sum().clamp_min(1.0)
+    joint = (0.5 * (joint + joint.T)).clamp_min(1e-8)
+    margin = joint.sum(dim=1, keepdim=True)
+    return (joint * (joint / (margin * margin.T)).log()).sum()
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -59,6 +77,16 @@ def cross_entropy(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         logits.float(), torch.where(valid, target, -1), ignore_index=-1, reduction="sum"
     )
     return picked / valid.sum().clamp_min(1)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean cross-entropy of probabilities, which get no gradient.
+
+    ``weight`` is (B, 1, Z, Y, X).
+    """
+    surprise = -functional.log_softmax(logits.float(), dim=1)
+    error = (surprise * target.detach()).sum(dim=1, keepdim=True)
+    return weighted_mean(error, weight)
 
 
 def cross_entropy_dice(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:

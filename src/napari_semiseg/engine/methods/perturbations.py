@@ -117,23 +117,45 @@ def confident(probabilities: Tensor, threshold: float) -> Tensor:
     return probabilities.amax(dim=1, keepdim=True) >= threshold
 
 
-def weak_to_strong(image: Tensor, where: Tensor) -> Tensor:
+def weak_to_strong(image: Tensor, where: Tensor, strength: float = 1.0) -> Tensor:
     """Contrast, brightness, noise and blur of normalised crops (B, K, Z, Y, X).
 
     The geometry stays, so that a prediction of the weak view is a target here. Each
     channel of a crop draws its own view from PyTorch's generator. Voxels that are not
-    ``where`` (B, 1, Z, Y, X), such as padding, stay as they are.
+    ``where`` (B, 1, Z, Y, X), such as padding, stay as they are. ``strength`` may be
+    from 0, no change, to 2.
     """
 
     def draw(low: float, high: float) -> Tensor:
         shape = (*image.shape[:2], 1, 1, 1)
         return torch.empty(shape, device=image.device).uniform_(low, high)
 
-    view = image * draw(0.6, 1.5) + draw(-0.5, 0.5)
+    contrast = draw(1.0 - 0.4 * strength, 1.0 + 0.5 * strength)
+    view = image * contrast + draw(-0.5 * strength, 0.5 * strength)
     blurred = functional.avg_pool3d(view, 3, 1, 1, count_include_pad=False)
-    view = torch.lerp(view, blurred, (draw(-1.0, 1.0)).clamp_min(0.0))
-    view = view + draw(-0.3, 0.4).clamp_min(0.0) * torch.randn_like(view)
+    view = torch.lerp(
+        view, blurred, draw(-1.0, 1.0).clamp_min(0.0) * min(strength, 1.0)
+    )
+    noise = draw(-0.3, 0.4).clamp_min(0.0) * strength
+    view = view + noise * torch.randn_like(view)
     return torch.where(where, view, image)
+
+
+def swap_low_frequencies(image: Tensor, other: Tensor, share: float) -> Tensor:
+    """Give crops the slow changes in brightness of others (FDA, Yang & Soatto, 2020).
+
+    Amplitudes of the lowest ``share`` of the frequencies along each axis come from
+    ``other``, phases stay. Both are (B, K, Z, Y, X).
+    """
+    axes = (2, 3, 4)
+    mine, theirs = (torch.fft.fftn(one.float(), dim=axes) for one in (image, other))
+    low = torch.ones(image.shape[2:], dtype=torch.bool, device=image.device)
+    for axis, edge in enumerate(image.shape[2:]):
+        slow = torch.fft.fftfreq(edge, device=image.device).abs() <= 0.5 * share
+        low &= slow.view([-1 if each == axis else 1 for each in range(3)])
+    amplitude = torch.where(low, theirs.abs(), mine.abs())
+    mixed: Tensor = torch.fft.ifftn(torch.polar(amplitude, mine.angle()), dim=axes)
+    return mixed.real
 
 
 def random_box(like: Tensor, side: float) -> Tensor:

@@ -46,6 +46,10 @@ class SegmentationNetwork(nn.Module):
         """Output of each decoder, or of each level of a pyramid, finest last."""
         return [self(image)]
 
+    def decoder_weights(self, decoder: int) -> list[nn.Parameter]:
+        """Weights of one of several decoders, in the same order for each of them."""
+        raise NotImplementedError
+
     def dropout_layers(self) -> list[nn.Module]:
         """Layers that are active in Monte Carlo passes."""
         return [part for part in self.modules() if isinstance(part, DROPOUT)]
@@ -93,6 +97,7 @@ class Heads(nn.Module):
         return Output(
             logits=values.get("segmentation"),
             distance=None if distance is None else torch.tanh(distance),
+            features=decoded,
         )
 
 
@@ -124,6 +129,11 @@ class EncoderDecoder(SegmentationNetwork):
         features = self.encoder(image)
         return [self.decode(features, index) for index in range(len(self.decoders))]
 
+    def decoder_weights(self, decoder: int) -> list[nn.Parameter]:
+        """Weights of one decoder and its heads."""
+        both = self.decoders[decoder], self.heads[decoder]
+        return [weight for part in both for weight in part.parameters()]
+
 
 class PyramidNetwork(SegmentationNetwork):
     """One encoder, and a decoder with heads at every level (URPC, Luo et al., 2021)."""
@@ -147,7 +157,7 @@ class PyramidNetwork(SegmentationNetwork):
         decoded = self.decoder.pyramid(self.encoder(image))
         found = []
         for heads, maps in zip(self.heads, decoded, strict=True):
-            found.append(Output(*(_enlarged(part, image) for part in heads(maps))))
+            found.append(Output(*(_enlarged(part, image) for part in heads(maps)[:2])))
         return found
 
 
@@ -194,19 +204,21 @@ def upsampler(
 
 
 class Critic(nn.Module):
-    """Tells labelled from unlabelled outputs (DAN, Zhang et al., 2017; SASSNet).
+    """Judges a crop as a whole: whether it is labelled (DAN, SASSNet), or how full.
 
     Strided convolutions and a global mean, so that any crop size will do.
 
     Parameters
     ----------
     channels : int
-        Of the maps and the image together.
+        Of all maps together.
     width : int
         Feature maps after the first convolution; they double twice.
+    answers : int
+        Number of its answers.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, answers: int = 1) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         sizes = (channels, width, 2 * width, 4 * width)
@@ -216,10 +228,45 @@ class Critic(nn.Module):
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         self.features = nn.Sequential(*layers)
-        self.answer = nn.Linear(sizes[-1], 1)
+        self.answer = nn.Linear(sizes[-1], answers)
 
-    def forward(self, maps: Tensor, image: Tensor) -> Tensor:
-        """Logit (B,) that the maps belong to a labelled crop."""
-        features = self.features(torch.cat([maps, image], dim=1))
-        score: Tensor = self.answer(features.float().mean(dim=(2, 3, 4)))[:, 0]
+    def forward(self, *maps: Tensor) -> Tensor:
+        """Maps (B, ..., Z, Y, X) of a crop to logits (B, answers)."""
+        features = self.features(torch.cat(maps, dim=1))
+        score: Tensor = self.answer(features.float().mean(dim=(2, 3, 4)))
         return score
+
+
+class Bottleneck(nn.Module):
+    """Reads maps through a quarter of their resolution, without any skip.
+
+    What it says of a voxel comes from the surroundings: a voxel-wise critic of
+    predictions, or an autoencoder of labels.
+
+    Parameters
+    ----------
+    channels, answers : int
+        Maps that it reads and gives.
+    width : int
+        Feature maps at half the resolution; twice as many at a quarter.
+    """
+
+    def __init__(self, channels: int, width: int, answers: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for source, target, stride in (
+            (channels, width, 2),
+            (width, 2 * width, 2),
+            (2 * width, 2 * width, 1),
+        ):
+            layers += [
+                nn.Conv3d(source, target, 3, stride=stride, padding=1),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.features = nn.Sequential(*layers)
+        self.answer = nn.Conv3d(2 * width, answers, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, channels, Z, Y, X) to scores (B, answers, Z, Y, X), float32."""
+        coarse = self.answer(self.features(maps)).float()
+        return functional.interpolate(coarse, maps.shape[2:], mode="trilinear")

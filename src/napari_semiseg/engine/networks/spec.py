@@ -24,10 +24,13 @@ class Output(NamedTuple):
     distance : Tensor (B, C, Z, Y, X)
         Signed distance per class, divided by the plan's limit, in [-1, 1],
         negative inside.
+    features : Tensor (B, F, Z, Y, X)
+        Decoded maps that the heads have read.
     """
 
     logits: Tensor | None
     distance: Tensor | None
+    features: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -474,4 +474,6 @@ def make_task(project: Project, plan: Plan) -> base.Task:
         strides=plan.strides,
         channels=len(plan.intensities),
         architecture=plan.architecture,
+        mirrored=plan.mirrored,
+        spacing_mm=plan.spacing_mm,
     )

@@ -43,7 +43,6 @@ WARM_UP = 0.06
 MOMENTUM = 0.9
 WEIGHT_DECAY = 3e-5
 LARGEST_GRADIENT = 5.0
-CRITIC_LEARNING_RATE = 1e-4
 EVENT_SECONDS = 0.5
 MEASURED_STEPS = 6
 """Steps of a kind whose speed is measured."""
@@ -131,7 +130,7 @@ class Trainer:
                     for critic in self.networks.critics.values()
                     for parameter in critic.parameters()
                 ],
-                lr=CRITIC_LEARNING_RATE,
+                lr=method.critic_learning_rate,
                 betas=(0.9, 0.99),
             )
         self.step = 0
@@ -264,7 +263,7 @@ class Trainer:
         )
         nn.utils.clip_grad_norm_(self._parameters, LARGEST_GRADIENT)
         optimiser.step()
-        if self.networks.critics and taking:
+        if self.networks.critics and self._method.trains_critics(t):
             self._advance_critics(batch)
         followed = self._method.teachers()
         for name in self._method.followers(t):
@@ -274,6 +273,7 @@ class Trainer:
                 self.step,
                 self._method.params.ema_decay,
             )
+        self._method.after_step(self.networks, t)
         self.step += 1
         return {name: term.detach() for name, term in terms.items()}
 
