@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
 
 from napari_semiseg.engine.data.batch import Batch
 from napari_semiseg.engine.lazy_torch import torch
+from napari_semiseg.engine.methods.base import MethodParams, forward
+from napari_semiseg.engine.methods.dual_task import (
+    DualTaskMethod,
+    DualTaskParams,
+    logits,
+    segmentation,
+    summed_terms,
+)
+from napari_semiseg.engine.methods.losses import cross_entropy_dice
 from napari_semiseg.engine.methods.perturbations import random_box
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_semiseg.engine.methods.base import Networks, Progress
 
 
 def visible_distance(box: Tensor, limit: float) -> Tensor:
@@ -139,3 +152,60 @@ def paste_by_voxel(
 
 def _packed(image: Tensor) -> Tensor:
     return image.contiguous(memory_format=torch.channels_last_3d)
+
+
+class CopyPasteParams(DualTaskParams):
+    """Parameters of `CopyPasteMethod`."""
+
+    unlabelled_weight: float = Field(
+        default=0.5, ge=0, description="Weight of pseudo-labelled voxels"
+    )
+    pretraining: float = Field(
+        default=0.15, ge=0, le=1, description="Fraction with labelled crops only"
+    )
+    side: float = Field(
+        default=0.67, gt=0, lt=1, description="Edge of the pasted box, over the crop's"
+    )
+
+
+class CopyPasteMethod(DualTaskMethod):
+    """Students learn from crops pasted into each other; see `bcp` for the equations.
+
+    With several students the mean of their averages labels for all of them.
+    """
+
+    least_labelled = 2  # they are pasted into each other
+    Params: ClassVar[type[MethodParams]] = CopyPasteParams
+    params: CopyPasteParams
+
+    def takes_unlabelled(self, t: Progress) -> bool:
+        """After the part with labelled crops only."""
+        return t.fraction >= self.params.pretraining
+
+    def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """Labelled terms on labelled voxels, pseudo labels on the others."""
+        limit = self.task.limit_voxels
+        if not self.takes_unlabelled(t) or not batch.unlabelled.start:
+            crops = paste_between_labelled(batch, self.params.side, limit)
+            return self.labelled_loss(nets, crops)
+        with torch.no_grad():
+            image = batch.image[batch.unlabelled]
+            said = [segmentation(forward(net, image)) for net in nets.teachers.values()]
+            teacher = torch.stack(said).mean(dim=0)
+        box = random_box(batch.image, self.params.side)
+        count = max(batch.labelled, len(teacher))
+        boxes = box.expand(count, *box.shape[1:])
+        is_labelled_source = torch.cat([boxes, ~boxes])
+        visible = visible_distance(box, limit)
+        crops, guess, guessed = paste_by_voxel(
+            batch, is_labelled_source, visible, teacher
+        )
+        outputs = [forward(net, crops.image) for net in nets.students.values()]
+        label, where = guess.argmax(dim=1), guessed[:, 0]
+        taught = [
+            cross_entropy_dice(logits(output), label, where) for output in outputs
+        ]
+        return {
+            **summed_terms([self.labelled(output, crops) for output in outputs]),
+            "pseudo_labels": self.params.unlabelled_weight * torch.stack(taught).sum(),
+        }
