@@ -126,7 +126,8 @@ def simulate(
     strategy: Annotated[
         list[str],
         typer.Option(
-            metavar="A,B", help="Names as in suggest, or whole; mix:5% sets slices."
+            metavar="A,B",
+            help="Names as in suggest, whole or refine; mix:5% sets slices.",
         ),
     ],
     rounds: Annotated[
@@ -301,6 +302,7 @@ def _show_points(points: Sequence[Point]) -> None:
             "round ": str(point.round),
             "slices ": f"{point.slices:.0f}",
             "annotated ": f"{point.annotated_fraction:.1%}",
+            "strokes ": f"{point.strokes:.0f}",
             "voxels changed ": f"{point.voxels_changed:.0f}",
             "Dice ": f"{point.dice:.3f}",
             "SD ": render.number(point.sd),
@@ -313,6 +315,7 @@ def _curve(result: StrategyResult) -> dict[str, Any]:
     shown = {
         "round",
         "slices",
+        "strokes",
         "voxels_changed",
         "annotated_fraction",
         "dice",

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.prediction import LOWEST_LOG, FeatureMaps
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
+from napari_semiseg.experiments.simulation.annotator import Cost, References, cost
 from napari_semiseg.experiments.simulation.curves import draw, figure_path, summarise
 from napari_semiseg.experiments.simulation.results import (
+    AnnotatedSlice,
     SimulationResults,
 )
 from napari_semiseg.experiments.simulation.spec import SliceBudget, StrategyVariant
+from napari_semiseg.imaging.distance import distance_outside
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.run import Run
 from synthetic import ball, save_nifti, snapshot
 
 
@@ -34,6 +41,7 @@ def test_a_round_annotates_trains_and_scores_in_a_copy(
     # From nothing every foreground voxel is painted; the prediction is perfect then.
     assert (first.slices, second.slices) == (3, 6)
     assert first.voxels_changed == foreground(first.asked) > 0
+    assert 1 <= first.strokes == second.strokes <= 3
     assert second.voxels_changed == first.voxels_changed
     assert (first.dice, second.dice) == (1.0, 1.0)
     assert first.dice_per_class == {"left atrium": 1.0}
@@ -65,6 +73,43 @@ def test_labels_are_the_reference_on_the_slices_and_nothing_elsewhere(
                 reference, place.axis, 0
             )[place.index]
         assert np.array_equal(case.read_label(), expected)
+
+
+def test_refining_between_slices_leaves_less_to_correct(
+    ball_project, predict_ball, spheres
+) -> None:
+    """The first slice shows that all that was predicted is twice too small."""
+    run = Run.create(ball_project, TrainingConfig())
+    case = ball_project.case("case_2")
+    truth = read_labels(spheres.masks / "case_2.nii.gz", case.geometry)
+    inner = distance_outside(truth == 0, case.geometry.spacing_mm) > 2.0
+    brightness = np.round(50 + 100.0 * truth).astype(np.uint8)
+    probability = np.where(inner, 0.7, np.where(truth, 0.45, 0.05))
+    logs = np.log(np.stack([1 - probability, probability]))
+    maps = FeatureMaps(
+        np.round((1 - logs / LOWEST_LOG) * 255).astype(np.uint8),
+        (brightness[None],),
+        ((1.0, 1.0, 1.0),),
+    )
+    made = replace(
+        predict_ball(run, case), labels=inner.astype(np.uint8), feature_maps=maps
+    )
+    run.write_prediction(made, case.image)
+    middle = int(truth.any(axis=(1, 2)).nonzero()[0].mean())
+    slices = [
+        AnnotatedSlice(case=case.id, axis=0, index=index, reason="")
+        for index in (middle, middle + 2, middle - 2)
+    ]
+    references = References({case.id: spheres.masks / "case_2.nii.gz"})
+    painted, refined = (
+        cost(ball_project, case, slices, references, refines=refines)
+        for refines in (False, True)
+    )
+    wrong = [(truth != inner)[place.index] for place in slices]
+    assert painted == Cost(3, sum(int(plane.sum()) for plane in wrong))
+    assert refined.strokes <= painted.strokes
+    assert refined.voxels < 0.7 * painted.voxels
+    assert refined.voxels >= wrong[0].sum()
 
 
 def test_wrong_predictions_cost_what_is_wrong_in_them(

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.experiments.checks import refuse_duplicates
+from napari_semiseg.imaging.refinement import refine_labels
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.labels import check_mask
 from napari_semiseg.project.cases.records import Records
@@ -123,24 +125,67 @@ def count_slices(project: Project, cases: Iterable[str], axis: int | None) -> in
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a user does to correct slices.
+
+    Attributes
+    ----------
+    strokes : int
+        Connected pieces of a slice that had to become one class.
+    voxels : int
+        Voxels in them.
+    """
+
+    strokes: int = 0
+    voxels: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.strokes + other.strokes, self.voxels + other.voxels)
+
+
 def cost(
     project: Project,
     case: Case,
     slices: Iterable[AnnotatedSlice],
     references: References,
-) -> int:
-    """Count the voxels that a user changes to correct slices of a case.
+    *,
+    refines: bool = False,
+) -> Cost:
+    """Count what a user changes to correct slices of a case, one after the other.
 
     The user starts from the newest prediction, or from nothing, and leaves what is
-    annotated already.
+    annotated already. One who ``refines`` lets the prediction follow what is
+    annotated before each slice.
     """
-    run = project.prediction_run(case.id)
-    shape = case.geometry.shape_zyx
-    before = np.zeros(shape, np.uint8)
+    run, truth = project.prediction_run(case.id), references.read(case)
+    label = _label(case)
+    current, maps = np.zeros_like(truth), None
     if run is not None:
-        before = read_labels(run.folder.prediction(case.id).labels, case.geometry)
-    painted = _painted(slices, shape) & (_label(case) == UNANNOTATED)
-    return int(np.count_nonzero((before != references.read(case)) & painted))
+        current = run.read_mask(case, case.geometry)[1]
+    if run is not None and refines:
+        maps = run.read_feature_maps(case, case.geometry)[2]
+    predicted, total = current, Cost()
+    for place in slices:
+        if maps is not None and (label != UNANNOTATED).any():
+            current = refine_labels(
+                maps, predicted, label, case.scheme.values, case.geometry.spacing_mm
+            )
+        painted = _painted([place], truth.shape)
+        wrong = (current != truth) & painted & (label == UNANNOTATED)
+        total += _cost_of(wrong, truth, place)
+        label = np.where(painted, truth, label)
+    return total
+
+
+def _cost_of(
+    wrong: NDArray[np.bool_], truth: NDArray[np.uint8], place: AnnotatedSlice
+) -> Cost:
+    """Cost of what is wrong in one slice."""
+    plane, right = (np.take(one, place.index, place.axis) for one in (wrong, truth))
+    classes = np.unique(right[plane])
+    pieces = (ndimage.label(plane & (right == value))[1] for value in classes)
+    return Cost(sum(pieces), int(np.count_nonzero(plane)))
 
 
 def annotate(

@@ -33,6 +33,7 @@ class Point:
     strategy: str
     round: int
     slices: float
+    strokes: float
     voxels_changed: float
     annotated_fraction: float
     dice: float
@@ -59,6 +60,7 @@ def _point(strategy: str, number: int, rounds: Sequence[Round]) -> Point:
         strategy=strategy,
         round=number,
         slices=float(np.mean([item.slices for item in rounds])),
+        strokes=float(np.mean([item.strokes for item in rounds])),
         voxels_changed=float(np.mean([item.voxels_changed for item in rounds])),
         annotated_fraction=float(np.mean([item.annotated_fraction for item in rounds])),
         dice=float(np.mean(dice)),

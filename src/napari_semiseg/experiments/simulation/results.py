@@ -33,8 +33,9 @@ class Round(Stored):
         The slices, in the order of the strategy.
     topped_up : int
         How many of them, at the end, the strategy could not name: they are spread.
-    slices, voxels_changed : int
-        Cost so far: slices annotated, and voxels that were not right before.
+    slices, strokes, voxels_changed : int
+        Cost so far: slices annotated, pieces of them that were not right before, and
+        voxels in these.
     annotated_fraction : float
         Annotated part of the voxels of all cases so far.
     cases : dict
@@ -47,6 +48,7 @@ class Round(Stored):
     asked: tuple[AnnotatedSlice, ...]
     topped_up: int = 0
     slices: int
+    strokes: int = 0
     voxels_changed: int
     annotated_fraction: float
     run: str

@@ -11,6 +11,7 @@ from napari_semiseg.core.events import Staged
 from napari_semiseg.core.text import count
 from napari_semiseg.experiments.experiment import Experiment
 from napari_semiseg.experiments.simulation import annotator, curves, selection
+from napari_semiseg.experiments.simulation.annotator import Cost
 from napari_semiseg.experiments.simulation.results import Round, SimulationResults
 from napari_semiseg.experiments.training import ScoredTraining
 from napari_semiseg.experiments.worker import read_facts
@@ -97,7 +98,9 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         training = ScoredTraining(
             project,
             run,
-            self.simulation.config(trial.strategy.seed),
+            self.simulation.config(
+                trial.strategy.seed, feature_maps=trial.strategy.variant.refines
+            ),
             tests={name: project.case(name) for name in self.simulation.test},
             reference=lambda _, case: self.references.read(case),
             # The next round needs their predictions.
@@ -168,17 +171,23 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         )
         if not asked:
             return None
-        changed = sum(
-            annotator.cost(project, project.case(name), slices, self.references)
-            for name, slices in _by_case(asked).items()
-        )
         before = record.rounds[-1] if record.rounds else None
+        spent = Cost(before.strokes, before.voxels_changed) if before else Cost()
+        for name, slices in _by_case(asked).items():
+            spent += annotator.cost(
+                project,
+                project.case(name),
+                slices,
+                self.references,
+                refines=strategy.variant.refines,
+            )
         return Round(
             round=trial.number,
             asked=tuple(asked),
             topped_up=topped_up,
             slices=len(asked) + (before.slices if before else 0),
-            voxels_changed=changed + (before.voxels_changed if before else 0),
+            strokes=spent.strokes,
+            voxels_changed=spent.voxels,
             annotated_fraction=0.0,
             run=f"round-{trial.number:02d}",
         )

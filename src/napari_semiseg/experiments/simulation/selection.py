@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_semiseg.active_learning.registry import STRATEGIES
+from napari_semiseg.active_learning.registry import DEFAULT, STRATEGIES
 from napari_semiseg.active_learning.suggest import suggest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.experiments.simulation.results import AnnotatedSlice
@@ -34,7 +34,7 @@ def choose(
     left = incomplete(project, simulation)
     if not left:
         return [], 0
-    name = strategy.variant.strategy
+    name = DEFAULT if strategy.variant.refines else strategy.variant.strategy
     if name == WHOLE:
         return _whole_volumes(project, simulation, left, count), 0
     if number == 1 and STRATEGIES.find(name).needs_predictions:

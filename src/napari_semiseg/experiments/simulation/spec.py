@@ -30,6 +30,8 @@ from napari_semiseg.imaging.rendering import PLANES
 
 WHOLE = "whole"
 """Strategy of a user who labels one volume after the other, slice by slice."""
+REFINE = "refine"
+"""Strategy of a user who takes the default's slices, and refines between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,16 @@ class StrategyVariant:
     strategy: str
     slices: SliceBudget | None = None
 
+    @property
+    def refines(self) -> bool:
+        """Whether the user lets predictions follow the corrections."""
+        return self.strategy == REFINE
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``strategy`` or ``strategy:slices``."""
         name, colon, slices = (part.strip() for part in text.partition(":"))
-        known = sorted((*strategies(), WHOLE))
+        known = sorted((*strategies(), WHOLE, REFINE))
         if name not in known:
             raise ConfigError(
                 f"expected a strategy out of {', '.join(known)}, found {name!r}"
@@ -185,7 +192,7 @@ class Simulation(ExperimentSpec):
             for seed, text in product(self.seeds, self.strategies)
         ]
 
-    def config(self, seed: int) -> TrainingConfig:
+    def config(self, seed: int, *, feature_maps: bool = False) -> TrainingConfig:
         """Build the configuration of every training with a seed."""
         return TrainingConfig.build(
             dict(self.settings),
@@ -194,5 +201,5 @@ class Simulation(ExperimentSpec):
             steps=self.steps,
             device=self.device,
             seed=seed,
-            feature_maps=False,
+            feature_maps=feature_maps,
         )
