@@ -124,8 +124,8 @@ def _read_feature_maps(folder: PredictionFolder) -> FeatureMaps:
             )
     except FileNotFoundError as error:
         raise ProjectError(
-            f"{path}: expected feature maps with the prediction, found none; {again} "
-            "by a run without feature_maps=false"
+            f"case '{folder.path.name}': expected feature maps with the prediction, "
+            "found none; predict it again by a run that stores them (feature_maps)"
         ) from error
     except (*DAMAGED, OSError) as error:
         raise ProjectError(

@@ -149,6 +149,13 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             icon="check",
         ),
         Action(
+            "escape",
+            lambda panel: panel.escape(),
+            text="Put the tool away or stop it; then pan",
+            key="Escape",
+            group=Group.TOOLS,
+        ),
+        Action(
             "adopt_layer",
             lambda panel: panel.tool_panel.adopt_layer(),
             title="Adopt a Labels layer as the mask",
@@ -253,7 +260,6 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             "undo_accept",
             lambda panel: panel.case_view.undo_accept(),
             text="Undo the last accept: label and edits are as before",
-            key="Shift-U",
             button="Undo accept",
             needs_case=False,
         ),

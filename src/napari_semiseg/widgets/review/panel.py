@@ -232,6 +232,13 @@ class ReviewPanel(QWidget):
         """Choose the tool that fills in between done slices."""
         self.tool_panel.choose(INTERPOLATE.id)
 
+    def escape(self) -> None:
+        """Put the tool away; without one, pan."""
+        if self.tool_panel.tool is None:
+            self.brush.set_mode("pan_zoom")
+        else:
+            self.tool_panel.cancel()
+
     def show_shortcuts(self) -> None:
         """Show the list of keys."""
         sheet = ShortcutSheet(self.shortcuts(), self)

@@ -12,6 +12,7 @@ from napari_semiseg.core.labels import UNANNOTATED, annotated_planes
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.imaging import distance, morphology
 from napari_semiseg.imaging.slice_interpolation import BLEND_MM, interpolate_slices
+from napari_semiseg.project.review.refine import refine_mask
 from napari_semiseg.widgets.tools.registry import Amount, Inputs, Tool, with_installed
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ def _interpolate(
     keep = (human != UNANNOTATED) | (between == UNANNOTATED)
     keep |= np.isin(encoding.classes(mask), list(inputs.locked))
     return np.where(keep, mask, new)
+
+
+def _refine(inputs: Inputs, _amount: float) -> NDArray[np.uint8]:
+    if inputs.case is None or inputs.run is None:
+        raise ProjectError("No prediction of this case to refine: train and predict.")
+    return refine_mask(inputs.run, inputs.case, inputs.mask, inputs.locked).mask
 
 
 def _distances(
@@ -105,6 +112,16 @@ def _reshape(
     return compute
 
 
+REFINE = Tool(
+    "refine",
+    "Refine",
+    "Predicts the rest anew from what you have corrected: done slices and strokes. "
+    "What you have annotated and locked structures stay; all else is a proposal.",
+    _refine,
+    key="Shift-U",
+    at_once=True,
+    command="Refine the prediction from what is corrected",
+)
 INTERPOLATE = Tool(
     "fill_between_slices",
     "Fill between done slices",
@@ -174,6 +191,7 @@ SMOOTH = Tool(
     amount=Amount("mm", 0.25, 10, 1.5, 0.25, slider=True),
 )
 BUILT_IN = (
+    REFINE,
     INTERPOLATE,
     INTERPOLATE_WITH_IMAGE,
     INTERPOLATE_WITH_PREDICTION,

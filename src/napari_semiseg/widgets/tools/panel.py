@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -31,13 +32,17 @@ from napari_semiseg.widgets.elements.forms import (
     wrapped_label,
 )
 from napari_semiseg.widgets.elements.style import look
-from napari_semiseg.widgets.tools.operations import MOVE_BOUNDARY, adopt, tools
+from napari_semiseg.widgets.tools.operations import (
+    MOVE_BOUNDARY,
+    REFINE,
+    adopt,
+    tools,
+)
 from napari_semiseg.widgets.tools.preview import Preview
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
-from napari_semiseg.widgets.tools.worker import PreviewWorker
+from napari_semiseg.widgets.tools.worker import PreviewWorker, voxels_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_semiseg.widgets.canvas.case_view import CaseView
@@ -87,11 +92,11 @@ class ToolPanel(QWidget):
         self._tools = tools()
         self.tool: Tool | None = None
         self.prediction_button = action_button(prediction_action, panel, "tool")
-        boundary = partial(self.choose, MOVE_BOUNDARY.id)
-        self.boundary_button = KeyButton(
-            "Boundary", MOVE_BOUNDARY.key, "arrow_expand_all", "tool", boundary
+        self._voxels: Any = None
+        self.refine_button = self._button(REFINE, "Refine", "auto_fix")
+        self.boundary_button = self._button(
+            MOVE_BOUNDARY, "Boundary", "arrow_expand_all"
         )
-        self.boundary_button.setToolTip(plain(MOVE_BOUNDARY.text))
         self._menu_buttons: list[KeyButton] = []
         tip = "Fill in between slices that are done"
         self.between = self._menu("Between", "I", "layers_triple_outline", tip)
@@ -169,8 +174,8 @@ class ToolPanel(QWidget):
 
     def apply(self) -> None:
         """Write what is previewed into the mask, as one undo step."""
-        tool, mask = self.tool, self.view.mask
-        if tool is None or mask is None or not self.worker.has_read:
+        tool, mask, editing = self.tool, self.view.mask, self.view.editing
+        if tool is None or mask is None or editing is None or not self.worker.has_read:
             self.session.say("Choose a tool first.")
             return
         if self.worker.stale:
@@ -184,15 +189,30 @@ class ToolPanel(QWidget):
         if result is None:
             self.session.say("The preview is not ready yet.")
             return
+        voxels = self._voxels or voxels_of(editing.encoding, mask.data, result)
         changed = mask.put(result)
         self.cancel()
-        self.session.say(
-            f"{tool.title}: {changed} voxels changed. Ctrl+Z undoes it in one step."
-            if changed
-            else f"{tool.title}: nothing to change."
-        )
+        if changed:
+            text = f"{tool.title}: {self._volumes(*voxels)}"
+            self.session.offer(text, "Undo", partial(self._take_back, mask, result))
+        else:
+            self.session.say(f"{tool.title}: nothing to change.")
+
+    def _take_back(self, mask: MaskLayer, result: NDArray[np.uint8]) -> None:
+        """Undo what was applied, unless something else was done since."""
+        if mask is self.view.mask and np.array_equal(mask.data, result):
+            mask.undo()
+        else:
+            self.session.say("The mask has changed since: Ctrl+Z goes back by steps.")
 
     # -- choosing and setting --------------------------------------------------------
+
+    def _button(self, tool: Tool, text: str, icon: str) -> KeyButton:
+        """Make a button that chooses a tool."""
+        choose = partial(self.choose, tool.id)
+        button = KeyButton(text, tool.key, icon, "tool", choose)
+        button.setToolTip(plain(f"{tool.text} ({short(tool.key)})"))
+        return button
 
     def _menu(self, text: str, key: str, icon: str, tip: str) -> QMenu:
         """Make a button with a menu of tools, and give the menu."""
@@ -212,7 +232,7 @@ class ToolPanel(QWidget):
     def _fill_clean_up(self) -> None:
         self.clean_up.clear()
         for tool in self.offered():
-            if not tool.fills and tool is not MOVE_BOUNDARY:
+            if not tool.fills and tool not in (MOVE_BOUNDARY, REFINE):
                 self._offer(self.clean_up, tool)
 
     def _build(self) -> None:
@@ -227,7 +247,7 @@ class ToolPanel(QWidget):
         grid.addLayout(row_of(self.apply_button, self.cancel_button), 4, 0, 1, 2)
         grid.setColumnStretch(0, 3)
         grid.setColumnStretch(1, 2)
-        single = (self.prediction_button, self.boundary_button)
+        single = (self.prediction_button, self.refine_button, self.boundary_button)
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
         for button in (*single, *self._menu_buttons):
@@ -258,8 +278,11 @@ class ToolPanel(QWidget):
         self.human_verified.setVisible(tool is not None and tool.fills)
         self.boundary_button.setCheckable(True)
         self.boundary_button.setChecked(tool is MOVE_BOUNDARY)
-        self.sheet.setVisible(tool is not None)
-        self.opened.emit(tool is not None)
+        has_sheet = tool is not None and not tool.at_once
+        self.sheet.setVisible(has_sheet)
+        self.opened.emit(has_sheet)
+        if tool is not None and tool.at_once:
+            self.session.say(f"{tool.title} \u2026 Esc stops it.")
         if tool is not None:
             self.title.setText(tool.title)
             self.text.setText(tool.text)
@@ -290,7 +313,10 @@ class ToolPanel(QWidget):
             )
 
     def _show_result(self, slices: Any, voxels: Any) -> None:
-        if self.tool is not None:
+        self._voxels = voxels
+        if self.tool is not None and self.tool.at_once:
+            self.apply()
+        elif self.tool is not None:
             self.preview.show_slices(slices)
             self.apply_button.setEnabled(True)
             changes = "" if voxels is None else f": {self._volumes(*voxels)}"
@@ -316,6 +342,8 @@ class ToolPanel(QWidget):
         self.preview.clear()
         self.apply_button.setEnabled(False)
         self.text.setText(reason)
+        if self.tool is not None and self.tool.at_once:
+            self.cancel()
         self.session.say(reason)
 
     # -- other layers ----------------------------------------------------------------

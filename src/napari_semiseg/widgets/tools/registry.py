@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.imaging.mask_encoding import MaskEncoding
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.runs.run import Run
 
 ENTRY_POINTS = "napari_semiseg.tools"
 """Entry-point group of further tools, each a `Tool`."""
@@ -49,6 +51,8 @@ class Inputs:
         inside; None unless `Tool.prepare` adds it.
     human_verified : bool
         Whether what a tool fills in counts as annotated by the user.
+    case, run : Case and Run, or None
+        The case, and the run whose prediction of it is shown; None without one.
     """
 
     mask: NDArray[np.uint8]
@@ -60,6 +64,8 @@ class Inputs:
     predicted: NDArray[np.uint8] | None = None
     mask_sdm_mm: NDArray[np.float32] | None = None
     human_verified: bool = False
+    case: Case | None = None
+    run: Run | None = None
 
     @property
     def classes(self) -> NDArray[np.uint8]:
@@ -126,6 +132,9 @@ class Tool:
         while it is locked.
     reads_layers : bool
         Whether it reads a napari layer and must run in the GUI thread.
+    at_once : bool
+        Whether it proposes all structures anew as soon as it is chosen: there is
+        nothing to set, and a message over the image takes it back.
     command : str
         Title in napari's command palette; empty for no command.
     """
@@ -140,6 +149,7 @@ class Tool:
     slicewise: bool = False
     fills: bool = False
     reads_layers: bool = False
+    at_once: bool = False
     command: str = ""
 
     def run(self, inputs: Inputs, amount: float) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
     from napari_semiseg.widgets.canvas.case_layers import CaseLayers
     from napari_semiseg.widgets.canvas.case_model import CaseModel
     from napari_semiseg.widgets.common.session import Session
@@ -200,9 +201,11 @@ class PreviewWorker:
                 spacing_mm=tuple(current.case.geometry.spacing_mm),
                 image=image.data,
                 predicted=None if predicted is None else predicted.labels,
+                case=current.case,
+                run=self._session.run_of(current.case),
             )
         self._inputs = replace(inputs, human_verified=human_verified)
-        if not tool.fills and value in self._inputs.locked:
+        if not (tool.fills or tool.at_once) and value in self._inputs.locked:
             raise ProjectError("This structure is locked: unlock it to change it.")
         return self._inputs
 
@@ -214,5 +217,11 @@ def _outcome(tool: Tool, inputs: Inputs, amount: float) -> Any:
         result = tool.run(inputs, amount)
     except SemisegError as error:
         return error
-    voxels = [encoding.count(voxel_counts(one)) for one in (inputs.mask, result)]
-    return result, encoding.confirm(result), voxels
+    return result, encoding.confirm(result), voxels_of(encoding, inputs.mask, result)
+
+
+def voxels_of(
+    encoding: MaskEncoding, *masks: NDArray[np.uint8]
+) -> list[dict[int, int]]:
+    """Count the voxels of each class in some masks."""
+    return [encoding.count(voxel_counts(one)) for one in masks]
