@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_semiseg.active_learning.suggest import suggest
+    from napari_semiseg.assistants.assist import assist
+    from napari_semiseg.assistants.prompts import Prompt
     from napari_semiseg.core import events
     from napari_semiseg.core.case import CaseState, Split
     from napari_semiseg.core.config import TrainingConfig
@@ -53,12 +55,14 @@ __all__ = [
     "Prediction",
     "Project",
     "ProjectError",
+    "Prompt",
     "Run",
     "SemisegError",
     "Split",
     "TrainingConfig",
     "__version__",
     "accept",
+    "assist",
     "check_project",
     "compare_models",
     "evaluate",
@@ -84,11 +88,13 @@ _HOMES = {
     "Prediction": "core.prediction",
     "Project": "project.project",
     "ProjectError": "errors",
+    "Prompt": "assistants.prompts",
     "Run": "project.runs.run",
     "SemisegError": "errors",
     "Split": "core.case",
     "TrainingConfig": "core.config",
     "accept": "project.review.accept",
+    "assist": "assistants.assist",
     "check_project": "project.doctor",
     "compare_models": "project.review.model_changes",
     "evaluate": "project.review.evaluate",

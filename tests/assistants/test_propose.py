@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from napari_semiseg.assistants.prompts import Prompt
-from napari_semiseg.assistants.propose import propose, propose_in_case
+from napari_semiseg.assistants.assist import assist, propose_into
+from napari_semiseg.assistants.prompts import Prompt, whole_box
+from napari_semiseg.assistants.propose import propose
 from napari_semiseg.assistants.registry import ASSISTANTS, Assistant
 from napari_semiseg.assistants.shipped import geodesic
 from napari_semiseg.core.cancellation import CancellationToken, Cancelled
@@ -249,13 +250,57 @@ def test_an_assistant_that_hangs_can_be_cancelled(fake) -> None:
     done.set()
 
 
-def test_a_case_is_read_for_it(ball_project) -> None:
+def test_a_case_gets_a_draft_and_keeps_the_marks(ball_project) -> None:
     case = ball_project.case("case_0")
     truth = case.read_image().data > 50
     inside, outside = np.argwhere(truth), np.argwhere(~truth)
     middle = inside[len(inside) // 2][None]
     marks = [Prompt("point", middle), Prompt("scribble", outside[:200], False)]
-    assert dice(propose_in_case(case, marks), truth) > 0.8
+    mask = assist(ball_project, case, marks)
+    stored, encoding = ball_project.case("case_0"), MaskEncoding(case.scheme)
+    assert np.array_equal(stored.read_draft(), mask)
+    assert not stored.has_label
+    assert dice(encoding.confirm(mask) == 1, truth) > 0.8
+    human = encoding.human(mask) != 255
+    assert np.array_equal(np.argwhere(human), outside[:200])
+    entry = stored.record.history[-1]
+    assert (entry.action, entry.assistant, entry.value) == ("prompt", "geodesic", 1)
+    assert [len(mark.voxels) for mark in entry.marks] == [3, 600]
+    assert not entry.marks[1].foreground
+    again = assist(ball_project, case, marks[:1], assistant="grow")
+    assert (again[tuple(outside[:200].T)] == 0).all()  # an annotation stays
+
+
+def test_strokes_off_a_structure_are_no_label_where_there_is_another_class() -> None:
+    encoding = MaskEncoding(LabelScheme.parse(["1=one", "2=two"]))
+    mask = np.full(SHAPE, 255, np.uint8)
+    mask[0] = 2
+    mask[1] = encoding.proposed[2]
+    inside, beside = stroke()
+    over = Prompt("scribble", np.array([[0, 5, 5], [1, 5, 5]]))
+    marks = [inside, beside, over]
+    result = propose_into(mask, encoding, 1, picture(), SPACING, marks, locked=[2])
+    assert (result[tuple(inside.voxels.T)] == 1).all()
+    assert (result[tuple(beside.voxels.T)] == 255).all()
+    assert np.array_equal(result[:2], mask[:2])
+    assert dice(encoding.classes(result) == 1, ball()) > 0.9
+    with pytest.raises(ConfigError, match="locked"):
+        propose_into(mask, encoding, 1, picture(), SPACING, marks, locked=[1])
+
+
+def test_rectangles_of_some_slices_are_one_box() -> None:
+    def corners(*prompts: Prompt) -> list[list[int]]:
+        (found,) = whole_box(prompts, SPACING, SHAPE)
+        return found.voxels.tolist()
+
+    flat = Prompt("box", np.array([[10, 6, 10], [10, 25, 29]]))
+    assert corners(flat) == [[5, 6, 10], [15, 25, 29]]  # 20 mm, voxels of 2 mm
+    edge = Prompt("box", np.array([[1, 6, 10], [1, 25, 29]]))
+    assert corners(edge)[0] == [0, 6, 10]
+    other = Prompt("box", np.array([[14, 30, 8], [14, 12, 20]]))
+    assert corners(flat, other) == [[10, 6, 8], [14, 30, 29]]
+    point = Prompt("point", np.array([[1, 2, 3]]))
+    assert whole_box([point], SPACING, SHAPE) == [point]
 
 
 def test_proposals_are_renewed_around_annotated_and_locked_voxels() -> None:

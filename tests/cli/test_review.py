@@ -9,6 +9,7 @@ import pytest
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.prediction import LOWEST_LOG, FeatureMaps
+from napari_semiseg.io.masks import write_labels
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 from synthetic import ball, save_nifti, snapshot
@@ -259,3 +260,33 @@ def test_compare_says_what_a_model_changed(
     assert f"{second.id} against {first.id}: 1 of 3 cases changed notably" in out
     assert "Estimated Dice: 0." in out
     assert semiseg("compare", folder, "--before", "ghost").code == 1
+
+
+def test_assist_proposes_from_marks(semiseg, ball_project, tmp_path) -> None:
+    folder, case = ball_project.folder, ball_project.case("case_0")
+    truth = case.read_image().data > 50
+    z, y, x = np.argwhere(truth)[truth.sum() // 2]
+    marks = ("--point", f"{z},{y},{x}", "--off", "1,1,1", "--off", "22,22,22")
+    answer = semiseg("assist", folder, "case_0", *marks, "--json").json
+    assert answer["volume_ml"] == pytest.approx(0.002 * truth.sum(), rel=0.3)
+    assert (answer["assistant"], answer["label"]) == ("geodesic", "left atrium")
+    assert ball_project.case("case_0").has_draft
+    mask = np.zeros(truth.shape, np.uint8)
+    mask[z, y, x - 2 : x + 2] = 1
+    mask[z, 1] = 2
+    strokes = tmp_path / "strokes.nii.gz"
+    write_labels(strokes, mask, case.geometry, case.image)
+    said = semiseg("assist", folder, "case_0", "--strokes", strokes, "--structure",
+                   "left atrium", "--assistant", "grow")  # fmt: skip
+    assert "mL are proposed; open it, look, and accept." in said.out
+    for wrong, words in (
+        (("--point", "1,2"), "expected a point as 3 voxel indices"),
+        (("--box", "1,2,3,4,5,x"), "expected a box as 6 voxel indices"),
+        (("--point", "99,1,1"), "within the volume"),
+        (("--point", f"{z},{y},{x}"), "mark some background around it too"),
+        ((*marks, "--assistant", "nobody"), "expected an assistant out of"),
+        ((*marks, "--structure", "aorta"), "expected a structure out of left atrium"),
+        ((*marks, "--lock", "left atrium"), "locked"),
+        ((*marks, "--channel", "3"), "channel"),
+    ):
+        assert words in semiseg("assist", folder, "case_0", *wrong).refusal

@@ -82,6 +82,28 @@ def check_prompts(prompts: Sequence[Prompt], shape: Sequence[int]) -> None:
         )
 
 
+def whole_box(
+    prompts: Sequence[Prompt], spacing_mm: Sequence[float], shape: Sequence[int]
+) -> list[Prompt]:
+    """Join rectangles of some slices to one box around the structure.
+
+    Where all lie in one slice, the box is as deep as it is wide, mm, with the slice in
+    its middle. Other prompts stay as they are, before the box.
+    """
+    corners = [one.voxels for one in prompts if one.kind == "box"]
+    if not corners:
+        return list(prompts)
+    places = np.concatenate(corners)
+    low, high = places.min(axis=0), places.max(axis=0)
+    size = (high - low + 1) * np.asarray(spacing_mm)
+    flat = (low == high) & (np.asarray(shape) > 1)
+    if flat.sum() == 1:
+        depth = np.ceil(size[~flat].mean() / 2 / np.asarray(spacing_mm)).astype(int)
+        low, high = low - flat * depth, high + flat * depth
+    ends = np.clip([low, high], 0, np.asarray(shape) - 1)
+    return [*(one for one in prompts if one.kind != "box"), Prompt("box", ends)]
+
+
 def marked(prompts: Sequence[Prompt], *, foreground: bool) -> NDArray[np.intp]:
     """Voxels (N, 3) of all points and scribbles on the structure, or off it."""
     found = [

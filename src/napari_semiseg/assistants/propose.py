@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from napari_semiseg.assistants.prompts import Prompt
     from napari_semiseg.assistants.registry import Assistant
     from napari_semiseg.core.cancellation import CancellationToken
-    from napari_semiseg.project.cases.case import Case
 
 LOOK_SECONDS = 0.02
 """Time between two looks whether the user has cancelled."""
@@ -86,32 +85,6 @@ def propose(
     for foreground in (False, True):
         mask[tuple(marked(prompts, foreground=foreground).T)] = foreground
     return mask
-
-
-def propose_in_case(
-    case: Case,
-    prompts: Sequence[Prompt],
-    *,
-    channel: int = 0,
-    assistant: str = DEFAULT,
-    cancellation: CancellationToken = NEVER,
-) -> NDArray[np.bool_]:
-    """Propose where a structure is in the image of a case; nothing is stored.
-
-    Parameters
-    ----------
-    case : Case
-        Its image is read.
-    channel : int
-        Which image, where it has several.
-    prompts, assistant, cancellation
-        As `propose`, and so are result and errors.
-    """
-    image = case.read_image(channel).data
-    spacing = case.geometry.spacing_mm
-    return propose(
-        image, spacing, prompts, assistant=assistant, cancellation=cancellation
-    )
 
 
 def _check_taken(assistant: Assistant, prompts: Sequence[Prompt]) -> None:

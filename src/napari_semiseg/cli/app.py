@@ -46,6 +46,7 @@ for verb in (
     review.undo,
     review.restore,
     review.refine,
+    review.assist,
     training.methods,
     doctor.doctor,
     demo.demo,

@@ -6,9 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from napari_semiseg.active_learning.registry import DEFAULT, strategies
+from napari_semiseg.assistants.registry import DEFAULT as FIRST
+from napari_semiseg.assistants.registry import assistants
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
 from napari_semiseg.core.case import CaseState
@@ -16,7 +19,11 @@ from napari_semiseg.core.text import count
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_semiseg.active_learning.suggest import VolumeSuggestion
+    from napari_semiseg.assistants.prompts import Kind, Prompt
+    from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.model_changes import CaseChange
     from napari_semiseg.project.runs.run import Run
@@ -339,6 +346,104 @@ def refine(
         "accept.",
         as_json=json,
     )
+
+
+def assist(
+    project: options.ProjectPath,
+    case: Annotated[str, typer.Argument(metavar="CASE", help="Id of the case.")],
+    assistant: Annotated[
+        str, typer.Option(metavar="NAME", help=f"{', '.join(assistants())}.")
+    ] = FIRST,
+    structure: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The first one by default.")
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(metavar="Z,Y,X", help="A voxel of the structure; repeat."),
+    ] = None,
+    off: Annotated[
+        list[str] | None,
+        typer.Option(metavar="Z,Y,X", help="A voxel beside it; repeat."),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="Z,Y,X,Z,Y,X", help="First and last corner around it; repeat."
+        ),
+    ] = None,
+    strokes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A mask on the image: 1 on the structure, 2 beside it."
+        ),
+    ] = None,
+    channel: Annotated[int, typer.Option(min=0, help="Which image of the case.")] = 0,
+    lock: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A structure that stays as it is; repeat."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Propose a structure from what is marked in a case; the result is its draft."""
+    from napari_semiseg.assistants.assist import assist as assist_case
+    from napari_semiseg.imaging.mask_encoding import MaskEncoding
+
+    opened = options.open_project(project)
+    marks = [
+        *_marks(point, "point", foreground=True),
+        *_marks(off, "point", foreground=False),
+        *_marks(box, "box", foreground=True),
+        *_strokes(opened.case(case), strokes),
+    ]
+    label = opened.labels.classes[0] if structure is None else None
+    label = label or opened.labels.named(structure or "")
+    mask = assist_case(
+        opened,
+        case,
+        marks,
+        label.value,
+        assistant=assistant,
+        channel=channel,
+        locked=[opened.labels.named(name).value for name in lock or ()],
+    )
+    inside = int((MaskEncoding(opened.labels).classes(mask) == label.value).sum())
+    ml = round(inside * opened.case(case).geometry.voxel_ml, 4)
+    render.answer(
+        {"case": case, "assistant": assistant, "label": label.name, "volume_ml": ml},
+        f"{label.name} of {case}: {ml:g} mL are proposed; open it, look, and accept.",
+        as_json=json,
+    )
+
+
+def _marks(
+    texts: list[str] | None, kind: Kind, *, foreground: bool
+) -> Iterator[Prompt]:
+    """Read prompts from numbers with commas between them."""
+    from napari_semiseg.assistants.prompts import Prompt
+
+    size = 6 if kind == "box" else 3
+    for text in texts or ():
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) != size or not all(part.isdecimal() for part in parts):
+            raise ConfigError(
+                f"expected a {kind} as {size} voxel indices with commas between them, "
+                f"counted from 0, found '{text}'"
+            )
+        yield Prompt(kind, np.array(parts, int).reshape(-1, 3), foreground)
+
+
+def _strokes(case: Case, path: Path | None) -> Iterator[Prompt]:
+    """Read strokes from a mask file."""
+    from napari_semiseg.assistants.prompts import Prompt
+    from napari_semiseg.io.masks import read_labels
+
+    if path is not None:
+        mask = read_labels(path, case.geometry)
+        if strange := sorted(set(np.unique(mask).tolist()) - {0, 1, 2}):
+            raise ConfigError(f"{path}: expected values 0, 1 and 2, found {strange}")
+        for value, foreground in ((1, True), (2, False)):
+            if (mask == value).any():
+                yield Prompt("scribble", np.argwhere(mask == value), foreground)
 
 
 def flag(

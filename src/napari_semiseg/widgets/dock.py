@@ -433,6 +433,7 @@ class SemisegDock(QWidget):
             Do.SEVERAL: self.progress.accept_several,
             Do.SLICE: self.case_view.next_doubtful_slice,
             Do.FILL: self.review.fill_between,
+            Do.REFINE: self.review.refine,
             Do.APPLY: self.review.tool_panel.apply_button.setFocus,
             Do.ACCEPT: self.review.buttons["accept_and_next"].setFocus,
             Do.EXPORT: self.ask_export,

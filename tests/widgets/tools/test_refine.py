@@ -97,8 +97,8 @@ def test_the_rest_follows_in_one_step_that_a_message_takes_back(
     view.mask.redo()
     assert np.array_equal(view.mask.data, after)
 
-    panel.tool_panel.refine_button.click()  # again, with one more slice
     correct(view, truth, 3)
+    panel.tool_panel.predicted.actions()[1].trigger()  # again, with one more slice
     qtbot.waitUntil(lambda: panel.tool_panel.tool is None, timeout=30_000)
     assert (encoding.human(view.mask.data)[[3, 5]] == truth[[3, 5]]).all()
     here = view.mask.data.copy()

@@ -236,6 +236,23 @@ class Proposed(_Entry):
     version: str | None = None
 
 
+class Mark(_Value):
+    """One prompt: a point, a stroke or a box, by the z, y, x of its voxels in turn."""
+
+    kind: Literal["point", "scribble", "box"]
+    foreground: bool = True
+    voxels: tuple[int, ...]
+
+
+class Prompted(_Entry):
+    """An assistant proposed the class ``value`` from marks of a person."""
+
+    action: Literal["prompt"] = "prompt"
+    value: int
+    assistant: str
+    marks: tuple[Mark, ...]
+
+
 class Remarked(_Entry):
     """An action that this version does not know, kept from format 1."""
 
@@ -257,6 +274,7 @@ HistoryEntry = Annotated[
     | Unflagged
     | Skipped
     | Proposed
+    | Prompted
     | Remarked,
     Field(discriminator="action"),
 ]

@@ -23,6 +23,8 @@ ENDS = (("I", "S"), ("A", "P"), ("R", "L"))
 """Patient directions at the low and high end of the canonical axes (z, y, x)."""
 
 STOPS = 33
+SIGN_RADIUS = 8.0
+"""Pixels, of the disc that shows a sign."""
 LETTER_ROOM = 12
 """Pixels between the end of a title and the middle of the letter beside it."""
 
@@ -41,7 +43,7 @@ class CanvasNotes(QWidget):
         self.footnote = ""
         self._viewer = viewer
         self._cursor: tuple[float, ...] | None = None
-        self._outlines: Sequence[tuple[str, NDArray[np.float64]]] = ()
+        self._outlines: Sequence[tuple[str, NDArray[np.float64], str]] = ()
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -68,8 +70,13 @@ class CanvasNotes(QWidget):
         self._cursor = None if world is None else tuple(world)
         self.update()
 
-    def set_outlines(self, lines: Sequence[tuple[str, NDArray[np.float64]]]) -> None:
-        """Draw lines of a colour through places (N, 3) of the world, mm."""
+    def set_outlines(
+        self, lines: Sequence[tuple[str, NDArray[np.float64], str]]
+    ) -> None:
+        """Draw lines of a colour through places (N, 3) of the world, mm.
+
+        With a sign, such as "+", they are broad, and begin with a disc that shows it.
+        """
         self._outlines = lines
         self.update()
 
@@ -164,11 +171,24 @@ class CanvasNotes(QWidget):
         return float(area.bottom())
 
     def _draw_outlines(self, painter: QPainter) -> None:
-        for colour, places in self._outlines:
+        for colour, places, sign in self._outlines:
             line = QPolygonF([QPointF(x, y) for x, y in self._to_pixels(places)])
-            for pen in (QPen(QColor(0, 0, 0, 200), 4.0), QPen(QColor(colour), 2.0)):
-                painter.setPen(pen)
+            width = 5.0 if sign else 2.0
+            for ink, wide in (
+                (QColor(0, 0, 0, 200), width + 2),
+                (QColor(colour), width),
+            ):
+                painter.setPen(_round_pen(ink, wide))
                 painter.drawPolyline(line)
+            if sign:
+                painter.setPen(QPen(QColor("#101214"), 1.5))
+                painter.setBrush(QColor(colour))
+                painter.drawEllipse(line[0], SIGN_RADIUS, SIGN_RADIUS)
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.setPen(QPen(QColor("#101214"), 2.0))
+                ends = QPointF(SIGN_RADIUS / 2, 0), QPointF(0, SIGN_RADIUS / 2)
+                for end in ends if sign == "+" else ends[:1]:
+                    painter.drawLine(line[0] - end, line[0] + end)
 
     def _draw_cursor(self, painter: QPainter, at: QPointF) -> None:
         for colour, width in ((QColor(0, 0, 0, 160), 3.0), (QColor("#ffffff"), 1.2)):
@@ -245,6 +265,13 @@ class ColourScale(QWidget):
         texts = (low, middle if needed < self.width() else "", high)
         for side, text in zip(sides, texts, strict=True):
             painter.drawText(below, side | Qt.AlignmentFlag.AlignTop, text)
+
+
+def _round_pen(colour: QColor, width: float) -> QPen:
+    pen = QPen(colour, width)
+    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    return pen
 
 
 def _letter(vector: NDArray[np.float64], displayed: Sequence[int]) -> str:

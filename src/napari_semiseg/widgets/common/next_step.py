@@ -20,6 +20,7 @@ class Do(StrEnum):
     SEVERAL = "accept several"
     SLICE = "go to the next doubtful slice"
     FILL = "fill between slices"
+    REFINE = "refine the prediction"
     APPLY = "use the tool that is open"
     ACCEPT = "accept"
     EXPORT = "export"

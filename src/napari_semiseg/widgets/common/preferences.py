@@ -73,3 +73,13 @@ def wheel_scrolls() -> bool:
 def let_wheel_scroll(scrolls: bool) -> None:
     """Let the mouse wheel scroll slices from now on, or zoom."""
     preferences().setValue("wheel", "slices" if scrolls else "zoom")
+
+
+def assistant() -> str:
+    """Name of the assistant that was chosen last; empty before that."""
+    return str(preferences().value("assistant") or "")
+
+
+def remember_assistant(name: str) -> None:
+    """Take this assistant from now on."""
+    preferences().setValue("assistant", name)

@@ -28,7 +28,7 @@ from napari_semiseg.widgets.review.case_card import CaseCard
 from napari_semiseg.widgets.review.queue import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import Shortcut, ShortcutSheet
 from napari_semiseg.widgets.tools.drawing import BrushControls, ClassButtons
-from napari_semiseg.widgets.tools.operations import INTERPOLATE
+from napari_semiseg.widgets.tools.operations import INTERPOLATE, REFINE
 from napari_semiseg.widgets.tools.panel import ToolPanel
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ REFRESH_MS = 200
 AGAIN_S = 0.6
 """A second press of *Accept & next* within this is not meant."""
 MODES = ("paint", "erase", "fill", "pan_zoom")
-ELSEWHERE = frozenset({*MODES, "toggle_surfaces", "apply_tool", "use_prediction"})
+ELSEWHERE = frozenset(
+    {*MODES, "toggle_surfaces", "apply_tool", "prompt", "use_prediction"}
+)
 """Actions whose buttons stand beside what they are about."""
 
 
@@ -94,9 +96,8 @@ class ReviewPanel(QWidget):
         self.brush = BrushControls(actions[mode] for mode in MODES)
         self.queue_box = QueueBox(session)
         self.queue = self.queue_box.queue
-        self.tool_panel = ToolPanel(
-            session, case_view, actions["apply_tool"], actions["use_prediction"], self
-        )
+        named = (actions[name] for name in ("apply_tool", "prompt", "use_prediction"))
+        self.tool_panel = ToolPanel(session, case_view, *named, self)
         self.contrast = ContrastRow(
             case_view.model,
             case_view.layers.images,
@@ -213,11 +214,14 @@ class ReviewPanel(QWidget):
             return NextStep(Do.APPLY, words, elsewhere=True)
         axis, doubt = int(view.viewer.dims.order[0]), view.next_doubt()
         worst = view.doubtful_slices(axis)
+        done = int((view.editing.annotated_slices(axis) == 1).sum())
+        if done and self.tool_panel.refines:
+            words = f"refine from {count(done, 'done slice')}"
+            return NextStep(Do.REFINE, words, key=REFINE.key)
         new = doubt is not None and not view.editing.was_seen(axis, doubt.index)
         if doubt is not None and doubt.axis == axis and new:
             words = f"slice {doubt.index + 1}, doubtful and not seen yet"
             return NextStep(Do.SLICE, words, key="W")
-        done = int((view.editing.annotated_slices(axis) == 1).sum())
         if worst:
             words = f"accept, all {count(len(worst), 'doubtful slice')} seen"
         elif view.editing.annotated == 1 or view.prediction is not None:
@@ -227,6 +231,10 @@ class ReviewPanel(QWidget):
         else:
             return NextStep(Do.FILL, f"fill between {done} done slices", key="I")
         return NextStep(Do.ACCEPT, words, elsewhere=True)
+
+    def refine(self) -> None:
+        """Let the prediction follow what is corrected."""
+        self.tool_panel.choose(REFINE.id)
 
     def fill_between(self) -> None:
         """Choose the tool that fills in between done slices."""

@@ -39,6 +39,7 @@ from napari_semiseg.widgets.tools.operations import (
     tools,
 )
 from napari_semiseg.widgets.tools.preview import Preview
+from napari_semiseg.widgets.tools.prompting import PROMPT, Prompting
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
 from napari_semiseg.widgets.tools.worker import PreviewWorker, voxels_of
 
@@ -62,7 +63,7 @@ class ToolPanel(QWidget):
         Shows messages in the status line.
     view : CaseView
         The case that is open.
-    apply_action, prediction_action : Action
+    apply_action, prompt_action, prediction_action : Action
         Whose labels and keys the buttons have.
     panel : object
         What these actions are run with.
@@ -80,6 +81,7 @@ class ToolPanel(QWidget):
         session: Session,
         view: CaseView,
         apply_action: Action[Any],
+        prompt_action: Action[Any],
         prediction_action: Action[Any],
         panel: Any,
     ) -> None:
@@ -91,22 +93,17 @@ class ToolPanel(QWidget):
         self.worker = PreviewWorker(session, view.model, view.layers)
         self._tools = tools()
         self.tool: Tool | None = None
-        self.prediction_button = action_button(prediction_action, panel, "tool")
+        self.prompting = Prompting(view)
+        self.prompt_button = action_button(prompt_action, panel, "tool")
         self._voxels: Any = None
-        self.refine_button = self._button(REFINE, "Refine", "auto_fix")
-        self.boundary_button = self._button(
-            MOVE_BOUNDARY, "Boundary", "arrow_expand_all"
+        self._refined = 0.0
+        boundary = partial(self.choose, MOVE_BOUNDARY.id)
+        self.boundary_button = KeyButton(
+            "Boundary", MOVE_BOUNDARY.key, "arrow_expand_all", "tool", boundary
         )
+        self.boundary_button.setToolTip(plain(MOVE_BOUNDARY.text))
         self._menu_buttons: list[KeyButton] = []
-        tip = "Fill in between slices that are done"
-        self.between = self._menu("Between", "I", "layers_triple_outline", tip)
-        tip = "Pieces, specks, holes, the surface; tools of others; other layers"
-        self.clean_up = self._menu("Clean up", "", "broom", tip)
-        self.clean_up.aboutToShow.connect(self._fill_clean_up)
-        for tool in self._tools:
-            if tool.fills:
-                self._offer(self.between, tool)
-        self._fill_clean_up()
+        self._make_menus(prediction_action, panel)
         self.sheet = look(QFrame(), "card")
         self.title = look(plain_label(), "title")
         self.amount = QDoubleSpinBox()
@@ -121,7 +118,7 @@ class ToolPanel(QWidget):
         )
         self.text = look(wrapped_label(), "secondary")
         self.apply_button = action_button(apply_action, panel, "primary")
-        self.cancel_button = KeyButton("Close", run=self.cancel)
+        self.cancel_button = KeyButton("Close", "Esc", run=self.cancel)
         self.cancel_button.setToolTip("The mask stays as it is")
         self._later = QSignalThrottler(
             QSignalThrottler.EmissionPolicy.Trailing, parent=self
@@ -135,12 +132,26 @@ class ToolPanel(QWidget):
         connections.add(self._layer_removed, view.viewer.layers.events.removed)
         connections.add(self._show_result, self.worker.ready)
         connections.add(self._show_refusal, self.worker.refused)
+        self.prompting.drawn.connect(self._marks_drawn)
+        self.prompting.changed.connect(self._marks_changed)
         connections.at_close(self._later.cancel)
         connections.at_close(self.worker.forget)
 
     def offered(self) -> list[Tool]:
         """List the tools, and the layers that can be adopted."""
-        return [*self._tools, *map(self._adopter, self._other_layers())]
+        others = map(self._adopter, self._other_layers())
+        return [*self._tools, self.prompting.tool(), *others]
+
+    @property
+    def refines(self) -> bool:
+        """Whether something is annotated that the prediction has not followed yet."""
+        current = self.view.model.current
+        if current is None or current.prediction is None:
+            return False
+        annotated = current.editing.annotated
+        run = current.project.layout.run(current.prediction.record.run)
+        maps = run.prediction(current.case.id).feature_maps
+        return 0 < annotated < 1 and annotated != self._refined and maps.is_file()
 
     def choose(self, tool_id: str) -> None:
         """Choose a tool, or put it away when it is chosen already."""
@@ -157,8 +168,17 @@ class ToolPanel(QWidget):
 
     def refresh(self) -> None:
         """Compute the preview again, for another class is selected."""
-        if self.tool is not None:
+        if self.tool is not None and self.tool.id == PROMPT:
+            self._marks_changed()
+        elif self.tool is not None:
             self._later.throttle()
+
+    def toggle_sign(self) -> None:
+        """Mark the other side; without prompts, paint background or the structure."""
+        if self.tool is not None and self.tool.id == PROMPT:
+            self.prompting.toggle_sign()
+        elif self.view.mask is not None:
+            self.view.mask.swap_selected_and_background_labels()
 
     def adopt_layer(self) -> None:
         """Choose to adopt the newest Labels layer that is not a mask of the panel."""
@@ -175,7 +195,7 @@ class ToolPanel(QWidget):
     def apply(self) -> None:
         """Write what is previewed into the mask, as one undo step."""
         tool, mask, editing = self.tool, self.view.mask, self.view.editing
-        if tool is None or mask is None or editing is None or not self.worker.has_read:
+        if tool is None or mask is None or editing is None:
             self.session.say("Choose a tool first.")
             return
         if self.worker.stale:
@@ -191,6 +211,10 @@ class ToolPanel(QWidget):
             return
         voxels = self._voxels or voxels_of(editing.encoding, mask.data, result)
         changed = mask.put(result)
+        if tool.id == PROMPT:
+            self.prompting.note()
+        if tool is REFINE:
+            self._refined = editing.annotated
         self.cancel()
         if changed:
             text = f"{tool.title}: {self._volumes(*voxels)}"
@@ -207,12 +231,23 @@ class ToolPanel(QWidget):
 
     # -- choosing and setting --------------------------------------------------------
 
-    def _button(self, tool: Tool, text: str, icon: str) -> KeyButton:
-        """Make a button that chooses a tool."""
-        choose = partial(self.choose, tool.id)
-        button = KeyButton(text, tool.key, icon, "tool", choose)
-        button.setToolTip(plain(f"{tool.text} ({short(tool.key)})"))
-        return button
+    def _make_menus(self, prediction_action: Action[Any], panel: Any) -> None:
+        tip = "What the model proposes, and what it makes of your corrections"
+        self.predicted = self._menu("Prediction", "G", prediction_action.icon, tip)
+        key = short(prediction_action.key)
+        entry = self.predicted.addAction(f"Use the prediction\t{key}")
+        entry.setToolTip(plain(prediction_action.text))
+        entry.triggered.connect(lambda *_: prediction_action.run(panel))
+        self._offer(self.predicted, REFINE)
+        tip = "Fill in between slices that are done"
+        self.between = self._menu("Between", "I", "layers_triple_outline", tip)
+        tip = "Pieces, specks, holes, the surface; tools of others; other layers"
+        self.clean_up = self._menu("Clean up", "", "broom", tip)
+        self.clean_up.aboutToShow.connect(self._fill_clean_up)
+        for tool in self._tools:
+            if tool.fills:
+                self._offer(self.between, tool)
+        self._fill_clean_up()
 
     def _menu(self, text: str, key: str, icon: str, tip: str) -> QMenu:
         """Make a button with a menu of tools, and give the menu."""
@@ -240,17 +275,19 @@ class ToolPanel(QWidget):
         grid.setContentsMargins(10, 8, 10, 10)
         grid.setVerticalSpacing(6)
         grid.addWidget(self.title, 0, 0, 1, 2)
-        grid.addWidget(self.slider, 1, 0)
-        grid.addWidget(self.amount, 1, 1)
-        grid.addWidget(self.human_verified, 2, 0, 1, 2)
-        grid.addWidget(self.text, 3, 0, 1, 2)
-        grid.addLayout(row_of(self.apply_button, self.cancel_button), 4, 0, 1, 2)
+        grid.addWidget(self.prompting, 1, 0, 1, 2)
+        grid.addWidget(self.slider, 2, 0)
+        grid.addWidget(self.amount, 2, 1)
+        grid.addWidget(self.human_verified, 3, 0, 1, 2)
+        grid.addWidget(self.text, 4, 0, 1, 2)
+        grid.addLayout(row_of(self.apply_button, self.cancel_button), 5, 0, 1, 2)
         grid.setColumnStretch(0, 3)
         grid.setColumnStretch(1, 2)
-        single = (self.prediction_button, self.refine_button, self.boundary_button)
+        predicted, *menus = self._menu_buttons
+        row = (self.prompt_button, predicted, self.boundary_button, *menus)
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
-        for button in (*single, *self._menu_buttons):
+        for button in row:
             buttons.addWidget(button, 1)
         stack(self, buttons, self.sheet, margin=0).setSpacing(6)
         self.amount.valueChanged.connect(self._amount_changed)
@@ -278,6 +315,16 @@ class ToolPanel(QWidget):
         self.human_verified.setVisible(tool is not None and tool.fills)
         self.boundary_button.setCheckable(True)
         self.boundary_button.setChecked(tool is MOVE_BOUNDARY)
+        self.apply_button.setEnabled(False)
+        prompts = tool is not None and tool.id == PROMPT
+        self.prompting.setVisible(prompts)
+        self.prompt_button.setCheckable(True)
+        self.prompt_button.setChecked(prompts)
+        self.apply_button.set_step(
+            "Keep as proposal" if prompts else "Apply", self.apply_button.key
+        )
+        (self.prompting.take_up if prompts else self.prompting.put_down)()
+        self.preview.show_marks(self.prompting.marks if prompts else ())
         has_sheet = tool is not None and not tool.at_once
         self.sheet.setVisible(has_sheet)
         self.opened.emit(has_sheet)
@@ -286,6 +333,21 @@ class ToolPanel(QWidget):
         if tool is not None:
             self.title.setText(tool.title)
             self.text.setText(tool.text)
+            self._later.throttle()
+
+    def _marks_drawn(self) -> None:
+        if self.tool is not None and self.tool.id == PROMPT:
+            self.preview.show_marks(self.prompting.marks)
+
+    def _marks_changed(self) -> None:
+        """Let the assistant answer anew; what it still computes is dropped."""
+        if self.tool is not None and self.tool.id == PROMPT:
+            self.tool = self.prompting.tool()
+            self.apply_button.setEnabled(False)
+            self.worker.forget()
+            self.preview.clear()
+            self.preview.show_marks(self.prompting.marks)
+            self.text.setText(self.tool.text)
             self._later.throttle()
 
     def _slider_moved(self, position: int) -> None:
@@ -306,11 +368,10 @@ class ToolPanel(QWidget):
     # -- preview ---------------------------------------------------------------------
 
     def _compute(self) -> None:
-        if self.tool is not None:
+        tool = self.tool
+        if tool is not None and (tool.id != PROMPT or self.prompting.marks):
             human_verified = self.human_verified.isChecked()
-            self.worker.start(
-                self.tool, self.amount.value(), human_verified=human_verified
-            )
+            self.worker.start(tool, self.amount.value(), human_verified=human_verified)
 
     def _show_result(self, slices: Any, voxels: Any) -> None:
         self._voxels = voxels

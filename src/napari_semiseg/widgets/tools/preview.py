@@ -9,13 +9,18 @@ import numpy as np
 from napari_semiseg.core.boxes import others
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.assistants.prompts import Prompt
     from napari_semiseg.widgets.canvas.case_view import CaseView
     from napari_semiseg.widgets.canvas.overlays import CanvasNotes
     from napari_semiseg.widgets.elements.connections import Connections
+
+
+COLOURS = {True: "#56B4E9", False: "#E8601C"}
+"""Of marks on a structure, and off it."""
 
 
 class Preview:
@@ -32,7 +37,8 @@ class Preview:
     def __init__(self, view: CaseView, connections: Connections) -> None:
         self._view = view
         self._slices: Callable[[int, int], NDArray[np.uint8]] | None = None
-        self.lines: list[tuple[str, NDArray[np.float64]]] = []
+        self._marks: Sequence[Prompt] = ()
+        self.lines: list[tuple[str, NDArray[np.float64], str]] = []
         dims = view.viewer.dims.events
         connections.add(self._draw, dims.point, dims.order, dims.ndisplay)
 
@@ -41,30 +47,39 @@ class Preview:
         self._slices = slices
         self._draw()
 
+    def show_marks(self, marks: Sequence[Prompt]) -> None:
+        """Draw what is marked in the slice that is shown, with its sign."""
+        self._marks = marks
+        self._draw()
+
     def clear(self) -> None:
-        """Show nothing."""
+        """Show no outlines."""
         if self._slices is not None:
             self._slices = None
             self._draw()
 
     def _draw(self, event: Any = None) -> None:
         view = self._view
-        if self._slices is None and not self.lines:
+        if self._slices is None and not self._marks and not self.lines:
             return
         self.lines = []
         flat = view.viewer.dims.ndisplay == 2 and view.viewer.dims.ndim == 3
         project, case = view.session.project, view.case
-        if self._slices is not None and flat and project and case is not None:
+        if flat and project and case is not None:
             axis = int(view.viewer.dims.order[0])
             last = case.geometry.shape_zyx[axis] - 1
             index = int(np.clip(view.slice_index, 0, last))
-            plane = self._slices(axis, index)
             spacing = np.asarray(case.geometry.spacing_mm)
-            for item in project.labels:
+            plane = None if self._slices is None else self._slices(axis, index)
+            for item in project.labels if plane is not None else ():
                 for line in outlines(plane == item.value):
                     places = np.zeros((len(line), 3))
                     places[:, others(axis)] = line
-                    self.lines.append((item.colour, places * spacing))
+                    self.lines.append((item.colour, places * spacing, ""))
+            for mark in self._marks:
+                if len(seen := seen_in(mark, axis, index)):
+                    sign = "+" if mark.foreground else "\u2212"
+                    self.lines.append((COLOURS[mark.foreground], seen * spacing, sign))
         for notes in self._notes():
             notes.set_outlines(self.lines)
 
@@ -74,6 +89,20 @@ class Preview:
         if canvases.views is not None:
             notes.append(canvases.views.distance.notes)
         return [one for one in notes if one is not None]
+
+
+def seen_in(mark: Prompt, axis: int, index: int) -> NDArray[np.float64]:
+    """Places (N, 3) of a line that shows a mark in a slice, voxels; none elsewhere."""
+    voxels = mark.voxels.astype(float)
+    if mark.kind != "box" or not len(voxels):
+        return voxels[mark.voxels[:, axis] == index]
+    low, high = voxels.min(axis=0), voxels.max(axis=0)
+    if not low[axis] <= index <= high[axis]:
+        return voxels[:0]
+    first, second = others(axis)
+    line = np.tile(low, (5, 1))
+    line[[1, 2], second], line[[2, 3], first] = high[second], high[first]
+    return line
 
 
 def outlines(inside: NDArray[np.bool_]) -> list[NDArray[np.float64]]:

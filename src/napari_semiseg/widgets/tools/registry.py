@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.registry import installed
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.morphology import replace_class
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.imaging.mask_encoding import MaskEncoding
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.runs.run import Run
@@ -53,6 +55,8 @@ class Inputs:
         Whether what a tool fills in counts as annotated by the user.
     case, run : Case and Run, or None
         The case, and the run whose prediction of it is shown; None without one.
+    cancellation : CancellationToken
+        Whether nobody waits for the result any more.
     """
 
     mask: NDArray[np.uint8]
@@ -66,6 +70,7 @@ class Inputs:
     human_verified: bool = False
     case: Case | None = None
     run: Run | None = None
+    cancellation: CancellationToken = NEVER
 
     @property
     def classes(self) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from napari_semiseg.core.cancellation import CancellationToken, Cancelled
 from napari_semiseg.core.labels import voxel_counts
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.widgets.common.background import in_background
@@ -125,9 +126,11 @@ class PreviewWorker:
         else:
             if tool.slicewise:
                 self._show_slices(request)
+            token = CancellationToken(lambda: asked != self._asked)
+            waited_for = replace(inputs, cancellation=token)
             self._in_thread(
                 tool,
-                lambda: _outcome(tool, inputs, amount),
+                lambda: _outcome(tool, waited_for, amount),
                 lambda outcome: self._computed(asked, request, outcome),
             )
 
@@ -211,11 +214,11 @@ class PreviewWorker:
 
 
 def _outcome(tool: Tool, inputs: Inputs, amount: float) -> Any:
-    """New mask, its classes, voxels of each before and after, or the tool's error."""
+    """New mask, its classes, voxels of each before and after, or why there is none."""
     encoding = inputs.encoding
     try:
         result = tool.run(inputs, amount)
-    except SemisegError as error:
+    except (SemisegError, Cancelled) as error:
         return error
     return result, encoding.confirm(result), voxels_of(encoding, inputs.mask, result)
 
