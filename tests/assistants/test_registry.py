@@ -24,7 +24,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_default_comes_first() -> None:
     assert next(iter(assistants())) == DEFAULT
-    assert set(assistants()) == {"geodesic", "grow"}
+    assert set(assistants()) == {"geodesic", "grow", "nninteractive"}
 
 
 def test_a_name_belongs_to_one_assistant() -> None:

@@ -263,20 +263,20 @@ def test_compare_says_what_a_model_changed(
 
 
 def test_assist_proposes_from_marks(semiseg, ball_project, tmp_path) -> None:
-    folder, case = ball_project.folder, ball_project.case("case_0")
+    folder, case = ball_project.folder, ball_project.case("case_2")
     truth = case.read_image().data > 50
     z, y, x = np.argwhere(truth)[truth.sum() // 2]
     marks = ("--point", f"{z},{y},{x}", "--off", "1,1,1", "--off", "22,22,22")
-    answer = semiseg("assist", folder, "case_0", *marks, "--json").json
+    answer = semiseg("assist", folder, "case_2", *marks, "--json").json
     assert answer["volume_ml"] == pytest.approx(0.002 * truth.sum(), rel=0.3)
     assert (answer["assistant"], answer["label"]) == ("geodesic", "left atrium")
-    assert ball_project.case("case_0").has_draft
+    assert ball_project.case("case_2").has_draft
     mask = np.zeros(truth.shape, np.uint8)
     mask[z, y, x - 2 : x + 2] = 1
     mask[z, 1] = 2
     strokes = tmp_path / "strokes.nii.gz"
     write_labels(strokes, mask, case.geometry, case.image)
-    said = semiseg("assist", folder, "case_0", "--strokes", strokes, "--structure",
+    said = semiseg("assist", folder, "case_2", "--strokes", strokes, "--structure",
                    "left atrium", "--assistant", "grow")  # fmt: skip
     assert "mL are proposed; open it, look, and accept." in said.out
     for wrong, words in (
@@ -289,4 +289,4 @@ def test_assist_proposes_from_marks(semiseg, ball_project, tmp_path) -> None:
         ((*marks, "--lock", "left atrium"), "locked"),
         ((*marks, "--channel", "3"), "channel"),
     ):
-        assert words in semiseg("assist", folder, "case_0", *wrong).refusal
+        assert words in semiseg("assist", folder, "case_2", *wrong).refusal

@@ -130,6 +130,11 @@ def assist(
         Another program has changed label or draft meanwhile.
     """
     case = project.case(case)
+    if not 0 <= channel < len(case.channels):
+        raise ConfigError(
+            f"case '{case.id}': expected a channel from 0 to {len(case.channels) - 1}, "
+            f"found {channel}"
+        )
     versions, encoding = MaskVersions.of(case.folder), MaskEncoding(case.scheme)
     value = case.scheme.values[0] if value is None else value
     mask = case.read_draft() if case.has_draft else case.read_label()

@@ -138,6 +138,12 @@ class Crop:
     box: Box
     steps: tuple[int, ...]
 
+    def places(self, voxels: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Voxels (N, 3) of the volume, all in the crop, as voxels of the crop."""
+        found: NDArray[np.intp]
+        found = (voxels - [edge.start for edge in self.box]) // np.array(self.steps)
+        return found
+
     def enlarged(self, score: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Mask of the whole volume: true in the crop where a score is above 0."""
         own = score
@@ -156,6 +162,7 @@ def crop_around(
     spacing_mm: Sequence[float],
     prompts: Sequence[Prompt],
     most_voxels: int,
+    around_mm: float | None = None,
 ) -> Crop:
     """Cut out what the prompts can mean: within a box, or a margin around them.
 
@@ -170,6 +177,9 @@ def crop_around(
     most_voxels : int
         Of the crop. Larger ones are averaged over blocks, along the axis of the
         smallest voxel size first.
+    around_mm : float, optional
+        The margin, around boxes too, mm; by default it grows with the extent of the
+        prompts, and ends with a box.
 
     Raises
     ------
@@ -179,7 +189,9 @@ def crop_around(
     shape = np.array(image.shape)
     places = np.concatenate([np.asarray(one.voxels, np.intp) for one in prompts])
     boxes = [np.asarray(one.voxels) for one in prompts if one.kind == "box"]
-    if boxes:
+    if around_mm is not None:
+        margin = np.ceil(around_mm / np.asarray(spacing_mm))
+    elif boxes:
         places, margin = np.concatenate(boxes), np.zeros(3)
     else:
         extent = (np.ptp(places, axis=0) + 1) * np.asarray(spacing_mm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,19 @@ def assistant() -> str:
 def remember_assistant(name: str) -> None:
     """Take this assistant from now on."""
     preferences().setValue("assistant", name)
+
+
+def environment(name: str) -> str:
+    """Value of an environment variable, or what the user has told the panel of it.
+
+    That is put into the environment, for programs that the panel starts as well.
+    """
+    stored = str(preferences().value(f"environment/{name}") or "")
+    return os.environ.setdefault(name, stored) if stored else os.environ.get(name, "")
+
+
+def remember_environment(name: str, value: str) -> None:
+    """Take this value of an environment variable from now on; empty for none."""
+    preferences().setValue(f"environment/{name}", value)
+    os.environ.pop(name, None)
+    environment(name)

@@ -9,16 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QWidget,
+)
 
 from napari_semiseg.assistants.assist import history_entry, propose_into
 from napari_semiseg.assistants.prompts import Prompt
 from napari_semiseg.assistants.registry import assistants
 from napari_semiseg.widgets.common.background import show_errors
-from napari_semiseg.widgets.common.preferences import assistant, remember_assistant
+from napari_semiseg.widgets.common.preferences import (
+    assistant,
+    environment,
+    remember_assistant,
+    remember_environment,
+)
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
-from napari_semiseg.widgets.elements.forms import plain, plain_label, push_button, stack
+from napari_semiseg.widgets.elements.forms import (
+    dialog_buttons,
+    plain,
+    plain_label,
+    push_button,
+    row_of,
+    stack,
+)
 from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
 
@@ -106,12 +125,15 @@ class Prompting(QWidget):
         row = self.assistant.findData(assistant())
         self.assistant.setCurrentIndex(max(row, 0))
         self.assistant.activated.connect(self._choose_assistant)
+        self.server_button = push_button("Server\u2026", self.ask_settings)
+        self.server_button.setToolTip("Address and key of what this assistant asks")
+        chooser = row_of(self.assistant, look(self.server_button, "flat"))
         below = QHBoxLayout()
         below.addWidget(self.count, 1)
         for button in (self.undo_button, self.clear_button):
             below.addWidget(look(button, "flat"))
         rows = [self._row(buttons) for buttons in (self.signs, self.kinds)]
-        stack(self, *rows, below, self.assistant, margin=0).setSpacing(4)
+        stack(self, *rows, below, chooser, margin=0).setSpacing(4)
         connections = Connections(self)
         connections.add(self._case_shown, view.model.shown)
         connections.add(self._show, view.viewer.dims.events.point)
@@ -151,10 +173,29 @@ class Prompting(QWidget):
     def tool(self) -> Tool:
         """Tool that turns the marks into a mask."""
         chosen = assistants()[self.assistant.currentData()]
+        for name in self._settings():
+            environment(name)
         marks = tuple(self.marks)
         return Tool(
             PROMPT, "Prompt", chosen.hint, partial(_propose, marks, chosen.name)
         )
+
+    def ask_settings(self) -> None:
+        """Ask for what the assistant needs to know, such as the address of a server."""
+        dialog, form = QDialog(self), QFormLayout()
+        dialog.setWindowTitle(self.assistant.currentText())
+        fields = {}
+        for name, text in self._settings().items():
+            fields[name] = QLineEdit(environment(name))
+            if name.endswith("KEY"):
+                fields[name].setEchoMode(QLineEdit.EchoMode.Password)
+            form.addRow(plain_label(text), fields[name])
+        stack(dialog, form, dialog_buttons(dialog, "Keep")[0])
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            for name, field in fields.items():
+                remember_environment(name, field.text().strip())
+            self.changed.emit()
+        dialog.deleteLater()
 
     def note(self) -> None:
         """Keep the marks that are new in the history of the case."""
@@ -261,13 +302,20 @@ class Prompting(QWidget):
 
     def _choose_assistant(self, _row: int) -> None:
         remember_assistant(str(self.assistant.currentData()))
+        self._show()
         self.changed.emit()
+
+    def _settings(self) -> dict[str, str]:
+        """Environment variables of the assistant, and what each holds."""
+        chosen = assistants()[self.assistant.currentData()]
+        return dict(getattr(chosen, "settings", {}))
 
     def _show(self, _: object = None) -> None:
         for sign, button in self.signs.items():
             button.setChecked(self.in_hand and sign is self.foreground)
         for kind, button in self.kinds.items():
             button.setChecked(self.in_hand and kind == self.kind)
+        self.server_button.setVisible(bool(self._settings()))
         signs = [one.foreground for one in self.marks]
         self.count.setText(f"+ {signs.count(True)}   \u2212 {signs.count(False)}")
         for button in (self.undo_button, self.clear_button):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
@@ -127,6 +128,9 @@ class TrainingForm(QWidget):
         self.seed.setRange(0, 2**31 - 1)
         self.seed.setToolTip("The same seed gives the same training again")
         self.architecture = _architecture_list()
+        self.feature_maps = QCheckBox("Store feature maps, 2 to 50 MB a case")
+        self.feature_maps.setToolTip("By which corrections spread: see Refine")
+        self.feature_maps.setChecked(True)
         self.params = SchemaForm()
         numbers = QWidget()
         inner = QFormLayout(numbers)
@@ -136,6 +140,7 @@ class TrainingForm(QWidget):
         inner.addRow("Steps", self.steps)
         inner.addRow("Seed", self.seed)
         inner.addRow("Network", self.architecture)
+        inner.addRow(self.feature_maps)
         tip = "Settings that rarely need a change"
         self.advanced = Fold("More settings", tip, numbers, self.params)
         form = QFormLayout()
@@ -156,6 +161,7 @@ class TrainingForm(QWidget):
             self.steps.valueChanged,
             self.seed.valueChanged,
             self.architecture.currentIndexChanged,
+            self.feature_maps.toggled,
             self.params.valueChanged,
         ):
             changed.connect(lambda *_: self.valueChanged.emit())
@@ -227,6 +233,7 @@ class TrainingForm(QWidget):
             device=self.device.currentData(),
             seed=self.seed.value(),
             architecture=self.architecture.currentText(),
+            feature_maps=self.feature_maps.isChecked(),
             start_from=self.source.currentData(),
         )
 
@@ -238,6 +245,7 @@ class TrainingForm(QWidget):
         self.steps.setValue(config.steps or 0)
         self.seed.setValue(config.seed)
         self.architecture.setCurrentText(config.architecture)
+        self.feature_maps.setChecked(config.feature_maps)
         self._choose_source(config.start_from)
         self.params.setValue(config.params)
 
