@@ -172,7 +172,8 @@ class CanvasNotes(QWidget):
 
     def _draw_outlines(self, painter: QPainter) -> None:
         for colour, places, sign in self._outlines:
-            line = QPolygonF([QPointF(x, y) for x, y in self._to_pixels(places)])
+            points = [QPointF(x, y) for x, y in self._to_pixels(places)]
+            line, first = QPolygonF(points), points[0]
             width = 5.0 if sign else 2.0
             for ink, wide in (
                 (QColor(0, 0, 0, 200), width + 2),
@@ -183,12 +184,12 @@ class CanvasNotes(QWidget):
             if sign:
                 painter.setPen(QPen(QColor("#101214"), 1.5))
                 painter.setBrush(QColor(colour))
-                painter.drawEllipse(line[0], SIGN_RADIUS, SIGN_RADIUS)
+                painter.drawEllipse(first, SIGN_RADIUS, SIGN_RADIUS)
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.setPen(QPen(QColor("#101214"), 2.0))
                 ends = QPointF(SIGN_RADIUS / 2, 0), QPointF(0, SIGN_RADIUS / 2)
                 for end in ends if sign == "+" else ends[:1]:
-                    painter.drawLine(line[0] - end, line[0] + end)
+                    painter.drawLine(first - end, first + end)
 
     def _draw_cursor(self, painter: QPainter, at: QPointF) -> None:
         for colour, width in ((QColor(0, 0, 0, 160), 3.0), (QColor("#ffffff"), 1.2)):

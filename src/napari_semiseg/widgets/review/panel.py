@@ -96,8 +96,9 @@ class ReviewPanel(QWidget):
         self.brush = BrushControls(actions[mode] for mode in MODES)
         self.queue_box = QueueBox(session)
         self.queue = self.queue_box.queue
-        named = (actions[name] for name in ("apply_tool", "prompt", "use_prediction"))
-        self.tool_panel = ToolPanel(session, case_view, *named, self)
+        apply, prompt = actions["apply_tool"], actions["prompt"]
+        predicted = actions["use_prediction"]
+        self.tool_panel = ToolPanel(session, case_view, apply, prompt, predicted, self)
         self.contrast = ContrastRow(
             case_view.model,
             case_view.layers.images,

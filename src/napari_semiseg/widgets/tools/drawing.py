@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.elements.actions import Action
 
 BRUSH_MAX = 60
+PAN = "pan_zoom"
+"""Mode without a tool in hand, unless marks are drawn in it."""
 
 
 class ClassButtons(QWidget):
@@ -159,14 +161,14 @@ class BrushControls(QWidget):
         self._mask: Any = None
         self._connections = Connections(self)
         self.modes: dict[str, KeyButton] = {}
-        group = QButtonGroup(self)
+        self._group = QButtonGroup(self)
         for mode in modes:
             tip = f"{mode.text}: key {mode.key}"
             run = partial(self.set_mode, mode.id)
             button = KeyButton(mode.button, mode.key, mode.icon, "draw", run)
             button.setToolTip(tip)
             button.setCheckable(True)
-            group.addButton(button)
+            self._group.addButton(button)
             self.modes[mode.id] = button
         self.brush = QLabeledSlider(Qt.Orientation.Horizontal)
         self.brush.setRange(1, BRUSH_MAX)
@@ -194,7 +196,7 @@ class BrushControls(QWidget):
         if mask is not None:
             events = mask.events
             changed = (events.mode, events.brush_size, events.n_edit_dimensions)
-            self._connections.add(self._show, *changed)
+            self._connections.add(self._show, *changed, events.mouse_pan)
             self._show()
         self.setEnabled(mask is not None)
 
@@ -202,6 +204,8 @@ class BrushControls(QWidget):
         """Set the mode of the layer: paint, erase, fill or pan_zoom."""
         if self._mask is not None:
             self._mask.mode = mode
+            if mode == PAN:  # also where marks are drawn in this mode
+                self._mask.mouse_pan = True
 
     def _set_brush(self, size: int) -> None:
         if self._mask is not None and int(self._mask.brush_size) != size:
@@ -212,9 +216,11 @@ class BrushControls(QWidget):
             self._mask.n_edit_dimensions = 3 if on else 2
 
     def _show(self, event: Any = None) -> None:
-        button = self.modes.get(str(self._mask.mode))
-        if button is not None:
-            button.setChecked(True)
+        mode = str(self._mask.mode)
+        in_hand = mode != PAN or self._mask.mouse_pan
+        self._group.setExclusive(in_hand)
+        for name, button in self.modes.items():
+            button.setChecked(in_hand and name == mode)
         with signals_blocked(self.brush, self.reach):
             self.brush.setValue(int(self._mask.brush_size))
             self.reach.setChecked(self._mask.n_edit_dimensions == 3)

@@ -135,7 +135,7 @@ class ToolPanel(QWidget):
         self.prompting.drawn.connect(self._marks_drawn)
         self.prompting.changed.connect(self._marks_changed)
         connections.at_close(self._later.cancel)
-        connections.at_close(self.worker.forget)
+        connections.at_close(self.worker.stop)
 
     def offered(self) -> list[Tool]:
         """List the tools, and the layers that can be adopted."""
@@ -297,7 +297,7 @@ class ToolPanel(QWidget):
     def _show_tool(self, _: object = None) -> None:
         """Show what belongs to the tool, and its preview."""
         tool = self.tool
-        self.worker.forget()
+        self.worker.stop()
         self.preview.clear()
         amount = None if tool is None else tool.amount
         if amount is not None:

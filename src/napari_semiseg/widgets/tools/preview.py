@@ -72,7 +72,7 @@ class Preview:
             spacing = np.asarray(case.geometry.spacing_mm)
             plane = None if self._slices is None else self._slices(axis, index)
             for item in project.labels if plane is not None else ():
-                for line in outlines(plane == item.value):
+                for line in outlines(np.equal(plane, item.value)):
                     places = np.zeros((len(line), 3))
                     places[:, others(axis)] = line
                     self.lines.append((item.colour, places * spacing, ""))
@@ -95,7 +95,8 @@ def seen_in(mark: Prompt, axis: int, index: int) -> NDArray[np.float64]:
     """Places (N, 3) of a line that shows a mark in a slice, voxels; none elsewhere."""
     voxels = mark.voxels.astype(float)
     if mark.kind != "box" or not len(voxels):
-        return voxels[mark.voxels[:, axis] == index]
+        here: NDArray[np.float64] = voxels[mark.voxels[:, axis] == index]
+        return here
     low, high = voxels.min(axis=0), voxels.max(axis=0)
     if not low[axis] <= index <= high[axis]:
         return voxels[:0]

@@ -39,6 +39,7 @@ from napari_semiseg.widgets.elements.forms import (
     stack,
 )
 from napari_semiseg.widgets.elements.style import look
+from napari_semiseg.widgets.tools.drawing import PAN
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 
 PROMPT = "prompt"
 """Id of the tool."""
-PAN = "pan_zoom"
 SIGNS = (
     (True, "Part of it", "plus_circle_outline"),
     (False, "Not part of it", "minus_circle_outline"),
@@ -136,7 +136,7 @@ class Prompting(QWidget):
         stack(self, *rows, below, chooser, margin=0).setSpacing(4)
         connections = Connections(self)
         connections.add(self._case_shown, view.model.shown)
-        connections.add(self._show, view.viewer.dims.events.point)
+        connections.add(self._turned, view.viewer.dims.events.ndisplay)
         self._connections = Connections(self)
         self._show()
 
@@ -290,6 +290,13 @@ class Prompting(QWidget):
         self._show()
         self.changed.emit()
 
+    def _turned(self, _: object = None) -> None:
+        """Let the left button turn the view in three dimensions."""
+        if self._mask is not None and self.view.viewer.dims.ndisplay == 2:
+            self.take_up()
+        elif self.in_hand:
+            self._mask.mouse_pan = True
+
     def _case_shown(self) -> None:
         case = self.view.case
         if case is None or case.id != self._case_id:
@@ -318,8 +325,8 @@ class Prompting(QWidget):
         self.server_button.setVisible(bool(self._settings()))
         signs = [one.foreground for one in self.marks]
         self.count.setText(f"+ {signs.count(True)}   \u2212 {signs.count(False)}")
-        for button in (self.undo_button, self.clear_button):
-            button.setEnabled(bool(signs))
+        for back in (self.undo_button, self.clear_button):
+            back.setEnabled(bool(signs))
 
     def _choice(
         self, text: str, key: str, icon: str, name: str, chosen: object, tip: str = ""

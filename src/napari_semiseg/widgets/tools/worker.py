@@ -61,7 +61,7 @@ class PreviewWorker:
         self._result: NDArray[np.uint8] | None = None
         self._result_of: tuple[object, ...] = ()
         self._prepared = False
-        self._asked = 0
+        self._asked = self._stopped = 0
         self._waiting: Request | None = None
         self._busy = False
 
@@ -69,6 +69,11 @@ class PreviewWorker:
         """Ignore results of earlier requests, and read the mask again for the next."""
         self._asked += 1
         self._inputs = self._result = self._waiting = None
+
+    def stop(self) -> None:
+        """Forget, and wait no longer for what is computed now."""
+        self._stopped += 1
+        self.forget()
 
     @property
     def stale(self) -> bool:
@@ -126,7 +131,8 @@ class PreviewWorker:
         else:
             if tool.slicewise:
                 self._show_slices(request)
-            token = CancellationToken(lambda: asked != self._asked)
+            stopped = self._stopped
+            token = CancellationToken(lambda: stopped != self._stopped)
             waited_for = replace(inputs, cancellation=token)
             self._in_thread(
                 tool,
