@@ -95,6 +95,7 @@ class ToolPanel(QWidget):
         self.tool: Tool | None = None
         self.prompting = Prompting(view)
         self.prompt_button = action_button(prompt_action, panel, "tool")
+        self._of: MaskLayer | None = None
         self._voxels: Any = None
         self._refined = 0.0
         boundary = partial(self.choose, MOVE_BOUNDARY.id)
@@ -127,7 +128,7 @@ class ToolPanel(QWidget):
         self._later.triggered.connect(self._compute)
         self._build()
         self._show_tool()
-        connections.add(self.cancel, view.model.shown)
+        connections.add(self._case_shown, view.model.shown)
         connections.add(self._mask_changed, view.model.counted)
         connections.add(self._layer_removed, view.viewer.layers.events.removed)
         connections.add(self._show_result, self.worker.ready)
@@ -297,6 +298,7 @@ class ToolPanel(QWidget):
     def _show_tool(self, _: object = None) -> None:
         """Show what belongs to the tool, and its preview."""
         tool = self.tool
+        self._of = None if tool is None else self.view.mask
         self.worker.stop()
         self.preview.clear()
         amount = None if tool is None else tool.amount
@@ -359,6 +361,11 @@ class ToolPanel(QWidget):
             with signals_blocked(self.slider):
                 self.slider.setValue(round(value / self.tool.amount.step))
             self._later.throttle()
+
+    def _case_shown(self) -> None:
+        """Put the tool away with its mask; a newer prediction leaves it in hand."""
+        if self.view.mask is not self._of:
+            self.cancel()
 
     def _mask_changed(self, _: object = None) -> None:
         if self.worker.stale:

@@ -70,12 +70,13 @@ class Preview:
             last = case.geometry.shape_zyx[axis] - 1
             index = int(np.clip(view.slice_index, 0, last))
             spacing = np.asarray(case.geometry.spacing_mm)
-            plane = None if self._slices is None else self._slices(axis, index)
-            for item in project.labels if plane is not None else ():
-                for line in outlines(np.equal(plane, item.value)):
-                    places = np.zeros((len(line), 3))
-                    places[:, others(axis)] = line
-                    self.lines.append((item.colour, places * spacing, ""))
+            if self._slices is not None:
+                plane = self._slices(axis, index)
+                for item in project.labels:
+                    for line in outlines(plane == item.value):
+                        places = np.zeros((len(line), 3))
+                        places[:, others(axis)] = line
+                        self.lines.append((item.colour, places * spacing, ""))
             for mark in self._marks:
                 if len(seen := seen_in(mark, axis, index)):
                     sign = "+" if mark.foreground else "\u2212"

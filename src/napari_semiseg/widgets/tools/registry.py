@@ -54,7 +54,8 @@ class Inputs:
     human_verified : bool
         Whether what a tool fills in counts as annotated by the user.
     case, run : Case and Run, or None
-        The case, and the run whose prediction of it is shown; None without one.
+        The case, and the run whose prediction of it is shown; the latter only for
+        tools that run at once, None without one.
     cancellation : CancellationToken
         Whether nobody waits for the result any more.
     """

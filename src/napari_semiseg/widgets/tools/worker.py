@@ -211,7 +211,7 @@ class PreviewWorker:
                 image=image.data,
                 predicted=None if predicted is None else predicted.labels,
                 case=current.case,
-                run=self._session.run_of(current.case),
+                run=self._session.run_of(current.case) if tool.at_once else None,
             )
         self._inputs = replace(inputs, human_verified=human_verified)
         if not (tool.fills or tool.at_once) and value in self._inputs.locked:
