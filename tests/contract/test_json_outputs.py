@@ -38,6 +38,9 @@ LONG = 100_000
 """Steps of a training that somebody stops."""
 
 
+GROW = ("--assistant", "grow")
+
+
 def write_list(path: Path, *ids: str) -> Path:
     path.write_text("\n".join(ids) + "\n")
     return path
@@ -160,6 +163,7 @@ def test_a_review(
         "reopen": ("reopen", folder, "--case", "case_6"),
         "reopen again": ("reopen", folder, "--case", "case_6"),
         "doctor": ("doctor", folder),
+        "assist": ("assist", folder, "case_6", "--point", "11,12,17", *GROW),
     }
     found = {name: semiseg(*words, "--json").exact for name, words in tries.items()}
     snapshots.check(FILE, "review", found)
