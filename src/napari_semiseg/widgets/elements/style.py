@@ -36,6 +36,8 @@ QLabel[look="chip"] { color: {chip_text}; background: {chip}; border-radius: 9px
 QPushButton { border-radius: 6px; padding: 4px 8px; min-height: 18px; }
 QPushButton[look="primary"] { background: {accent}; color: white; font-weight: 600;
     border: 1px solid {accent}; min-height: 22px; }
+QPushButton[look="primary"]:disabled { background: {control};
+    border: 1px solid {control}; }
 QPushButton[look="primary"]:hover { background: {accent_hover}; }
 QPushButton[look="quiet"] { background: transparent; color: {text};
     border: 1px solid {outline}; min-height: 22px; font-weight: normal; }

@@ -30,6 +30,7 @@ from napari_semiseg.widgets.review.shortcut_sheet import Shortcut, ShortcutSheet
 from napari_semiseg.widgets.tools.drawing import BrushControls, ClassButtons
 from napari_semiseg.widgets.tools.operations import INTERPOLATE, REFINE
 from napari_semiseg.widgets.tools.panel import ToolPanel
+from napari_semiseg.widgets.tools.prompting import PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -212,6 +213,8 @@ class ReviewPanel(QWidget):
             return None
         if tool is not None:
             words = f"apply or close: {tool.title.lower()}"
+            if tool.id == PROMPT:
+                words = "mark it, then keep the proposal"
             return NextStep(Do.APPLY, words, elsewhere=True)
         axis, doubt = int(view.viewer.dims.order[0]), view.next_doubt()
         worst = view.doubtful_slices(axis)
