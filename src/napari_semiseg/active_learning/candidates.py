@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -16,8 +17,6 @@ from napari_semiseg.project.cases.labels import done_slices
 from napari_semiseg.project.review.flags import is_put_off
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-
     from napari_semiseg.core.prediction import CaseScore, SliceScore
     from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project

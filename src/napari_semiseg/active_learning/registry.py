@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_semiseg.active_learning.candidates import Pool, RankedVolume
 
     Rank = Callable[[Pool], list[RankedVolume]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,8 +14,6 @@ from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.imaging.rendering import PLANES, slice_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
     from napari_semiseg.active_learning.candidates import Pool, RankedVolume
     from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.project import Project
@@ -87,8 +86,6 @@ def suggest(
 
     Parameters
     ----------
-    project : Project
-        The project.
     k : int
         Most volumes, and most slices, to name.
     strategy : str

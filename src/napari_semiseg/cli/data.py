@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +19,6 @@ from napari_semiseg.core.text import count
 from napari_semiseg.project.exporting.formats import export_formats
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari_semiseg.project.discovery.add_images import AddReport
 
 DryRun = Annotated[

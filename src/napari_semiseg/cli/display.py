@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from types import FrameType
+from typing import Any, Protocol, Self
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -20,6 +24,7 @@ from rich.table import Column
 
 from napari_semiseg.cli import render
 from napari_semiseg.core.events import (
+    Event,
     Finished,
     Learned,
     Planned,
@@ -31,16 +36,7 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.core.text import duration, printable
-from napari_semiseg.experiments.experiment import TrialFinished, TrialStarted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
-
-    from rich.progress import ProgressColumn, TaskID
-
-    from napari_semiseg.core.events import Event
-    from napari_semiseg.experiments.experiment import Remaining
+from napari_semiseg.experiments.experiment import Remaining, TrialFinished, TrialStarted
 
 TRAINING = "Training"
 PREDICTING = "Predicting"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from napari_semiseg.errors import SemisegError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def has_display() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,6 @@ import typer
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,8 +13,6 @@ from rich.table import Table
 from napari_semiseg.core.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from rich.text import Text
 
     from napari_semiseg.project.review.quality_estimate import Estimate

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_semiseg.cli import options, render
-from napari_semiseg.cli.display import PREDICTING, RunDisplay, stoppable
+from napari_semiseg.cli.display import (
+    PREDICTING,
+    RunDisplay,
+    RunSummary,
+    stoppable,
+)
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
@@ -18,9 +24,6 @@ from napari_semiseg.core.text import duration
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from napari_semiseg.cli.display import RunSummary
     from napari_semiseg.core.events import Event
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.events import Finished, Started, Warned
+from napari_semiseg.core.events import Event, Finished, Started, Warned
 from napari_semiseg.project.runs.event_log import LogReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from napari_semiseg.core.events import Event
     from napari_semiseg.execution.executor import Handle
     from napari_semiseg.project.runs.run import Run
 
@@ -38,8 +36,6 @@ def follow(
 
     Parameters
     ----------
-    run : Run
-        The run.
     handle : Handle, optional
         What works on it; by default the process that the log names.
     poll_s : float

@@ -6,15 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import ProjectError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NICENESS = 5
 """Added to this process's Unix niceness for a child of low priority: beside one busy

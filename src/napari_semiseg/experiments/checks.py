@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.project.project import Project
 

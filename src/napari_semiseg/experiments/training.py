@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.events import Finished, Staged, Warned
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semiseg.core.events import Event, Finished, Staged, Warned
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import SemisegError
-from napari_semiseg.execution.executor import submit_for
+from napari_semiseg.execution.executor import Executor, Handle, submit_for
 from napari_semiseg.execution.follow import follow_process, last_output
 from napari_semiseg.experiments.worker import TRIAL_VERB, read_facts
-from napari_semiseg.imaging.metrics import evaluate_labels
+from napari_semiseg.imaging.metrics import Metrics, evaluate_labels
 from napari_semiseg.io.atomic import machine, write_text
 from napari_semiseg.project.runs.process import QUIET_S
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.config import TrainingConfig
-    from napari_semiseg.core.events import Event
-    from napari_semiseg.execution.executor import Executor, Handle
-    from napari_semiseg.imaging.metrics import Metrics
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_semiseg.core.case import Split
-from napari_semiseg.core.events import Warned
+from napari_semiseg.core.events import Event, Warned
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from napari_semiseg.core.events import Event
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 

@@ -8,17 +8,13 @@ Theory of Computing 8 (2012) 415-428; as the library ``edt`` computes them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import edt
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.boxes import bounding_box
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 ALL_CORES = 0
 """What ``edt`` takes for as many threads as there are cores."""

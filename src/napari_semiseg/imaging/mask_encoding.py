@@ -7,19 +7,13 @@ person has annotated, a number of its own for each class that is only proposed, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED
+from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED, LabelScheme
 from napari_semiseg.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.labels import LabelScheme
 
 
 class MaskEncoding:

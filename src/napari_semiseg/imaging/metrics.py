@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED
+from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED, LabelScheme
 from napari_semiseg.errors import ImageError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.boxes import Box
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.core.labels import LabelScheme
 
 NEAR_VOXELS = 10
 """How far a k-d tree is searched for all voxels of a surface."""
@@ -92,8 +90,6 @@ def overlap(
     before, after : ndarray (Z, Y, X), uint8
         Values of ``labels``. Voxels that are 255 (not annotated) in ``after`` do not
         count.
-    labels : LabelScheme
-        The classes.
     """
     pairs = np.zeros(1 << 16, np.int64)
     for one, other in zip(before, after, strict=True):  # a slice needs little memory
@@ -127,8 +123,6 @@ def evaluate_labels(
         Values of ``labels``.
     geometry : Geometry
         The grid of both.
-    labels : LabelScheme
-        The classes.
 
     Returns
     -------

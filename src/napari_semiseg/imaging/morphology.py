@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_semiseg.core.boxes import bounding_box
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from numpy.typing import NDArray
 
 CONNECTED = np.ones((3, 3, 3), bool)
 """Voxels that touch by a face, an edge or a corner belong to one component."""

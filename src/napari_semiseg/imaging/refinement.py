@@ -8,22 +8,18 @@ trained network, but is fitted in a fraction of a second without it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.boxes import bounding_box
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.core.prediction import LOWEST_LOG
+from napari_semiseg.core.prediction import LOWEST_LOG, FeatureMaps
 from napari_semiseg.imaging.distance import distance_outside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.prediction import FeatureMaps
-
     Floats = NDArray[np.float32]
 
 FADE_VOXELS = 12.0

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.boxes import bounding_box
 from napari_semiseg.core.labels import UNANNOTATED, voxel_counts
 from napari_semiseg.imaging.distance import signed_distance
 from napari_semiseg.imaging.slice_registration import Box, SliceRegistration
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
 BLEND_MM = 5.0
 """Distance from an annotated slice at which the prediction outweighs its shape."""

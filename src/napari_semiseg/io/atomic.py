@@ -10,16 +10,14 @@ import platform
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from napari_semiseg.errors import ProjectError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 TEMPORARY = ".tmp-"
 """How the names of unfinished files begin."""

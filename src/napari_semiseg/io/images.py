@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import TEMPORARY
@@ -19,10 +21,6 @@ from napari_semiseg.io.memory import within_memory
 from napari_semiseg.io.registry import image_suffixes, reader_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.source import Source
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_semiseg.core.cancellation import NEVER
+from napari_semiseg.core.cancellation import NEVER, CancellationToken
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.memory import within_memory
-from napari_semiseg.io.registry import Format, register
+from napari_semiseg.io.registry import Format, Mask, register
 from napari_semiseg.io.source import (
     DEFLATE,
     Source,
@@ -25,13 +27,7 @@ from napari_semiseg.io.source import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.io.registry import Mask
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 

@@ -6,19 +6,18 @@ entry-point group ``napari_semiseg.formats`` are searched on first use.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.registry import Registry
 from napari_semiseg.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelClass
     from napari_semiseg.io.source import Source

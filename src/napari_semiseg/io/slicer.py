@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io import itk
 from napari_semiseg.io.source import StructureFile, place_on
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.geometry import Geometry
 
 KIND = "NRRD"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.io import slicer
 from napari_semiseg.io.dicom import structures as dicom
 from napari_semiseg.io.dicom.tags import is_dicom
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.source import StructureFile
 

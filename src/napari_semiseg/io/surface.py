@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_semiseg.core.geometry import RAS_TO_LPS
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.geometry import RAS_TO_LPS, Geometry
+from napari_semiseg.core.labels import UNANNOTATED, LabelClass
 from napari_semiseg.errors import ImageError
 from napari_semiseg.imaging.mesh import surface_mesh
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.registry import Format, register
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.core.labels import LabelClass
-    from napari_semiseg.io.registry import Mask
+from napari_semiseg.io.registry import Format, Mask, register
 
 SURFACES = ("stl", "obj", "ply")
 LONGEST_NAME = 255

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,6 @@ from napari_semiseg.project.runs.run import Run
 from napari_semiseg.project.settings import FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case
 

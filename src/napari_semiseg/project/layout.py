@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import LOCK
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def is_id(text: str) -> bool:

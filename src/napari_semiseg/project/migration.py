@@ -7,10 +7,12 @@ no field in format 2 become ``remarks`` of their entry.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import tomlkit
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from napari_semiseg.core.config import describe
 from napari_semiseg.core.plan import Plan
@@ -22,11 +24,6 @@ from napari_semiseg.project.cases.record import CaseRecord
 from napari_semiseg.project.settings import FORMAT, read_format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from pydantic import BaseModel
-
     from napari_semiseg.project.layout import Layout
 
 ENTRIES: dict[str, type[BaseModel]] = {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 from importlib import resources
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Stepped
@@ -25,10 +27,6 @@ from napari_semiseg.io.masks import read_labels
 from napari_semiseg.samples.virtual_patients import ABOUT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.evaluate import Evaluation

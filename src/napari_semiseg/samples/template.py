@@ -18,13 +18,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.distance import signed_distance
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     Array = NDArray[np.float32]
 
 _VENTRICLES_RAS_MM = (0.0, -15.0, 14.0)

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.io.atomic import atomic_path, read_json, write_json
 from napari_semiseg.samples.template import Template, column
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     Array = NDArray[np.float32]
 
 LABEL = "lateral ventricles"

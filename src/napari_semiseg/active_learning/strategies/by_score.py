@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,8 +13,6 @@ from napari_semiseg.active_learning.candidates import RankedVolume, interleave
 from napari_semiseg.active_learning.registry import register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from napari_semiseg.active_learning.candidates import Candidate, Pool
     from napari_semiseg.core.prediction import CaseScore, SliceScore
 

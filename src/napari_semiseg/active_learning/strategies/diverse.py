@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.active_learning.candidates import interleave
 from napari_semiseg.active_learning.registry import register
@@ -18,10 +20,6 @@ from napari_semiseg.active_learning.strategies.by_score import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
-
     from napari_semiseg.active_learning.candidates import Candidate, Pool, RankedVolume
     from napari_semiseg.core.prediction import SliceScore
 

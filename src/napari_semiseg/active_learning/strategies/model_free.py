@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_semiseg.active_learning.candidates import RankedVolume
+from napari_semiseg.active_learning.candidates import Candidate, Pool, RankedVolume
 from napari_semiseg.active_learning.registry import register
 from napari_semiseg.core.boxes import others
 from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.io.masks import read_labels
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from napari_semiseg.active_learning.candidates import Candidate, Pool
 
 MIDDLE = 0.5
 """Central part of a volume from which slices are drawn without a prediction."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.labels import (
     BACKGROUND,
@@ -18,6 +21,7 @@ from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.atomic import read_json
 from napari_semiseg.io.images import (
+    Image,
     case_id,
     find_images,
     read_geometry,
@@ -29,13 +33,7 @@ from napari_semiseg.project.discovery.dataset_layouts import recognise_layout
 from napari_semiseg.project.importing.match_masks import MaskFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.io.images import Image
 
 IMAGES = ("imagesTr", "imagesTs")
 MASKS = ("labelsTr", "labelsTs")

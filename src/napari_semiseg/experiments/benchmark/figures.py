@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.experiments.benchmark.spec import REFERENCE
-from napari_semiseg.experiments.plots import FOLDER, curve_panels, save_figure
+from napari_semiseg.experiments.plots import FOLDER, Curve, curve_panels, save_figure
 from napari_semiseg.imaging.rendering import PLANES, Slice, slices_through
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from napari_semiseg.experiments.benchmark.dataset import RawDataset
     from napari_semiseg.experiments.benchmark.results import (
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
         MethodResult,
     )
     from napari_semiseg.experiments.benchmark.statistics import Row
-    from napari_semiseg.experiments.plots import Curve
 
 REFERENCE_COLOUR = "#F0E442"
 CONTOURS = ("#56B4E9", "#D55E00", "#009E73", "#CC79A7")

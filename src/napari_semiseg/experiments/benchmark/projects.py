@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import Split
@@ -12,9 +14,6 @@ from napari_semiseg.project.layout import Layout
 from napari_semiseg.project.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
-
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.experiments.benchmark.dataset import RawDataset
     from napari_semiseg.experiments.benchmark.spec import Benchmark

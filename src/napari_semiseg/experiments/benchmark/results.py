@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import psutil
 from pydantic import Field
 
-from napari_semiseg.experiments.benchmark.spec import Benchmark
+from napari_semiseg.experiments.benchmark.spec import Benchmark, MethodTrial
 from napari_semiseg.experiments.results_file import ExperimentResults, Stored
 from napari_semiseg.imaging.metrics import Metrics
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from napari_semiseg.experiments.benchmark.spec import MethodTrial
 
 
 class MethodResult(Stored):

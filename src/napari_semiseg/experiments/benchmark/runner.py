@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.events import Finished, Planned, Staged, Warned
+from napari_semiseg.core.events import Event, Finished, Planned, Staged, Warned
 from napari_semiseg.core.text import duration
 from napari_semiseg.experiments.benchmark import figures
 from napari_semiseg.experiments.benchmark.projects import make_project
 from napari_semiseg.experiments.benchmark.results import BenchmarkResults, MethodResult
-from napari_semiseg.experiments.benchmark.spec import MethodTrial
-from napari_semiseg.experiments.benchmark.statistics import summarise
+from napari_semiseg.experiments.benchmark.spec import Benchmark, MethodTrial
+from napari_semiseg.experiments.benchmark.statistics import Row, summarise
 from napari_semiseg.experiments.benchmark.table import markdown
 from napari_semiseg.experiments.experiment import Experiment, Remaining
-from napari_semiseg.experiments.training import ScoredTraining
+from napari_semiseg.experiments.training import ScoredTraining, TrainingOutcome
 from napari_semiseg.experiments.worker import read_facts
 from napari_semiseg.io.atomic import read_json, write_text
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-
-    from napari_semiseg.core.events import Event
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.experiments.benchmark.dataset import RawDataset
-    from napari_semiseg.experiments.benchmark.spec import Benchmark
-    from napari_semiseg.experiments.benchmark.statistics import Row
-    from napari_semiseg.experiments.training import TrainingOutcome
 
 PAGE = "results.md"
 

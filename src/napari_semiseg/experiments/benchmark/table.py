@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from napari_semiseg.experiments.benchmark.spec import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from napari_semiseg.experiments.benchmark.results import BenchmarkResults
     from napari_semiseg.experiments.benchmark.statistics import Row, Spread
 

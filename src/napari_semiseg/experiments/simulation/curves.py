@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_semiseg.experiments.plots import FOLDER, curve_panels, save_figure
+from napari_semiseg.experiments.plots import FOLDER, Curve, curve_panels, save_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from napari_semiseg.experiments.plots import Curve
     from napari_semiseg.experiments.simulation.results import (
         Round,
         SimulationResults,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
 from napari_semiseg.experiments.results_file import ExperimentResults, Stored
-from napari_semiseg.experiments.simulation.spec import Simulation
+from napari_semiseg.experiments.simulation.spec import SeededStrategy, Simulation
 from napari_semiseg.imaging.metrics import Metrics
-
-if TYPE_CHECKING:
-    from napari_semiseg.experiments.simulation.spec import SeededStrategy
 
 
 class AnnotatedSlice(Stored):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,6 @@ from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
-
     from napari_semiseg.core.events import Event
     from napari_semiseg.experiments.simulation.annotator import References
     from napari_semiseg.experiments.simulation.curves import Point

@@ -8,11 +8,10 @@ from napari_semiseg.active_learning.registry import DEFAULT, STRATEGIES
 from napari_semiseg.active_learning.suggest import suggest
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.experiments.simulation.results import AnnotatedSlice
-from napari_semiseg.experiments.simulation.spec import WHOLE
+from napari_semiseg.experiments.simulation.spec import WHOLE, SeededStrategy, Simulation
 from napari_semiseg.project.cases.labels import done_slices
 
 if TYPE_CHECKING:
-    from napari_semiseg.experiments.simulation.spec import SeededStrategy, Simulation
     from napari_semiseg.project.project import Project
 
 FIRST = "random"

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_semiseg.core.case import CaseState
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.images import read_image
+from napari_semiseg.io.images import Image, read_image
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.history import Added
-from napari_semiseg.project.cases.record import Acceptance
+from napari_semiseg.project.cases.record import Acceptance, CaseRecord
 from napari_semiseg.project.cases.references import image_problem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.case import Split
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.io.images import Image
     from napari_semiseg.project.cases.channels import Channel
-    from napari_semiseg.project.cases.record import CaseRecord
     from napari_semiseg.project.layout import CaseFolder
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
-from napari_semiseg.io.dicom.series import series_of, series_with
+from napari_semiseg.io.dicom.series import Series, series_of, series_with
 from napari_semiseg.io.images import case_id, series_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
-
     from napari_semiseg.core.case import Split
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.io.dicom.series import Series
 
 UNNAMED = "image"
 """Name of the channel of a case that has one image."""

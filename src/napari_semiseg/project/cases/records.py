@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -14,12 +14,7 @@ from napari_semiseg.io.atomic import read_json, write_json
 from napari_semiseg.project.cases.labels import measured_fraction, recorded_mask
 from napari_semiseg.project.cases.record import CaseRecord
 from napari_semiseg.project.cases.references import FileFacts
-from napari_semiseg.project.layout import is_id
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_semiseg.project.layout import Layout
+from napari_semiseg.project.layout import Layout, is_id
 
 
 class Records:

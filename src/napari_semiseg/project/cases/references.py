@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.images import content_sha256, files_of
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 MAX_CLIMB = 4
 """A relative path that climbs higher than this is written absolute instead."""

@@ -6,14 +6,13 @@ import filecmp
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.images import file_sha256
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_semiseg.project.layout import CaseFolder
 
 KEPT = 5

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.errors import ImageError, ProjectError, SemisegError
@@ -16,6 +18,7 @@ from napari_semiseg.io.images import (
 )
 from napari_semiseg.project.cases.channels import (
     UNNAMED,
+    Channel,
     check_same_grid,
     describe_channels,
     same_channels,
@@ -25,13 +28,9 @@ from napari_semiseg.project.cases.record import CaseRecord, ChannelRecord
 from napari_semiseg.project.cases.references import FileFacts, reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-    from pathlib import Path
-
     from napari_semiseg.core.case import Split
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.project.cases.case import Case
-    from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.discovery.find_images import Found
 
 CHANGED = "the image had changed, and is taken as it is now"

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.nifti import count_volumes
 from napari_semiseg.project.cases.channels import UNNAMED, CaseImages, Channel
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
 
 CHANNEL = re.compile(r"_(\d{4})$")
 """nnU-Net's ending of an image's name, which the name of its mask does not have."""

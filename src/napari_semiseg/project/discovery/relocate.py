@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from napari_semiseg.project.cases.references import reference
 from napari_semiseg.project.discovery.find_images import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.cases.record import ChannelRecord
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.core.labels import voxel_counts
+from napari_semiseg.core.labels import LabelScheme, voxel_counts
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.atomic import write_json, write_text
 from napari_semiseg.io.images import file_sha256
@@ -20,17 +24,10 @@ from napari_semiseg.io.surface import surface_mm2
 from napari_semiseg.project.cases.history import Accepted, Labelled
 from napari_semiseg.project.exporting import nnunet
 from napari_semiseg.project.exporting.formats import export_formats, write_case
-from napari_semiseg.project.project import ExportReport
+from napari_semiseg.project.project import ExportReport, Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case, CaseRef
-    from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
 What = Literal["best", "labels", "predictions"]
@@ -112,8 +109,6 @@ def export(
 
     Parameters
     ----------
-    project : Project
-        The project.
     out : Path
         Folder to write to; is made where it is absent.
     what : {"best", "labels", "predictions"}

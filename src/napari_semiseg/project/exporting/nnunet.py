@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.labels import UNANNOTATED
@@ -15,10 +17,6 @@ from napari_semiseg.io.masks import write_labels
 from napari_semiseg.project.cases.channels import UNNAMED
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.errors import ImageError
-from napari_semiseg.project.cases.case import id_of
+from napari_semiseg.project.cases.case import Case, CaseRef, id_of
 from napari_semiseg.project.cases.history import (
     Accepted,
     Reopened,
@@ -21,17 +23,12 @@ from napari_semiseg.project.review.corrections import (
     viewed_fraction,
     was_viewed,
 )
-from napari_semiseg.project.review.quality_estimate import Estimator
+from napari_semiseg.project.review.quality_estimate import Estimate, Estimator
 from napari_semiseg.project.runs.comparison import describe_prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
     from napari_semiseg.core.prediction import PredictionRecord
-    from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project
-    from napari_semiseg.project.review.quality_estimate import Estimate
     from napari_semiseg.project.runs.run import Run
 
 
@@ -58,8 +55,6 @@ class ReviewItem:
 
     Attributes
     ----------
-    case : Case
-        The case.
     mask : Path
         The label where there is one, else the newest prediction.
     record : PredictionRecord or None
@@ -140,8 +135,6 @@ def accept(
 
     Parameters
     ----------
-    project : Project
-        The project.
     cases : iterable of Case or str
         Cases, or their ids.
     run : Run, optional
@@ -195,8 +188,6 @@ def reopen(
 
     Parameters
     ----------
-    project : Project
-        The project.
     cases : iterable of Case or str
         Cases, or their ids.
     by : str, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,11 @@ from napari_semiseg.project.cases.history import (
     Reopened,
     Viewed,
 )
-from napari_semiseg.project.cases.record import Acceptance, acceptance_of
+from napari_semiseg.project.cases.record import Acceptance, CaseRecord, acceptance_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.cases.case import Case
-    from napari_semiseg.project.cases.record import CaseRecord
 
 IN_A_ROW = 5
 QUICK_MINUTES = 1.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +16,6 @@ from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.importing.match_masks import MaskFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
-
     from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
@@ -54,8 +53,6 @@ def evaluate(
 
     Parameters
     ----------
-    project : Project
-        The project.
     masks : Path
         Folder of reference masks, named like the cases; 255 is not scored.
     run : Run, optional

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import Conflict, ProjectError
 from napari_semiseg.project.cases.history import (
+    HistoryEntry,
     LabelChange,
     Replaced,
     Undone,
@@ -20,10 +22,7 @@ from napari_semiseg.project.cases.versions import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_semiseg.project.cases.case import Case, CaseRef
-    from napari_semiseg.project.cases.history import HistoryEntry
     from napari_semiseg.project.project import Project
 
 
@@ -40,10 +39,6 @@ def undo(
 
     Parameters
     ----------
-    project : Project
-        The project.
-    case : Case or str
-        The case, or its id.
     by : str, optional
         Who; the user of this computer by default.
     expected : HistoryEntry, optional
@@ -95,10 +90,6 @@ def restore(project: Project, case: CaseRef, version: str) -> None:
 
     Parameters
     ----------
-    project : Project
-        The project.
-    case : Case or str
-        The case, or its id.
     version : str
         A name out of `kept_masks`.
 
