@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,13 +14,10 @@ from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import ExperimentDisplay, StopFlag, stoppable
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.experiments.experiment import TrialFinished
+from napari_semiseg.experiments.experiment import Experiment, TrialFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_semiseg.experiments.benchmark.statistics import Row
-    from napari_semiseg.experiments.experiment import Experiment
     from napari_semiseg.experiments.simulation.curves import Point
     from napari_semiseg.experiments.simulation.results import StrategyResult
 
@@ -115,9 +113,7 @@ def bench(
     elif rows:
         _show_rows(rows)
         render.say(f"Tables and figures: {out / PAGE}")
-    if failed:
-        first = failed[0]
-        raise _failures("runs", len(trials), len(failed), first.method, first.error)
+    _refuse_failed("runs", len(trials), [(run.method, run.error) for run in failed])
 
 
 def simulate(
@@ -227,9 +223,9 @@ def simulate(
     elif points:
         _show_points(points)
         render.say(f"Curves: {figure}")
-    if failed:
-        first = failed[0]
-        raise _failures("trials", len(asked), len(failed), first.strategy, first.error)
+    _refuse_failed(
+        "trials", len(asked), [(item.strategy, item.error) for item in failed]
+    )
 
 
 def bench_trial(
@@ -265,13 +261,15 @@ def _run(
     return results
 
 
-def _failures(
-    noun: str, total: int, failed: int, first: str, error: str | None
-) -> ProjectError:
-    return ProjectError(
-        f"expected {total} {noun} with scores, found that {failed} failed, the first "
-        f"({first}) with '{error}'; the same command tries them again"
-    )
+def _refuse_failed(
+    noun: str, total: int, failed: Sequence[tuple[str, str | None]]
+) -> None:
+    """Refuse trials that failed, which are given with their errors."""
+    for first, error in failed[:1]:
+        raise ProjectError(
+            f"expected {total} {noun} with scores, found that {len(failed)} failed, "
+            f"the first ({first}) with '{error}'; the same command tries them again"
+        )
 
 
 def _show_rows(rows: Sequence[Row]) -> None:

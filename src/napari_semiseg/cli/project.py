@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,6 @@ from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.cases.record import DOUBTED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.quality_estimate import Estimator
@@ -38,7 +37,7 @@ def init(
     made = Project.create(project, label)
     render.answer(
         {"project": str(made.folder), "labels": _labels(made)},
-        f"Created {made.folder} with {_named(made)}.",
+        f"Created {made.folder} with {made.labels}.",
         f"Next: semiseg add {project} IMAGES",
         as_json=json,
     )
@@ -128,10 +127,6 @@ def _labels(project: Project) -> list[dict[str, Any]]:
     return [item.model_dump() for item in project.labels]
 
 
-def _named(project: Project) -> str:
-    return ", ".join(f"{item.value}={item.name}" for item in project.labels)
-
-
 def _run_row(run: Run, problems: dict[str, str]) -> dict[str, Any]:
     source = None
     try:
@@ -217,7 +212,7 @@ def _show_status(
     if len(channels) > 1:
         images = f"; {len(channels)} images per case: {', '.join(channels)}"
     cohort = count(len(cases), "case")
-    render.say(f"{project.name}: {cohort}; {_named(project)}{images}\n")
+    render.say(f"{project.name}: {cohort}; {project.labels}{images}\n")
     if cases:
         render.table(
             {

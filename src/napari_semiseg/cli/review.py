@@ -275,8 +275,7 @@ def undo(
     from napari_semiseg.project.review.undo import undo as undo_change
 
     opened = options.open_project(project)
-    ids = options.named_ids(cases, case)
-    ids = [opened.case(name).id for name in ids]
+    ids = [opened.case(name).id for name in options.named_ids(cases, case)]
     undone, skipped = {}, {}
     for name in ids:
         try:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.errors import ImageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 CANONICAL = ("S", "P", "L")
 """Directions in which the canonical axes (z, y, x) grow."""
@@ -93,29 +90,13 @@ class Geometry:
             )
         else:
             turn = orientations.io_orientation(np.linalg.inv(like.affine) @ matrix)
-        order = [0, 0, 0]
-        flips = [False, False, False]
-        for source, (target, direction) in enumerate(turn):
-            order[int(target)] = source
-            flips[int(target)] = bool(direction < 0)
-        columns, origin = [], matrix[:3, 3].copy()
-        for source, flip in zip(order, flips, strict=True):
-            step = matrix[:3, source]
-            if flip:
-                origin = origin + step * (shape[source] - 1)
-            columns.append(-step if flip else step)
-        canonical = np.eye(4)
-        canonical[:3, :3] = np.stack(columns, axis=1)
-        canonical[:3, 3] = origin
+        z, y, x = (int(axis) for axis in np.argsort(turn[:, 0]))
+        flipped = turn[:, 1] < 0
         return cls(
-            shape_zyx=(
-                int(shape[order[0]]),
-                int(shape[order[1]]),
-                int(shape[order[2]]),
-            ),
-            affine=canonical,
-            axes=(order[0], order[1], order[2]),
-            flips=(flips[0], flips[1], flips[2]),
+            shape_zyx=(int(shape[z]), int(shape[y]), int(shape[x])),
+            affine=matrix @ orientations.inv_ornt_aff(turn, shape),
+            axes=(z, y, x),
+            flips=(bool(flipped[z]), bool(flipped[y]), bool(flipped[x])),
         )
 
     @property
@@ -151,16 +132,10 @@ class Geometry:
     @property
     def native_affine(self) -> NDArray[np.float64]:
         """(i, j, k, 1) of the file's own order to RAS+ mm."""
-        native = np.eye(4)
-        origin = self.affine[:3, 3].copy()
-        for canonical, (axis, flip) in enumerate(
-            zip(self.axes, self.flips, strict=True)
-        ):
-            step = self.affine[:3, canonical]
-            if flip:
-                origin = origin + step * (self.shape_zyx[canonical] - 1)
-            native[:3, axis] = -step if flip else step
-        native[:3, 3] = origin
+        from nibabel.orientations import inv_ornt_aff
+
+        turn = np.column_stack([self.axes, np.where(self.flips, -1, 1)])
+        native: NDArray[np.float64] = self.affine @ inv_ornt_aff(turn, self.shape_zyx)
         return native
 
     def to_canonical(self, native: NDArray[Any]) -> NDArray[Any]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable, Iterator
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_semiseg.core.boxes import others
 from napari_semiseg.core.palettes import DEFAULT, palette
 from napari_semiseg.errors import ConfigError, ImageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
 
 BACKGROUND = 0
 UNANNOTATED = 255
@@ -93,6 +90,9 @@ class LabelScheme(BaseModel):
     def __len__(self) -> int:
         return len(self.classes)
 
+    def __str__(self) -> str:
+        return ", ".join(f"{item.value}={item.name}" for item in self)
+
     @property
     def values(self) -> tuple[int, ...]:
         """Voxel values of the classes, rising."""
@@ -141,10 +141,9 @@ class LabelScheme(BaseModel):
         known = {BACKGROUND, UNANNOTATED, *self.values}
         unknown = sorted(set(present.tolist()) - known)
         if unknown:
-            listed = ", ".join(f"{item.value}={item.name}" for item in self.classes)
             raise ImageError(
                 f"{source}: found label value(s) {unknown}, expected 0 (background), "
-                f"{listed} or 255 (not annotated); correct the mask or the project's "
+                f"{self} or 255 (not annotated); correct the mask or the project's "
                 f"labels"
             )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.geometry import RAS_TO_LPS
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
-from napari_semiseg.io.registry import Format, register
+from napari_semiseg.io.registry import Format, Mask, register
 from napari_semiseg.io.source import (
     DEFLATE,
     Source,
@@ -19,14 +21,6 @@ from napari_semiseg.io.source import (
     one_line,
     spatial_shape,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.io.registry import Mask
 
 SUFFIXES = (".gipl.gz", ".gipl", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -83,34 +77,34 @@ def _check_encoding(path: Path) -> None:
         )
 
 
-def write_itk(
-    target: Path, native: NDArray[Any], geometry: Geometry, image: Path
-) -> None:
-    """Write a mask (I, J, K), compressed and atomically, as NRRD or MetaImage.
+def write_itk(target: Path, mask: Mask) -> list[Path]:
+    """Write a mask, compressed and atomically, as NRRD or MetaImage.
 
-    Spacing, origin and directions are the very numbers of ``image`` where SimpleITK
-    reads it, and come from ``geometry`` otherwise.
+    Spacing, origin and directions are the very numbers of its image where SimpleITK
+    reads it, and come from its geometry otherwise.
     """
     import SimpleITK as sitk
 
-    mask = sitk.GetImageFromArray(np.ascontiguousarray(native.T))
-    if image.name.lower().endswith(SUFFIXES):
-        source = _header(image)
+    native = mask.geometry.to_native(mask.labels)
+    written = sitk.GetImageFromArray(np.ascontiguousarray(native.T))
+    if mask.image.name.lower().endswith(SUFFIXES):
+        source = _header(mask.image)
         directions = np.reshape(source.GetDirection(), (source.GetDimension(), -1))
-        mask.SetDirection(directions[:3, :3].ravel().tolist())
-        mask.SetSpacing(source.GetSpacing()[:3])
-        mask.SetOrigin(source.GetOrigin()[:3])
+        written.SetDirection(directions[:3, :3].ravel().tolist())
+        written.SetSpacing(source.GetSpacing()[:3])
+        written.SetOrigin(source.GetOrigin()[:3])
     else:
-        affine = geometry.native_affine
+        affine = mask.geometry.native_affine
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        mask.SetDirection((RAS_TO_LPS @ affine[:3, :3] / spacing).ravel().tolist())
-        mask.SetSpacing(spacing.tolist())
-        mask.SetOrigin((RAS_TO_LPS @ affine[:3, 3]).tolist())
+        written.SetDirection((RAS_TO_LPS @ affine[:3, :3] / spacing).ravel().tolist())
+        written.SetSpacing(spacing.tolist())
+        written.SetOrigin((RAS_TO_LPS @ affine[:3, 3]).tolist())
     with atomic_path(target) as temporary:
         try:
-            sitk.WriteImage(mask, str(temporary), useCompression=True)
+            sitk.WriteImage(written, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise OSError(reason(error, temporary)) from error
+    return [target]
 
 
 def header_fields(path: Path) -> dict[str, str]:
@@ -248,32 +242,19 @@ def voxel_files(path: Path) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def _write_mask(target: Path, mask: Mask) -> list[Path]:
-    native = mask.geometry.to_native(mask.labels)
-    write_itk(target, native, mask.geometry, mask.image)
-    return [target]
-
-
-register(
-    Format(
-        "nrrd",
-        "NRRD (.nrrd)",
-        suffixes=(".nrrd", ".nhdr"),
-        read=open_itk,
-        write=_write_mask,
-        endings=(".nrrd",),
-        voxel_files=voxel_files,
+for _name, _title, _header_only in (
+    ("nrrd", "NRRD", ".nhdr"),
+    ("mha", "MetaImage", ".mhd"),
+):
+    register(
+        Format(
+            _name,
+            f"{_title} (.{_name})",
+            suffixes=(f".{_name}", _header_only),
+            read=open_itk,
+            write=write_itk,
+            endings=(f".{_name}",),
+            voxel_files=voxel_files,
+        )
     )
-)
-register(
-    Format(
-        "mha",
-        "MetaImage (.mha)",
-        suffixes=(".mha", ".mhd"),
-        read=open_itk,
-        write=_write_mask,
-        endings=(".mha",),
-        voxel_files=voxel_files,
-    )
-)
 register(Format("gipl", "GIPL (.gipl)", suffixes=(".gipl.gz", ".gipl"), read=open_itk))

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-from napari_semiseg.core.cancellation import NEVER
+from napari_semiseg.core.cancellation import NEVER, CancellationToken
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.prediction import map_dtype
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io import nifti
 from napari_semiseg.io.images import open_source
 from napari_semiseg.io.registry import Mask, mask_writer
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import DTypeLike, NDArray
-
-    from napari_semiseg.core.cancellation import CancellationToken
 
 
 def read_labels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
@@ -106,8 +101,7 @@ def write_labels(
     ImageError
         The mask does not fit, or ``image`` has changed.
     """
-    _check_shape(target, labels_zyx.shape, geometry)
-    labels = _as_labels(labels_zyx, str(target))
+    labels = checked_labels(labels_zyx, geometry, str(target))
     write = mask_writer(target).write
     assert write is not None
     write(target, Mask(labels, geometry, image))
@@ -148,7 +142,7 @@ def write_map(
     ImageError
         The map does not fit, or ``image`` has changed.
     """
-    _check_shape(target, values.shape[-3:], geometry)
+    _check_shape(values.shape[-3:], geometry, str(target))
     volumes = values if values.ndim == 4 else values[np.newaxis]
     native = np.empty((*geometry.native_shape, len(volumes)), dtype, order="F")
     limits = np.iinfo(native.dtype)
@@ -212,10 +206,24 @@ def _differs(expected: Geometry, found: Geometry) -> tuple[Geometry, str | None]
     return grid, expected.difference(grid, tolerance)
 
 
-def _check_shape(target: Path, shape: tuple[int, ...], geometry: Geometry) -> None:
+def checked_labels(
+    values: NDArray[Any], geometry: Geometry, source: str
+) -> NDArray[np.uint8]:
+    """Values (Z, Y, X) as uint8; another shape and other values are refused.
+
+    Raises
+    ------
+    ImageError
+        Names the ``source``.
+    """
+    _check_shape(values.shape, geometry, source)
+    return _as_labels(values, source)
+
+
+def _check_shape(shape: tuple[int, ...], geometry: Geometry, source: str) -> None:
     if shape != geometry.shape_zyx:
         raise ImageError(
-            f"{target}: expected shape (z, y, x) {geometry.shape_zyx}, found {shape}; "
+            f"{source}: expected shape (z, y, x) {geometry.shape_zyx}, found {shape}; "
             f"give the mask of this image"
         )
 
@@ -226,6 +234,11 @@ def _as_labels(values: NDArray[Any], source: str) -> NDArray[np.uint8]:
         return values
     if values.dtype == bool:
         return values.astype(np.uint8)
+    if values.dtype.kind not in "iuf":
+        raise ImageError(
+            f"{source}: expected whole numbers from 0 to 255, found {values.dtype}; "
+            "save labels as uint8"
+        )
     low, high = values.min(), values.max()
     whole = values
     if values.dtype.kind == "f":
@@ -239,7 +252,7 @@ def _as_labels(values: NDArray[Any], source: str) -> NDArray[np.uint8]:
             )
     if whole.min() < 0 or whole.max() > 255:
         raise ImageError(
-            f"{source}: expected label values from 0 to 255, found {low:g} to "
+            f"{source}: expected whole numbers from 0 to 255, found {low:g} to "
             f"{high:g}; give the classes smaller values"
         )
     return whole.astype(np.uint8)

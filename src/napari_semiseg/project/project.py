@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,24 +10,28 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from numpy.typing import NDArray
+
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import Conflict, ProjectError, SemisegError
 from napari_semiseg.io.atomic import folder_lock
-from napari_semiseg.io.masks import write_labels
-from napari_semiseg.project.cases.case import Case, derive_state, id_of
+from napari_semiseg.io.masks import checked_labels, write_labels
+from napari_semiseg.project.cases.case import Case, CaseRef, derive_state, id_of
 from napari_semiseg.project.cases.channels import Channel
 from napari_semiseg.project.cases.history import (
     Accepted,
     Excluded,
+    HistoryEntry,
     Included,
+    LabelDetails,
     Labelled,
     Relocated,
     Replaced,
     SplitChanged,
     user_name,
 )
-from napari_semiseg.project.cases.labels import as_labels, check_mask, replace_label
+from napari_semiseg.project.cases.labels import check_mask, replace_label
 from napari_semiseg.project.cases.records import Records
 from napari_semiseg.project.cases.references import resolve
 from napari_semiseg.project.cases.versions import (
@@ -40,19 +45,12 @@ from napari_semiseg.project.discovery import add_images, find_images, relocate
 from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.layout import Layout, is_id
 from napari_semiseg.project.runs.comparison import compare, compare_stored
-from napari_semiseg.project.runs.run import RunList
+from napari_semiseg.project.runs.run import Run, RunList
 from napari_semiseg.project.settings import Settings, read_settings, write_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.project.cases.case import CaseRef
-    from napari_semiseg.project.cases.history import HistoryEntry, LabelDetails
     from napari_semiseg.project.cases.record import CaseRecord
-    from napari_semiseg.project.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,8 +333,6 @@ class Project:
 
         Parameters
         ----------
-        case : Case or str
-            The case, or its id.
         mask : path or ndarray (Z, Y, X)
             Mask on the case's grid: values of the labels, 0 for background, 255 where
             not annotated.
@@ -408,8 +404,6 @@ class Project:
 
         Parameters
         ----------
-        case : Case or str
-            The case, or its id.
         labels : ndarray (Z, Y, X)
             Whole numbers from 0 to 255.
         expected : MaskVersions, optional
@@ -428,7 +422,7 @@ class Project:
             Label or draft are not the expected ones. Nothing is changed then.
         """
         with self.changing(case) as now:
-            checked = as_labels(labels, now, f"draft of '{now.id}'")
+            checked = checked_labels(labels, now.geometry, f"draft of '{now.id}'")
             folder, found = now.folder, MaskVersions.of(now.folder)
             if expected not in (None, found):
                 raise _conflict(now, "label and draft")
@@ -449,7 +443,7 @@ class Project:
             Name in ``previous``; given as ``name``, it is written over.
         """
         with self.changing(case) as now:
-            checked = as_labels(labels, now, f"draft of '{now.id}'")
+            checked = checked_labels(labels, now.geometry, f"draft of '{now.id}'")
             name = name or new_name(now.folder, DRAFT)
             path = now.folder.previous / name
             write_labels(path, checked, now.geometry, now.image)

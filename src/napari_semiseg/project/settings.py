@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,9 +13,6 @@ from napari_semiseg.core.config import describe
 from napari_semiseg.core.labels import LabelClass, LabelScheme
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FORMAT = 2
 """Version of the project folder that this version of the package reads."""
@@ -92,11 +90,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def write_settings(path: Path, settings: Settings) -> None:
     """Write the settings of a project."""
-    document = tomlkit.document()
-    document.add("format", tomlkit.item(settings.format))
-    document.add("name", tomlkit.item(settings.name))
-    labels = tomlkit.aot()
-    for item in settings.labels:
-        labels.append(tomlkit.item(item.model_dump()))
-    document.add("labels", labels)
-    write_text(path, tomlkit.dumps(document))
+    write_text(path, tomlkit.dumps(settings.model_dump()))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.stack import Slice
 from napari_semiseg.io.dicom.tags import parsing, read_dataset
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydicom.dataset import Dataset
 
 _POSITION = ("PlanePositionSequence", "ImagePositionPatient")
@@ -57,15 +54,7 @@ def _frames(path: Path, dataset: Dataset) -> list[Slice]:
         spacing = frame_value(group, shared, _SPACING)
         if position is None or orientation is None or spacing is None:
             break
-        columns, rows = np.reshape(np.array(orientation, float), (2, 3))
-        found.append(
-            Slice(
-                size=size,
-                spacing=(float(spacing[1]), float(spacing[0])),
-                origin=np.array(position, float),
-                direction=np.stack([columns, rows, np.cross(columns, rows)], axis=1),
-            )
-        )
+        found.append(Slice.from_tags(size, spacing, position, orientation))
     if len(found) != int(dataset.get("NumberOfFrames", 1)) or not found:
         raise ImageError(
             f"{path}: expected a multi-frame DICOM file that says where each frame "

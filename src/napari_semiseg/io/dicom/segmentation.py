@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.labels import UNANNOTATED, LabelClass
 from napari_semiseg.errors import ConfigError, ImageError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.dicom.series import instances
 from napari_semiseg.io.dicom.tags import discreet
-from napari_semiseg.io.registry import Format, register
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_semiseg.core.labels import LabelClass
-    from napari_semiseg.io.registry import Author, Mask
+from napari_semiseg.io.registry import Author, Format, Mask, register
 
 PACKAGE = "napari-semiseg"
 

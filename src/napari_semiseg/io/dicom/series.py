@@ -6,6 +6,7 @@ import filecmp
 import os
 import tempfile
 from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom import enhanced
@@ -23,9 +25,6 @@ from napari_semiseg.io.registry import Format, image_suffixes, register
 from napari_semiseg.io.source import DEFLATE, Source, check_size
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    from numpy.typing import NDArray
     from pydicom.dataset import FileDataset
 
 NO_IMAGES = ("SEG", "RTDOSE", "RTSTRUCT", "PR", "KO", "SR")
@@ -187,13 +186,8 @@ class Header:
                 f"{self.file}: expected a DICOM slice with position, orientation and "
                 f"pixel spacing, found one without; choose another series"
             )
-        along, down = np.reshape(orientation, (2, 3))
-        return Slice(
-            size=(int(self.number("Columns", 0)), int(self.number("Rows", 0))),
-            spacing=(float(spacing[1]), float(spacing[0])),
-            origin=origin,
-            direction=np.stack([along, down, np.cross(along, down)], axis=1),
-        )
+        size = int(self.number("Columns", 0)), int(self.number("Rows", 0))
+        return Slice.from_tags(size, spacing, origin, orientation)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_semiseg.core.geometry import RAS_TO_LPS
+from napari_semiseg.core.geometry import RAS_TO_LPS, Geometry
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.source import SHEAR, checked_geometry
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from napari_semiseg.core.geometry import Geometry
 
 ROUNDING = 1e-4
 """Largest relative difference of numbers that programs write with fewer digits."""
@@ -46,6 +41,19 @@ class Slice:
     spacing: tuple[float, float]
     origin: NDArray[np.float64]
     direction: NDArray[np.float64]
+
+    @classmethod
+    def from_tags(
+        cls, size: tuple[int, int], spacing: Any, position: Any, orientation: Any
+    ) -> Self:
+        """Read what Image Plane tags say (DICOM PS3.3 C.7.6.2)."""
+        along, down = np.reshape(np.array(orientation, float), (2, 3))
+        return cls(
+            size=size,
+            spacing=(float(spacing[1]), float(spacing[0])),
+            origin=np.array(position, float),
+            direction=np.stack([along, down, np.cross(along, down)], axis=1),
+        )
 
 
 def stacked(path: Path, slices: Sequence[Slice]) -> tuple[Geometry, list[int]]:

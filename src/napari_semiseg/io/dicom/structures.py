@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_semiseg.core.geometry import RAS_TO_LPS
+from napari_semiseg.core.geometry import RAS_TO_LPS, Geometry
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.enhanced import frame_value, frames, shared_groups
 from napari_semiseg.io.dicom.tags import is_dicom, parsing, read_dataset
@@ -15,13 +18,8 @@ from napari_semiseg.io.images import files_of
 from napari_semiseg.io.source import OFF_GRID, StructureFile, place_on
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-    from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.io.dicom.stack import Slice
 
 KINDS = ("RTSTRUCT", "SEG")

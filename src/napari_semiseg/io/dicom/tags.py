@@ -6,15 +6,14 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from pydicom.dataset import FileDataset
 
 _BARE_STARTS = (b"\x02\x00", b"\x08\x00")

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.labels import (
     BACKGROUND,
     UNANNOTATED,
+    LabelScheme,
     annotated_planes,
     voxel_counts,
 )
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import remove_stale_temporaries
-from napari_semiseg.io.masks import read_labels, write_labels
+from napari_semiseg.io.masks import checked_labels, read_labels, write_labels
 from napari_semiseg.project.cases.history import (
     Accepted,
     Labelled,
@@ -25,10 +27,7 @@ from napari_semiseg.project.cases.history import (
 from napari_semiseg.project.cases.references import FileFacts
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.cases.record import CaseRecord
 
@@ -53,7 +52,7 @@ def check_mask(
         _refuse_binary(source, labels, scheme)
     else:
         source = f"label of '{case.id}'"
-        labels = as_labels(mask, case, source)
+        labels = checked_labels(np.asarray(mask), case.geometry, source)
     scheme.check(labels, source)
     if annotated_fraction(labels) == 0:
         raise ImageError(
@@ -71,34 +70,10 @@ def _refuse_binary(source: str, labels: NDArray[np.uint8], scheme: LabelScheme) 
         and counts[BACKGROUND]
         and not counts[[*scheme.values]].any()
     ):
-        classes = ", ".join(f"{item.value}={item.name}" for item in scheme)
         raise ImageError(
-            f"{source}: expected voxels of a class ({classes}), found only 0 and 255, "
+            f"{source}: expected voxels of a class ({scheme}), found only 0 and 255, "
             f"which here means 'not annotated'; save the structure with its own value"
         )
-
-
-def as_labels(values: NDArray[Any], case: Case, source: str) -> NDArray[np.uint8]:
-    """Turn an array (Z, Y, X) of integers from 0 to 255 into labels."""
-    array = np.asarray(values)
-    if array.shape != case.geometry.shape_zyx:
-        raise ImageError(
-            f"{source}: expected shape (z, y, x) {case.geometry.shape_zyx}, found "
-            f"{array.shape}; give the mask on the grid of the image"
-        )
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind not in "biuf":
-        raise ImageError(
-            f"{source}: expected whole numbers, found {array.dtype}; give uint8"
-        )
-    labels: NDArray[np.uint8] = array.astype(np.uint8)
-    if not np.array_equal(labels, array):
-        raise ImageError(
-            f"{source}: expected whole numbers from 0 to 255, found others between "
-            f"{array.min()} and {array.max()}; give uint8"
-        )
-    return labels
 
 
 def replace_label(case: Case, labels: NDArray[np.uint8]) -> MaskFacts:

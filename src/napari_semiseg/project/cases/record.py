@@ -145,7 +145,9 @@ class CaseRecord(BaseModel):
         found: list[HistoryEntry] = []
         for entry in self.history:
             if isinstance(entry, Undone):
-                places = (at for at, one in enumerate(found) if _is_change(one))
+                places = (
+                    at for at, one in enumerate(found) if isinstance(one, LabelChange)
+                )
                 if (last := max(places, default=None)) is not None:
                     del found[last]
             found.append(entry)
@@ -185,7 +187,3 @@ class CaseRecord(BaseModel):
     def dump(self) -> dict[str, Any]:
         """Plain values for ``case.json``; values that are not known are left out."""
         return self.model_dump(mode="json", exclude_none=True)
-
-
-def _is_change(entry: HistoryEntry) -> bool:
-    return isinstance(entry, LabelChange)

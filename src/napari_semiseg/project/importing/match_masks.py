@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.text import listed
@@ -28,10 +30,6 @@ from napari_semiseg.project.discovery.dataset_layouts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
-    from numpy.typing import NDArray
-
     from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.cases.history import LabelDetails
@@ -204,8 +202,6 @@ def attach(
 
     Parameters
     ----------
-    project : Project
-        The project.
     folder : Path
         Masks, named like the cases; or a data set in a known layout.
     cases : collection of Case or str, optional
@@ -301,11 +297,10 @@ def _draw_structures(
         if name.casefold() in by_name
     }
     if not chosen:
-        classes = ", ".join(f"{item.value}={item.name}" for item in project.labels)
         raise ProjectError(
-            f"{path}: expected a structure with the name of a class ({classes}), found "
-            f"{listed(list(file.names))}; say which is which with --structure "
-            f"'NAME=VALUE'"
+            f"{path}: expected a structure with the name of a class "
+            f"({project.labels}), found {listed(list(file.names))}; say which is which "
+            f"with --structure 'NAME=VALUE'"
         )
     labels = np.zeros(case.geometry.shape_zyx, np.uint8)
     for name, voxels in read_structures(file, chosen, case.geometry).items():
