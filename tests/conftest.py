@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 N_CASES = 5
 
-if "PYTEST_XDIST_WORKER" in os.environ:
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Several workers with a thread for each core would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if find_spec("torch") and hasattr(os, "sched_setaffinity"):
+        # A plan has as many threads as its process has cores.
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from napari_semiseg.core.events import Finished, Planned, Started, Stepped
 from napari_semiseg.errors import ProjectError
@@ -29,7 +32,7 @@ class FakeHandle:
     """A process that ends when the test sets its exit code."""
 
     code: int | None = None
-    pid: int = NOBODY
+    pid: int | None = NOBODY
     started: float = field(default_factory=time.time)
     terminated: bool = False
 
@@ -70,6 +73,25 @@ class FakeExecutor:
             method = run.config.method
             run.append(Started(run=run_id, method=method, pid=self.handle.pid))
         return self.handle
+
+
+class WorkersHere:
+    """Runs verbs in this process, which has loaded PyTorch already."""
+
+    def submit(self, verb: str, arguments: Sequence[str], log: Path) -> FakeHandle:
+        from napari_semiseg.cli.app import app
+        from napari_semiseg.cli.errors import exit_code
+
+        handle = FakeHandle(pid=None)
+        words = ["semiseg", verb, *arguments]
+        with (
+            log.open("a", encoding="utf-8") as output,
+            redirect_stdout(output),
+            redirect_stderr(output),
+            patch.object(sys, "argv", words),
+        ):
+            handle.code = exit_code(app)
+        return handle
 
 
 @dataclass

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from configparser import ConfigParser
+from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -20,13 +22,14 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-SMALL = "width=4, labelled_batch=1, unlabelled_batch=1, patch_zyx=(16, 16, 16)"
-SMALL_FLAGS = [
-    "--set=width=4",
-    "--set=labelled_batch=1",
-    "--set=unlabelled_batch=1",
-    "--set=patch_zyx=[16, 16, 16]",
-]
+SMALL = {
+    "width": 4,
+    "labelled_batch": 1,
+    "unlabelled_batch": 1,
+    "patch_zyx": [16, 16, 16],
+}
+SMALL_FLAGS = [f"--set={key}={value}" for key, value in SMALL.items()]
+SMALL_CODE = ", ".join(f"{key}={value}" for key, value in SMALL.items())
 
 
 def read(path: Path) -> str:
@@ -189,26 +192,38 @@ def test_the_methods_table_is_that_of_the_engine() -> None:
 
 
 @pytest.mark.engine
-def test_the_command_line_example_works(tmp_path: Path) -> None:
+def test_the_command_line_example_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_semiseg.cli import main
+
     make_cohort(tmp_path)
+    monkeypatch.chdir(tmp_path)
     section = README[README.index("## The same on the command line") :]
     for words in commands(blocks(section, "sh")[0].join(["```sh\n", "```"]), "semiseg"):
         if words[0] == "train":
             words = [*words[:2], "--steps", "4", *SMALL_FLAGS]
-        run(tmp_path, "-m", "napari_semiseg", *words)
+        monkeypatch.setattr(sys, "argv", ["semiseg", *words])
+        with pytest.raises(SystemExit) as ending:
+            main()
+        assert not ending.value.code, words
     delivered = sorted(path.name for path in (tmp_path / "delivery").rglob("*.nii.gz"))
     assert delivered == [f"patient_{number:02d}.nii.gz" for number in range(1, 7)]
     assert (tmp_path / "delivery" / "volumes.csv").is_file()
 
 
 @pytest.mark.engine
-def test_the_python_example_works(tmp_path: Path) -> None:
+def test_the_python_example_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_cohort(tmp_path)
+    monkeypatch.chdir(tmp_path)
     code = python_block(README)
     assert "minutes=20" in code
-    code = code.replace("minutes=20", f"steps=4, {SMALL}")
+    code = code.replace("minutes=20", f"steps=4, {SMALL_CODE}")
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
-    said = run(tmp_path, "example.py")
+    runpy.run_path("example.py", run_name="__main__")
+    said = capsys.readouterr().out
     assert re.search(r"patient_06 \{'left atrium': [\d.]+\}", said)
     assert (tmp_path / "delivery" / "manifest.json").is_file()
 
@@ -226,7 +241,7 @@ def test_the_method_of_the_guide_trains(tmp_path: Path) -> None:
         "    project.set_label(name, f'masks/{name}.nii.gz')\n"
         "ramped = {'ramp': 0.1}  # soon enough to weigh something in three steps\n"
         "config = ss.TrainingConfig(method='pi_model', steps=3, params=ramped, "
-        f"{SMALL})\n"
+        f"{SMALL_CODE})\n"
         "for event in ss.train(project, config):\n"
         "    print(event.to_line())\n"
         "ss.predict(project.latest_run(), project.case('patient_05'))\n",
@@ -237,10 +252,27 @@ def test_the_method_of_the_guide_trains(tmp_path: Path) -> None:
     assert '"reason":"completed"' in said
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all examples: the second finds the patients of the first."""
+    return tmp_path_factory.mktemp("demo")
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("examples/*")))
-def test_examples_run(tmp_path: Path, name: str) -> None:
+def test_examples_run(
+    demo: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     pytest.importorskip("nilearn", reason="the demo extra is not installed")
-    script = ROOT / "examples" / name
-    said = run(tmp_path, script, tmp_path / "demo", "--steps", "3", "--patients", "4")
-    assert "patient_0" in said
+    import napari_semiseg as ss
+
+    small = partial(ss.TrainingConfig, width=4, spacing_mm=(3, 3, 3))
+    monkeypatch.setattr(ss, "TrainingConfig", small)
+    script = str(ROOT / "examples" / name)
+    words = [script, str(demo), "--steps", "3", "--patients", "4"]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(script, run_name="__main__")
+    assert "patient_0" in capsys.readouterr().out

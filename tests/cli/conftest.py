@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fake_workers import WorkersHere
 from napari_semiseg.core.events import (
     Finished,
     Planned,
@@ -66,6 +67,13 @@ def semiseg(
         return Answer(int(code or 0), said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials without processes of their own, which would load PyTorch each."""
+    executor = "napari_semiseg.execution.local.LocalExecutor"
+    monkeypatch.setattr(executor, lambda low_priority: WorkersHere())
 
 
 class FakeEngine(ModuleType):

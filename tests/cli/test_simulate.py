@@ -47,7 +47,7 @@ def without_times(path: Path) -> dict:
 
 @pytest.mark.engine
 def test_killed_and_repeated_it_ends_like_one_that_was_left_alone(
-    semiseg, words, ball_project, tmp_path
+    semiseg, workers_here, words, ball_project, tmp_path
 ) -> None:
     before = snapshot(ball_project.folder)
     options = ("--strategy", "mix")

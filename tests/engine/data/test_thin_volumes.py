@@ -19,8 +19,8 @@ from synthetic import save_nifti
 
 def disc(number, slices):
     """Where it is (i, j, k): elsewhere in every scan."""
-    grid = np.indices((48, 48, slices))
-    return np.hypot(grid[0] - 20 - 3 * number, grid[1] - 24) < 9
+    grid = np.indices((32, 32, slices))
+    return np.hypot(grid[0] - 13 - 2 * number, grid[1] - 16) < 7
 
 
 def discs(tmp_path, slices):
@@ -47,7 +47,7 @@ def test_a_scan_of_a_few_slices_is_learned_and_predicted(tmp_path, slices, edge)
     )
     list(engine.train(project, config))
     run = project.latest_run()
-    assert run.plan.patch_zyx == (edge, 48, 48)
+    assert run.plan.patch_zyx == (edge, 32, 32)
     (case,) = project.cases(state="unlabelled")
     prediction = engine.predict(project, run, case)
     assert prediction.labels.shape == case.geometry.shape_zyx
