@@ -110,7 +110,7 @@ def panel(folder: Path) -> dict[str, float]:
     application = QApplication.instance()
 
     def key(text: str) -> None:
-        dock.cohort.filter.setText(text)
+        dock.cohort.search.setText(text)
         application.processEvents()
 
     def opened() -> None:

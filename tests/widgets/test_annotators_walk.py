@@ -288,7 +288,7 @@ def accept_several(person: Person, scans: Scans) -> None:
         table.index(n, 0).data(): table.index(n, 1).data()
         for n in range(table.rowCount())
     }
-    assert words[chosen[1]] == "accepted unseen"
+    assert words[chosen[1]] == "unseen"
     assert words[chosen[0]] == CaseState.PROPOSED
     assert words[scans.blank] == CaseState.PARTIAL
     person.picture("23-accepted-unseen-in-the-table")

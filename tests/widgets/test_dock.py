@@ -3,13 +3,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QCloseEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QDialog, QFileDialog, QPushButton
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QDialog,
+    QFileDialog,
+    QProgressBar,
+    QPushButton,
+)
 
 from napari_semiseg.commands import open_panel
 from napari_semiseg.core.labels import LabelScheme
@@ -17,14 +24,20 @@ from napari_semiseg.errors import ConfigError
 from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
-from napari_semiseg.widgets.common.preferences import recent_projects, remember_project
-from napari_semiseg.widgets.dock import TABS, SemisegDock
+from napari_semiseg.widgets.common.preferences import preferences
+from napari_semiseg.widgets.dock import HINTS, TABS, SemisegDock
 from napari_semiseg.widgets.elements.style import colours
 from napari_semiseg.widgets.project.create_project import (
     ClassTable,
     CreateProjectDialog,
 )
-from napari_semiseg.widgets.project.start_page import StartPage
+from napari_semiseg.widgets.project.recents import (
+    KEPT,
+    RECENT,
+    day,
+    recent_projects,
+    remember_project,
+)
 from widgets.viewing import Answers
 
 if TYPE_CHECKING:
@@ -68,13 +81,12 @@ def drop(target: SemisegDock, *paths: Path) -> None:
 def test_the_start_page_comes_first(dock: SemisegDock) -> None:
     assert dock._pages.currentIndex() == 0
     assert dock.header.step.do is Do.CREATE
-    assert dock.header.next_button.text() == "Next: create or open a project"
-    titles = [button.text() for button in dock.start_page.findChildren(QPushButton)]
-    assert titles[:3] == [
-        "Create project…",
-        "Open project…",
-        "Try the sample cohort",
-    ]
+    assert not dock.header.isVisibleTo(dock)
+    assert not dock.guide.isVisibleTo(dock)
+    shown = [one for one in dock.findChildren(QPushButton) if one.isVisibleTo(dock)]
+    assert [one.text() for one in shown] == ["New project…", "Open…", "Try it"]
+    blue = [one.text() for one in shown if one.property("look") == "primary"]
+    assert blue == ["New project…"]
 
 
 def test_opening_a_project_shows_its_tabs_and_the_next_step(
@@ -86,7 +98,10 @@ def test_opening_a_project_shows_its_tabs_and_the_next_step(
     assert [dock.tabs.tabText(i) for i in range(dock.tabs.count())] == titles
     assert dock.header.step.do is Do.LABEL
     assert dock.cohort.model.rowCount() == 4
-    assert recent_projects() == [project.folder]
+    (recent,) = recent_projects()
+    assert recent.folder == str(project.folder)
+    assert (recent.labelled, recent.cases) == (0, 4)
+    assert dock.header.isVisibleTo(dock)
     dock.session.close_project()
     assert dock._pages.currentIndex() == 0
 
@@ -94,13 +109,13 @@ def test_opening_a_project_shows_its_tabs_and_the_next_step(
 def test_the_rest_is_predicted_from_the_progress_tab(
     dock: SemisegDock, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(dock.training, "predict", lambda: asked.append("predict"))
+    asked: list[object] = []
+    monkeypatch.setattr(dock.training, "predict", asked.append)
     dock.open_project(project.folder)
     dock.show_tab("Progress")
     dock.progress.refresh()
     dock.progress.predict_button.click()
-    assert asked == ["predict"]
+    assert asked == [()]
     assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Train"
 
 
@@ -310,7 +325,7 @@ def test_nothing_moves_whatever_is_said_and_whatever_runs(
         assert dock.minimumSizeHint().width() == narrow <= 330
     assert dock.status.toolTip().startswith("A message")
     dock._message_ends.timeout.emit()
-    assert not dock.status.text()
+    assert dock.status.text() == HINTS["Cohort"]
 
 
 def test_the_panel_follows_the_theme_and_can_be_read_in_both(
@@ -438,32 +453,83 @@ def test_the_dialog_says_what_is_missing(qtbot: QtBot, tmp_path: Path) -> None:
     assert dialog.folder == tmp_path / "new"
 
 
-def test_recent_projects_are_newest_first_and_exist(
-    project: Project, tmp_path: Path, qtbot: QtBot
+def test_recent_projects_say_how_far_they_are_and_open_with_one_click(
+    dock: SemisegDock, project: Project, masks: Path
 ) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    (gone / "project.toml").touch()
-    remember_project(project.folder)
-    remember_project(gone)
-    assert recent_projects() == [gone.resolve(), project.folder]
-    (gone / "project.toml").unlink()
-    page = StartPage()
-    qtbot.addWidget(page)
-    opened: list[Path] = []
+    dock.open_project(project.folder)
+    attach(dock.session.project, masks)
+    dock.session.cases_changed.emit(None)
+    dock.session.close_project()
+    (card,) = dock.start_page.cards
+    assert card.accessibleName().startswith(f"{project.name}, 2 of 4 labelled, today")
+    bar = card.findChild(QProgressBar)
+    assert (bar.value(), bar.maximum()) == (2, 4)
+    card.click()
+    assert dock.session.project is not None
+    assert dock.session.project.folder == project.folder
 
-    def keep(folder: Path) -> None:
-        opened.append(folder)
 
-    page.open_requested.connect(keep)
-    button = page._recent.itemAt(1).widget()
-    assert button.text() == project.folder.name
-    page.refresh()
-    shown = [one for one in page.findChildren(QPushButton) if not one.isHidden()]
-    assert len(shown) == 4
-    button = page._recent.itemAt(1).widget()
-    button.click()
-    assert opened == [project.folder]
+def test_a_project_that_has_moved_is_asked_for_and_remembered_where_it_is(
+    dock: SemisegDock,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dock.open_project(project.folder)
+    dock.session.close_project()
+    moved = project.folder.rename(tmp_path / "elsewhere")
+    dock.start_page.refresh()
+    (card,) = dock.start_page.cards
+    assert "find it" in card.accessibleName()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    card.click()
+    assert dock.session.project is None
+    assert len(recent_projects()) == 1
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(moved))
+    card.click()
+    assert dock.session.project is not None
+    assert [one.folder for one in recent_projects()] == [str(moved.resolve())]
+
+
+def test_recent_projects_are_newest_first_and_few(tmp_path: Path) -> None:
+    for number in range(KEPT + 2):
+        remember_project(tmp_path / str(number), f"p{number}", number, 10)
+    remember_project(tmp_path / "3", "p3 again", 4, 10)
+    names = [one.name for one in recent_projects()]
+    assert names == ["p3 again", "p7", "p6", "p5", "p4", "p2"]
+    preferences().setValue(RECENT, "[{]")
+    assert recent_projects() == []
+
+
+def test_days_are_said_in_few_letters() -> None:
+    today = date(2026, 11, 29)
+
+    def at(*when: int) -> float:
+        return datetime(*when, 12, tzinfo=UTC).timestamp()
+
+    assert day(at(2026, 11, 29), today) == "today"
+    assert day(at(2026, 11, 28), today) == "yesterday"
+    assert day(at(2026, 11, 12), today) == "12 Nov"
+    assert day(at(2025, 3, 2), today) == "Mar 2025"
+
+
+def test_what_is_dragged_over_the_panel_lights_up_the_drop_zone(
+    dock: SemisegDock, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(dock, "ask_create", asked.append)
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(images[0].parent))])
+    copy, left = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
+    none, zone = Qt.KeyboardModifier.NoModifier, dock.start_page.zone
+    dock.dragEnterEvent(QDragEnterEvent(QPoint(5, 5), copy, data, left, none))
+    assert zone.property("look") == "drop_over"
+    dock.dragLeaveEvent(QDragLeaveEvent())
+    assert zone.property("look") == "drop"
+    dock.dragEnterEvent(QDragEnterEvent(QPoint(5, 5), copy, data, left, none))
+    drop(dock, images[0].parent)
+    assert zone.property("look") == "drop"
+    assert asked == [[images[0].parent]]
 
 
 # -- what the napari process must not load

@@ -91,7 +91,7 @@ def open_project(
     chosen = str(project.folder)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: chosen)
     panel = person.panel
-    person.click(person.button("Open project…", panel.start_page))
+    person.click(panel.start_page.open_button)
     person.wait_for(lambda: panel.cohort.model.rowCount() == LABELLED + UNLABELLED)
     assert panel.header.next_button.text() == "Next: train, 2 labels are new"
     person.picture("02-cohort")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtGui import QAction
+from qtpy.QtGui import QAction, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QDialog,
     QDockWidget,
@@ -20,16 +20,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_semiseg.core.case import CaseState
 from napari_semiseg.widgets.canvas.case_view import CaseView
+from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH
 from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors, warn
 from napari_semiseg.widgets.common.compat import canvas_widget, viewer_itself
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
-from napari_semiseg.widgets.common.preferences import (
-    let_wheel_scroll,
-    remember_project,
-    wheel_scrolls,
-)
+from napari_semiseg.widgets.common.preferences import let_wheel_scroll, wheel_scrolls
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
 from napari_semiseg.widgets.elements.connections import Connections
@@ -45,13 +43,16 @@ from napari_semiseg.widgets.project.guide import (
     LOAD,
     MARK,
     REVIEW,
+    SAMPLE_MINUTES,
     TRAIN,
+    TRAINING,
     Guide,
     case_to_mark,
     make_sample_project,
 )
 from napari_semiseg.widgets.project.header import Header
 from napari_semiseg.widgets.project.propose_dialog import ask_propose
+from napari_semiseg.widgets.project.recents import forget_project, remember_project
 from napari_semiseg.widgets.project.start_page import StartPage
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
@@ -62,19 +63,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import napari
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
+    from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QShowEvent
 
     from napari_semiseg.project.discovery.add_images import AddReport
     from napari_semiseg.widgets.common.next_step import NextStep
     from napari_semiseg.widgets.project.guide import Step
+    from napari_semiseg.widgets.project.recents import Recent
 
 PROJECT_FILE = "project.toml"
 SAMPLE_FOLDER = "semiseg-sample"
 HEIGHT = 640
 WIDTHS = ((1600, 380), (1280, 320), (0, 300))
 """Pixels across of the panel, in windows from so many pixels across."""
+WIDE = 640
+"""Pixels across of the panel with all columns of the cohort."""
 FOOTER, MESSAGE_MS = 20, 12_000
 TABS = ("Cohort", "Review", "Train", "Progress")
+HINTS = {"Cohort": "Enter opens \u00b7 Space ticks \u00b7 Ctrl+A ticks all shown"}
+"""What the footer says in a tab while there is no message."""
 SHOWN_IN = {
     Do.ADD: "Cohort",
     Do.REVIEW: "Review",
@@ -165,14 +171,14 @@ class SemisegDock(QWidget):
 
     def _header(self) -> Header:
         projects, more = QMenu(self), QMenu(self)
-        projects.addAction("Create project…", self.ask_create)
+        projects.addAction("New project…", self.ask_create)
         projects.addAction("Open project…", self.ask_open)
         closing = projects.addAction("Close project", self.session.close_project)
-        more.addAction("Accept several…", self.progress.accept_several)
+        more.addAction("Accept several…", lambda: self.progress.accept_several())
         more.addAction(
             "Masks of another program…", lambda: ask_propose(self.session, self)
         )
-        more.addAction("Export masks…", self.ask_export)
+        more.addAction("Export masks…", lambda: self.ask_export())
         more.addAction("Find moved images…", self.ask_relocate)
         more.addAction(
             "Check the project…", lambda: check_open_project(self.session, self)
@@ -199,17 +205,26 @@ class SemisegDock(QWidget):
         self._connections.add(self._show_message, session.status_changed)
         self._connections.add(self._offer, session.offered)
         self._connections.add(self._show_project, session.project_changed)
+        self._connections.add(self._note_recent, session.cases_changed)
         self._connections.add(
             self._show_step, session.cases_changed, session.runs_changed
         )
         self._connections.add(self._case_opened, session.case_opened)
+        self.cohort.width_requested.connect(self._toggle_width)
+        self.cohort.verbs.look_requested.connect(self.progress.accept_several)
+        self.cohort.verbs.propose_requested.connect(self.predict_rest)
+        self.cohort.verbs.export_requested.connect(self.ask_export)
+        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
+        find.activated.connect(self._find)
         self.tabs.currentChanged.connect(self._show_step)
+        self.tabs.currentChanged.connect(lambda _: self._show_message(""))
         self.review.step_changed.connect(self._show_step)
-        self.review.export_asked.connect(self.ask_export)
+        self.review.export_asked.connect(lambda: self.ask_export())
         self.training.state_changed.connect(self._show_training)
-        self.progress.predict_requested.connect(self.predict_rest)
+        self.progress.predict_requested.connect(lambda: self.predict_rest())
         self.start_page.create_requested.connect(self.ask_create)
-        self.start_page.open_requested.connect(self._open_requested)
+        self.start_page.open_requested.connect(self.ask_open)
+        self.start_page.recent_requested.connect(self._open_recent)
         self.start_page.sample_requested.connect(self.open_sample)
 
     def sizeHint(self) -> QSize:
@@ -226,6 +241,19 @@ class SemisegDock(QWidget):
         if width != self._width and isinstance(dock, QDockWidget) and self._window:
             self._width = width
             self._window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+
+    def _toggle_width(self) -> None:
+        """Make room for all columns of the cohort, or for the image."""
+        dock, usual = self.parentWidget(), self._wanted_width()
+        if isinstance(dock, QDockWidget) and self._window:
+            most = max(usual, min(WIDE, self.window().width() - CANVAS_WIDTH))
+            width = most if self.width() < (usual + most) / 2 else usual
+            self._window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+
+    def _find(self) -> None:
+        if self.session.project is not None:
+            self.show_tab("Cohort")
+            self.cohort.go_to_search()
 
     # -- projects
 
@@ -292,11 +320,12 @@ class SemisegDock(QWidget):
         """Begin a step of the guide."""
         if step is LOAD:
             self.open_sample()
-        elif step is MARK:
+        elif step in (MARK, TRAINING):
             case_id = case_to_mark(self.session.cases())
             if case_id is not None:
                 self.session.case_requested.emit(case_id)
         elif step is TRAIN:
+            self.training.form.minutes.setValue(SAMPLE_MINUTES)
             self.show_tab("Train")
         elif step is REVIEW:
             self.show_tab("Review")
@@ -304,13 +333,13 @@ class SemisegDock(QWidget):
         else:
             self.ask_create()
 
-    def ask_export(self) -> None:
+    def ask_export(self, cases: Sequence[str] = ()) -> None:
         """Ask what to export to where, then do it in the background."""
         project = self.session.project
         if project is None:
             self.session.say("Open a project first.")
             return
-        dialog = ExportDialog(project, self)
+        dialog = ExportDialog(project, self, cases)
         if dialog.exec() == QDialog.DialogCode.Accepted:
             dialog.start(self.session, project)
         dialog.deleteLater()
@@ -344,11 +373,21 @@ class SemisegDock(QWidget):
             )
             warn(self.session, text)
 
-    def _open_requested(self, folder: Path | None) -> None:
-        if folder is None:
-            self.ask_open()
-        else:
-            self.open_project(folder)
+    def _open_recent(self, recent: Recent) -> None:
+        """Open a project that was open before; ask where it is when it has moved."""
+        folder = recent.folder
+        if not recent.exists:
+            asked = f"Where is {recent.name} now?"
+            folder = QFileDialog.getExistingDirectory(self, asked)
+        if folder and self.open_project(folder) and folder != recent.folder:
+            forget_project(recent.folder)
+
+    def _note_recent(self, _: object = None) -> None:
+        """Note how far the project is, for the start page."""
+        project, cases = self.session.project, self.session.cases()
+        if project is not None:
+            labelled = sum(case.state is CaseState.LABELLED for case in cases)
+            remember_project(project.folder, project.name, labelled, len(cases))
 
     def _show_project(self) -> None:
         project = self.session.project
@@ -356,8 +395,9 @@ class SemisegDock(QWidget):
         self.header.show_project(name, "" if project is None else str(project.folder))
         for action in self._project_actions:
             action.setEnabled(project is not None)
+        self.header.setVisible(project is not None)
         if project is not None:
-            remember_project(project.folder)
+            self._note_recent()
             in_background(
                 self.session,
                 "Checking the images",
@@ -365,7 +405,8 @@ class SemisegDock(QWidget):
                 self._checked,
                 quiet=True,
             )
-        self.start_page.refresh()
+        else:
+            self.start_page.refresh()
         self._pages.setCurrentIndex(0 if project is None else 1)
         self._show_step()
 
@@ -375,6 +416,8 @@ class SemisegDock(QWidget):
 
     def _show_message(self, text: str) -> None:
         """Show a message in the footer for a while, then what is saved."""
+        if self.session.project is not None:
+            text = text or HINTS.get(TABS[self.tabs.currentIndex()], "")
         self.status.setText(text)
         self.status.setVisible(bool(text))
         self.review.saved.setVisible(not text)
@@ -428,7 +471,7 @@ class SemisegDock(QWidget):
             Do.CREATE: self.ask_create,
             Do.ADD: self.cohort.ask_files,
             Do.CHECK: lambda: check_open_project(self.session, self),
-            Do.PREDICT: self.training.predict,
+            Do.PREDICT: self.predict_rest,
             Do.REVIEW: self.review.open_next,
             Do.SEVERAL: self.progress.accept_several,
             Do.SLICE: self.case_view.next_doubtful_slice,
@@ -447,10 +490,10 @@ class SemisegDock(QWidget):
             if self._trained.phase is Phase.DONE:
                 self._show_training(TrainingState())
 
-    def predict_rest(self) -> None:
-        """Predict every case without a label, and show how that goes."""
+    def predict_rest(self, cases: Sequence[str] = ()) -> None:
+        """Predict cases, or all without a label, and show how that goes."""
         self.show_tab("Train")
-        self.training.predict()
+        self.training.predict(cases)
 
     def _note_view(self) -> None:
         """Note in its history that the open case was looked at."""
@@ -470,9 +513,15 @@ class SemisegDock(QWidget):
         """Take files and folders."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
+            self.start_page.show_drop(True)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Forget what was dragged over the panel."""
+        self.start_page.show_drop(False)
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open a dropped project, add dropped images."""
+        self.start_page.show_drop(False)
         urls = event.mimeData().urls()
         self.drop([Path(url.toLocalFile()) for url in urls if url.isLocalFile()])
         event.acceptProposedAction()

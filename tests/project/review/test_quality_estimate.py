@@ -109,7 +109,7 @@ class TestEstimator:
 
     def test_the_estimate_is_said_with_its_interval(self) -> None:
         estimator = Estimator(self.pairs(9))
-        assert str(estimator.estimate(predicted(0.3))) == "0.70 (0.69 to 0.71)"
+        assert str(estimator.estimate(predicted(0.3))) == "0.70 (0.69\u20130.71)"
         assert "by 9 predictions that you corrected" in estimator.words(predicted(0.3))
 
     @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from napari_semiseg.project.cases.case import Case
 from napari_semiseg.widgets.canvas import prefetch as reading
 from napari_semiseg.widgets.canvas.prefetch import Prefetch
 from napari_semiseg.widgets.cohort.model import COLUMNS, CohortModel
-from napari_semiseg.widgets.cohort.panel import MEASURED_ROWS, CaseTable
+from napari_semiseg.widgets.cohort.table import MEASURED_ROWS, CaseTable
 from napari_semiseg.widgets.elements.connections import Connections
 from widgets.conftest import write_volume
 

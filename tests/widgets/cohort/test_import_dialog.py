@@ -89,7 +89,7 @@ def test_a_dropped_folder_shows_its_pairs_before_anything_is_added(
     dialog.pairs.topLevelItem(2).setCheckState(0, module.Qt.CheckState.Unchecked)
     assert dialog.add_button.text() == "Add 3 cases, 2 with masks"
     dialog.add_button.click()
-    qtbot.waitUntil(lambda: "2 labelled" in dock.cohort.summary.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "2 labelled" in dock.cohort.bar.text.text(), timeout=20_000)
     ids = [case.id for case in dock.session.project.cases()]
     assert ids == ["case_0", "case_1", "case_3"]
     assert dock.status.text().startswith("Added 3 cases, attached 2 masks")
@@ -251,7 +251,7 @@ def test_structures_are_given_classes(
     }
     boxes["GTV"].setCurrentText("scar")
     dialog.add_button.click()
-    qtbot.waitUntil(lambda: "1 labelled" in panel.summary.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "1 labelled" in panel.bar.text.text(), timeout=20_000)
     label = fresh.project.case("ward_7").read_label()
     assert np.bincount(label.ravel()).tolist()[1:] == [49, 9]
 
@@ -270,6 +270,6 @@ def test_labels_are_replaced_only_where_ticked(
     assert "tick to replace" in rows(dialog.pairs)[0][3]
     assert dialog.add_button.text() == "Attach 1 mask"
     dialog.add_button.click()
-    qtbot.waitUntil(lambda: "2 labelled" in panel.summary.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "2 labelled" in panel.bar.text.text(), timeout=20_000)
     assert not project.case("case_0").read_label().any()
     assert project.case("case_1").read_label().any()

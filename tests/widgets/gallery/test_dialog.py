@@ -192,7 +192,7 @@ def test_the_worst_come_first_and_the_good_are_ticked_at_once(
     dialog.model.set_items(found)
     dialog.model.arrange(Show.WAITING, Order.WORST)
     assert listed(dialog) == ["case_1", "case_2", "case_0"]
-    assert "Dice ~0.70 (0.68 to 0.74)" in describe(dialog.model.rows[0])
+    assert "Dice 0.70 (0.68\u20130.74)" in describe(dialog.model.rows[0])
     dialog.model.arrange(Show.WAITING, Order.BEST)
     assert listed(dialog) == ["case_0", "case_2", "case_1"]
     assert dialog.good.isEnabled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,8 @@ from qtpy.QtWidgets import (
     QTabBar,
 )
 
-from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.project.project import Project
-from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.common.preferences import guide_is_hidden
 from napari_semiseg.widgets.dock import TABS, SemisegDock
 from napari_semiseg.widgets.project.guide import (
@@ -28,8 +28,10 @@ from napari_semiseg.widgets.project.guide import (
     MARK,
     REVIEW,
     SAMPLE_AUTHOR,
+    SAMPLE_MINUTES,
     SAMPLE_NAME,
     TRAIN,
+    TRAINING,
 )
 from widgets.conftest import SHAPE
 from widgets.viewing import store_prediction
@@ -73,11 +75,10 @@ def test_the_guide_goes_from_loading_to_reviewing(
     dock: SemisegDock, sample: Project, qtbot: QtBot
 ) -> None:
     guide = dock.guide
-    assert guide.isVisible()
     assert guide.step is LOAD
-    assert "Try the sample cohort" in guide.text.text()
-    assert not guide.button.isVisible()
+    assert not guide.isVisible()
     dock.open_project(sample.folder)
+    assert guide.isVisible()
     assert guide.step is MARK
     guide.button.click()
     assert dock.session.case_id == "case_1"
@@ -88,11 +89,28 @@ def test_the_guide_goes_from_loading_to_reviewing(
     dock.case_view.mask.put(label)
     assert dock.case_view.accept()
     assert guide.step is TRAIN
-    assert "\u2713\u00a0Mark" in guide.path.text()
+    assert "\u2713\u00a0Label" in guide.path.text()
     guide.button.click()
     assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Train"
-    Run.create(sample, TrainingConfig(minutes=1))
-    store_prediction(sample, "case_2")
+    form, button = dock.training.form, dock.training.start_button
+    assert form.minutes.value() == SAMPLE_MINUTES
+    assert f"{SAMPLE_MINUTES} min" in guide.button.text()
+    assert button.text() == f"Start training, {SAMPLE_MINUTES} min"
+    run = store_prediction(sample, "case_2")  # as yet, no model
+    run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
+    dock.session.runs_changed.emit()
+    assert guide.step is TRAINING
+    assert "\u2713\u00a0Train" not in guide.path.text()
+    for reason, model in (("failed", False), ("failed", True), ("completed", False)):
+        run.append(Finished(run=run.id, reason=reason, step=5, seconds=60))
+        if model:
+            run.folder.last.parent.mkdir(exist_ok=True)
+            run.folder.last.touch()
+        else:
+            run.folder.last.unlink(missing_ok=True)
+        dock.session.runs_changed.emit()
+        assert guide.step is TRAIN
+    run.folder.last.touch()
     dock.session.runs_changed.emit()
     assert guide.step is REVIEW
     guide.button.click()
@@ -109,6 +127,8 @@ def test_the_guide_is_put_away_for_good_and_brought_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     guide = dock.guide
+    dock.open_project(sample.folder)
+    assert guide.isVisible()
     guide.hide_button.click()
     assert not guide.isVisible()
     assert guide_is_hidden()

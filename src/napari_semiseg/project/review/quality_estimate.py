@@ -42,7 +42,7 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.dice:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.dice:.2f} ({self.low:.2f}\u2013{self.high:.2f})"
 
 
 class Calibration:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
+from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import percent
@@ -14,10 +13,11 @@ from napari_semiseg.project.cases.record import DOUBTED, Acceptance
 from napari_semiseg.project.review.corrections import effort
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import plain
-from napari_semiseg.widgets.elements.tables import RowModel
+from napari_semiseg.widgets.elements.style import DONE, PROPOSED, TROUBLE
+from napari_semiseg.widgets.elements.tables import ID_ROLE, RowModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from qtpy.QtCore import QObject
 
@@ -28,32 +28,45 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.common.session import Session
     from napari_semiseg.widgets.elements.tables import Index
 
-STATE_COLOURS = {
-    CaseState.LABELLED: "#009E73",
-    CaseState.PARTIAL: "#E69F00",
-    CaseState.DRAFT: "#F0E442",
-    CaseState.PROPOSED: "#56B4E9",
-    CaseState.UNLABELLED: "#9A9FA6",
-    CaseState.EXCLUDED: "#5A5F66",
+FLAGGED, TEST = "flagged", "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of case: its icon and colour, and what it means."""
+
+    icon: str
+    colour: str
+    meaning: str
+
+
+KINDS = {
+    "labelled": Kind("circle", DONE, "every voxel was looked at by a person"),
+    "partial": Kind("circle_half_full", "#f0a830", "a person labelled a part of it"),
+    "draft": Kind("pencil", "#f0e442", "edits that are not accepted yet"),
+    "proposed": Kind(
+        "circle_outline", PROPOSED, "a model's prediction that is to be reviewed"
+    ),
+    "unlabelled": Kind("minus", "#b4bac2", "neither label nor prediction"),
+    "unverified": Kind(
+        "eye_outline", TROUBLE, "accepted unchanged, with few of its slices viewed"
+    ),
+    "unseen": Kind(
+        "eye_off_outline", TROUBLE, "a prediction was accepted that nobody had opened"
+    ),
+    "excluded": Kind("cancel", "#9aa1aa", "left out of training and prediction"),
+    FLAGGED: Kind("flag", TROUBLE, "flagged for a second look"),
+    TEST: Kind("flask_outline", "#cfa6ff", "never seen by training"),
 }
-STATE_MEANING = {
-    CaseState.LABELLED: "every voxel was looked at by a person",
-    CaseState.PARTIAL: "a person labelled a part of it",
-    CaseState.DRAFT: "edits that are not accepted yet",
-    CaseState.PROPOSED: "a model's prediction that is to be reviewed",
-    CaseState.UNLABELLED: "neither label nor prediction",
-    CaseState.EXCLUDED: "left out of training and prediction",
-}
-_HOLLOW = frozenset({CaseState.UNLABELLED, CaseState.EXCLUDED})
-SORT_ROLE = Qt.ItemDataRole.UserRole
-FILTER_ROLE = SORT_ROLE + 1
-FLAG_COLOUR = "#D55E00"
-ICON_SIZE = 12
+"""What a case is, in the order in which the table sorts and the filters stand."""
+SORT_ROLE = ID_ROLE + 1
+ROW_ROLE = SORT_ROLE + 1
 SPLIT_TITLES = {
     Split.TRAIN: "Training",
-    Split.VALIDATION: "Validation (scores during training)",
+    Split.VALIDATION: "Check (scores during training)",
     Split.TEST: "Test (never seen by training)",
 }
+USES = {Split.TRAIN: "Train", Split.VALIDATION: "Check", Split.TEST: "Test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +88,58 @@ class Row:
     explained: str = ""
 
     @property
-    def doubted(self) -> bool:
-        """Whether there is a label that nobody has verified."""
-        return self.acceptance in DOUBTED
+    def kind(self) -> str:
+        """State, or how a label was accepted that nobody has verified."""
+        doubted = self.acceptance in DOUBTED and self.state is not CaseState.EXCLUDED
+        return str(self.acceptance if doubted else self.state)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """All of `KINDS` that the case is."""
+        found = {self.kind}
+        found |= {FLAGGED} if self.flag is not None else set()
+        return frozenset(found | ({TEST} if self.split is Split.TEST else set()))
+
+    @property
+    def words(self) -> str:
+        """What a search looks at, in lower case."""
+        marked = "" if self.flag is None else f"{FLAGGED} {self.flag}"
+        return f"{self.id} {self.kind} {USES[self.split]} {marked}".casefold()
+
+    @property
+    def quality(self) -> str:
+        """How good the prediction is or was, or why that is not known."""
+        if self.waiting is not None:
+            if self.estimate is not None:
+                return str(self.estimate)
+            empty = not any(self.waiting.score.volumes_ml.values())
+            return "empty" if empty else f"doubt {self.uncertainty:.2f}"
+        if self.dice is not None:
+            return f"{self.dice:.2f} measured"
+        if self.acceptance is Acceptance.UNSEEN:
+            return "unseen: not counted"
+        if self.acceptance is Acceptance.UNVERIFIED:
+            return "untouched: not counted"
+        whole = self.state is CaseState.LABELLED
+        return "not measured" if whole else "no prediction"
 
 
 COLUMNS = (
     ("Case", "id", "Name of the image file"),
     ("State", "state", "Who has seen it last: a person or a model"),
+    ("Use", "use", "Only cases for training are learnt from; Check and Test score"),
+    ("Annotated", "annotated", "Share of the volume that a person has labelled"),
     (
-        "Dice",
-        "dice",
-        "How well the prediction agreed with your correction of it;\n"
-        "with ~ and its 90 % interval: estimated from the uncertainty",
+        "Quality",
+        "quality",
+        "Dice of the prediction. Solid: measured, by your correction of it.\n"
+        "Hollow: estimated, with the range that holds it for 9 of 10 cases.\n"
+        "Sorted, the worst of those that wait for you come first",
     ),
     ("Min", "minutes", "Minutes you were active with this case, pauses left out"),
-    ("Edits", "changed", "Voxels that the correction changed; k: thousands"),
-    ("Unsure", "uncertainty", "Uncertainty of the newest prediction, 0 to 1"),
-    ("Done", "annotated", "Share of the volume that a person has labelled"),
-    ("Split", "split", "Only cases of the split 'train' are used for training"),
+    ("", "tick", "Tick cases to act on several (Space; Ctrl+A: all that are shown)"),
 )
-
-
-SPLIT_COLUMN = [field for _, field, _ in COLUMNS].index("split")
-NUMBERS = frozenset({"annotated", "uncertainty", "dice", "minutes", "changed"})
+FIELDS = [field for _, field, _ in COLUMNS]
 
 
 def read_row(case: Case, runs: Sequence[Run], estimator: Estimator) -> Row:
@@ -130,6 +171,8 @@ def estimated(row: Row, estimator: Estimator) -> Row:
         return replace(row, estimate=estimate, explained=words)
     if row.dice is not None:
         words = f"The prediction agreed with its correction: Dice {row.dice:.2f}"
+        if row.changed is not None:
+            words += f", {row.changed:,} voxels changed"
         return replace(row, explained=words)
     return row
 
@@ -144,31 +187,41 @@ class CohortModel(RowModel[Row]):
     """The session's cases as rows; re-read when the session says so."""
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
-        super().__init__([(title, tip) for title, _, tip in COLUMNS], parent)
+        titles = [(title, tip) for title, _, tip in COLUMNS]
+        super().__init__(titles, parent, ticks=FIELDS.index("tick"))
         self._session = session
         self._counts: dict[str, int] = {}
-        self._flag = _icon(FLAG_COLOUR, _draw_flag, filled=True)
-        self._dots = {state: _dot(state, state in _HOLLOW) for state in CaseState}
-        self._unseen_dot = _dot(CaseState.LABELLED, hollow=True)
         connections = Connections(self)
         connections.add(self.reload, session.project_changed)
         connections.add(self.refresh, session.runs_changed, session.cases_changed)
 
-    @property
-    def has_splits(self) -> bool:
-        """Whether any case is not for training."""
-        return any(row.split is not Split.TRAIN for row in self.rows)
+    def id_of(self, item: Row) -> str:
+        """Id of a case."""
+        return item.id
+
+    def empty_fields(self) -> set[str]:
+        """Columns that say nothing of any case."""
+        said = {
+            "use": any(row.split is not Split.TRAIN for row in self.rows),
+            "annotated": any(row.annotated for row in self.rows),
+            "minutes": any(row.minutes for row in self.rows),
+            "quality": any(
+                row.waiting is not None or row.dice is not None for row in self.rows
+            ),
+        }
+        return {field for field, known in said.items() if not known}
 
     def reload(self) -> None:
         """Read all rows."""
         project = self._session.project
         self.beginResetModel()
-        self.rows = []
+        self.rows, before = [], self.checked
         if project is not None:
             runs, estimator = project.runs()[::-1], self._session.estimator()
             cases = self._session.cases()
             self.rows = [read_row(case, runs, estimator) for case in cases]
             self._counts = estimator.counts
+        self.checked = before & {row.id for row in self.rows}
         self.endResetModel()
 
     def refresh(self, ids: Collection[str] | None = None) -> None:
@@ -196,93 +249,62 @@ class CohortModel(RowModel[Row]):
         self.dataChanged.emit(self.index(first, 0), end)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return text, icon, tool tip or sort key of a cell."""
-        row, field = self.rows[index.row()], COLUMNS[index.column()][1]
-        flag = row.flag if field == "id" else None
-        match role:
-            case Qt.ItemDataRole.DisplayRole:
-                return _text(row, field)
-            case Qt.ItemDataRole.DecorationRole if field == "state":
-                return self._unseen_dot if row.doubted else self._dots[row.state]
-            case Qt.ItemDataRole.DecorationRole if flag is not None:
-                return self._flag
-            case Qt.ItemDataRole.ToolTipRole:
-                return plain(_tip(row, field))
-            case Qt.ItemDataRole.TextAlignmentRole if field in NUMBERS:
-                return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            case _ if role == SORT_ROLE:
-                return _sort_key(row, field)
-            case _ if role == FILTER_ROLE:
-                text = _text(row, field)
-                return text if flag is None else f"{text} flagged {flag}"
-        return None
+        """Return text, tool tip, sort key or row of a cell."""
+        row, field = self.rows[index.row()], FIELDS[index.column()]
+        if role == ROW_ROLE:
+            return row
+        if role == SORT_ROLE:
+            return _sort_key(row, field)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return _text(row, field)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain(_tip(row, field))
+        return super().data(index, role)
 
 
 def _text(row: Row, field: str) -> str:
-    value = getattr(row, field)
-    if field == "dice" and row.estimate is not None:
-        return f"~{row.estimate}"
-    if field == "state" and row.doubted:
-        return f"accepted {row.acceptance}"
-    if value is None:
-        return "-"
     match field:
+        case "id":
+            return row.id
+        case "state":
+            return row.kind
+        case "use":
+            return USES[row.split]
         case "annotated":
-            return percent(value)
-        case "uncertainty" | "dice":
-            return f"{value:.2f}"
+            return percent(row.annotated)
+        case "quality":
+            return row.quality
         case "minutes":
-            return f"{value:.1f}"
-        case "changed":
-            return str(value) if value < 1000 else f"{value / 1000:.3g}k"
-    return str(value)
+            return "\u2013" if row.minutes is None else f"{row.minutes:.1f}"
+    return ""
 
 
 def _tip(row: Row, field: str) -> str:
     if field == "id" and row.flag is not None:
         return f"{row.id}: flagged for a second look. {row.flag}".rstrip()
-    if field == "dice" and row.explained:
+    if field == "quality" and row.explained:
         return f"{row.id}: {row.explained}"
-    if row.acceptance is Acceptance.UNSEEN:
-        return f"{row.id}: a prediction was accepted that nobody had opened"
-    if row.doubted:
-        return f"{row.id}: accepted unchanged, with few of its slices viewed"
-    return f"{row.id}: {row.state} ({STATE_MEANING[row.state]})"
+    return f"{row.id}: {row.kind} ({KINDS[row.kind].meaning})"
 
 
 def _sort_key(row: Row, field: str) -> Any:
-    value = getattr(row, field)
-    if field == "state":
-        return list(CaseState).index(value) - 0.5 * row.doubted
-    if field == "dice" and row.estimate is not None:
-        return row.estimate.dice
-    if value is None:
-        return -1.0
-    return str(value) if field in {"id", "split"} else float(value)
+    match field:
+        case "state":
+            return list(KINDS).index(row.kind)
+        case "annotated":
+            return row.annotated
+        case "minutes":
+            return -1.0 if row.minutes is None else row.minutes
+        case "quality":
+            return _doubtful_first(row)
+    return _text(row, field)
 
 
-def _icon(colour: str, draw: Callable[[QPainter], object], *, filled: bool) -> QIcon:
-    pixmap = QPixmap(ICON_SIZE, ICON_SIZE)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(QColor(colour), 1.6))
-    if filled:
-        painter.setBrush(QColor(colour))
-    draw(painter)
-    painter.end()
-    return QIcon(pixmap)
-
-
-def _dot(state: CaseState, hollow: bool) -> QIcon:
-    size = ICON_SIZE - 4
-    return _icon(
-        STATE_COLOURS[state],
-        lambda painter: painter.drawEllipse(2, 2, size, size),
-        filled=not hollow,
-    )
-
-
-def _draw_flag(painter: QPainter) -> None:
-    painter.drawLine(3, 1, 3, ICON_SIZE - 1)
-    painter.drawPolygon([QPoint(3, 2), QPoint(ICON_SIZE - 2, 4), QPoint(3, 7)])
+def _doubtful_first(row: Row) -> float:
+    """Put empty predictions before others that wait, then what is known, then rest."""
+    if row.waiting is not None:
+        if row.estimate is not None:
+            return 1 + row.estimate.dice
+        empty = not any(row.waiting.score.volumes_ml.values())
+        return 0.0 if empty else 3 - (row.uncertainty or 0.0)
+    return 6.0 if row.dice is None else 4 + row.dice

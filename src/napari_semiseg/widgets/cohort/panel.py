@@ -2,131 +2,60 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSortFilterProxyModel, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QAction, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QFileDialog,
     QLineEdit,
     QMenu,
+    QPushButton,
+    QSizePolicy,
     QWidget,
 )
 
-from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.text import count
 from napari_semiseg.project.importing.preview import import_pairs
+from napari_semiseg.widgets.cohort.bulk import BulkBar, CaseVerbs
+from napari_semiseg.widgets.cohort.filters import Filters
 from napari_semiseg.widgets.cohort.import_dialog import ImportDialog
-from napari_semiseg.widgets.cohort.model import (
-    COLUMNS,
-    FILTER_ROLE,
-    SORT_ROLE,
-    SPLIT_COLUMN,
-    SPLIT_TITLES,
-    CohortModel,
-)
-from napari_semiseg.widgets.common.background import (
-    Progress,
-    in_background,
-    show_errors,
-    warn,
-)
-from napari_semiseg.widgets.common.flagging import ask_flag
-from napari_semiseg.widgets.common.session import HUMAN
+from napari_semiseg.widgets.cohort.model import CohortModel
+from napari_semiseg.widgets.cohort.table import CaseTable
+from napari_semiseg.widgets.common.background import Progress, in_background, warn
+from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
-from napari_semiseg.widgets.elements.forms import (
-    push_button,
-    row_of,
-    stack,
-    wrapped_label,
-)
-from napari_semiseg.widgets.elements.tables import RowTable
+from napari_semiseg.widgets.elements.forms import row_of, stack, wrapped_label
+from napari_semiseg.widgets.elements.style import look, set_icon
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from qtpy.QtCore import QModelIndex, QPoint
+    from qtpy.QtCore import QPoint
     from qtpy.QtGui import QResizeEvent
 
-    from napari_semiseg.core.case import Split
     from napari_semiseg.project.discovery.add_images import AddReport
-    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.common.session import Session
 
 
-HEADER_ROOM, ARROW_ROOM, NAME_WIDTH = 12, 14, 96
-"""Pixels around a title, of the sorting arrow, and of the narrowest name column."""
-ROW_HEIGHT, MEASURED_ROWS = 24, 50
-"""Pixels, and how many visible rows decide how wide a column is."""
-
-
-class CaseTable(RowTable):
-    """The cases, sorted and filtered."""
-
-    def __init__(self, model: CohortModel) -> None:
-        super().__init__(ROW_HEIGHT)
-        self._model = model
-        self.proxy = QSortFilterProxyModel(self)
-        self.proxy.setSourceModel(model)
-        self.proxy.setSortRole(SORT_ROLE)
-        self.proxy.setFilterKeyColumn(-1)
-        self.proxy.setFilterRole(FILTER_ROLE)
-        self.proxy.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        self.setModel(self.proxy)
-        self.setSortingEnabled(True)
-        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        self.setWordWrap(False)
-        header = self.horizontalHeader()
-        header.setMinimumSectionSize(36)
-        header.setResizeContentsPrecision(MEASURED_ROWS)
-        header.sortIndicatorChanged.connect(self.fit_columns)
-        model.modelReset.connect(self.fit_columns)
-        model.dataChanged.connect(self.fit_columns)
-
-    def selected(self) -> list[str]:
-        """Return the ids of the selected cases."""
-        rows = self.selectionModel().selectedRows()
-        return [str(index.data()) for index in rows]
-
-    def select(self, case_id: str) -> None:
-        """Select and show a case."""
-        for row in range(self.proxy.rowCount()):
-            if self.proxy.index(row, 0).data() == case_id:
-                self.selectRow(row)
-
-    def after(self, case_id: str | None) -> str | None:
-        """Return the id of the row below that of a case, as sorted and filtered."""
-        ids = [self.proxy.index(row, 0).data() for row in range(self.proxy.rowCount())]
-        below = ids[ids.index(case_id) + 1 :] if case_id in ids else []
-        return str(below[0]) if below else None
-
-    def fit_columns(self, *_: object) -> None:
-        """Give the numbers the width they need and the name the rest.
-
-        Splits are shown where there are several.
-        """
-        self.setColumnHidden(SPLIT_COLUMN, not self._model.has_splits)
-        columns = range(1, self.proxy.columnCount())
-        letters, header = self.fontMetrics(), self.horizontalHeader()
-        for column in columns:
-            title = letters.horizontalAdvance(COLUMNS[column][0]) + HEADER_ROOM
-            if column == header.sortIndicatorSection():
-                title += ARROW_ROOM
-            self.setColumnWidth(column, max(self.sizeHintForColumn(column) + 4, title))
-        rest = self.viewport().width() - sum(map(self.columnWidth, columns))
-        self.setColumnWidth(0, max(NAME_WIDTH, rest))
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Fit the columns to the new width."""
-        super().resizeEvent(event)
-        self.fit_columns()
+WIDE = 440
+"""Pixels across from which *Attach masks* has a button of its own."""
+NOTHING_YET = "No images yet. Add some, or drop a folder of scans here."
+NO_MATCH = "No case is like that. Esc in the search shows all again."
 
 
 class CohortPanel(QWidget):
-    """Table, filter, and what can be done to cases."""
+    """Search, filters, table, and what can be done to cases.
+
+    Signals
+    -------
+    width_requested()
+        Make the panel wide, or as it was.
+    """
+
+    width_requested = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -134,44 +63,74 @@ class CohortPanel(QWidget):
         self.model = CohortModel(session, self)
         self.table = CaseTable(self.model)
         self.table.opened.connect(self._open)
-        self.filter = QLineEdit()
-        self.filter.setPlaceholderText("Filter by name, state, split or flag (Ctrl+F)")
-        self.filter.setClearButtonEnabled(True)
-        self.filter.setToolTip("Show only the cases in which these words occur")
-        self.filter.returnPressed.connect(self._open_first)
-        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
-        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        find.activated.connect(self.filter.setFocus)
-        self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
-        self.summary = wrapped_label()
-        add = push_button(
-            "Add images",
-            tip="Scans to label or to learn from; they stay where they are",
+        self.verbs = CaseVerbs(session, self)
+        self.filters = Filters()
+        self.filters.chosen.connect(self._filter)
+        self.note = look(wrapped_label(), "secondary")
+        self.note.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.note.setSizePolicy(
+            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding
         )
-        menu = QMenu(add)
-        menu.addAction("Image files…", self.ask_files)
-        menu.addAction("Folder of images, or a DICOM series…", self._ask_folder)
-        add.setMenu(menu)
-        masks = push_button(
-            "Attach masks…",
-            self._ask_masks,
-            "Take masks from a folder, by the same file names as images",
-        )
-        self.open_button = push_button(
-            "Open",
-            lambda: self.table.open_row(self.table.currentIndex()),
-            "Enter or a double click on a row does it too",
-        )
-        buttons = row_of(add, masks, None, self.open_button)
-        parts = (buttons, self.filter, self.table, self.summary)
-        stack(self, *parts, stretched=self.table, margin=6)
+        self.bar = BulkBar(self.verbs, self.table.ticked)
+        parts = (self._tools(), self.filters, self.table, self.note, self.bar)
+        column = stack(self, *parts, stretched=self.table)
+        column.setContentsMargins(6, 8, 6, 0)
+        column.setSpacing(8)
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.table.customContextMenuRequested.connect(self._menu)
-        self.table.selectionModel().selectionChanged.connect(self._selection_changed)
-        self.model.modelReset.connect(self._summarise)
-        self.model.dataChanged.connect(self._summarise)
+        self.model.modelReset.connect(self._count)
+        self.model.dataChanged.connect(self._changed)
         Connections(self).add(self._case_opened, session.case_opened)
-        self._summarise()
+        self._count()
+
+    def _tools(self) -> QWidget:
+        fixed = QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed
+        self.add_button = KeyButton("Add images", "", "plus")
+        self.add_button.setToolTip(
+            "Scans to label or to learn from; they stay where they are"
+        )
+        menu = QMenu(self.add_button)
+        menu.addAction("Image files…", self.ask_files)
+        menu.addAction("Folder of images, or a DICOM series…", self._ask_folder)
+        menu.addAction("Attach masks…", self._ask_masks)
+        self.add_button.setMenu(menu)
+        self.masks_button = KeyButton(
+            "Attach masks…", "", "layers_outline", run=self._ask_masks
+        )
+        self.masks_button.setToolTip(
+            "Take masks from a folder, by the same file names as images"
+        )
+        self.search = look(QLineEdit(), "search")
+        self.search.setAccessibleName("Search the cases")
+        self.search.setPlaceholderText("Name, comment (Ctrl+F)")
+        self.search.setClearButtonEnabled(True)
+        self.search.setMinimumWidth(60)
+        self.search.setToolTip(
+            "Show only the cases in which these words occur; Enter opens the first"
+        )
+        self.search.returnPressed.connect(self._open_first)
+        self.search.textChanged.connect(self._filter)
+        escape = QShortcut(QKeySequence(Qt.Key.Key_Escape), self.search)
+        escape.setContext(Qt.ShortcutContext.WidgetShortcut)
+        escape.activated.connect(self.show_all)
+        self.width_button = look(QPushButton(), "flat")
+        set_icon(self.width_button, "arrow_expand_horizontal")
+        if self.width_button.icon().isNull():
+            self.width_button.setText("\u2194")
+        self.width_button.setAccessibleName("Wide panel")
+        self.width_button.setToolTip("Make room for all columns, or for the image")
+        self.width_button.clicked.connect(lambda *_: self.width_requested.emit())
+        for button in (self.add_button, self.masks_button):
+            button.setSizePolicy(*fixed)
+        tools = QWidget()
+        row = row_of(self.add_button, self.masks_button)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        row.setStretch(0, 0)
+        row.addWidget(self.search, 1)
+        row.addWidget(self.width_button)
+        tools.setLayout(row)
+        return tools
 
     # -- actions
 
@@ -204,40 +163,23 @@ class CohortPanel(QWidget):
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
-    def set_excluded(self, ids: Sequence[str], excluded: bool) -> None:
-        """Leave cases out of training and prediction, or take them in again."""
-        self._change(ids, lambda project, key: project.set_excluded(key, excluded))
+    def go_to_search(self) -> None:
+        """Take the keyboard to the search."""
+        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.search.selectAll()
 
-    def set_split(self, ids: Sequence[str], split: Split) -> None:
-        """Set what cases may be used for."""
-        self._change(ids, lambda project, key: project.set_split(key, split))
-
-    def _change(
-        self, ids: Sequence[str], change: Callable[[Project, str], object]
-    ) -> None:
-        project = self._session.project
-        if project is not None:
-            with show_errors(self._session):
-                for key in ids:
-                    change(project, key)
-            self._session.cases_changed.emit(set(ids))
-
-    def flag(self, ids: Sequence[str]) -> None:
-        """Ask why cases need a second look, or take their flags away."""
-        project = self._session.project
-        if project is not None:
-            with show_errors(self._session):
-                if ask_flag(self, project, ids):
-                    self._session.cases_changed.emit(set(ids))
+    def show_all(self) -> None:
+        """Show the cases of every kind and name again."""
+        self.search.clear()
+        self.filters.choose("")
 
     # -- private
 
-    def _open(self, index: QModelIndex) -> None:
-        case_id = str(index.siblingAtColumn(0).data())
+    def _open(self, case_id: str) -> None:
         self._session.case_requested.emit(case_id)
 
     def _open_first(self) -> None:
-        """Open the first case that passes the filter."""
+        """Open the first case that passes the search."""
         self.table.open_row(self.table.proxy.index(0, 0))
 
     def ask_files(self) -> None:
@@ -274,44 +216,64 @@ class CohortPanel(QWidget):
         self._session.say(". ".join([f"{text[0].upper()}{text[1:]}", *told]) + ".")
 
     def _menu(self, where: QPoint) -> None:
-        ids = self.table.selected()
+        """Act on the ticked cases where the pointer is on one, else on the selected."""
+        ticked, selected = self.table.ticked(), self.table.selected()
+        ids = ticked if set(selected) <= set(ticked) else selected
         if ids:
             self.menu_for(ids).exec(self.table.viewport().mapToGlobal(where))
 
     def menu_for(self, ids: Sequence[str]) -> QMenu:
         """Make the context menu of some cases."""
         menu = QMenu(self)
-        menu.addAction("Open", lambda: self._session.case_requested.emit(ids[0]))
-        menu.addSeparator()
-        chosen = {case.id: case for case in self._session.cases() if case.id in ids}
-        if any(case.state is not CaseState.EXCLUDED for case in chosen.values()):
-            menu.addAction("Exclude", lambda: self.set_excluded(ids, True))
-        if any(case.state is CaseState.EXCLUDED for case in chosen.values()):
-            menu.addAction("Include again", lambda: self.set_excluded(ids, False))
-        menu.addAction("Flag for a second look\u2026", lambda: self.flag(ids))
-        splits = menu.addMenu("Use for")
-        for split, title in SPLIT_TITLES.items():
-            action = splits.addAction(title)
-            action.triggered.connect(lambda *_, split=split: self.set_split(ids, split))
-            action.setCheckable(True)
-            action.setChecked(all(case.split is split for case in chosen.values()))
+        self.verbs.fill(menu, ids)
+        first = menu.actions()[0]
+        opening = QAction("Open", menu)
+        opening.triggered.connect(lambda *_: self._open(ids[0]))
+        menu.insertAction(first, opening)
+        menu.insertSeparator(first)
         return menu
 
-    def _selection_changed(self, *_: object) -> None:
-        self.open_button.setEnabled(bool(self.table.selected()))
+    def _filter(self, _chosen: str = "") -> None:
+        self.table.proxy.show_only(self.filters.kind, self.search.text())
+        self._summarise()
 
-    def _summarise(self, *_: object) -> None:
-        rows = self.model.rows
-        doubted = Counter(row.acceptance for row in rows if row.doubted)
-        human = sum(row.state in HUMAN for row in rows) - doubted.total()
-        text = f"{count(len(rows), 'case')}, {human} labelled"
-        for acceptance, number in doubted.items():
-            text += f", {number} accepted {acceptance}"
-        if not rows:
-            text = "No images yet."
-        self.summary.setText(text)
-        self._selection_changed()
+    def _changed(self, _first: object, _last: object, roles: list[int]) -> None:
+        if roles:  # of ticks
+            self._summarise()
+        else:
+            self._count()
+
+    def _count(self) -> None:
+        self.filters.show_rows(self.model.rows)
+        self._summarise()
+
+    def _summarise(self) -> None:
+        """Say how many cases there are, or are ticked, and why none is shown."""
+        rows, ticked = self.model.rows, len(self.table.ticked())
+        self.filters.setVisible(bool(rows))
+        shown = self.table.proxy.rowCount()
+        self.table.setVisible(shown > 0)
+        self.note.setVisible(not shown)
+        self.note.setText(NO_MATCH if rows else NOTHING_YET)
+        text = f"{ticked} ticked of {len(rows)}"
+        if not ticked:
+            labelled = sum(row.kind == "labelled" for row in rows)
+            of = f"{shown} of " if shown < len(rows) else ""
+            text = f"{of}{count(len(rows), 'case')}, {labelled} labelled"
+            text += " \u00b7 tick for actions" if rows else ""
+        self.bar.show_counts(text, ticked)
 
     def _case_opened(self, case_id: str | None) -> None:
+        self.table.show_open(case_id)
         if case_id is not None:
             self.table.select(case_id)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the search the room of a narrow panel."""
+        super().resizeEvent(event)
+        QTimer.singleShot(0, self._fit)  # a layout at work hears of no other size
+
+    def _fit(self) -> None:
+        wide = self.width() >= WIDE
+        self.masks_button.setVisible(wide)
+        self.add_button.set_step("Add images" if wide else "Add", "")

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
 
 from qtpy.QtCore import QSettings
-
-RECENT = "recent_projects"
-KEPT = 6
 
 
 def preferences() -> QSettings:
@@ -20,20 +15,6 @@ def preferences() -> QSettings:
         "napari-semiseg",
         "panel",
     )
-
-
-def recent_projects() -> list[Path]:
-    """Folders opened last that still hold a project, newest first."""
-    stored: Any = preferences().value(RECENT) or []
-    texts = [stored] if isinstance(stored, str) else list(stored)
-    return [Path(text) for text in texts if (Path(text) / "project.toml").is_file()]
-
-
-def remember_project(folder: Path) -> None:
-    """Put a project first in `recent_projects`."""
-    folder = folder.resolve()
-    others = [path for path in recent_projects() if path != folder]
-    preferences().setValue(RECENT, [str(path) for path in [folder, *others][:KEPT]])
 
 
 def grey_window(*, ct: bool) -> str:

@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible, QElidingLabel
 
+from napari_semiseg.widgets.elements.style import look
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -119,7 +121,7 @@ def dialog_buttons(dialog: QDialog, text: str) -> tuple[QDialogButtonBox, QPushB
     """Make *Cancel* and a default button that accepts; returns both, and the latter."""
     box = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
     accept = box.addButton(text, QDialogButtonBox.ButtonRole.AcceptRole)
-    accept.setDefault(True)
+    look(accept, "primary").setDefault(True)
     box.accepted.connect(dialog.accept)
     box.rejected.connect(dialog.reject)
     return box, accept

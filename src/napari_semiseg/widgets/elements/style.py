@@ -31,6 +31,21 @@ QLabel[look="title"] { font-weight: 600; background: transparent; }
 QLabel[look="sentence"] { font-size: 11pt; }
 QLabel[look="number"] { font-size: 16pt; font-weight: 600; background: transparent; }
 QLabel[look="headline"] { font-size: 15pt; font-weight: 600; }
+QLabel[look="subheadline"] { font-size: 15pt; font-weight: 600;
+    color: {secondary}; }
+QLabel[look="heading"] { font-weight: 600; color: {secondary}; margin-top: 4px; }
+QWidget[look="clear"] { background: transparent; }
+QLabel[look="small"] { background: transparent; }
+QLabel[look="picture"] { background: {chip_ground}; border-radius: 6px; }
+QFrame[look="drop"] { background: {card}; border: 1px dashed {outline};
+    border-radius: 7px; }
+QFrame[look="drop_over"] { background: {control}; border: 2px dashed {accent};
+    border-radius: 7px; }
+QPushButton[look="project"] { background: {card}; border: 1px solid {card};
+    border-radius: 7px; padding: 0px; min-height: 50px; max-height: 50px; }
+QPushButton[look="project"]:hover { background: {control};
+    border: 1px solid {outline}; }
+QPushButton[look="project"]:focus { border: 2px solid {text}; }
 QLabel[look="chip"] { color: {chip_text}; background: {chip}; border-radius: 9px;
     padding: 1px 8px; }
 QPushButton { border-radius: 6px; padding: 4px 8px; min-height: 18px; }
@@ -49,6 +64,12 @@ QPushButton[look="title"] { background: transparent; border: none; font-weight: 
     text-align: left; padding: 3px; font-size: 11pt; }
 QPushButton[look="state"] { background: {card}; border: 1px solid {control};
     border-radius: 11px; padding: 1px 9px; min-height: 18px; }
+QPushButton[look="filter"] { background: transparent; border: 1px solid {outline};
+    border-radius: 11px; padding: 1px 8px; min-height: 18px; }
+QPushButton[look="filter"]:hover { background: {control}; }
+QPushButton[look="filter"]:checked { background: {text}; color: {background};
+    border: 1px solid {text}; }
+QPushButton[look="filter"]:focus { border: 2px solid {accent}; }
 QPushButton[look="doubt"] { background: {control}; border-radius: 5px;
     padding: 1px 5px; min-height: 16px; }
 QPushButton[look="doubt"]:checked { background: {text}; color: {background}; }
@@ -77,6 +98,15 @@ QTabBar::tab { background: transparent; border: none; color: {secondary};
 QTabBar::tab:selected { background: transparent; color: {text}; font-weight: 600;
     border-bottom: 2px solid {text}; }
 QTabBar::tab:hover { background: {card}; }
+QTableView[look="cases"] { background: {background}; border: none;
+    gridline-color: {card}; }
+QTableView[look="cases"]:focus { border: 1px solid {outline}; }
+QTableView[look="cases"] QHeaderView { background: {card}; }
+QTableView[look="cases"] QHeaderView::section { background: {card}; border: none;
+    color: {secondary}; font-weight: 600; padding: 5px 6px; }
+QLineEdit[look="search"] { background: {background}; border: 1px solid {control};
+    border-radius: 6px; padding: 4px 6px; min-height: 18px; }
+QLineEdit[look="search"]:focus { border: 1px solid {text}; }
 QListWidget { background: {background}; border: none; }
 QFrame[look="toast"] { background: {card}; border: 1px solid {line};
     border-radius: 7px; }
@@ -100,6 +130,7 @@ def colours(theme: str | None = None) -> dict[str, str]:
         "accent_hover": mix(ACCENT, "#000000", 0.88),
         "chip": "#15405c",
         "chip_text": "#f0f1f2",
+        "chip_ground": tint("#f0a830"),
         "done": DONE,
         "proposed": PROPOSED,
         "trouble": TROUBLE,
@@ -115,6 +146,35 @@ def mix(first: str, second: str, part: float) -> str:
         (one.blue(), other.blue()),
     )
     return QColor(*(round(part * a + (1 - part) * b) for a, b in pairs)).name()
+
+
+def tint(colour: str) -> str:
+    """Darken a colour until the text of a chip can be read on it."""
+    return mix(colour, "#16191d", 0.24)
+
+
+def readable(colour: str, ground: str, least: float = 3.0) -> str:
+    """Move a colour away from the ground until its contrast is enough (WCAG 2.1)."""
+    away = "#000000" if luminance(ground) > 0.18 else "#ffffff"
+    parts = (part / 10 for part in range(10, -1, -1))
+    found = (mix(colour, away, part) for part in parts)
+    return next(one for one in found if contrast(one, ground) >= least)
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast of two colours, 1 to 21, after WCAG 2.1."""
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour, in [0, 1], after WCAG 2.1."""
+    found = QColor(colour)
+    parts = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (found.redF(), found.greenF(), found.blueF())
+    ]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
 def look(widget: W, name: str) -> W:

@@ -1,4 +1,4 @@
-"""Show tables with a row per case."""
+"""Show tables with a row per case, and ticks to act on several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from qtpy.QtCore import QObject, QPersistentModelIndex
     from qtpy.QtGui import QKeyEvent
@@ -17,23 +17,78 @@ if TYPE_CHECKING:
     Index: TypeAlias = QModelIndex | QPersistentModelIndex
 
 T = TypeVar("T")
+ID_ROLE = Qt.ItemDataRole.UserRole
+"""Of any cell: the id of its row."""
+Role = Qt.ItemDataRole
 
 
 class RowModel(QAbstractTableModel, Generic[T]):
-    """Items as rows, below titles with tool tips.
+    """Items as rows, below titles with tool tips; one column has ticks.
 
     Parameters
     ----------
     columns : sequence of (str, str)
         Title and tool tip.
+    ticks : int
+        Number of the column with the ticks.
+
+    Attributes
+    ----------
+    rows : list
+        The items.
+    checked : set of str
+        Ids of those that are ticked.
     """
 
     def __init__(
-        self, columns: Sequence[tuple[str, str]], parent: QObject | None = None
+        self,
+        columns: Sequence[tuple[str, str]],
+        parent: QObject | None = None,
+        *,
+        ticks: int = 0,
     ) -> None:
         super().__init__(parent)
         self.rows: list[T] = []
+        self.checked: set[str] = set()
+        self.ticks = ticks
         self._columns = tuple(columns)
+
+    def id_of(self, item: T) -> str:
+        """Id of an item."""
+        raise NotImplementedError
+
+    def check(self, ids: Iterable[str], checked: bool = True) -> None:
+        """Tick rows, or take their ticks away."""
+        self.checked = self.checked.union(ids) if checked else self.checked - {*ids}
+        if self.rows:
+            first = self.index(0, self.ticks)
+            last = self.index(len(self.rows) - 1, self.ticks)
+            self.dataChanged.emit(first, last, [Role.CheckStateRole])
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        """Make the column with the ticks checkable."""
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if index.column() == self.ticks:
+            flags |= Qt.ItemFlag.ItemIsUserCheckable
+        return flags
+
+    def data(self, index: Index, role: int = Role.DisplayRole) -> Any:
+        """Return the id of a row, or whether it is ticked."""
+        name = self.id_of(self.rows[index.row()])
+        if role == ID_ROLE:
+            return name
+        if role == Role.CheckStateRole and index.column() == self.ticks:
+            ticked = name in self.checked
+            return Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
+        return None
+
+    def setData(self, index: Index, value: Any, role: int = Role.EditRole) -> bool:
+        """Tick a row."""
+        if role != Role.CheckStateRole or index.column() != self.ticks:
+            return False
+        ticked = Qt.CheckState(value) == Qt.CheckState.Checked
+        self.check([self.id_of(self.rows[index.row()])], ticked)
+        return True
 
     def rowCount(self, parent: Index | None = None) -> int:
         """Number of items."""
@@ -47,50 +102,71 @@ class RowModel(QAbstractTableModel, Generic[T]):
         self,
         section: int,
         orientation: Qt.Orientation,
-        role: int = Qt.ItemDataRole.DisplayRole,
+        role: int = Role.DisplayRole,
     ) -> Any:
         """Title and tool tip of a column."""
         if orientation == Qt.Orientation.Horizontal:
-            if role == Qt.ItemDataRole.DisplayRole:
+            if role == Role.DisplayRole:
                 return self._columns[section][0]
-            if role == Qt.ItemDataRole.ToolTipRole:
+            if role == Role.ToolTipRole:
                 return self._columns[section][1]
         return None
 
 
 class RowTable(QTableView):
-    """Selects whole rows; Enter or a double click opens one.
+    """Selects whole rows; Enter or a double click opens one, Space ticks.
+
+    Parameters
+    ----------
+    row_height : int
+        Pixels.
+    rows : RowModel
+        What is shown, through a proxy or not.
 
     Signals
     -------
-    opened(QModelIndex)
-        A valid index of the row.
+    opened(str)
+        The id of the row.
     """
 
-    opened = Signal(QModelIndex)
+    opened = Signal(str)
 
-    def __init__(self, row_height: int) -> None:
+    def __init__(self, row_height: int, rows: RowModel[Any]) -> None:
         super().__init__()
+        self._rows = rows
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setShowGrid(False)
+        self.setTabKeyNavigation(False)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(row_height)
         self.horizontalHeader().setHighlightSections(False)
         self.doubleClicked.connect(self.open_row)
 
+    def selected(self) -> list[str]:
+        """Return the ids of the selected rows."""
+        rows = self.selectionModel().selectedRows()
+        return [str(index.data(ID_ROLE)) for index in rows]
+
+    def toggle_selected(self) -> None:
+        """Tick what is selected; where all of it is ticked, take the ticks away."""
+        ids = self.selected()
+        self._rows.check(ids, not self._rows.checked.issuperset(ids))
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Open the current row on Enter."""
+        """Open the current row on Enter, tick on Space."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.open_row(self.currentIndex())
+        elif event.key() == Qt.Key.Key_Space:
+            self.toggle_selected()
         else:
             super().keyPressEvent(event)
 
     def open_row(self, index: QModelIndex) -> None:
         """Emit ``opened`` for a row, if there is one."""
         if index.isValid():
-            self.opened.emit(index)
+            self.opened.emit(str(index.data(ID_ROLE)))
 
 
 def top_items(tree: QTreeWidget) -> list[QTreeWidgetItem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -36,8 +36,7 @@ from napari_semiseg.widgets.gallery.model import GalleryModel, Order, Show
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qtpy.QtCore import QModelIndex
-    from qtpy.QtGui import QKeyEvent, QShowEvent
+    from qtpy.QtGui import QShowEvent
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.project import Project
@@ -60,7 +59,7 @@ class GalleryTable(RowTable):
     """Pictures in rows; Enter or a double click opens, Space ticks."""
 
     def __init__(self, model: GalleryModel) -> None:
-        super().__init__(SIZE + MARGIN)
+        super().__init__(SIZE + MARGIN, model)
         self.setModel(model)
         self._cases = model
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -87,15 +86,6 @@ class GalleryTable(RowTable):
         last = self.rowAt(self.viewport().height() - 1)
         shown = rows[first : (last if last >= 0 else len(rows) - 1) + 1]
         return {item.case.id for item in shown}
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Tick or untick what is selected on Space."""
-        if event.key() == Qt.Key.Key_Space:
-            rows = [index.row() for index in self.selectionModel().selectedRows()]
-            ids = [self._cases.rows[row].case.id for row in rows]
-            self._cases.check(ids, not self._cases.checked.issuperset(ids))
-        else:
-            super().keyPressEvent(event)
 
     def _drop_unseen(self) -> None:
         self._cases.thumbnails.keep_only(self.visible_cases())
@@ -131,7 +121,7 @@ class GalleryDialog(QDialog):
         self.questions = Questions(lambda: self)
         self.model = GalleryModel(project.labels, self)
         self.table = GalleryTable(self.model)
-        self.table.opened.connect(self._open)
+        self.table.opened.connect(session.case_requested.emit)
         self.show_box = _combo(Show, "Which cases are listed")
         self.order_box = _combo(Order, "By the estimated Dice, else the uncertainty")
         self.summary = wrapped_label("Reading the predictions \u2026")
@@ -272,9 +262,6 @@ class GalleryDialog(QDialog):
         known = any(item.estimate is not None for item in self.model.rows)
         self.good.setEnabled(known)
         self.limit.setEnabled(known)
-
-    def _open(self, index: QModelIndex) -> None:
-        self._session.case_requested.emit(self.model.rows[index.row()].case.id)
 
     def _tick_all(self) -> None:
         self.model.check(item.case.id for item in self.model.rows)

@@ -17,7 +17,7 @@ from napari_semiseg.widgets.elements.forms import plain
 from napari_semiseg.widgets.elements.tables import RowModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from qtpy.QtCore import QObject
     from qtpy.QtGui import QImage
@@ -56,7 +56,6 @@ class GalleryModel(RowModel[ReviewItem]):
         self.thumbnails = Thumbnails(self)
         self._scheme = scheme
         self.thumbnails.ready.connect(self._drawn)
-        self.checked: set[str] = set()
         self._all: list[ReviewItem] = []
         self._places: dict[str, int] = {}
 
@@ -79,23 +78,13 @@ class GalleryModel(RowModel[ReviewItem]):
         self.checked &= self._places.keys()
         self.endResetModel()
 
-    def check(self, ids: Iterable[str], checked: bool = True) -> None:
-        """Tick cases, or take their ticks away."""
-        self.checked = self.checked.union(ids) if checked else self.checked - {*ids}
-        if self.rows:
-            last = self.index(len(self.rows) - 1, 0)
-            self.dataChanged.emit(self.index(0, 0), last, [ItemRole.CheckStateRole])
+    def id_of(self, item: ReviewItem) -> str:
+        """Id of a case."""
+        return item.case.id
 
     def ticked(self) -> list[ReviewItem]:
         """Return the ticked cases, in the order of the table."""
         return [item for item in self.rows if item.case.id in self.checked]
-
-    def flags(self, index: Index) -> Qt.ItemFlag:
-        """Make the first column checkable."""
-        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        if index.column() == 0:
-            flags |= Qt.ItemFlag.ItemIsUserCheckable
-        return flags
 
     def data(self, index: Index, role: int = ItemRole.DisplayRole) -> Any:
         """Return text and tick of a case, or one of its pictures."""
@@ -103,15 +92,14 @@ class GalleryModel(RowModel[ReviewItem]):
         if index.column() == 0:
             if role == ItemRole.DisplayRole:
                 return describe(item)
-            if role == ItemRole.CheckStateRole:
-                ticked = item.case.id in self.checked
-                return Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
             if role == ItemRole.ToolTipRole:
                 words = f": {item.words}" if item.words else ""
                 return plain(f"{item.case.id}{words}")
-            return None
-        if role not in (ItemRole.DecorationRole, ItemRole.DisplayRole):
-            return None
+        if not index.column() or role not in (
+            ItemRole.DecorationRole,
+            ItemRole.DisplayRole,
+        ):
+            return super().data(index, role)
         made = self.pictures(item)
         if role == ItemRole.DecorationRole:
             return None if isinstance(made, str | None) else _picture(made, index)
@@ -127,14 +115,6 @@ class GalleryModel(RowModel[ReviewItem]):
         return self.thumbnails.get(
             key, partial(draw_case, case, item.mask, self._scheme)
         )
-
-    def setData(self, index: Index, value: Any, role: int = ItemRole.EditRole) -> bool:
-        """Tick a case."""
-        if role != ItemRole.CheckStateRole or index.column():
-            return False
-        ticked = Qt.CheckState(value) == Qt.CheckState.Checked
-        self.check([self.rows[index.row()].case.id], ticked)
-        return True
 
     def _drawn(self, case_id: str) -> None:
         row = self._places.get(case_id)
@@ -152,7 +132,7 @@ def describe(item: ReviewItem) -> str:
     else:
         lines.append("opened before" if item.seen else "never opened")
         if item.estimate is not None:
-            lines.append(f"Dice ~{item.estimate}")
+            lines.append(f"Dice {item.estimate}")
         elif item.record is not None:
             lines.append(f"unsure {item.record.score.uncertainty:.2f}")
     if item.record is not None and not item.accepted:

@@ -30,7 +30,7 @@ from napari_semiseg.widgets.elements.plots import PlotBox
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from qtpy.QtGui import QShowEvent
 
@@ -161,7 +161,7 @@ class ProgressPanel(QWidget):
         )
         self.accept_button = push_button(
             "Accept several\u2026",
-            self.accept_several,
+            lambda: self.accept_several(),
             "See predictions side by side, and accept many",
         )
         self.dice = CorrectionPlot("Dice of the prediction and its correction")
@@ -209,8 +209,8 @@ class ProgressPanel(QWidget):
             widget.setVisible(bool(found))
         self._draw(found)
 
-    def accept_several(self) -> None:
-        """Show many predictions side by side, to accept or reopen."""
+    def accept_several(self, ticked: Iterable[str] = ()) -> None:
+        """Show many predictions side by side, to accept or reopen; tick some."""
         project = self._session.project
         if project is None:
             self._session.say("Open a project first.")
@@ -218,6 +218,7 @@ class ProgressPanel(QWidget):
         if self.gallery is None:
             self.gallery = GalleryDialog(self._session, project, self._before, self)
             self.gallery.finished.connect(self._gallery_closed)
+        self.gallery.model.check(ticked)
         self.gallery.show()
         self.gallery.raise_()
 

@@ -61,8 +61,8 @@ class ClassTable(QWidget):
             "Voxel value in the mask files, name and colour of each structure.\n"
             "Double-click a colour to change it. 0 is background."
         )
-        add = push_button("Add class", lambda: self.add_class())
-        remove = push_button("Remove class", self._remove)
+        add = push_button("Add structure", lambda: self.add_class())
+        remove = push_button("Remove structure", self._remove)
         stack(self, self._table, row_of(add, remove, None), margin=0)
         self.add_class()
 
@@ -90,7 +90,9 @@ class ClassTable(QWidget):
                 self._table.item(row, column).text().strip() for column in range(3)
             )
             if not name:
-                raise ConfigError(f"class {number} has no name: type one, or remove it")
+                raise ConfigError(
+                    f"structure {number} has no name: type one, or remove it"
+                )
             texts.append(f"{number}={name} {colour}")
         return LabelScheme.parse(texts)
 
@@ -112,7 +114,7 @@ class ClassTable(QWidget):
     def _pick_colour(self, row: int, column: int) -> None:
         if column == _COLOUR:
             old = QColor(self._table.item(row, _COLOUR).text())
-            chosen = QColorDialog.getColor(old, self, "Colour of the class")
+            chosen = QColorDialog.getColor(old, self, "Colour of the structure")
             if chosen.isValid():
                 self._set_colour(row, chosen.name().upper())
 
@@ -128,7 +130,7 @@ class CreateProjectDialog(QDialog):
         self, parent: QWidget | None = None, images: Sequence[Path] = ()
     ) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Create a project")
+        self.setWindowTitle("New project")
         self.setMinimumWidth(460)
         self.images = list(images)
         self.name = QLineEdit()

@@ -14,13 +14,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.core.text import listed
+from napari_semiseg.core.text import count, listed
 from napari_semiseg.project.exporting.export import export
 from napari_semiseg.project.exporting.formats import export_formats
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.elements.forms import dialog_buttons, push_button, row_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_semiseg.project.project import ExportReport, Project
     from napari_semiseg.widgets.common.session import Session
 
@@ -33,11 +35,28 @@ NAMED = 3
 
 
 class ExportDialog(QDialog):
-    """Asks what to export, how, and to where."""
+    """Asks what to export, how, and to where.
 
-    def __init__(self, project: Project, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    project : Project
+        The project.
+    parent : QWidget, optional
+        The window.
+    cases : sequence of str
+        Ids of what is exported; by default all but the excluded cases.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        parent: QWidget | None = None,
+        cases: Sequence[str] = (),
+    ) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Export masks")
+        self._cases = list(cases) or None
+        of = f" of {count(len(cases), 'case')}" if cases else ""
+        self.setWindowTitle(f"Export masks{of}")
         self.contents = QComboBox()
         for key, title in CONTENTS.items():
             self.contents.addItem(title, key)
@@ -56,10 +75,10 @@ class ExportDialog(QDialog):
     def start(self, session: Session, project: Project) -> None:
         """Export what was chosen in the background, and report what was written."""
         what, fmt = self.contents.currentData(), self.formats.currentData()
-        folder = Path(self.folder.text()).expanduser()
+        folder, cases = Path(self.folder.text()).expanduser(), self._cases
 
         def work() -> ExportReport:
-            return export(project, folder, what=what, fmt=fmt)
+            return export(project, folder, what=what, fmt=fmt, cases=cases)
 
         def done(report: ExportReport) -> None:
             session.say(summary(report, folder))

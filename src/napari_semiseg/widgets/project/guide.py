@@ -5,30 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.widgets.common.preferences import guide_is_hidden, hide_guide
+from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
     markup_label,
+    plain_label,
     push_button,
     row_of,
     stack,
     wrapped_label,
 )
+from napari_semiseg.widgets.elements.style import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
 
 SAMPLE_NAME = "Sample cohort"
 SAMPLE_AUTHOR = "sample cohort"
+SAMPLE_MINUTES = 2
+"""Of training, until the proposals of the sample are worth a correction."""
+UNDER_WAY = frozenset({"preparing", "running"})
+ENDED = frozenset({"completed", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +48,24 @@ class Step:
     button: str
 
 
-LOAD = Step(
-    "Load",
-    "New here? Press 'Try the sample cohort': twelve virtual patients, three of them "
-    "labelled, and no download.",
-    "",
-)
+LOAD = Step("Load", "", "")
 MARK = Step(
-    "Mark",
+    "Label",
     "Open a case without a label. Key 1 takes the structure: paint the dark ventricles "
     "of a slice, then press D. After a few slices \u21e7A accepts what is painted.",
     "Open a case",
 )
 TRAIN = Step(
     "Train",
-    "Ask for one minute and press Start. You can go on marking meanwhile; the cases "
-    "without a label get a prediction at the end.",
-    "Go to training",
+    f"{SAMPLE_MINUTES} minutes are enough for these small scans: the button fills them "
+    "in, then press Start training. You can go on labelling meanwhile.",
+    f"Go to training, {SAMPLE_MINUTES} min",
+)
+TRAINING = Step(
+    "Train",
+    "The training runs; the bar above says how long. At its end the cases without a "
+    "label get a proposal. Label another one meanwhile, it is learnt from at once.",
+    "Open a case",
 )
 REVIEW = Step(
     "Review",
@@ -66,17 +75,16 @@ REVIEW = Step(
 )
 DONE = Step(
     "Done",
-    "That is the whole loop: mark, train, review, train again. Now your own scans?",
-    "Create project\u2026",
+    "That is the whole loop: label, train, review, train again. Now your own scans?",
+    "New project\u2026",
 )
-STEPS = (LOAD, MARK, TRAIN, REVIEW)
+NAMES = (LOAD.name, MARK.name, TRAIN.name, REVIEW.name)
 
 
 class Guide(QFrame):
     """Names the four steps, ticks those that are done and offers the next.
 
-    Seen before a project is open and in the sample project, until it is hidden; the
-    preferences remember that.
+    Seen in the sample project, until it is hidden; the preferences remember that.
 
     Signals
     -------
@@ -89,17 +97,20 @@ class Guide(QFrame):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
-        self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.path = markup_label(wrapped=True)
-        self.text = wrapped_label()
-        self.button = push_button("", self._begin, "Begin this step")
-        self.hide_button = push_button(
-            "Hide", self.dismiss, "Hide the first steps; Project menu shows them"
-        )
-        head = row_of(self.path, self.hide_button)
-        layout = stack(self, head, self.text, row_of(self.button, None))
-        layout.setContentsMargins(6, 4, 6, 6)
-        layout.setSpacing(4)
+        look(self, "card")
+        title = look(plain_label("First steps"), "title")
+        self.path = look(markup_label(wrapped=True), "small")
+        self.text = look(wrapped_label(), "secondary")
+        self.button = KeyButton("", "", "arrow_right", run=self._begin, left=True)
+        self.button.setToolTip("Begin this step")
+        self.hide_button = look(push_button("\u2715", self.dismiss), "flat")
+        self.hide_button.setAccessibleName("Hide the first steps")
+        self.hide_button.setToolTip("Hide the first steps; \u22ee brings them back")
+        self.hide_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        head = row_of(title, None, self.hide_button)
+        layout = stack(self, head, self.path, self.text, self.button)
+        layout.setContentsMargins(10, 4, 6, 8)
+        layout.setSpacing(6)
         Connections(self).add(
             self.refresh,
             session.project_changed,
@@ -114,24 +125,23 @@ class Guide(QFrame):
         project = self.session.project
         if project is None:
             return LOAD
-        return next_step(self.session.cases(), trained=bool(project.runs()))
+        return next_step(self.session.cases(), project.runs())
 
     def refresh(self, _: object = None) -> None:
-        """Show the next step, or nothing in a project of the user's own."""
+        """Show the next step, or nothing outside of the sample project."""
         project = self.session.project
-        own = project is not None and project.name != SAMPLE_NAME
-        self.setVisible(not own and not guide_is_hidden())
-        if own:
+        ours = project is not None and project.name == SAMPLE_NAME
+        self.setVisible(ours and not guide_is_hidden())
+        if not ours:
             return
         step = self.step
-        done = STEPS.index(step) if step in STEPS else len(STEPS)
-        names = [f"{n}\u00a0{one.name}" for n, one in enumerate(STEPS, start=1)]
-        names[:done] = [f"\u2713\u00a0{one.name}" for one in STEPS[:done]]
-        names[done : done + 1] = [f"<b>{name}</b>" for name in names[done : done + 1]]
-        self.path.setText("First steps: " + " \u203a ".join(names))
+        done = NAMES.index(step.name) if step.name in NAMES else len(NAMES)
+        shown = [f"\u2713\u00a0{name}" for name in NAMES[:done]]
+        shown += [f"{n}\u00a0{name}" for n, name in enumerate(NAMES, 1)][done:]
+        shown[done : done + 1] = [f"<b>{name}</b>" for name in shown[done : done + 1]]
+        self.path.setText(" \u203a ".join(shown))
         self.text.setText(step.text)
-        self.button.setText(step.button)
-        self.button.setVisible(bool(step.button))
+        self.button.set_step(step.button, "")
 
     def _begin(self) -> None:
         self.step_requested.emit(self.step)
@@ -149,15 +159,15 @@ class Guide(QFrame):
             self.step_requested.emit(LOAD)
 
 
-def next_step(cases: Iterable[Case], *, trained: bool) -> Step:
+def next_step(cases: Iterable[Case], runs: Iterable[Run]) -> Step:
     """Tell the next step in the sample project.
+
+    A training counts once it has ended and left a model.
 
     Parameters
     ----------
-    cases : iterable of Case
+    cases, runs : iterable of Case and of Run
         All of the project.
-    trained : bool
-        Whether there is a run.
     """
     by_hand = [
         entry
@@ -165,10 +175,11 @@ def next_step(cases: Iterable[Case], *, trained: bool) -> Step:
         for entry in case.record.standing
         if isinstance(entry, Labelled) and entry.by != SAMPLE_AUTHOR
     ]
+    states = {run.status for run in runs if run.status in UNDER_WAY or run.has_model}
     if not by_hand:
         return MARK
-    if not trained:
-        return TRAIN
+    if not states & ENDED:
+        return TRAINING if states & UNDER_WAY else TRAIN
     return DONE if any(entry.run for entry in by_hand) else REVIEW
 
 

@@ -405,7 +405,7 @@ class ReviewPanel(QWidget):
             self._show_step()
             return
         estimate = self.session.estimates([view.case.id]).get(view.case.id)
-        words = "" if estimate is None else f"Dice ~{estimate}"
+        words = "" if estimate is None else f"Dice {estimate}"
         self.card.show_case(self._flag(), words)
         self._show_saved()
         values = [0, *(item.value for item in self._scheme())]

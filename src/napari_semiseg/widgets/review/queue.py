@@ -171,7 +171,7 @@ class ReviewQueue(QListWidget):
             item.setData(PLACE, volume.place)
             item.setData(WHY, volume.reason)
             item.setData(QUALITY, "" if estimate is None else f"{estimate.dice:.2f}")
-            words = "" if estimate is None else f"\nDice ~{estimate}"
+            words = "" if estimate is None else f"\nDice {estimate}"
             item.setToolTip(plain(f"{volume.case}\n{volume.reason}{words}"))
             self.addItem(item)
             if volume.case == selected:

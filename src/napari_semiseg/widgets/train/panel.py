@@ -130,7 +130,9 @@ class TrainingPanel(QWidget):
         self.stop_button = KeyButton(STOP, "", "stop", run=self.stop)
         self.stop_button.setToolTip("Keeps what was learnt so far; it can go on later")
         self.resume_button = KeyButton("Resume", "", "plus", run=self.resume)
-        self.predict_button = KeyButton("Propose", "", "creation", run=self.predict)
+        self.predict_button = KeyButton(
+            "Propose", "", "creation", run=lambda: self.predict()
+        )
         self.predict_button.setToolTip(
             "Propose masks for all cases without a label, with the model in use"
         )
@@ -212,14 +214,15 @@ class TrainingPanel(QWidget):
             handle = submit_for(self._executor, "resume", project, run, *arguments)
             self._follow(run, handle)
 
-    def predict(self) -> None:
-        """Propose masks with the model in use."""
+    def predict(self, cases: Sequence[str] = ()) -> None:
+        """Propose masks with the model in use; by default for all without a label."""
         project, run = self._session.project, self._model()
         if project is None or run is None:
             return
+        named = [word for name in cases for word in ("--case", name)]
         with show_errors(self._session):
             handle = submit_for(
-                self._executor, "predict", project, run, "--run", run.id
+                self._executor, "predict", project, run, "--run", run.id, *named
             )
             self._follow(run, handle, trains=False)
         self.update_buttons()
