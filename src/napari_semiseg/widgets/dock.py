@@ -139,6 +139,7 @@ class SemisegDock(QWidget):
         line.setContentsMargins(8, 0, 8, 0)
         line.addWidget(self.review.saved, 1)
         footer.setLayout(line)
+        self._message = ""
         self._message_ends = QTimer(self)
         self._message_ends.setSingleShot(True)
         self._message_ends.setInterval(MESSAGE_MS)
@@ -217,7 +218,7 @@ class SemisegDock(QWidget):
         find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
         find.activated.connect(self._find)
         self.tabs.currentChanged.connect(self._show_step)
-        self.tabs.currentChanged.connect(lambda _: self._show_message(""))
+        self.tabs.currentChanged.connect(lambda _: self._show_message(self._message))
         self.review.step_changed.connect(self._show_step)
         self.review.export_asked.connect(lambda: self.ask_export())
         self.training.state_changed.connect(self._show_training)
@@ -408,6 +409,7 @@ class SemisegDock(QWidget):
         else:
             self.start_page.refresh()
         self._pages.setCurrentIndex(0 if project is None else 1)
+        self._show_message(self._message)
         self._show_step()
 
     def show_tab(self, title: str) -> None:
@@ -416,6 +418,7 @@ class SemisegDock(QWidget):
 
     def _show_message(self, text: str) -> None:
         """Show a message in the footer for a while, then what is saved."""
+        self._message = text
         if self.session.project is not None:
             text = text or HINTS.get(TABS[self.tabs.currentIndex()], "")
         self.status.setText(text)

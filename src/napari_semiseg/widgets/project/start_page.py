@@ -136,7 +136,7 @@ class StartPage(QWidget):
         return card
 
     def _picture(self, name: str, colour: str, size: int) -> QLabel:
-        label = QLabel()
+        label = plain_label()
         label.setFixedHeight(size)
         self._pictures.append((label, name, colour))
         return label
@@ -195,7 +195,7 @@ class RecentCard(QPushButton):
         gone = "" if self.exists else "The folder is gone: find it. "
         self.setToolTip(plain(f"{gone}{recent.folder}"))
         self.setAccessibleName(f"{recent.name}, {done}, {day(recent.at)}. {gone}")
-        self._icon = QLabel()
+        self._icon = plain_label()
         name = ElidedLabel("title" if self.exists else "secondary")
         name.setText(recent.name)
         where = ElidedLabel("secondary")
