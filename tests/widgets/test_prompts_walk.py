@@ -1,4 +1,4 @@
-"""First masks from marks on real scans, by keyboard and mouse, before there is a model.
+"""Marks and corrections that become masks of real scans, by keyboard and mouse.
 
 Pictures are kept in ``test-artefacts/prompts-walk``, see `person`.
 """
@@ -6,6 +6,7 @@ Pictures are kept in ``test-artefacts/prompts-walk``, see `person`.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,16 @@ from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.history import Prompted
 from napari_semiseg.project.project import Project
 from real_data import data_folder
-from widgets.person import LATER_MS, PATIENCE, Person, tell
+from widgets.person import (
+    LATER_MS,
+    LONG_MS,
+    PATIENCE,
+    SHIFT,
+    Heartbeat,
+    Person,
+    atria,
+    tell,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,3 +127,59 @@ def test_strokes_on_one_slice_give_a_structure(
     view.mask.undo()
     assert np.array_equal(view.mask.data, before)
     assert "torch" not in sys.modules
+
+
+@pytest.mark.engine
+def test_corrections_spread_while_a_model_trains(
+    tmp_path: Path, window: None, qtbot: QtBot, no_torch: None
+) -> None:
+    made, masks = atria(tmp_path / "atria", labelled=2, unlabelled=1)
+    case_id = next(case.id for case in made.cases() if not case.has_label)
+    person = Person(napari.current_viewer(), qtbot, "prompts-walk")
+    assert person.panel.open_project(made.folder)
+    person.open_case(case_id)
+    view, training = person.panel.case_view, person.panel.training
+    box = person.panel.review.tool_panel
+    person.start_training(minutes=2)
+    person.wait_for(lambda: view.prediction is not None, 2 * LONG_MS)
+    person.tab("Review")
+    truth = read_labels(masks / f"{case_id}.nii.gz", view.case.geometry)
+    encoding, mask = view.editing.encoding, view.mask
+    slices = np.flatnonzero(truth.any(axis=(1, 2)))
+    slices = slices[np.linspace(4, len(slices) - 5, 5).astype(int)]
+    seconds, busy = [], []
+    for number, index in enumerate(slices):
+        view.go_to(0, int(index))
+        key = (slice(index, index + 1), slice(0, None), slice(0, None))
+        mask.put(truth[key], key)
+        before = mask.data.copy()
+        heart, began = Heartbeat(), time.perf_counter()
+        person.press(Qt.Key.Key_U, SHIFT)
+        assert box.tool is not None
+        person.wait_for(lambda: box.tool is None)
+        seconds.append(time.perf_counter() - began)
+        busy.append(training.monitor.active)
+        heart.stop()
+        assert heart.own < PATIENCE
+        human = encoding.annotated(before)
+        assert np.array_equal(mask.data[human], before[human])
+        assert np.array_equal(encoding.annotated(mask.data), human)
+        if number == 0:
+            assert person.panel._toast.isVisible()
+            assert person.panel._toast.text.text().startswith("Refine: left atrium")
+            person.picture("4-refined")
+            person.click(person.panel._toast.button)
+            assert np.array_equal(mask.data, before)
+            mask.redo()
+    tell(
+        f"refined in {np.median(seconds):.2f} s, {np.percentile(seconds, 95):.2f} s at "
+        f"most in 95 %; training beside it: {busy}"
+    )
+    assert np.percentile(seconds, 95) < 2 * PATIENCE
+    done = encoding.human(mask.data)[slices]
+    assert np.array_equal(done, truth[slices])
+    person.picture("5-refined-five-times")
+    if training.monitor.active:
+        person.tab("Train")
+        person.click(training.stop_button)
+        person.wait_for(lambda: not training.monitor.active, LONG_MS)

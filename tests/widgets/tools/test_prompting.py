@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,14 @@ from napari.utils.interactions import (
     mouse_press_callbacks,
     mouse_release_callbacks,
 )
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_semiseg.assistants.registry import ASSISTANTS
+from napari_semiseg.assistants.shipped.nninteractive import URL
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.project.cases.history import Prompted
+from napari_semiseg.widgets.common.preferences import environment
 from widgets.viewing import press
 
 if TYPE_CHECKING:
@@ -164,6 +169,49 @@ def test_a_locked_structure_is_told_and_stays(
     qtbot.waitUntil(lambda: bool(said) and "locked" in said[-1], timeout=60_000)
     press(view, "U")
     assert np.array_equal(view.mask.data, before)
+
+
+def test_the_server_of_an_assistant_is_asked_for_and_kept(
+    panel: ReviewPanel,
+    view: CaseView,
+    qtbot: QtBot,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if find_spec("nnInteractive") is None:
+        pytest.skip("the client of nnInteractive is absent")
+    monkeypatch.setenv(URL, "")
+    prompting = panel.tool_panel.prompting
+    view.open(CASE)
+    view.go_to(0, 5)
+    press(view, "C")
+    assert prompting.server_button.isHidden()
+    row = prompting.assistant.findData("nninteractive")
+    prompting.assistant.setCurrentIndex(row)
+    prompting.assistant.activated.emit(row)
+    assert not prompting.server_button.isHidden()
+    prompting.kinds["point"].click()
+    draw(view, [(5, 6, 6)])
+    wanted = f"expected the address of a server, found none; set {URL}"
+    qtbot.waitUntil(lambda: bool(said) and wanted in said[-1], timeout=60_000)
+
+    def fill() -> None:
+        dialog = QApplication.activeModalWidget()
+        if dialog is None:
+            QTimer.singleShot(100, fill)
+            return
+        address, key = dialog.findChildren(QLineEdit)
+        address.setText("http://127.0.0.1:9")
+        assert key.echoMode() == QLineEdit.EchoMode.Password
+        dialog.accept()
+
+    QTimer.singleShot(100, fill)
+    prompting.server_button.click()
+    dead = "expected a server at http://127.0.0.1:9, found none that answers"
+    qtbot.waitUntil(lambda: dead in said[-1], timeout=60_000)
+    assert (view.mask.data == UNANNOTATED).all()
+    monkeypatch.delenv(URL)
+    assert environment(URL) == "http://127.0.0.1:9"
 
 
 class Fake:

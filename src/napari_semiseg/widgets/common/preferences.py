@@ -72,8 +72,11 @@ def environment(name: str) -> str:
 
     That is put into the environment, for programs that the panel starts as well.
     """
-    stored = str(preferences().value(f"environment/{name}") or "")
-    return os.environ.setdefault(name, stored) if stored else os.environ.get(name, "")
+    stored = preferences().value(f"environment/{name}")
+    value = os.environ.get(name) or str(stored or "")
+    if value:
+        os.environ[name] = value
+    return value
 
 
 def remember_environment(name: str, value: str) -> None:

@@ -33,7 +33,7 @@ from napari_semiseg.widgets.tools.panel import ToolPanel
 from napari_semiseg.widgets.tools.prompting import PROMPT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from qtpy.QtGui import QAction, QShowEvent
     from qtpy.QtWidgets import QPushButton
@@ -356,13 +356,15 @@ class ReviewPanel(QWidget):
         self.tool_panel.opened.connect(self._show_step)
         dims = view.viewer.dims.events
         connections.add(self._show_step, dims.point, view.model.counted)
-        keys = {
+        connections.at_close(bind_keys(view.viewer, self._keys()))
+        connections.at_close(self._later.cancel)
+
+    def _keys(self) -> dict[str, Callable[[], object]]:
+        return {
             action.key: partial(action.run, self)
             for action in self.actions_by_id.values()
             if action.key
         }
-        connections.at_close(bind_keys(view.viewer, keys))
-        connections.at_close(self._later.cancel)
 
     # -- showing ---------------------------------------------------------------------
 
@@ -413,8 +415,8 @@ class ReviewPanel(QWidget):
             str(digit): partial(self.choose_class, value)
             for digit, value in enumerate(values[:10])
         }
-        for layer in view.layers.all:  # in place of napari's digits for its tools
-            self._mask_connections.at_close(bind_keys(layer, digits))
+        for layer in view.layers.all:  # in place of napari's own, such as X and Esc
+            self._mask_connections.at_close(bind_keys(layer, self._keys() | digits))
         self._mask_connections.add(self._show_class, view.mask.events.selected_label)
         view.mask.events.mode.connect(self._help, position="last")
         self._help()
