@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_semiseg.core.prediction import LOWEST_LOG, FeatureMaps
+from napari_semiseg.widgets.common.next_step import Do
 from napari_semiseg.widgets.tools import operations
 from widgets.viewing import press, store_prediction
 
@@ -78,9 +79,14 @@ def test_the_rest_follows_in_one_step_that_a_message_takes_back(
     view.open(CASE)
     correct(view, truth, 5)
     before = view.mask.data.copy()
+    view.editing.recount()
+    step = panel.next_step()
+    assert (step.do, step.key) == (Do.REFINE, "Shift-U")
+    assert step.text == "refine from 1 done slice"
     press(view, "Shift-U")
     assert np.array_equal(view.mask.data, before)  # computed in a thread
     qtbot.waitUntil(lambda: bool(offers), timeout=30_000)
+    assert panel.next_step().do is not Do.REFINE
     after, encoding = view.mask.data.copy(), view.editing.encoding
     human = encoding.annotated(before)
     assert np.array_equal(encoding.annotated(after), human)  # only proposals

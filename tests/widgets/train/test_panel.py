@@ -112,7 +112,9 @@ def test_the_form_gives_the_training_it_shows(
     )
     form.setValue(wanted)
     assert form.value() == wanted
-    wanted = TrainingConfig(method="supervised", steps=50, architecture="resenc_unet")
+    wanted = TrainingConfig(
+        method="supervised", steps=50, architecture="resenc_unet", feature_maps=False
+    )
     form.setValue(wanted)
     assert form.value() == wanted
 
