@@ -32,8 +32,8 @@ ATTENTIVE = 2
 """Coarsest levels with attention."""
 BLOCKS = 2
 """Transformer blocks of such a level."""
-HEADS = 4
-"""Most attention heads; a divisor of them where the maps ask for it."""
+HEAD_WIDTH = 32
+"""Maps of an attention head, or more: narrower ones cost far more than they see."""
 DROPOUT = 0.2
 
 
@@ -42,7 +42,7 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = math.gcd(width, HEADS)
+        self.heads = math.gcd(width, max(1, width // HEAD_WIDTH))
         self.position = nn.Conv3d(width, width, 3, padding=1, groups=width)
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         self.projection = nn.Linear(width, 3 * width)
