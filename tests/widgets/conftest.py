@@ -31,9 +31,14 @@ DEVICES = (
 
 
 @pytest.fixture(autouse=True)
-def own_settings(tmp_path: Path) -> None:
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never read or write the settings of whoever runs the tests."""
+    from napari import settings
     from qtpy.QtCore import QSettings
+
+    if hasattr(settings, "_PLUGIN_SETTINGS"):  # since napari 0.9
+        monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
+        monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "napari.yaml"))
 
     QSettings.setPath(
         QSettings.Format.IniFormat,

@@ -83,6 +83,14 @@ def tell(words: str) -> None:
     sys.stdout.write(f"\n{words}\n")
 
 
+def pictures_of(test: str) -> Path:
+    """Make the folder for the pictures of a test."""
+    kept = os.environ.get("SEMISEG_ARTEFACTS", ROOT / "test-artefacts")
+    folder = Path(kept) / test
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 class Heartbeat(QObject):
     """Measures how long the event loop was ever kept from a timer of 20 ms.
 
@@ -144,9 +152,7 @@ class Person:
         self.answers = Answers()
         self.panel.case_view.annotation.questions = self.answers
         self.canvas: QWidget = canvas_widget(viewer.window._qt_viewer)
-        kept = os.environ.get("SEMISEG_ARTEFACTS", ROOT / "test-artefacts")
-        self._pictures = Path(kept) / walk
-        self._pictures.mkdir(parents=True, exist_ok=True)
+        self._pictures = pictures_of(walk)
 
     def wait_for(self, what: Callable[[], object], within_ms: int = SOON_MS) -> None:
         self.qtbot.waitUntil(lambda: bool(what()), timeout=within_ms)

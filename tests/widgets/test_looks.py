@@ -32,7 +32,7 @@ def test_windows_are_chosen_and_kept_for_the_next_scan(
     panel: ReviewPanel, view: CaseView
 ) -> None:
     view.open("case_0")
-    choice, first = panel.contrast.choice, tuple(view.image.contrast_limits)
+    choice, first = panel.view_bar.contrast, tuple(view.image.contrast_limits)
     assert choice.currentText() == "Automatic"
     press(view, "Shift-C")
     assert choice.currentText().startswith("More contrast")
@@ -61,8 +61,8 @@ def test_ct_has_windows_in_hounsfield_units(
     data[:, :3] = -1000
     project.add(write_volume(tmp_path / "images" / "chest.nii.gz", data))
     view.open("chest")
-    choice = panel.contrast.choice
-    panel.contrast._chosen(choice.findText("Soft tissue"))
+    choice = panel.view_bar.contrast
+    panel.view_bar.contrast._chosen(choice.findText("Soft tissue"))
     assert view.image.contrast_limits == [-160, 240]
     view.open("case_0")
     assert choice.currentText() == "Automatic"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import warnings
@@ -14,7 +15,9 @@ from napari_semiseg import _reader, _sample_data, _writer, commands
 from napari_semiseg.errors import ImageError, SemisegError
 from napari_semiseg.io.registry import writable
 from napari_semiseg.project.review.flags import is_put_off
+from napari_semiseg.widgets.common.preferences import SETTINGS
 from napari_semiseg.widgets.dock import TABS, SemisegDock, find_panel
+from napari_semiseg.widgets.review.actions import review_actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +86,26 @@ def test_every_action_has_an_id_and_a_key_of_its_own() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "accept_and_next" in commands.actions()
+
+
+def test_the_manifest_has_the_settings_and_the_keys_of_the_actions(
+    manifest: PluginManifest,
+) -> None:
+    settings = getattr(manifest.contributions, "configurations", None)
+    if settings is None:
+        pytest.skip("npe2 before 0.8 knows no settings of plugins")
+    panel, keys = settings["panel"].properties, settings["keys"].properties
+    assert {name: one.default for name, one in panel.items()} == SETTINGS
+    actions = {one.id: one for one in review_actions().values() if one.text}
+    missing = [
+        f"        {one.id}: {{title: {json.dumps(one.text)}, type: string, "
+        f"default: {json.dumps(one.key)}}}"
+        for one in actions.values()
+        if one.id not in keys
+        or (keys[one.id].title, keys[one.id].default) != (one.text, one.key)
+    ]
+    assert not missing, "write into napari.yaml, under keys:\n" + "\n".join(missing)
+    assert not keys.keys() - actions.keys()
 
 
 def test_menus_are_ones_that_napari_lets_plugins_use(

@@ -199,7 +199,7 @@ def _dice(row: Mapping[str, Any]) -> str:
     estimate, low, high = (
         row[f"estimated_dice{part}"] for part in ("", "_low", "_high")
     )
-    return f"~{estimate:.2f} ({low:.2f} to {high:.2f})"
+    return f"~{estimate:.2f} ({low:.2f}\u2013{high:.2f})"
 
 
 def _show_status(

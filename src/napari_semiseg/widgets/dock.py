@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from napari_semiseg.widgets.cohort.panel import CohortPanel
 from napari_semiseg.widgets.common.background import in_background, show_errors, warn
 from napari_semiseg.widgets.common.compat import canvas_widget, viewer_itself
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
-from napari_semiseg.widgets.common.preferences import let_wheel_scroll, wheel_scrolls
+from napari_semiseg.widgets.common.preferences import choose, setting
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.common.session import Session
 from napari_semiseg.widgets.elements.connections import Connections
@@ -110,7 +111,11 @@ class SemisegDock(QWidget):
         self.viewer = viewer_itself(napari_viewer)
         self.session = Session()
         self.case_view = CaseView(
-            self.session, self.viewer, likely_next=self._likely_next, parent=self
+            self.session,
+            self.viewer,
+            likely_next=self._likely_next,
+            first_place=lambda case_id: self.review.place_of(case_id),
+            parent=self,
         )
         self.cohort = CohortPanel(self.session)
         self.training = TrainingPanel(self.session)
@@ -190,8 +195,8 @@ class SemisegDock(QWidget):
         more.addSeparator()
         wheel = QAction("Wheel scrolls slices", more)
         wheel.setCheckable(True)
-        wheel.setChecked(wheel_scrolls())
-        wheel.toggled.connect(let_wheel_scroll)
+        wheel.triggered.connect(partial(choose, "wheel_scrolls"))
+        more.aboutToShow.connect(lambda: wheel.setChecked(setting("wheel_scrolls")))
         more.addAction(wheel)
         more.addAction("All keys", self.review.show_shortcuts)
         more.addAction("First steps", self.guide.bring_back)
@@ -242,6 +247,9 @@ class SemisegDock(QWidget):
         if width != self._width and isinstance(dock, QDockWidget) and self._window:
             self._width = width
             self._window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+            if (layout := self._window.layout()) is not None:
+                layout.invalidate()  # else it waits for the next change
+                layout.activate()
 
     def _toggle_width(self) -> None:
         """Make room for all columns of the cohort, or for the image."""

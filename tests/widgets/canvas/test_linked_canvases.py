@@ -18,7 +18,7 @@ from napari_semiseg.widgets.canvas.prediction_views import zero_contour
 from napari_semiseg.widgets.canvas.slice_strip import SliceNumber
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.compat import camera_of
-from napari_semiseg.widgets.common.preferences import let_wheel_scroll
+from napari_semiseg.widgets.common.preferences import choose
 from napari_semiseg.widgets.elements.connections import Connections
 from widgets.viewing import Answers, store_prediction
 
@@ -388,7 +388,7 @@ def test_the_wheel_scrolls_slices_and_with_ctrl_it_zooms(
         turn(canvas, 120, Qt.KeyboardModifier.ControlModifier)
         assert shown.slice_index == index + 1
         qtbot.waitUntil(lambda: camera_of(shown.viewer).zoom > zoom)  # noqa: B023
-    let_wheel_scroll(False)
+    choose("wheel_scrolls", False)
     index, zoom = shown.slice_index, camera_of(shown.viewer).zoom
     turn(main, 120)
     assert shown.slice_index == index

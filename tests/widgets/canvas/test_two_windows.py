@@ -16,6 +16,7 @@ from napari_semiseg.widgets.canvas.case_model import CaseModel, OpenCase
 from napari_semiseg.widgets.canvas.editing import Editing
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 from napari_semiseg.widgets.canvas.mask_sources import choose_mask
+from napari_semiseg.widgets.common.preferences import choose
 from napari_semiseg.widgets.common.session import Session
 from widgets.viewing import Answers, store_prediction
 
@@ -237,6 +238,18 @@ def test_a_model_s_proposals_are_left_out_with_a_word(
     text = a.annotation.accept(painted_only=True)
     assert a.answers.asked == []
     assert text.endswith("14 voxels are stored, 80 that are only proposed are not.")
+
+
+def test_the_question_about_masks_without_a_look_can_be_switched_off(
+    window: Callable[[], Window], project: Project
+) -> None:
+    choose("ask_untouched", False)
+    a = window()
+    for number in range(3):
+        store_prediction(project, f"case_{number}")
+        a.open(f"case_{number}")
+        assert "unverified" in a.annotation.accept(painted_only=False)
+    assert a.answers.asked == []
 
 
 def test_masks_accepted_without_a_look_are_unverified_and_asked_about(

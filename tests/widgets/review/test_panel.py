@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.imaging.rendering import slice_name
@@ -14,13 +14,14 @@ from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.common.flagging import FlagDialog
 from napari_semiseg.widgets.common.next_step import Do
 from napari_semiseg.widgets.elements import style
+from napari_semiseg.widgets.elements.actions import short
 from napari_semiseg.widgets.elements.buttons import icon_button
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.project.export_dialog import ExportDialog, summary
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import AGAIN_S, ReviewPanel
 from napari_semiseg.widgets.review.queue import CASE, PLACE, WHY, QueueBox
-from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
+from napari_semiseg.widgets.tools.drawing import volume_words
 from widgets.viewing import Answers, press, store_prediction
 
 if TYPE_CHECKING:
@@ -42,15 +43,25 @@ def test_classes_have_key_colour_name_and_volume(
     button = panel.classes.buttons[1]
     assert (button.key, button.text()) == ("1", "left atrium")
     assert button.isChecked()
-    expected = np.count_nonzero(view.editing.whole()) * 2 / 1000
-    assert panel.classes._volumes[1].text() == f"{expected:.1f} mL"
+    volume = panel.classes._volumes[1]
+    proposed = np.count_nonzero(view.editing.whole()) * 2 / 1000
+    assert volume.toolTip() == f"0.0 mL painted, {proposed:.1f} mL only proposed"
+    assert f"{proposed:.1f} mL" in volume.text()
     view.mask.brush_size = 40
     view.mask.paint((5, 6, 6), 1)
-    painted = np.count_nonzero(view.editing.whole()) * 2 / 1000
-    assert f"{painted:.1f}" != f"{expected:.1f}"
-    qtbot.waitUntil(
-        lambda: panel.classes._volumes[1].text() == f"{painted:.1f} mL", timeout=3000
-    )
+    painted = np.count_nonzero(view.editing.annotated_only() == 1) * 2 / 1000
+    left = np.count_nonzero(view.editing.whole()) * 2 / 1000 - painted
+    assert 0 < left < proposed < painted
+    words = f"{painted:.1f} mL painted, {left:.1f} mL only proposed"
+    qtbot.waitUntil(lambda: volume.toolTip() == words, timeout=3000)
+
+
+def test_volumes_say_what_is_painted_and_what_is_only_proposed() -> None:
+    assert volume_words(3.5, 0, wide=True) == "3.5 mL"
+    assert volume_words(3.5, 24.3, wide=True) == "3.5 mL + 24.3 proposed"
+    assert volume_words(3.5, 24.3, wide=False) == "3.5 + 24.3 mL"
+    assert volume_words(0, 24.3, wide=True) == "24.3 mL proposed"
+    assert volume_words(0, 24.3, wide=False) == "+ 24.3 mL"
 
 
 def test_digits_choose_classes_and_letters_tools(
@@ -187,7 +198,7 @@ def test_info_says_what_is_shown_and_whether_it_is_saved(
     run = store_prediction(project, "case_0")
     view.open("case_0")
     assert (panel.card.title.text(), panel.card.chip.text()) == ("case_0", "proposed")
-    assert f"Proposed by {run.id}" in panel.card.source.text()
+    assert panel.card.source.toolTip().startswith(f"Proposed by {run.id}")
     assert panel.saved.text().startswith("No unsaved edits")
     view.mask.paint((5, 5, 5), 1)
     assert panel.saved.text().startswith("Edits not saved yet")
@@ -201,7 +212,7 @@ def test_buttons_do_what_their_keys_do(
 ) -> None:
     store_prediction(project, "case_0")
     view.open("case_0")
-    panel.menu_actions["toggle_mask"].trigger()
+    panel.view_bar.buttons["toggle_mask"].click()
     assert not view.mask.visible
     press(view, "T")
     assert view.mask.visible
@@ -286,13 +297,14 @@ def test_no_key_of_ours_is_taken_in_naparis_settings(
 
 
 def test_sheet_lists_every_key(panel: ReviewPanel, qtbot: QtBot) -> None:
-    sheet = ShortcutSheet(panel.shortcuts(), panel)
-    text = sheet.table.text()
-    assert "Paint left atrium" in text
+    sheet = panel.shortcut_sheet()
+    listed = {label.text() for label in sheet.findChildren(QLabel)}
+    assert {"0", "1", "Paint left atrium"} <= listed
     for action in panel.actions_by_id.values():
-        assert not action.key or escape(action.text) in text
-    assert sheet.sizeHint().height() < 700
-    assert sheet.sizeHint().width() < 1300
+        assert not action.text or action.text in listed
+        assert not action.key or sheet.fields[action.id].text() == short(action.key)
+    assert sheet.height() < 700
+    assert sheet.width() < 1300
     sheet.deleteLater()
 
 

@@ -20,6 +20,7 @@ from napari_semiseg.project.review.undo import undo
 from napari_semiseg.widgets.canvas.mask_sources import MaskSource, proposed_by
 from napari_semiseg.widgets.common.background import report_error
 from napari_semiseg.widgets.common.planes import NAMES
+from napari_semiseg.widgets.common.preferences import setting
 from napari_semiseg.widgets.elements.questions import Leave
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class Annotation:
 
     def _accepts_blindly(self, viewed: float) -> bool:
         """Ask when one mask after the other is accepted without a look."""
-        if self._untouched + 1 < UNTOUCHED:
+        if self._untouched + 1 < UNTOUCHED or not setting("ask_untouched"):
             return True
         if not self.questions.confirm(
             "Accept without a look?",

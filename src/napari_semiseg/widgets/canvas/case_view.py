@@ -65,6 +65,9 @@ class CaseView(QObject):
         Seconds from an edit to the saving of the draft.
     likely_next : callable
         Gives ids of cases that are probably opened next; they are read in advance.
+    first_place : callable
+        Gives the slice of a case to look at first, axis and index, or None: that with
+        most of the mask.
     parent : QObject, optional
         The dock.
 
@@ -89,6 +92,7 @@ class CaseView(QObject):
         questions: Questions | None = None,
         autosave_s: float = AUTOSAVE_S,
         likely_next: Callable[[], Iterable[str]] = tuple,
+        first_place: Callable[[str], tuple[int, int] | None] = lambda _: None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -98,6 +102,7 @@ class CaseView(QObject):
         self._autosave_s = autosave_s
         self._before: str | None = None
         self._gone_to: tuple[int, int] | None = None
+        self._first_place = first_place
         connections = Connections(self)  # first, hence closed after all others
         self.layers = CaseLayers(viewer)
         self.canvases = LinkedCanvases(viewer, self.layers, self)
@@ -341,14 +346,15 @@ class CaseView(QObject):
         self.annotation.leave()
         if before is not None and before.id != case_id:
             self._before = before.id
-        self._gone_to = None
+        self._gone_to = place = self._first_place(case_id)
         self.session.case_id = case_id
         with self.canvases.unlinked():
             self.canvases.annotate()
             self.layers.show_images(case, project.folder, [one.data for one in images])
             self._show_mask(project, case, prediction, opened, versions)
             self._orientation.apply()
-            planes.show(self.viewer, 0, largest_slice(opened.values), case.geometry)
+            axis, index = place or (0, largest_slice(opened.values))
+            planes.show(self.viewer, axis, index, case.geometry)
             self.viewer.reset_view()
         self._show_prediction()
         self.canvases.focus()

@@ -5,66 +5,52 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox
 
 from napari_semiseg.imaging.windowing import CT, windows_for
 from napari_semiseg.widgets.common.preferences import grey_window, remember_grey_window
-from napari_semiseg.widgets.elements.actions import short
 from napari_semiseg.widgets.elements.connections import Connections
-from napari_semiseg.widgets.elements.forms import plain_label
+from napari_semiseg.widgets.elements.style import look
 
 if TYPE_CHECKING:
     from napari_semiseg.imaging.windowing import Window
     from napari_semiseg.widgets.canvas.case_model import CaseModel
     from napari_semiseg.widgets.canvas.image_layers import ImageLayers
-    from napari_semiseg.widgets.elements.actions import Action
 
 CHOSEN = "grey values"
 """Key of a layer's metadata: the row of its window."""
 OWN = "Set by hand"
+ARROW, NAMED = 20, 120
+"""Pixels across of the list, without and with the name of the window."""
 
 
-class ContrastRow(QWidget):
+class GreyValues(QComboBox):
     """A list of windows for the image in view; the choice is kept for the next scan.
 
     CT has windows in HU, any other scan percentiles of its own values. Each kind
     remembers its own choice.
     """
 
-    def __init__(
-        self,
-        model: CaseModel,
-        images: ImageLayers,
-        next_window: Action[Any],
-        beside: QWidget,
-    ) -> None:
+    def __init__(self, model: CaseModel, images: ImageLayers) -> None:
         super().__init__()
-        self._action = next_window
         self._images = images
         self._image: Any = None
         self._windows: tuple[Window, ...] = ()
-        self.choice = QComboBox()
-        self.choice.setAccessibleName("Grey values")
-        self.choice.setToolTip("Range of grey values shown, once a case is open")
-        self.choice.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.choice.setSizePolicy(
-            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
-        )
-        self.choice.setMinimumContentsLength(6)
-        self.choice.setMinimumWidth(60)
-        self.choice.activated.connect(self._chosen)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(plain_label("Grey values"))
-        row.addWidget(self.choice, 1)
-        row.addWidget(beside)
+        look(self, "flat").setAccessibleName("Range of grey values")
+        self.setToolTip("Range of grey values shown, once a case is open")
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.activated.connect(self._chosen)
         Connections(self).add(self._follow, model.shown, images.image_changed)
         self._layer = Connections(self)
+
+    def set_compact(self, compact: bool) -> None:
+        """Show the arrow of the list alone, or the name of the window beside it."""
+        self.setFixedWidth(ARROW if compact else NAMED)
 
     def next_window(self) -> None:
         """Take the next window of the list, then the first again."""
         if self._image is not None:
-            index = self.choice.currentIndex() + 1
+            index = self.currentIndex() + 1
             self._chosen(index % len(self._windows))
 
     def _follow(self, _: object = None) -> None:
@@ -77,15 +63,13 @@ class ContrastRow(QWidget):
         if image is None:
             return
         self._windows = windows_for(image.data)
-        self.choice.clear()
+        self.clear()
         for row, window in enumerate(self._windows):
-            self.choice.addItem(window.name)
+            self.addItem(window.name)
             tip = _described(window)
-            self.choice.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+            self.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
         kind = "Hounsfield units" if self._windows is CT else "percentiles of this scan"
-        self.choice.setToolTip(
-            f"Range of grey values shown, in {kind} ({short(self._action.key)}: next)"
-        )
+        self.setToolTip(f"Range of grey values shown, in {kind}")
         names = [window.name for window in self._windows]
         remembered = grey_window(ct=self._windows is CT)
         self._layer.add(self._set_by_hand, image.events.contrast_limits)
@@ -118,11 +102,11 @@ class ContrastRow(QWidget):
     def _show(self, index: int) -> None:
         own = len(self._windows)
         self._image.metadata[CHOSEN] = index
-        if index == own and self.choice.count() == own:
-            self.choice.addItem(OWN)
-        elif index < own and self.choice.count() > own:
-            self.choice.removeItem(own)
-        self.choice.setCurrentIndex(index)
+        if index == own and self.count() == own:
+            self.addItem(OWN)
+        elif index < own and self.count() > own:
+            self.removeItem(own)
+        self.setCurrentIndex(index)
 
 
 def _described(window: Window) -> str:

@@ -151,6 +151,12 @@ class Editing:
         """Part of the volume that a person has annotated, at the last count."""
         return float(self._rows.sum() / max(self.values.size, 1))
 
+    def proposed_counts(self) -> dict[int, int]:
+        """Voxels per class that are only proposed, at the last count."""
+        voxels = self._voxels.sum(axis=0)
+        proposed = self.encoding.proposed
+        return {value: int(voxels[code]) for value, code in proposed.items()}
+
     def annotated_slices(self, axis: int) -> NDArray[np.float64]:
         """Annotated part of each slice across an axis, at the last count."""
         counts = (

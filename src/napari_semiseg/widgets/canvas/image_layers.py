@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
-from napari_semiseg.widgets.elements.actions import short
+from napari_semiseg.widgets.elements.buttons import show_action
 from napari_semiseg.widgets.elements.connections import Connections, Signal
-from napari_semiseg.widgets.elements.forms import plain, plain_label
+from napari_semiseg.widgets.elements.forms import plain
+from napari_semiseg.widgets.elements.style import look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.widgets.elements.actions import Action
+
+CHANNEL = 80
+"""Pixels across of the list of channels."""
 
 
 class ImageLayers:
@@ -142,32 +147,25 @@ class ImageLayers:
             self.image_changed.emit(shown)
 
 
-class ChannelChoice(QWidget):
+class ChannelChoice(QComboBox):
     """Which image of the case is looked at; hidden where there is just one."""
 
     def __init__(self, images: ImageLayers, action: Action[Any]) -> None:
         super().__init__()
         self._images = images
-        self.box = QComboBox()
-        self.box.setAccessibleName("Image of the case")
-        self.box.setToolTip(
-            f"{action.text} ({short(action.key)})\n"
-            "The eyes in napari's layer list show several at once."
-        )
-        self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(plain_label("Image"))
-        row.addWidget(self.box, 1)
-        self.box.textActivated.connect(images.choose)
+        look(self, "flat").setAccessibleName("Image of the case")
+        show_action(self, action)
+        self.setFixedWidth(CHANNEL)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.textActivated.connect(images.choose)
         Connections(self).add(self.refresh, images.image_changed)
         self.hide()
 
     def refresh(self, _: object = None) -> None:
         """Offer the channels of the case that is open."""
         names = self._images.names
-        if tuple(map(self.box.itemText, range(self.box.count()))) != names:
-            self.box.clear()
-            self.box.addItems(names)
-        self.box.setCurrentText(self._images.channel)
+        if tuple(map(self.itemText, range(self.count()))) != names:
+            self.clear()
+            self.addItems(names)
+        self.setCurrentText(self._images.channel)
         self.setVisible(bool(names))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
-from napari_semiseg.widgets.common.preferences import keep_layers, layers_are_kept
+from napari_semiseg.widgets.common.preferences import choose, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ class LeftColumn:
     def fold(self, window: QMainWindow | None) -> None:
         """Give the room of the docks to the image, unless the user keeps them."""
         self._window = window
-        if self._folded or layers_are_kept():
+        if self._folded or setting("keep_layers"):
             return
         shown = [dock for dock in self._docks(DOCKS) if not dock.isHidden()]
         self._folded = [dock.objectName() for dock in shown]
@@ -46,7 +46,7 @@ class LeftColumn:
         """Show the docks from now on, or fold them from now on."""
         if self._window is None:
             return
-        keep_layers(not layers_are_kept())
+        choose("keep_layers", not setting("keep_layers"))
         self.unfold()
         self.fold(self._window)
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.qt import QtViewer
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from napari_semiseg.errors import SemisegError
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.widgets.canvas.case_layers import CaseLayers
 
-MAIN_TITLE = "Image and mask"
 SETTLE_MS = 40
 WIDE = 1600
 """Pixels of a window that has room for the maps beside the image."""
-CANVAS_WIDTH = 480
-"""Least width of the main canvas: it gives way last."""
+BELOW_BAR = 40
+"""Pixels at the top of the main canvas that belong to the bar over it."""
+CANVAS_WIDTH, CANVAS_HEIGHT = 480, 240
+"""Least size of the main canvas: it gives way last."""
 LINE = (2, 1.0)
 """Contour and opacity of a mask over which a map lies."""
 
@@ -51,6 +52,12 @@ class Maps(StrEnum):
     DISTANCE = "distance"
     OFF = "off"
 
+    @property
+    def words(self) -> str:
+        """Name of the way on a button."""
+        words = ("Maps beside", "Uncertainty", "Distance", "Maps off")
+        return words[list(Maps).index(self)]
+
 
 class LinkedCanvases(QObject):
     """The main canvas, with the maps in a column beside it or over its image.
@@ -60,7 +67,14 @@ class LinkedCanvases(QObject):
 
     All OpenGL canvases that this makes go in `close` and nowhere else: first what
     points to them, then each canvas, then the widgets.
+
+    Signals
+    -------
+    arranged()
+        The maps are shown in another way, or others, or none.
     """
+
+    arranged = Signal()
 
     def __init__(self, viewer: Any, layers: CaseLayers, parent: QObject) -> None:
         super().__init__(parent)
@@ -102,6 +116,23 @@ class LinkedCanvases(QObject):
         return self._overlay is not None and self._overlay.layer is not None
 
     @property
+    def has_maps(self) -> bool:
+        """Whether the case has maps to show."""
+        return self._shown is not None
+
+    @property
+    def maps_now(self) -> Maps:
+        """Way in which the maps are shown in a window of this width."""
+        if self._shown is None or (self.maps is Maps.BESIDE and not self.wide):
+            return Maps.OFF
+        return self.maps
+
+    @property
+    def ways(self) -> tuple[Maps, ...]:
+        """Ways in which this window has room for maps."""
+        return tuple(way for way in Maps if self.wide or way is not Maps.BESIDE)
+
+    @property
     def window(self) -> QMainWindow | None:
         """The window of the main viewer, once a case was opened in it."""
         return self._window
@@ -122,9 +153,9 @@ class LinkedCanvases(QObject):
             self._window.installEventFilter(self)
             canvas = canvas_widget(view)
             canvas.installEventFilter(self)
-            canvas.setMinimumWidth(CANVAS_WIDTH)
+            canvas.setMinimumSize(CANVAS_WIDTH, CANVAS_HEIGHT)
             self.sliders = view.dims
-            self.main_notes = CanvasNotes(canvas, self.viewer, MAIN_TITLE)
+            self.main_notes = CanvasNotes(canvas, self.viewer, top=BELOW_BAR)
             self._overlay = MapOverlay(self.viewer, canvas)
             self._wheel = WheelScrollsSlices(self.viewer, canvas)
         self._was_wide = self.wide
@@ -135,7 +166,6 @@ class LinkedCanvases(QObject):
 
     def follow_mask(self) -> None:
         """Show the distance to the structure that is chosen in the mask of now."""
-        self._name_image()
         self._chosen.close()
         if self._layers.mask is not None:
             self._chosen.add(self._choose, self._layers.mask.events.selected_label)
@@ -184,6 +214,7 @@ class LinkedCanvases(QObject):
             with self.unlinked():
                 self.views.clear()
             self.views.hide()
+        self.arranged.emit()
 
     def clear(self) -> None:
         """Forget the case; give the window back its left column."""
@@ -201,10 +232,14 @@ class LinkedCanvases(QObject):
         """
         if self._shown is None or self.viewer.dims.ndisplay == 3:
             return None
-        before = self.maps
-        ways = [way for way in Maps if self.wide or way is not Maps.BESIDE]
-        self._set_maps(ways[(ways.index(self._maps_now()) + 1) % len(ways)])
-        return partial(self._set_maps, before)
+        before, ways = self.maps, self.ways
+        self.set_maps(ways[(ways.index(self.maps_now) + 1) % len(ways)])
+        return partial(self.set_maps, before)
+
+    def set_maps(self, maps: Maps) -> None:
+        """Show the maps in this way."""
+        self.maps = maps
+        self._arrange()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Use the room that a window has; end with the window."""
@@ -232,7 +267,7 @@ class LinkedCanvases(QObject):
             self.main_notes.canvas.removeEventFilter(self)
             if self._wheel is not None:
                 self.main_notes.canvas.removeEventFilter(self._wheel)
-            self.main_notes.canvas.setMinimumWidth(0)
+            self.main_notes.canvas.setMinimumSize(0, 0)
             self.main_notes.hide()
             self.main_notes.deleteLater()
             self.main_notes = self.sliders = None
@@ -251,14 +286,6 @@ class LinkedCanvases(QObject):
 
     # -- where the maps are --------------------------------------------------------
 
-    def _maps_now(self) -> Maps:
-        """Way in which the maps are shown in a window of this width."""
-        return Maps.OFF if self.maps is Maps.BESIDE and not self.wide else self.maps
-
-    def _set_maps(self, maps: Maps) -> None:
-        self.maps = maps
-        self._arrange()
-
     def _make_column(self) -> None:
         if self.views is not None or self._centre is None:
             return
@@ -273,8 +300,8 @@ class LinkedCanvases(QObject):
 
     def _arrange(self) -> None:
         """Show the maps the way that is chosen and that there is room for."""
-        maps = self._maps_now()
-        if self.views is not None and (self._shown is None or maps is not Maps.BESIDE):
+        maps = self.maps_now
+        if self.views is not None and maps is not Maps.BESIDE:
             self.views.hide()
         if self._shown is None:
             return
@@ -286,6 +313,7 @@ class LinkedCanvases(QObject):
             self._hide_overlay()
         else:
             self._cover(maps)
+        self.arranged.emit()
 
     def _fill_column(self) -> None:
         if self.views is None or self._shown is None:
@@ -346,19 +374,12 @@ class LinkedCanvases(QObject):
     # -- one image, one slice, one cursor ------------------------------------------
 
     def _look_at(self, image: Any) -> None:
-        """Draw under the maps whichever image of the case is in view, and name it."""
-        self._name_image()
+        """Draw under the maps whichever image of the case is in view."""
         if self._shown is not None and image is not None:
             self._shown = (image, *self._shown[1:])
             self._follow(image)
             if self.views is not None:
                 self.views.show_image(image)
-
-    def _name_image(self) -> None:
-        channel = self._layers.images.channel
-        if self.main_notes is not None:
-            title = f"{channel} and mask" if channel else MAIN_TITLE
-            self.main_notes.set_title(title)
 
     def _connect(self, views: PredictionViews) -> None:
         models = [self.viewer, *(side.model for side in views.sides)]

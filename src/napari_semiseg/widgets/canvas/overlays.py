@@ -36,10 +36,13 @@ class CanvasNotes(QWidget):
     appears in the layer list.
     """
 
-    def __init__(self, canvas: QWidget, viewer: Any, title: str) -> None:
+    def __init__(
+        self, canvas: QWidget, viewer: Any, title: str = "", top: int = 0
+    ) -> None:
         super().__init__(canvas)
         self.canvas = canvas
         self.title = title
+        self._top = top
         self.footnote = ""
         self._viewer = viewer
         self._cursor: tuple[float, ...] | None = None
@@ -53,11 +56,6 @@ class CanvasNotes(QWidget):
         moved = (camera.orientation, camera.center, camera.zoom, camera.angles)
         Connections(self).add(self._repaint, dims.order, dims.ndisplay, *moved)
         self.show()
-
-    def set_title(self, title: str) -> None:
-        """Say what the canvas shows."""
-        self.title = title
-        self.update()
 
     def set_footnote(self, text: str) -> None:
         """Say at the lower edge where that comes from; shortened where it must be."""
@@ -125,7 +123,7 @@ class CanvasNotes(QWidget):
         font = QFont(self.font())
         font.setPointSizeF(9.5)
         painter.setFont(font)
-        area = QRectF(self.rect()).adjusted(8, 6, -8, -6)
+        area = QRectF(self.rect()).adjusted(8, 6 + self._top, -8, -6)
         top_left = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         self._write(painter, area, top_left, self.title)
         titled = QRectF(painter.boundingRect(area, top_left, self.title))

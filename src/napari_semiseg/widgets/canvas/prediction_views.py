@@ -273,7 +273,7 @@ class MapOverlay:
     def place(self) -> None:
         """Keep the legend in the corner of a canvas that has another size."""
         if self.legend is not None:
-            self.legend.move(self._canvas.width() - LEGEND - 10, 10)
+            self.legend.move(self._canvas.width() - LEGEND - 10, 56)
 
     def hide(self) -> None:
         """Remove the map."""

@@ -6,10 +6,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from npe2 import PluginManager
+from qtpy.compat import isalive
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from qtpy.QtCore import QObject
     from qtpy.QtWidgets import QWidget
 
 
@@ -44,6 +46,11 @@ def offer_writers(plugin: str, *, first: bool) -> None:
     prefix = f"{plugin}."
     writers = getattr(index, "_writers", [])
     writers.sort(key=lambda entry: entry[-1].command.startswith(prefix) is not first)
+
+
+def is_alive(widget: QObject) -> bool:
+    """Whether Qt has not destroyed the widget behind a Python object."""
+    return bool(isalive(widget))  # type: ignore[no-untyped-call]
 
 
 def canvas_widget(qt_viewer: Any) -> QWidget:

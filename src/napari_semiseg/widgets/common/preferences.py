@@ -1,10 +1,32 @@
-"""Remember settings of the panel between two starts of napari."""
+"""Remember settings of the panel between two starts of napari.
+
+What a user sets is in napari's preferences, where napari has room for plugins there
+(``configurations`` in the manifest); everything else is in a file of our own.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_semiseg.widgets.elements.connections import Connections
+
+T = TypeVar("T", bool, str)
+
+PLUGIN = "napari-semiseg"
+SETTINGS = {
+    "wheel_scrolls": True,
+    "keep_layers": False,
+    "first_steps": True,
+    "ask_untouched": True,
+    "low_priority": True,
+}
+"""What a user can switch on and off, and how it is at first; as in the manifest."""
 
 
 def preferences() -> QSettings:
@@ -27,34 +49,33 @@ def remember_grey_window(name: str, *, ct: bool) -> None:
     preferences().setValue(f"window/{'ct' if ct else 'other'}", name)
 
 
-def guide_is_hidden() -> bool:
-    """Whether the user has put the first steps away."""
-    return str(preferences().value("guide") or "") == "hidden"
+def setting(name: str) -> bool:
+    """Whether something in `SETTINGS` is chosen."""
+    return _read("panel", name, SETTINGS[name])
 
 
-def hide_guide(hidden: bool) -> None:
-    """Put the first steps away for good, or bring them back."""
-    preferences().setValue("guide", "hidden" if hidden else "shown")
+def choose(name: str, on: bool) -> None:
+    """Choose something in `SETTINGS`, or not."""
+    _write("panel", name, on)
 
 
-def layers_are_kept() -> bool:
-    """Whether napari's layers stay in view while a case is reviewed."""
-    return str(preferences().value("layers") or "") == "kept"
+def chosen_key(action: str, key: str) -> str:
+    """Key that the user has chosen for an action; else the one given."""
+    return _read("keys", action, key)
 
 
-def keep_layers(kept: bool) -> None:
-    """Let napari's layers stay in view from now on, or not."""
-    preferences().setValue("layers", "kept" if kept else "folded")
+def choose_key(action: str, key: str) -> None:
+    """Take this key for an action from now on; an empty one is none."""
+    _write("keys", action, key)
 
 
-def wheel_scrolls() -> bool:
-    """Whether the mouse wheel scrolls slices; else it zooms, as napari has it."""
-    return str(preferences().value("wheel") or "") != "zoom"
-
-
-def let_wheel_scroll(scrolls: bool) -> None:
-    """Let the mouse wheel scroll slices from now on, or zoom."""
-    preferences().setValue("wheel", "slices" if scrolls else "zoom")
+def watch(
+    group: str, callback: Callable[..., object], connections: Connections
+) -> None:
+    """Call ``callback`` when something of ``panel`` or ``keys`` is chosen in napari."""
+    shown = getattr(_of_napari(), group, None)
+    if shown is not None:
+        connections.add(callback, shown.events)
 
 
 def assistant() -> str:
@@ -84,3 +105,30 @@ def remember_environment(name: str, value: str) -> None:
     preferences().setValue(f"environment/{name}", value)
     os.environ.pop(name, None)
     environment(name)
+
+
+def _of_napari() -> Any:
+    """Settings of the plugin in napari's preferences; None where it has none."""
+    try:
+        from napari.settings import get_plugin_settings
+    except ImportError:  # before napari 0.9
+        return None
+    try:
+        return get_plugin_settings(PLUGIN)
+    except (KeyError, ValueError, AssertionError):  # not installed; no settings file
+        return None
+
+
+def _read(group: str, name: str, default: T) -> T:
+    value = getattr(getattr(_of_napari(), group, None), name, None)
+    if value is None:
+        value = preferences().value(f"{group}/{name}", default, type(default))
+    return value if isinstance(value, type(default)) else default
+
+
+def _write(group: str, name: str, value: bool | str) -> None:
+    shown = getattr(_of_napari(), group, None)
+    if hasattr(shown, name):
+        setattr(shown, name, value)
+    else:
+        preferences().setValue(f"{group}/{name}", value)

@@ -8,7 +8,7 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
 
-from napari_semiseg.widgets.common.preferences import wheel_scrolls
+from napari_semiseg.widgets.common.preferences import setting
 
 NARROW = 276
 """Pixels across that every tab of the panel must do with."""
@@ -33,7 +33,7 @@ class VerticalScroll(QScrollArea):
 class WheelScrollsSlices(QObject):
     """The wheel scrolls slices and Ctrl with the wheel zooms: napari, swapped.
 
-    Only where slices are shown, and while `wheel_scrolls`.
+    Only where slices are shown, and while the user wants it.
     """
 
     def __init__(self, viewer: Any, canvas: QWidget) -> None:
@@ -48,7 +48,7 @@ class WheelScrollsSlices(QObject):
             event.type() != QEvent.Type.Wheel
             or self._swapping
             or self._viewer.dims.ndisplay != 2
-            or not wheel_scrolls()
+            or not setting("wheel_scrolls")
         ):
             return False
         control = Qt.KeyboardModifier.ControlModifier

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QStyle,
     QStyleOptionButton,
     QStylePainter,
+    QWidget,
 )
 
 from napari_semiseg.widgets.elements.actions import short
@@ -20,13 +21,15 @@ from napari_semiseg.widgets.elements.forms import plain
 from napari_semiseg.widgets.elements.style import look, set_icon
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from qtpy.QtGui import QFont, QPaintEvent
 
     from napari_semiseg.widgets.elements.actions import Action, C
 
 GAP = 6
+ACTION = "action"
+"""Property of a widget: the id of the action that it runs."""
 
 
 class KeyButton(QPushButton):
@@ -87,6 +90,14 @@ class KeyButton(QPushButton):
         extra = 0 if self._above else self._cap_width() + 2 * GAP
         picture = 0 if self.icon().isNull() or self._above else 18 + GAP
         return QSize(words + extra + picture + 16, around.height())
+
+    def width_for(self, texts: Iterable[str]) -> int:
+        """Pixels across for icon, key and the widest of these texts."""
+        full = self.fontMetrics().horizontalAdvance
+        icon = 0 if self.icon().isNull() else self.iconSize().width()
+        parts = [icon, max(map(full, texts), default=0), self._cap_width()]
+        shown = [part for part in parts if part]
+        return sum(shown) + GAP * (len(shown) - 1) + 12
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the frame as the style does, and what is in it."""
@@ -191,7 +202,7 @@ def action_button(
         partial(action.run, panel),
         **options,
     )
-    button.setToolTip(tip_of(action))
+    show_action(button, action)
     return button
 
 
@@ -206,10 +217,27 @@ def icon_button(action: Action[C], panel: C) -> QPushButton:
     if button.icon().isNull():
         button.setText(action.button)
     button.setAccessibleName(action.button)
-    button.setToolTip(tip_of(action))
+    show_action(button, action)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     button.clicked.connect(lambda *_: action.run(panel))
     return button
+
+
+def show_action(widget: QWidget, action: Action[C]) -> None:
+    """Show what an action does, and its key, on a widget that runs it."""
+    widget.setProperty(ACTION, action.id)
+    widget.setToolTip(tip_of(action))
+    if isinstance(widget, KeyButton):
+        widget.key = short(action.key)
+        widget.update()
+
+
+def show_actions(root: QWidget, actions: Mapping[str, Action[C]]) -> None:
+    """Show on all widgets within one the keys that the actions have now."""
+    for widget in root.findChildren(QWidget):
+        action = actions.get(widget.property(ACTION) or "")
+        if action is not None:
+            show_action(widget, action)
 
 
 def tip_of(action: Action[C]) -> str:

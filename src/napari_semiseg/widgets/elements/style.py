@@ -108,6 +108,12 @@ QLineEdit[look="search"] { background: {background}; border: 1px solid {control}
     border-radius: 6px; padding: 4px 6px; min-height: 18px; }
 QLineEdit[look="search"]:focus { border: 1px solid {text}; }
 QListWidget { background: {background}; border: none; }
+QFrame[look="viewbar"] { background: {card}; border: 1px solid {line};
+    border-radius: 7px; }
+QFrame[look="rule"] { background: {line}; }
+QComboBox[look="flat"] { background: transparent; border: none; padding: 3px 4px; }
+QComboBox[look="flat"]:hover { background: {control}; }
+QComboBox[look="flat"]:focus { border: 2px solid {text}; }
 QFrame[look="toast"] { background: {card}; border: 1px solid {line};
     border-radius: 7px; }
 """

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Labelled
-from napari_semiseg.widgets.common.preferences import guide_is_hidden, hide_guide
+from napari_semiseg.widgets.common.preferences import choose, setting
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
@@ -131,7 +131,7 @@ class Guide(QFrame):
         """Show the next step, or nothing outside of the sample project."""
         project = self.session.project
         ours = project is not None and project.name == SAMPLE_NAME
-        self.setVisible(ours and not guide_is_hidden())
+        self.setVisible(ours and setting("first_steps"))
         if not ours:
             return
         step = self.step
@@ -148,12 +148,12 @@ class Guide(QFrame):
 
     def dismiss(self) -> None:
         """Hide the guide, now and after the next start."""
-        hide_guide(True)
+        choose("first_steps", False)
         self.refresh()
 
     def bring_back(self) -> None:
         """Show the guide again, and the sample cohort where another project is open."""
-        hide_guide(False)
+        choose("first_steps", True)
         self.refresh()
         if not self.isVisibleTo(self.parentWidget()):
             self.step_requested.emit(LOAD)

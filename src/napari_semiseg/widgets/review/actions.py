@@ -67,7 +67,8 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Axial, coronal, sagittal",
             key="Q",
             group=Group.LOOK,
-            button="Next plane",
+            button="Plane",
+            icon="axis_arrow",
         ),
         Action(
             "toggle_mask",
@@ -75,7 +76,8 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Show or hide the mask",
             key="T",
             group=Group.LOOK,
-            button="Show or hide the mask",
+            button="Mask",
+            icon="eye_outline",
         ),
         Action(
             "toggle_unannotated",
@@ -83,7 +85,8 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Show or hide the tint over what is not annotated",
             key="H",
             group=Group.LOOK,
-            button="Tint what is not annotated",
+            button="Veil",
+            icon="blur",
         ),
         Action(
             "toggle_maps",
@@ -91,7 +94,8 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Maps beside the image, over it, or none; hold to peek",
             key="R",
             group=Group.LOOK,
-            button="Distance and uncertainty",
+            button="Maps",
+            icon="map_outline",
         ),
         Action(
             "toggle_layers",
@@ -100,6 +104,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             key="Shift-L",
             group=Group.LOOK,
             button="Layers",
+            icon="layers_outline",
         ),
         Action(
             "next_image",
@@ -120,10 +125,12 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
         ),
         Action(
             "next_window",
-            lambda panel: panel.contrast.next_window(),
+            lambda panel: panel.view_bar.contrast.next_window(),
             text="Next range of grey values",
             key="Shift-C",
             group=Group.LOOK,
+            button="Grey values",
+            icon="contrast_circle",
         ),
         Action(
             "paint_unannotated",

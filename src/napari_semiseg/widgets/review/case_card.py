@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,8 @@ CHIPS = 3
 STEP = 4
 """Every so many voxels of a slice are enough to tell how doubtful it is."""
 STRIP, FOOT = 30, 4
+LONG = re.compile(r"^Proposed by |\d{4}-\d\d-\d\d_|, step \d+")
+"""Of where a mask comes from: what the chip says, and what is in the tooltip."""
 
 
 class DoubtStrip(QWidget):
@@ -137,7 +140,7 @@ class CaseCard(QFrame):
         if more.icon().isNull():
             more.setText("More")
         more.setAccessibleName("More")
-        more.setToolTip("View, drafts, earlier masks, export, all keys")
+        more.setToolTip("Drafts, earlier masks, export, all keys")
         more.setMenu(menu)
         self.kind = look(plain_label(), "secondary")
         self.chips = [look(QPushButton(), "doubt") for _ in range(CHIPS)]
@@ -161,16 +164,20 @@ class CaseCard(QFrame):
             self.show_slice, dims.point, dims.order, view.model.counted
         )
 
-    def show_case(self, flag: str | None, estimate: str) -> None:
+    def show_case(self, flag: str | None, quality: str, why: str) -> None:
         """Show the case that is open; its flag, and how good the mask may be."""
         case = self._view.case
         if case is None:
             return
         self.title.setText(case.id)
         self.chip.setText(case.state)
+        source = LONG.sub("", self._view.text)
         words = "" if flag is None else f"\u2691 Flagged{f': {flag}' if flag else ''}"
-        self.source.setText(" \u00b7 ".join(filter(None, (words, self._view.text))))
-        self.quality.setText(estimate)
+        self.source.setText(" \u00b7 ".join(filter(None, (words, source))))
+        self.source.setToolTip(plain(self._view.text))
+        look(self.quality, "title" if quality[:1].isdigit() else "secondary")
+        self.quality.setText(quality)
+        self.quality.setToolTip(plain(why))
         self.show_slice()
 
     def show_slice(self, _: object = None) -> None:
@@ -198,6 +205,7 @@ class CaseCard(QFrame):
                 seen = bool(worst) and editing.was_seen(axis, index)
                 shown_as = index + 1
                 chip.setText(f"{shown_as} \u2713" if seen else str(shown_as))
+                chip.setAccessibleName(f"Slice {shown_as}")
                 chip.setProperty("index", index)
                 chip.setChecked(index == here)
                 chip.setToolTip(plain(_reason(view.doubtful_slices(axis), index)))

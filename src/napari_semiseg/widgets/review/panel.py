@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -12,21 +13,26 @@ from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.text import count, percent
-from napari_semiseg.widgets.canvas.contrast import ContrastRow
-from napari_semiseg.widgets.canvas.image_layers import ChannelChoice
+from napari_semiseg.widgets.canvas.view_bar import ACTIONS as IN_BAR
+from napari_semiseg.widgets.canvas.view_bar import ViewBar
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.background import show_errors
-from napari_semiseg.widgets.common.keys import bind_keys
+from napari_semiseg.widgets.common.keys import (
+    bind_keys,
+    keys_of_napari,
+    with_chosen_keys,
+)
 from napari_semiseg.widgets.common.next_step import Do, NextStep
+from napari_semiseg.widgets.common.preferences import watch
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.elements.actions import Group, short
-from napari_semiseg.widgets.elements.buttons import action_button
+from napari_semiseg.widgets.elements.buttons import action_button, show_actions
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import ElidedLabel, plain, stack
 from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.review.case_card import CaseCard
 from napari_semiseg.widgets.review.queue import QueueBox
-from napari_semiseg.widgets.review.shortcut_sheet import Shortcut, ShortcutSheet
+from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
 from napari_semiseg.widgets.tools.drawing import BrushControls, ClassButtons
 from napari_semiseg.widgets.tools.operations import INTERPOLATE, REFINE
 from napari_semiseg.widgets.tools.panel import ToolPanel
@@ -47,9 +53,7 @@ REFRESH_MS = 200
 AGAIN_S = 0.6
 """A second press of *Accept & next* within this is not meant."""
 MODES = ("paint", "erase", "fill", "pan_zoom")
-ELSEWHERE = frozenset(
-    {*MODES, "toggle_surfaces", "apply_tool", "prompt", "use_prediction"}
-)
+ELSEWHERE = frozenset({*MODES, *IN_BAR, "apply_tool", "prompt", "use_prediction"})
 """Actions whose buttons stand beside what they are about."""
 
 
@@ -88,24 +92,17 @@ class ReviewPanel(QWidget):
         super().__init__(parent)
         self.session = session
         self.case_view = case_view
-        self.actions_by_id = actions
+        self._actions = actions
+        others = keys_of_napari(case_view.viewer)
+        self.actions_by_id, self.refused = with_chosen_keys(actions, others)
+        actions = self.actions_by_id
         self.saved = ElidedLabel("secondary")
-        self.channels = ChannelChoice(case_view.layers.images, actions["next_image"])
-        self.classes = ClassButtons(
-            actions["paint_unannotated"], actions["toggle_lock"]
-        )
+        self.classes = ClassButtons(actions)
         self.brush = BrushControls(actions[mode] for mode in MODES)
         self.queue_box = QueueBox(session)
         self.queue = self.queue_box.queue
-        apply, prompt = actions["apply_tool"], actions["prompt"]
-        predicted = actions["use_prediction"]
-        self.tool_panel = ToolPanel(session, case_view, apply, prompt, predicted, self)
-        self.contrast = ContrastRow(
-            case_view.model,
-            case_view.layers.images,
-            actions["next_window"],
-            action_button(actions["toggle_surfaces"], self),
-        )
+        self.tool_panel = ToolPanel(session, case_view, actions, self)
+        self.view_bar = ViewBar(case_view, actions, self)
         self.menu = QMenu(self)
         self.card = CaseCard(case_view, actions, self, self.menu)
         self.buttons: dict[str, QPushButton] = dict(self.card.buttons)
@@ -115,6 +112,7 @@ class ReviewPanel(QWidget):
         self._accepted_at = -AGAIN_S
         self._connections = Connections(self)
         self._mask_connections = Connections(self)
+        self._bound = Connections(self)
         self._stale = True
         self._later = QSignalThrottler(
             QSignalThrottler.EmissionPolicy.Trailing, parent=self
@@ -157,6 +155,12 @@ class ReviewPanel(QWidget):
         """Find the case to open next: first of the queue, else one without a label."""
         self.refresh_queue()
         return self.queue_box.next_case(after)
+
+    def place_of(self, case_id: str) -> tuple[int, int] | None:
+        """Slice that the queue names for a case: axis and index."""
+        if self._stale:
+            self.refresh_queue()
+        return self.queue.place_of(case_id)
 
     def refresh_queue(self) -> None:
         """Rank the cases again."""
@@ -221,19 +225,25 @@ class ReviewPanel(QWidget):
         done = int((view.editing.annotated_slices(axis) == 1).sum())
         if done and self.tool_panel.refines:
             words = f"refine from {count(done, 'done slice')}"
-            return NextStep(Do.REFINE, words, key=REFINE.key)
+            key = self.actions_by_id[REFINE.id].key
+            return NextStep(Do.REFINE, words, key=key)
         new = doubt is not None and not view.editing.was_seen(axis, doubt.index)
         if doubt is not None and doubt.axis == axis and new:
             words = f"slice {doubt.index + 1}, doubtful and not seen yet"
-            return NextStep(Do.SLICE, words, key="W")
+            key = self.actions_by_id["next_worst_slice"].key
+            return NextStep(Do.SLICE, words, key=key)
         if worst:
-            words = f"accept, all {count(len(worst), 'doubtful slice')} seen"
+            seen = (
+                f"all {len(worst)} doubtful slices" if worst[1:] else "doubtful slice"
+            )
+            words = f"accept, {seen} seen"
         elif view.editing.annotated == 1 or view.prediction is not None:
             words = "accept the case"
         elif done < 2:
             words = "paint a slice, then Slice done"
         else:
-            return NextStep(Do.FILL, f"fill between {done} done slices", key="I")
+            key = self.actions_by_id[INTERPOLATE.id].key
+            return NextStep(Do.FILL, f"fill between {done} done slices", key=key)
         return NextStep(Do.ACCEPT, words, elsewhere=True)
 
     def refine(self) -> None:
@@ -253,24 +263,47 @@ class ReviewPanel(QWidget):
 
     def show_shortcuts(self) -> None:
         """Show the list of keys."""
-        sheet = ShortcutSheet(self.shortcuts(), self)
+        sheet = self.shortcut_sheet()
         sheet.exec()
         sheet.deleteLater()
 
-    def shortcuts(self) -> list[Shortcut]:
-        """Keys of the classes and of the actions."""
-        names = ["background", *(item.name for item in self._scheme())]
-        return [
-            *(
-                Shortcut(str(digit), f"Paint {name}", Group.PAINT)
-                for digit, name in enumerate(names[:10])
-            ),
-            *(
-                Shortcut(action.key, action.text, action.group)
-                for action in self.actions_by_id.values()
-                if action.key
-            ),
-        ]
+    def shortcut_sheet(self) -> ShortcutSheet:
+        """Make the list of keys, of the classes and of the actions."""
+        return ShortcutSheet(
+            self.actions_by_id,
+            ["background", *(item.name for item in self._scheme())],
+            keys_of_napari(self.case_view.viewer),
+            self.take_keys,
+            self.refused,
+            self,
+        )
+
+    def take_keys(self, _: object = None) -> None:
+        """Use the keys that are chosen now, and show them."""
+        others = keys_of_napari(self.case_view.viewer)
+        found, self.refused = with_chosen_keys(self._actions, others)
+        if found != self.actions_by_id:
+            self.actions_by_id.update(found)
+            self._bind_keys()
+            for root in (self, self.finish, self.view_bar):
+                show_actions(root, found)
+            for name, entry in self.menu_actions.items():
+                entry.setText(_entry(found[name]))
+            self._show_project()
+            self._show_case()
+        for line in self.refused:
+            self.session.say(line)
+
+    def _bind_keys(self) -> None:
+        self._bound.close()
+        self._bound.at_close(bind_keys(self.case_view.viewer, self._keys()))
+
+    def _keys(self) -> dict[str, Callable[[], object]]:
+        return {
+            action.key: partial(action.run, self)
+            for action in self.actions_by_id.values()
+            if action.key
+        }
 
     # -- building --------------------------------------------------------------------
 
@@ -286,8 +319,7 @@ class ReviewPanel(QWidget):
         ]
         for group in Group:
             for action in (one for one in rest if one.group == group):
-                key = f"\t{short(action.key)}" if action.key else ""
-                entry = self.menu.addAction(f"{action.button}{key}")
+                entry = self.menu.addAction(_entry(action))
                 entry.setToolTip(plain(action.text))
                 entry.triggered.connect(lambda *_, one=action: one.run(self))
                 found[action.id] = entry
@@ -300,11 +332,9 @@ class ReviewPanel(QWidget):
         stack(
             self.work,
             self.card,
-            self.channels,
             self.classes,
             self.brush,
             self.tool_panel,
-            self.contrast,
             margin=0,
         ).setSpacing(8)
         layout = stack(
@@ -325,9 +355,9 @@ class ReviewPanel(QWidget):
             ways.addAction(self.menu_actions[name])
         partly.setMenu(ways)
         partly.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        row.addWidget(self.buttons["accept"], 1)
+        row.addWidget(self.buttons["accept"], 2)
         row.addWidget(partly)
-        row.addWidget(self.buttons["accept_and_next"], 1)
+        row.addWidget(self.buttons["accept_and_next"], 3)
         self.scroll_area = VerticalScroll(self.body)
         column = stack(
             self,
@@ -356,15 +386,10 @@ class ReviewPanel(QWidget):
         self.tool_panel.opened.connect(self._show_step)
         dims = view.viewer.dims.events
         connections.add(self._show_step, dims.point, view.model.counted)
-        connections.at_close(bind_keys(view.viewer, self._keys()))
+        self._bind_keys()
+        watch("keys", self.take_keys, connections)
         connections.at_close(self._later.cancel)
-
-    def _keys(self) -> dict[str, Callable[[], object]]:
-        return {
-            action.key: partial(action.run, self)
-            for action in self.actions_by_id.values()
-            if action.key
-        }
+        connections.at_close(self.view_bar.remove)
 
     # -- showing ---------------------------------------------------------------------
 
@@ -386,12 +411,14 @@ class ReviewPanel(QWidget):
     def _show_project(self) -> None:
         project = self.session.project
         self.classes.set_scheme(None if project is None else project.labels)
+        order = [self.card.buttons["mark_slice_done"], *self.classes.in_order()]
+        for before, behind in pairwise(order):
+            QWidget.setTabOrder(before, behind)
         self._queue_is_stale()
 
     def _show_case(self) -> None:
         view = self.case_view
         self._mask_connections.close()
-        self.channels.refresh()
         self.brush.follow(view.mask)
         is_open = view.mask is not None
         self.work.setVisible(is_open)
@@ -400,15 +427,14 @@ class ReviewPanel(QWidget):
             shown = self.buttons.get(action.id) or self.menu_actions.get(action.id)
             if shown is not None:
                 shown.setEnabled(is_open or not action.needs_case)
+        self.view_bar.show_case()
         self.classes.show_locked(view.layers.locked)
         self.queue.show_open(None if view.case is None else view.case.id)
         if view.case is None or view.mask is None or view.image is None:
             self.saved.setText("")
             self._show_step()
             return
-        estimate = self.session.estimates([view.case.id]).get(view.case.id)
-        words = "" if estimate is None else f"Dice {estimate}"
-        self.card.show_case(self._flag(), words)
+        self.card.show_case(self._flag(), *self._quality())
         self._show_saved()
         values = [0, *(item.value for item in self._scheme())]
         digits = {
@@ -423,6 +449,15 @@ class ReviewPanel(QWidget):
         self._show_class()
         if view.editing is not None:
             view.editing.recount()
+
+    def _quality(self) -> tuple[str, str]:
+        """Estimated Dice of the prediction of the open case, and more words on it."""
+        prediction, estimator = self.case_view.prediction, self.session.estimator()
+        if prediction is None:
+            return "", ""
+        estimate = estimator.estimate(prediction.record)
+        short_words = "no estimate" if estimate is None else str(estimate)
+        return short_words, estimator.words(prediction.record)
 
     def _flag(self) -> str | None:
         """Flag of the open case, as it is now."""
@@ -452,9 +487,10 @@ class ReviewPanel(QWidget):
         )
 
     def _show_counts(self, counts: dict[int, int]) -> None:
-        if self.case_view.case is not None:
-            voxel_ml = self.case_view.case.geometry.voxel_ml
-            self.classes.show_counts(counts, voxel_ml)
+        current = self.case_view.model.current
+        if current is not None:
+            proposed = current.editing.proposed_counts()
+            self.classes.show_counts(counts, proposed, current.case.geometry.voxel_ml)
         self._show_saved()
 
     def _show_saved(self, _: object = None) -> None:
@@ -472,3 +508,8 @@ class ReviewPanel(QWidget):
     def _scheme(self) -> tuple[LabelClass, ...]:
         project = self.session.project
         return () if project is None else project.labels.classes
+
+
+def _entry(action: Action[ReviewPanel]) -> str:
+    """Text of an action in a menu, with its key."""
+    return f"{action.button}\t{short(action.key)}" if action.key else action.button

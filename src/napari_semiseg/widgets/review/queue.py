@@ -52,6 +52,8 @@ ALL_DONE = "No case is left to annotate."
 STRATEGY = "queue_strategy"
 TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
 ROW, PICTURE = 50, 42
+ROOMY = 320
+"""Pixels of a row from which on an estimate has its interval beside it."""
 CASE, PLACE, WHY, QUALITY = (Qt.ItemDataRole.UserRole + n for n in range(4))
 
 
@@ -94,6 +96,8 @@ class _Row(QStyledItemDelegate):
             painter.drawImage(frame, picture)
         metrics = painter.fontMetrics()
         quality = str(index.data(QUALITY) or "")
+        if area.width() < ROOMY:
+            quality = quality.partition(" ")[0]
         room = metrics.horizontalAdvance(quality)
         text = area.adjusted(PICTURE + 16, 6, -8, -6)
         painter.setPen(QColor(found["text"]))
@@ -170,8 +174,8 @@ class ReviewQueue(QListWidget):
             item.setData(CASE, volume.case)
             item.setData(PLACE, volume.place)
             item.setData(WHY, volume.reason)
-            item.setData(QUALITY, "" if estimate is None else f"{estimate.dice:.2f}")
-            words = "" if estimate is None else f"\nDice {estimate}"
+            item.setData(QUALITY, "" if estimate is None else str(estimate))
+            words = "" if estimate is None else f"\nestimated Dice {estimate}"
             item.setToolTip(plain(f"{volume.case}\n{volume.reason}{words}"))
             self.addItem(item)
             if volume.case == selected:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -20,7 +20,8 @@ from superqt import QLabeledSlider
 from superqt.utils import signals_blocked
 
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.widgets.elements.buttons import KeyButton
+from napari_semiseg.widgets.elements.actions import short
+from napari_semiseg.widgets.elements.buttons import KeyButton, show_action
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
     plain,
@@ -32,7 +33,9 @@ from napari_semiseg.widgets.elements.forms import (
 from napari_semiseg.widgets.elements.style import look
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from qtpy.QtGui import QResizeEvent
 
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.widgets.elements.actions import Action
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 BRUSH_MAX = 60
 PAN = "pan_zoom"
 """Mode without a tool in hand, unless marks are drawn in it."""
+WIDE = 330
+"""Pixels across from which on volumes are said in words."""
 
 
 class ClassButtons(QWidget):
@@ -47,8 +52,8 @@ class ClassButtons(QWidget):
 
     Parameters
     ----------
-    unannotated, lock : Action
-        Whose keys the tooltips name.
+    actions : mapping of str to Action
+        Of the review; the tooltips name their keys.
 
     Signals
     -------
@@ -61,12 +66,13 @@ class ClassButtons(QWidget):
     chosen = Signal(int)
     lock_asked = Signal(int, bool)
 
-    def __init__(self, unannotated: Action[Any], lock: Action[Any]) -> None:
+    def __init__(self, actions: Mapping[str, Action[Any]]) -> None:
         super().__init__()
-        self._unannotated, self._lock = unannotated, lock
+        self._actions = actions
         self.buttons: dict[int, KeyButton] = {}
         self.locks: dict[int, QPushButton] = {}
         self._volumes: dict[int, QLabel] = {}
+        self._parts: dict[int, tuple[float, float]] = {}
         self._group = QButtonGroup(self)
         self._group.idClicked.connect(self.chosen)
         self._layout = QGridLayout(self)
@@ -88,22 +94,49 @@ class ClassButtons(QWidget):
             self._add(position, item.value, item.name, item.colour, key)
         row = len(scheme) + 1
         background = self._button(0, "background", "#000000", "0")
-        unknown = self._button(
-            UNANNOTATED, "not annotated", "#5f7399", self._unannotated.key
-        )
+        key = short(self._actions["paint_unannotated"].key)
+        unknown = self._button(UNANNOTATED, "not annotated", "#5f7399", key)
         background.setToolTip("Paint background: there is none of the structures (0)")
-        unknown.setToolTip(f"Paint as not annotated ({self._unannotated.key})")
+        unknown.setToolTip(f"Paint as not annotated ({key})")
         both = QHBoxLayout()
         both.setSpacing(4)
         both.addWidget(background)
         both.addWidget(unknown)
         self._layout.addLayout(both, row, 0, 1, 3)
 
-    def show_counts(self, counts: dict[int, int], voxel_ml: float) -> None:
-        """Write the volume of each class."""
+    def show_counts(
+        self, counts: dict[int, int], proposed: dict[int, int], voxel_ml: float
+    ) -> None:
+        """Write the volume of each class: what is painted, and what is only proposed.
+
+        Parameters
+        ----------
+        counts, proposed : dict of int to int
+            Voxels of each class, and those of them that nobody has annotated.
+        voxel_ml : float
+            Volume of a voxel.
+        """
+        for value in self._volumes:
+            waits = proposed.get(value, 0)
+            parts = (counts.get(value, 0) - waits, waits)
+            self._parts[value] = (parts[0] * voxel_ml, parts[1] * voxel_ml)
+        self._show_volumes()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Say as much of the volumes as there is room for."""
+        super().resizeEvent(event)
+        QTimer.singleShot(0, self._show_volumes)  # once it is laid out
+
+    def in_order(self) -> list[QWidget]:
+        """Buttons in the order in which the Tab key goes through them."""
+        pairs = ((self.buttons[value], self.locks.get(value)) for value in self.buttons)
+        return [one for pair in pairs for one in pair if one is not None]
+
+    def _show_volumes(self) -> None:
         for value, label in self._volumes.items():
-            if value:
-                label.setText(f"{counts.get(value, 0) * voxel_ml:.1f} mL")
+            painted, waits = self._parts.get(value, (0.0, 0.0))
+            label.setText(volume_words(painted, waits, wide=self.width() >= WIDE))
+            label.setToolTip(f"{painted:.1f} mL painted, {waits:.1f} mL only proposed")
 
     def show_locked(self, locked: Collection[int]) -> None:
         """Mark the classes that are locked."""
@@ -126,7 +159,8 @@ class ClassButtons(QWidget):
         lock.setCheckable(True)
         lock.setIcon(padlock(closed=False))
         look(lock, "flat").setFixedWidth(28)
-        tip = f"Lock {name}: nothing paints over it ({self._lock.key})"
+        key = short(self._actions["toggle_lock"].key)
+        tip = f"Lock {name}: nothing paints over it ({key})"
         lock.setToolTip(plain(tip))
         lock.setAccessibleName(f"Lock {name}")
         lock.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -163,10 +197,9 @@ class BrushControls(QWidget):
         self.modes: dict[str, KeyButton] = {}
         self._group = QButtonGroup(self)
         for mode in modes:
-            tip = f"{mode.text}: key {mode.key}"
             run = partial(self.set_mode, mode.id)
             button = KeyButton(mode.button, mode.key, mode.icon, "draw", run)
-            button.setToolTip(tip)
+            show_action(button, mode)
             button.setCheckable(True)
             self._group.addButton(button)
             self.modes[mode.id] = button
@@ -174,6 +207,7 @@ class BrushControls(QWidget):
         self.brush.setRange(1, BRUSH_MAX)
         self.brush.setAccessibleName("Brush size in voxels")
         for part in (self.brush, *self.brush.findChildren(QWidget)):
+            part.setAccessibleName(self.brush.accessibleName())
             part.setToolTip("Brush size in voxels: keys [ and ]")
         self.brush.valueChanged.connect(self._set_brush)
         row = QHBoxLayout()
@@ -184,6 +218,7 @@ class BrushControls(QWidget):
         brush_row.insertWidget(0, plain_label("Brush"))
         self.reach = look(push_button("3D"), "doubt")
         self.reach.setCheckable(True)
+        self.reach.setAccessibleName("Paint in 3D")
         self.reach.setToolTip("Paint a ball through the slices, not only in this one")
         self.reach.toggled.connect(self._set_reach)
         brush_row.addWidget(self.reach)
@@ -224,6 +259,17 @@ class BrushControls(QWidget):
         with signals_blocked(self.brush, self.reach):
             self.brush.setValue(int(self._mask.brush_size))
             self.reach.setChecked(self._mask.n_edit_dimensions == 3)
+
+
+def volume_words(painted: float, proposed: float, *, wide: bool) -> str:
+    """Say how many mL of a structure are painted, and how many only proposed."""
+    if not proposed:
+        return f"{painted:.1f} mL"
+    if not painted:
+        return f"{proposed:.1f} mL proposed" if wide else f"+ {proposed:.1f} mL"
+    if wide:
+        return f"{painted:.1f} mL + {proposed:.1f} proposed"
+    return f"{painted:.1f} + {proposed:.1f} mL"
 
 
 def swatch(colour: str) -> QIcon:

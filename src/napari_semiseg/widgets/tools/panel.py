@@ -22,7 +22,12 @@ from superqt.utils import QSignalThrottler, signals_blocked
 
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 from napari_semiseg.widgets.elements.actions import short
-from napari_semiseg.widgets.elements.buttons import KeyButton, action_button
+from napari_semiseg.widgets.elements.buttons import (
+    KeyButton,
+    action_button,
+    show_action,
+    tip_of,
+)
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
     plain,
@@ -33,6 +38,7 @@ from napari_semiseg.widgets.elements.forms import (
 )
 from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.tools.operations import (
+    INTERPOLATE,
     MOVE_BOUNDARY,
     REFINE,
     adopt,
@@ -44,6 +50,8 @@ from napari_semiseg.widgets.tools.registry import Inputs, Tool
 from napari_semiseg.widgets.tools.worker import PreviewWorker, voxels_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from napari_semiseg.widgets.canvas.case_view import CaseView
@@ -63,8 +71,8 @@ class ToolPanel(QWidget):
         Shows messages in the status line.
     view : CaseView
         The case that is open.
-    apply_action, prompt_action, prediction_action : Action
-        Whose labels and keys the buttons have.
+    actions : mapping of str to Action
+        Of the review; whose labels and keys the buttons have.
     panel : object
         What these actions are run with.
 
@@ -80,9 +88,7 @@ class ToolPanel(QWidget):
         self,
         session: Session,
         view: CaseView,
-        apply_action: Action[Any],
-        prompt_action: Action[Any],
-        prediction_action: Action[Any],
+        actions: Mapping[str, Action[Any]],
         panel: Any,
     ) -> None:
         super().__init__()
@@ -93,18 +99,19 @@ class ToolPanel(QWidget):
         self.worker = PreviewWorker(session, view.model, view.layers)
         self._tools = tools()
         self.tool: Tool | None = None
+        self._actions = actions
         self.prompting = Prompting(view)
-        self.prompt_button = action_button(prompt_action, panel, "tool")
+        self.prompt_button = action_button(actions["prompt"], panel, "tool")
         self._of: MaskLayer | None = None
         self._voxels: Any = None
         self._refined = 0.0
         boundary = partial(self.choose, MOVE_BOUNDARY.id)
         self.boundary_button = KeyButton(
-            "Boundary", MOVE_BOUNDARY.key, "arrow_expand_all", "tool", boundary
+            "Boundary", "", "arrow_expand_all", "tool", boundary
         )
-        self.boundary_button.setToolTip(plain(MOVE_BOUNDARY.text))
+        show_action(self.boundary_button, actions[MOVE_BOUNDARY.id])
         self._menu_buttons: list[KeyButton] = []
-        self._make_menus(prediction_action, panel)
+        self._make_menus(panel)
         self.sheet = look(QFrame(), "card")
         self.title = look(plain_label(), "title")
         self.amount = QDoubleSpinBox()
@@ -118,7 +125,7 @@ class ToolPanel(QWidget):
             "or accept the whole volume"
         )
         self.text = look(wrapped_label(), "secondary")
-        self.apply_button = action_button(apply_action, panel, "primary")
+        self.apply_button = action_button(actions["apply_tool"], panel, "primary")
         self.cancel_button = KeyButton("Close", "Esc", run=self.cancel)
         self.cancel_button.setToolTip("The mask stays as it is")
         self._later = QSignalThrottler(
@@ -232,27 +239,23 @@ class ToolPanel(QWidget):
 
     # -- choosing and setting --------------------------------------------------------
 
-    def _make_menus(self, prediction_action: Action[Any], panel: Any) -> None:
+    def _make_menus(self, panel: Any) -> None:
+        prediction = self._actions["use_prediction"]
         tip = "What the model proposes, and what it makes of your corrections"
-        self.predicted = self._menu("Prediction", "G", prediction_action.icon, tip)
-        key = short(prediction_action.key)
-        entry = self.predicted.addAction(f"Use the prediction\t{key}")
-        entry.setToolTip(plain(prediction_action.text))
-        entry.triggered.connect(lambda *_: prediction_action.run(panel))
-        self._offer(self.predicted, REFINE)
+        self.predicted = self._menu("Prediction", prediction.icon, tip)
+        show_action(self._menu_buttons[-1], prediction)
         tip = "Fill in between slices that are done"
-        self.between = self._menu("Between", "I", "layers_triple_outline", tip)
+        self.between = self._menu("Between", "layers_triple_outline", tip)
+        show_action(self._menu_buttons[-1], self._actions[INTERPOLATE.id])
         tip = "Pieces, specks, holes, the surface; tools of others; other layers"
-        self.clean_up = self._menu("Clean up", "", "broom", tip)
-        self.clean_up.aboutToShow.connect(self._fill_clean_up)
-        for tool in self._tools:
-            if tool.fills:
-                self._offer(self.between, tool)
-        self._fill_clean_up()
+        self.clean_up = self._menu("Clean up", "broom", tip)
+        for menu in (self.predicted, self.between, self.clean_up):
+            menu.aboutToShow.connect(partial(self._fill_menus, panel))
+        self._fill_menus(panel)
 
-    def _menu(self, text: str, key: str, icon: str, tip: str) -> QMenu:
+    def _menu(self, text: str, icon: str, tip: str) -> QMenu:
         """Make a button with a menu of tools, and give the menu."""
-        button, menu = KeyButton(text, key, icon, "tool"), QMenu(self)
+        button, menu = KeyButton(text, "", icon, "tool"), QMenu(self)
         menu.setToolTipsVisible(True)
         button.setToolTip(tip)
         button.setMenu(menu)
@@ -260,16 +263,24 @@ class ToolPanel(QWidget):
         return menu
 
     def _offer(self, menu: QMenu, tool: Tool) -> None:
-        key = f"\t{short(tool.key)}" if tool.key else ""
+        action = self._actions.get(tool.id)
+        key = f"\t{short(action.key)}" if action and action.key else ""
         entry = menu.addAction(f"{tool.title}{key}".replace("&", "&&"))
         entry.setToolTip(plain(tool.text))
         entry.triggered.connect(lambda *_: self.choose(tool.id))
 
-    def _fill_clean_up(self) -> None:
-        self.clean_up.clear()
+    def _fill_menus(self, panel: Any) -> None:
+        for menu in (self.predicted, self.between, self.clean_up):
+            menu.clear()
+        prediction = self._actions["use_prediction"]
+        key = f"\t{short(prediction.key)}" if prediction.key else ""
+        entry = self.predicted.addAction(f"Use the prediction{key}")
+        entry.setToolTip(tip_of(prediction))
+        entry.triggered.connect(lambda *_: prediction.run(panel))
+        self._offer(self.predicted, REFINE)
         for tool in self.offered():
-            if not tool.fills and tool not in (MOVE_BOUNDARY, REFINE):
-                self._offer(self.clean_up, tool)
+            if tool is not MOVE_BOUNDARY and tool is not REFINE:
+                self._offer(self.between if tool.fills else self.clean_up, tool)
 
     def _build(self) -> None:
         grid = QGridLayout(self.sheet)

@@ -54,6 +54,7 @@ class ElidedCombo(QComboBox):
     def __init__(self, tip: str) -> None:
         super().__init__()
         self.setToolTip(tip)
+        self.setAccessibleName(tip)
         self.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
@@ -114,6 +115,7 @@ class TrainingForm(QWidget):
         self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
         self.minutes.setValue(DEFAULT_MINUTES)
+        self.minutes.setAccessibleName("How long")
         self.minutes.setToolTip("How long to train; it can go on afterwards")
         self.source = ElidedCombo(
             "The last model learns the new labels sooner; from scratch forgets it"

@@ -18,6 +18,7 @@ from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.next_step import Phase
+from napari_semiseg.widgets.common.preferences import setting
 from napari_semiseg.widgets.common.session import HUMAN
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
@@ -93,7 +94,7 @@ class TrainingPanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self._session = session
-        self._executor = executor or LocalExecutor()
+        self._own_executor = executor
         self._problem: str | None = None
         self._devices: DeviceQuery | None = None
         found = has_torch()
@@ -175,6 +176,12 @@ class TrainingPanel(QWidget):
         # Training goes on when the panel closes.
         connections.at_close(self.monitor.stop)
         connections.at_close(self.requests.withdraw)
+
+    @property
+    def _executor(self) -> Executor:
+        """Runs the verbs; beside other programs as the user wants it."""
+        own = self._own_executor
+        return own or LocalExecutor(low_priority=setting("low_priority"))
 
     # -- actions
 

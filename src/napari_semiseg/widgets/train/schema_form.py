@@ -86,6 +86,7 @@ class SchemaForm(QWidget):
             default = described.get("default")
             editor = _editor(described)
             label = plain_label(name.replace("_", " ").capitalize())
+            editor.widget.setAccessibleName(label.text())
             for widget in (editor.widget, label):
                 widget.setToolTip(plain(described.get("description", "")))
             self._editors[name] = editor
