@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.widgets.elements.actions import C
 
-COLUMNS = ((Group.PAINT, Group.LOOK), (Group.TOOLS, Group.CASES, Group.NAPARI))
+COLUMNS = ((Group.PAINT, Group.LOOK, Group.NAPARI), (Group.TOOLS, Group.CASES))
 NAPARI_KEYS = (
     ("[  ]", "Smaller, larger brush"),
     ("\u2190  \u2192", "Previous, next slice"),
