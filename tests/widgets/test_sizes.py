@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from napari.settings import get_settings
 from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractButton
 
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, WIDE
 from napari_semiseg.widgets.canvas.overlays import ink
+from napari_semiseg.widgets.cohort.model import FIELDS
+from napari_semiseg.widgets.cohort.table import NAME_WIDTH
+from napari_semiseg.widgets.dock import WIDE as WIDE_PANEL
 from napari_semiseg.widgets.dock import WIDTHS, SemisegDock
 from napari_semiseg.widgets.elements.style import colours
+from napari_semiseg.widgets.project.recents import remember_project
 from widgets.conftest import SHAPE, write_volume
 from widgets.person import pictures_of
 from widgets.viewing import store_prediction
@@ -85,6 +90,57 @@ def test_no_content_widens_the_window_and_the_image_has_the_most_of_it(
                 assert window.minimumSizeHint().width() <= SIZES[0][0]
                 assert (window.width(), window.height()) == size
                 keep(window, f"{theme}-{size[0]}-{dock.tabs.tabText(index)}")
+
+
+@pytest.mark.timeout(600)
+def test_start_page_and_cohort_fit_every_screen(
+    make_napari_viewer: Callable[..., Any], crowded: Project, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = SemisegDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Semiseg", area="right")
+    window, table = viewer.window._qt_window, dock.cohort.table
+    remember_project(crowded.folder, crowded.name * 3, 1, 20)
+    remember_project(crowded.folder / "gone", crowded.name * 3, 1, 20)
+    for theme in ("dark", "light"):
+        get_settings().appearance.theme = theme
+        for size in SIZES[:3]:
+            dock.session.close_project()
+            window.resize(*size)
+            qtbot.waitUntil(lambda size=size: fits(dock, size))
+            dock.start_page.refresh()
+            qtbot.wait(100)
+            zone = dock.start_page.zone
+            assert zone.width() <= dock.width()
+            for one in dock.start_page.findChildren(QAbstractButton):
+                assert one.mapTo(zone.window(), one.rect().bottomRight()).x() < size[0]
+            keep(window, f"{theme}-{size[0]}-Start")
+            dock.open_project(crowded.folder)
+            table.toggle_all()
+            for wide in (False, True):
+                if wide:
+                    dock.cohort.width_button.click()
+                    # All columns, or the image would have less than it must have.
+                    most = min(WIDE_PANEL, size[0] - CANVAS_WIDTH)
+                    qtbot.waitUntil(lambda most=most: dock.width() > most - SLACK)
+                qtbot.wait(100)
+                assert (window.width(), window.height()) == size
+                shown = [n for n in range(len(FIELDS)) if not table.isColumnHidden(n)]
+                across = sum(map(table.columnWidth, shown))
+                assert across <= table.viewport().width()
+                assert table.columnWidth(0) >= NAME_WIDTH
+                bar = dock.cohort.bar
+                for one in (*bar.buttons.values(), bar.use, bar.more):
+                    assert one.isVisible()
+                    assert one.geometry().right() <= bar.width()
+                keep(window, f"{theme}-{size[0]}-Cohort{'-wide' if wide else ''}")
+            dock.cohort.width_button.click()
+            table.toggle_all()
+
+
+def fits(dock: SemisegDock, size: tuple[int, int]) -> bool:
+    wanted = next(width for least, width in WIDTHS if size[0] >= least)
+    return bool(dock.width() <= wanted + SLACK)
 
 
 def keep(window: Any, name: str) -> None:

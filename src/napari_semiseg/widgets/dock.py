@@ -427,7 +427,7 @@ class SemisegDock(QWidget):
     def _show_message(self, text: str) -> None:
         """Show a message in the footer for a while, then what is saved."""
         self._message = text
-        if self.session.project is not None:
+        if self.session.cases():
             text = text or HINTS.get(TABS[self.tabs.currentIndex()], "")
         self.status.setText(text)
         self.status.setVisible(bool(text))

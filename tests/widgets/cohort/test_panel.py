@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.project.cases.history import Labelled, Viewed
@@ -303,6 +304,7 @@ def test_filters_count_the_cases_and_show_one_kind(
     session.cases_changed.emit(None)
     texts = {kind: one.text() for kind, one in panel.filters.buttons.items()}
     assert texts[""] == "All 4"
+    assert not panel.filters.buttons["draft"].isVisibleTo(panel)
     expected = {"proposed": ["case_0"], "unseen": ["case_1"], "flagged": ["case_2"]}
     expected |= {TEST: ["case_3"], "unlabelled": ["case_2", "case_3"]}
     for kind, ids in expected.items():
@@ -312,7 +314,7 @@ def test_filters_count_the_cases_and_show_one_kind(
         assert f"{len(ids)} of 4 cases" in panel.bar.text.text()
     panel.search.setText("case_3")
     assert shown(panel) == ["case_3"]
-    panel.filters.buttons["labelled"].click()
+    panel.filters.choose("labelled")
     assert not panel.table.isVisibleTo(panel)
     assert panel.note.isVisibleTo(panel)
     assert not panel.filters.buttons["excluded"].isVisibleTo(panel)
@@ -474,3 +476,39 @@ def test_states_can_be_read_in_both_themes(theme: str) -> None:
         assert contrast(kind.colour, tint(kind.colour)) >= 3
         drawn = readable(kind.colour, found["background"])
         assert contrast(drawn, found["background"]) >= 3
+
+
+def test_tab_goes_from_the_tools_by_the_filters_to_the_table_and_the_bar(
+    qtbot: QtBot, panel: CohortPanel
+) -> None:
+    panel.resize(640, 500)
+    panel.model.check(["case_0"])
+    with qtbot.waitActive(panel):
+        panel.show()
+        panel.activateWindow()
+    panel.add_button.setFocus()
+    order = [panel.add_button]
+    while True:
+        qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+        if QApplication.focusWidget() is panel.add_button:
+            break
+        order.append(QApplication.focusWidget())
+    bar = panel.bar
+    assert order == [
+        panel.add_button,
+        panel.masks_button,
+        panel.search,
+        panel.width_button,
+        panel.filters.buttons[""],
+        panel.table,
+        *bar.buttons.values(),
+        bar.use,
+        bar.more,
+    ]
+    assert all(one.accessibleName() for one in order)
+    chosen: list[str] = []
+    panel.filters.chosen.connect(chosen.append)
+    panel.filters.buttons[""].setFocus()
+    qtbot.keyClick(panel.filters.buttons[""], Qt.Key.Key_Right)
+    assert QApplication.focusWidget() is panel.filters.buttons["unlabelled"]
+    assert chosen == ["unlabelled"]

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.cohort.model import Row
 
 ALL = ""
-ALWAYS = frozenset({ALL, "labelled", "partial", "draft", "proposed", "unlabelled"})
-"""Filters that stay where they are when they have no case."""
 WORDS_FROM = 440
 """Pixels across from which the filters are named; below, they have icon and number."""
 HEIGHT, GAP = 6, 2
@@ -154,8 +152,7 @@ class Filters(QWidget):
                 f"Show only these: {KINDS[kind].meaning}" if kind else "Show all cases"
             )
             button.setToolTip(tip)
-            seen = number > 0 or kind in ALWAYS or button.isChecked()
-            button.setVisible(seen)
+            button.setVisible(number > 0 or not kind or button.isChecked())
 
     def _paint_icons(self, _checked: bool = False) -> None:
         found = colours()

@@ -260,8 +260,8 @@ class CohortPanel(QWidget):
             labelled = sum(row.kind == "labelled" for row in rows)
             of = f"{shown} of " if shown < len(rows) else ""
             text = f"{of}{count(len(rows), 'case')}, {labelled} labelled"
-            text += " \u00b7 tick for actions" if rows else ""
-        self.bar.show_counts(text, ticked)
+            text += " \u00b7 tick for actions"
+        self.bar.show_counts(text if rows else "", ticked)
 
     def _case_opened(self, case_id: str | None) -> None:
         self.table.show_open(case_id)

@@ -249,7 +249,7 @@ class CaseDelegate(QStyledItemDelegate):
         if field == "tick":
             room = BOX + 11
         elif field == "state":
-            room = room + MARK + PAD if self._named else MARK + 3 * PAD
+            room = room + MARK + 2 * PAD if self._named else MARK + 3 * PAD
         elif field == "annotated":
             room = BAR + PAD + wide("100 %") + 2 * PAD
         elif field == "quality":
