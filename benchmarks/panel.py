@@ -48,6 +48,10 @@ BRUSH_VOXELS = 8
 SWITCHES = 10
 SETTLED_MS = 3000
 REVIEWED = 3
+LONG = TrainingConfig(
+    method="supervised", steps=100_000, patch_zyx=(32, 64, 64), precision="fp32"
+)
+"""A training that is planned at once, and goes on for longer than is measured."""
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
@@ -280,13 +284,13 @@ def main() -> None:
         idle = review(panel, canvas, canvases, cases, (n,), "untouched, no training")
         tell(idle)
         pair = [case.id for case in project.cases(state="proposed")][-2:]
-        config = TrainingConfig(minutes=20)
-        run, handle = start_training(LocalExecutor(), project, config)
+        run, handle = start_training(LocalExecutor(), project, LONG)
 
         def steps() -> int:
             return run.steps_done
 
         try:
+            panel.open_project(project.folder)  # the panel finds and follows it
             while not steps():
                 QTest.qWait(200)
                 assert handle.poll() is None

@@ -20,13 +20,15 @@ from napari_semiseg.core.prediction import (
     PredictionRecord,
     SliceScore,
 )
-from napari_semiseg.imaging.morphology import signed_distance
+from napari_semiseg.imaging.distance import truncated_distance
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 
 SHAPE = (88, 140, 183)
 SPACING_MM = 0.625
 NAME = "left atrium"
+NOBODY = 2**22 - 1
+"""Number of no process."""
 
 
 def scans(folder: Path, count: int) -> list[tuple[str, Path, np.ndarray]]:
@@ -65,13 +67,14 @@ def make(folder: Path, *, labelled: int, predicted: int) -> tuple[Project, list[
     for name, _, mask in found[labelled:]:
         _predict(project, run, name, np.roll(mask, 2, axis=2))
     run.append(Finished(run=run.id, reason="completed", step=1, seconds=60))
+    run.claim(NOBODY)  # else this process would be taken for its training
     return project, [name for name, _, _ in found[labelled:]]
 
 
 def _predict(project: Project, run: Run, name: str, labels: np.ndarray) -> None:
     case = project.case(name)
     spacing = case.geometry.spacing_mm
-    sdm = signed_distance(labels, 1, spacing, 10.0)
+    sdm = truncated_distance(labels == 1, spacing, 10.0)
     middle = int(np.median(np.flatnonzero(labels.any(axis=(1, 2)))))
     reason = "boundary uncertain"
     slices = tuple(

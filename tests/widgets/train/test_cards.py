@@ -77,7 +77,7 @@ def test_the_best_measure_that_there_is_is_drawn_and_named(
     quality.set_corrections([(5, 0.8), (10, 0.9)])
     quality.draw()
     assert quality.measure is CORRECTED
-    assert quality.unit.text() == "Dice, of your corrections of its masks"
+    assert quality.unit.text() == "Dice, your corrections"
     quality.show_event(Validated(step=10, dice={"a": 0.5, "b": 0.9}))
     quality.draw()
     assert quality.measure is VALIDATION
@@ -213,7 +213,8 @@ def test_the_case_that_changed_most_is_one_click_away(
     card.read()
     qtbot.waitUntil(lambda: card.found is not None, timeout=WAIT_MS)
     assert card.number.text() == "2 of 3"
-    assert card.before.text() == f"{second.id} against {first.id}"
+    assert card.found.run == second.id
+    assert card.before.text() == f"against {first.id}"
     assert "left atrium: Dice 0.60 between the two" in card.classes.text()
     assert "not known yet" in card.quality.text()
     assert card.minimumSizeHint().width() <= WIDEST

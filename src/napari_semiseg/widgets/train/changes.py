@@ -54,13 +54,13 @@ class ChangesCard(QFrame):
         self.classes = markup_label(wrapped=True)
         self.quality = look(wrapped_label(), "secondary")
         self.open_button = KeyButton(
-            "Open the one that changed most", "", "arrow_right", run=self.open_most
+            "Open the most changed", "", "arrow_right", run=self.open_most
         )
         head = row_of(look(plain_label("What changed"), "title"))
         head.addWidget(self.before, 1)
-        number = row_of(None)
-        number.insertWidget(0, self.number)
-        number.addWidget(self.number_words, 1)
+        number = row_of(self.number, self.number_words)
+        number.setStretch(0, 0)
+        number.setStretch(1, 1)
         parts = (head, number, self.classes, self.quality, self.open_button)
         stack(self, *parts).setSpacing(4)
         self.hide()
@@ -126,7 +126,7 @@ class ChangesCard(QFrame):
         self.setVisible(found is not None)
         if found is None:
             return
-        self.before.setText(f"{found.run} against {found.before}")
+        self.before.setText(f"against {found.before}")
         self.number.setText(f"{len(found.notable)} of {len(found.cases)}")
         self.number_words.setText("scans changed notably")
         tip = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Qt, QThreadPool, QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
+from qtpy.QtWidgets import QProgressBar, QWidget
 
 from napari_semiseg.core.events import (
     Finished,
@@ -181,7 +181,8 @@ class RunProgress(QWidget):
         self.bar = look(QProgressBar(), "bar")
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(BAR_HEIGHT)
-        self.text = wrapped_label()
+        self.text = ElidedLabel("secondary")
+        self.text.setElideMode(Qt.TextElideMode.ElideRight)
         self.quality = QualityCard()
         self.losses = Curves("Loss terms")
         self.messages = wrapped_label()
@@ -189,18 +190,15 @@ class RunProgress(QWidget):
         self._log_button = push_button(
             "Open log", self._open_log, "What the training process printed"
         )
-        policy = QSizePolicy.Policy
         self.headline = ElidedLabel("headline")
-        self.headline.setSizePolicy(policy.Preferred, policy.Preferred)
         self.times = ElidedLabel("secondary")
         self.times.setElideMode(Qt.TextElideMode.ElideRight)
         self.times.setAlignment(Qt.AlignmentFlag.AlignRight)
         tip = "Losses and log of the training"
         self.details = Fold("Details", tip, self.losses, self._log_button)
-        look(self.text, "secondary")
-        head = row_of(None)
-        head.insertWidget(0, self.headline)
-        head.addWidget(self.times, 1)
+        head = row_of(self.headline, self.times)
+        head.setStretch(0, 3)
+        head.setStretch(1, 2)
         column = stack(self, head, self.bar, self.text, margin=0)
         column.setSpacing(8)
         for part in (controls, self.messages, self.quality, pictures, self.details):
@@ -224,7 +222,7 @@ class RunProgress(QWidget):
         self.details.setVisible(run is not None)
         self.bar.setRange(0, 0)
         self.bar.setVisible(run is not None)
-        self.times.clear()
+        self._show_times("")
         self._say("" if run is None else "Starting")
         self._tell(Phase.IDLE, "")
         self._ticking = run is not None
@@ -240,7 +238,7 @@ class RunProgress(QWidget):
             self._awaited = Phase.IDLE
         match event:
             case Started():
-                self._ticking = True
+                self._ticking, self._predicts_since = True, 0.0
                 self.bar.setRange(0, 0)
                 self._say("Starting")
                 self._tell(Phase.TRAINING, "Training starts")
@@ -267,14 +265,18 @@ class RunProgress(QWidget):
                 pass
 
     def show_wait(self, seconds: float, starved: bool) -> None:
-        """Add the seconds so far until the first step, and what it waits for."""
+        """Add the seconds so far, and what it waits for.
+
+        ``seconds`` count to the first step; those to the first prediction begin anew.
+        """
         if self._awaited is not Phase.IDLE:
-            self._ticking = True
+            self._ticking, self._predicts_since = True, 0.0
             self._say("Starting")
             self._tell(self._awaited, f"{self._awaited} starts".capitalize())
         words = [self._said]
         if self._ticking:
-            words.append(duration(seconds))
+            since = self._predicts_since
+            words.append(duration(time.time() - since if since else seconds))
         busy = self._state.phase in (Phase.TRAINING, Phase.PROPOSING)
         if starved:
             words.append("waiting for the processor, which other programs use")
@@ -293,8 +295,13 @@ class RunProgress(QWidget):
             self._tell(phase, "Proposing failed" if failed else words, self._state.part)
             self._say(f"{self._trained}, {words}".lstrip(", "))
         self._ticking = False
+        self._say(self._said)
         self.bar.hide()
-        self.times.clear()
+        self._show_times("")
+
+    def _show_times(self, text: str) -> None:
+        self.times.setText(text)
+        self.times.setVisible(bool(text))
 
     def _say(self, text: str) -> None:
         self._said = text
@@ -336,10 +343,10 @@ class RunProgress(QWidget):
         self.bar.setRange(0, event.steps)
         self.bar.setValue(event.step)
         left, whole = event.seconds_left, event.seconds + event.seconds_left
-        self._say(f"Step {event.step} of {event.steps}")
+        spent = f"{duration(event.seconds)} of {duration(whole)}"
+        self._say(f"Step {event.step} of {event.steps}, {spent}")
         ends = time.strftime("%H:%M", time.localtime(event.at + left))
-        spent = f"{event.seconds / 60:.0f} of {whole / 60:.0f} min"
-        self.times.setText(f"ends {ends} \u00b7 {spent}")
+        self._show_times(f"ends {ends}")
         part = event.step / max(event.steps, 1)
         self._tell(Phase.TRAINING, f"Training \u00b7 {duration(left)} left", part)
         self.losses.show()
@@ -359,7 +366,7 @@ class RunProgress(QWidget):
             self._say(f"{self._trained}, predicted {count(total, 'case')}".lstrip(", "))
             words = f"{count(total, 'scan')} proposed"
             self._tell_recent(event, Phase.DONE, words, 1.0)
-            self.times.clear()
+            self._show_times("")
             return
         left = ""
         if done and self._predicts_since:
@@ -368,7 +375,7 @@ class RunProgress(QWidget):
         self._ticking = not done
         self._progress("Predicting", done, total)
         self._say(f"Predicting case {done + 1} of {total}")
-        self.times.setText(left)
+        self._show_times(left)
         words = f"Proposing \u00b7 {done + 1} of {total}"
         self._tell_recent(event, Phase.PROPOSING, words, done / total)
 
@@ -411,7 +418,7 @@ class RunProgress(QWidget):
         self.bar.setRange(0, max(1, self._steps))
         self.bar.setValue(event.step)
         self.bar.hide()
-        self.times.clear()
+        self._show_times("")
 
     def _add_message(self, message: str) -> None:
         self._recent = [*self._recent, message][-MESSAGES_SHOWN:]

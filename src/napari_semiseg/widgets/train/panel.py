@@ -355,8 +355,9 @@ class TrainingPanel(QWidget):
     def _show_run(
         self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
+        begins = handle is not None or run.status == "preparing"
         awaited = Phase.TRAINING if trains else Phase.PROPOSING
-        self.progress.clear(run, Phase.IDLE if handle is None else awaited)
+        self.progress.clear(run, awaited if begins else Phase.IDLE)
         self.pictures.clear()
         self.changes.clear()
         self.monitor.follow(run, handle, trains=trains)

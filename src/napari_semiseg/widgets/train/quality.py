@@ -70,20 +70,20 @@ class Measure:
 
 VALIDATION = Measure(
     "How well it does",
-    "on labels it does not learn from",
+    "labels kept aside",
     "Dice",
-    "1.0 = the same as your masks.",
+    "1.0 = the same as your masks, which it does not learn from.",
 )
 CORRECTED = Measure(
     "How well it does",
-    "of your corrections of its masks",
+    "your corrections",
     "Dice",
     "1.0 = you changed nothing. A dot is a case that you corrected.",
     fewest=2,
 )
 AGREEMENT = Measure(
     "How much it still changes",
-    "of one scan, picture by picture",
+    "one scan",
     "agreement",
     "1.0 = as in the picture before. It says that the masks settle, not that they are "
     "right: a few labels that are used for validation would say that.",
@@ -163,11 +163,10 @@ class QualityCard(QFrame):
         self.trend = look(plain_label(), "secondary")
         self.curve = QualityCurve()
         self.words = look(wrapped_label(), "secondary")
-        head = row_of(self.title, None, self.trend)
-        number = row_of(None)
-        number.insertWidget(0, self.value)
-        number.addWidget(self.unit, 1)
-        stack(self, head, number, self.curve, self.words).setSpacing(3)
+        number = row_of(self.value, self.unit, self.trend)
+        number.setStretch(0, 0)
+        number.setStretch(1, 1)
+        stack(self, self.title, number, self.curve, self.words).setSpacing(3)
         policy = QSignalThrottler.EmissionPolicy.Trailing
         self._redraw = QSignalThrottler(policy, parent=self)
         self._redraw.setTimeout(REDRAW_MS)
