@@ -93,11 +93,12 @@ def test_channels_move_together_and_have_intensities_of_their_own():
         distance_intervals=torch.zeros(1, 2, 20, 20, 20),
         classes=2,
     )
-    batch = augment(crops, np.random.default_rng(0), (16, 16, 16), (1, 1, 1))
+    rngs = [np.random.default_rng(seed) for seed in range(3)]
+    batch = augment(crops, rngs, (16, 16, 16), (1, 1, 1))
     for first, second in batch.image:
         assert not torch.allclose(first, second, atol=0.05)
         both = torch.stack([first.flatten(), second.flatten()])
-        assert torch.corrcoef(both)[0, 1] > 0.7
+        assert torch.corrcoef(both)[0, 1] > 0.5
 
 
 def test_predicts_what_only_the_second_channel_shows(wide_task, wide_plan):

@@ -99,7 +99,7 @@ def test_distance_scales_with_the_object():
     )
     slopes = []
     for seed in range(20):
-        batch = augment(crops, np.random.default_rng(seed), (8, 8, 8), (1, 1, 1))
+        batch = augment(crops, [np.random.default_rng(seed)], (8, 8, 8), (1, 1, 1))
         low = batch.low[0, 0]
         steps = [low.diff(dim=axis).mean() for axis in range(3)]
         slopes.append(float(torch.stack(steps).norm()))
@@ -119,7 +119,7 @@ def views(seeds, maps, image, *, size=16, patch=(16, 16, 16), hole=0, **asked):
     )
     for seed in seeds:
         torch.manual_seed(seed)
-        yield augment(crops, np.random.default_rng(seed), patch, (1, 1, 1), **asked)
+        yield augment(crops, [np.random.default_rng(seed)], patch, (1, 1, 1), **asked)
 
 
 def test_padding_does_not_pull_at_what_lies_beside_it():

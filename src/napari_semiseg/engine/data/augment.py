@@ -56,7 +56,7 @@ class Crops(NamedTuple):
 
 def augment(
     crops: Crops,
-    rng: np.random.Generator,
+    generators: Sequence[np.random.Generator],
     patch: Sequence[int],
     spacing_mm: Sequence[float],
     *,
@@ -64,13 +64,19 @@ def augment(
 ) -> Batch:
     """Sample one random view per crop: rotation, scale, mirror, intensities.
 
+    Each crop has a generator, so that its view does not depend on those beside it.
     Image, label, validity and distances move together; distances shrink with the
     scale, as they are lengths. Padding is no neighbour to interpolate with.
     """
     count, labelled = crops.image.shape[0], crops.target.shape[0]
-    scales = np.exp(rng.uniform(np.log(SCALE[0]), np.log(SCALE[1]), count))
+    scales = np.exp([rng.uniform(*np.log(SCALE)) for rng in generators])
     axes = FLIP_AXES if mirrored else ()
-    matrices = np.stack([_matrix(rng, spacing_mm, scale, axes) for scale in scales])
+    matrices = np.stack(
+        [
+            _matrix(rng, spacing_mm, scale, axes)
+            for rng, scale in zip(generators, scales, strict=True)
+        ]
+    )
     grid = _grid(matrices, crops.image.shape[2:], patch, crops.image.device)
     view = functional.grid_sample(crops.image, grid, align_corners=False)
     share = view[:, -1:]
@@ -78,7 +84,9 @@ def augment(
     share = share.clamp_min(0.5)
     # Intensities of each channel change by themselves, as if it were a crop.
     grey = (view[:, :-1] / share).flatten(0, 1).unsqueeze(1)
-    seen = _intensities(grey, rng).view(count, -1, *patch)
+    channels = len(grey) // count
+    each = [rng for rng in generators for _ in range(channels)]
+    seen = _intensities(grey, each).view(count, -1, *patch)
     image = torch.where(inside, seen, 0.0)
     target = functional.grid_sample(
         crops.target, grid[:labelled], mode="nearest", align_corners=False
@@ -147,26 +155,48 @@ def _grid(
     )
 
 
-def _intensities(image: Tensor, rng: np.random.Generator) -> Tensor:
+class _Look(NamedTuple):
+    """Random changes of the intensities of one channel of a crop."""
+
+    contrast: float
+    brightness: float
+    gamma: float
+    sharpness: float
+    noise: float
+    seed: int
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> _Look:
+        return cls(
+            contrast=rng.uniform(0.75, 1.3),
+            brightness=rng.normal(0.0, 0.15),
+            gamma=np.exp(rng.uniform(-0.4, 0.4)) if rng.random() < 0.4 else 1.0,
+            sharpness=rng.random() if rng.random() < 0.25 else 1.0,
+            noise=rng.uniform(0.0, 0.15) if rng.random() < 0.5 else 0.0,
+            seed=int(rng.integers(2**62)),
+        )
+
+
+def _intensities(image: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
     """Change contrast, brightness, gamma, blur and noise of crops (B, 1, ...)."""
-    count = image.shape[0]
-    contrast = _per_item(rng.uniform(0.75, 1.3, count), image)
-    brightness = _per_item(rng.normal(0.0, 0.15, count), image)
-    gamma = np.where(
-        rng.random(count) < 0.4, np.exp(rng.uniform(-0.4, 0.4, count)), 1.0
+    looks = [_Look.drawn(rng) for rng in generators]
+    contrast, brightness, gamma, sharpness = (
+        _per_item(np.array([look[at] for look in looks]), image) for at in range(4)
     )
     low = image.amin(dim=(1, 2, 3, 4), keepdim=True)
     width = (image.amax(dim=(1, 2, 3, 4), keepdim=True) - low).clamp_min(1e-3)
-    image = ((image - low) / width).pow(_per_item(gamma, image)) * width + low
+    image = ((image - low) / width).pow(gamma) * width + low
     image = image * contrast + brightness
-    sharpness = np.where(rng.random(count) < 0.25, rng.uniform(0.0, 1.0, count), 1.0)
-    if (sharpness < 1.0).any():
+    if any(look.sharpness < 1.0 for look in looks):
         blurred = functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)
-        image = torch.lerp(blurred, image, _per_item(sharpness, image))
-    sigma = _per_item(
-        np.where(rng.random(count) < 0.5, rng.uniform(0.0, 0.15, count), 0.0), image
-    )
-    return image + sigma * torch.randn_like(image)
+        image = torch.lerp(blurred, image, sharpness)
+    generator = torch.Generator(image.device)
+    for one, look in zip(image, looks, strict=True):
+        if look.noise:
+            generator.manual_seed(look.seed)
+            drawn = torch.empty_like(one).normal_(generator=generator)
+            one.add_(drawn, alpha=look.noise)
+    return image
 
 
 def _per_item(values: NDArray[np.float64], like: Tensor) -> Tensor:

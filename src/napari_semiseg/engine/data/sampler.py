@@ -25,7 +25,7 @@ MARGIN = 1.25
 """Crops are read larger than the patch, so that rotations find voxels at the rim."""
 FOREGROUND_SHARE = 0.6
 LABELLED_STREAM, UNLABELLED_STREAM, BATCH_STREAM = 0, 1, 2
-_Read = tuple[Crops, np.random.Generator]
+_Read = tuple[Crops, list[np.random.Generator]]
 
 
 class Batches(Protocol):
@@ -44,12 +44,16 @@ class Batches(Protocol):
 
 
 class SyntheticBatches:
-    """Random batches, as of ``cases`` labelled cases, to measure without data."""
+    """Random batches, as of ``cases`` labelled cases, to measure without data.
 
-    def __init__(self, plan: Plan, classes: int, cases: int) -> None:
+    Of a batch that ``ranks`` processes share, the part of one.
+    """
+
+    def __init__(self, plan: Plan, classes: int, cases: int, ranks: int = 1) -> None:
         self._plan = plan
         self._classes = classes
         self._cases = cases
+        self._ranks = ranks
 
     def views(self, step: int) -> float:
         """Tell how often each of the cases would have been seen."""
@@ -60,8 +64,8 @@ class SyntheticBatches:
     ) -> Batch:
         """Draw random crops and labels."""
         plan, generator = self._plan, torch.Generator().manual_seed(step)
-        patch, labelled = plan.patch_zyx, plan.labelled_batch
-        count = labelled + (plan.unlabelled_batch if unlabelled else 0)
+        patch, labelled = plan.patch_zyx, plan.labelled_batch // self._ranks
+        count = labelled + unlabelled * plan.unlabelled_batch // self._ranks
         inputs = len(plan.intensities)
         image = torch.randn(count, inputs, *patch, generator=generator)
         target = torch.randint(self._classes, (labelled, *patch), generator=generator)
@@ -111,6 +115,8 @@ class Sampler:
     fresh_weight, fresh_steps : int
         How many times as often as the others a new label is drawn, and for how many
         steps.
+    rank, ranks : int
+        Which process this is of those that share each batch, one crop in turn.
     """
 
     def __init__(
@@ -121,12 +127,15 @@ class Sampler:
         *,
         fresh_weight: int = 1,
         fresh_steps: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self._streams = [streams]
         self._plan = plan
         self._seed = seed
         self._fresh_weight = fresh_weight
         self._fresh_steps = fresh_steps
+        self._mine = slice(rank, None, ranks)
         assert streams.labelled[0].low is not None
         self._classes = len(streams.labelled[0].low)
         self._changes = 0
@@ -147,11 +156,11 @@ class Sampler:
         self, step: int, device: torch.device, *, unlabelled: bool = True
     ) -> Batch:
         """Draw the batch of a step, whose crops were read during the one before."""
-        crops, rng = self._ahead(step, unlabelled)
+        crops, generators = self._ahead(step, unlabelled)
         plan = self._plan
         return augment(
             crops.to(device),
-            rng,
+            generators,
             plan.patch_zyx,
             plan.spacing_mm,
             mirrored=plan.mirrored,
@@ -171,12 +180,26 @@ class Sampler:
         return found
 
     def read(self, step: int, *, unlabelled: bool = True) -> _Read:
-        """Read the crops of a step, and give the generator that will augment them."""
-        rng = np.random.default_rng([self._seed, BATCH_STREAM, step])
-        first = self.picked(LABELLED_STREAM, step)
-        second = self.picked(UNLABELLED_STREAM, step) if unlabelled else []
-        crops = [self._crop(case, rng, with_label=True) for case in first]
-        crops += [self._crop(case, rng, with_label=False) for case in second]
+        """Read the crops of a step, and give the generators that will augment them.
+
+        All that is random of a crop follows from the seed, the step and its place in
+        the batch, so that it is the same whichever process reads it.
+        """
+        first = self.picked(LABELLED_STREAM, step)[self._mine]
+        second = self.picked(UNLABELLED_STREAM, step)[self._mine] if unlabelled else []
+        split = self._plan.labelled_batch
+        total = split + self._plan.unlabelled_batch
+        places = [*range(split)[self._mine], *range(split, total)[self._mine]]
+        generators = [
+            np.random.default_rng([self._seed, BATCH_STREAM, step, place])
+            for place in places[: len(first) + len(second)]
+        ]
+        crops = [
+            self._crop(case, rng, with_label=at < len(first))
+            for at, (case, rng) in enumerate(
+                zip([*first, *second], generators, strict=True)
+            )
+        ]
         known = crops[: len(first)]
         intervals = [crop["intervals"] for crop in known]
         channels = max(len(maps) for maps in intervals)
@@ -192,7 +215,7 @@ class Sampler:
                 ),
                 classes=self._classes,
             ),
-            rng,
+            generators,
         )
 
     def picked(self, stream: int, step: int) -> list[Prepared]:
