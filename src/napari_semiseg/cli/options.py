@@ -45,7 +45,11 @@ Minutes = Annotated[
     float | None, typer.Option("--minutes", help="Budget in minutes of training.")
 ]
 Device = Annotated[
-    str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to train.")
+    str, typer.Option(metavar="auto|cpu|cuda|cuda:1|mps", help="Where to train.")
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(metavar="N|all", help="GPUs of this machine that train together."),
 ]
 Settings = Annotated[
     list[str] | None,

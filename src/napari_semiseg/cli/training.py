@@ -47,6 +47,7 @@ def train(
     minutes: options.Minutes = None,
     steps: options.Steps = None,
     device: options.Device = "auto",
+    devices: options.Devices = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides every batch.")] = 0,
     start_from: Annotated[
         str | None,
@@ -87,13 +88,20 @@ def train(
         )
     from napari_semiseg import engine
 
+    ranks = engine.join()
+    processes = _processes(devices, device)
     if run_id is None:
-        run = Run.create(opened, config)
+        made = Run.create(opened, config).id if ranks.is_first else None
+        run = opened.run(ranks.shared(made) or "")
     try:
+        if processes > 1:
+            flags = ["--no-predict"] * no_predict + ["--json"] * json
+            words = ["train", str(project), "--run-id", run.id, *flags]
+            raise SystemExit(engine.launch(processes, words))
         events = engine.train(opened, config, run=run)
         summary = run_session(opened, run, events, predict=not no_predict, quiet=json)
     finally:
-        if run_id is None:
+        if run_id is None and ranks.is_first:
             run.discard()
     _report(run, summary, json=json)
 
@@ -105,6 +113,7 @@ def resume(
     ] = None,
     steps: options.Steps = None,
     minutes: options.Minutes = None,
+    devices: options.Devices = None,
     no_predict: NoPredict = False,
     json: options.Json = False,
 ) -> None:
@@ -114,6 +123,13 @@ def resume(
     chosen = _run(opened, run)
     from napari_semiseg import engine
 
+    processes = _processes(devices, chosen.config.device)
+    if processes > 1:
+        flags = ["--no-predict"] * no_predict + ["--json"] * json
+        budget = [("--steps", steps), ("--minutes", minutes)]
+        flags += [f"{flag}={value}" for flag, value in budget if value is not None]
+        words = ["resume", str(project), chosen.id, *flags]
+        raise SystemExit(engine.launch(processes, words))
     events = engine.resume(opened, chosen, steps=steps, minutes=minutes)
     summary = run_session(opened, chosen, events, predict=not no_predict, quiet=json)
     _report(chosen, summary, json=json)
@@ -198,10 +214,17 @@ def methods(json: options.Json = False) -> None:
 def run_session(
     project: Project, run: Run, events: Iterator[Event], *, predict: bool, quiet: bool
 ) -> RunSummary:
-    """Show a training and, when it was completed, the predictions that follow it."""
+    """Show a training and, when it was completed, the predictions that follow it.
+
+    Of several ranks only the first one predicts and reports.
+    """
+    from napari_semiseg import engine
+
     with stoppable(run) as signals, RunDisplay(quiet=quiet) as display:
         for event in events:
             display.take(event)
+        if not engine.join().is_first:
+            raise SystemExit
         finished = display.summary.finished
         complete = finished is not None and finished.reason == "completed"
         cases = _cases_to_predict(project) if predict and complete else []
@@ -223,6 +246,15 @@ def _predict(
         display.take(event)
         left -= 1
     return not left
+
+
+def _processes(devices: str | None, device: str) -> int:
+    """Count the processes that train together; those that already do start none."""
+    from napari_semiseg import engine
+
+    if devices is None or not engine.join().alone:
+        return 1
+    return engine.count_devices(devices, device)
 
 
 def _report(run: Run, summary: RunSummary, *, json: bool) -> None:

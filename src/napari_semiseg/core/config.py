@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_semiseg.errors import ConfigError
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Precision = Literal["fp32", "bf16"]
 DEFAULT_METHOD = "auto"
 DEFAULT_ARCHITECTURE = "vnet"
@@ -26,7 +26,7 @@ class TrainingConfig(BaseModel):
         Parameters of the method; unknown names are refused when the run starts.
     minutes, steps : float or int, optional
         Budget, one of the two; 20 minutes by default.
-    device : {"auto", "cpu", "cuda", "mps"}
+    device : {"auto", "cpu", "cuda", "cuda:1", "mps"}
         Where to train; "auto" takes the best that is there.
     seed : int
         With the step it determines every batch.

@@ -13,12 +13,17 @@ from napari_semiseg.engine.lazy_torch import require_torch
 if TYPE_CHECKING:
     from napari_semiseg.engine.api import predict, predict_cases, resume, train
     from napari_semiseg.engine.devices import DeviceInfo, describe_devices
+    from napari_semiseg.engine.distributed import join
     from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
+    from napari_semiseg.engine.torchrun import count_devices, launch
 
 __all__ = [
     "DeviceInfo",
     "MethodSpec",
+    "count_devices",
     "describe_devices",
+    "join",
+    "launch",
     "method_specs",
     "predict",
     "predict_cases",
@@ -29,7 +34,10 @@ __all__ = [
 _HOMES = {
     "DeviceInfo": "devices",
     "MethodSpec": "methods.registry",
+    "count_devices": "torchrun",
     "describe_devices": "devices",
+    "join": "distributed",
+    "launch": "torchrun",
     "method_specs": "methods.registry",
     "predict": "api",
     "predict_cases": "api",

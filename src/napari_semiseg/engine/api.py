@@ -18,6 +18,7 @@ from napari_semiseg.core.events import (
 )
 from napari_semiseg.engine import devices
 from napari_semiseg.engine.data.cache import select
+from napari_semiseg.engine.distributed import join, place
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import perturbations, registry
 from napari_semiseg.engine.networks.blocks import placed
@@ -65,10 +66,14 @@ def train(
     cohort = select(project)
     registry.check(config)
     source = find_source(project, config, cohort)
-    device = devices.choose(config.device)
+    ranks, device = place(join(), devices.choose(config.device))
     run = run or Run.create(project, config)
+    if not ranks.is_first:
+        yield from Training(project, run, cohort, device, source, ranks).events()
+        return
     with run.claimed_alone():
-        yield from _session(run, Training(project, run, cohort, device, source))
+        training = Training(project, run, cohort, device, source, ranks)
+        yield from _session(run, training)
 
 
 def resume(
@@ -93,6 +98,9 @@ def resume(
         The run is still going, or there is nothing left to do. Its folder is as it
         was then.
     """
+    if not join().is_first:
+        yield from _resumed(project, run, steps, minutes).events()
+        return
     with run.claimed_alone():
         training = _resumed(project, run, steps, minutes)
         yield from _session(run, training)
@@ -105,19 +113,22 @@ def _resumed(
     cohort = select(project)
     config = run.config
     plan = run.plan
-    device = devices.choose(plan.device if plan is not None else config.device)
+    name = config.device
+    if plan is not None and not name.startswith(plan.device):
+        name = plan.device
+    ranks, device = place(join(), devices.choose(name))
     if plan is not None and plan.classes not in ((), project.labels.values):
         raise ProjectError(
             f"run {run.id!r} was trained for the classes {plan.classes}, the project "
             f"has {project.labels.values}; train a new model"
         )
     source = None if run.has_model else find_source(project, config, cohort)
-    training = Training(project, run, cohort, device, source)
-    if plan is not None:
+    training = Training(project, run, cohort, device, source, ranks)
+    if plan is not None and ranks.is_first:
         saved = Checkpoint.load(run.folder.last) if run.has_model else None
         plan = _extended(run, plan, saved, steps, minutes)
         write_json(run.folder.plan, plan.model_dump(mode="json"))
-    elif steps is not None or minutes is not None:
+    elif plan is None and (steps is not None or minutes is not None):
         raise ConfigError(
             f"run {run.id!r} has not started, so it cannot be extended; resume it "
             f"without --steps and --minutes"

@@ -36,10 +36,11 @@ def describe_devices() -> list[DeviceInfo]:
     found = []
     memory: float | None
     with suppress(*DRIVER_ERRORS):
-        if torch.cuda.is_available():
-            properties = torch.cuda.get_device_properties(0)
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
             memory = round(properties.total_memory / 2**30, 1)
-            found.append(DeviceInfo("cuda", properties.name, memory))
+            name = f"cuda:{index}" if index else "cuda"
+            found.append(DeviceInfo(name, properties.name, memory))
     with suppress(*DRIVER_ERRORS):
         if torch.backends.mps.is_available() and _trains(torch.device("mps")):
             found.append(DeviceInfo("mps", "Apple GPU", None))
@@ -70,10 +71,12 @@ def _trains(device: torch.device) -> bool:
 
 
 def cores() -> int:
-    """Count the processor cores that this process may use."""
+    """Count the cores for this process, one of those torchrun has started here."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        found = len(os.sched_getaffinity(0))
+    else:
+        found = os.cpu_count() or 1
+    return max(1, found // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def choose(device: str) -> torch.device:
@@ -84,6 +87,7 @@ def choose(device: str) -> torch.device:
     EngineMissing
         The device is absent; says which are there.
     """
+    device = "cuda" if device == "cuda:0" else device
     present = [info.name for info in describe_devices()]
     if device == "auto":
         return torch.device(present[0])

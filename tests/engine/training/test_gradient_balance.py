@@ -23,6 +23,12 @@ def terms(weights, factor=4.0):
     return {"supervised": weights.sum(), "agreement": factor * weights.sum()}
 
 
+def measure(balance, parts, labelled, weights, *, step, ramped):
+    """Add the gradients of a step, and learn from their norms."""
+    norms = balance.backward(parts, labelled, weights, step=step)
+    balance.learn(*norms, ramped)
+
+
 @pytest.fixture
 def weights():
     return nn.Parameter(torch.zeros(2))
@@ -30,7 +36,7 @@ def weights():
 
 def test_without_a_target_the_gradient_is_that_of_the_sum(weights):
     balance = GradientBalance(None)
-    balance.backward(terms(weights), LABELLED, [weights], step=0, ramped=0.5)
+    measure(balance, terms(weights), LABELLED, [weights], step=0, ramped=0.5)
     assert weights.grad.tolist() == [5.0, 5.0]
     assert balance.ratio == pytest.approx(8.0)  # at the full weight of the ramp
     assert balance.scale == 1.0
@@ -38,29 +44,29 @@ def test_without_a_target_the_gradient_is_that_of_the_sum(weights):
 
 def test_the_terms_are_scaled_to_the_ratio_that_was_asked_for(weights):
     balance = GradientBalance(0.5)
-    balance.backward(terms(weights), LABELLED, [weights], step=3, ramped=1.0)
+    measure(balance, terms(weights), LABELLED, [weights], step=3, ramped=1.0)
     assert balance.scale == pytest.approx(0.125)
     weights.grad = None
-    balance.backward(terms(weights), LABELLED, [weights], step=4, ramped=1.0)
+    measure(balance, terms(weights), LABELLED, [weights], step=4, ramped=1.0)
     assert weights.grad.tolist() == pytest.approx([1.5, 1.5])
     assert balance.ratio == pytest.approx(4.0)
     for step in range(EVERY, 40 * EVERY):  # the terms have grown
         weights.grad = None
-        balance.backward(terms(weights, 10), LABELLED, [weights], step=step, ramped=1)
+        measure(balance, terms(weights, 10), LABELLED, [weights], step=step, ramped=1)
     assert balance.ratio == pytest.approx(10.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("factor", [0.0, float("nan"), 1e-9])
 def test_a_gradient_that_is_nothing_or_no_number_scales_nothing_away(weights, factor):
     balance = GradientBalance(1.0)
-    balance.backward(terms(weights, factor), LABELLED, [weights], step=0, ramped=1.0)
+    measure(balance, terms(weights, factor), LABELLED, [weights], step=0, ramped=1.0)
     assert 1.0 <= balance.scale <= LARGEST_SCALE
 
 
 def test_labels_alone_have_no_ratio(weights):
     balance = GradientBalance(1.0)
     only = {"supervised": weights.sum()}
-    balance.backward(only, LABELLED, [weights], step=0, ramped=1.0)
+    measure(balance, only, LABELLED, [weights], step=0, ramped=1.0)
     assert balance.ratio is None
     assert weights.grad.tolist() == [1.0, 1.0]
 

@@ -300,29 +300,40 @@ class Cache:
         shape = working_shape(
             case.geometry.shape_zyx, case.geometry.spacing_mm, self._plan.spacing_mm
         )
-        images = (f"{one.sha256}:{one.volume}" for one in case.record.channels)
-        content = " ".join(images)
-        image = self._file("image", case, content)
+        image = self._image_file(case)
         if not image.exists():
             values = working_images(case, shape, self._plan)
             _save(image, values.numpy().astype(np.float16))
-        if not with_label:
-            return Prepared(case.id, _load(image))
-        version = _content(case.folder.label)
+        version = _content(case.folder.label) if with_label else ""
+        if version:
+            target, low, high = self._label_files(case, version)
+            if not target.exists():
+                self._make_target(case, shape, version, target, low, high)
+        return self.read(case, version)
+
+    def read(self, case: Case, version: str) -> Prepared:
+        """Read what `prepare` has made of a case, in this process or another.
+
+        ``version`` is the SHA-256 of the label; without one, it is empty.
+        """
+        image = _load(self._image_file(case))
+        if not version:
+            return Prepared(case.id, image)
+        target, low, high = self._label_files(case, version)
+        lower = _load(low)
+        upper = _load(high) if high.exists() else lower
+        return Prepared(case.id, image, _load(target), lower, upper, version)
+
+    def _image_file(self, case: Case) -> Path:
+        images = (f"{one.sha256}:{one.volume}" for one in case.record.channels)
+        return self._file("image", case, " ".join(images))
+
+    def _label_files(self, case: Case, version: str) -> tuple[Path, Path, Path]:
+        """Paths of the target, and of the lowest and highest distances."""
         target, low, high = (
             self._file(kind, case, version) for kind in ("target", "low", "high")
         )
-        if not target.exists():
-            self._make_target(case, shape, version, target, low, high)
-        lower = _load(low)
-        return Prepared(
-            case.id,
-            _load(image),
-            _load(target),
-            lower,
-            _load(high) if high.exists() else lower,
-            version,
-        )
+        return target, low, high
 
     def _make_target(
         self,

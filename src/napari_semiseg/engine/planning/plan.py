@@ -13,6 +13,7 @@ from napari_semiseg.core.plan import Plan
 from napari_semiseg.engine.data.resample import Shape, resample, working_shape
 from napari_semiseg.engine.devices import cores
 from napari_semiseg.engine.networks import registry as architectures
+from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.labels import LabelScheme
+    from napari_semiseg.engine.methods.base import Method
     from napari_semiseg.engine.planning.fingerprint import Fingerprint, Spacing
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
@@ -211,6 +213,7 @@ def draft(
     device: torch.device,
     *,
     unlabelled: int,
+    devices: int = 1,
 ) -> Plan:
     """Decide all that needs no measurement; grid, precision and steps come later.
 
@@ -219,9 +222,14 @@ def draft(
     unlabelled : int
         Unlabelled crops of a batch by default; 0 where the method or the cohort has
         none.
+    devices : int
+        Which share each batch; one that is not asked for grows with them.
     """
     if unlabelled and config.unlabelled_batch is not None:
         unlabelled = config.unlabelled_batch
+    else:
+        unlabelled *= devices
+    labelled = config.labelled_batch or 2 * devices
     probe = PROBE[device.type]
     patch = choose_patch(probe, math.prod(probe))
     first = facts.intensities[0]
@@ -231,7 +239,7 @@ def draft(
         strides=architectures.find(config.architecture).strides(patch),
         width=config.width or WIDTH,
         architecture=config.architecture,
-        labelled_batch=config.labelled_batch or 2,
+        labelled_batch=labelled,
         unlabelled_batch=unlabelled,
         sdm_limit_mm=LIMIT_VOXELS * min(facts.spacing_mm),
         channels=facts.channels,
@@ -253,8 +261,37 @@ def draft(
             {"channels": "those of the labelled cases"}
             if len(facts.channels) > 1
             else {}
+        )
+        | (
+            {
+                "devices": f"{devices} devices share a batch of {labelled} labelled "
+                f"and {unlabelled} unlabelled crops, "
+                + ("as asked for" if config.labelled_batch else "as many times as one")
+            }
+            if devices > 1
+            else {}
         ),
     )
+
+
+def check_shares(plan: Plan, devices: int, method: type[Method]) -> None:
+    """Refuse a batch that so many devices cannot share.
+
+    Raises
+    ------
+    ConfigError
+        It is no multiple of them, or the share of one is less than the method needs.
+    """
+    for name, crops, least in (
+        ("labelled", plan.labelled_batch, method.least_labelled),
+        ("unlabelled", plan.unlabelled_batch, method.least_unlabelled),
+    ):
+        if crops % devices or 0 < crops < least * devices:
+            raise ConfigError(
+                f"expected {name} crops that {devices} devices share evenly, at least "
+                f"{least} each, found {name}_batch={crops}; use another --devices, or "
+                f"train anew with --set {name}_batch={max(2, least) * devices}"
+            )
 
 
 def with_grid(

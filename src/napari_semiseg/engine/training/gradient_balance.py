@@ -55,9 +55,11 @@ class GradientBalance:
         weights: Sequence[nn.Parameter],
         *,
         step: int,
-        ramped: float,
-    ) -> None:
+    ) -> tuple[float, float]:
         """Add the gradient of the sum of all terms to the weights.
+
+        Returns the norms of the gradients of the labelled terms and of the others for
+        `learn`; zeros where they are not measured.
 
         Parameters
         ----------
@@ -67,8 +69,6 @@ class GradientBalance:
             Names of those that count labels alone; the others are scaled.
         step : int
             Measured every 50 steps, and at the first one that has other terms.
-        ramped : float
-            Weight of the others over their final one, above 0.
         """
         names, scale = set(labelled), self.scale
         own = [term for name, term in terms.items() if name in names]
@@ -81,28 +81,36 @@ class GradientBalance:
                 torch.stack(own).sum(), weights, retain_graph=True, allow_unused=True
             )
         torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
-        if first is not None:
-            self._learn(first, weights, scale * ramped)
+        return (0.0, 0.0) if first is None else _norms(first, weights)
 
-    def _learn(
-        self,
-        first: Sequence[Tensor | None],
-        weights: Sequence[nn.Parameter],
-        size: float,
-    ) -> None:
-        ours, others = [], []
-        for known, weight in zip(first, weights, strict=True):
-            if weight.grad is None:
-                continue
-            known = torch.zeros_like(weight) if known is None else known
-            ours.append(known)
-            others.append(weight.grad - known)
-        labelled, rest = (
-            float(nn.utils.get_total_norm(part)) for part in (ours, others)
-        )
+    def learn(self, labelled: float, rest: float, ramped: float) -> None:
+        """Take in the norms that `backward` gave; of several devices, their means.
+
+        Parameters
+        ----------
+        labelled, rest : float
+            Norms of the gradients.
+        ramped : float
+            Weight of the other terms over their final one, above 0.
+        """
         if not (labelled > 0 and rest > 0 and math.isfinite(rest / labelled)):
             return
-        found = rest / (size * labelled)
+        found = rest / (self.scale * ramped * labelled)
         if self.ratio:
             found = self.ratio**INERTIA * found ** (1 - INERTIA)
         self.ratio = found
+
+
+def _norms(
+    first: Sequence[Tensor | None], weights: Sequence[nn.Parameter]
+) -> tuple[float, float]:
+    """Norms of a part of the gradients of the weights, and of the rest of them."""
+    ours, others = [], []
+    for known, weight in zip(first, weights, strict=True):
+        if weight.grad is None:
+            continue
+        known = torch.zeros_like(weight) if known is None else known
+        ours.append(known)
+        others.append(weight.grad - known)
+    labelled, rest = (float(nn.utils.get_total_norm(part)) for part in (ours, others))
+    return labelled, rest

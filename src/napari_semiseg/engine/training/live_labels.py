@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Generator,
         Iterable,
         Iterator,
+        Mapping,
         Sequence,
     )
 
@@ -117,6 +118,31 @@ class LiveLabels:
             except SemisegError as error:
                 yield Warned(message=f"case {case.id} is left out: {error}")
             yield Staged(stage=stage, done=done, total=len(todo))
+
+    def adopt(
+        self,
+        versions: Mapping[str, LabelVersion | None],
+        validation: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the cases that another process has prepared.
+
+        Parameters
+        ----------
+        versions : mapping
+            Label of each case to learn from; None for one that is out.
+        validation : mapping, optional
+            SHA-256 of the label of each case that only scores.
+        """
+        for name, version in versions.items():
+            if version is None:
+                self.cases.pop(name, None)
+            else:
+                case = self._project.case(name)
+                self.cases[name] = self._cache.read(case, version.sha256)
+        self.validation += [
+            self._cache.read(self._project.case(name), sha256)
+            for name, sha256 in (validation or {}).items()
+        ]
 
     @property
     def labelled(self) -> list[Prepared]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,13 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.cache import Cache
 from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.data.sampler import Sampler, SyntheticBatches
+from napari_semiseg.engine.distributed import ALONE
 from napari_semiseg.engine.methods import base, registry
 from napari_semiseg.engine.out_of_memory import out_of_memory_advice, training_advice
 from napari_semiseg.engine.planning import memory
 from napari_semiseg.engine.planning.fingerprint import fingerprint
 from napari_semiseg.engine.planning.plan import (
+    check_shares,
     draft,
     with_grid,
     with_labels,
@@ -50,14 +53,16 @@ from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs.event_log import checkpoint_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     import torch
 
     from napari_semiseg.core.events import Event, FinishReason, Learned
     from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.data.cache import Cohort
+    from napari_semiseg.engine.data.label_schedule import LabelUpdate
     from napari_semiseg.engine.data.sampler import Batches, Streams
+    from napari_semiseg.engine.distributed import Ranks
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
@@ -65,8 +70,44 @@ if TYPE_CHECKING:
 ANEW = "; fixed anew after"
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What the first rank has decided before the first step, for all of them.
+
+    Attributes
+    ----------
+    plan : Plan
+        With all decisions.
+    schedule : Schedule
+        Versions of the labels that are in force.
+    validation : dict of str to str
+        Version of the label of each case that only scores, by id.
+    saved : Checkpoint, optional
+        State to go on from.
+    """
+
+    plan: Plan
+    schedule: Schedule
+    validation: dict[str, str]
+    saved: Checkpoint | None
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """What the first rank keeps of its preparations."""
+
+    beginning: Beginning
+    live_labels: LiveLabels
+    learned: Learned | None
+    seconds_per_step: float
+    trial: Trainer | None
+
+
 class Training:
-    """One session of a run, step by step; ``source`` gives the first weights."""
+    """One session of a run, step by step; ``source`` gives the first weights.
+
+    Of several ``ranks`` the first one plans, looks for labels and saves.
+    """
 
     def __init__(
         self,
@@ -75,7 +116,9 @@ class Training:
         cohort: Cohort,
         device: torch.device,
         source: Run | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self._project = project
         self._run = run
         self._cohort = cohort
@@ -104,23 +147,71 @@ class Training:
             yield from self._events()
 
     def _events(self) -> Iterator[Event]:
+        prepared = None
+        if self._ranks.is_first:
+            prepared = yield from self._decide()
+        begin = self._ranks.shared(prepared.beginning if prepared else None)
+        if begin is None:
+            return
+        config, plan, schedule = self._config, begin.plan, begin.schedule
+        if prepared is None:
+            live_labels = self._live_labels(plan)
+            live_labels.adopt(schedule.versions, begin.validation)
+        else:
+            live_labels = prepared.live_labels
+        earlier = None if begin.saved else self._saved(self._source)
+        sampler = self._sampler(plan, live_labels.streams(schedule))
+        trainer = self._trainer(plan, sampler, self._ranks)
+        if begin.saved is not None:
+            trainer.restore(begin.saved)
+        elif earlier is not None:
+            trainer.warm_start(earlier, config)
+        trainer.schedule = schedule
+        if prepared is not None and prepared.trial is not None:
+            trainer.expect(prepared.trial)
+            prepared.trial = None  # and its networks
+        self._timekeeper = Timekeeper(trainer.step, plan.steps)
+        yield Planned(
+            device=plan.device,
+            steps=plan.steps,
+            seconds_per_step=prepared.seconds_per_step if prepared else 0.0,
+            parameters=trainer.parameters,
+        )
+        if prepared is not None and prepared.learned is not None:
+            yield prepared.learned
+        live_predictions = LivePredictions(
+            self._project,
+            self._run,
+            config,
+            plan,
+            is_warm_started=self._source is not None,
+        )
+        yield from self._train(trainer, live_labels, sampler, live_predictions)
+        self._step, self._seconds = trainer.step, trainer.seconds
+        self.complete = trainer.step >= trainer.plan.steps
+
+    def _live_labels(self, plan: Plan) -> LiveLabels:
+        return LiveLabels(
+            self._project,
+            self._cohort,
+            Cache(self._project, plan),
+            unlabelled=registry.check(self._config).unlabelled > 0,
+            look_seconds=self._config.look_seconds,
+        )
+
+    def _decide(self) -> Generator[Event, None, _Prepared | None]:
+        """Plan, prepare the cohort, measure the speed; None where it was stopped."""
         begun = time.perf_counter()
-        config, kind = self._config, registry.check(self._config)
-        plan = self._run.plan
+        kind, plan = registry.check(self._config), self._run.plan
         is_new, expected = plan is None, 0
         if plan is None:
             yield Staged(stage="Planning", done=0, total=1)
             plan, expected = self._planned(kind)
-        live_labels = LiveLabels(
-            self._project,
-            self._cohort,
-            Cache(self._project, plan),
-            unlabelled=kind.unlabelled > 0,
-            look_seconds=config.look_seconds,
-        )
+        check_shares(plan, self._ranks.size, kind)
+        live_labels = self._live_labels(plan)
         yield from self._prepare(live_labels)
         if self._stopped():
-            return
+            return None
         saved = self._saved(self._run)
         earlier = self._saved(self._source)
         schedule = Schedule.from_state(saved.schedule if saved else ())
@@ -138,35 +229,13 @@ class Training:
             known = None if self._all_ready else schedule.versions
             yield from live_labels.prepare_unlabelled(self._stopped, among=known)
         if self._stopped():
-            return
+            return None
         if is_new:
             write_json(self._run.folder.plan, plan.model_dump(mode="json"))
         learned = self._first_update(schedule, live_labels, saved, earlier)
-        sampler = self._sampler(plan, live_labels.streams(schedule))
-        trainer = self._trainer(plan, sampler)
-        if saved is not None:
-            trainer.restore(saved)
-        elif earlier is not None:
-            trainer.warm_start(earlier, config)
-        trainer.schedule = schedule
-        if trial is not None:
-            trainer.expect(trial)
-        del trial  # and its networks
-        self._timekeeper = Timekeeper(trainer.step, plan.steps)
-        yield Planned(
-            device=plan.device,
-            steps=plan.steps,
-            seconds_per_step=seconds_per_step,
-            parameters=trainer.parameters,
-        )
-        if learned is not None:
-            yield learned
-        live_predictions = LivePredictions(
-            self._project, self._run, config, plan, is_warm_started=earlier is not None
-        )
-        yield from self._train(trainer, live_labels, sampler, live_predictions)
-        self._step, self._seconds = trainer.step, trainer.seconds
-        self.complete = trainer.step >= trainer.plan.steps
+        validation = {case.id: case.version for case in live_labels.validation}
+        beginning = Beginning(plan, schedule, validation, saved)
+        return _Prepared(beginning, live_labels, learned, seconds_per_step, trial)
 
     def _train(
         self,
@@ -189,6 +258,7 @@ class Training:
                 cases=held_out,
                 labels=self._project.labels,
                 cancellation=self._run.cancellation,
+                ranks=self._ranks,
             )
             if held_out
             else None,
@@ -211,7 +281,10 @@ class Training:
             config = config.model_copy(update={"width": source.width})
         facts = fingerprint(self._cohort.training, self._cohort.labelled)
         unlabelled = kind.unlabelled if self._cohort.unlabelled else 0
-        plan = draft(config, facts, self._device, unlabelled=unlabelled)
+        devices = self._ranks.size
+        plan = draft(
+            config, facts, self._device, unlabelled=unlabelled, devices=devices
+        )
         plan, per_voxel = fastest(plan, self._rehearsal, asked=config.precision)
         need = memory.footprint(self._rehearsal(plan), math.prod(plan.patch_zyx))
         most = memory.largest_crop(need, memory.available(self._device), config)
@@ -228,14 +301,21 @@ class Training:
     def _rehearsal(self, plan: Plan) -> Trainer:
         """Make a trainer on random batches, to measure what a step costs."""
         classes, cases = len(self._project.labels) + 1, len(self._cohort.labelled)
-        return self._trainer(plan, SyntheticBatches(plan, classes, cases))
+        batches = SyntheticBatches(plan, classes, cases, self._ranks.size)
+        return self._trainer(plan, batches)
 
-    def _trainer(self, plan: Plan, batches: Batches) -> Trainer:
-        """Make a trainer before its first step."""
+    def _trainer(self, plan: Plan, batches: Batches, ranks: Ranks = ALONE) -> Trainer:
+        """Make a trainer before its first step; to measure, one that is alone."""
         learner = self._learner(plan)
         config = self._config
         return Trainer(
-            learner, batches, plan, config.seed, self._device, config.gradient_ratio
+            learner,
+            batches,
+            plan,
+            config.seed,
+            self._device,
+            config.gradient_ratio,
+            ranks,
         )
 
     def _learner(self, plan: Plan) -> base.Method:
@@ -244,6 +324,7 @@ class Training:
         return registry.build(self._config.method, self._config.params, task)
 
     def _sampler(self, plan: Plan, streams: Streams) -> Sampler:
+        """Make a sampler of this rank's share of the batches."""
         config = self._config
         return Sampler(
             streams,
@@ -251,6 +332,8 @@ class Training:
             config.seed,
             fresh_weight=config.fresh_weight,
             fresh_steps=config.fresh_steps,
+            rank=self._ranks.rank,
+            ranks=self._ranks.size,
         )
 
     def _saved(self, run: Run | None) -> Checkpoint | None:
@@ -286,10 +369,33 @@ class Training:
         pictures: TrainingPictures,
     ) -> Iterator[Event]:
         """Take in changed labels and predict requested cases between two steps."""
-        yield from self._learn_changes(trainer, live_labels, sampler)
-        yield from self._keep_minutes(trainer, live_labels, sampler)
+        known = len(trainer.schedule.updates)
+        if self._ranks.is_first:
+            yield from self._learn_changes(trainer, live_labels, sampler)
+            yield from self._keep_minutes(trainer, live_labels, sampler)
+        if not self._ranks.alone:
+            updates, plan = self._ranks.shared(
+                (trainer.schedule.updates[known:], trainer.plan)
+            )
+            if not self._ranks.is_first:
+                trainer.replan(plan)
+                self._adopt(updates, trainer, live_labels, sampler)
+                return
         yield from live_predictions.events(trainer)
         yield from pictures.events(trainer)
+
+    def _adopt(
+        self,
+        updates: Sequence[LabelUpdate],
+        trainer: Trainer,
+        live_labels: LiveLabels,
+        sampler: Sampler,
+    ) -> None:
+        """Learn from the labels that the first rank has found."""
+        for update in updates:
+            live_labels.adopt(update.versions)
+            trainer.schedule.updates.append(update)
+            sampler.change(live_labels.streams(trainer.schedule))
 
     def _learn_changes(
         self, trainer: Trainer, live_labels: LiveLabels, sampler: Sampler

@@ -14,7 +14,8 @@ from torch import nn
 from napari_semiseg.core.cancellation import NEVER, Cancelled
 from napari_semiseg.core.events import Checkpointed, Stepped, Validated
 from napari_semiseg.engine.data.label_schedule import Schedule
-from napari_semiseg.engine.devices import autocast, synchronise
+from napari_semiseg.engine.devices import autocast, cores, synchronise
+from napari_semiseg.engine.distributed import ALONE
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import perturbations
 from napari_semiseg.engine.methods.base import Networks, Progress
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.data.batch import Batch
     from napari_semiseg.engine.data.sampler import Batches
+    from napari_semiseg.engine.distributed import Ranks
     from napari_semiseg.engine.methods.base import Method
 
 WARM_UP = 0.06
@@ -44,6 +46,8 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 3e-5
 LARGEST_GRADIENT = 5.0
 EVENT_SECONDS = 0.5
+ATTENTION_SECONDS = 0.5
+"""Between two times that several ranks look together for what a user has changed."""
 MEASURED_STEPS = 6
 """Steps of a kind whose speed is measured."""
 FEWEST_STEPS = 3
@@ -80,6 +84,8 @@ class Trainer:
         With a step it determines initial weights, batch and noise.
     gradient_ratio : float, optional
         What terms on unlabelled crops are scaled to, see `GradientBalance`.
+    ranks : Ranks
+        Processes that train the same networks, each on its share of the batches.
     """
 
     def __init__(
@@ -90,13 +96,15 @@ class Trainer:
         seed: int,
         device: torch.device,
         gradient_ratio: float | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._method = method
         self._batches = batches
         self._plan = plan
         self._seed = seed
         self._device = device
-        torch.set_num_threads(plan.threads)
+        self._ranks = ranks
+        torch.set_num_threads(min(plan.threads, cores()))
         torch.manual_seed(seed)
         students = {
             name: placed(network, device) for name, network in method.networks().items()
@@ -123,13 +131,20 @@ class Trainer:
                 weight_decay=WEIGHT_DECAY,
             )
         }
-        if self.networks.critics:
+        self._critics = [
+            parameter
+            for critic in self.networks.critics.values()
+            for parameter in critic.parameters()
+        ]
+        self._statistics = [
+            buffer
+            for student in students.values()
+            for buffer in student.buffers()
+            if buffer.is_floating_point()
+        ]
+        if self._critics:
             self._optimisers["critics"] = torch.optim.Adam(
-                [
-                    parameter
-                    for critic in self.networks.critics.values()
-                    for parameter in critic.parameters()
-                ],
+                self._critics,
                 lr=method.critic_learning_rate,
                 betas=(0.9, 0.99),
             )
@@ -142,6 +157,8 @@ class Trainer:
         self._work: dict[bool, float] = {}
         self._kinds: list[bool] = []
         self._took: dict[bool, deque[float]] = {}
+        self._loss = torch.zeros(())
+        self._started = 0.0
 
     @property
     def weights(self) -> tuple[nn.Parameter, ...]:
@@ -240,9 +257,15 @@ class Trainer:
             self._advance(LONG)
             yield
 
-    def _advance(self, total: int) -> dict[str, Tensor]:
-        """Take one step, a function of the weights, the seed and the step."""
-        torch.manual_seed(hash((self._seed, self.step)) % 2**63)
+    def _advance(
+        self, total: int, requests: tuple[float, ...] = ()
+    ) -> tuple[dict[str, Tensor], list[float]]:
+        """Take one step, a function of the weights, the seed and the step.
+
+        Returns the terms of this rank, and the means of the ranks' ``requests``.
+        """
+        noise = hash((self._seed, self.step)) + self._ranks.rank
+        torch.manual_seed(noise % 2**63)
         t = self._progress(total)
         taking = self._method.takes_unlabelled(t)
         batch = self._batches.batch(self.step, self._device, unlabelled=taking)
@@ -254,16 +277,17 @@ class Trainer:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(self._plan.learning_rate, self.step, total)
         optimiser.zero_grad(set_to_none=True)
-        self._balance.backward(
-            terms,
-            self._method.labelled_terms,
-            self._parameters,
-            step=self.step,
-            ramped=self._method.ramped(t),
+        norms = self._balance.backward(
+            terms, self._method.labelled_terms, self._parameters, step=self.step
         )
+        self._loss = torch.stack([term.detach() for term in terms.values()]).sum()
+        labelled, rest, *agreed = self._ranks.average(
+            self._parameters, [*self._statistics, self._loss], (*norms, *requests)
+        )
+        self._balance.learn(labelled, rest, self._method.ramped(t))
         nn.utils.clip_grad_norm_(self._parameters, LARGEST_GRADIENT)
         optimiser.step()
-        if self.networks.critics and self._method.trains_critics(t):
+        if self._critics and self._method.trains_critics(t):
             self._advance_critics(batch)
         followed = self._method.teachers()
         for name in self._method.followers(t):
@@ -275,13 +299,14 @@ class Trainer:
             )
         self._method.after_step(self.networks, t)
         self.step += 1
-        return {name: term.detach() for name, term in terms.items()}
+        return {name: term.detach() for name, term in terms.items()}, agreed
 
     def _advance_critics(self, batch: Batch) -> None:
         with autocast(self._device, self._plan.precision):
             loss = self._method.critic_loss(self.networks, batch)
         self._optimisers["critics"].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._ranks.average(self._critics, ())
         self._optimisers["critics"].step()
 
     def run(
@@ -302,43 +327,83 @@ class Trainer:
 
         All ways end with a checkpoint. Raises ``ProjectError`` when the loss is no
         longer a number; the last checkpoint is then still good.
+
+        Of several ranks the first one reports and saves. Its clock says when all of
+        them look ``between`` two steps together, and with it they stop together.
         """
-        started = time.perf_counter() - self.seconds
-        reported = saved = time.perf_counter()
+        self._started = time.perf_counter() - self.seconds
+        reported = saved = looked = time.perf_counter()
         pending: list[dict[str, Tensor]] = []
-        while self.step < (total := self._plan.steps) and not stop():
-            kind = self._method.takes_unlabelled(self._progress(total))
-            began = time.perf_counter()
-            pending.append(self._advance(total))
+        first, alone = self._ranks.is_first, self._ranks.alone
+        while self.step < (total := self._plan.steps):
+            asked = first and stop()
+            if asked and alone:
+                break
+            looks = alone or time.perf_counter() - looked >= ATTENTION_SECONDS
+            terms, agreed = self._timed(total, (asked, first and looks))
+            stops, looks = map(bool, agreed)
             now = time.perf_counter()
-            self._took.setdefault(kind, deque(maxlen=LATE)).append(now - began)
-            self.seconds = now - started
+            if first:
+                pending.append(terms)
             if now - reported >= EVENT_SECONDS or self.step == total:
-                yield self._stepped(pending, total)
-                pending, reported = [], now
+                yield from self._reported(pending, total)
+                reported = now
             if validate is not None and self.step % self._plan.validate_every == 0:
                 try:
-                    dice = validate(self)
+                    validated = self._validated(validate, checkpoint)
                 except Cancelled:
                     break
-                yield Validated(step=self.step, dice=dice)
-                mean = float(np.mean(list(dice.values())))
-                if mean > self.best:
-                    self.best = mean
-                    self.state().save(checkpoint.with_name("best.pt"))
-            if now - saved >= every_seconds and self.step < total:
-                if pending:  # a loss that is no number must not be saved
-                    yield self._stepped(pending, total)
-                    pending, reported = [], now
-                self.state().save(checkpoint)
-                saved = time.perf_counter()
+                yield validated
+            if first and now - saved >= every_seconds and self.step < total:
+                # A loss that is no number must not be saved.
+                yield from self._reported(pending, total)
+                self._save(checkpoint)
+                reported, saved = now, time.perf_counter()
                 yield Checkpointed(step=self.step)
-            if self.step < total:
+            if stops:
+                break
+            if looks and self.step < total:
                 yield from between(self)
-        if pending:
-            yield self._stepped(pending, self._plan.steps)
-        self.state().save(checkpoint)
+                looked = time.perf_counter()
+        yield from self._reported(pending, self._plan.steps)
+        self._save(checkpoint)
         yield Checkpointed(step=self.step)
+
+    def _timed(
+        self, total: int, requests: tuple[float, ...]
+    ) -> tuple[dict[str, Tensor], list[float]]:
+        """Take one step as `_advance` does, and note what it took."""
+        kind = self._method.takes_unlabelled(self._progress(total))
+        began = time.perf_counter()
+        found = self._advance(total, requests)
+        now = time.perf_counter()
+        self._took.setdefault(kind, deque(maxlen=LATE)).append(now - began)
+        self.seconds = now - self._started
+        return found
+
+    def _validated(
+        self, validate: Callable[[Trainer], dict[str, float]], checkpoint: Path
+    ) -> Validated:
+        """Score the averaged networks, and keep them where they are the best so far."""
+        dice = validate(self)
+        mean = float(np.mean(list(dice.values())))
+        if mean > self.best:
+            self.best = mean
+            self._save(checkpoint.with_name("best.pt"))
+        return Validated(step=self.step, dice=dice)
+
+    def _reported(
+        self, pending: list[dict[str, Tensor]], total: int
+    ) -> Iterator[Stepped]:
+        """Report the terms of the steps since the last report, if there are any."""
+        if pending:
+            yield self._stepped(pending, total)
+            pending.clear()
+
+    def _save(self, checkpoint: Path) -> None:
+        """Write a checkpoint, once for all ranks, whose weights are the same."""
+        if self._ranks.is_first:
+            self.state().save(checkpoint)
 
     def _stepped(self, pending: list[dict[str, Tensor]], total: int) -> Stepped:
         found: dict[str, list[Tensor]] = {}
@@ -348,10 +413,13 @@ class Trainer:
         losses = {
             name: float(torch.stack(values).mean()) for name, values in found.items()
         }
-        if not all(math.isfinite(value) for value in losses.values()):
-            broken = [
-                name for name, value in losses.items() if not math.isfinite(value)
-            ]
+        everywhere = {"on another device": float(self._loss)}
+        broken = [
+            name
+            for name, value in (losses | everywhere).items()
+            if not math.isfinite(value)
+        ]
+        if broken:
             raise ProjectError(
                 f"the loss term {broken[0]!r} is not a number at step {self.step}; "
                 f"train again with a lower --set learning_rate or --set precision=fp32"

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_semiseg.core.cancellation import Cancelled
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.engine.distributed import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.data.cache import Prepared
+    from napari_semiseg.engine.distributed import Ranks
+    from napari_semiseg.engine.inference.predictor import Predictor
     from napari_semiseg.engine.training.trainer import Trainer
 
 
@@ -23,22 +27,39 @@ def validation_dice(
     cases: Sequence[Prepared],
     labels: LabelScheme,
     cancellation: CancellationToken,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """Compute the mean Dice per class of held-out cases, on the working grid.
 
-    ``cancellation`` as in `Predictor`.
+    ``cancellation`` as in `Predictor`; each of the ``ranks`` scores a part of the
+    cases, and all of them are cancelled where one is.
     """
     predictor = trainer.predictor(cancellation)
-    scores: dict[str, list[float]] = {item.name: [] for item in labels}
-    for case in cases:
-        assert case.target is not None
-        maps = predictor.maps(torch.from_numpy(case.image.astype(np.float32)))
-        predicted = maps.probabilities.argmax(dim=0).numpy()
-        truth = np.asarray(case.target)
-        known = truth != UNANNOTATED
-        for index, item in enumerate(labels, start=1):
-            found, expected = (predicted == index) & known, truth == index
-            size = int(found.sum() + expected.sum())
-            both = 2.0 * float((found & expected).sum())
-            scores[item.name].append(both / size if size else 1.0)
-    return {name: float(np.mean(values)) for name, values in scores.items()}
+    mine: dict[str, list[float]] | None = {}
+    try:
+        mine = {case.id: _dice(predictor, case, labels) for case in ranks.share(cases)}
+    except Cancelled:
+        mine = None
+    scores: dict[str, list[float]] = {}
+    for found in ranks.gathered(mine):
+        if found is None:
+            raise Cancelled
+        scores |= found
+    means = np.mean([scores[case.id] for case in cases], axis=0)
+    return {item.name: float(mean) for item, mean in zip(labels, means, strict=True)}
+
+
+def _dice(predictor: Predictor, case: Prepared, labels: LabelScheme) -> list[float]:
+    """Dice of each class, 1 where it is in neither mask."""
+    assert case.target is not None
+    maps = predictor.maps(torch.from_numpy(case.image.astype(np.float32)))
+    predicted = maps.probabilities.argmax(dim=0).numpy()
+    truth = np.asarray(case.target)
+    known = truth != UNANNOTATED
+    scores = []
+    for index in range(1, len(labels) + 1):
+        found, expected = (predicted == index) & known, truth == index
+        size = int(found.sum() + expected.sum())
+        both = 2.0 * float((found & expected).sum())
+        scores.append(both / size if size else 1.0)
+    return scores

@@ -1,0 +1,91 @@
+"""Start a verb in one process a device of this machine, by PyTorch's torchrun."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+from napari_semiseg.engine import devices
+from napari_semiseg.errors import ConfigError, ProjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ALL = "all"
+
+
+def count_devices(asked: str, device: str) -> int:
+    """Count the processes for ``--devices``: a number, or "all" GPUs that are there.
+
+    Raises
+    ------
+    ConfigError
+        It is neither, or there are fewer GPUs.
+    """
+    kind = devices.choose(device)
+    names = [info.name for info in devices.describe_devices()]
+    gpus = sum(name.startswith("cuda") for name in names)
+    if asked == ALL:
+        return max(1, gpus) if kind.type == "cuda" else 1
+    if not asked.isascii() or not asked.isdigit() or int(asked) < 1:
+        raise ConfigError(f"expected --devices with a number or all, found {asked!r}")
+    count = int(asked)
+    if kind.index is not None and count > 1:
+        raise ConfigError(
+            f"expected --device cuda for {count} devices, found {device!r}, which is "
+            "one of them"
+        )
+    if (kind.type == "cuda" and count > gpus) or (kind.type == "mps" and count > 1):
+        raise ConfigError(
+            f"expected {count} GPUs, found {max(1, gpus)} here; use --devices all"
+        )
+    return count
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Run ``semiseg`` with these arguments in so many processes; returns at the end.
+
+    They outlive no request to stop: a signal to this process goes on to them. What
+    all but the first one print is dropped.
+
+    Returns
+    -------
+    int
+        Exit code of the first one to fail, or 0.
+
+    Raises
+    ------
+    ProjectError
+        One of them was killed.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, devices.cores() // count)))
+    with tempfile.TemporaryDirectory() as logs:
+        options = [
+            "--standalone",
+            f"--nproc-per-node={count}",
+            "--local-ranks-filter=0",
+            f"--log-dir={logs}",
+            *("-m", "napari_semiseg"),
+        ]
+        try:
+            run(parse_args([*options, *arguments]))  # type: ignore[no-untyped-call]
+        except SignalException:
+            return 130
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            if failure.exitcode < 0:
+                raise ProjectError(
+                    f"expected {count} processes to train to the end, found that "
+                    f"number {rank} was killed by signal {-failure.exitcode}; the last "
+                    "checkpoint is good: go on with semiseg resume"
+                ) from error
+            return int(failure.exitcode)
+    return 0
