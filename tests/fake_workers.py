@@ -34,6 +34,7 @@ class FakeHandle:
     code: int | None = None
     pid: int | None = NOBODY
     started: float = field(default_factory=time.time)
+    session: str = ""
     terminated: bool = False
 
     def poll(self) -> int | None:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,10 +97,21 @@ class FakeEngine(ModuleType):
     ) -> Iterator[Any]:
         yield from self._session(run, run.steps_done, steps or 6)
 
-    def predict_cases(self, project: Any, run: Any, cases: Any) -> Iterator[Any]:
+    def join(self) -> Any:
+        return SimpleNamespace(is_first=True, alone=True, shared=lambda value: value)
+
+    def predict_cases(
+        self,
+        project: Any,
+        run: Any,
+        cases: Any,
+        *,
+        worker: Any = None,
+        maps: Any = True,
+    ) -> Iterator[Any]:
         for done, case in enumerate(cases, start=1):
             made = self._predict(run, case)
-            run.write_prediction(made, case.image)
+            run.write_prediction(made, case.image, maps=maps)
             yield Predicted(case=case.id, uncertainty=0.3, done=done, total=len(cases))
 
     def methods(self) -> list[Any]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,19 +14,21 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.execution.follow import follow
 from napari_semiseg.execution.local import LocalHandle
+from napari_semiseg.project.runs.process import SESSION
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     pass
 
-SESSION = """
+CHILD = """
 import os, sys, time
 from pathlib import Path
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.project.layout import RunFolder
 from napari_semiseg.project.runs.run import Run
 run = Run(RunFolder(Path(sys.argv[1])))
-run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
+mark = os.environ["SEMISEG_SESSION"]
+run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid(), session=mark))
 while not run.stop_requested:
     time.sleep(0.01)
 run.append(Finished(run=run.id, reason="cancelled", step=3, seconds=1.0))
@@ -39,11 +42,15 @@ def run(ball_project) -> Run:
 
 def child(run: Run, code: str) -> LocalHandle:
     """A process of the test's own in the place of ``semiseg``."""
+    session = uuid.uuid4().hex
     with run.folder.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, str(run.folder.path)], stdout=log, stderr=log
+            [sys.executable, "-c", code, str(run.folder.path)],
+            stdout=log,
+            stderr=log,
+            env=os.environ | {SESSION: session},
         )
-    return LocalHandle(process)
+    return LocalHandle(process, session=session)
 
 
 def stepped(step: int) -> Stepped:
@@ -53,7 +60,7 @@ def stepped(step: int) -> Stepped:
 
 
 def test_events_come_as_they_happen_and_end_with_the_session(run) -> None:
-    handle = child(run, SESSION)
+    handle = child(run, CHILD)
     seen = []
     for event in follow(run, handle, poll_s=0.02):
         seen.append(type(event))
@@ -131,7 +138,7 @@ def test_half_a_line_waits_for_its_other_half(run) -> None:
 def test_an_earlier_end_does_not_end_a_resumed_run(run) -> None:
     run.append(Started(run=run.id, method="ug_mcl", pid=1, at=1.0))
     run.append(Finished(run=run.id, reason="cancelled", step=1, seconds=1, at=2.0))
-    handle = child(run, SESSION)
+    handle = child(run, CHILD)
     seen = []
     for event in follow(run, handle, poll_s=0.02):
         seen.append(event.type)

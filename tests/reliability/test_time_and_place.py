@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,13 +165,35 @@ def test_a_clock_that_is_set_does_not_end_a_run(ball_project) -> None:
         assert run.is_working
 
 
+def test_a_computer_whose_clock_is_an_hour_off_is_followed_to_its_end(
+    ball_project, monkeypatch
+) -> None:
+    run = Run.create(ball_project, TrainingConfig())
+    now = time.time()
+    elsewhere = replace(Claim.of(os.getpid()), host="0123abcd")
+    mark = {"run": run.id, "method": "ug_mcl", "pid": elsewhere.pid}
+    run.append(Started(at=now - 3600, session="a", **mark))
+    run.append(Finished(run=run.id, reason="failed", step=1, seconds=1, at=now + 7200))
+    handle = SimpleNamespace(pid=None, session="b", started=now, poll=lambda: None)
+    run.append(Started(at=now - 3600, session="b", **mark))
+    run.folder.pid.write_text(elsewhere.text)
+    for off in (-3600, 3600):
+        monkeypatch.setattr(time, "time", lambda off=off: now + off)
+        assert run.status == "running"
+    events = follow(run, handle, poll_s=0.01)
+    assert [next(events).type for _ in range(3)] == ["started", "finished", "started"]
+    run.append(Finished(run=run.id, reason="completed", step=2, seconds=1, at=0.0))
+    assert [event.reason for event in events] == ["completed"]
+
+
 def test_a_clock_that_goes_back_does_not_make_an_end_a_failure(ball_project) -> None:
     run = Run.create(ball_project, TrainingConfig())
     sleeper = subprocess.Popen([sys.executable, "-c", ""])
     sleeper.wait()
     handle = LocalHandle(sleeper, started=time.time())
     hour_ago = time.time() - 3600
-    run.append(Started(run=run.id, method="ug_mcl", pid=handle.pid, at=hour_ago))
+    mark = {"pid": handle.pid, "session": handle.session}
+    run.append(Started(run=run.id, method="ug_mcl", at=hour_ago, **mark))
     run.append(Finished(run=run.id, reason="completed", step=3, seconds=1, at=hour_ago))
     ends = [event for event in follow(run, handle) if event.type == "finished"]
     assert [event.reason for event in ends] == ["completed"]
@@ -186,6 +209,8 @@ def test_a_run_of_another_computer_lives_as_long_as_its_log_grows(
     assert run.status == "running"
     old = time.time() - 2 * process.QUIET_S
     os.utime(run.folder.events, (old, old))
+    assert run.status == "running"  # its process shows that it lives
+    os.utime(run.folder.pid, (old, old))
     assert run.status == "interrupted"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,9 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Staged
 from napari_semiseg.core.text import duration
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.project.runs.event_log import checkpoint_facts
+from napari_semiseg.project.runs.workers import Worker
 
 if TYPE_CHECKING:
     from napari_semiseg.core.events import Event
@@ -171,16 +174,44 @@ def predict(
     run: options.RunId = None,
     cases: options.CaseList = None,
     case: options.CaseIds = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Part I of N, for jobs of an array; as 1/8 to 8/8."
+        ),
+    ] = None,
+    maps: Annotated[
+        str, typer.Option(metavar="all|none", help="What to store beside the masks.")
+    ] = "all",
     json: options.Json = False,
 ) -> None:
     """Predict cases and store the predictions; by default all without a label."""
+    if maps not in ("all", "none"):
+        raise ConfigError(f"expected --maps all or none, found {maps!r}")
     opened = options.open_project(project)
     ids = options.chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
-    waiting = [opened.case(name) for name in ids] if ids else _cases_to_predict(opened)
+    with_maps, worker = maps == "all", None
+    found: Iterable[Case]
+    if shard is None:
+        found = map(opened.case, ids) if ids else _cases_to_predict(opened)
+    else:
+        part, parts = _shard(shard)
+        worker = Worker(chosen.folder, f"shard-{part}-of-{parts}")
+        part_ids = (ids or opened.case_ids())[part - 1 :: parts]
+        found = _not_predicted(opened, chosen, part_ids, maps=with_maps)
+        if not ids:
+            found = (case for case in found if case.state in ToPredict)
+    waiting = list(found)
     begun = time.perf_counter()
-    with stoppable(chosen) as signals, RunDisplay(quiet=json) as display:
-        whole = _predict(opened, chosen, waiting, display)
+    with (
+        worker.at_work() if worker else nullcontext(),
+        stoppable(chosen if worker is None else worker) as signals,
+        RunDisplay(quiet=json) as display,
+    ):
+        whole = _predict(
+            opened, chosen, waiting, display, worker=worker, maps=with_maps
+        )
     seconds = round(time.perf_counter() - begun, 1)
     done = display.summary.predicted
     render.answer(
@@ -234,7 +265,7 @@ def run_session(
 
 
 def _predict(
-    project: Project, run: Run, cases: list[Case], display: RunDisplay
+    project: Project, run: Run, cases: list[Case], display: RunDisplay, **how: Any
 ) -> bool:
     """Predict cases; whether it went on to the last one."""
     from napari_semiseg import engine
@@ -242,7 +273,7 @@ def _predict(
     left = len(cases)
     if cases:
         display.take(Staged(stage=PREDICTING, done=0, total=left))
-    for event in engine.predict_cases(project, run, cases) if cases else ():
+    for event in engine.predict_cases(project, run, cases, **how) if cases else ():
         display.take(event)
         left -= 1
     return not left
@@ -285,11 +316,30 @@ def _report(run: Run, summary: RunSummary, *, json: bool) -> None:
 
 
 def _is_active(run: Run) -> bool:
-    return run.status in ("preparing", "running") or run.is_working
+    at_work = run.is_working or run.has_workers
+    return run.status in ("preparing", "running") or at_work
 
 
 def _cases_to_predict(project: Project) -> list[Case]:
     return project.cases(state=ToPredict)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Read which part of how many."""
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ConfigError(f"expected --shard as 1/8, up to 8/8, found {text!r}")
+    return int(part), int(parts)
+
+
+def _not_predicted(
+    project: Project, run: Run, ids: Sequence[str], *, maps: bool
+) -> Iterator[Case]:
+    """Give those of the cases that this model has not predicted yet."""
+    step = int(checkpoint_facts(run.folder.last).get("step", -1))
+    for name in ids:
+        if not run.is_predicted(name, step, maps=maps):
+            yield project.case(name)
 
 
 def _run(project: Project, run_id: str | None) -> Run:

@@ -33,7 +33,8 @@ class _Event(BaseModel):
 class Started(_Event):
     """A session of a run begins (or goes on, when ``step`` > 0).
 
-    ``source`` is the run whose weights it begins with.
+    ``source`` is the run whose weights it begins with; ``session`` is what started it,
+    by a mark that no other has.
     """
 
     type: Literal["started"] = "started"
@@ -42,6 +43,7 @@ class Started(_Event):
     pid: int
     step: int = 0
     source: str | None = None
+    session: str = ""
 
 
 class Staged(_Event):

@@ -28,6 +28,7 @@ from napari_semiseg.engine.training.session import Training, make_task
 from napari_semiseg.engine.training.warm_start import find_source
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError, SemisegError
 from napari_semiseg.io.atomic import remove_stale_temporaries, write_json
+from napari_semiseg.project.runs.process import SESSION
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.workers import Worker
 
 
 def train(
@@ -185,6 +187,7 @@ def _session(run: Run, training: Training) -> Iterator[Event]:
         pid=os.getpid(),
         step=done,
         source=None if done else config.start_from,
+        session=os.environ.get(SESSION, ""),
     )
     run.append(opening)
     yield opening
@@ -215,6 +218,8 @@ def load_predictor(
     project: Project,
     run: Run,
     cancellation: CancellationToken = NEVER,
+    *,
+    feature_maps: bool = True,
 ) -> tuple[Predictor, int]:
     """Load the model of a run, and the step it is from.
 
@@ -254,7 +259,7 @@ def load_predictor(
         plan,
         chosen,
         cancellation,
-        feature_maps=config.feature_maps,
+        feature_maps=config.feature_maps and feature_maps,
     )
     return predictor, state.step
 
@@ -265,7 +270,14 @@ def predict(project: Project, run: Run, case: Case) -> Prediction:
     return predictor.predict(case, project.labels, run.id, step)
 
 
-def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator[Event]:
+def predict_cases(
+    project: Project,
+    run: Run,
+    cases: Sequence[Case],
+    *,
+    worker: Worker | None = None,
+    maps: bool = True,
+) -> Iterator[Event]:
     """Predict cases and store each in the run; a broken image is left out.
 
     Yields ``Predicted`` or ``Warned`` per case; they are logged, behind a ``Staged``
@@ -273,17 +285,25 @@ def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator
     Ends early, within a case too, when the run is asked to stop; of that case what
     was stored before stays. A request that came since this process works on the run
     counts, also before this call.
+
+    Parameters
+    ----------
+    worker : Worker, optional
+        This process, where it is one of several that predict for the run.
+    maps : bool
+        Whether to store distances, uncertainty and feature maps beside the mask.
     """
-    if not run.is_working:  # a training goes on meanwhile, or has just ended
-        run.claim()
-    cancellation = run.cancellation
-    run.append(Staged(stage="Predicting", done=0, total=len(cases)))
-    predictor, step = load_predictor(project, run, cancellation=cancellation)
+    if worker is None and not run.is_working:
+        run.claim()  # else a training goes on meanwhile, or has just ended
+    cancellation = run.cancellation if worker is None else worker.cancellation
+    append = run.append if worker is None else worker.append
+    append(Staged(stage="Predicting", done=0, total=len(cases)))
+    predictor, step = load_predictor(project, run, cancellation, feature_maps=maps)
     for done, case in enumerate(cases, start=1):
         event: Event
         try:
             prediction = predictor.predict(case, project.labels, run.id, step)
-            run.write_prediction(prediction, case.image, cancellation)
+            run.write_prediction(prediction, case.image, cancellation, maps=maps)
             event = Predicted(
                 case=case.id,
                 uncertainty=prediction.record.score.uncertainty,
@@ -291,9 +311,10 @@ def predict_cases(project: Project, run: Run, cases: Sequence[Case]) -> Iterator
                 total=len(cases),
             )
         except Cancelled:
-            run.clear_stop()  # it was heard
+            if worker is None and not run.has_workers:
+                run.clear_stop()  # it was heard
             return
         except SemisegError as error:
             event = Warned(message=f"case {case.id} is not predicted: {error}")
-        run.append(event)
+        append(event)
         yield event

@@ -26,6 +26,10 @@ class Handle(Protocol):
     def started(self) -> float:
         """Unix time of the submission, s."""
 
+    @property
+    def session(self) -> str:
+        """Mark by which its events in the log of a run are known, see `SESSION`."""
+
     def poll(self) -> int | None:
         """Return the exit code, or None before the end."""
 

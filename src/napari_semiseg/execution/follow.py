@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 REFUSED = 1
 """Exit code of a verb that refused with one line of output."""
 QUOTED_LINES = 5
-CLOCK_SLACK_S = 0.05
 POLL_S = 0.2
 
 
@@ -95,15 +94,12 @@ def _follow_training(
     poll_s: float,
     stop: Callable[[], bool],
 ) -> Iterator[Event]:
-    since = handle.started - CLOCK_SLACK_S if handle is not None else 0.0
     while not stop():
         # Before reading, so that the last line is never missed.
         gone = not _trains(run, handle)
         yield from tail.read()
-        last = tail.last
-        # By the process too: the clock may have been set back meanwhile.
-        same_process = handle is not None and tail.pid == handle.pid
-        if isinstance(last, Finished) and (same_process or last.at >= since):
+        is_its = handle is None or tail.session == handle.session
+        if isinstance(tail.last, Finished) and is_its:
             return
         if gone:
             yield _failure(run, handle)
@@ -117,14 +113,14 @@ class _Tail:
     def __init__(self, path: Path) -> None:
         self._reader = LogReader(path)
         self.last: Started | Finished | None = None
-        self.pid: int | None = None
+        self.session = ""
 
     def read(self) -> Iterator[Event]:
         for event in self._reader.events():
             if isinstance(event, Started | Finished):
                 self.last = event
             if isinstance(event, Started):
-                self.pid = event.pid
+                self.session = event.session
             yield event
 
 

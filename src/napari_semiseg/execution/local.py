@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.project.runs.process import SESSION
 
 NICENESS = 5
 """Added to this process's Unix niceness for a child of low priority: beside one busy
@@ -28,10 +30,13 @@ class LocalHandle:
         The child.
     started : float
         Unix time, s.
+    session : str
+        Mark of its events.
     """
 
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.time)
+    session: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def pid(self) -> int:
@@ -62,7 +67,8 @@ class LocalExecutor:
 
     def submit(self, verb: str, arguments: Sequence[str], log: Path) -> LocalHandle:
         """Start ``semiseg verb arguments``; see `Executor.submit`."""
-        started = time.time()
+        started, session = time.time(), uuid.uuid4().hex
+        known = {"PYTHONUNBUFFERED": "1", "COLUMNS": "100", SESSION: session}
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as output:
@@ -71,7 +77,7 @@ class LocalExecutor:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "100"},
+                    env=os.environ | known,
                     start_new_session=True,
                     creationflags=_creation_flags(self.low_priority),
                 )
@@ -82,7 +88,7 @@ class LocalExecutor:
             ) from error
         if self.low_priority:
             _lower_priority(process.pid)
-        return LocalHandle(process, started)
+        return LocalHandle(process, started, session)
 
 
 def _lower_priority(pid: int) -> None:

@@ -60,15 +60,15 @@ def train_and_predict(
     """Train a run to its end, from where it is, and predict cases.
 
     The model is the last checkpoint. A request to stop ends it early; the next call
-    continues. Before a run is planned, what earlier ones have prepared is removed, so
-    that each prepares within its own budget.
+    continues. Before a run with a budget in minutes is planned, what earlier ones have
+    prepared is removed, so that each prepares within its own.
     Without ``cases`` the test cases are predicted.
     """
     from napari_semiseg import engine
 
     try:
         cache = project.layout.cache
-        if run.plan is None and cache.exists():
+        if run.config.minutes is not None and run.plan is None and cache.exists():
             shutil.rmtree(cache)
         if not _is_trained(run):
             if run.started:

@@ -204,6 +204,8 @@ class RunFolder(Folder):
     """Output of the process, for people."""
     pid = SubPath("pid")
     """Process that works, or last worked, on the run."""
+    workers = SubPath("workers")
+    """Holds a log and a claim for each process that predicts beside others."""
     stop = SubPath("stop")
     """Is there when the run is asked to end."""
     prediction_requests = SubPath("wanted.json")
@@ -221,7 +223,7 @@ class RunFolder(Folder):
 
     def check(self) -> None:
         """Refuse links that lead out of the project; see `refuse_foreign`."""
-        for part in (self.path, self.checkpoints, self.predictions):
+        for part in (self.path, self.checkpoints, self.predictions, self.workers):
             refuse_foreign(part, self.path.parents[1])
 
     def prediction(self, case_id: str) -> PredictionFolder:

@@ -233,7 +233,7 @@ def left_alone(make_bench, monkeypatch) -> tuple[BenchmarkRunner, Run]:
     """A trial, at which a worker of another machine is at work for three looks."""
     looks = iter((True, True, True))
 
-    def holds(claim, _log) -> bool:
+    def holds(claim, *_signs) -> bool:
         return claim.host == "elsewhere" and next(looks, False)
 
     monkeypatch.setattr(Claim, "holds", holds)

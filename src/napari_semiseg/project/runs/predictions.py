@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from napari_semiseg.core.config import describe
 from napari_semiseg.core.prediction import FeatureMaps, Prediction, PredictionRecord
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.imaging.distance import signed_distance
 from napari_semiseg.io.atomic import (
     read_json,
     remove_stale_temporaries,
@@ -80,14 +81,13 @@ def read_mask(
 
 
 def read(folder: PredictionFolder, geometry: Geometry) -> Prediction:
-    """Read a prediction, on the case's own grid."""
+    """Read a prediction, on the case's own grid.
+
+    One that was stored without maps has the distances of its mask, and no uncertainty.
+    """
     record, (labels, sdm, uncertainty) = _as_one(
         folder,
-        lambda: (
-            read_labels(folder.labels, geometry),
-            read_map(folder.sdm, geometry),
-            read_map(folder.uncertainty, geometry),
-        ),
+        lambda: (read_labels(folder.labels, geometry), *_read_maps(folder, geometry)),
     )
     return Prediction(
         record=record,
@@ -96,6 +96,19 @@ def read(folder: PredictionFolder, geometry: Geometry) -> Prediction:
         sdm_mm=sdm[np.newaxis] if sdm.ndim == 3 else sdm,
         uncertainty=uncertainty,
     )
+
+
+def _read_maps(
+    folder: PredictionFolder, geometry: Geometry
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Distances and uncertainty; of a mask that is stored alone, its own and none."""
+    if folder.sdm.exists() or folder.uncertainty.exists():
+        return read_map(folder.sdm, geometry), read_map(folder.uncertainty, geometry)
+    labels = read_labels(folder.labels, geometry)
+    inside = [labels == value for value in np.unique(labels[labels > 0])]
+    distances = [signed_distance(mask, geometry.spacing_mm) for mask in inside]
+    nowhere = np.full(labels.shape, 0.0, np.float32)
+    return np.stack(distances or [nowhere + np.inf]), nowhere
 
 
 def read_feature_maps(
@@ -161,6 +174,8 @@ def write(
     prediction: Prediction,
     image: Path,
     cancellation: CancellationToken,
+    *,
+    maps: bool,
 ) -> None:
     """Store a prediction, see `Run.write_prediction`."""
     folder.check()
@@ -172,15 +187,13 @@ def write(
             prefix=temporary_name(), dir=beside, ignore_cleanup_errors=True
         ) as temporary:
             staged = type(folder)(Path(temporary))
-            _write_files(staged, prediction, image, cancellation)
+            _write_files(staged, prediction, image, cancellation, maps=maps)
             cancellation.check()
-            folder.json.unlink(missing_ok=True)
-            folder.feature_maps.unlink(missing_ok=True)
-            names = ["labels", "sdm", "uncertainty"]
-            if prediction.feature_maps is not None:
-                names.append("feature_maps")
-            for name in (*names, "json"):
-                rename(getattr(staged, name), getattr(folder, name))
+            for old in (folder.json, folder.feature_maps, *_maps(folder) * (not maps)):
+                old.unlink(missing_ok=True)
+            for made in ("labels", "sdm", "uncertainty", "feature_maps", "json"):
+                if (path := getattr(staged, made)).exists():
+                    rename(path, getattr(folder, made))
     except OSError as error:
         raise ProjectError(
             f"{folder.path}: expected to write this prediction, found "
@@ -189,22 +202,36 @@ def write(
         ) from error
 
 
+def _maps(folder: PredictionFolder) -> tuple[Path, Path]:
+    return folder.sdm, folder.uncertainty
+
+
 def _write_files(
     folder: PredictionFolder,
     prediction: Prediction,
     image: Path,
     cancellation: CancellationToken,
+    *,
+    maps: bool,
 ) -> None:
-    """Write the files into a temporary folder.
+    """Write the files into a temporary folder; without ``maps`` the mask alone."""
+    cancellation.check()
+    write_labels(folder.labels, prediction.labels, prediction.geometry, image)
+    cancellation.check()
+    if maps:
+        _write_maps(folder, prediction, image, cancellation)
+    write_json(folder.json, prediction.record.model_dump(mode="json"))
 
-    Distances are stored in 32,767 steps to the furthest, uncertainties in 255.
-    """
-    geometry = prediction.geometry
-    sdm = prediction.sdm_mm
-    cancellation.check()
+
+def _write_maps(
+    folder: PredictionFolder,
+    prediction: Prediction,
+    image: Path,
+    cancellation: CancellationToken,
+) -> None:
+    """Write distances in 32,767 steps to the furthest, uncertainties in 255."""
+    geometry, sdm = prediction.geometry, prediction.sdm_mm
     furthest = float(max(sdm.max(initial=0.0), -sdm.min(initial=0.0)))
-    write_labels(folder.labels, prediction.labels, geometry, image)
-    cancellation.check()
     write_map(
         folder.sdm,
         sdm,
@@ -232,4 +259,3 @@ def _write_files(
             strides=np.array(maps.strides, np.float64).reshape(-1, 3),
             **levels,  # type: ignore[arg-type]  # taken for `allow_pickle`
         )
-    write_json(folder.json, prediction.record.model_dump(mode="json"))

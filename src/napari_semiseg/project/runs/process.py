@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
+import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Self
@@ -12,15 +15,22 @@ from typing import TYPE_CHECKING, Any, Self
 from napari_semiseg.io.atomic import machine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PACKAGES = ("napari-semiseg", "numpy", "scipy", "torch", "nibabel", "SimpleITK")
+
+SESSION = "SEMISEG_SESSION"
+"""Variable with the mark of a process that is told of in the log of its run."""
 
 SLACK_S = 2.0
 """Precision of the time at which a process began, s."""
 
 QUIET_S = 600.0
-"""A run on another computer that has logged nothing for so long is over, s."""
+"""A run on another computer that has shown no sign of life for so long is over, s."""
+
+BEAT_S = 30.0
+"""Between two signs of life, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +69,15 @@ class Claim:
         started = "-" if self.started is None else f"{self.started:.2f}"
         return f"{self.pid} {started} {self.host}\n"
 
-    def holds(self, log: Path) -> bool:
-        """Whether the process still works; ``log`` grows where it cannot be seen."""
+    def holds(self, *signs: Path) -> bool:
+        """Whether the process still works.
+
+        On another computer it writes to these ``signs`` of life. How old they are is
+        told by the clock that stamps files, since that of the other one may be wrong.
+        """
         if self.host not in ("", machine()):
-            try:
-                return time.time() - log.stat().st_mtime < QUIET_S
-            except OSError:
-                return False
+            newest = max(map(_modified, signs), default=0.0)
+            return file_clock(signs[0].parent) - newest < QUIET_S
         if not is_alive(self.pid):
             return False
         return self._began_at(_started(self.pid))
@@ -79,6 +91,40 @@ class Claim:
         if started is None or self.started is None:
             return True
         return abs(started - self.started) <= SLACK_S
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def file_clock(folder: Path) -> float:
+    """Unix time by the clock that stamps files: on a share, that of its server, s."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            return os.fstat(probe.fileno()).st_mtime
+    except OSError:  # read only
+        return time.time()
+
+
+@contextmanager
+def heartbeat(path: Path) -> Iterator[None]:
+    """Renew the time of a file while the block lasts, as a sign of life."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_S):
+            with suppress(OSError):
+                os.utime(path)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def is_alive(pid: int, *, before: float | None = None) -> bool:

@@ -23,13 +23,18 @@ from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
 from napari_semiseg.io.atomic import folder_lock, read_json, write_json, write_text
 from napari_semiseg.project.cases.case import id_of
 from napari_semiseg.project.layout import is_id
-from napari_semiseg.project.runs import predictions
+from napari_semiseg.project.runs import predictions, workers
 from napari_semiseg.project.runs.event_log import (
     LogReader,
     LogSummary,
     checkpoint_facts,
 )
-from napari_semiseg.project.runs.process import Claim, environment, is_alive
+from napari_semiseg.project.runs.process import (
+    Claim,
+    environment,
+    heartbeat,
+    is_alive,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -210,9 +215,11 @@ class Run:
     def events(self) -> Iterator[Event]:
         """Yield the whole events of the log; a line torn by a crash is left out.
 
-        One is in memory at a time: logs grow to tens of megabytes.
+        Those of workers, which predict beside others, come last. One is in memory at a
+        time: logs grow to tens of megabytes.
         """
-        return LogReader(self.folder.events).events()
+        for log in (self.folder.events, *workers.worker_logs(self.folder)):
+            yield from LogReader(log).events()
 
     @property
     def learned(self) -> tuple[Learned, ...]:
@@ -226,13 +233,7 @@ class Run:
 
     def append(self, event: Event) -> None:
         """Write an event to the log, on a line of its own even behind a torn one."""
-        with self.folder.events.open("ab+") as log:
-            log.seek(0, os.SEEK_END)
-            if log.tell():
-                log.seek(-1, os.SEEK_END)
-                if log.read(1) != b"\n":
-                    log.write(b"\n")
-            log.write(event.to_line().encode() + b"\n")
+        workers.append(self.folder.events, event)
 
     @property
     def started(self) -> bool:
@@ -261,7 +262,7 @@ class Run:
         claim = self.claimed
         if event is not None:
             if claim is not None and claim.pid == event.pid:
-                alive = claim.holds(self.folder.events)
+                alive = self.is_working
             else:
                 alive = is_alive(event.pid, before=event.at)
             return "running" if alive else "interrupted"
@@ -294,7 +295,12 @@ class Run:
     def is_working(self) -> bool:
         """Whether its process still runs: after training it goes on to predict."""
         claim = self.claimed
-        return claim is not None and claim.holds(self.folder.events)
+        return claim is not None and claim.holds(self.folder.events, self.folder.pid)
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether processes predict for it beside the one that it names."""
+        return bool(workers.working_batches(self.folder))
 
     def claim(self, pid: int | None = None) -> None:
         """Note the process (this one by default) that works on the run from now on.
@@ -326,7 +332,8 @@ class Run:
             before, logged = _content(self.folder.pid), _size(self.folder.events)
             self.claim()
             try:
-                yield
+                with heartbeat(self.folder.pid):
+                    yield
             finally:
                 if before and _size(self.folder.events) == logged:
                     write_text(self.folder.pid, before)
@@ -360,7 +367,7 @@ class Run:
 
     def request_stop(self) -> None:
         """Ask the run to write a checkpoint and end; returns at once."""
-        self.folder.stop.touch()
+        workers.request_stop(self.folder)
 
     def clear_stop(self) -> None:
         """Take a request to stop back."""
@@ -377,6 +384,15 @@ class Run:
         return CancellationToken(lambda: self.stop_requested)
 
     # -- predictions -------------------------------------------------------------
+
+    def is_predicted(self, case: CaseRef, step: int, *, maps: bool = True) -> bool:
+        """Whether a prediction by the model of a step is stored, with its maps."""
+        if not self.has_prediction(case):
+            return False
+        with suppress(SemisegError):
+            stored = self.folder.prediction(id_of(case)).sdm.exists() or not maps
+            return stored and self.prediction_record(case).step == step
+        return False
 
     def has_prediction(self, case: CaseRef) -> bool:
         """Whether a whole prediction of the case is stored."""
@@ -451,6 +467,8 @@ class Run:
         prediction: Prediction,
         image: Path,
         cancellation: CancellationToken = NEVER,
+        *,
+        maps: bool = True,
     ) -> None:
         """Store a prediction; a reader sees the old one, none, or the whole new one.
 
@@ -462,9 +480,11 @@ class Run:
             The case's image, whose header the files are written onto.
         cancellation : CancellationToken
             Checked now and then; once cancelled, the old prediction stays.
+        maps : bool
+            Whether to store distances, uncertainty and feature maps beside the mask.
         """
         folder = self.folder.prediction(prediction.record.case)
-        predictions.write(folder, prediction, image, cancellation)
+        predictions.write(folder, prediction, image, cancellation, maps=maps)
 
 
 def _content(path: Path) -> str:

@@ -1,0 +1,62 @@
+"""`semiseg predict --shard`: parts of a cohort, as jobs of an array."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.project.runs.run import Run
+
+CASES = {"case_2", "case_3", "case_4"}
+
+
+@pytest.fixture
+def run(ball_project, engine, monkeypatch) -> Run:
+    made = Run.create(ball_project, TrainingConfig(), "model")
+    made.folder.checkpoints.mkdir()
+    made.folder.last.touch()
+    step = {"step": 7.0}
+    monkeypatch.setattr("napari_semiseg.cli.training.checkpoint_facts", lambda _: step)
+    return made
+
+
+def test_all_shards_together_predict_each_case_once(ball_project, run, semiseg) -> None:
+    found = [
+        semiseg("predict", ball_project.folder, "--shard", f"{part}/2", "--json").json
+        for part in (1, 2)
+    ]
+    names = [name for one in found for name in one["predicted"]]
+    assert sorted(names) == sorted(CASES)
+    assert all(one["predicted"] for one in found)
+    assert not run.folder.stop.exists()
+
+
+def test_a_shard_that_runs_again_leaves_what_is_done(
+    ball_project, run, semiseg, monkeypatch
+) -> None:
+    words = ("predict", ball_project.folder, "--shard", "1/1", "--json")
+    assert set(semiseg(*words, "--maps", "none").json["predicted"]) == CASES
+    assert semiseg(*words, "--maps", "none").json["predicted"] == []
+    assert set(semiseg(*words).json["predicted"]) == CASES  # maps are wanted now
+    assert semiseg(*words).json["predicted"] == []
+    monkeypatch.setattr(
+        "napari_semiseg.cli.training.checkpoint_facts", lambda _: {"step": 9.0}
+    )
+    assert set(semiseg(*words).json["predicted"]) == CASES  # by another model
+
+
+def test_cases_that_are_named_are_predicted_though_labelled(
+    ball_project, run, semiseg
+) -> None:
+    words = ("predict", ball_project.folder, "--case", "case_0", "--shard", "1/1")
+    assert semiseg(*words, "--json").json["predicted"] == ["case_0"]
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "x", "1/", "-1/2", "1/2/3"])
+def test_a_shard_that_makes_no_sense_is_refused(
+    ball_project, run, semiseg, shard
+) -> None:
+    refused = semiseg("predict", ball_project.folder, "--shard", shard)
+    assert "expected --shard as 1/8" in refused.refusal
+    refused = semiseg("predict", ball_project.folder, "--maps", "some")
+    assert "--maps all or none" in refused.refusal
