@@ -375,10 +375,10 @@ def test_a_training_killed_after_a_set_point_resumes_exactly(
     list(engine.train(whole, auto(views, **BY_MINUTES)))
     advance = Trainer._advance
 
-    def dying(trainer, total):
+    def dying(trainer, total, *requests):
         if trainer.step == step and total == 12:
             raise Killed
-        return advance(trainer, total)
+        return advance(trainer, total, *requests)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_advance", dying)
