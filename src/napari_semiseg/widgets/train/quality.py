@@ -160,6 +160,7 @@ class QualityCard(QFrame):
         self.title = look(plain_label(), "title")
         self.value = look(plain_label(), "number")
         self.unit = ElidedLabel("secondary")
+        self.unit.setElideMode(Qt.TextElideMode.ElideRight)
         self.trend = look(plain_label(), "secondary")
         self.curve = QualityCurve()
         self.words = look(wrapped_label(), "secondary")
