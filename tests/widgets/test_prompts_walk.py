@@ -129,6 +129,17 @@ def test_strokes_on_one_slice_give_a_structure(
     assert "torch" not in sys.modules
 
 
+def train_two_minutes(person: Person) -> None:
+    person.tab("Train")
+    training = person.panel.training
+    methods = training.form.method
+    person.wait_for(lambda: methods.findData("supervised") >= 0, LATER_MS)
+    methods.choose("supervised")
+    training.form.minutes.setValue(2)
+    person.wait_for(training.start_button.isEnabled)
+    person.click(training.start_button)
+
+
 @pytest.mark.engine
 def test_corrections_spread_while_a_model_trains(
     tmp_path: Path, window: None, qtbot: QtBot, no_torch: None
@@ -140,7 +151,7 @@ def test_corrections_spread_while_a_model_trains(
     person.open_case(case_id)
     view, training = person.panel.case_view, person.panel.training
     box = person.panel.review.tool_panel
-    person.start_training(minutes=2)
+    train_two_minutes(person)
     person.wait_for(lambda: view.prediction is not None, 2 * LONG_MS)
     person.tab("Review")
     truth = read_labels(masks / f"{case_id}.nii.gz", view.case.geometry)
