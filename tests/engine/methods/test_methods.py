@@ -236,7 +236,7 @@ def test_inference_is_a_distribution_with_bounded_gap(name, task, plan):
 
 @pytest.mark.slow
 def test_learns_two_classes(name, task, plan):
-    longer = plan.model_copy(update={"steps": 100, "width": 8})
+    longer = plan.model_copy(update={"steps": 70, "width": 8})
     wide = dataclasses.replace(task, width=8)
     made = trainer(name, wide, longer)
     for _ in range(longer.steps):
