@@ -122,13 +122,14 @@ def test_stored_keys_that_clash_or_are_none_change_nothing(
     assert len(used) == len(set(used))
 
 
-def test_no_key_of_ours_is_naparis_but_for_the_same_tools(
+def test_keys_of_ours_that_are_naparis_are_those_bound_in_their_place(
     panel: ReviewPanel, view: CaseView
 ) -> None:
     others = keys_of_napari(view.viewer)
     assert {"B", "Ctrl-S"} <= others.keys()
     clashes = {a.id for a in review_actions().values() if a.key and a.key in others}
-    assert clashes == {"paint", "erase", "fill", "pan_zoom"}
+    same = {"paint", "erase", "fill", "pan_zoom"}
+    assert clashes == same | {"prompt", "toggle_prompt_sign", "escape"}
 
 
 @pytest.mark.parametrize(

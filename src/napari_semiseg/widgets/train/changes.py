@@ -56,6 +56,7 @@ class ChangesCard(QFrame):
         self.open_button = KeyButton(
             "Open the most changed", "", "arrow_right", run=self.open_most
         )
+        self.open_button.setToolTip("The case in which both models differ most")
         head = row_of(look(plain_label("What changed"), "title"))
         head.addWidget(self.before, 1)
         number = row_of(self.number, self.number_words)
