@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from napari.settings import get_settings
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractButton
+from qtpy.QtWidgets import QAbstractButton, QLabel, QWidget
+from superqt import QElidingLabel
 
 from napari_semiseg.project.project import Project
 from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, WIDE
@@ -109,11 +110,16 @@ def test_start_page_and_cohort_fit_every_screen(
             window.resize(*size)
             qtbot.waitUntil(lambda size=size: fits(dock, size))
             dock.start_page.refresh()
-            qtbot.wait(100)
             zone = dock.start_page.zone
+            page = dock.start_page
+            qtbot.wait(100)
+            qtbot.waitUntil(
+                lambda page=page: not any(map(is_cut, page.findChildren(QLabel)))
+            )
             assert zone.width() <= dock.width()
             for one in dock.start_page.findChildren(QAbstractButton):
                 assert one.mapTo(zone.window(), one.rect().bottomRight()).x() < size[0]
+            qtbot.wait(200)  # drawn, too
             keep(window, f"{theme}-{size[0]}-Start")
             dock.open_project(crowded.folder)
             table.toggle_all()
@@ -123,7 +129,8 @@ def test_start_page_and_cohort_fit_every_screen(
                     # All columns, or the image would have less than it must have.
                     most = min(WIDE_PANEL, size[0] - CANVAS_WIDTH)
                     qtbot.waitUntil(lambda most=most: dock.width() > most - SLACK)
-                qtbot.wait(100)
+                named = [*dock.cohort.filters.buttons.values(), dock.cohort.add_button]
+                qtbot.waitUntil(lambda named=named: not any(map(is_cut, named)))
                 assert (window.width(), window.height()) == size
                 shown = [n for n in range(len(FIELDS)) if not table.isColumnHidden(n)]
                 across = sum(map(table.columnWidth, shown))
@@ -133,6 +140,7 @@ def test_start_page_and_cohort_fit_every_screen(
                 for one in (*bar.buttons.values(), bar.use, bar.more):
                     assert one.isVisible()
                     assert one.geometry().right() <= bar.width()
+                qtbot.wait(200)
                 keep(window, f"{theme}-{size[0]}-Cohort{'-wide' if wide else ''}")
             dock.cohort.width_button.click()
             table.toggle_all()
@@ -141,6 +149,15 @@ def test_start_page_and_cohort_fit_every_screen(
 def fits(dock: SemisegDock, size: tuple[int, int]) -> bool:
     wanted = next(width for least, width in WIDTHS if size[0] >= least)
     return bool(dock.width() <= wanted + SLACK)
+
+
+def is_cut(one: QWidget) -> bool:
+    """Whether a text that is shown has less room than it needs."""
+    wrapped = isinstance(one, QLabel) and one.wordWrap()
+    if wrapped:
+        return one.isVisible() and one.height() < one.heightForWidth(one.width())
+    elided = isinstance(one, QElidingLabel)
+    return one.isVisible() and not elided and one.width() < one.sizeHint().width()
 
 
 def keep(window: Any, name: str) -> None:
