@@ -375,7 +375,7 @@ def test_the_second_decoder_of_skcdf_is_drawn_to_the_first(task, plan):
         return float(sum((a - b).square().sum() for a, b in pairs)) ** 0.5
 
     before, first = distance(), [w.clone() for w in student.decoder_weights(0)]
-    learner.after_step(nets, plugin.Progress(1, 2))
+    learner.clock_moves(nets, plugin.Progress(1, 3), plugin.Progress(2, 3))
     assert distance() == pytest.approx(0.99 * before, rel=1e-4)
     assert all(map(torch.equal, first, student.decoder_weights(0)))
 
@@ -453,6 +453,20 @@ def test_copies_label_for_a_round_and_are_then_renewed(task, plan):
     assert changes == [4, 7, 9]  # before the steps 5, 8 and 10 of 12
 
 
+@pytest.mark.parametrize("name", ["self_training", "temporal_ensembling"])
+def test_a_round_that_a_shorter_training_jumps_into_has_its_copies(task, plan, name):
+    """Steps are fixed anew on the way; no copy may label with its first weights."""
+    made = trainer(name, task, plan)
+    made.step = 2
+    for network in made.networks.teachers.values():
+        next(network.parameters()).data.fill_(0.0)
+    for followed in made._method.followers(plugin.Progress(2, 12)):
+        next(made.networks.teachers[followed].parameters()).data.fill_(1.0)
+    made.replan(plan.model_copy(update={"steps": 3}))
+    for network in made.networks.teachers.values():
+        assert (next(network.parameters()) == 1.0).all()
+
+
 def test_each_unlabelled_crop_teaches_one_member(task, plan):
     learner = registry.build("self_training", {"members": 2}, task)
     nets = decided(trainer("self_training", task, plan).networks)
@@ -470,7 +484,9 @@ def test_an_ensemble_remembers_its_last_rounds_the_newest_best(task, plan, monke
     nets = trainer("temporal_ensembling", task, plan).networks
     for step in range(9):
         next(nets.teachers["student"].parameters()).data.fill_(float(step))
-        learner.after_step(nets, plugin.Progress(step, 12))
+        learner.clock_moves(
+            nets, plugin.Progress(step, 12), plugin.Progress(step + 1, 12)
+        )
     batch, targets = sampler(plan).batch(0, CPU), []
     maps = torch.eye(3)[[0, 0, 0, 1, 1, 1, 2, 2, 2]]
 

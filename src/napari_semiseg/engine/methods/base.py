@@ -255,8 +255,13 @@ class Method(ABC):
         """Terms of labelled crops alone; a method that has a ramp has them."""
         raise NotImplementedError(f"{self.name} has a ramp, but no loss before it")
 
-    def after_step(self, nets: Networks, t: Progress) -> None:  # noqa: B027 - few do
-        """Change weights otherwise than by a gradient, after the averages followed."""
+    def clock_moves(  # noqa: B027 - few need it
+        self, nets: Networks, before: Progress, now: Progress
+    ) -> None:
+        """Change weights otherwise than by a gradient, once the averages followed.
+
+        After each step; and where the number of steps is fixed anew, at the same step.
+        """
 
     @abstractmethod
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:

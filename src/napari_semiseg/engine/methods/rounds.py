@@ -7,7 +7,6 @@ step instead of a prediction of each scan between two rounds.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,12 +18,6 @@ def current_round(t: Progress, begin: float, rounds: int) -> int:
     """Number the equal rounds after the fraction ``begin`` from 0; -1 before it."""
     done = (t.fraction - begin) / (1.0 - begin)
     return -1 if done < 0 else min(rounds - 1, int(done * rounds))
-
-
-def begins_after(t: Progress, begin: float, rounds: int) -> bool:
-    """Whether a round begins with the step after this one."""
-    following = current_round(replace(t, step=t.step + 1), begin, rounds)
-    return following > current_round(t, begin, rounds)
 
 
 def overwrite(copy: SegmentationNetwork, source: SegmentationNetwork) -> None:

@@ -17,7 +17,7 @@ from napari_semiseg.engine.methods.dual_task import (
 )
 from napari_semiseg.engine.methods.losses import cross_entropy_dice
 from napari_semiseg.engine.methods.perturbations import confident
-from napari_semiseg.engine.methods.rounds import begins_after, current_round, overwrite
+from napari_semiseg.engine.methods.rounds import current_round, overwrite
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,7 +36,7 @@ class SelfTrainingParams(DualTaskParams):
         default=2, ge=1, le=8, description="Networks that label together"
     )
     begin: float = Field(
-        default=0.4, ge=0, lt=1, description="Fraction of training with labels alone"
+        default=0.4, gt=0, lt=1, description="Fraction of training with labels alone"
     )
     rounds: int = Field(
         default=3, ge=1, description="Times that unlabelled scans are labelled anew"
@@ -80,15 +80,18 @@ class SelfTraining(DualTaskMethod):
         """The averages."""
         return self._names
 
-    def after_step(self, nets: Networks, t: Progress) -> None:
-        """Let the averages label from the next step on, where a round begins."""
-        if begins_after(t, self.params.begin, self.params.rounds):
+    def clock_moves(self, nets: Networks, before: Progress, now: Progress) -> None:
+        """Let the averages label from here on, where a round begins."""
+        if self._round(now) > self._round(before):
             for name in self._names:
                 overwrite(nets.teachers[f"labels_{name}"], nets.teachers[name])
 
+    def _round(self, t: Progress) -> int:
+        return current_round(t, self.params.begin, self.params.rounds)
+
     def takes_unlabelled(self, t: Progress) -> bool:
         """From the first round on."""
-        return current_round(t, self.params.begin, self.params.rounds) >= 0
+        return self._round(t) >= 0
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms of all members, and the pseudo labels of each one's share."""

@@ -72,8 +72,10 @@ class SKCDF(DualTaskMethod):
         """One encoder and both decoders."""
         return {"student": self.task.network(decoders=("transposed", "transposed"))}
 
-    def after_step(self, nets: Networks, t: Progress) -> None:
-        """Draw the second decoder to the first."""
+    def clock_moves(self, nets: Networks, before: Progress, now: Progress) -> None:
+        """Draw the second decoder to the first after a step."""
+        if now.step == before.step:
+            return
         student = nets.students["student"]
         with torch.no_grad():
             for mine, theirs in zip(

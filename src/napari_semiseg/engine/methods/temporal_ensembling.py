@@ -15,7 +15,7 @@ from napari_semiseg.engine.methods.dual_task import (
 )
 from napari_semiseg.engine.methods.losses import consistency
 from napari_semiseg.engine.methods.perturbations import entropy
-from napari_semiseg.engine.methods.rounds import begins_after, current_round, overwrite
+from napari_semiseg.engine.methods.rounds import current_round, overwrite
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -69,11 +69,11 @@ class TemporalEnsembling(DualTaskMethod):
         """The average."""
         return ("student",)
 
-    def after_step(self, nets: Networks, t: Progress) -> None:
+    def clock_moves(self, nets: Networks, before: Progress, now: Progress) -> None:
         """Take the average in the ensemble in the place of the oldest, once a round."""
-        if begins_after(t, 0.0, self.params.rounds):
-            turn = current_round(t, 0.0, self.params.rounds) % self.params.past
-            overwrite(nets.teachers[f"past_{turn}"], nets.teachers["student"])
+        first, last = (current_round(t, 0.0, self.params.rounds) for t in (before, now))
+        for index in {ended % self.params.past for ended in range(first, last)}:
+            overwrite(nets.teachers[f"past_{index}"], nets.teachers["student"])
 
     def ramped(self, t: Progress) -> float:
         """Nothing in the first round, which has none before it."""

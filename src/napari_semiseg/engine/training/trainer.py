@@ -223,7 +223,9 @@ class Trainer:
 
     def replan(self, plan: Plan) -> None:
         """Go on with another number of steps."""
+        before = self._progress(self._plan.steps)
         self._plan = plan
+        self._method.clock_moves(self.networks, before, self._progress(plan.steps))
 
     def expect(self, trial: Trainer) -> None:
         """Take what each kind of step costs from a trainer that has measured it."""
@@ -297,8 +299,8 @@ class Trainer:
                 self.step,
                 self._method.params.ema_decay,
             )
-        self._method.after_step(self.networks, t)
         self.step += 1
+        self._method.clock_moves(self.networks, t, self._progress(total))
         return {name: term.detach() for name, term in terms.items()}, agreed
 
     def _advance_critics(self, batch: Batch) -> None:
