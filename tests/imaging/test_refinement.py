@@ -67,8 +67,7 @@ def error(mask: np.ndarray, truth: np.ndarray) -> float:
 def test_one_corrected_slice_corrects_its_neighbours(scale, index) -> None:
     maps, said, truth = world(scale)
     corrected = correct(truth, index)
-    spacing = (1 / scale,) * 3
-    refined = refine_labels(maps, said, corrected, (3, 7), spacing)
+    refined = refine_labels(maps, said, corrected, (3, 7))
     near = slice(6 * scale, 19 * scale)
     assert error(said[near], truth[near]) > 0.4
     assert error(refined[near], truth[near]) < 0.08
@@ -82,7 +81,7 @@ def test_strokes_correct_too_and_win_where_they_are() -> None:
     corrected[12, 10, :] = truth[12, 10, :]
     corrected[12, 15, 8:13] = 3
     corrected[2, 2, 2] = 7
-    refined = refine_labels(maps, said, corrected, (3, 7), (1.0, 1.0, 1.0))
+    refined = refine_labels(maps, said, corrected, (3, 7))
     near = slice(7, 18)
     assert error(refined[near], truth[near]) < 0.5 * error(said[near], truth[near])
     assert refined[2, 2, 2] == 7
@@ -90,25 +89,22 @@ def test_strokes_correct_too_and_win_where_they_are() -> None:
 
 def test_what_is_far_stays() -> None:
     maps, said, truth = world()
-    refined = refine_labels(maps, said, correct(truth, 2), (3, 7), (1.0, 1.0, 1.0))
+    refined = refine_labels(maps, said, correct(truth, 2), (3, 7))
     assert np.array_equal(refined[15:], said[15:])
     assert not np.array_equal(refined[:15], said[:15])
 
 
 def test_confirming_the_prediction_changes_next_to_nothing() -> None:
     maps, said, _ = world()
-    refined = refine_labels(maps, said, correct(said, 8, 12), (3, 7), (1.0, 1.0, 1.0))
+    refined = refine_labels(maps, said, correct(said, 8, 12), (3, 7))
     assert error(refined, said) < 0.02
 
 
 def test_without_corrections_it_is_the_prediction_and_the_same_each_time() -> None:
     maps, said, truth = world()
     nothing = np.full(GRID, 255, np.uint8)
-    spacing = (1.0, 1.0, 1.0)
-    assert np.array_equal(refine_labels(maps, said, nothing, (3, 7), spacing), said)
-    twice = [
-        refine_labels(maps, said, correct(truth, 9), (3, 7), spacing) for _ in range(2)
-    ]
+    assert np.array_equal(refine_labels(maps, said, nothing, (3, 7)), said)
+    twice = [refine_labels(maps, said, correct(truth, 9), (3, 7)) for _ in range(2)]
     assert np.array_equal(*twice)
 
 
@@ -117,5 +113,8 @@ def test_logits_and_position_alone_will_do() -> None:
     maps, said, truth = world()
     bare = FeatureMaps(maps.log_probabilities)
     corrected = correct(truth, 12)
-    refined = refine_labels(bare, said, corrected, (3, 7), (1.0, 1.0, 1.0))
+    refined = refine_labels(bare, said, corrected, (3, 7))
     assert np.array_equal(refined[12], truth[12])
+    near = slice(11, 14)
+    assert error(said[near], truth[near]) > 0.4
+    assert error(refined[near], truth[near]) < 0.1

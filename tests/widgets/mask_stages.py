@@ -206,7 +206,7 @@ def fill_between(person: Person, scans: Scans) -> None:
     human = before != UNANNOTATED
     for name, key, shift in (
         ("05-fill-preview", Qt.Key.Key_I, NONE),
-        ("07-fill-along-image", Qt.Key.Key_J, SHIFT),
+        ("07-fill-by-outlines", Qt.Key.Key_J, SHIFT),
     ):
         person.press(key, shift)
         preview(person)

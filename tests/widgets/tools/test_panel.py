@@ -14,7 +14,7 @@ from napari_semiseg.widgets.review.panel import ReviewPanel
 from napari_semiseg.widgets.tools.operations import (
     FILL_HOLES,
     INTERPOLATE,
-    INTERPOLATE_WITH_IMAGE,
+    INTERPOLATE_OUTLINES,
     INTERPOLATE_WITH_PREDICTION,
     LARGEST_COMPONENT,
     MOVE_BOUNDARY,
@@ -64,8 +64,8 @@ def test_between_slices_is_previewed_and_one_step(
     planes.show(view.viewer, 0, 4, view.case.geometry)
     before = view.mask.data.copy()
     box = panel.tool_panel
-    press(view, "I")
-    assert box.tool is INTERPOLATE
+    press(view, "Shift-J")
+    assert box.tool is INTERPOLATE_OUTLINES
     previewed(box, qtbot)
     assert box.preview.lines
     assert view.canvases.main_notes._outlines == box.preview.lines
@@ -87,7 +87,7 @@ def test_between_slices_is_previewed_and_one_step(
     assert np.array_equal(view.mask.data, after)
 
 
-def test_outlines_can_follow_the_image(
+def test_outlines_follow_the_image(
     panel: ReviewPanel, view: CaseView, qtbot: QtBot
 ) -> None:
     view.open("case_0")
@@ -99,8 +99,8 @@ def test_outlines_can_follow_the_image(
         plane = (data[index : index + 1] > 0).astype(np.uint8)
         view.mask.put(plane, (slice(index, index + 1), slice(0, None), slice(0, None)))
     before = view.mask.data.copy()
-    press(view, "Shift-J")
-    assert panel.tool_panel.tool is INTERPOLATE_WITH_IMAGE
+    press(view, "I")
+    assert panel.tool_panel.tool is INTERPOLATE
     previewed(panel.tool_panel, qtbot)
     press(view, "U")
     classes = view.editing.whole()

@@ -168,9 +168,7 @@ def cost(
     predicted, total = current, Cost()
     for place in slices:
         if maps is not None and (label != UNANNOTATED).any():
-            current = refine_labels(
-                maps, predicted, label, case.scheme.values, case.geometry.spacing_mm
-            )
+            current = refine_labels(maps, predicted, label, case.scheme.values)
         painted = _painted([place], truth.shape)
         wrong = (current != truth) & painted & (label == UNANNOTATED)
         total += _cost_of(wrong, truth, place)

@@ -92,9 +92,7 @@ def refine_mask(
             f"case '{case.id}': expected maps of {len(values)} classes, found "
             f"{len(maps.log_probabilities) - 1}; train a model of these classes"
         )
-    refined = refine_labels(
-        maps, predicted, corrected, values, case.geometry.spacing_mm
-    )
+    refined = refine_labels(maps, predicted, corrected, values)
     renewed = encoding.renew(mask, refined, locked)
     changed = encoding.confirm(renewed) != encoding.confirm(mask)
     return Refinement(renewed, int(np.count_nonzero(changed)), run.id)

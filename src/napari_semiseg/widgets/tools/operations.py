@@ -125,28 +125,28 @@ REFINE = Tool(
 INTERPOLATE = Tool(
     "fill_between_slices",
     "Fill between done slices",
-    "Fills in the mask between slices that are marked as done, from their outlines. "
-    "What you have annotated stays.",
-    _interpolate,
+    "Fills in the mask between slices that are marked as done: each outline moves "
+    "along with the anatomy that the scan shows. What you have annotated stays.",
+    partial(_interpolate, image=True),
     key="I",
     fills=True,
     command="Fill the mask between done slices",
 )
-INTERPOLATE_WITH_IMAGE = Tool(
-    "fill_between_with_image",
-    "Fill between, following the image",
-    "Fills in between done slices, and moves each outline along with the anatomy that "
-    "the scan shows from slice to slice.",
-    partial(_interpolate, image=True),
+INTERPOLATE_OUTLINES = Tool(
+    "fill_between_outlines",
+    "Fill between, by the outlines alone",
+    "Fills in between done slices without a look at the scan: at once, and for scans "
+    "that show no edge there.",
+    _interpolate,
     key="Shift-J",
     fills=True,
 )
 INTERPOLATE_WITH_PREDICTION = Tool(
     "fill_between_with_prediction",
     "Fill between, following the prediction",
-    "Fills in between done slices; away from them the shape follows the newest "
+    "Fills in between done slices; away from them the shape also follows the newest "
     "prediction.",
-    partial(_interpolate, prediction=True),
+    partial(_interpolate, image=True, prediction=True),
     key="Shift-I",
     fills=True,
 )
@@ -193,7 +193,7 @@ SMOOTH = Tool(
 BUILT_IN = (
     REFINE,
     INTERPOLATE,
-    INTERPOLATE_WITH_IMAGE,
+    INTERPOLATE_OUTLINES,
     INTERPOLATE_WITH_PREDICTION,
     MOVE_BOUNDARY,
     LARGEST_COMPONENT,
