@@ -8,7 +8,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from unittest.mock import patch
 
 from napari_semiseg.core.events import Finished, Planned, Started, Stepped
@@ -58,6 +58,7 @@ class FakeExecutor:
         Error that is raised instead.
     """
 
+    parallel: ClassVar[int] = 1
     submitted: list[list[str]] = field(default_factory=list)
     handle: FakeHandle = field(
         default_factory=lambda: FakeHandle(pid=os.getpid(), started=0.0)
@@ -78,6 +79,8 @@ class FakeExecutor:
 
 class WorkersHere:
     """Runs verbs in this process, which has loaded PyTorch already."""
+
+    parallel: ClassVar[int] = 1
 
     def submit(self, verb: str, arguments: Sequence[str], log: Path) -> FakeHandle:
         from napari_semiseg.cli.app import app
@@ -114,6 +117,7 @@ class FakeWorkers:
     """
 
     predict: Callable[..., Any]
+    parallel: int = 1
     started: list[str] = field(default_factory=list)
     wanted: list[list[str]] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)

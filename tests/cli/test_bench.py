@@ -54,6 +54,24 @@ def words(tmp_path):
     return make
 
 
+@pytest.mark.timeout(1800)
+def test_a_cluster_gives_the_scores_of_one_training_after_the_other(
+    semiseg, words, tmp_path
+) -> None:
+    pytest.importorskip("distributed")
+
+    def scores(out, *more):
+        asked = words(methods="supervised,mean_teacher", out=tmp_path / out)
+        answer = semiseg(*asked, *more, "--json")
+        assert answer.code == 0, answer.err
+        runs = json.loads((tmp_path / out / "results.json").read_text())["runs"]
+        return {run["method"]: (run["steps"], run["cases"]) for run in runs}
+
+    assert scores("cluster", "--cluster", "local:2") == scores("turns")
+    refused = semiseg(*words(steps=None, minutes=1), "--cluster", "local:2")
+    assert "expected --steps with --cluster" in refused.err
+
+
 def test_a_benchmark_of_two_methods(semiseg, workers_here, words, tmp_path) -> None:
     answer = semiseg(*words(methods="supervised,ug_mcl"), "--json")
     assert answer.code == 0, answer.err

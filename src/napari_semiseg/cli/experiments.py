@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +58,7 @@ def bench(
         ),
     ] = None,
     settings: options.Settings = None,
+    cluster: options.Cluster = None,
     json: options.Json = False,
 ) -> None:
     """Train and score each method with each seed; the same command continues.
@@ -64,6 +66,7 @@ def bench(
     Training never sees the test list. A method may carry parameters of its own, as
     ug_mcl:passes=4.
     """
+    from napari_semiseg.execution.cluster import ClusterExecutor, connected
     from napari_semiseg.execution.local import LocalExecutor
     from napari_semiseg.experiments import checks, plots
     from napari_semiseg.experiments.benchmark.dataset import RawDataset, refuse_inside
@@ -72,6 +75,11 @@ def bench(
     from napari_semiseg.experiments.benchmark.runner import PAGE, BenchmarkRunner
     from napari_semiseg.experiments.benchmark.spec import Benchmark
 
+    if cluster is not None and minutes:
+        raise ConfigError(
+            "expected --steps with --cluster, found --minutes, which hold other "
+            "numbers of steps on each machine; give steps"
+        )
     benchmark = Benchmark(
         data=data.resolve(),
         labelled=_read_lists(labelled),
@@ -96,9 +104,15 @@ def bench(
     benchmark = benchmark.model_copy(update={"classes": classes})
     refuse_absent_classes(benchmark, scheme, shown)
     results = BenchmarkResults.open(out, benchmark)
-    executor = LocalExecutor(low_priority=False)
-    runner = BenchmarkRunner(out, executor, benchmark, dataset, scheme)
-    results = _run(runner, results, "Benchmark", json=json)
+    with nullcontext() if cluster is None else connected(cluster) as client:
+        executor = (
+            LocalExecutor(low_priority=False)
+            if client is None
+            else ClusterExecutor(client)
+        )
+        out = out if client is None else out.resolve()
+        runner = BenchmarkRunner(out, executor, benchmark, dataset, scheme)
+        results = _run(runner, results, "Benchmark", json=json)
     rows = runner.publish(results)
     trials = runner.trials()
     failed = [run for run in results.failed() if any(map(run.is_of, trials))]

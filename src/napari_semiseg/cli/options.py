@@ -57,6 +57,12 @@ Settings = Annotated[
         "--set", metavar="KEY=VALUE", help="Any other setting of trainings; repeat."
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Dask: tcp://HOST:PORT, tls://…, local:N or slurm:N."
+    ),
+]
 Plane = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="axial, coronal or sagittal; else any."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -20,9 +21,10 @@ from napari_semiseg.cli.display import (
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.events import Staged
+from napari_semiseg.core.events import Predicted, Staged, Warned, from_line
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.io.atomic import machine
 from napari_semiseg.project.runs.event_log import checkpoint_facts
 from napari_semiseg.project.runs.workers import Worker
 
@@ -180,6 +182,7 @@ def predict(
             metavar="I/N", help="Part I of N, for jobs of an array; as 1/8 to 8/8."
         ),
     ] = None,
+    cluster: options.Cluster = None,
     maps: Annotated[
         str, typer.Option(metavar="all|none", help="What to store beside the masks.")
     ] = "all",
@@ -191,13 +194,16 @@ def predict(
     opened = options.open_project(project)
     ids = options.chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
+    if shard and cluster:
+        raise ConfigError("expected --shard or --cluster, found both; give one")
     with_maps, worker = maps == "all", None
     found: Iterable[Case]
-    if shard is None:
+    if shard is None and cluster is None:
         found = map(opened.case, ids) if ids else _cases_to_predict(opened)
     else:
-        part, parts = _shard(shard)
-        worker = Worker(chosen.folder, f"shard-{part}-of-{parts}")
+        part, parts = (1, 1) if shard is None else _shard(shard)
+        name = f"shard-{part}-of-{parts}" if shard else f"{machine()}-{os.getpid()}"
+        worker = Worker(chosen.folder, name)
         part_ids = (ids or opened.case_ids())[part - 1 :: parts]
         found = _not_predicted(opened, chosen, part_ids, maps=with_maps)
         if not ids:
@@ -209,9 +215,12 @@ def predict(
         stoppable(chosen if worker is None else worker) as signals,
         RunDisplay(quiet=json) as display,
     ):
-        whole = _predict(
-            opened, chosen, waiting, display, worker=worker, maps=with_maps
-        )
+        if cluster is not None and worker is not None:
+            events = _on_cluster(cluster, opened, chosen, waiting, worker, with_maps)
+            whole = _shown(events, len(waiting), display)
+        else:
+            how = {"worker": worker, "maps": with_maps}
+            whole = _predict(opened, chosen, waiting, display, **how)
     seconds = round(time.perf_counter() - begun, 1)
     done = display.summary.predicted
     render.answer(
@@ -270,13 +279,57 @@ def _predict(
     """Predict cases; whether it went on to the last one."""
     from napari_semiseg import engine
 
-    left = len(cases)
-    if cases:
+    events = engine.predict_cases(project, run, cases, **how) if cases else iter(())
+    return _shown(events, len(cases), display)
+
+
+def _shown(events: Iterator[Event], left: int, display: RunDisplay) -> bool:
+    """Show what is predicted; whether it went on to the last of the cases."""
+    if left:
         display.take(Staged(stage=PREDICTING, done=0, total=left))
-    for event in engine.predict_cases(project, run, cases, **how) if cases else ():
+    for event in events:
         display.take(event)
         left -= 1
     return not left
+
+
+def _on_cluster(
+    address: str,
+    project: Project,
+    run: Run,
+    cases: Sequence[Case],
+    worker: Worker,
+    maps: bool,
+) -> Iterator[Event]:
+    """Predict each case on a worker of a cluster; one that cannot be is a warning."""
+    from napari_semiseg import engine
+    from napari_semiseg.execution.cluster import compute, connected
+
+    step = int(checkpoint_facts(run.folder.last).get("step", -1))
+    sent = (str(project.folder), run.id, step, worker.batch, int(maps))
+    calls = {f"semiseg-{run.id}-{step}-{case.id}": (*sent, case.id) for case in cases}
+    names = dict(zip(calls, (case.id for case in cases), strict=True))
+    if not calls:
+        return
+    with connected(address) as client:
+        results = compute(
+            client, engine.predict_case, calls, lambda: worker.stop_requested
+        )
+        done = 0
+        for key, result in results:
+            if isinstance(result, BaseException):
+                text = f"case {names[key]} is not predicted: {result}"
+                event: Event = Warned(message=text)
+                worker.append(event)
+            elif not result:
+                continue  # it was stopped
+            else:
+                event = from_line(result)
+            done += 1
+            if isinstance(event, Predicted):
+                known = {"done": done, "total": len(cases)}
+                event = event.model_copy(update=known)
+            yield event
 
 
 def _processes(devices: str | None, device: str) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.devices import DeviceInfo, describe_devices
     from napari_semiseg.engine.distributed import join
     from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
+    from napari_semiseg.engine.tasks import predict_case
     from napari_semiseg.engine.torchrun import count_devices, launch
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "launch",
     "method_specs",
     "predict",
+    "predict_case",
     "predict_cases",
     "resume",
     "train",
@@ -40,6 +42,7 @@ _HOMES = {
     "launch": "torchrun",
     "method_specs": "methods.registry",
     "predict": "api",
+    "predict_case": "tasks",
     "predict_cases": "api",
     "resume": "api",
     "train": "api",

@@ -300,21 +300,37 @@ def predict_cases(
     append(Staged(stage="Predicting", done=0, total=len(cases)))
     predictor, step = load_predictor(project, run, cancellation, feature_maps=maps)
     for done, case in enumerate(cases, start=1):
-        event: Event
-        try:
-            prediction = predictor.predict(case, project.labels, run.id, step)
-            run.write_prediction(prediction, case.image, cancellation, maps=maps)
-            event = Predicted(
-                case=case.id,
-                uncertainty=prediction.record.score.uncertainty,
-                done=done,
-                total=len(cases),
-            )
-        except Cancelled:
+        event = predicted_case(project, run, case, predictor, step, maps=maps)
+        if event is None:
             if worker is None and not run.has_workers:
                 run.clear_stop()  # it was heard
             return
-        except SemisegError as error:
-            event = Warned(message=f"case {case.id} is not predicted: {error}")
+        if isinstance(event, Predicted):
+            event = event.model_copy(update={"done": done, "total": len(cases)})
         append(event)
         yield event
+
+
+def predicted_case(
+    project: Project,
+    run: Run,
+    case: Case,
+    predictor: Predictor,
+    step: int,
+    *,
+    maps: bool,
+) -> Predicted | Warned | None:
+    """Predict a case and store that; gives the event, or None where it was cancelled.
+
+    Parameters as in `predict_cases`, with what `load_predictor` gives.
+    """
+    try:
+        prediction = predictor.predict(case, project.labels, run.id, step)
+        cancellation = predictor.cancellation
+        run.write_prediction(prediction, case.image, cancellation, maps=maps)
+    except Cancelled:
+        return None
+    except SemisegError as error:
+        return Warned(message=f"case {case.id} is not predicted: {error}")
+    score = prediction.record.score
+    return Predicted(case=case.id, uncertainty=score.uncertainty, done=1, total=1)

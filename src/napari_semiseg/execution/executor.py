@@ -40,6 +40,10 @@ class Handle(Protocol):
 class Executor(Protocol):
     """Run verbs of ``semiseg`` outside of this process."""
 
+    @property
+    def parallel(self) -> int:
+        """How many verbs it runs at once, when more than that are submitted."""
+
     def submit(self, verb: str, arguments: Sequence[str], log: Path) -> Handle:
         """Run ``semiseg verb arguments``; returns at once.
 

@@ -61,13 +61,21 @@ class LocalExecutor:
     low_priority : bool
         Whether they leave the processor to other programs, so that a window in which
         someone paints stays fluent.
+    session : str
+        Mark of the only child's events; a new one for each by default.
     """
 
     low_priority: bool = True
+    session: str = ""
+
+    @property
+    def parallel(self) -> int:
+        """How many verbs run at once: they share the machine."""
+        return 1
 
     def submit(self, verb: str, arguments: Sequence[str], log: Path) -> LocalHandle:
         """Start ``semiseg verb arguments``; see `Executor.submit`."""
-        started, session = time.time(), uuid.uuid4().hex
+        started, session = time.time(), self.session or uuid.uuid4().hex
         known = {"PYTHONUNBUFFERED": "1", "COLUMNS": "100", SESSION: session}
         try:
             log.parent.mkdir(parents=True, exist_ok=True)

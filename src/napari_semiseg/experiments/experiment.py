@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from napari_semiseg.core.events import Warned
 
 if TYPE_CHECKING:
     from napari_semiseg.core.events import Event, Staged
@@ -91,6 +95,10 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
         """Do a trial; returns the results with its own, or None when stopped."""
 
     @abstractmethod
+    def merged(self, results: ResultsT, found: ResultsT, trial: TrialT) -> ResultsT:
+        """Take a trial's part of what `perform` has returned into other results."""
+
+    @abstractmethod
     def outcome(self, trial: TrialT, results: ResultsT) -> str:
         """Say in words what came out of a trial."""
 
@@ -134,6 +142,9 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
             if stop():
                 return
         trials = self.trials()
+        if self.executor.parallel > 1:
+            yield from self._run_together(trials, results, stop)
+            return
         for index, trial in enumerate(trials):
             if not self.is_due(trial, results):
                 continue
@@ -158,3 +169,52 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
             yield TrialFinished(
                 f"{trial.text}: {self.outcome(trial, results)}", results
             )
+
+    def _run_together(
+        self, trials: Sequence[TrialT], results: ResultsT, stop: Callable[[], bool]
+    ) -> Iterator[TrialStarted | TrialFinished[ResultsT] | Event]:
+        """Do trials at once, as many as the executor runs; none waits for another.
+
+        Of the events of their runs only the warnings are given, which name the trial.
+        """
+        due = [trial for trial in trials if self.is_due(trial, results)]
+        told: SimpleQueue[Event] = SimpleQueue()
+        with ThreadPoolExecutor(self.executor.parallel, "trials") as threads:
+            jobs = {
+                threads.submit(self._perform, trial, results, stop, told): trial
+                for trial in due
+            }
+            for number, trial in enumerate(due, start=len(trials) - len(due) + 1):
+                yield TrialStarted(trial.text, number, len(trials))
+            while jobs:
+                ended, _ = wait(jobs, timeout=1.0, return_when=FIRST_COMPLETED)
+                while not told.empty():
+                    yield told.get()
+                for job in ended:
+                    trial, found = jobs.pop(job), job.result()
+                    if found is None:
+                        continue
+                    results = self.merged(results, found, trial)
+                    results.write(self.out)
+                    text = f"{trial.text}: {self.outcome(trial, results)}"
+                    yield TrialFinished(text, results)
+
+    def _perform(
+        self,
+        trial: TrialT,
+        results: ResultsT,
+        stop: Callable[[], bool],
+        told: SimpleQueue[Event],
+    ) -> ResultsT | None:
+        """Do a trial to its end, beside others; its warnings are ``told``."""
+        if stop():
+            return None
+        performed = self.perform(trial, results, stop)
+        while True:
+            try:
+                event = next(performed)
+            except StopIteration as end:
+                found: ResultsT | None = end.value
+                return found
+            if isinstance(event, Warned):
+                told.put(Warned(message=f"{trial.text}: {event.message}"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 
 import numpy as np
@@ -79,6 +80,28 @@ def test_all_trials_are_scored_on_cases_that_training_cannot_reach(
         pytest.approx(1.5 + right.score_seconds),
         0,
     )
+
+
+def test_trials_at_once_give_what_they_give_in_turn(
+    make_bench, workers, tmp_path
+) -> None:
+    workers.broken = {"ug_mcl_3steps_seed1": "out of memory"}
+    turns, _ = go(make_bench(seeds=(0, 1)))
+    shutil.rmtree(make_bench().out)
+    workers.parallel = 2
+    bench = make_bench(seeds=(0, 1))
+    together, events = go(bench)
+
+    def known(results):
+        left_out = {"score_seconds"}
+        runs = [run.model_dump(exclude=left_out) for run in results.runs]
+        return sorted(runs, key=lambda run: (run["method"], run["seed"]))
+
+    assert known(together) == known(turns)
+    assert stored(bench) == together
+    assert (together.machine, together.versions) == (turns.machine, turns.versions)
+    began = [event.number for event in events if isinstance(event, TrialStarted)]
+    assert began == [1, 2, 3, 4]
 
 
 def test_what_is_finished_is_not_repeated_and_more_can_be_asked_for(

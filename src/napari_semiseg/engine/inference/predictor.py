@@ -112,7 +112,7 @@ class Predictor:
         self._teachers = teachers
         self._plan = plan
         self._device = device
-        self._cancellation = cancellation
+        self.cancellation = cancellation
         self._embedding = EmbeddingAccumulator()
         self._keeps_features = feature_maps
         self._features: FeatureAccumulator | None = None
@@ -159,7 +159,7 @@ class Predictor:
             yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
 
     def _crop(self, window: Tensor) -> Tensor:
-        self._cancellation.check()
+        self.cancellation.check()
         crop = window.float().to(self._device)[None]
         return crop.contiguous(memory_format=torch.channels_last_3d)
 
@@ -208,7 +208,7 @@ class Predictor:
         found = []
         first = next(iter(self._teachers.values()), None)
         for axes in views:
-            self._cancellation.check()
+            self.cancellation.check()
             with ExitStack() as recorded:
                 if not axes:
                     recorded.enter_context(self._embedding.recording(first))
@@ -246,10 +246,10 @@ class Predictor:
         sdm = np.empty((classes - 1, *shape), dtype=map_dtype(shape))
         doubt = np.empty(shape, dtype=map_dtype(shape))
         self._embedding = EmbeddingAccumulator()
-        image = working_images(case, working, self._plan, self._cancellation)
+        image = working_images(case, working, self._plan, self.cancellation)
         blocks = self._filled(self.planes(image), maps)
         for planes, part in slabs(blocks, working[0], shape):
-            self._cancellation.check()
+            self.cancellation.check()
             indices = part[:classes].argmax(dim=0).numpy()
             voxels += np.bincount(indices.ravel(), minlength=classes)
             found[planes] = values[indices]
@@ -258,7 +258,7 @@ class Predictor:
         if not self._method.regresses:
             limit = self._plan.sdm_limit_mm
             for into, value in zip(sdm, labels.values, strict=True):
-                self._cancellation.check()
+                self.cancellation.check()
                 mine = found == value
                 into[:] = truncated_distance(mine, geometry.spacing_mm, limit)
         volumes = {

@@ -85,6 +85,16 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
             read_json(environment) if environment.exists() else {},
         )
 
+    def merged(
+        self, results: BenchmarkResults, found: BenchmarkResults, trial: MethodTrial
+    ) -> BenchmarkResults:
+        """Add the trial's run, and the machine where none is known yet."""
+        results = results.with_run(
+            next(run for run in found.runs if run.is_of(trial)), {}
+        )
+        known = {"machine": found.machine, "versions": found.versions}
+        return results if results.machine else results.model_copy(update=known)
+
     def outcome(self, trial: MethodTrial, results: BenchmarkResults) -> str:
         """Say which Dice was reached, or what went wrong."""
         result = next(run for run in results.runs if run.is_of(trial))

@@ -119,6 +119,12 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         )
         return results.with_result(record.with_round(scored))
 
+    def merged(
+        self, results: SimulationResults, found: SimulationResults, trial: RoundTrial
+    ) -> SimulationResults:
+        """Add what is known of the trial's strategy."""
+        return results.with_result(found.of(trial.strategy))
+
     def outcome(self, trial: RoundTrial, results: SimulationResults) -> str:
         """Say how many slices led to which Dice, or what went wrong."""
         found = results.of(trial.strategy)

@@ -1,0 +1,218 @@
+"""Run functions and verbs on the workers of a Dask cluster.
+
+What is sent are names of functions, strings and whole numbers; what is worked on lies
+in a folder that all machines see under one path.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.execution.local import LocalExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from distributed import Client, Future
+
+LOCAL, SLURM = "local:", "slurm:"
+RETRIES = 2
+AHEAD = 3
+"""Tasks that wait on each worker, so that none is idle and few are to be taken back."""
+WAIT_S = 0.1
+CONNECT_S = 20
+GPU = "GPU"
+"""Resource of workers that have one, as in ``dask worker --resources GPU=1``."""
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """Connect to a scheduler, or start one, until the block ends.
+
+    Parameters
+    ----------
+    address : str
+        ``tcp://HOST:PORT`` or ``tls://``, by the certificates of Dask's own settings;
+        ``local:N`` for N processes on this machine; ``slurm:N`` for N jobs, as
+        dask-jobqueue is set up.
+
+    Raises
+    ------
+    ConfigError
+        No such address, or Dask is not installed.
+    ProjectError
+        Nobody answers there, or it refuses this client.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ConfigError(
+            "expected Dask for --cluster, found none; install it with: pip install "
+            "'napari-semiseg[cluster]'"
+        ) from error
+    cluster: Any = None
+    if address.startswith((LOCAL, SLURM)):
+        kind, _, text = address.partition(":")
+        if not text.isdecimal() or int(text) < 1:
+            raise ConfigError(f"expected --cluster {kind}:N, found {address!r}")
+        if kind == "local":
+            cluster = LocalCluster(
+                n_workers=int(text), threads_per_worker=1, dashboard_address=None
+            )
+        else:
+            cluster = _slurm(int(text))
+    elif not address.startswith(("tcp://", "tls://")):
+        raise ConfigError(
+            f"expected --cluster tcp://HOST:PORT, tls://…, local:N or slurm:N, found "
+            f"{address!r}"
+        )
+    try:
+        client = Client(address if cluster is None else cluster, timeout=CONNECT_S)
+    except (OSError, TypeError, ValueError) as error:
+        raise ProjectError(
+            f"expected a Dask scheduler at {address} that lets this client in, found "
+            f"'{str(error).splitlines()[0]}'; check that it runs, and the certificates"
+        ) from error
+    try:
+        yield client
+    finally:
+        client.close()
+        if cluster is not None:
+            cluster.close()
+
+
+def _slurm(jobs: int) -> Any:
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise ConfigError(
+            "expected dask-jobqueue for --cluster slurm:N, found none; install it with "
+            "pip, or use an array of jobs with --shard"
+        ) from error
+    cluster = SLURMCluster()
+    cluster.scale(jobs=jobs)
+    return cluster
+
+
+def compute(
+    client: Client,
+    function: Callable[..., str],
+    calls: Mapping[str, Sequence[str | int]],
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[str, str | BaseException]]:
+    """Call a function once for each key; yields what it returns, or its error.
+
+    A worker that dies is replaced by another one, and its calls by others; one that
+    kills several workers is an error.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module that the workers have too.
+    calls : mapping
+        Arguments by key. A key names a result on the scheduler: whoever asks for it
+        while it is there gets the same.
+    stop : callable
+        Asked often; what has not begun is then taken back.
+    """
+    from distributed import as_completed
+
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    has_gpus = any(one.get("resources", {}).get(GPU) for one in workers.values())
+    waiting = iter(calls.items())
+    running: dict[Any, str] = {}
+    done = as_completed()
+    stopped = False
+    while True:
+        if not stopped and stop():
+            stopped = True
+            client.cancel([one for one in running if one.status == "pending"])
+        most = AHEAD * max(1, len(client.nthreads()))
+        while not stopped and len(running) < most:
+            if (call := next(waiting, None)) is None:
+                break
+            key, arguments = call
+            future = client.submit(
+                function,
+                *arguments,
+                key=key,
+                pure=False,
+                retries=RETRIES,
+                resources={GPU: 1} if has_gpus else None,
+            )
+            running[future] = key
+            done.add(future)
+        if not running:
+            return
+        if not done.has_ready():
+            time.sleep(WAIT_S)
+            continue
+        future = next(done)
+        key = running.pop(future)
+        if not future.cancelled():
+            error = future.exception()
+            yield key, future.result() if error is None else error
+
+
+def run_verb(verb: str, arguments: Sequence[str], log: str, session: str) -> int:
+    """Run a verb in a process beside this worker; returns its exit code."""
+    executor = LocalExecutor(low_priority=False, session=session)
+    return executor.submit(verb, arguments, Path(log)).process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterHandle:
+    """A verb in the queue of a cluster, or on a worker.
+
+    Attributes
+    ----------
+    future : Future
+        Its exit code.
+    started : float
+        Unix time, s.
+    session : str
+        Mark of its events.
+    """
+
+    future: Future
+    started: float
+    session: str
+    pid: None = None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None before the end; 1 where it was lost."""
+        if not self.future.done():
+            return None
+        return int(self.future.result()) if self.future.status == "finished" else 1
+
+    def terminate(self) -> None:
+        """Take it out of the queue; one that runs goes on to its end."""
+        self.future.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterExecutor:
+    """Run verbs on the workers of a cluster; see `Executor`."""
+
+    client: Client = field(repr=False)
+
+    @property
+    def parallel(self) -> int:
+        """How many verbs run at once."""
+        return max(1, len(self.client.nthreads()))
+
+    def submit(self, verb: str, arguments: Sequence[str], log: Path) -> ClusterHandle:
+        """Queue ``semiseg verb arguments``; see `Executor.submit`."""
+        session = uuid.uuid4().hex
+        sent = [os.fspath(word) for word in arguments]
+        future = self.client.submit(
+            run_verb, verb, sent, os.fspath(log), session, key=session, pure=False
+        )
+        return ClusterHandle(future, time.time(), session)

@@ -1,0 +1,147 @@
+"""Prediction and benchmarks on a Dask cluster of this machine."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import time
+
+import pytest
+
+from napari_semiseg import engine
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.execution.cluster import ClusterExecutor, compute, connected
+from napari_semiseg.project.runs.workers import Worker
+
+distributed = pytest.importorskip("distributed")
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+SETTINGS = {
+    "method": "supervised",
+    "steps": 3,
+    "width": 4,
+    "patch_zyx": (16, 16, 16),
+    "precision": "fp32",
+    "feature_maps": False,
+}
+
+
+@pytest.fixture(scope="module")
+def client():
+    with connected("local:2") as made:
+        yield made
+
+
+@pytest.fixture
+def run(ball_project):
+    list(engine.train(ball_project, TrainingConfig.build(**SETTINGS)))
+    return ball_project.latest_run()
+
+
+def calls(project, run, batch, names):
+    sent = (str(project.folder), run.id, 3, batch, 1)
+    return {f"{batch}-{name}": (*sent, name) for name in names}
+
+
+def die_once(marks: str, name: str) -> str:
+    """Kill the first worker that takes call "b"; the next one returns the name."""
+    mark = os.path.join(marks, name)
+    if name == "b" and not os.path.exists(mark):
+        open(mark, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return name
+
+
+def poison(name: str) -> str:
+    raise ValueError(f"{name} is poison")
+
+
+def pid(_number: int) -> str:
+    return str(os.getpid())
+
+
+def test_each_case_is_predicted_once_by_a_model_that_stays_loaded(
+    ball_project, run, client, monkeypatch
+):
+    sent = []
+    submit = client.submit
+
+    def noted(function, *arguments, **how):
+        sent.append((function, arguments))
+        return submit(function, *arguments, **how)
+
+    monkeypatch.setattr(client, "submit", noted)
+    names = [case.id for case in ball_project.cases() if case.id != "case_4"]
+    results = dict(
+        compute(client, engine.predict_case, calls(ball_project, run, "a", names))
+    )
+    assert len(results) == 4
+    assert all('"predicted"' in line for line in results.values())
+    assert run.predicted() == tuple(names)
+    logged = [event.case for event in run.events() if event.type == "predicted"]
+    assert sorted(logged) == names
+    for function, arguments in sent:
+        assert len(pickle.dumps(function)) < 100  # its name
+        assert {type(value) for value in arguments} <= {str, int}
+    by_hand = run.read_prediction("case_3", ball_project.case("case_3").geometry)
+    list(engine.predict_cases(ball_project, run, [ball_project.case("case_3")]))
+    again = run.read_prediction("case_3", ball_project.case("case_3").geometry)
+    assert (by_hand.labels == again.labels).all()
+
+
+def test_a_worker_that_is_killed_leaves_its_call_to_another(client, tmp_path):
+    found = dict(compute(client, die_once, {n: (str(tmp_path), n) for n in "abcd"}))
+    assert found == {name: name for name in "abcd"}
+
+
+def test_a_poison_case_is_an_error_and_the_others_are_done(client):
+    asked = {"bad": ("bad",)}
+    found = dict(compute(client, poison, asked))
+    assert "bad is poison" in str(found["bad"])
+    assert dict(compute(client, pid, {f"p{n}": (n,) for n in range(20)}))
+
+
+def test_a_stop_ends_the_tasks_of_a_command_and_none_of_another(
+    ball_project, run, client
+):
+    worker = Worker(run.folder, "client", {"SEMISEG_BATCH": "b"})
+    with worker.at_work():
+        run.request_stop()
+    asked = calls(ball_project, run, "b", ["case_2", "case_3"])
+    found = list(compute(client, engine.predict_case, asked))
+    assert [line for _, line in found] == ["", ""]  # they have heard it
+    assert not list(
+        compute(client, engine.predict_case, asked, lambda: worker.stop_requested)
+    )
+    assert run.predicted() == ()
+    other = calls(ball_project, run, "c", ["case_2"])
+    ((_, line),) = compute(client, engine.predict_case, other)
+    assert '"predicted"' in line
+
+
+@pytest.mark.parametrize("address", ["local:0", "local:x", "slurm:", "http://x"])
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(ConfigError, match="expected --cluster"), connected(address):
+        pass
+
+
+def test_nobody_at_an_address_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr("napari_semiseg.execution.cluster.CONNECT_S", 1)
+    with (
+        pytest.raises(ProjectError, match="expected a Dask scheduler"),
+        connected("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_a_verb_on_a_worker_ends_with_its_code(client, tmp_path):
+    executor = ClusterExecutor(client)
+    assert executor.parallel == 2
+    handle = executor.submit("status", [str(tmp_path / "none")], tmp_path / "log.txt")
+    end = time.monotonic() + 200
+    while handle.poll() is None and time.monotonic() < end:
+        time.sleep(0.1)
+    assert handle.poll() == 1
+    assert "semiseg:" in (tmp_path / "log.txt").read_text()
