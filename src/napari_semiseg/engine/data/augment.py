@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROTATION_DEGREES = 15.0
+THICK = 1.5
+"""From so much longer than wide, voxels are of slices that are thick."""
+TURNED = 0.5
+"""Part of the crops with thick slices that are turned in their plane by any angle:
+such slices are often laid out by the organ, as short axes of hearts are, and so lie
+differently in every patient."""
 SCALE = (0.85, 1.18)
 FLIP_AXES = (2,)
 """Axes that are mirrored in training and at prediction: left and right only, since
@@ -120,6 +126,9 @@ def _matrix(
 ) -> NDArray[np.float64]:
     """Map patch voxels to crop voxels, (x, y, z), about the centre; rigid in mm."""
     angles = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES, 3))
+    shorter, longest = np.sort(spacing_mm)[1:]
+    if longest >= THICK * shorter and rng.random() < TURNED:
+        angles[2 - int(np.argmax(spacing_mm))] = rng.uniform(-np.pi, np.pi)
     turn = np.eye(3)
     for axis, angle in enumerate(angles):
         first, second = [other for other in range(3) if other != axis]

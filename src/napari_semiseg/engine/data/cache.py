@@ -17,6 +17,7 @@ import torch
 from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.engine.data.appearance import quantiles
 from napari_semiseg.engine.data.resample import Shape, joined, resample, working_shape
 from napari_semiseg.engine.data.sparse_distance import working_distance_intervals
 from napari_semiseg.errors import ProjectError
@@ -133,6 +134,11 @@ class Prepared:
     def whole(self) -> bool:
         """Whether every voxel is annotated."""
         return self.target is not None and self.high is self.low
+
+    @cached_property
+    def quantiles(self) -> NDArray[np.float32]:
+        """How bright its parts are, see `appearance.quantiles`."""
+        return quantiles(self.image)
 
     @cached_property
     def centres(self) -> tuple[NDArray[np.int32], ...]:

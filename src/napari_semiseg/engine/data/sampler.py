@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from napari_semiseg.engine.data.appearance import matched
 from napari_semiseg.engine.data.augment import Crops, augment
 from napari_semiseg.engine.data.batch import Batch
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 MARGIN = 1.25
 """Crops are read larger than the patch, so that rotations find voxels at the rim."""
 FOREGROUND_SHARE = 0.6
+BORROWED = 0.5
+"""Part of the labelled crops that are shown with the grey values of another scan."""
 LABELLED_STREAM, UNLABELLED_STREAM, BATCH_STREAM = 0, 1, 2
 _Read = tuple[Crops, list[np.random.Generator]]
 
@@ -201,6 +204,9 @@ class Sampler:
             )
         ]
         known = crops[: len(first)]
+        for case, crop in zip(first, known, strict=True):
+            if rng.random() < BORROWED:
+                self._borrow_greys(case, crop["image"], step, rng)
         intervals = [crop["intervals"] for crop in known]
         channels = max(len(maps) for maps in intervals)
         return (
@@ -217,6 +223,30 @@ class Sampler:
             ),
             generators,
         )
+
+    def _borrow_greys(
+        self,
+        case: Prepared,
+        image: NDArray[np.float32],
+        step: int,
+        rng: np.random.Generator,
+    ) -> None:
+        """Show a crop (K + 1, Z, Y, X) as another scan of the cohort might look.
+
+        So a network learns from the unlabelled scans too which contrasts there are.
+        Calibrated grey values, as of CT, are left as they are.
+        """
+        streams = self._at(step)
+        others = (*streams.labelled, *streams.unlabelled)
+        other = others[rng.integers(len(others))]
+        strength = rng.uniform(0.5, 1.0)
+        inside = image[-1] > 0
+        for index, how in enumerate(self._plan.intensities):
+            if how.kind == "zscore":
+                mine, theirs = case.quantiles[index], other.quantiles[index]
+                image[index][inside] = matched(
+                    image[index][inside], mine, theirs, strength
+                )
 
     def picked(self, stream: int, step: int) -> list[Prepared]:
         """Pick the cases of a step.
