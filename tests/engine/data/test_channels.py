@@ -80,7 +80,7 @@ def test_every_method_takes_several_channels(name, wide_task, wide_plan):
 
 
 def test_speed_is_measured_with_as_many_channels(wide_plan):
-    batch = SyntheticBatches(wide_plan, 3, 2).batch(0, CPU)
+    batch = SyntheticBatches(wide_plan, 3).batch(0, CPU)
     assert batch.image.shape[1] == 2
     assert batch.inside.shape[1] == 1
 

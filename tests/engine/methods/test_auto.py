@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from engine.methods.test_methods import CPU, sampler, terms_of, trainer
+from napari_semiseg.engine.methods import auto as automatic
 from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import registry
+from napari_semiseg.engine.methods.perturbations import overlap
 from napari_semiseg.engine.training.trainer import Trainer
 
 LABELLED = {"supervised", "distance_mask", "distance"}
@@ -40,23 +43,30 @@ def test_what_is_not_annotated_of_a_labelled_crop_is_guessed(task, plan):
     assert float(terms["pseudo_labels"].detach()) > 0
 
 
-def test_unlabelled_crops_wait_until_labelled_cases_have_been_seen_often(task, plan):
-    learner = registry.build("auto", {"begin": 0.5, "views": 100}, task)
-    early, rare, late = (
-        plugin.Progress(49, 100, 200.0),
-        plugin.Progress(99, 100, 99.0),
-        plugin.Progress(50, 100, 100.0),
-    )
-    assert [learner.takes_unlabelled(t) for t in (early, rare, late)] == [
-        False,
-        False,
-        True,
-    ]
+def test_the_overlap_of_two_heads_is_that_of_their_structures():
+    one, other = torch.zeros(2, 1, 3, 2, 2, 2)
+    one[:, 1], other[:, 1, 0] = 1.0, 1.0
+    other[:, 0, 1] = 1.0
+    assert float(overlap(one, one)) == pytest.approx(1.0)
+    assert float(overlap(one, other)) == pytest.approx((2 * 4 + 1) / (8 + 4 + 1))
+    empty = torch.nn.functional.one_hot(torch.zeros(1, 2, 2, 2).long(), 3)
+    assert float(overlap(*[empty.movedim(-1, 1)] * 2)) == pytest.approx(1.0)
+
+
+def test_guesses_weigh_less_where_the_heads_do_not_agree(task, plan, monkeypatch):
+    batch = sampler(plan).batch(0, CPU)
+    weights = []
+    for agreement in (1.0, 0.5, 0.0):
+        monkeypatch.setattr(automatic, "overlap", lambda *_, found=agreement: found)
+        torch.manual_seed(0)
+        terms, _ = terms_of("auto", task, plan, batch)
+        weights.append(float(terms["pseudo_labels"].detach()))
+    assert weights[0] > 0
+    assert weights[1:] == pytest.approx([weights[0] / 4, 0])
 
 
 def test_nothing_is_spent_on_unlabelled_crops_before(task, plan):
-    """Two labelled cases, two crops a step: each is seen once in every step."""
-    learner = registry.build("auto", {"begin": 0.0, "views": 3}, task)
+    learner = registry.build("auto", {"begin": 0.6}, task)
     drawn = sampler(plan)
     made = Trainer(learner, drawn, plan, 0, CPU)
     asked = []

@@ -147,8 +147,7 @@ def test_every_term_moves_a_student_and_no_teacher(name, task, plan):
 
 def test_the_gradient_of_unlabelled_crops_is_measured(name, task, plan, tmp_path):
     """The ratio is printed: far below 0.1 it is inert, far above 1 it drowns labels."""
-    views = {"views": 0} if name == "auto" else {}
-    learner = registry.build(name, views, task)
+    learner = registry.build(name, {}, task)
     made = Trainer(learner, sampler(plan), plan, 3, CPU)
     decided(made.networks)
     made.step = plan.steps - 1

@@ -24,7 +24,7 @@ def footprint(plan, task, name="supervised", edge=16, **changes):
     made = plan.model_copy(update={"patch_zyx": (edge,) * 3, **changes})
     trainer = Trainer(
         registry.build(name, {}, task),
-        SyntheticBatches(made, 3, 2),
+        SyntheticBatches(made, 3),
         made,
         0,
         torch.device("cpu"),

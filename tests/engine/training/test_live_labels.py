@@ -268,23 +268,22 @@ def test_a_killed_training_with_new_labels_resumes_exactly(
 UNLABELLED = "Preparing unlabelled cases"
 
 
-def auto(views, **values):
-    """Pseudo labels when each labelled case was seen so often, from the first on."""
-    params = {"begin": 0.0, "views": views}
-    return config(method="auto", params=params, **values)
+def auto(begin, **values):
+    """Pseudo labels after such a part of the training."""
+    return config(method="auto", params={"begin": begin}, **values)
 
 
 def stages(events):
     return {event.stage: event.total for event in events if event.type == "staged"}
 
 
-@pytest.mark.parametrize(("views", "prepared"), [(12, None), (11, 3)])
+@pytest.mark.parametrize(("begin", "prepared"), [(1.0, None), (0.91, 3)])
 def test_scans_without_a_label_are_prepared_where_a_step_needs_them(
-    make, views, prepared
+    make, begin, prepared
 ):
-    """Twelve steps, two cases, two crops a step: the last one begins at 11 views."""
+    """Of twelve steps the last one begins when 11/12 are done."""
     project = make("p")
-    events = list(engine.train(project, auto(views)))
+    events = list(engine.train(project, auto(begin)))
     assert stages(events).get(UNLABELLED) == prepared
     kept = {path.name.split(".")[0] for path in (project.folder / "cache").iterdir()}
     known = {case.id for case in project.cases()}
@@ -294,17 +293,17 @@ def test_scans_without_a_label_are_prepared_where_a_step_needs_them(
 
 def test_the_default_that_needs_no_scan_is_supervised_to_the_last_weight(make):
     ours, reference = make("ours"), make("reference")
-    list(engine.train(ours, auto(500)))
+    list(engine.train(ours, auto(1.0)))
     list(engine.train(reference, config(method="supervised")))
     assert same(state(ours.latest_run())[0], state(reference.latest_run())[0])
 
 
 @pytest.mark.parametrize("stop_at", [4, 7])
-@pytest.mark.parametrize("views", [9, 500])
+@pytest.mark.parametrize("begin", [0.5, 1.0])
 def test_a_resume_goes_on_with_the_scans_that_the_run_had(
-    make, spheres, views, stop_at
+    make, spheres, begin, stop_at
 ):
-    """A third label makes 9 views of each too many for 12 steps; a label goes, too."""
+    """A third label comes in, and a label goes."""
     whole, broken = make("whole"), make("broken")
     changes = {
         3: lambda project: accept(project, "case_2", spheres),
@@ -317,9 +316,9 @@ def test_a_resume_goes_on_with_the_scans_that_the_run_had(
     def stop():
         broken.latest_run().request_stop()
 
-    go(engine.train(whole, auto(views)), changing(whole))
+    go(engine.train(whole, auto(begin)), changing(whole))
     left = changing(broken, {stop_at: stop})
-    go(engine.train(broken, auto(views)), left)
+    go(engine.train(broken, auto(begin)), left)
     run = broken.latest_run()
     assert run.steps_done == stop_at
     go(engine.resume(broken, run), left)
@@ -366,13 +365,13 @@ class Killed(BaseException):
 
 @pytest.mark.usefixtures("longer")
 @pytest.mark.parametrize("step", [4, 7])
-@pytest.mark.parametrize("views", [11, 500])
+@pytest.mark.parametrize("begin", [0.9, 1.0])
 def test_a_training_killed_after_a_set_point_resumes_exactly(
-    make, monkeypatch, views, step
+    make, monkeypatch, begin, step
 ):
     """The set point itself is a checkpoint: there is no other one here."""
     whole, killed = make("whole"), make("killed")
-    list(engine.train(whole, auto(views, **BY_MINUTES)))
+    list(engine.train(whole, auto(begin, **BY_MINUTES)))
     advance = Trainer._advance
 
     def dying(trainer, total, *requests):
@@ -383,7 +382,7 @@ def test_a_training_killed_after_a_set_point_resumes_exactly(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_advance", dying)
         with pytest.raises(Killed):
-            list(engine.train(killed, auto(views, **BY_MINUTES)))
+            list(engine.train(killed, auto(begin, **BY_MINUTES)))
     run = killed.latest_run()
     assert Checkpoint.load(run.folder.last).step == 4
     assert run.plan.steps == 12

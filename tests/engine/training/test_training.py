@@ -76,8 +76,11 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
     ("values", "said"),
     [
         ({"method": "supervised"}, "'supervised' learns from labels alone"),
-        ({"method": "auto"}, "not used: 'auto' would begin later than in 6 steps"),
-        ({"method": "auto", "params": {"views": 2.0}}, "used from step 3 of 6 on"),
+        (
+            {"method": "auto", "params": {"begin": 1.0}},
+            "not used: 'auto' would begin later than in 6 steps",
+        ),
+        ({"method": "auto"}, "used from step 3 of 6 on"),
     ],
 )
 def test_a_plan_says_whether_unlabelled_scans_are_used(ball_project, values, said):

@@ -42,25 +42,17 @@ class Batches(Protocol):
         ``unlabelled`` says whether its unlabelled crops are needed.
         """
 
-    def views(self, step: int) -> float:
-        """Tell how often each labelled case was seen before a step, on average."""
-
 
 class SyntheticBatches:
-    """Random batches, as of ``cases`` labelled cases, to measure without data.
+    """Random batches, to measure without data.
 
     Of a batch that ``ranks`` processes share, the part of one.
     """
 
-    def __init__(self, plan: Plan, classes: int, cases: int, ranks: int = 1) -> None:
+    def __init__(self, plan: Plan, classes: int, ranks: int = 1) -> None:
         self._plan = plan
         self._classes = classes
-        self._cases = cases
         self._ranks = ranks
-
-    def views(self, step: int) -> float:
-        """Tell how often each of the cases would have been seen."""
-        return step * self._plan.labelled_batch / self._cases
 
     def batch(
         self, step: int, device: torch.device, *, unlabelled: bool = True
@@ -151,10 +143,6 @@ class Sampler:
         self._streams = [*before[-1:], streams]
         self._changes += 1
 
-    def views(self, step: int) -> float:
-        """Tell how often each case labelled now was seen before a step, on average."""
-        return step * self._plan.labelled_batch / len(self._at(step).labelled)
-
     def batch(
         self, step: int, device: torch.device, *, unlabelled: bool = True
     ) -> Batch:
@@ -204,7 +192,7 @@ class Sampler:
             )
         ]
         known = crops[: len(first)]
-        for case, crop in zip(first, known, strict=True):
+        for case, crop, rng in zip(first, known, generators, strict=False):
             if rng.random() < BORROWED:
                 self._borrow_greys(case, crop["image"], step, rng)
         intervals = [crop["intervals"] for crop in known]

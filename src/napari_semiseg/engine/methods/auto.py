@@ -19,6 +19,7 @@ from napari_semiseg.engine.methods.losses import cross_entropy_dice, soft_dice
 from napari_semiseg.engine.methods.perturbations import (
     confident,
     gap,
+    overlap,
     random_box,
     weak_to_strong,
 )
@@ -35,11 +36,6 @@ class AutoParams(DualTaskParams):
 
     begin: float = Field(
         default=0.5, ge=0, le=1, description="Fraction of training with labels alone"
-    )
-    views: float = Field(
-        default=500.0,
-        ge=0,
-        description="Times that labelled cases are seen before others take part",
     )
     weight: float = Field(default=0.5, ge=0, description="Weight of the pseudo labels")
     threshold: float = Field(
@@ -66,20 +62,20 @@ class Auto(DualTaskMethod):
     """Labels first; pseudo labels once the labelled scans have little left to teach.
 
     A term on unlabelled crops costs steps, and in a budget of minutes it must be
-    worth them: where every labelled scan is still news, more steps teach more. So
-    training is supervised, with nothing spent on unlabelled scans, until half of it
-    is over and each labelled scan has been seen 500 times. From then on a batch has
-    an unlabelled crop as well, in a strong view and with a box of a labelled crop
-    pasted in (after BCP, Bai et al., CVPR 2023, and FixMatch, Sohn et al., NeurIPS
-    2020). The averaged network labels its weak view by the mean p' of the mask and
-    distance heads:
+    worth them: at first more steps with labels teach more. So unlabelled scans lend
+    only their grey values (`data.appearance`), which costs nothing, until half of the
+    training is over. From then on a batch has an unlabelled crop as well, in a strong
+    view and with a box of a labelled crop pasted in (after BCP, Bai et al., CVPR 2023,
+    and FixMatch, Sohn et al., NeurIPS 2020). The averaged network labels its weak view
+    by the mean p' of the mask and distance heads:
 
-    L = L_sup + lambda [max p' >= tau, gap' <= g] ((CE + Dice) / 2 (p, argmax p')
+    L = L_sup + lambda a^2 [max p' >= tau, gap' <= g] ((CE + Dice) / 2 (p, argmax p')
         + Dice(T(d), argmax p'))
 
     where L_sup counts every annotated voxel, and the other term the unlabelled crop
-    and what is not annotated of the labelled ones. The ablation is in
-    ``docs/benchmark.md``.
+    and what is not annotated of the labelled ones. The overlap a of the two heads'
+    structures there is a measured condition: where they do not agree, what is guessed
+    is not worth learning yet. The ablation is in ``docs/benchmark.md``.
     """
 
     name = "auto"
@@ -91,7 +87,7 @@ class Auto(DualTaskMethod):
 
     def takes_unlabelled(self, t: Progress) -> bool:
         """After the supervised part."""
-        return t.fraction >= self.params.begin and t.views >= self.params.views
+        return t.fraction >= self.params.begin
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms on annotated voxels, pseudo labels on the others."""
@@ -104,6 +100,7 @@ class Auto(DualTaskMethod):
         with torch.no_grad():
             teacher = forward(nets.teachers["student"], batch.image[asked])
             pair = segmentation(teacher), self.mask(teacher)
+            weight = self.params.weight * overlap(*pair) ** 2
             maps = torch.cat([0.5 * (pair[0] + pair[1]), gap(*pair)], dim=1)
         is_labelled_source, visible = self._sources(batch)
         crops, moved, guessed = paste_by_voxel(
@@ -120,7 +117,7 @@ class Auto(DualTaskMethod):
         output = forward(student, image)
         sure = guessed & confident(guess, self.params.threshold)
         sure = (sure & (apart <= self.params.largest_gap))[:, 0]
-        label, weight = guess.argmax(dim=1), self.params.weight
+        label = guess.argmax(dim=1)
         return {
             **self.labelled(output, crops),
             "pseudo_labels": weight * cross_entropy_dice(logits(output), label, sure),

@@ -7,7 +7,6 @@ precision, the checkpoints and the events; a method has no state of its own.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,13 +115,10 @@ class Progress:
     ----------
     step, total : int
         Steps that are done, and that there will be.
-    views : float
-        How often each labelled case has been seen, on average.
     """
 
     step: int
     total: int
-    views: float = math.inf
 
     @property
     def fraction(self) -> float:

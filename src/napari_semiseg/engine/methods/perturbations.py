@@ -81,6 +81,17 @@ def gap(first: Tensor, second: Tensor) -> Tensor:
     return 0.5 * (first.float() - second.float()).abs().sum(dim=1, keepdim=True)
 
 
+def overlap(first: Tensor, second: Tensor) -> Tensor:
+    """Soft Dice of the structures in two class distributions, () in [0, 1].
+
+    2 sum(min(p, q)) / sum(p + q) over all classes but the background; near 1 where
+    neither has any.
+    """
+    one, other = first.float()[:, 1:], second.float()[:, 1:]
+    both = torch.minimum(one, other).sum()
+    return (2.0 * both + 1.0) / (one.sum() + other.sum() + 1.0)
+
+
 def add_noise(image: Tensor, sigma: float = 0.1) -> Tensor:
     """Gaussian noise clipped at two sigma, the perturbation of UA-MT's teacher."""
     noise = torch.randn_like(image) * sigma

@@ -225,7 +225,7 @@ class Training:
             )
         else:  # with the same cases as before, so that it goes on exactly
             done = saved.step if saved else 0
-            self._all_ready = self._asks_unlabelled(plan, live_labels, done)
+            self._all_ready = self._first_unlabelled(plan, done) is not None
             known = None if self._all_ready else schedule.versions
             yield from live_labels.prepare_unlabelled(self._stopped, among=known)
         if self._stopped():
@@ -300,9 +300,8 @@ class Training:
 
     def _rehearsal(self, plan: Plan) -> Trainer:
         """Make a trainer on random batches, to measure what a step costs."""
-        classes, cases = len(self._project.labels) + 1, len(self._cohort.labelled)
-        batches = SyntheticBatches(plan, classes, cases, self._ranks.size)
-        return self._trainer(plan, batches)
+        classes = len(self._project.labels) + 1
+        return self._trainer(plan, SyntheticBatches(plan, classes, self._ranks.size))
 
     def _trainer(self, plan: Plan, batches: Batches, ranks: Ranks = ALONE) -> Trainer:
         """Make a trainer before its first step; to measure, one that is alone."""
@@ -440,12 +439,12 @@ class Training:
             known, steps, reason, known.validate_every, known.training_seconds
         )
         learned = None
-        if not self._all_ready and self._asks_unlabelled(plan, live_labels, step):
+        if not self._all_ready and self._first_unlabelled(plan, step) is not None:
             self._all_ready = True
             yield from live_labels.prepare_unlabelled(self._stopped)
             learned = live_labels.update(trainer.schedule, step)
             sampler.change(live_labels.streams(trainer.schedule))
-        use = {"unlabelled": self._use_of_unlabelled(plan, live_labels)}
+        use = {"unlabelled": self._use_of_unlabelled(plan)}
         plan = plan.model_copy(update={"reasons": plan.reasons | use})
         trainer.replan(plan)
         trainer.state().save(self._run.folder.last)
@@ -498,13 +497,13 @@ class Training:
         """
         yield Staged(stage="Measuring the speed", done=0, total=1)
         plan, seconds_per_step = self._with_measured_steps(plan, trial, expected, begun)
-        if self._asks_unlabelled(plan, live_labels):
+        if self._first_unlabelled(plan) is not None:
             self._all_ready = True
             yield from live_labels.prepare_unlabelled(self._stopped)
             plan, seconds_per_step = self._with_measured_steps(
                 plan, trial, plan.steps, begun
             )
-        use = {"unlabelled": self._use_of_unlabelled(plan, live_labels)}
+        use = {"unlabelled": self._use_of_unlabelled(plan)}
         plan = plan.model_copy(update={"reasons": plan.reasons | use})
         if self._config.minutes is not None and plan.steps < FEW_STEPS:
             yield Warned(
@@ -514,43 +513,30 @@ class Training:
             )
         return plan, seconds_per_step
 
-    def _asks_unlabelled(
-        self, plan: Plan, live_labels: LiveLabels, done: int = 0
-    ) -> bool:
-        """Tell whether a step after those done will take crops of unlabelled cases."""
-        return self._first_unlabelled(plan, live_labels, done) is not None
-
-    def _first_unlabelled(
-        self, plan: Plan, live_labels: LiveLabels, done: int
-    ) -> int | None:
+    def _first_unlabelled(self, plan: Plan, done: int = 0) -> int | None:
         """Find the first step after those done that takes unlabelled crops."""
         if not plan.unlabelled_batch:
             return None
         learner = self._learner(plan)
-        sampler = self._sampler(plan, live_labels.streams(Schedule()))
         steps = (
             step
             for step in range(done, plan.steps)
-            if learner.takes_unlabelled(
-                base.Progress(step, plan.steps, sampler.views(step))
-            )
+            if learner.takes_unlabelled(base.Progress(step, plan.steps))
         )
         return next(steps, None)
 
-    def _use_of_unlabelled(self, plan: Plan, live_labels: LiveLabels) -> str:
+    def _use_of_unlabelled(self, plan: Plan) -> str:
         """Say from when on unlabelled scans are used, or why they are not."""
         if not self._cohort.unlabelled:
             return "there are none"
         if not plan.unlabelled_batch:
             return f"{self._config.method!r} learns from labels alone, or was asked to"
-        first = self._first_unlabelled(plan, live_labels, 0)
+        first = self._first_unlabelled(plan)
         if first is not None:
             return f"used from step {first:,} of {plan.steps:,} on"
-        sampler = self._sampler(plan, live_labels.streams(Schedule()))
         return (
             f"not used: {self._config.method!r} would begin later than in "
-            f"{plan.steps:,} steps, which show each labelled scan "
-            f"{sampler.views(plan.steps):.0f} times; more minutes change that"
+            f"{plan.steps:,} steps; more minutes change that"
         )
 
     def _with_measured_steps(

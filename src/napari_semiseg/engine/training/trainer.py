@@ -214,7 +214,7 @@ class Trainer:
         return min(walls), min(works)
 
     def _progress(self, total: int) -> Progress:
-        return Progress(self.step, total, self._batches.views(self.step))
+        return Progress(self.step, total)
 
     @property
     def plan(self) -> Plan:
@@ -245,12 +245,7 @@ class Trainer:
             found = planned | found
         usual = float(np.mean(list(found.values())))
         left = [self.step + middle for middle in _middles(total - self.step, PARTS)]
-        kinds = [
-            self._method.takes_unlabelled(
-                Progress(step, total, self._batches.views(step))
-            )
-            for step in left
-        ]
+        kinds = [self._method.takes_unlabelled(Progress(step, total)) for step in left]
         return float(np.mean([found.get(kind, usual) for kind in kinds]))
 
     def rehearse(self) -> Iterator[None]:
