@@ -346,9 +346,9 @@ BY_MINUTES = {"steps": None, "minutes": 1.0, "checkpoint_seconds": 1000.0}
 
 @pytest.mark.usefixtures("longer")
 def test_scans_that_only_the_new_number_of_steps_asks_for_are_prepared_then(make):
-    """Eleven views begin at the twelfth step, which there is not at first."""
+    """Only of twelve steps, not of eight, one begins when nine tenths are done."""
     project = make("p")
-    events = list(engine.train(project, auto(11, **BY_MINUTES)))
+    events = list(engine.train(project, auto(0.9, **BY_MINUTES)))
     kinds = [event.type for event in events]
     run = project.latest_run()
     assert stages(events)[UNLABELLED] == 3
@@ -405,7 +405,7 @@ def test_a_training_killed_within_a_set_point_finds_it_again(make, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(session, "write_json", dying)
         with pytest.raises(Killed):
-            list(engine.train(project, auto(500, **BY_MINUTES)))
+            list(engine.train(project, auto(1.0, **BY_MINUTES)))
     run = project.latest_run()
     assert (run.plan.steps, Checkpoint.load(run.folder.last).step) == (8, 4)
     events = list(engine.resume(project, run))
