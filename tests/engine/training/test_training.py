@@ -80,7 +80,10 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
             {"method": "auto", "params": {"begin": 1.0}},
             "not used: 'auto' would begin later than in 6 steps",
         ),
-        ({"method": "auto"}, "used from step 3 of 6 on"),
+        (
+            {"method": "auto"},
+            "used from step 3 of 6 on, their grey values from the first",
+        ),
     ],
 )
 def test_a_plan_says_whether_unlabelled_scans_are_used(ball_project, values, said):

@@ -533,7 +533,11 @@ class Training:
             return f"{self._config.method!r} learns from labels alone, or was asked to"
         first = self._first_unlabelled(plan)
         if first is not None:
-            return f"used from step {first:,} of {plan.steps:,} on"
+            greys = any(how.kind == "zscore" for how in plan.intensities)
+            return (
+                f"used from step {first:,} of {plan.steps:,} on"
+                + ", their grey values from the first" * greys
+            )
         return (
             f"not used: {self._config.method!r} would begin later than in "
             f"{plan.steps:,} steps; more minutes change that"
