@@ -37,7 +37,7 @@ def seconds(name: str) -> float:
     task = base.Task(3, 10.0, made.width, made.strides)
     learner = registry.build(name, {}, task)
     trainer = Trainer(
-        learner, SyntheticBatches(made, 3, 2), made, 0, torch.device("cpu")
+        learner, SyntheticBatches(made, 3), made, 0, torch.device("cpu")
     )
     trainer.step = int(0.9 * LONG)
     found = []

@@ -14,19 +14,25 @@ class Intensity(BaseModel):
 
     Attributes
     ----------
-    kind : {"zscore", "ct"}
-        Per volume, or the same for all volumes.
+    kind : {"central", "zscore", "ct"}
+        Mean and deviation of each volume, where "central" weighs its middle more, or
+        the same for all volumes. Plans are made with "central" or "ct".
     cut : tuple of float
-        Lowest and highest value: percentiles for "zscore", else grey values.
+        Lowest and highest value: grey values for "ct", else percentiles.
     mean_std : tuple of float
         Of the cohort's objects; for "ct" only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["zscore", "ct"]
+    kind: Literal["central", "zscore", "ct"]
     cut: tuple[float, float]
     mean_std: tuple[float, float]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a grey value means the same in every volume."""
+        return self.kind == "ct"
 
 
 class Plan(BaseModel):

@@ -14,6 +14,7 @@ from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.plan import Intensity
 from napari_semiseg.engine.data.augment import Crops, augment
+from napari_semiseg.engine.data.cache import normalise
 from napari_semiseg.engine.data.sampler import Sampler, Streams, SyntheticBatches
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import base as plugin
@@ -25,7 +26,7 @@ from napari_semiseg.project.project import Project
 from synthetic import ball, save_nifti
 
 CPU = torch.device("cpu")
-GREY = Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
+GREY = Intensity(kind="central", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
 
 
 def two_channels(seed: int, *, labelled: bool = True):
@@ -199,7 +200,34 @@ def test_each_channel_gets_the_intensities_of_its_kind(tmp_path):
     scans = scanned(tmp_path, air=-1000)
     cases = scans.cases(state="labelled")
     grey, ct = fingerprint(cases, cases).intensities
-    assert grey.kind == "zscore"
+    assert grey.kind == "central"
     assert ct.kind == "ct"
     assert -950 < ct.cut[0] < ct.cut[1] < -850
     assert -920 < ct.mean_std[0] < -880
+
+
+def test_what_lies_at_the_rim_hardly_changes_the_normalised_middle():
+    """Bright fat beside a coil, or more air, in the field of view."""
+    rng = np.random.default_rng(0)
+    plain = rng.normal(100, 10, (24, 40, 40)).astype(np.float32)
+    bright, dark = plain.copy(), plain.copy()
+    bright[:, :6], dark[:, :6] = 300.0, 0.0
+    middle = np.s_[9:15, 15:25, 15:25]
+    shifts = {
+        kind: [
+            abs(float(normalise(image, how)[middle].mean()))
+            for image in (bright, dark)
+            for how in [Intensity(kind=kind, cut=(0, 100), mean_std=(0, 1))]
+        ]
+        for kind in ("zscore", "central")
+    }
+    assert max(shifts["central"]) < 0.3 * min(shifts["zscore"])
+
+
+def test_central_statistics_are_those_of_an_even_volume():
+    image = np.random.default_rng(0).normal(50.0, 5.0, (40, 44, 48))
+    how = Intensity(kind="central", cut=(0, 100), mean_std=(0, 1))
+    normalised = normalise(image.astype(np.float32), how)
+    assert normalised.mean() == pytest.approx(0, abs=0.05)
+    assert normalised.std() == pytest.approx(1, rel=0.05)
+    assert np.isfinite(normalise(np.full((3, 4, 5), 7.0), how)).all()

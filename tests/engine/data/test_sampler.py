@@ -134,7 +134,7 @@ def test_padding_does_not_pull_at_what_lies_beside_it():
 
 
 def test_the_image_is_not_darker_beside_padding(monkeypatch):
-    monkeypatch.setattr(augmentation, "_intensities", lambda image, _: image)
+    monkeypatch.setattr(augmentation, "_with_looks", lambda image, *_: image)
     one = torch.ones(1, 1, 1, 1, 1)
     for batch in views(range(8), one, one, hole=5):
         assert torch.allclose(batch.image[batch.inside], torch.tensor(1.0), atol=1e-4)
@@ -165,7 +165,7 @@ def test_an_unturned_view_shows_the_voxels_as_they_are(plan, monkeypatch):
     """Also of few slices, where a margin can be odd: nothing is averaged."""
     monkeypatch.setattr(augmentation, "ROTATION_DEGREES", 0.0)
     monkeypatch.setattr(augmentation, "SCALE", (1.0, 1.0))
-    monkeypatch.setattr(augmentation, "_intensities", lambda image, _: image)
+    monkeypatch.setattr(augmentation, "_with_looks", lambda image, *_: image)
     case = prepared(0)
     stripes = np.zeros_like(case.image)
     stripes[:, ::2] = 1.0

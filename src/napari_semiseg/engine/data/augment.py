@@ -25,6 +25,14 @@ TURNED = 0.5
 such slices are often laid out by the organ, as short axes of hearts are, and so lie
 differently in every patient."""
 SCALE = (0.85, 1.18)
+CONTRAST, GAMMA = 0.55, 0.6
+"""Largest logarithm of the factor and of the exponent of a crop's grey values."""
+BRIGHTNESS, COIL = 0.3, 0.5
+"""Deviations of what is added, and of the logarithm of a place's brightness at most.
+Grey values of one structure differ that much between patients: the left ventricle of
+ACDC has 0.5 to 2.9."""
+CALIBRATED = 0.5
+"""Part of these ranges where a grey value means the same in every scan."""
 FLIP_AXES = (2,)
 """Axes that are mirrored in training and at prediction: left and right only, since
 up and down or front and back are facts about a patient; none where classes tell the
@@ -67,12 +75,14 @@ def augment(
     spacing_mm: Sequence[float],
     *,
     mirrored: bool = True,
+    calibrated: Sequence[bool] = (False,),
 ) -> Batch:
     """Sample one random view per crop: rotation, scale, mirror, intensities.
 
     Each crop has a generator, so that its view does not depend on those beside it.
     Image, label, validity and distances move together; distances shrink with the
     scale, as they are lengths. Padding is no neighbour to interpolate with.
+    ``calibrated`` says of each channel whether its grey values are.
     """
     count, labelled = crops.image.shape[0], crops.target.shape[0]
     scales = np.exp([rng.uniform(*np.log(SCALE)) for rng in generators])
@@ -90,9 +100,9 @@ def augment(
     share = share.clamp_min(0.5)
     # Intensities of each channel change by themselves, as if it were a crop.
     grey = (view[:, :-1] / share).flatten(0, 1).unsqueeze(1)
-    channels = len(grey) // count
-    each = [rng for rng in generators for _ in range(channels)]
-    seen = _intensities(grey, each).view(count, -1, *patch)
+    spreads = np.where(calibrated, CALIBRATED, 1.0)
+    looks = [_Look.drawn(rng, spread) for rng in generators for spread in spreads]
+    seen = _with_looks(grey, looks).view(count, -1, *patch)
     image = torch.where(inside, seen, 0.0)
     target = functional.grid_sample(
         crops.target, grid[:labelled], mode="nearest", align_corners=False
@@ -165,7 +175,11 @@ def _grid(
 
 
 class _Look(NamedTuple):
-    """Random changes of the intensities of one channel of a crop."""
+    """Random changes of the grey values of one channel of a crop.
+
+    ``coil`` holds a few logarithms (2, 3, 3) of how bright places are: near a receiver
+    coil more, after the bias fields of Sudre et al. (2017).
+    """
 
     contrast: float
     brightness: float
@@ -173,28 +187,40 @@ class _Look(NamedTuple):
     sharpness: float
     noise: float
     seed: int
+    coil: NDArray[np.float64]
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> _Look:
+    def drawn(cls, rng: np.random.Generator, spread: float) -> _Look:
+        """Draw from such a part of the ranges; only from whole ones with a coil."""
+        gamma = spread * rng.uniform(-GAMMA, GAMMA) if rng.random() < 0.5 else 0.0
+        coil = rng.uniform(0.0, COIL) if rng.random() < 0.6 and spread == 1.0 else 0.0
         return cls(
-            contrast=rng.uniform(0.75, 1.3),
-            brightness=rng.normal(0.0, 0.15),
-            gamma=np.exp(rng.uniform(-0.4, 0.4)) if rng.random() < 0.4 else 1.0,
+            contrast=np.exp(spread * rng.uniform(-CONTRAST, CONTRAST)),
+            brightness=rng.normal(0.0, spread * BRIGHTNESS),
+            gamma=np.exp(gamma),
             sharpness=rng.random() if rng.random() < 0.25 else 1.0,
             noise=rng.uniform(0.0, 0.15) if rng.random() < 0.5 else 0.0,
             seed=int(rng.integers(2**62)),
+            coil=coil * rng.normal(size=(2, 3, 3)),
         )
 
 
-def _intensities(image: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
-    """Change contrast, brightness, gamma, blur and noise of crops (B, 1, ...)."""
-    looks = [_Look.drawn(rng) for rng in generators]
+def _with_looks(image: Tensor, looks: Sequence[_Look]) -> Tensor:
+    """Change brightness, contrast, gamma, blur and noise of crops (B, 1, ...)."""
     contrast, brightness, gamma, sharpness = (
         _per_item(np.array([look[at] for look in looks]), image) for at in range(4)
     )
+    knots = torch.from_numpy(np.stack([look.coil for look in looks])).float()
+    coil = functional.interpolate(
+        knots.unsqueeze(1).to(image.device, non_blocking=True),
+        image.shape[2:],
+        mode="trilinear",
+        align_corners=True,
+    )
     low = image.amin(dim=(1, 2, 3, 4), keepdim=True)
-    width = (image.amax(dim=(1, 2, 3, 4), keepdim=True) - low).clamp_min(1e-3)
-    image = ((image - low) / width).pow(gamma) * width + low
+    image = (image - low) * coil.exp()
+    width = image.amax(dim=(1, 2, 3, 4), keepdim=True).clamp_min(1e-3)
+    image = (image / width).pow(gamma) * width + low
     image = image * contrast + brightness
     if any(look.sharpness < 1.0 for look in looks):
         blurred = functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)

@@ -155,6 +155,7 @@ class Sampler:
             plan.patch_zyx,
             plan.spacing_mm,
             mirrored=plan.mirrored,
+            calibrated=[how.calibrated for how in plan.intensities],
         )
 
     def _ahead(self, step: int, unlabelled: bool) -> _Read:
@@ -230,7 +231,7 @@ class Sampler:
         strength = rng.uniform(0.5, 1.0)
         inside = image[-1] > 0
         for index, how in enumerate(self._plan.intensities):
-            if how.kind == "zscore":
+            if not how.calibrated:
                 mine, theirs = case.quantiles[index], other.quantiles[index]
                 image[index][inside] = matched(
                     image[index][inside], mine, theirs, strength

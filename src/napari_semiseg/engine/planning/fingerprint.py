@@ -135,7 +135,7 @@ class _Values:
     def intensity(self) -> Intensity:
         """Take CT's fixed scale where every image holds air (about -1000 HU)."""
         if not self._objects or max(self._lowest) >= -500:
-            return Intensity(kind="zscore", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
+            return Intensity(kind="central", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
         values = np.concatenate(self._objects).astype(np.float64)
         low, high = np.percentile(values, [0.5, 99.5])
         clipped = np.clip(values, low, high)

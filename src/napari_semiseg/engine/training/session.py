@@ -533,7 +533,7 @@ class Training:
             return f"{self._config.method!r} learns from labels alone, or was asked to"
         first = self._first_unlabelled(plan)
         if first is not None:
-            greys = any(how.kind == "zscore" for how in plan.intensities)
+            greys = not all(how.calibrated for how in plan.intensities)
             return (
                 f"used from step {first:,} of {plan.steps:,} on"
                 + ", their grey values from the first" * greys
