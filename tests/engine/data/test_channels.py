@@ -87,7 +87,7 @@ def test_speed_is_measured_with_as_many_channels(wide_plan):
 
 
 def test_channels_move_together_and_have_intensities_of_their_own():
-    ramp = torch.rand(3, 1, 20, 20, 20)
+    ramp = torch.linspace(-3, 3, 20).expand(3, 1, 20, 20, 20).contiguous()
     crops = Crops(
         image=torch.cat([ramp, ramp, torch.ones_like(ramp)], dim=1),
         target=torch.ones(1, 1, 20, 20, 20),
@@ -99,7 +99,7 @@ def test_channels_move_together_and_have_intensities_of_their_own():
     for first, second in batch.image:
         assert not torch.allclose(first, second, atol=0.05)
         both = torch.stack([first.flatten(), second.flatten()])
-        assert torch.corrcoef(both)[0, 1] > 0.5
+        assert torch.corrcoef(both)[0, 1] > 0.7
 
 
 def test_predicts_what_only_the_second_channel_shows(wide_task, wide_plan):

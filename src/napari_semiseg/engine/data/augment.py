@@ -100,7 +100,7 @@ def augment(
     share = share.clamp_min(0.5)
     # Intensities of each channel change by themselves, as if it were a crop.
     grey = (view[:, :-1] / share).flatten(0, 1).unsqueeze(1)
-    spreads = np.where(calibrated, CALIBRATED, 1.0)
+    spreads = np.resize(np.where(calibrated, CALIBRATED, 1.0), len(grey) // count)
     looks = [_Look.drawn(rng, spread) for rng in generators for spread in spreads]
     seen = _with_looks(grey, looks).view(count, -1, *patch)
     image = torch.where(inside, seen, 0.0)
