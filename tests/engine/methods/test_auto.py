@@ -27,6 +27,12 @@ def test_the_first_part_is_supervised_and_costs_no_unlabelled_crop(task, plan):
     assert set(late) == LABELLED | PSEUDO
 
 
+def test_runs_of_earlier_versions_may_name_how_often_labels_were_seen(task):
+    learner = registry.build("auto", {"begin": 0.25, "views": 500.0}, task)
+    assert learner.params.begin == 0.25
+    assert not hasattr(learner.params, "views")
+
+
 def test_whole_labels_and_no_unlabelled_case_is_supervised_to_the_end(task, plan):
     alone = plan.model_copy(update={"unlabelled_batch": 0})
     batch = sampler(alone, unlabelled=False).batch(0, CPU)

@@ -32,7 +32,7 @@ SETTINGS = {
     "unlabelled_batch": 2,
     "checkpoint_seconds": 0.0,
 }
-EARLY = {"auto": {"views": 0, "begin": 0.25}}
+EARLY = {"auto": {"begin": 0.25}}
 """Parameters that let unlabelled crops take part in a training of a few steps."""
 
 

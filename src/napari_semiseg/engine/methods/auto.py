@@ -82,6 +82,7 @@ class Auto(DualTaskMethod):
     title = "Automatic"
     cite = "this project"
     unlabelled = 1
+    retired = frozenset({"views"})
     Params: ClassVar[type[MethodParams]] = AutoParams
     params: AutoParams
 

@@ -174,6 +174,8 @@ class Method(ABC):
         Names of the terms that count labels alone.
     critic_learning_rate : float
         Of the critics' optimiser.
+    retired : frozenset of str
+        Parameters of earlier versions, which runs of theirs still name.
     needs : frozenset of str
         What its networks must have that not every architecture offers, see
         `networks.registry.Architecture`.
@@ -188,6 +190,7 @@ class Method(ABC):
     uncertainty: ClassVar[Literal["entropy", "gap"]] = "entropy"
     labelled_terms: ClassVar[frozenset[str]] = frozenset({"supervised"})
     critic_learning_rate: ClassVar[float] = 1e-4
+    retired: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[frozenset[Feature]] = frozenset()
     Params: ClassVar[type[MethodParams]] = MethodParams
 

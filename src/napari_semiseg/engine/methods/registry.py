@@ -71,6 +71,7 @@ def build(name: str, params: dict[str, Any], task: Task) -> Method:
 
 def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
     """Validate parameters; raises ``ConfigError`` that names the known ones."""
+    params = {name: params[name] for name in params if name not in kind.retired}
     unknown = sorted(set(params) - set(kind.Params.model_fields))
     if unknown:
         raise ConfigError(
