@@ -36,9 +36,7 @@ def seconds(name: str) -> float:
     )
     task = base.Task(3, 10.0, made.width, made.strides)
     learner = registry.build(name, {}, task)
-    trainer = Trainer(
-        learner, SyntheticBatches(made, 3), made, 0, torch.device("cpu")
-    )
+    trainer = Trainer(learner, SyntheticBatches(made, 3), made, 0, torch.device("cpu"))
     trainer.step = int(0.9 * LONG)
     found = []
     for _ in range(1 + REPEATS):
