@@ -97,6 +97,7 @@ SIMULATION = {
                     ],
                     "topped_up": 0,
                     "slices": 1,
+                    "strokes": 2,
                     "voxels_changed": 80,
                     "annotated_fraction": 0.02,
                     "run": "round-01",

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_semiseg.commands import open_panel, open_project_in_viewer
 from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_HEIGHT, CANVAS_WIDTH
-from napari_semiseg.widgets.canvas.view_bar import EDGE
+from napari_semiseg.widgets.review.view_bar import EDGE
 from widgets.person import pictures_of
 from widgets.test_sizes import LEGIBLE, contrast
 from widgets.viewing import WORST, press, store_prediction

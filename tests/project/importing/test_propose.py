@@ -127,7 +127,9 @@ def test_a_program_that_hangs_is_ended_with_its_children(
     report = propose(ball_project, tool(bad), ["case_3", "case_4"], minutes=0.25)
     assert report.proposed == ["case_4"]
     assert "within 15 s" in report.skipped["case_3"]
-    assert not psutil.pid_exists(int(sleeper.read_text()))
+    child = int(sleeper.read_text())  # where nobody waits for it, it stays as a zombie
+    running = psutil.pid_exists(child) and psutil.Process(child).status()
+    assert running in (False, psutil.STATUS_ZOMBIE)
 
 
 @pytest.mark.parametrize("how", ["token", "run"])

@@ -82,7 +82,10 @@ class Pictures:
     def read(cls, path: Path) -> Self | None:
         """Read what was stored; None where there is nothing that can be used."""
         try:
-            with path.open("rb") as file, np.load(file) as stored:
+            with (
+                path.open("rb") as file,
+                np.load(file, allow_pickle=False) as stored,
+            ):
                 found: dict[str, Any] = {name: stored[name] for name in cls.__slots__}
             for name in ("case", "index", "spent"):
                 found[name] = found[name].item()

@@ -13,8 +13,6 @@ from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.text import count, percent
-from napari_semiseg.widgets.canvas.view_bar import ACTIONS as IN_BAR
-from napari_semiseg.widgets.canvas.view_bar import ViewBar
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.keys import (
@@ -33,6 +31,8 @@ from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.review.case_card import CaseCard
 from napari_semiseg.widgets.review.queue import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
+from napari_semiseg.widgets.review.view_bar import ACTIONS as IN_BAR
+from napari_semiseg.widgets.review.view_bar import ViewBar
 from napari_semiseg.widgets.tools.drawing import BrushControls, ClassButtons
 from napari_semiseg.widgets.tools.operations import INTERPOLATE, REFINE
 from napari_semiseg.widgets.tools.panel import ToolPanel

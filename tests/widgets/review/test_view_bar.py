@@ -10,8 +10,8 @@ from qtpy.QtTest import QTest
 
 from napari_semiseg.commands import open_project_in_viewer
 from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, Maps
-from napari_semiseg.widgets.canvas.view_bar import EDGE
 from napari_semiseg.widgets.elements.buttons import KeyButton
+from napari_semiseg.widgets.review.view_bar import EDGE
 from widgets.viewing import press, store_prediction
 
 if TYPE_CHECKING:
