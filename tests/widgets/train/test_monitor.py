@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,8 +57,10 @@ class Child:
     """A process that writes events, and waits at "GATE" until `open_gate`."""
 
     def __init__(self, run: Run, gate: Path, events: list[Event | str]) -> None:
+        self.session = uuid.uuid4().hex
         lines = [
-            event if isinstance(event, str) else event.to_line() for event in events
+            event if isinstance(event, str) else self._mine(event).to_line()
+            for event in events
         ]
         self._gate = gate
         self._process = subprocess.Popen(
@@ -74,6 +77,12 @@ class Child:
         self.started = time.time()
         self.poll = self._process.poll
         self.terminate = self._process.terminate
+
+    def _mine(self, event: Event) -> Event:
+        """Give the start of a session the mark that the process was given."""
+        if isinstance(event, Started):
+            return event.model_copy(update={"session": self.session})
+        return event
 
     def open_gate(self) -> None:
         self._gate.touch()
