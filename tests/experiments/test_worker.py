@@ -27,22 +27,30 @@ def make_run(ball_project):
         precision="fp32",
         device="cpu",
     )
-    return lambda name: Run.create(ball_project, config, name)
+    return lambda name, **budget: Run.create(
+        ball_project, config.model_copy(update=budget), name
+    )
 
 
-def test_every_training_prepares_for_itself(ball_project, make_run) -> None:
+def test_every_training_of_minutes_prepares_for_itself(ball_project, make_run) -> None:
+    """So that all of them pay for it; those of steps share what is prepared."""
+    minutes = {"steps": None, "minutes": 0.01}
     cache = ball_project.folder / "cache"
 
     def made() -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
 
-    list(train_and_predict(ball_project, make_run("first"), ()))
+    list(train_and_predict(ball_project, make_run("first", **minutes), ()))
     before = made()
     (cache / "case_9.image.npy").touch()  # of a training that had other plans
-    list(train_and_predict(ball_project, make_run("second"), ()))
+    list(train_and_predict(ball_project, make_run("second", **minutes), ()))
     after = made()
     assert after.keys() == before.keys()
     assert all(after[name] > before[name] for name in before)
+    (cache / "case_9.image.npy").touch()
+    list(train_and_predict(ball_project, make_run("third"), ()))
+    assert made().items() >= after.items()
+    assert "case_9.image.npy" in made()
 
 
 def test_a_training_that_goes_on_has_prepared(ball_project, make_run) -> None:
