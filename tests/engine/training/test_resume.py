@@ -124,6 +124,11 @@ def drain(terminal: int) -> None:
             pass
 
 
+def heeds_hangup():
+    """Undo what ``nohup`` before the tests would hand on."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that hang up")
 def test_a_training_whose_terminal_is_closed_keeps_a_checkpoint(ball_project):
     primary, secondary = pty.openpty()
@@ -139,6 +144,7 @@ def test_a_training_whose_terminal_is_closed_keeps_a_checkpoint(ball_project):
         stdout=secondary,
         stderr=secondary,
         start_new_session=True,
+        preexec_fn=heeds_hangup,
     )
     os.close(secondary)
     shown = threading.Thread(target=drain, args=(primary,), daemon=True)
