@@ -260,7 +260,7 @@ def move_boundary(person: Person, by_mm: float) -> None:
 
 def extent(shown: Preview) -> NDArray[np.float64]:
     """Size of the outlines that are drawn, mm."""
-    return np.ptp(np.concatenate([line for _, line in shown.lines]), axis=0)
+    return np.ptp(np.concatenate([line for _, line, _ in shown.lines]), axis=0)
 
 
 def keep_the_largest_piece(person: Person) -> None:

@@ -130,8 +130,10 @@ class TrainingForm(QWidget):
         self.seed.setRange(0, 2**31 - 1)
         self.seed.setToolTip("The same seed gives the same training again")
         self.architecture = _architecture_list()
-        self.feature_maps = QCheckBox("Store feature maps, 2 to 50 MB a case")
-        self.feature_maps.setToolTip("By which corrections spread: see Refine")
+        self.feature_maps = QCheckBox("Store feature maps")
+        self.feature_maps.setToolTip(
+            "By which corrections spread: see Refine. They take 2 to 50 MB a case"
+        )
         self.feature_maps.setChecked(True)
         self.params = SchemaForm()
         numbers = QWidget()
