@@ -35,6 +35,10 @@ RunId = Annotated[
     str | None,
     typer.Option("--run", metavar="RUN", help="Id of a run; the newest by default."),
 ]
+Lock = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A structure that stays as it is; repeat."),
+]
 Method = Annotated[
     str | None, typer.Option(metavar="NAME", help="See semiseg methods.")
 ]

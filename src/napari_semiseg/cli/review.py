@@ -323,10 +323,7 @@ def refine(
     project: options.ProjectPath,
     case: Annotated[str, typer.Argument(metavar="CASE", help="Id of the case.")],
     run: options.RunId = None,
-    lock: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A structure that stays as it is; repeat."),
-    ] = None,
+    lock: options.Lock = None,
     json: options.Json = False,
 ) -> None:
     """Let a prediction follow the corrections of a case; the result is its draft."""
@@ -377,10 +374,7 @@ def assist(
         ),
     ] = None,
     channel: Annotated[int, typer.Option(min=0, help="Which image of the case.")] = 0,
-    lock: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A structure that stays as it is; repeat."),
-    ] = None,
+    lock: options.Lock = None,
     json: options.Json = False,
 ) -> None:
     """Propose a structure from what is marked in a case; the result is its draft."""
