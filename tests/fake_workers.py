@@ -130,7 +130,8 @@ class FakeWorkers:
         run = project.run(run_id)
         self.started.append(run_id)
         tests = [case.id for case in project.cases(split="test")]
-        self.wanted.append(Path(listed[1]).read_text().split() if listed else tests)
+        wanted = Path(listed[1]).read_text().split() if listed else tests
+        self.wanted.append(wanted)
         handle = FakeHandle(code=0)
         if run_id in self.broken:
             log.write_text(f"semiseg: {self.broken[run_id]}\n")
@@ -143,7 +144,7 @@ class FakeWorkers:
         reason = "cancelled" if run.stop_requested else "completed"
         run.append(Finished(run=run_id, reason=reason, step=steps, seconds=SECONDS))
         if reason == "completed":
-            self._predict(project, run, steps)
+            self._predict(project, run, steps, wanted)
         return handle
 
     def _train(self, run: Run, steps: int) -> None:
@@ -162,10 +163,12 @@ class FakeWorkers:
             )
         )
 
-    def _predict(self, project: Project, run: Run, steps: int) -> None:
+    def _predict(
+        self, project: Project, run: Run, steps: int, wanted: list[str]
+    ) -> None:
         run.folder.checkpoints.mkdir(exist_ok=True)
         run.folder.last.touch()
-        for name in self.wanted[-1]:
+        for name in wanted:
             case = project.case(name)
             made = self.predict(run, case, empty=run.id in self.empty)
             run.write_prediction(made, case.image)

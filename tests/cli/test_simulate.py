@@ -115,3 +115,24 @@ def _mask_of(spheres):
 
     image = nib.load(spheres.masks / "case_4.nii.gz")
     return np.asarray(image.dataobj).astype(np.uint8)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(1800)
+def test_a_cluster_gives_the_curves_of_one_trial_after_the_other(
+    semiseg, workers_here, words, tmp_path
+) -> None:
+    pytest.importorskip("distributed")
+    words = (*words, "--strategy", "spread,gap")
+
+    def trials(out: str, *more: str) -> dict:
+        answer = semiseg(*words, "--out", tmp_path / out, *more, "--json")
+        assert answer.code == 0, answer.err
+        found = without_times(tmp_path / out / "simulation.json")
+        return {trial["strategy"]: trial for trial in found["trials"]}
+
+    assert trials("cluster", "--cluster", "local:2") == trials("turns")
+    at = words.index("--steps")
+    in_minutes = (*words[:at], "--minutes", "1", *words[at + 2 :])
+    refused = semiseg(*in_minutes, "--cluster", "local:2")
+    assert "expected --steps with --cluster" in refused.refusal

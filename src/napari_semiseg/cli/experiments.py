@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,7 @@ from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.experiments.experiment import Experiment, TrialFinished
 
 if TYPE_CHECKING:
+    from napari_semiseg.execution.executor import Executor
     from napari_semiseg.experiments.benchmark.statistics import Row
     from napari_semiseg.experiments.simulation.curves import Point
     from napari_semiseg.experiments.simulation.results import StrategyResult
@@ -66,8 +67,6 @@ def bench(
     Training never sees the test list. A method may carry parameters of its own, as
     ug_mcl:passes=4.
     """
-    from napari_semiseg.execution.cluster import ClusterExecutor, connected
-    from napari_semiseg.execution.local import LocalExecutor
     from napari_semiseg.experiments import checks, plots
     from napari_semiseg.experiments.benchmark.dataset import RawDataset, refuse_inside
     from napari_semiseg.experiments.benchmark.projects import refuse_absent_classes
@@ -75,11 +74,7 @@ def bench(
     from napari_semiseg.experiments.benchmark.runner import PAGE, BenchmarkRunner
     from napari_semiseg.experiments.benchmark.spec import Benchmark
 
-    if cluster is not None and minutes:
-        raise ConfigError(
-            "expected --steps with --cluster, found --minutes, which hold other "
-            "numbers of steps on each machine; give steps"
-        )
+    _require_steps(cluster, steps)
     benchmark = Benchmark(
         data=data.resolve(),
         labelled=_read_lists(labelled),
@@ -104,13 +99,8 @@ def bench(
     benchmark = benchmark.model_copy(update={"classes": classes})
     refuse_absent_classes(benchmark, scheme, shown)
     results = BenchmarkResults.open(out, benchmark)
-    with nullcontext() if cluster is None else connected(cluster) as client:
-        executor = (
-            LocalExecutor(low_priority=False)
-            if client is None
-            else ClusterExecutor(client)
-        )
-        out = out if client is None else out.resolve()
+    with _executor(cluster) as executor:
+        out = out if cluster is None else out.resolve()
         runner = BenchmarkRunner(out, executor, benchmark, dataset, scheme)
         results = _run(runner, results, "Benchmark", json=json)
     rows = runner.publish(results)
@@ -164,6 +154,7 @@ def simulate(
     plane: options.Plane = None,
     device: options.Device = "auto",
     settings: options.Settings = None,
+    cluster: options.Cluster = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Results; PROJECT_simulation by default."),
@@ -174,7 +165,6 @@ def simulate(
 
     It works on copies of the project, which stays as it is.
     """
-    from napari_semiseg.execution.local import LocalExecutor
     from napari_semiseg.experiments import checks, plots
     from napari_semiseg.experiments.simulation import annotator, curves
     from napari_semiseg.experiments.simulation.results import SimulationResults
@@ -186,6 +176,7 @@ def simulate(
     )
 
     options.check_budget(minutes, steps)
+    _require_steps(cluster, steps)
     opened = options.open_project(project)
     held_out = options.read_list(test) or annotator.test_cases(opened)
     simulation = Simulation(
@@ -212,11 +203,12 @@ def simulate(
     plots.require_matplotlib()
     checks.check_trainings([simulation.config(seed) for seed in simulation.seeds])
     folder = out or opened.folder.with_name(f"{opened.folder.name}_simulation")
+    folder = folder if cluster is None else folder.resolve()
     results = SimulationResults.open(folder, simulation)
     references = annotator.References.check(opened, simulation)
-    executor = LocalExecutor(low_priority=False)
-    runner = SimulationRunner(folder, executor, opened, simulation, references)
-    results = _run(runner, results, "Simulation", json=json)
+    with _executor(cluster) as executor:
+        runner = SimulationRunner(folder, executor, opened, simulation, references)
+        results = _run(runner, results, "Simulation", json=json)
     points = runner.publish(results)
     asked = [results.of(strategy) for strategy in simulation.seeded_strategies()]
     failed = [result for result in asked if result.error is not None]
@@ -255,6 +247,27 @@ def bench_trial(
     with stoppable(chosen):
         for _ in train_and_predict(opened, chosen, options.read_list(cases)):
             pass
+
+
+@contextmanager
+def _executor(cluster: str | None) -> Iterator[Executor]:
+    """Give what runs the trainings: this machine, or a cluster until the end."""
+    from napari_semiseg.execution.cluster import ClusterExecutor, connected
+    from napari_semiseg.execution.local import LocalExecutor
+
+    if cluster is None:
+        yield LocalExecutor(low_priority=False)
+    else:
+        with connected(cluster) as client:
+            yield ClusterExecutor(client)
+
+
+def _require_steps(cluster: str | None, steps: object) -> None:
+    if cluster is not None and not steps:
+        raise ConfigError(
+            "expected --steps with --cluster, found none; minutes hold other numbers "
+            "of steps on each machine"
+        )
 
 
 def _run(

@@ -1,13 +1,15 @@
-"""Run the trials of an experiment one after the other, and resume it."""
+"""Run the trials of an experiment, in turn or at once, and resume it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from napari_semiseg.core.events import Warned
@@ -90,9 +92,16 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
 
     @abstractmethod
     def perform(
-        self, trial: TrialT, results: ResultsT, stop: Callable[[], bool]
+        self,
+        trial: TrialT,
+        results: ResultsT,
+        stop: Callable[[], bool],
+        keep: Callable[[ResultsT], object],
     ) -> Generator[Event, None, ResultsT | None]:
-        """Do a trial; returns the results with its own, or None when stopped."""
+        """Do a trial; returns the results with its own, or None when stopped.
+
+        ``keep`` writes results with a part of its own at once.
+        """
 
     @abstractmethod
     def merged(self, results: ResultsT, found: ResultsT, trial: TrialT) -> ResultsT:
@@ -161,7 +170,9 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
                 len(trials),
                 self.remaining(trial, later, results),
             )
-            found = yield from self.perform(trial, results, stop)
+            found = yield from self.perform(
+                trial, results, stop, lambda part: part.write(self.out)
+            )
             if found is None:
                 return
             results = found
@@ -173,20 +184,37 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
     def _run_together(
         self, trials: Sequence[TrialT], results: ResultsT, stop: Callable[[], bool]
     ) -> Iterator[TrialStarted | TrialFinished[ResultsT] | Event]:
-        """Do trials at once, as many as the executor runs; none waits for another.
+        """Do trials at once, as many as the executor runs.
 
-        Of the events of their runs only the warnings are given, which name the trial.
+        A trial that another one makes due begins after it. Of the events of their runs
+        only the warnings are given, which name the trial.
         """
-        due = [trial for trial in trials if self.is_due(trial, results)]
         told: SimpleQueue[Event] = SimpleQueue()
+        writing = Lock()
+
+        def keep(trial: TrialT, found: ResultsT) -> ResultsT:
+            nonlocal results
+            with writing:
+                results = self.merged(results, found, trial)
+                results.write(self.out)
+                return results
+
+        waiting = [trial for trial in trials if not self.is_done(trial, results)]
+        jobs: dict[Future[ResultsT | None], TrialT] = {}
         with ThreadPoolExecutor(self.executor.parallel, "trials") as threads:
-            jobs = {
-                threads.submit(self._perform, trial, results, stop, told): trial
-                for trial in due
-            }
-            for number, trial in enumerate(due, start=len(trials) - len(due) + 1):
-                yield TrialStarted(trial.text, number, len(trials))
-            while jobs:
+            while True:
+                due = [one for one in waiting if self.is_due(one, results)]
+                for trial in () if stop() else due:
+                    waiting.remove(trial)
+                    kept = partial(keep, trial)
+                    job = threads.submit(
+                        self._perform, trial, results, stop, kept, told
+                    )
+                    jobs[job] = trial
+                    number = len(trials) - len(waiting)
+                    yield TrialStarted(trial.text, number, len(trials))
+                if not jobs:
+                    return
                 ended, _ = wait(jobs, timeout=1.0, return_when=FIRST_COMPLETED)
                 while not told.empty():
                     yield told.get()
@@ -194,22 +222,22 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
                     trial, found = jobs.pop(job), job.result()
                     if found is None:
                         continue
-                    results = self.merged(results, found, trial)
-                    results.write(self.out)
-                    text = f"{trial.text}: {self.outcome(trial, results)}"
-                    yield TrialFinished(text, results)
+                    now = keep(trial, found)
+                    text = f"{trial.text}: {self.outcome(trial, now)}"
+                    yield TrialFinished(text, now)
 
     def _perform(
         self,
         trial: TrialT,
         results: ResultsT,
         stop: Callable[[], bool],
+        keep: Callable[[ResultsT], object],
         told: SimpleQueue[Event],
     ) -> ResultsT | None:
         """Do a trial to its end, beside others; its warnings are ``told``."""
         if stop():
             return None
-        performed = self.perform(trial, results, stop)
+        performed = self.perform(trial, results, stop, keep)
         while True:
             try:
                 event = next(performed)

@@ -184,6 +184,44 @@ def test_two_ranks_stop_at_the_same_step_and_learn_the_same_labels(
     assert run.status == "cancelled"
 
 
+def test_each_rank_predicts_one_of_the_open_cases(ball_project, monkeypatch):
+    from napari_semiseg.engine.training import live_predictions
+    from napari_semiseg.project.runs.prediction_requests import request_predictions
+    from napari_semiseg.project.runs.run import Run
+
+    monkeypatch.setattr(live_predictions, "SHARE", 1.0)
+    monkeypatch.setattr("napari_semiseg.engine.training.trainer.ATTENTION_SECONDS", 0)
+    config = TrainingConfig.build(**SETTINGS | {"steps": 40, "refresh_seconds": 0.0})
+    run = Run.create(ball_project, config)
+    request_predictions(run, ["case_3", "case_4", "gone"])
+
+    def work(ranks):
+        made, predict = [], live_predictions.LivePredictions._predict
+
+        def noted(self, name, trainer):
+            made.append((trainer.step, name))
+            return predict(self, name, trainer)
+
+        monkeypatch.setattr(live_predictions.LivePredictions, "_predict", noted)
+        events = session(ranks, ball_project.folder, "train")
+        return made, events.count("predicted")
+
+    (first, told), (second, untold) = in_ranks(work)
+    assert {name for _, name in first} | {name for _, name in second} == {
+        "case_3",
+        "case_4",
+        "gone",
+    }
+    assert {step for step, _ in first} & {step for step, _ in second}  # side by side
+    names = dict(second)
+    assert all(names.get(step) != name for step, name in first)
+    logged = [event.case for event in run.events() if event.type == "predicted"]
+    assert told == len(logged) > 0
+    assert set(logged) == {"case_3", "case_4"}
+    assert untold == 0
+    assert run.prediction_record("case_4").step <= 40
+
+
 @pytest.mark.parametrize(
     ("method", "labelled", "unlabelled", "named"),
     [

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -330,3 +332,25 @@ def test_a_test_image_under_another_name_is_refused(
     ball_project.add(twin)
     with pytest.raises(ConfigError, match="same image"):
         go(simulator())
+
+
+def test_strategies_that_go_on_at_once_end_as_one_after_the_other(
+    simulator, workers, go
+) -> None:
+    """A round waits for the one before it; no writer undoes what another has kept."""
+    asked = {"strategies": "uncertainty,spread,gap", "seeds": (0, 1)}
+    straight = go(simulator(**asked))
+    shutil.rmtree(simulator().out)
+    workers.parallel, workers.started = 3, []
+    runner = simulator(**asked)
+    known = []
+    workers.during = lambda run: known.append(opened(runner))
+    at_once = go(runner)
+    assert workers.started.count("round-01") == workers.started.count("round-02") == 6
+    assert by_name(at_once) == by_name(straight) == by_name(opened(runner))
+    for earlier, later in pairwise(known):
+        assert {*by_name(earlier)} <= {*by_name(later)}
+
+
+def by_name(results: SimulationResults) -> dict:
+    return {(trial.strategy, trial.seed): trial for trial in results.trials}

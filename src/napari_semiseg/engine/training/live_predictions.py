@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.cancellation import Cancelled
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Predicted, Warned
 from napari_semiseg.engine.data.resample import working_shape
+from napari_semiseg.engine.distributed import ALONE
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.runs.prediction_requests import requested_predictions
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.plan import Plan
+    from napari_semiseg.engine.distributed import Ranks
     from napari_semiseg.engine.training.trainer import Trainer
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
@@ -37,7 +40,7 @@ along three axes, two mirrored views of each, and a step costs three forward pas
 
 
 class LivePredictions:
-    """Predicts the cases that the panel requests, one at a time between two steps.
+    """Predicts the cases that the panel requests, one a rank between two steps.
 
     A case is due when labels came in since it was predicted, or after
     ``refresh_seconds``. The steps of the training are not touched by it: neither their
@@ -53,6 +56,8 @@ class LivePredictions:
         Crop, voxel size, and all steps of the training.
     is_warm_started : bool
         Whether the first weights are those of an earlier run.
+    ranks : Ranks
+        All of which call `events` at the same step; the first one chooses the cases.
     """
 
     def __init__(
@@ -63,9 +68,11 @@ class LivePredictions:
         plan: Plan,
         *,
         is_warm_started: bool,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._project = project
         self._run = run
+        self._ranks = ranks
         self._every = config.refresh_seconds
         self._feature_maps = config.feature_maps
         self._settle = min(LEARN_STEPS, config.fresh_steps)
@@ -79,37 +86,40 @@ class LivePredictions:
         self._too_large: set[str] = set()
 
     def events(self, trainer: Trainer) -> Iterator[Event]:
-        """Predict one requested case, when there is one and time for it."""
-        now = time.perf_counter()
-        if now < self._next or trainer.step < self._from:
+        """Predict requested cases, when there are some and time for them."""
+        begun = time.perf_counter()
+        first, rank = self._ranks.is_first, self._ranks.rank
+        names = self._ranks.shared(self._chosen(trainer, begun) if first else [])
+        if not names:
             return
+        event = self._predict(names[rank], trainer) if rank < len(names) else None
+        found = self._ranks.gathered((event, self._too_large))
+        done = time.perf_counter()
+        self._spent += done - begun
+        self._made |= dict.fromkeys(names, (trainer.step, done))
+        for event, too_large in found:
+            self._too_large |= too_large
+            if first and event is not None:
+                yield event
+
+    def _chosen(self, trainer: Trainer, now: float) -> list[str]:
+        """List the requested cases that are due, at most one for each rank."""
+        if now < self._next or trainer.step < self._from:
+            return []
         self._next = now + min(LOOK_S, self._every)
         if self._spent > SHARE * (now - self._begun):
-            return
-        name = self._due(trainer, now)
-        if name is None:
-            return
-        event = self._predict(name, trainer)
-        done = time.perf_counter()
-        self._spent += done - now
-        self._made[name] = (trainer.step, done)
-        if event is not None:
-            yield event
-
-    def _due(self, trainer: Trainer, now: float) -> str | None:
+            return []
         since = trainer.schedule.since
         learnt = trainer.step >= since + self._settle
-        best: tuple[tuple[bool, float], str] | None = None
+        due: list[tuple[bool, float, str]] = []
         for name in requested_predictions(self._run):
-            if name in self._too_large:
-                continue
             step, at = self._made.get(name, (-1, -math.inf))
             newer = since > step and learnt
-            if newer or now - at >= self._every:
-                key = (not newer, at)
-                if best is None or key < best[0]:
-                    best = (key, name)
-        return None if best is None else best[1]
+            waits = newer or now - at >= self._every
+            if waits and name not in self._too_large:
+                due.append((not newer, at, name))
+        due.sort(key=itemgetter(0, 1))  # the most urgent request stays before others
+        return [name for *_, name in due[: self._ranks.size]]
 
     def _longer_than_its_share(self, case: Case) -> bool:
         """Tell whether one prediction would take longer than all of them may."""

@@ -185,6 +185,7 @@ class Training:
             config,
             plan,
             is_warm_started=self._source is not None,
+            ranks=self._ranks,
         )
         yield from self._train(trainer, live_labels, sampler, live_predictions)
         self._step, self._seconds = trainer.step, trainer.seconds
@@ -379,9 +380,9 @@ class Training:
             if not self._ranks.is_first:
                 trainer.replan(plan)
                 self._adopt(updates, trainer, live_labels, sampler)
-                return
         yield from live_predictions.events(trainer)
-        yield from pictures.events(trainer)
+        if self._ranks.is_first:
+            yield from pictures.events(trainer)
 
     def _adopt(
         self,

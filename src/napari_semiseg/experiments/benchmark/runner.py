@@ -61,7 +61,11 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
             )
 
     def perform(
-        self, trial: MethodTrial, results: BenchmarkResults, stop: Callable[[], bool]
+        self,
+        trial: MethodTrial,
+        results: BenchmarkResults,
+        stop: Callable[[], bool],
+        keep: Callable[[BenchmarkResults], object],
     ) -> Generator[Event, None, BenchmarkResults | None]:
         """Train, predict and score; returns the results with those of the trial."""
         project = Project.open(self.project_folder(trial.labelled))

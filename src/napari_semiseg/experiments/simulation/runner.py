@@ -86,10 +86,11 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         trial: RoundTrial,
         results: SimulationResults,
         stop: Callable[[], bool],
+        keep: Callable[[SimulationResults], object],
     ) -> Generator[Event, None, SimulationResults | None]:
         """Annotate, train and score; returns the results with those of the round."""
         project = Project.open(self.project_folder(trial.strategy.name))
-        results, this = self._annotate(project, trial, results)
+        results, this = self._annotate(project, trial, results, keep)
         if this is None:
             return results
         record = results.of(trial.strategy)
@@ -143,7 +144,11 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
         return points
 
     def _annotate(
-        self, project: Project, trial: RoundTrial, results: SimulationResults
+        self,
+        project: Project,
+        trial: RoundTrial,
+        results: SimulationResults,
+        keep: Callable[[SimulationResults], object],
     ) -> tuple[SimulationResults, Round | None]:
         """Choose the slices of a round once, write that down, and annotate them.
 
@@ -160,7 +165,7 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
                 else record.with_round(this)
             )
             results = results.with_result(record)
-            results.write(self.out)
+            keep(results)
         for name, slices in _by_case(this.asked if this else ()).items():
             annotator.annotate(project, project.case(name), slices, self.references)
         return results, this
