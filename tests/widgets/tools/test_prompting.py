@@ -89,6 +89,13 @@ def test_strokes_propose_a_structure_before_there_is_a_model(
     press(view, "X")
     draw(view, AROUND)
     assert [one.foreground for one in box.prompting.marks] == [True, False]
+    legend = view.canvases.main_notes.legend
+    assert [entry.text for entry in legend] == [
+        "Part of it (X)",
+        "Not part of it",
+        "Box",
+    ]
+    assert [entry.in_hand for entry in legend] == [False, True, False]
     lines = box.preview.lines
     assert [sign for _, _, sign in lines if sign] == ["+", "\u2212"]
     assert view.canvases.main_notes._outlines == lines
@@ -107,6 +114,7 @@ def test_strokes_propose_a_structure_before_there_is_a_model(
     assert box.tool is None
     assert view.mask.mouse_pan
     assert not [one for one in box.preview.lines if one[2]]
+    assert not view.canvases.main_notes.legend
     (noted,) = project.case(CASE).record.history[-1:]
     assert isinstance(noted, Prompted)
     assert (noted.value, noted.assistant) == (1, "geodesic")
@@ -128,6 +136,8 @@ def test_a_click_a_box_and_another_assistant(
     box = panel.tool_panel
     press(view, "C")
     box.prompting.kinds["box"].click()
+    legend = view.canvases.main_notes.legend
+    assert [entry.text for entry in legend if entry.in_hand] == ["Box"]
     draw(view, [(5, 3, 3), (5, 9, 11)])
     proposed(panel, qtbot)
     box.prompting.kinds["point"].click()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from napari.utils.theme import get_theme
@@ -29,6 +29,15 @@ LETTER_ROOM = 12
 """Pixels between the end of a title and the middle of the letter beside it."""
 
 
+class LegendEntry(NamedTuple):
+    """What a line of a colour and with a sign means; whether the mouse draws it now."""
+
+    colour: str
+    sign: str
+    text: str
+    in_hand: bool
+
+
 class CanvasNotes(QWidget):
     """Title, patient directions at the edges, and the cursor of the other canvases.
 
@@ -47,6 +56,7 @@ class CanvasNotes(QWidget):
         self._viewer = viewer
         self._cursor: tuple[float, ...] | None = None
         self._outlines: Sequence[tuple[str, NDArray[np.float64], str]] = ()
+        self.legend: Sequence[LegendEntry] = ()
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -76,6 +86,11 @@ class CanvasNotes(QWidget):
         With a sign, such as "+", they are broad, and begin with a disc that shows it.
         """
         self._outlines = lines
+        self.update()
+
+    def set_legend(self, entries: Sequence[LegendEntry]) -> None:
+        """Say above the lower edge what can be drawn, and what is; () says nothing."""
+        self.legend = entries
         self.update()
 
     def edges(self) -> dict[str, str]:
@@ -129,6 +144,9 @@ class CanvasNotes(QWidget):
         titled = QRectF(painter.boundingRect(area, top_left, self.title))
         if self.footnote:
             area.setBottom(self._draw_footnote(painter, area))
+        if self.legend and painter.fontMetrics().height() * 8 < self.height():
+            lower = self.height() - 3 * painter.fontMetrics().height()
+            self._draw_legend(painter, min(area.bottom(), lower))
         font.setBold(True)
         painter.setFont(font)
         centre = Qt.AlignmentFlag.AlignVCenter
@@ -180,14 +198,34 @@ class CanvasNotes(QWidget):
                 painter.setPen(_round_pen(ink, wide))
                 painter.drawPolyline(line)
             if sign:
-                painter.setPen(QPen(QColor("#101214"), 1.5))
-                painter.setBrush(QColor(colour))
-                painter.drawEllipse(first, SIGN_RADIUS, SIGN_RADIUS)
-                painter.setBrush(Qt.BrushStyle.NoBrush)
-                painter.setPen(QPen(QColor("#101214"), 2.0))
-                ends = QPointF(SIGN_RADIUS / 2, 0), QPointF(0, SIGN_RADIUS / 2)
-                for end in ends if sign == "+" else ends[:1]:
-                    painter.drawLine(first - end, first + end)
+                _draw_sign(painter, first, colour, sign)
+
+    def _draw_legend(self, painter: QPainter, bottom: float) -> None:
+        """Draw entries beside each other in a dark box; what is in hand is bright."""
+        metrics, pad = painter.fontMetrics(), SIGN_RADIUS
+        widths = [6 * pad + metrics.horizontalAdvance(e.text) for e in self.legend]
+        height, total = metrics.height() + 2 * pad, sum(widths) + pad
+        box = QRectF((self.width() - total) / 2, bottom - height, total, height)
+        painter.setPen(QPen(QColor("#5a626c"), 1))
+        painter.setBrush(QColor("#262930"))
+        painter.drawRoundedRect(box, 6, 6)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        left, middle = box.left() + pad, box.center().y()
+        for entry, width in zip(self.legend, widths, strict=True):
+            painter.setOpacity(1.0 if entry.in_hand else 0.55)
+            painter.setPen(_round_pen(QColor(entry.colour), 4.0))
+            first = QPointF(left + pad, middle)
+            if entry.sign:
+                painter.drawLine(first, first + QPointF(2.5 * pad, 0))
+                _draw_sign(painter, first, entry.colour, entry.sign)
+            else:
+                painter.setPen(QPen(QColor(entry.colour), 2.0))
+                painter.drawRect(QRectF(left, middle - pad, 3.5 * pad, 2 * pad))
+            painter.setPen(QColor("#f0f1f2"))
+            text = QRectF(left + 4.5 * pad, box.top(), width, height)
+            painter.drawText(text, Qt.AlignmentFlag.AlignVCenter, entry.text)
+            left += width
+        painter.setOpacity(1.0)
 
     def _draw_cursor(self, painter: QPainter, at: QPointF) -> None:
         for colour, width in ((QColor(0, 0, 0, 160), 3.0), (QColor("#ffffff"), 1.2)):
@@ -271,6 +309,18 @@ def _round_pen(colour: QColor, width: float) -> QPen:
     pen.setCapStyle(Qt.PenCapStyle.RoundCap)
     pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
     return pen
+
+
+def _draw_sign(painter: QPainter, at: QPointF, colour: str, sign: str) -> None:
+    """Draw a disc with a plus or a minus."""
+    painter.setPen(QPen(QColor("#101214"), 1.5))
+    painter.setBrush(QColor(colour))
+    painter.drawEllipse(at, SIGN_RADIUS, SIGN_RADIUS)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(QColor("#101214"), 2.0))
+    ends = QPointF(SIGN_RADIUS / 2, 0), QPointF(0, SIGN_RADIUS / 2)
+    for end in ends if sign == "+" else ends[:1]:
+        painter.drawLine(at - end, at + end)
 
 
 def _letter(vector: NDArray[np.float64], displayed: Sequence[int]) -> str:

@@ -337,7 +337,7 @@ class ToolPanel(QWidget):
             "Keep as proposal" if prompts else "Apply", self.apply_button.key
         )
         (self.prompting.take_up if prompts else self.prompting.put_down)()
-        self.preview.show_marks(self.prompting.marks if prompts else ())
+        self._marks_drawn()
         has_sheet = tool is not None and not tool.at_once
         self.sheet.setVisible(has_sheet)
         self.opened.emit(has_sheet)
@@ -349,8 +349,11 @@ class ToolPanel(QWidget):
             self._later.throttle()
 
     def _marks_drawn(self) -> None:
-        if self.tool is not None and self.tool.id == PROMPT:
-            self.preview.show_marks(self.prompting.marks)
+        prompts = self.prompting if self.tool and self.tool.id == PROMPT else None
+        if prompts is None:
+            self.preview.show_marks((), ())
+        else:
+            self.preview.show_marks(prompts.marks, prompts.legend)
 
     def _marks_changed(self) -> None:
         """Let the assistant answer anew; what it still computes is dropped."""
@@ -359,7 +362,7 @@ class ToolPanel(QWidget):
             self.apply_button.setEnabled(False)
             self.worker.forget()
             self.preview.clear()
-            self.preview.show_marks(self.prompting.marks)
+            self._marks_drawn()
             self.text.setText(self.tool.text)
             self._later.throttle()
 

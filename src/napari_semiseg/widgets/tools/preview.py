@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.assistants.prompts import Prompt
     from napari_semiseg.widgets.canvas.case_view import CaseView
-    from napari_semiseg.widgets.canvas.overlays import CanvasNotes
+    from napari_semiseg.widgets.canvas.overlays import CanvasNotes, LegendEntry
     from napari_semiseg.widgets.elements.connections import Connections
 
 
@@ -47,9 +47,13 @@ class Preview:
         self._slices = slices
         self._draw()
 
-    def show_marks(self, marks: Sequence[Prompt]) -> None:
+    def show_marks(
+        self, marks: Sequence[Prompt], legend: Sequence[LegendEntry]
+    ) -> None:
         """Draw what is marked in the slice that is shown, with its sign."""
         self._marks = marks
+        if (notes := self._view.canvases.main_notes) is not None:
+            notes.set_legend(legend)
         self._draw()
 
     def clear(self) -> None:

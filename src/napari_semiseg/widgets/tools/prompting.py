@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.assistants.assist import history_entry, propose_into
 from napari_semiseg.assistants.prompts import Prompt
 from napari_semiseg.assistants.registry import assistants
+from napari_semiseg.widgets.canvas.overlays import LegendEntry
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.preferences import (
     assistant,
@@ -40,6 +41,7 @@ from napari_semiseg.widgets.elements.forms import (
 )
 from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.tools.drawing import PAN
+from napari_semiseg.widgets.tools.preview import COLOURS
 from napari_semiseg.widgets.tools.registry import Inputs, Tool
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class Prompting(QWidget):
     Signals
     -------
     drawn()
-        A mark is drawn further, or taken back.
+        A mark is drawn further, or taken back; or another kind is drawn from now on.
     changed()
         Another set of marks, or another assistant.
     """
@@ -154,6 +156,21 @@ class Prompting(QWidget):
         values = (0,) if editing is None else editing.encoding.values
         chosen = None if mask is None else int(mask.selected_label)
         return chosen if chosen in values else values[0]
+
+    @property
+    def legend(self) -> list[LegendEntry]:
+        """What the left button can draw, and what it draws now."""
+        is_box = self.kind == "box"
+        entries = [
+            LegendEntry(
+                COLOURS[sign],
+                "+" if sign else "\u2212",
+                text if sign is self.foreground else f"{text} (X)",
+                not is_box and sign is self.foreground,
+            )
+            for sign, text, _ in SIGNS
+        ]
+        return [*entries, LegendEntry(COLOURS[True], "", "Box", is_box)]
 
     def undo_last(self) -> None:
         """Take the newest mark back."""
@@ -306,6 +323,7 @@ class Prompting(QWidget):
     def _choose(self, name: str, chosen: object) -> None:
         setattr(self, name, chosen)
         self.take_up()
+        self.drawn.emit()
 
     def _choose_assistant(self, _row: int) -> None:
         remember_assistant(str(self.assistant.currentData()))
