@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from napari_semiseg.cli import training
+from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.project.runs.run import Run
 
@@ -60,3 +62,30 @@ def test_a_shard_that_makes_no_sense_is_refused(
     assert "expected --shard as 1/8" in refused.refusal
     refused = semiseg("predict", ball_project.folder, "--maps", "some")
     assert "--maps all or none" in refused.refusal
+
+
+def test_a_stop_ends_both_shards_of_an_array_also_the_one_that_starts_late(
+    ball_project, run, semiseg, engine, monkeypatch
+) -> None:
+    folder, predict_cases = ball_project.folder, engine.predict_cases
+    asked = []
+
+    def stopped_after_one(project, run, cases, *, worker, maps):
+        for case in cases:
+            if worker.stop_requested:
+                return
+            yield from predict_cases(project, run, [case], maps=maps)
+            if not asked:
+                asked.append(training.stop(folder, json=True))
+
+    monkeypatch.setattr(engine, "predict_cases", stopped_after_one)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
+    words = ("predict", folder, "--case", "case_0", "--case", "case_1")
+    words += ("--case", "case_2", "--case", "case_3", "--json", "--shard")
+    first = semiseg(*words, "1/2")
+    assert (first.code, len(run.predicted())) == (STOPPED, 1)
+    late = semiseg(*words, "2/2")
+    assert (late.code, late.json["predicted"]) == (STOPPED, [])
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "78")
+    again = semiseg(*words, "2/2")
+    assert (again.code, len(again.json["predicted"])) == (0, 2)

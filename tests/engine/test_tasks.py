@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.execution.cluster import ClusterExecutor, compute, connected
 from napari_semiseg.project.runs.workers import Worker
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 SETTINGS = {
@@ -52,6 +56,35 @@ def die_once(marks: str, name: str) -> str:
         open(mark, "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
     return name
+
+
+def predict_and_die_once(marks: str, *sent: str | int) -> str:
+    """Predict a case; the first worker that predicts case_3 dies before it is stored.
+
+    What the others have stored by then is noted in a file.
+    """
+    mark, predict = Path(marks, "died"), Predictor.predict
+
+    def die(self, case, *rest):
+        made = predict(self, case, *rest)
+        if case.id == "case_3" and not mark.exists():
+            folder = Path(sent[0], "runs", sent[1], "predictions")
+            mark.write_text(json.dumps(stored(folder)))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Predictor, "predict", die)
+        return engine.predict_case(*sent)
+
+
+def stored(predictions: Path) -> dict[str, list[int]]:
+    """Inode and time of change of each complete prediction's files."""
+    return {
+        str(file): [(at := file.stat()).st_ino, at.st_mtime_ns]
+        for record in predictions.glob("*/prediction.json")
+        for file in sorted(record.parent.iterdir())
+    }
 
 
 def poison(name: str) -> str:
@@ -96,6 +129,27 @@ def test_a_worker_that_is_killed_leaves_its_call_to_another(client, tmp_path):
     assert found == {name: name for name in "abcd"}
 
 
+def test_a_worker_that_dies_in_a_case_leaves_it_to_another_and_all_else_alone(
+    ball_project, run, client, tmp_path
+):
+    list(engine.predict_cases(ball_project, run, [ball_project.case("case_0")]))
+    first = stored(run.folder.predictions)
+    names = [case.id for case in ball_project.cases()]
+    asked = calls(ball_project, run, "d", names)
+    asked = {key: (str(tmp_path), *sent) for key, sent in asked.items()}
+    results = dict(compute(client, predict_and_die_once, asked))
+    assert all('"predicted"' in line for line in results.values())
+    assert run.predicted() == tuple(names)
+    known = {name: tuple(at) for name, at in stored(run.folder.predictions).items()}
+    by_then = json.loads((tmp_path / "died").read_text())
+    assert first.keys() <= by_then.keys()
+    assert not any("case_3" in name for name in by_then)
+    for name, at in by_then.items():
+        assert known[name] == tuple(at), name
+    logged = [event.case for event in run.events() if event.type == "predicted"]
+    assert sorted(logged) == names
+
+
 def test_a_poison_case_is_an_error_and_the_others_are_done(client):
     asked = {"bad": ("bad",)}
     found = dict(compute(client, poison, asked))
@@ -121,6 +175,33 @@ def test_a_stop_ends_the_tasks_of_a_command_and_none_of_another(
     assert '"predicted"' in line
 
 
+def test_a_client_without_a_certificate_is_refused(monkeypatch):
+    pytest.importorskip("cryptography")
+    monkeypatch.setattr("napari_semiseg.execution.cluster.CONNECT_S", 3)
+    security = distributed.Security.temporary()
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, security=security, dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tls://")
+        for tried in (address, address.replace("tls://", "tcp://")):
+            with (
+                pytest.raises(ProjectError, match="expected a Dask scheduler") as said,
+                connected(tried),
+            ):
+                pass
+            assert "\n" not in str(said.value)
+        files = security.get_tls_config_for_role("client")
+        # Dask's own settings take the texts of certificates for their files too.
+        known = {
+            "distributed.comm.tls.ca-file": files["ca_file"],
+            "distributed.comm.tls.client.cert": files["cert"],
+            "distributed.comm.tls.client.key": files["key"],
+        }
+        with dask.config.set(known), connected(address) as client:
+            assert dict(compute(client, pid, {"1": (1,)})) == {"1": str(os.getpid())}
+
+
 @pytest.mark.parametrize("address", ["local:0", "local:x", "slurm:", "http://x"])
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(ConfigError, match="expected --cluster"), connected(address):
@@ -136,10 +217,19 @@ def test_nobody_at_an_address_is_said_in_one_line(monkeypatch):
         pass
 
 
-def test_a_verb_on_a_worker_ends_with_its_code(client, tmp_path):
+def test_a_verb_on_a_worker_ends_with_its_code(client, tmp_path, monkeypatch):
     executor = ClusterExecutor(client)
     assert executor.parallel == 2
+    sent, submit = [], client.submit
+
+    def noted(function, *arguments, **how):
+        sent.extend(arguments)
+        return submit(function, *arguments, **how)
+
+    monkeypatch.setattr(client, "submit", noted)
     handle = executor.submit("status", [str(tmp_path / "none")], tmp_path / "log.txt")
+    assert [type(value) for value in sent] == [str, list, str, str]
+    assert {type(word) for word in sent[1]} == {str}
     end = time.monotonic() + 200
     while handle.poll() is None and time.monotonic() < end:
         time.sleep(0.1)

@@ -7,6 +7,7 @@ import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from napari_semiseg.core.events import Predicted
 from napari_semiseg.engine.api import load_predictor, predicted_case
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import machine
@@ -23,7 +24,9 @@ _ONE_AT_A_TIME = threading.Lock()
 def predict_case(
     project: str, run: str, step: int, batch: str, maps: int, case: str
 ) -> str:
-    """Predict a case by a run's model and store that.
+    """Predict a case by a run's model and store that, unless that is done already.
+
+    A cluster calls again for what a lost worker had done but not yet told.
 
     Parameters
     ----------
@@ -45,6 +48,10 @@ def predict_case(
     """
     with _ONE_AT_A_TIME:
         opened, chosen, worker, predictor = _loaded(project, run, step, batch, maps)
+        if chosen.is_predicted(case, step, maps=bool(maps)):
+            score = chosen.prediction_record(case).score
+            found = Predicted(case=case, uncertainty=score.uncertainty, done=1, total=1)
+            return found.to_line()
         with worker.at_work():
             event = predicted_case(
                 opened, chosen, opened.case(case), predictor, step, maps=bool(maps)
