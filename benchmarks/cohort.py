@@ -25,9 +25,8 @@ def volume(seed: int, shape: tuple[int, int, int] = SHAPE) -> Prepared:
     target = inside.astype(np.uint8)
     low, _ = distance_intervals(target, 2, (SPACING_MM,) * 3, 10 * SPACING_MM)
     half = low.astype(np.float16)
-    return Prepared(
-        f"volume{seed}", image.astype(np.float16)[np.newaxis], target, half, half
-    )
+    grey = image.astype(np.float16)[np.newaxis]
+    return Prepared(f"volume{seed}", {"image": grey, "target": target, "low": half})
 
 
 def plan(precision: str, *, unlabelled: int = 0) -> Plan:

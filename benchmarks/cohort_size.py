@@ -1,10 +1,12 @@
 """What a project costs by the number of its cases, without a window and in the panel.
 
-    python benchmarks/cohort_size.py [--no-panel] [--large]
+    python benchmarks/cohort_size.py [--no-panel] [--large] [--cases N ...]
 
 ``--large`` measures verbs on 2,000 and 10,000 cases with 500 runs instead, and a run
-with a log of 51 MB. Every case has a mask or a prediction. Times are those of this
-machine; what counts is how they and the memory grow from row to row.
+with a log of 51 MB; ``--cases`` what a cohort of so many cases costs: files, verbs, the
+look for changed labels while a training runs. Every case has a mask or a prediction.
+Times are those of this machine; what counts is how they and the memory grow from row to
+row.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from napari_semiseg.core.prediction import (
     PredictionRecord,
     SliceScore,
 )
+from napari_semiseg.project.cases.label_changes import LabelWatcher
 from napari_semiseg.project.layout import RunFolder
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
@@ -89,9 +92,11 @@ def make(folder: Path, cases: int, shape: tuple[int, int, int] = SHAPE) -> Path:
     for number in range(cases - 2):
         name = "other" if number % 3 else "scan"
         for source in sources[name]:
-            shutil.copytree(source, source.with_name(f"case{number:04d}"))
+            copy = source.with_name(f"case{number:04d}")
+            shutil.copytree(source, copy, copy_function=os.link)
         record = project.layout.case(f"case{number:04d}").json
         values = json.loads(record.read_text()) | {"id": f"case{number:04d}"}
+        record.unlink()  # the others are one file under many names
         record.write_text(json.dumps(values))
     return project.folder
 
@@ -195,7 +200,36 @@ def large() -> None:
             print(json.dumps(row | machine()), flush=True)
 
 
+def cohort(cases: int) -> dict[str, object]:
+    """What the folder of a cohort holds, and what verbs and a training ask of it."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = make(Path(parent) / "files", cases)
+        row: dict[str, object] = {"what": f"{cases} cases"}
+        sizes = [
+            os.stat(f"{at}/{name}", follow_symlinks=False).st_size
+            for at, _, names in os.walk(folder)
+            for name in names
+        ]
+        row["files"], row["kb_a_case"] = len(sizes), round(sum(sizes) / 1e3 / cases, 1)
+        watcher = LabelWatcher(Project.open(folder).layout)
+        watcher.changed()
+        begun, busy = time.perf_counter(), time.process_time()
+        assert watcher.changed() == []
+        row["label_look_s"] = [
+            round(time.perf_counter() - begun, 2),
+            round(time.process_time() - busy, 2),
+        ]
+        for words in (("status", "--json"), ("suggest",)):
+            seconds, busy, peak = verb(words[0], folder, *words[1:])
+            row[words[0]] = [round(seconds, 1), round(busy, 1), round(peak)]
+    return row | machine()
+
+
 def main() -> None:
+    if "--cases" in sys.argv:
+        for count in sys.argv[sys.argv.index("--cases") + 1 :]:
+            print(json.dumps(cohort(int(count))), flush=True)
+        return
     if "--large" in sys.argv:
         large()
         return

@@ -28,12 +28,14 @@ def prepared(seed: int, *, labelled: bool = True, known: slice | None = None):
     image, target = two_balls(seed)
     half = image.astype(np.float16)[np.newaxis]
     if not labelled:
-        return Prepared(f"case{seed}", half)
+        return Prepared(f"case{seed}", {"image": half})
     if known is not None:
         kept = target[known].copy()
         target[:] = 255
         target[known] = kept
     low, high = distance_intervals(target, 3, (1.0, 1.0, 1.0), LIMIT_MM)
     low16 = low.astype(np.float16)
-    high16 = low16 if known is None else high.astype(np.float16)
-    return Prepared(f"case{seed}", half, target, low16, high16)
+    arrays = {"image": half, "target": target, "low": low16}
+    if known is not None:
+        arrays["high"] = high.astype(np.float16)
+    return Prepared(f"case{seed}", arrays)

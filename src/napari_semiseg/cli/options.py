@@ -67,6 +67,12 @@ Cluster = Annotated[
         metavar="ADDRESS", help="Dask: tcp://HOST:PORT, tls://…, local:N or slurm:N."
     ),
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE", help="ssh:HOST, slurm, slurm:HOST or tcp://…, tls://…"
+    ),
+]
 Plane = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="axial, coronal or sagittal; else any."),

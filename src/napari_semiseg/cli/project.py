@@ -32,12 +32,15 @@ def init(
     json: options.Json = False,
 ) -> None:
     """Create an empty project with its classes."""
+    from napari_semiseg.project.cloud_folder import cloud_warning
     from napari_semiseg.project.project import Project
 
     made = Project.create(project, label)
+    warning = cloud_warning(made.folder)
     render.answer(
         {"project": str(made.folder), "labels": _labels(made)},
         f"Created {made.folder} with {made.labels}.",
+        *([f"Note: {warning}."] if warning else []),
         f"Next: semiseg add {project} IMAGES",
         as_json=json,
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +26,7 @@ from napari_semiseg.core.events import Predicted, Staged, Warned, from_line
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.atomic import machine
-from napari_semiseg.project.runs.event_log import checkpoint_facts
+from napari_semiseg.project.runs.event_log import LogReader, checkpoint_facts
 from napari_semiseg.project.runs.workers import Worker
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def train(
     ] = None,
     settings: options.Settings = None,
     no_predict: NoPredict = False,
+    on: options.On = None,
     run_id: Annotated[str | None, typer.Option("--run-id", hidden=True)] = None,
     json: options.Json = False,
 ) -> None:
@@ -91,6 +93,15 @@ def train(
             device=device,
             seed=seed,
         )
+    if on is not None:
+        run = Run.create(opened, config)
+        try:
+            words = ["--run-id", run.id, *_flags(devices, no_predict=no_predict)]
+            summary = _elsewhere(on, "train", opened, run, words, quiet=json)
+        finally:
+            run.discard()
+        _report(run, summary, json=json)
+        return
     from napari_semiseg import engine
 
     ranks = engine.join()
@@ -100,7 +111,7 @@ def train(
         run = opened.run(ranks.shared(made) or "")
     try:
         if processes > 1:
-            flags = ["--no-predict"] * no_predict + ["--json"] * json
+            flags = _flags(no_predict=no_predict, json=json)
             words = ["train", str(project), "--run-id", run.id, *flags]
             raise SystemExit(engine.launch(processes, words))
         events = engine.train(opened, config, run=run)
@@ -120,20 +131,26 @@ def resume(
     minutes: options.Minutes = None,
     devices: options.Devices = None,
     no_predict: NoPredict = False,
+    on: options.On = None,
     json: options.Json = False,
 ) -> None:
     """Continue a run, exactly as if it had never ended."""
     options.check_budget(minutes, steps)
     opened = options.open_project(project)
     chosen = _run(opened, run)
+    asked = [("--steps", steps), ("--minutes", minutes)]
+    budget = [f"{flag}={value}" for flag, value in asked if value is not None]
+    if on is not None:
+        words = [chosen.id, *budget, *_flags(devices, no_predict=no_predict)]
+        summary = _elsewhere(on, "resume", opened, chosen, words, quiet=json)
+        _report(chosen, summary, json=json)
+        return
     from napari_semiseg import engine
 
     processes = _processes(devices, chosen.config.device)
     if processes > 1:
-        flags = ["--no-predict"] * no_predict + ["--json"] * json
-        budget = [("--steps", steps), ("--minutes", minutes)]
-        flags += [f"{flag}={value}" for flag, value in budget if value is not None]
-        words = ["resume", str(project), chosen.id, *flags]
+        flags = _flags(no_predict=no_predict, json=json)
+        words = ["resume", str(project), chosen.id, *budget, *flags]
         raise SystemExit(engine.launch(processes, words))
     events = engine.resume(opened, chosen, steps=steps, minutes=minutes)
     summary = run_session(opened, chosen, events, predict=not no_predict, quiet=json)
@@ -183,6 +200,7 @@ def predict(
         ),
     ] = None,
     cluster: options.Cluster = None,
+    on: options.On = None,
     maps: Annotated[
         str, typer.Option(metavar="all|none", help="What to store beside the masks.")
     ] = "all",
@@ -194,8 +212,19 @@ def predict(
     opened = options.open_project(project)
     ids = options.chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
-    if shard and cluster:
-        raise ConfigError("expected --shard or --cluster, found both; give one")
+    if sum(map(bool, (shard, cluster, on))) > 1:
+        raise ConfigError(
+            "expected --shard, --cluster or --on, found several; give one"
+        )
+    if on is not None:
+        begun = time.perf_counter()
+        words = ["--run", chosen.id, "--maps", maps]
+        words += [word for name in ids for word in ("--case", name)]
+        summary = _elsewhere(on, "predict", opened, chosen, words, quiet=json)
+        _report_predictions(chosen, summary, len(summary.predicted), begun, json=json)
+        if summary.stopped:
+            raise SystemExit(STOPPED)
+        return
     with_maps, worker = maps == "all", None
     found: Iterable[Case]
     if shard is None and cluster is None:
@@ -221,13 +250,7 @@ def predict(
         else:
             how = {"worker": worker, "maps": with_maps}
             whole = _predict(opened, chosen, waiting, display, **how)
-    seconds = round(time.perf_counter() - begun, 1)
-    done = display.summary.predicted
-    render.answer(
-        {"run": chosen.id, "predicted": done, "seconds": seconds},
-        f"Predicted {len(done)} of {len(waiting)} cases in {duration(seconds)}.",
-        as_json=json,
-    )
+    _report_predictions(chosen, display.summary, len(waiting), begun, json=json)
     if signals or not whole:
         raise SystemExit(STOPPED)
 
@@ -293,6 +316,45 @@ def _shown(events: Iterator[Event], left: int, display: RunDisplay) -> bool:
     return not left
 
 
+def _elsewhere(
+    place: str, verb: str, project: Project, run: Run, words: list[str], *, quiet: bool
+) -> RunSummary:
+    """Run a verb on another machine, and show what it writes into the shared folder.
+
+    Raises
+    ------
+    ProjectError
+        It cannot be started there, or it fails.
+    """
+    from napari_semiseg.execution.executor import submit_for
+    from napari_semiseg.execution.follow import follow_process, last_output
+    from napari_semiseg.execution.place import executor_at
+
+    before = sum(1 for _ in LogReader(run.folder.events).events())
+    handle = submit_for(executor_at(place, project), verb, project, run, *words)
+    events = follow_process(run, handle, trains=verb != "predict")
+    with stoppable(run) as signals, RunDisplay(quiet=quiet) as display:
+        for event in islice(events, before, None):
+            display.take(event)
+    code = handle.poll()
+    finished = display.summary.finished
+    if finished is not None and finished.reason == "failed":
+        raise ProjectError(finished.error or f"{verb} failed; see {run.folder.log}")
+    if code not in (0, STOPPED):
+        said = last_output(run) or [f"{verb} ended with code {code} on {place}"]
+        raise ProjectError(said[-1].removeprefix("semiseg: "))
+    display.summary.stopped = bool(signals) or code == STOPPED
+    return display.summary
+
+
+def _flags(
+    devices: str | None = None, *, no_predict: bool, json: bool = False
+) -> list[str]:
+    """Give the options of a training again to the processes that do it."""
+    flags = [] if devices is None else ["--devices", devices]
+    return flags + ["--no-predict"] * no_predict + ["--json"] * json
+
+
 def _on_cluster(
     address: str,
     project: Project,
@@ -339,6 +401,18 @@ def _processes(devices: str | None, device: str) -> int:
     if devices is None or not engine.join().alone:
         return 1
     return engine.count_devices(devices, device)
+
+
+def _report_predictions(
+    run: Run, summary: RunSummary, asked: int, begun: float, *, json: bool
+) -> None:
+    seconds = round(time.perf_counter() - begun, 1)
+    done = summary.predicted
+    render.answer(
+        {"run": run.id, "predicted": done, "seconds": seconds},
+        f"Predicted {len(done)} of {asked} cases in {duration(seconds)}.",
+        as_json=json,
+    )
 
 
 def _report(run: Run, summary: RunSummary, *, json: bool) -> None:

@@ -11,6 +11,7 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +51,9 @@ def connected(address: str) -> Iterator[Client]:
     ProjectError
         Nobody answers there, or it refuses this client.
     """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise ConfigError(
-            "expected Dask for --cluster, found none; install it with: pip install "
-            "'napari-semiseg[cluster]'"
-        ) from error
+    _require_dask()
+    from distributed import LocalCluster
+
     cluster: Any = None
     if address.startswith((LOCAL, SLURM)):
         kind, _, text = address.partition(":")
@@ -73,19 +70,35 @@ def connected(address: str) -> Iterator[Client]:
             f"expected --cluster tcp://HOST:PORT, tls://…, local:N or slurm:N, found "
             f"{address!r}"
         )
-    try:
-        client = Client(address if cluster is None else cluster, timeout=CONNECT_S)
-    except (OSError, TypeError, ValueError) as error:
-        raise ProjectError(
-            f"expected a Dask scheduler at {address} that lets this client in, found "
-            f"'{str(error).splitlines()[0]}'; check that it runs, and the certificates"
-        ) from error
+    client = connect(address, cluster)
     try:
         yield client
     finally:
         client.close()
         if cluster is not None:
             cluster.close()
+
+
+def connect(address: str, cluster: Any = None) -> Client:
+    """Connect to a scheduler, or to a cluster at that address; see `connected`."""
+    _require_dask()
+    from distributed import Client
+
+    try:
+        return Client(address if cluster is None else cluster, timeout=CONNECT_S)
+    except (OSError, TypeError, ValueError) as error:
+        raise ProjectError(
+            f"expected a Dask scheduler at {address} that lets this client in, found "
+            f"'{str(error).splitlines()[0]}'; check that it runs, and the certificates"
+        ) from error
+
+
+def _require_dask() -> None:
+    if find_spec("distributed") is None:
+        raise ConfigError(
+            "expected Dask for a cluster, found none; install it with: pip install "
+            "'napari-semiseg[cluster]'"
+        )
 
 
 def _slurm(jobs: int) -> Any:
@@ -199,9 +212,18 @@ class ClusterHandle:
 
 @dataclass(frozen=True, slots=True)
 class ClusterExecutor:
-    """Run verbs on the workers of a cluster; see `Executor`."""
+    """Run verbs on the workers of a cluster; see `Executor`.
+
+    Attributes
+    ----------
+    client : Client
+        Of its scheduler.
+    detached : bool
+        Whether verbs stay in the queue when the client is gone.
+    """
 
     client: Client = field(repr=False)
+    detached: bool = False
 
     @property
     def parallel(self) -> int:
@@ -210,9 +232,13 @@ class ClusterExecutor:
 
     def submit(self, verb: str, arguments: Sequence[str], log: Path) -> ClusterHandle:
         """Queue ``semiseg verb arguments``; see `Executor.submit`."""
+        from distributed import fire_and_forget
+
         session = uuid.uuid4().hex
         sent = [os.fspath(word) for word in arguments]
         future = self.client.submit(
             run_verb, verb, sent, os.fspath(log), session, key=session, pure=False
         )
+        if self.detached:
+            fire_and_forget(future)
         return ClusterHandle(future, time.time(), session)

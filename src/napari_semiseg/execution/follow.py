@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs.run import Run
 
 REFUSED = 1
-"""Exit code of a verb that refused with one line of output."""
+"""Exit code of a verb that refused with one line of output, or could not begin."""
 QUOTED_LINES = 5
 POLL_S = 0.2
 

@@ -27,6 +27,7 @@ from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases import versions
 from napari_semiseg.project.cases.history import LabelChange, Reopened, Undone
 from napari_semiseg.project.cases.references import FileFacts
+from napari_semiseg.project.cloud_folder import cloud_warning
 from napari_semiseg.project.layout import Layout, foreign_entry, is_id
 from napari_semiseg.project.migration import migrate_file, outdated_files
 from napari_semiseg.project.project import Project
@@ -43,7 +44,15 @@ ASIDE = "set-aside"
 ADD_AGAIN = "; add its image again, and its mask is there"
 
 Kind = Literal[
-    "settings", "link", "unfinished", "case", "image", "mask", "run", "prediction"
+    "folder",
+    "settings",
+    "link",
+    "unfinished",
+    "case",
+    "image",
+    "mask",
+    "run",
+    "prediction",
 ]
 
 
@@ -140,6 +149,8 @@ class _Doctor:
         self._findings: list[Finding] = []
 
     def examined(self, progress: Callable[[int, int], None]) -> Diagnosis:
+        if warning := cloud_warning(self._root):
+            self._note("folder", self._root, warning)
         self._links()
         self._unfinished()
         try:

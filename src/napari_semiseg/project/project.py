@@ -46,11 +46,16 @@ from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.layout import Layout, is_id
 from napari_semiseg.project.runs.comparison import compare, compare_stored
 from napari_semiseg.project.runs.run import Run, RunList
-from napari_semiseg.project.settings import Settings, read_settings, write_settings
+from napari_semiseg.project.settings import (
+    Settings,
+    mapped,
+    read_settings,
+    write_settings,
+)
 
 if TYPE_CHECKING:
     from napari_semiseg.core.prediction import Prediction
-    from napari_semiseg.project.cases.record import CaseRecord
+    from napari_semiseg.project.cases.record import CaseRecord, ChannelRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,15 @@ class Project:
         The classes to segment.
     layout : Layout
         Every path in the folder.
+    settings : Settings
+        Contents of ``project.toml`` when it was opened.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
         self.name = settings.name
         self.labels = settings.scheme
+        self.settings = settings
         self.layout = Layout(folder)
         self._records = Records(self.layout)
         self._runs = RunList(self.layout)
@@ -232,7 +240,7 @@ class Project:
                 has_prediction=has_prediction,
             ),
             channels=tuple(
-                Channel(one.name, resolve(one.image, self.folder), one.volume)
+                Channel(one.name, self._image(one), one.volume)
                 for one in record.channels
             ),
             annotated_fraction=fraction or 0.0,
@@ -240,6 +248,10 @@ class Project:
             has_draft=has_draft,
             scheme=self.labels,
         )
+
+    def _image(self, channel: ChannelRecord) -> Path:
+        """Path of an image on this computer."""
+        return resolve(mapped(channel.image, self.settings.own_roots), self.folder)
 
     @property
     def channels(self) -> tuple[str, ...] | None:
@@ -290,7 +302,7 @@ class Project:
             or two images have the same name. Nothing is added then.
         """
         known = {
-            name: resolve(self._records.read(name).channels[0].image, self.folder)
+            name: self._image(self._records.read(name).channels[0])
             for name in self._records.ids()
         }
         own = {self.layout.cases, self.layout.runs}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +20,48 @@ from napari_semiseg.io.atomic import write_text
 FORMAT = 2
 """Version of the project folder that this version of the package reads."""
 
+HOST = "SEMISEG_HOST"
+"""Variable with the name by which ``[roots]`` know this computer; else its own."""
+
 
 class Settings(BaseModel):
-    """Contents of ``project.toml``."""
+    """Contents of ``project.toml``.
+
+    Attributes
+    ----------
+    slurm : tuple of str
+        Options of ``sbatch`` for verbs that run on SLURM.
+    roots : dict
+        Where images lie on other computers: by the name of each, folders there by
+        folders as the records of cases have them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
     name: str
+    slurm: tuple[str, ...] = ()
     labels: tuple[LabelClass, ...]
+    roots: dict[str, dict[str, str]] = {}
 
     @property
     def scheme(self) -> LabelScheme:
         """The classes of the project."""
         return LabelScheme(classes=self.labels)
+
+    @property
+    def own_roots(self) -> Mapping[str, str]:
+        """Folders on this computer by folders as the records of cases have them."""
+        return self.roots.get(os.environ.get(HOST) or platform.node(), {})
+
+
+def mapped(path: str, roots: Mapping[str, str]) -> str:
+    """Replace the folder that a path begins with, by the longest that is known."""
+    for known in sorted(roots, key=len, reverse=True):
+        folder = known.rstrip("/")
+        if path == folder or path.startswith(f"{folder}/"):
+            return roots[known].rstrip("/") + path[len(folder) :]
+    return path
 
 
 def read_settings(path: Path) -> Settings:
@@ -90,4 +121,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def write_settings(path: Path, settings: Settings) -> None:
     """Write the settings of a project."""
-    write_text(path, tomlkit.dumps(settings.model_dump()))
+    values = settings.model_dump()
+    unused = [name for name in ("slurm", "roots") if not values[name]]
+    write_text(path, tomlkit.dumps({k: values[k] for k in values if k not in unused}))

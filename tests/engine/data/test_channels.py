@@ -34,7 +34,7 @@ def two_channels(seed: int, *, labelled: bool = True):
     one = prepared(seed, labelled=labelled)
     noise = np.random.default_rng(seed).normal(0, 1, one.image.shape)
     both = np.concatenate([noise.astype(np.float16), one.image])
-    return dataclasses.replace(one, image=both)
+    return dataclasses.replace(one, arrays={**one.arrays, "image": both})
 
 
 @pytest.fixture

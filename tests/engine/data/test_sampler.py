@@ -169,7 +169,7 @@ def test_an_unturned_view_shows_the_voxels_as_they_are(plan, monkeypatch):
     case = prepared(0)
     stripes = np.zeros_like(case.image)
     stripes[:, ::2] = 1.0
-    striped = dataclasses.replace(case, image=stripes)
+    striped = dataclasses.replace(case, arrays={**case.arrays, "image": stripes})
     thin = plan.model_copy(update={"patch_zyx": (12, 16, 16), "labelled_batch": 1})
     batch = Sampler(Streams((striped,), (striped,)), thin, seed=0).batch(0, CPU)
     seen = batch.image[batch.inside]

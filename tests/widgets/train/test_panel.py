@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import DEFAULT_METHOD, TrainingConfig
 from napari_semiseg.core.events import Finished, Predicted, Started, Stepped
 from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
+from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.runs.prediction_requests import requested_predictions
 from napari_semiseg.project.runs.run import Run
@@ -252,6 +254,52 @@ def test_training_longer_passes_the_minutes(
     assert executor.submitted == [
         ["resume", str(project.folder), run.id, "--minutes", "5"]
     ]
+
+
+@pytest.mark.usefixtures("labelled")
+def test_another_computer_is_asked_without_holding_the_window_up(
+    qtbot: QtBot,
+    panel: TrainingPanel,
+    executor: FakeExecutor,
+    project: Project,
+    notifications: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer, asked = threading.Event(), []
+
+    def executor_at(place: str, opened: Project) -> FakeExecutor:
+        asked.append((place, opened.folder == project.folder))
+        answer.wait(20)
+        if place == "ssh:nobody":
+            raise ProjectError("expected an answer of 'ssh', found none")
+        return executor
+
+    monkeypatch.setattr(training, "executor_at", executor_at)
+    monkeypatch.setattr(panel, "_own_executor", None)
+    place, device = panel.form.place, panel.form.device
+    device.choose("cpu")
+    assert place.host.isHidden()
+    place.kind.setCurrentIndex(place.kind.findData("ssh:"))
+    assert not place.host.isHidden()
+    assert (device.currentData(), device.isEnabled()) == ("auto", False)
+    place.host.setText("nobody")
+    panel.start_button.click()
+    qtbot.waitUntil(lambda: bool(asked), timeout=WAIT_MS)
+    assert not panel.start_button.isEnabled()
+    assert panel.reason.text() == "Waits for an answer of ssh:nobody."
+    answer.set()
+    qtbot.waitUntil(panel.start_button.isEnabled, timeout=WAIT_MS)
+    assert notifications == ["expected an answer of 'ssh', found none"]
+    assert project.runs() == []
+    place.host.setText("cellar")
+    panel.start_button.click()
+    qtbot.waitUntil(lambda: panel.monitor.run is not None, timeout=WAIT_MS)
+    assert asked == [("ssh:nobody", True), ("ssh:cellar", True)]
+    (words,) = executor.submitted
+    assert words[:2] == ["train", str(project.folder)]
+    assert enabled(panel) == (False, True, False)
+    place.kind.setCurrentIndex(0)
+    assert (place.value(), device.isEnabled()) == ("", True)
 
 
 @pytest.mark.usefixtures("labelled")

@@ -7,12 +7,14 @@ plan), so that it never goes stale, and deleting the folder costs only time.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.case import CaseState, Split
@@ -26,10 +28,8 @@ from napari_semiseg.project.cases.channels import describe_channels, same_channe
 from napari_semiseg.project.cases.label_changes import LabelWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.labels import LabelScheme
@@ -44,6 +44,8 @@ five of six data sets, grey values of structures then differ 20 to 45 % less, an
 sixth 15 % more, than with equal weights."""
 CENTRES = 8_192
 """Voxels per class that are remembered as centres of crops."""
+OPEN = 128
+"""Files that are open at once, since some systems let a process open 256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +119,36 @@ class Prepared:
 
     Attributes
     ----------
-    image : ndarray (K, Z, Y, X), float16
-        Memory-mapped, normalised; a channel each.
-    target : ndarray (Z, Y, X), uint8, or None
-        Class indices; 255 where not annotated.
-    low, high : ndarray (C, Z, Y, X), float16, or None
-        Bounds of the signed distance; the same array where the label is complete.
+    arrays : mapping
+        ``image``; with a label ``target`` and ``low``, and where that is not complete
+        ``high``.
     version : str
         SHA-256 of the label file; empty where there is no label.
     """
 
     id: str
-    image: NDArray[np.float16]
-    target: NDArray[np.uint8] | None = None
-    low: NDArray[np.float16] | None = None
-    high: NDArray[np.float16] | None = None
+    arrays: Mapping[str, NDArray[Any]]
     version: str = ""
+
+    @property
+    def image(self) -> NDArray[np.float16]:
+        """Normalised grey values (K, Z, Y, X), a channel each."""
+        return self.arrays["image"]
+
+    @property
+    def target(self) -> NDArray[np.uint8] | None:
+        """Class indices (Z, Y, X); 255 where not annotated."""
+        return self.arrays.get("target")
+
+    @property
+    def intervals(self) -> list[NDArray[np.float16]]:
+        """Bounds (C, Z, Y, X) of the signed distance, one where both are the same."""
+        return [self.arrays[name] for name in ("low", "high") if name in self.arrays]
 
     @property
     def whole(self) -> bool:
         """Whether every voxel is annotated."""
-        return self.target is not None and self.high is self.low
+        return "target" in self.arrays and "high" not in self.arrays
 
     @cached_property
     def quantiles(self) -> NDArray[np.float32]:
@@ -313,6 +324,7 @@ class Cache:
         self._labels = project.labels
         self._plan = plan
         self._folder = project.layout.cache
+        self._load = lru_cache(OPEN)(_load)
 
     def prepare(self, case: Case, *, with_label: bool) -> Prepared:
         """Read a case's files, making those that are not there yet.
@@ -343,13 +355,13 @@ class Cache:
 
         ``version`` is the SHA-256 of the label; without one, it is empty.
         """
-        image = _load(self._image_file(case))
-        if not version:
-            return Prepared(case.id, image)
-        target, low, high = self._label_files(case, version)
-        lower = _load(low)
-        upper = _load(high) if high.exists() else lower
-        return Prepared(case.id, image, _load(target), lower, upper, version)
+        files = {"image": self._image_file(case)}
+        if version:
+            target, low, high = self._label_files(case, version)
+            files |= {"target": target, "low": low}
+            if high.exists():
+                files["high"] = high
+        return Prepared(case.id, _Files(files, self._load), version)
 
     def _image_file(self, case: Case) -> Path:
         images = (f"{one.sha256}:{one.volume}" for one in case.record.channels)
@@ -419,6 +431,28 @@ def _save(path: Path, array: NDArray[Any]) -> None:
         np.save(temporary, array)
 
 
-def _load(path: Path) -> NDArray[Any]:
+class _Files(Mapping[str, NDArray[Any]]):
+    """Arrays in files, each mapped into memory when it is asked for."""
+
+    def __init__(
+        self, paths: Mapping[str, Path], load: Callable[[str], NDArray[Any]]
+    ) -> None:
+        self._paths = {name: str(path) for name, path in paths.items()}
+        self._load = load
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._load(self._paths[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths  # without opening it
+
+
+def _load(path: str) -> NDArray[Any]:
     loaded: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return loaded

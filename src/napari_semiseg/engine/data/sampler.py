@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -131,8 +132,7 @@ class Sampler:
         self._fresh_weight = fresh_weight
         self._fresh_steps = fresh_steps
         self._mine = slice(rank, None, ranks)
-        assert streams.labelled[0].low is not None
-        self._classes = len(streams.labelled[0].low)
+        self._classes = len(streams.labelled[0].intervals[0])
         self._changes = 0
         self._reader = ThreadPoolExecutor(1, "crops")
         self._pending: tuple[tuple[int, bool, int], Future[_Read]] | None = None
@@ -226,8 +226,9 @@ class Sampler:
         Calibrated grey values, as of CT, are left as they are.
         """
         streams = self._at(step)
-        others = (*streams.labelled, *streams.unlabelled)
-        other = others[rng.integers(len(others))]
+        own = len(streams.labelled)
+        at = rng.integers(own + len(streams.unlabelled))
+        other = streams.labelled[at] if at < own else streams.unlabelled[at - own]
         strength = rng.uniform(0.5, 1.0)
         inside = image[-1] > 0
         for index, how in enumerate(self._plan.intensities):
@@ -248,19 +249,20 @@ class Sampler:
         start, new = self._new_labels(streams, step)
         if stream == LABELLED_STREAM:
             count, cases = self._plan.labelled_batch, streams.labelled
-            deck = [
-                case
-                for case in cases
-                for _ in range(self._fresh_weight if case.id in new else 1)
-            ]
+            if new:
+                cases = tuple(
+                    case
+                    for case in cases
+                    for _ in range(self._fresh_weight if case.id in new else 1)
+                )
         else:
             count = self._plan.unlabelled_batch
-            deck = list(streams.unlabelled or streams.labelled)
+            cases = streams.unlabelled or streams.labelled
         found = []
         for position in range((step - start) * count, (step - start + 1) * count):
-            turn, index = divmod(position, len(deck))
-            rng = np.random.default_rng([self._seed, stream, turn, start])
-            found.append(deck[rng.permutation(len(deck))[index]])
+            turn, index = divmod(position, len(cases))
+            order = _order(self._seed, stream, turn, start, len(cases))
+            found.append(cases[order[index]])
         return found
 
     def _at(self, step: int) -> Streams:
@@ -288,13 +290,12 @@ class Sampler:
         found = {"image": np.stack([*(image for image, _ in read), read[0][1]])}
         if with_label:
             assert case.target is not None
-            assert case.low is not None
-            assert case.high is not None
             target, known = _read(case.target, start, size)
             found["target"] = np.where(known > 0, target + 1.0, 0.0)[np.newaxis]
-            parts = [case.low] if case.high is case.low else [case.low, case.high]
             maps = [
-                _read(channel, start, size)[0] for part in parts for channel in part
+                _read(channel, start, size)[0]
+                for part in case.intervals
+                for channel in part
             ]
             found["intervals"] = np.stack(maps)
         return found
@@ -313,7 +314,7 @@ class Sampler:
         uniform = rng.random(3)
         if with_label and rng.random() < FOREGROUND_SHARE:
             groups = case.foreground
-        elif with_label and case.high is not case.low:
+        elif with_label and not case.whole:
             groups = case.centres
         else:
             groups = ()
@@ -345,6 +346,13 @@ def _fit(first: int, extent: int, edge: int) -> int:
     if extent <= edge:
         return (extent - edge) // 2
     return min(max(first, 0), extent - edge)
+
+
+@lru_cache(maxsize=4)
+def _order(*numbers: int) -> NDArray[np.int64]:
+    """Shuffle as many as the last number says, by the others."""
+    *seed, count = numbers
+    return np.random.default_rng(seed).permutation(count)
 
 
 def _read(

@@ -50,6 +50,7 @@ from napari_semiseg.engine.training.validation import validation_dice
 from napari_semiseg.engine.training.warm_start import with_strides_of
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
+from napari_semiseg.project.cloud_folder import cloud_warning
 from napari_semiseg.project.runs.event_log import checkpoint_facts
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ class Training:
     def _decide(self) -> Generator[Event, None, _Prepared | None]:
         """Plan, prepare the cohort, measure the speed; None where it was stopped."""
         begun = time.perf_counter()
+        if warning := cloud_warning(self._project.folder):
+            yield Warned(message=warning)
         kind, plan = registry.check(self._config), self._run.plan
         is_new, expected = plan is None, 0
         if plan is None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.common.session import Session
 
 WORDS = {
+    "folder": "The folder is kept in step with a cloud",
     "settings": "The settings of the project cannot be read",
     "link": "A link leads out of the project",
     "unfinished": "An unfinished file was left behind",

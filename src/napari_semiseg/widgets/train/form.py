@@ -30,6 +30,7 @@ from napari_semiseg.engine.networks.registry import architecture_names
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import Fold, plain, push_button, stack
 from napari_semiseg.widgets.elements.style import look
+from napari_semiseg.widgets.train.place import PlaceField
 from napari_semiseg.widgets.train.schema_form import SchemaForm
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class TrainingForm(QWidget):
         )
         self._follows_newest = True
         self.device = ElidedCombo("auto takes the fastest that is there")
+        self.place = PlaceField()
         self.steps = QSpinBox()
         self.steps.setRange(0, 10_000_000)
         self.steps.setSpecialValueText("by minutes")
@@ -136,6 +138,26 @@ class TrainingForm(QWidget):
         )
         self.feature_maps.setChecked(True)
         self.params = SchemaForm()
+        self._arrange()
+        self.set_sources(())
+        self.set_devices(())
+        self.set_methods(methods)
+        self.source.activated.connect(self._source_chosen)
+        self.method.currentIndexChanged.connect(self._method_changed)
+        self.place.valueChanged.connect(self._place_changed)
+        for changed in (
+            self.minutes.valueChanged,
+            self.device.currentIndexChanged,
+            self.steps.valueChanged,
+            self.seed.valueChanged,
+            self.architecture.currentIndexChanged,
+            self.feature_maps.toggled,
+            self.params.valueChanged,
+        ):
+            changed.connect(lambda *_: self.valueChanged.emit())
+
+    def _arrange(self) -> None:
+        """Put what is asked often above what is folded away."""
         numbers = QWidget()
         inner = QFormLayout(numbers)
         inner.setContentsMargins(0, 0, 0, 0)
@@ -149,26 +171,12 @@ class TrainingForm(QWidget):
         self.advanced = Fold("More settings", tip, numbers, self.params)
         form = QFormLayout()
         form.addRow("How long", self._how_long())
-        form.addRow("On", self.device)
+        form.addRow("Run on", self.place)
+        form.addRow("Device", self.device)
         inner.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         stack(self, form, self.advanced, margin=0)
-        self.set_sources(())
-        self.set_devices(())
-        self.set_methods(methods)
-        self.source.activated.connect(self._source_chosen)
-        self.method.currentIndexChanged.connect(self._method_changed)
-        for changed in (
-            self.minutes.valueChanged,
-            self.device.currentIndexChanged,
-            self.steps.valueChanged,
-            self.seed.valueChanged,
-            self.architecture.currentIndexChanged,
-            self.feature_maps.toggled,
-            self.params.valueChanged,
-        ):
-            changed.connect(lambda *_: self.valueChanged.emit())
 
     def _how_long(self) -> QHBoxLayout:
         """Put the minutes beside buttons that set usual ones."""
@@ -260,6 +268,14 @@ class TrainingForm(QWidget):
             self.source.setCurrentIndex(scratch)
         else:
             self.source.choose(run_id, otherwise=scratch)
+
+    def _place_changed(self) -> None:
+        """Leave the choice of a device to another computer: the list is of this one."""
+        elsewhere = bool(self.place.value())
+        self.device.setEnabled(not elsewhere)
+        if elsewhere:
+            self.device.choose("auto")
+        self.valueChanged.emit()
 
     def _source_chosen(self, row: int) -> None:
         self._follows_newest = row == 0 and self.source.itemData(row) is not None

@@ -15,8 +15,9 @@ from napari_semiseg.core.text import duration
 from napari_semiseg.engine.methods.registry import method_specs
 from napari_semiseg.execution.executor import start_training, submit_for
 from napari_semiseg.execution.local import LocalExecutor
+from napari_semiseg.execution.place import executor_at
 from napari_semiseg.project.runs.compatibility import why_incompatible
-from napari_semiseg.widgets.common.background import show_errors
+from napari_semiseg.widgets.common.background import in_background, show_errors
 from napari_semiseg.widgets.common.next_step import Phase
 from napari_semiseg.widgets.common.preferences import setting
 from napari_semiseg.widgets.common.session import HUMAN
@@ -44,7 +45,7 @@ from napari_semiseg.widgets.train.sentence import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from qtpy.QtGui import QShowEvent
 
@@ -96,6 +97,7 @@ class TrainingPanel(QWidget):
         self._session = session
         self._own_executor = executor
         self._problem: str | None = None
+        self._asked = ""
         self._devices: DeviceQuery | None = None
         found = has_torch()
         self.form = TrainingForm(method_specs() if methods is None else methods)
@@ -164,6 +166,7 @@ class TrainingPanel(QWidget):
         self.monitor.ended.connect(self._ended)
         self.form.method.currentIndexChanged.connect(self._offer_sources)
         self.form.valueChanged.connect(self._show_plan)
+        self.form.place.valueChanged.connect(self.update_buttons)
         self._changes.triggered.connect(self._announce_changes)
         self._stopping.timeout.connect(self.update_buttons)
         session, connections = self._session, Connections(self)
@@ -177,11 +180,36 @@ class TrainingPanel(QWidget):
         connections.at_close(self.monitor.stop)
         connections.at_close(self.requests.withdraw)
 
-    @property
-    def _executor(self) -> Executor:
-        """Runs the verbs; beside other programs as the user wants it."""
-        own = self._own_executor
-        return own or LocalExecutor(low_priority=setting("low_priority"))
+    def _submit(
+        self, work: Callable[[Executor], tuple[Run, Handle]], *, trains: bool = True
+    ) -> None:
+        """Let an executor begin a verb, and follow it.
+
+        Another computer is asked in a thread, since it may take seconds to answer.
+        """
+        project, place = self._session.project, self.form.place.value()
+        if project is None:
+            return
+        if not place or self._own_executor is not None:
+            here = LocalExecutor(low_priority=setting("low_priority"))
+            with show_errors(self._session):
+                self._follow(*work(self._own_executor or here), trains=trains)
+            return
+
+        def begin() -> tuple[Run, Handle]:
+            return work(executor_at(place, project))
+
+        def begun(found: tuple[Run, Handle]) -> None:
+            if self._session.project is project:
+                self._follow(*found, trains=trains)
+
+        def answered() -> None:
+            self._asked = ""
+            self.update_buttons()
+
+        self._asked = place
+        self.update_buttons()
+        in_background(self._session, f"Asking {place}", begin, begun, answered)
 
     # -- actions
 
@@ -193,7 +221,7 @@ class TrainingPanel(QWidget):
             return
         with show_errors(self._session):
             config = self.form.value()
-            self._follow(*start_training(self._executor, project, config))
+            self._submit(lambda executor: start_training(executor, project, config))
 
     def stop(self) -> None:
         """Ask the run to end; when it does not within 10 s, end its process."""
@@ -202,7 +230,8 @@ class TrainingPanel(QWidget):
             return
         if run.stop_requested and not self._stopping.isActive():
             if self.monitor.handle is not None:
-                self.monitor.handle.terminate()
+                with show_errors(self._session):
+                    self.monitor.handle.terminate()
         else:
             with show_errors(self._session):
                 run.request_stop()
@@ -217,9 +246,12 @@ class TrainingPanel(QWidget):
         arguments = [run.id]
         if run.status == "completed":
             arguments += ["--minutes", f"{self.form.minutes.value():g}"]
-        with show_errors(self._session):
-            handle = submit_for(self._executor, "resume", project, run, *arguments)
-            self._follow(run, handle)
+        self._submit(
+            lambda executor: (
+                run,
+                submit_for(executor, "resume", project, run, *arguments),
+            )
+        )
 
     def predict(self, cases: Sequence[str] = ()) -> None:
         """Propose masks with the model in use; by default for all without a label."""
@@ -227,11 +259,14 @@ class TrainingPanel(QWidget):
         if project is None or run is None:
             return
         named = [word for name in cases for word in ("--case", name)]
-        with show_errors(self._session):
-            handle = submit_for(
-                self._executor, "predict", project, run, "--run", run.id, *named
-            )
-            self._follow(run, handle, trains=False)
+        words = ["--run", run.id, *named]
+        self._submit(
+            lambda executor: (
+                run,
+                submit_for(executor, "predict", project, run, *words),
+            ),
+            trains=False,
+        )
         self.update_buttons()
 
     # -- state
@@ -240,8 +275,10 @@ class TrainingPanel(QWidget):
         """Say why training cannot start now; None if it can."""
         if self._session.project is None:
             return "Open a project first."
-        if self._problem is not None:
+        if self._problem is not None and not self.form.place.value():
             return self._problem
+        if self._asked:
+            return f"Waits for an answer of {self._asked}."
         if self._active_run() is not None:
             return "A training or prediction runs; it goes on when napari is closed."
         human = [case for case in self._session.cases() if case.state in HUMAN]
@@ -268,7 +305,8 @@ class TrainingPanel(QWidget):
         self.stop_button.setText(
             ("Stopping …" if waiting else "End it now") if stopping else STOP
         )
-        idle = active is None and self._problem is None
+        able = self._problem is None or bool(self.form.place.value())
+        idle = active is None and able and not self._asked
         self.predict_button.setEnabled(idle and self._model() is not None)
         resumable = self._resumable()
         self.resume_button.setEnabled(idle and resumable is not None)
