@@ -71,7 +71,9 @@ def main() -> None:
         )
 
         def ours(predictor: Predictor = predictor) -> None:
-            found["ours"] = predictor.maps(image).probabilities.argmax(0).numpy()
+            found["ours"] = (
+                predictor.maps(image.numpy()).probabilities.argmax(0).numpy()
+            )
 
         ours()
         theirs()

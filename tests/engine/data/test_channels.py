@@ -14,7 +14,6 @@ from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.plan import Intensity
 from napari_semiseg.engine.data.augment import Crops, augment
-from napari_semiseg.engine.data.cache import normalise
 from napari_semiseg.engine.data.sampler import Sampler, Streams, SyntheticBatches
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import base as plugin
@@ -108,7 +107,7 @@ def test_predicts_what_only_the_second_channel_shows(wide_task, wide_plan):
     for _ in range(plan.steps):
         made._advance(plan.steps)
     unseen = two_channels(8)
-    both = torch.from_numpy(unseen.image.astype(np.float32))
+    both = unseen.image.astype(np.float32)
 
     def dice(image):
         predictor = Predictor(made._method, made.networks.teachers, plan, CPU)
@@ -117,7 +116,7 @@ def test_predicts_what_only_the_second_channel_shows(wide_task, wide_plan):
         return 2 * (said & truth).sum() / max(1, said.sum() + truth.sum())
 
     assert dice(both) > 0.8
-    assert dice(both.flip(0)) < 0.5
+    assert dice(both[::-1].copy()) < 0.5
 
 
 @pytest.fixture
@@ -204,30 +203,3 @@ def test_each_channel_gets_the_intensities_of_its_kind(tmp_path):
     assert ct.kind == "ct"
     assert -950 < ct.cut[0] < ct.cut[1] < -850
     assert -920 < ct.mean_std[0] < -880
-
-
-def test_what_lies_at_the_rim_changes_the_normalised_middle_less():
-    """Bright fat beside a coil, or more air, in the field of view."""
-    rng = np.random.default_rng(0)
-    plain = rng.normal(100, 10, (24, 40, 40)).astype(np.float32)
-    bright, dark = plain.copy(), plain.copy()
-    bright[:, :6], dark[:, :6] = 300.0, 0.0
-    middle = np.s_[9:15, 15:25, 15:25]
-    shifts = {
-        kind: [
-            abs(float(normalise(image, how)[middle].mean()))
-            for image in (bright, dark)
-            for how in [Intensity(kind=kind, cut=(0, 100), mean_std=(0, 1))]
-        ]
-        for kind in ("zscore", "central")
-    }
-    assert max(shifts["central"]) < 0.6 * min(shifts["zscore"])
-
-
-def test_central_statistics_are_those_of_an_even_volume():
-    image = np.random.default_rng(0).normal(50.0, 5.0, (40, 44, 48))
-    how = Intensity(kind="central", cut=(0, 100), mean_std=(0, 1))
-    normalised = normalise(image.astype(np.float32), how)
-    assert normalised.mean() == pytest.approx(0, abs=0.05)
-    assert normalised.std() == pytest.approx(1, rel=0.05)
-    assert np.isfinite(normalise(np.full((3, 4, 5), 7.0), how)).all()

@@ -74,7 +74,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("shape", [(16, 16, 16), (24, 40, 20), (8, 30, 12)])
 def test_every_level_is_that_of_the_whole_volume(predictor, shape) -> None:
     image = smooth(shape)
-    predictor.maps(image[None])
+    predictor.maps(image[None].numpy())
     found = predictor._features.result()
     assert found.strides == ((4.0, 4.0, 4.0), (1.0, 1.0, 1.0))
     coarse, fine = found.levels
@@ -96,7 +96,7 @@ def test_a_large_volume_is_kept_on_a_coarser_grid(predictor, monkeypatch) -> Non
     shape = (24, 40, 20)
     monkeypatch.setattr(feature_maps, "MOST_BYTES", 12_000)
     image = smooth(shape)
-    predictor.maps(image[None])
+    predictor.maps(image[None].numpy())
     found = predictor._features.result()
     arrays = (found.log_probabilities, *found.levels)
     assert sum(array.nbytes for array in arrays) <= 12_000
@@ -121,7 +121,8 @@ def test_all_levels_of_our_networks_are_kept_and_nothing_else_changes(
     with_maps = Predictor(method, nets, plan, CPU, feature_maps=True)
     without = Predictor(method, nets, plan, CPU)
     assert torch.equal(
-        with_maps.maps(image).probabilities, without.maps(image).probabilities
+        with_maps.maps(image.numpy()).probabilities,
+        without.maps(image.numpy()).probabilities,
     )
     assert without._features is None
     levels = with_maps._features.result().levels

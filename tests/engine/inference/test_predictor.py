@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
 
 from engine.volumes import prepared
 from napari_semiseg.core.geometry import Geometry
-from napari_semiseg.engine.inference import sliding_window, uncertainty
+from napari_semiseg.engine.inference import uncertainty
 from napari_semiseg.engine.inference.predictor import Maps, Predictor
-from napari_semiseg.engine.inference.sliding_window import GridSampler, gaussian_window
 from napari_semiseg.engine.inference.uncertainty import (
     UncertaintyMaps,
     extent,
@@ -22,6 +19,8 @@ from napari_semiseg.engine.methods import registry
 from napari_semiseg.engine.methods.base import Inference
 from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 from napari_semiseg.engine.networks.embedding import EmbeddingAccumulator
+from napari_semiseg.imaging import sliding_window
+from napari_semiseg.imaging.sliding_window import GridSampler
 
 
 class Local:
@@ -49,7 +48,7 @@ def predictor(plan, task):
 def test_windows_blend_to_the_whole(predictor, shape):
     """With a local model the blend must equal the model on the whole volume."""
     image = torch.randn(shape)
-    maps = predictor.maps(image[None])
+    maps = predictor.maps(image[None].numpy())
     assert maps.probabilities.shape == (2, *shape)
     assert torch.allclose(maps.probabilities[1], torch.sigmoid(4 * image), atol=1e-4)
     assert torch.allclose(maps.distance[1], torch.tanh(-image), atol=1e-4)
@@ -66,7 +65,7 @@ def test_sides_are_exchanged_only_as_in_training(plan, task, mirrored):
     two = plugin.Task(2, task.limit_voxels, task.width, task.strides)
     obeyed = plan.model_copy(update={"mirrored": mirrored})
     Predictor(Sided(two), {}, obeyed, torch.device("cpu")).maps(
-        torch.randn(1, 16, 16, 16)
+        torch.randn(1, 16, 16, 16).numpy()
     )
     first, *others = asked
     assert len(others) == mirrored
@@ -76,10 +75,10 @@ def test_sides_are_exchanged_only_as_in_training(plan, task, mirrored):
 @pytest.mark.parametrize("shape", [(16, 16, 16), (60, 23, 40), (5, 30, 9)])
 def test_planes_come_in_order_and_few_at_a_time(predictor, shape):
     image = torch.randn(shape)
-    blocks = list(predictor.planes(image[None]))
+    blocks = list(predictor.planes(image[None].numpy()))
     assert max(block.gap.shape[1] for block in blocks) <= 16
     joined = torch.cat([block.probabilities for block in blocks], dim=1)
-    assert torch.equal(joined, predictor.maps(image[None]).probabilities)
+    assert torch.equal(joined, predictor.maps(image[None].numpy()).probabilities)
 
 
 def ball_image(shape, centre, radius):
@@ -92,14 +91,14 @@ def test_a_large_volume_is_only_predicted_where_something_is(predictor, monkeypa
     """The mask and the distances near it are those of the whole lattice."""
     image = ball_image((48, 64, 64), (20, 20, 45), 7)
     monkeypatch.setattr(sliding_window, "MANY_WINDOWS", 10**6)
-    whole = predictor.maps(image[None])
+    whole = predictor.maps(image[None].numpy())
     looks = []
     look = predictor._predict_window
     monkeypatch.setattr(
         predictor, "_predict_window", lambda crop: looks.append(0) or look(crop)
     )
     monkeypatch.setattr(sliding_window, "MANY_WINDOWS", 8)
-    sparse = predictor.maps(image[None])
+    sparse = predictor.maps(image[None].numpy())
     every = len(GridSampler(image.shape, (16, 16, 16)))
     assert 0 < len(looks) < every / 3
     assert torch.equal(sparse.probabilities.argmax(0), whole.probabilities.argmax(0))
@@ -115,29 +114,9 @@ def test_a_large_volume_is_only_predicted_where_something_is(predictor, monkeypa
 def test_where_the_first_look_finds_nothing_all_is_predicted(predictor, monkeypatch):
     monkeypatch.setattr(sliding_window, "MANY_WINDOWS", 8)
     image = torch.full((48, 48, 48), -1.5)
-    maps = predictor.maps(image[None])
+    maps = predictor.maps(image[None].numpy())
     expected = float(torch.sigmoid(torch.tensor(-6.0)))
     assert maps.probabilities[1].mean() == pytest.approx(expected, rel=1e-3)
-
-
-@pytest.mark.parametrize("shape", [(16, 16, 16), (17, 40, 33)])
-def test_windows_cover_every_voxel(shape):
-    seen = np.zeros(shape)
-    for box in GridSampler(shape, (16, 16, 16)):
-        seen[box] += 1
-    assert seen.min() >= 1
-
-
-def test_the_loop_of_the_docstring_runs():
-    names = {"torch": torch}
-    assert doctest.testmod(sliding_window, extraglobs=names) == (0, 7)
-
-
-def test_window_weight_is_highest_in_the_middle():
-    window = gaussian_window((16, 8, 8))
-    assert window.shape == (16, 8, 8)
-    assert window.min() > 0
-    assert np.unravel_index(int(window.argmax()), window.shape)[0] in (7, 8)
 
 
 def maps_of(indices, doubt):
@@ -312,7 +291,7 @@ def test_features_tell_scans_apart_and_repeat(plan, task):
         image = torch.zeros(1, *shape)
         image[:, low:high, low:high, low:high] = 2.0
         predictor = Predictor(method, teachers, plan, torch.device("cpu"))
-        predictor.maps(image)
+        predictor.maps(image.numpy())
         return predictor._embedding.mean
 
     found = features((16, 16, 16), 4, 12)

@@ -244,7 +244,7 @@ def test_learns_two_classes(name, task, plan):
     predictor = made.predictor()
     for seed in (7, 8):
         truth = prepared(seed)
-        maps = predictor.maps(torch.from_numpy(truth.image).float())
+        maps = predictor.maps(truth.image.astype("float32"))
         said = maps.probabilities.argmax(0).numpy()
         for index in (1, 2):
             mine, theirs = said == index, truth.target == index

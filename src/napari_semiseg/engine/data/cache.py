@@ -13,35 +13,37 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.appearance import quantiles
-from napari_semiseg.engine.data.resample import Shape, joined, resample, working_shape
 from napari_semiseg.engine.data.sparse_distance import working_distance_intervals
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.imaging.intensities import normalise
+from napari_semiseg.imaging.resampling import (
+    Shape,
+    axis_weights,
+    joined,
+    resample,
+    working_shape,
+)
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.project.cases.channels import describe_channels, same_channels
 from napari_semiseg.project.cases.label_changes import LabelWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.core.plan import Intensity, Plan
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
 
 CACHE_VERSION = 4
-CENTRAL = 0.2
-"""Deviation of the weights of a volume's middle, over its edges: between the scans of
-five of six data sets, grey values of structures then differ 20 to 45 % less, and on the
-sixth 15 % more, than with equal weights."""
 CENTRES = 8_192
 """Voxels per class that are remembered as centres of crops."""
 OPEN = 128
@@ -181,43 +183,9 @@ class Prepared:
         )
 
 
-def normalise(image: NDArray[Any], how: Intensity) -> NDArray[np.float32]:
-    """Cut and scale intensities as a plan says."""
-    low, high = how.cut
-    mean, deviation = how.mean_std
-    if not how.calibrated:
-        step = max(1, image.size // 500_000)
-        sample = np.asarray(image.ravel()[::step], dtype=np.float32)
-        low, high = np.percentile(sample, [low, high])
-    values = np.empty(image.shape, dtype=np.float32)
-    np.clip(image, np.float32(low), np.float32(high), out=values, casting="same_kind")
-    if how.kind == "zscore":
-        mean, deviation = float(values.mean()), float(values.std())
-    elif how.kind == "central":
-        mean = _central_mean(values)
-    values -= np.float32(mean)
-    if how.kind == "central":
-        deviation = _central_mean(values**2) ** 0.5
-    values /= np.float32(max(deviation, 1e-6))
-    return values
-
-
-def _central_mean(values: NDArray[np.float32]) -> float:
-    """Mean of a volume (Z, Y, X) whose middle weighs more, along each axis.
-
-    How much air and how much bright fat beside a coil is in the field of view differs
-    from scan to scan; what a scan was made for lies in its middle.
-    """
-    for size in values.shape[::-1]:
-        position = (np.arange(size) - (size - 1) / 2) / (CENTRAL * size)
-        weights = np.exp(-0.5 * position**2)
-        values = values @ (weights / weights.sum()).astype(np.float32)
-    return float(values)
-
-
 def working_images(
     case: Case, shape: Shape, plan: Plan, cancellation: CancellationToken = NEVER
-) -> torch.Tensor:
+) -> NDArray[np.float32]:
     """Read normalised channels (K, Z, Y, X) on the working grid, float32.
 
     ``cancellation`` is checked between the parts of this work.
@@ -240,8 +208,8 @@ def working_images(
         cancellation.check()
         values = normalise(voxels, how)
         cancellation.check()
-        parts.append(resample(torch.from_numpy(values).unsqueeze(0), shape))
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+        parts.append(resample(values[None], shape))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def class_indices(labels: NDArray[np.uint8], scheme: LabelScheme) -> NDArray[np.uint8]:
@@ -269,31 +237,19 @@ def working_target(
     holding = _holding(annotated, shape)
     known = annotated.any(axis=(1, 2))
     # Plane by plane: shares of a whole scan fill the memory, and most may be empty.
-    for plane, (low, high, share) in enumerate(_planes(len(indices), shape[0])):
-        if not known[low:high].any():
+    for plane, weights in enumerate(axis_weights(len(indices), shape[0])):
+        own = np.flatnonzero(weights)
+        if not known[own].any():
             continue
-        best = torch.zeros(shape[1:])
+        best = np.zeros(shape[1:], np.float32)
         for index in range(classes):
-            there = (indices[low:high] == index).astype(np.float32)
-            mixed = torch.from_numpy(np.tensordot(share, there, 1))
+            there = (indices[own] == index).astype(np.float32)
+            mixed = np.tensordot(weights[own], there, 1)
             votes = resample(mixed[None, None], (1, *shape[1:]))[0, 0]
-            result[plane][(votes > best).numpy()] = index
-            best = torch.maximum(best, votes)
+            result[plane][votes > best] = index
+            best = np.maximum(best, votes)
     result[~holding] = UNANNOTATED
     return result
-
-
-def _planes(own: int, working: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Give first, end and shares of the planes that `resample` averages."""
-    for plane in range(working):
-        if working < own:
-            low, high = plane * own // working, -(-(plane + 1) * own // working)
-            share = np.full(high - low, 1 / (high - low))
-        else:
-            middle = min(max((plane + 0.5) * own / working - 0.5, 0), own - 1)
-            low, high = int(middle), min(int(middle) + 2, own)
-            share = np.array([1 - middle + low, middle - low])[: high - low]
-        yield low, high, share.astype(np.float32)
 
 
 def _holding(annotated: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
@@ -342,7 +298,7 @@ class Cache:
         image = self._image_file(case)
         if not image.exists():
             values = working_images(case, shape, self._plan)
-            _save(image, values.numpy().astype(np.float16))
+            _save(image, values.astype(np.float16))
         version = _content(case.folder.label) if with_label else ""
         if version:
             target, low, high = self._label_files(case, version)

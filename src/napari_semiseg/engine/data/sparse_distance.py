@@ -15,7 +15,7 @@ import numpy as np
 from napari_semiseg.core.boxes import bounding_box
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.distance_maps import distance_intervals
-from napari_semiseg.engine.data.resample import joined
+from napari_semiseg.imaging.resampling import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.boxes import Box
-    from napari_semiseg.engine.data.resample import Shape
+    from napari_semiseg.imaging.resampling import Shape
 
 CELL = 8
 """Edge, in voxels, of the cubes in which annotated voxels are looked for."""

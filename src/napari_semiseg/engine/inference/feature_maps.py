@@ -10,15 +10,15 @@ import torch
 from torch.nn import functional
 
 from napari_semiseg.core.prediction import LOWEST_LOG, FeatureMaps
-from napari_semiseg.engine.inference.sliding_window import gaussian_window
 from napari_semiseg.engine.networks.blocks import Decoder
+from napari_semiseg.imaging.sliding_window import gaussian_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
-    from napari_semiseg.engine.inference.sliding_window import Box
+    from napari_semiseg.imaging.sliding_window import Start
 
 MOST_BYTES = 48_000_000
 """Of the maps of a volume; a larger one is kept on a coarser grid."""
@@ -31,14 +31,10 @@ class FeatureAccumulator:
     ----------
     shape : (z, y, x)
         Size of the volume, working voxels.
-    start : (z, y, x)
-        Where it begins in the volume that the windows are cut from, see
-        `sliding_window.padded`.
     """
 
-    def __init__(self, shape: Sequence[int], start: Sequence[int]) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         self._shape = tuple(shape)
-        self._start = tuple(start)
         self._recorded: list[Tensor] = []
         self._pooling: list[tuple[int, ...]] = []
         self._strides: list[tuple[int, ...]] = []
@@ -64,24 +60,23 @@ class FeatureAccumulator:
         # A method may ask a network several times: the first answer counts.
         self._recorded = self._recorded[: len(levels)]
 
-    def add(self, probabilities: Tensor, box: Box) -> None:
+    def add(self, probabilities: Tensor, start: Start) -> None:
         """Add what was recorded last, and the probabilities (C, z, y, x) of a window.
 
         Parameters
         ----------
         probabilities : Tensor
             On the CPU.
-        box : (slice, slice, slice)
-            Where the window lies in the volume that it was cut from.
+        start : (z, y, x)
+            Where the window lies in the volume; less than 0 where it reaches beyond.
         """
         maps = [*(level.cpu() for level in self._recorded), probabilities]
         if not self._totals:
             self._allocate(maps)
-        offset = [e.start - s for e, s in zip(box, self._start, strict=True)]
         for level, pooling, stride, total in zip(
             maps, self._pooling, self._strides, self._totals, strict=True
         ):
-            _blend(_pooled(level, pooling), [*zip(offset, stride, strict=True)], total)
+            _blend(_pooled(level, pooling), [*zip(start, stride, strict=True)], total)
 
     def _allocate(self, maps: list[Tensor]) -> None:
         """Choose the grid of each level, all within `MOST_BYTES`."""
@@ -144,7 +139,7 @@ def _blend(maps: Tensor, places: list[tuple[int, int]], total: Tensor) -> None:
     ``places`` holds offset of the window and stride of the grid along each axis. Where
     the former is no multiple of the latter, maps are interpolated.
     """
-    weight = gaussian_window(maps.shape[1:])[None]
+    weight = torch.from_numpy(gaussian_window(maps.shape[1:]))[None]
     maps = torch.cat([maps * weight, weight])
     where = [slice(None)]
     for axis, (offset, stride) in enumerate(places, start=1):

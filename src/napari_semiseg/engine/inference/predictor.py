@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,14 +15,8 @@ from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.prediction import Prediction, PredictionRecord, map_dtype
 from napari_semiseg.engine.data.augment import FLIP_AXES
 from napari_semiseg.engine.data.cache import working_images
-from napari_semiseg.engine.data.resample import slabs, working_shape
 from napari_semiseg.engine.devices import autocast
 from napari_semiseg.engine.inference.feature_maps import FeatureAccumulator
-from napari_semiseg.engine.inference.sliding_window import (
-    padded,
-    sliding_window,
-    windows_near_foreground,
-)
 from napari_semiseg.engine.inference.uncertainty import (
     UncertaintyMaps,
     extent,
@@ -33,18 +26,26 @@ from napari_semiseg.engine.methods.perturbations import entropy
 from napari_semiseg.engine.networks.embedding import EmbeddingAccumulator
 from napari_semiseg.engine.out_of_memory import out_of_memory_advice, prediction_advice
 from napari_semiseg.imaging.distance import truncated_distance
+from napari_semiseg.imaging.resampling import slabs, working_shape
+from napari_semiseg.imaging.sliding_window import (
+    mirrored_views,
+    padded,
+    predict_planes,
+    sliding_window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.plan import Plan
-    from napari_semiseg.engine.inference.sliding_window import Box
     from napari_semiseg.engine.methods.base import Inference, Method
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
+    from napari_semiseg.imaging.sliding_window import Start
     from napari_semiseg.project.cases.case import Case
 
 UNCERTAINTY = {
@@ -120,7 +121,7 @@ class Predictor:
             teacher.eval()
 
     @torch.inference_mode()
-    def maps(self, image: Tensor) -> Maps:
+    def maps(self, image: NDArray[np.float32]) -> Maps:
         """Predict normalised channels (K, Z, Y, X) on the working grid, whole."""
         blocks = list(self.planes(image))
         return Maps(
@@ -131,40 +132,32 @@ class Predictor:
         )
 
     @torch.inference_mode()
-    def planes(self, image: Tensor) -> Iterator[Maps]:
+    def planes(self, image: NDArray[np.float32]) -> Iterator[Maps]:
         """Predict as `maps` does, in blocks of planes, first to last.
 
         In a volume of many windows only those near something that a quicker look
         has found are predicted; the rest is background, which is certain.
         """
         patch, classes = self._plan.patch_zyx, self._method.task.classes
-        larger, inner = padded(image, patch)
-        boxes = windows_near_foreground(larger, patch, self._foreground)
-        nothing = torch.ones(2 * classes + 1)
-        nothing[1:classes] = nothing[-1] = 0  # no class likely, no gap,
-        nothing[classes] = -1  # and background deep inside of itself
-        depth, at = image.shape[-3], -inner[0].start
+        structures = classes - 1
+        # no class likely, background deep inside of itself, no gap
+        elsewhere = [1, *[0] * structures, -1, *[1] * structures, 0]
         self._features = None
         if self._keeps_features:
-            start = [edge.start for edge in inner]
-            self._features = FeatureAccumulator(image.shape[-3:], start)
-        for block in sliding_window(
-            larger, patch, 2 * classes + 1, self._predict_box, boxes
+            self._features = FeatureAccumulator(image.shape[-3:])
+        for block in predict_planes(
+            image, patch, elsewhere, self._predict_at, self._foreground
         ):
-            where = slice(max(0, -at), max(0, depth - at))
-            at += block.shape[1]
-            maps = block[:, where, inner[1], inner[2]]
-            if boxes is not None:
-                maps = maps.where(~maps.isnan(), nothing.view(-1, 1, 1, 1))
+            maps = torch.from_numpy(block)
             yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
 
-    def _crop(self, window: Tensor) -> Tensor:
+    def _crop(self, window: NDArray[np.float32]) -> Tensor:
         self.cancellation.check()
-        crop = window.float().to(self._device)[None]
+        crop = torch.from_numpy(window).float().to(self._device)[None]
         return crop.contiguous(memory_format=torch.channels_last_3d)
 
     @torch.inference_mode()
-    def glance(self, image: Tensor) -> Tensor:
+    def glance(self, image: NDArray[np.float32]) -> NDArray[np.intp]:
         """Predict class indices (Z, Y, X) of channels (K, Z, Y, X) at little cost.
 
         Windows overlap no more than they must, and are not mirrored.
@@ -174,40 +167,41 @@ class Predictor:
         blocks = sliding_window(
             larger, patch, classes, lambda window, _: self._quick(window), step=1.0
         )
-        return torch.cat(list(blocks), dim=1)[(slice(None), *inner)].argmax(dim=0)
+        maps = np.concatenate(list(blocks), axis=1)[(slice(None), *inner)]
+        indices: NDArray[np.intp] = maps.argmax(axis=0)
+        return indices
 
-    def _quick(self, window: Tensor) -> Tensor:
+    def _quick(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (C, z, y, x) of a window, without mirrored views."""
         with autocast(self._device, self._plan.precision):
             output = self._method.infer(self._teachers, self._crop(window))
-        return output.probabilities[0].float().cpu()
+        found: NDArray[np.float32] = output.probabilities[0].float().cpu().numpy()
+        return found
 
-    def _foreground(self, window: Tensor) -> Tensor:
+    def _foreground(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability (z, y, x) of any structure."""
-        return 1 - self._quick(window)[0]
+        found: NDArray[np.float32] = 1 - self._quick(window)[0]
+        return found
 
-    def _predict_box(self, window: Tensor, box: Box) -> Tensor:
+    def _predict_at(
+        self, window: NDArray[np.float32], start: Start
+    ) -> NDArray[np.float32]:
         """All maps (2 C + 1, z, y, x) of a window; its features are kept."""
         maps = self._predict_window(window)
         if self._features is not None:
-            self._features.add(maps[: self._method.task.classes], box)
-        return maps
+            self._features.add(maps[: self._method.task.classes], start)
+        return maps.numpy()
 
-    def _predict_window(self, window: Tensor) -> Tensor:
+    def _predict_window(self, window: NDArray[np.float32]) -> Tensor:
         """All maps (2 C + 1, z, y, x) of a window."""
         return torch.cat(self._mirrored_mean(self._crop(window)), dim=1)[0].cpu()
 
     def _mirrored_mean(self, crop: Tensor) -> Inference:
         """Average over the mirrored views that training has seen."""
-        mirrored = FLIP_AXES if self._plan.mirrored else ()
-        views = [
-            [axis + 2 for axis in axes]
-            for count in range(len(mirrored) + 1)
-            for axes in itertools.combinations(mirrored, count)
-        ]
         found = []
         first = next(iter(self._teachers.values()), None)
-        for axes in views:
+        for view in mirrored_views(FLIP_AXES if self._plan.mirrored else ()):
+            axes = [axis + 2 for axis in view]
             self.cancellation.check()
             with ExitStack() as recorded:
                 if not axes:
@@ -250,11 +244,11 @@ class Predictor:
         blocks = self._filled(self.planes(image), maps)
         for planes, part in slabs(blocks, working[0], shape):
             self.cancellation.check()
-            indices = part[:classes].argmax(dim=0).numpy()
+            indices = part[:classes].argmax(axis=0)
             voxels += np.bincount(indices.ravel(), minlength=classes)
             found[planes] = values[indices]
-            sdm[:, planes] = self._stored(part[classes:-1]).numpy()
-            doubt[planes] = part[-1].numpy()
+            sdm[:, planes] = self._stored(part[classes:-1])
+            doubt[planes] = part[-1]
         if not self._method.regresses:
             limit = self._plan.sdm_limit_mm
             for into, value in zip(sdm, labels.values, strict=True):
@@ -290,7 +284,7 @@ class Predictor:
             feature_maps=None if self._features is None else self._features.result(),
         )
 
-    def _stored(self, distance_mm: Tensor) -> Tensor:
+    def _stored(self, distance_mm: NDArray[np.float32]) -> NDArray[np.float32]:
         """Drop from distances what a file could only keep as noise, voxel by voxel.
 
         What is left varies near surfaces alone, so that the file of many classes
@@ -298,14 +292,13 @@ class Predictor:
         """
         limit = self._plan.sdm_limit_mm
         step = DISTANCE_STEP * min(self._plan.spacing_mm)
-        rounded = (distance_mm / step).round() * step
-        return rounded.where(
-            distance_mm.abs() < LONG * limit, distance_mm.sign() * limit
-        )
+        far = np.sign(distance_mm) * limit
+        near = np.abs(distance_mm) < LONG * limit
+        return np.where(near, np.round(distance_mm / step) * step, far)
 
     def _filled(
         self, blocks: Iterable[Maps], uncertainty: UncertaintyMaps
-    ) -> Iterator[Tensor]:
+    ) -> Iterator[NDArray[np.float32]]:
         """Keep what scores need, and stack what goes onto the case's grid."""
         start = 0
         for maps in blocks:
@@ -316,4 +309,4 @@ class Predictor:
             uncertainty.gap[planes] = maps.gap[0].numpy()
             distance_mm = maps.distance[1:] * self._plan.sdm_limit_mm
             doubt = maps.entropy if uncertainty.kind == "entropy" else maps.gap
-            yield torch.cat([maps.probabilities, distance_mm, doubt])
+            yield torch.cat([maps.probabilities, distance_mm, doubt]).numpy()

@@ -6,18 +6,18 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from napari_semiseg.core.boxes import Box, bounding_box
 from napari_semiseg.core.plan import Plan
-from napari_semiseg.engine.data.resample import Shape, resample, working_shape
 from napari_semiseg.engine.devices import cores
 from napari_semiseg.engine.networks import registry as architectures
 from napari_semiseg.errors import ConfigError
+from napari_semiseg.imaging.resampling import Shape, axis_weights, working_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from napari_semiseg.core.config import TrainingConfig
@@ -122,10 +122,7 @@ def _resampled(mask: NDArray[np.uint8], working: Shape) -> NDArray[np.uint8]:
 
 def _round_trip(size: int, small: int) -> NDArray[np.float32]:
     """Matrix (size, size) that takes an axis to the working grid and back."""
-    each = torch.eye(size).view(size, size, 1, 1)
-    there = resample(each, (small, 1, 1))
-    back: NDArray[np.float32] = resample(there, (size, 1, 1)).view(size, size).numpy()
-    return back.T
+    return axis_weights(small, size) @ axis_weights(size, small)
 
 
 def _reach(trips: Sequence[NDArray[np.float32]], box: Box) -> Box:

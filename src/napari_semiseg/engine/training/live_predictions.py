@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from napari_semiseg.core.cancellation import Cancelled
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.events import Predicted, Warned
-from napari_semiseg.engine.data.resample import working_shape
 from napari_semiseg.engine.distributed import ALONE
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.resampling import working_shape
 from napari_semiseg.project.runs.prediction_requests import requested_predictions
 
 if TYPE_CHECKING:

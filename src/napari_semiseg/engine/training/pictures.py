@@ -9,21 +9,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from napari_semiseg.core.cancellation import Cancelled
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Pictured, Warned
 from napari_semiseg.engine.data.cache import Cache
-from napari_semiseg.engine.inference.sliding_window import GridSampler
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.metrics import overlap
 from napari_semiseg.imaging.rendering import grey
+from napari_semiseg.imaging.sliding_window import GridSampler
 from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.project.runs.pictures import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.plan import Plan
@@ -66,7 +67,7 @@ class TrainingPictures:
         self._run = run
         self._plan = plan
         self._labelled = labelled[:MEASURED_LABELS]
-        self._slab: torch.Tensor | None = None
+        self._slab: NDArray[np.float32] | None = None
         self._plane = 0
         self._made: Pictures | None = None
         self._last_took = 0.0
@@ -122,14 +123,14 @@ class TrainingPictures:
         edge = min(plan.patch_zyx[0], image.shape[1])
         first = min(max(0, plane - edge // 2), image.shape[1] - edge)
         self._plane = plane - first
-        self._slab = torch.from_numpy(image[:, first : first + edge].astype(np.float32))
+        self._slab = image[:, first : first + edge].astype(np.float32)
         shape = np.maximum(plan.patch_zyx, self._slab.shape[1:]).tolist()
         windows = len(GridSampler(shape, plan.patch_zyx, 1.0))
         crops = plan.labelled_batch + plan.unlabelled_batch
         # A step costs three passes forward for each of its crops.
         self._last_took = windows / crops / 3 * seconds_per_step
         nothing = np.zeros((0, *self._slab.shape[2:]), np.uint8)
-        shown = self._slab[0, self._plane].numpy()
+        shown = self._slab[0, self._plane]
         known = known or Pictures(
             case=case.id,
             index=index,
@@ -177,7 +178,7 @@ class TrainingPictures:
         assert self._slab is not None
         started, labels = time.perf_counter(), self._project.labels
         predictor = trainer.predictor(self._run.cancellation)
-        indices = predictor.glance(self._slab).numpy()
+        indices = predictor.glance(self._slab)
         values = np.array([0, *labels.values], np.uint8)[indices]
         agreement = None
         if known.around.shape == values.shape:

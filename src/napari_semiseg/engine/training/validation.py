@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from napari_semiseg.core.cancellation import Cancelled
 from napari_semiseg.core.labels import UNANNOTATED
@@ -52,7 +51,7 @@ def validation_dice(
 def _dice(predictor: Predictor, case: Prepared, labels: LabelScheme) -> list[float]:
     """Dice of each class, 1 where it is in neither mask."""
     assert case.target is not None
-    maps = predictor.maps(torch.from_numpy(case.image.astype(np.float32)))
+    maps = predictor.maps(case.image.astype(np.float32))
     predicted = maps.probabilities.argmax(dim=0).numpy()
     truth = np.asarray(case.target)
     known = truth != UNANNOTATED

@@ -11,16 +11,16 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from torch import Tensor
+    from numpy.typing import NDArray
 
 STEP = 0.5
 """Distance of windows over their size, as in nnU-Net."""
+SIGMA = 0.125
+"""Deviation of a window's weights over its size, as in nnU-Net."""
 COARSE_STEP = 0.75
 """The same of the coarse pass over a large volume."""
 MANY_WINDOWS = 100
@@ -33,6 +33,7 @@ PLANES = 8
 """Finished planes that are given out at once."""
 
 Box = tuple[slice, slice, slice]
+Start = tuple[int, int, int]
 
 
 class GridSampler:
@@ -82,7 +83,7 @@ class PatchAggregator:
 
     Examples
     --------
-    >>> image = torch.rand(1, 40, 32, 32)
+    >>> image = np.random.default_rng(0).random((1, 40, 32, 32), np.float32)
     >>> sampler = GridSampler(image.shape[1:], (16, 16, 16))
     >>> aggregator = PatchAggregator(sampler, channels=1)
     >>> planes = []
@@ -90,52 +91,52 @@ class PatchAggregator:
     ...     planes += aggregator.planes_before(box[0].start)
     ...     aggregator.add(image[(..., *box)], box)
     >>> planes += aggregator.planes_before(image.shape[1])
-    >>> torch.allclose(torch.cat(planes, dim=1), image)
+    >>> np.allclose(np.concatenate(planes, axis=1), image)
     True
     """
 
     def __init__(self, sampler: GridSampler, channels: int) -> None:
         patch = sampler.patch
         self._weight = gaussian_window(patch)
-        self._total = torch.zeros((channels + 1, patch[0], *sampler.shape[1:]))
+        self._total = np.zeros((channels + 1, patch[0], *sampler.shape[1:]), np.float32)
         self._first = 0
 
-    def add(self, maps: Tensor, box: Box) -> None:
+    def add(self, maps: NDArray[np.float32], box: Box) -> None:
         """Add the maps (K, z, y, x) of a window."""
         inner = (slice(None), *box[1:])
         self._total[(slice(0, -1), *inner)] += maps * self._weight
         self._total[(-1, *inner)] += self._weight
 
-    def planes_before(self, stop: int) -> Iterator[Tensor]:
+    def planes_before(self, stop: int) -> Iterator[NDArray[np.float32]]:
         """Give out the planes before ``stop``, which no window to come reaches.
 
         Yields
         ------
-        Tensor (K, n, Y, X)
+        ndarray (K, n, Y, X)
             The next n planes, float32; NaN where no window was added.
         """
         done = stop - self._first
         for start in range(0, done, PLANES):
             planes = self._total[:, start : min(done, start + PLANES)]
             weight = planes[-1:]
-            mean = planes[:-1] / weight.clamp_min(1e-6)
-            yield mean.where(weight > 0, torch.nan)
+            mean = planes[:-1] / np.maximum(weight, np.float32(1e-6))
+            yield np.where(weight > 0, mean, np.float32(np.nan))
         if done > 0:
             kept = self._total[:, done:]
             left = kept.shape[1]
-            self._total[:, :left] = kept if left <= done else kept.clone()
+            self._total[:, :left] = kept
             self._total[:, left:] = 0
             self._first = stop
 
 
 def sliding_window(
-    image: Tensor,
+    image: NDArray[np.float32],
     patch: Sequence[int],
     channels: int,
-    predict: Callable[[Tensor, Box], Tensor],
+    predict: Callable[[NDArray[np.float32], Box], NDArray[np.float32]],
     boxes: Sequence[Box] | None = None,
     step: float = STEP,
-) -> Iterator[Tensor]:
+) -> Iterator[NDArray[np.float32]]:
     """Predict a volume (..., Z, Y, X) window by window, and blend the maps.
 
     Parameters
@@ -149,7 +150,7 @@ def sliding_window(
 
     Yields
     ------
-    Tensor (K, n, Y, X)
+    ndarray (K, n, Y, X)
         As `PatchAggregator.planes_before`.
     """
     sampler = GridSampler(image.shape[-3:], patch, step)
@@ -162,12 +163,14 @@ def sliding_window(
     yield from aggregator.planes_before(image.shape[-3])
 
 
-def _start(box: Box) -> tuple[int, int, int]:
+def _start(box: Box) -> Start:
     return box[0].start, box[1].start, box[2].start
 
 
 def windows_near_foreground(
-    image: Tensor, patch: Sequence[int], foreground: Callable[[Tensor], Tensor]
+    image: NDArray[np.float32],
+    patch: Sequence[int],
+    foreground: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> list[Box] | None:
     """Find the windows near any structure by a coarse pass; None for all windows.
 
@@ -175,7 +178,7 @@ def windows_near_foreground(
 
     Parameters
     ----------
-    image : Tensor (..., Z, Y, X)
+    image : ndarray (..., Z, Y, X)
         The volume.
     patch : (z, y, x)
         Size of a window.
@@ -189,11 +192,11 @@ def windows_near_foreground(
     margin = np.ceil(np.multiply(patch, MARGIN)).astype(int)
     found = []
     for box in GridSampler(shape, patch, COARSE_STEP):
-        places = (foreground(image[(..., *box)]) > FAINT).nonzero()
+        places = np.argwhere(foreground(image[(..., *box)]) > FAINT)
         if len(places):
             start = np.array(_start(box))
-            low = start + places.amin(dim=0).cpu().numpy() - margin
-            high = start + places.amax(dim=0).cpu().numpy() + 1 + margin
+            low = start + places.min(axis=0) - margin
+            high = start + places.max(axis=0) + 1 + margin
             found.append((low, high))
     if not found:
         return None
@@ -206,22 +209,76 @@ def windows_near_foreground(
     return near
 
 
-def padded(image: Tensor, patch: Sequence[int]) -> tuple[Tensor, Box]:
+def predict_planes(
+    image: NDArray[np.float32],
+    patch: Sequence[int],
+    elsewhere: Sequence[float],
+    predict: Callable[[NDArray[np.float32], Start], NDArray[np.float32]],
+    foreground: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+) -> Iterator[NDArray[np.float32]]:
+    """Predict a volume of any size, where there may be something, in blocks of planes.
+
+    Parameters
+    ----------
+    image : ndarray (..., Z, Y, X)
+        The volume.
+    patch : (z, y, x)
+        Size of a window.
+    elsewhere : sequence of K float
+        Values of the maps where no window needs to be predicted.
+    predict : callable
+        Window (..., z, y, x), and where it starts in ``image``, to maps (K, z, y, x).
+    foreground : callable
+        As in `windows_near_foreground`.
+
+    Yields
+    ------
+    ndarray (K, n, Y, X)
+        From the first plane to the last, float32.
+    """
+    larger, inner = padded(image, patch)
+    boxes = windows_near_foreground(larger, patch, foreground)
+    offset = tuple(edge.start for edge in inner)
+
+    def predicted(window: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+        z, y, x = (one - other for one, other in zip(_start(box), offset, strict=True))
+        return predict(window, (z, y, x))
+
+    certain = np.array(elsewhere, np.float32).reshape(-1, 1, 1, 1)
+    depth, at = image.shape[-3], -offset[0]
+    for block in sliding_window(larger, patch, len(elsewhere), predicted, boxes):
+        where = slice(max(0, -at), max(0, depth - at))
+        at += block.shape[1]
+        maps = block[:, where, inner[1], inner[2]]
+        yield maps if boxes is None else np.where(np.isnan(maps), certain, maps)
+
+
+def padded(
+    image: NDArray[np.float32], patch: Sequence[int]
+) -> tuple[NDArray[np.float32], Box]:
     """Give a volume (..., Z, Y, X) at least the size of a window, and where it lies."""
-    padding: list[int] = []
-    inner = []
+    margins, inner = [(0, 0)] * (image.ndim - 3), []
     for size, edge in zip(image.shape[-3:], patch, strict=True):
         missing = max(0, edge - size)
-        padding = [missing // 2, missing - missing // 2, *padding]
+        margins.append((missing // 2, missing - missing // 2))
         inner.append(slice(missing // 2, missing // 2 + size))
-    larger = functional.pad(image, padding) if any(padding) else image
+    larger = np.pad(image, margins) if np.any(margins) else image
     return larger, (inner[0], inner[1], inner[2])
 
 
-def gaussian_window(patch: Sequence[int]) -> Tensor:
+def mirrored_views(axes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Axes that are mirrored in each of the views to average, none in the first."""
+    return [
+        chosen
+        for count in range(len(axes) + 1)
+        for chosen in itertools.combinations(axes, count)
+    ]
+
+
+def gaussian_window(patch: Sequence[int]) -> NDArray[np.float32]:
     """Weight of a window: a Gaussian, sigma an eighth of the size, at least 1e-3."""
-    window = torch.ones(())
+    window = np.ones((), np.float32)
     for size in patch:
-        position = torch.arange(size) - (size - 1) / 2
-        window = window[..., None] * torch.exp(-0.5 * (position / (size / 8)) ** 2)
-    return window.clamp_min(1e-3)
+        position = (np.arange(size) - (size - 1) / 2) * (1 / (SIGMA * size))
+        window = window[..., None] * np.exp(-0.5 * position**2).astype(np.float32)
+    return np.maximum(window, np.float32(1e-3))
