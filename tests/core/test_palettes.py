@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_semiseg.core.labels import LabelScheme
+from napari_semiseg.core.labels import LabelScheme, free_colour
 from napari_semiseg.core.palettes import PALETTES, palette
 from napari_semiseg.errors import ConfigError
 
@@ -74,6 +74,14 @@ def test_a_scheme_takes_colours_in_its_own_order() -> None:
         (2, "aorta"),
         (7, "left atrium"),
     ]
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_no_colour_comes_twice_among_forty_classes(name: str) -> None:
+    """Those behind the palette are told apart by most people."""
+    colours = tuple(free_colour(value, name) for value in range(1, 41))
+    assert colours[: len(palette(name))] == palette(name)
+    assert distances(colours, "everybody").min() > ALWAYS
 
 
 def test_an_unknown_palette_is_named() -> None:

@@ -425,6 +425,25 @@ def test_the_class_table_makes_a_scheme(qtbot: QtBot) -> None:
     assert [item.name for item in table.value()] == ["aorta", "vein"]
 
 
+def test_classes_come_from_a_table_of_another_program(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialog = CreateProjectDialog()
+    qtbot.addWidget(dialog)
+    table = tmp_path / "heart.ctbl"
+    monkeypatch.setattr(
+        QFileDialog, "getOpenFileName", lambda *args, **kwargs: (str(table), "")
+    )
+    (button,) = (
+        one for one in dialog.findChildren(QPushButton) if "table" in one.text()
+    )
+    button.click()
+    assert "check the path" in dialog._error.text()
+    table.write_text("3 left_atrium 255 0 0 255\n7 aorta 0 255 0 255\n")
+    button.click()
+    assert str(dialog.classes.value()) == "3=left atrium, 7=aorta"
+
+
 def test_a_class_without_a_name_or_with_a_double_value_is_refused(
     qtbot: QtBot,
 ) -> None:

@@ -165,13 +165,20 @@ def label(
 def propose(
     project: options.ProjectPath,
     command: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="COMMAND",
             help="A program that segments an image, as 'TOOL -i {image} -o {mask}'; "
             "{image:T1} is another channel.",
         ),
-    ],
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Masks that exist already, such as the predictions of nnU-Net.",
+        ),
+    ] = None,
     cases: options.CaseList = None,
     case: options.CaseIds = None,
     structure: Annotated[
@@ -197,6 +204,7 @@ def propose(
             opened,
             command,
             chosen or None,
+            masks=masks,
             structures=options.read_structures(structure),
             minutes=timeout,
             cancellation=CancellationToken(lambda: stop.requested),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from napari_semiseg.cli import options, render
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count, duration
-from napari_semiseg.errors import SemisegError
+from napari_semiseg.errors import ConfigError, SemisegError
 from napari_semiseg.project.cases.record import DOUBTED
 
 if TYPE_CHECKING:
@@ -24,18 +25,31 @@ if TYPE_CHECKING:
 def init(
     project: options.ProjectPath,
     label: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--label", metavar="VALUE=NAME", help="A class, as 1='left atrium'; repeat."
         ),
-    ],
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Classes of a dataset.json, or of a label table of ITK-SNAP, Slicer, "
+            "FreeSurfer or BIDS.",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Create an empty project with its classes."""
+    from napari_semiseg.io.label_tables import read_label_table
     from napari_semiseg.project.cloud_folder import cloud_warning
     from napari_semiseg.project.project import Project
 
-    made = Project.create(project, label)
+    if label and labels:
+        raise ConfigError("expected --label or --labels, found both; give one")
+    made = Project.create(
+        project, label or () if labels is None else read_label_table(labels)
+    )
     warning = cloud_warning(made.folder)
     render.answer(
         {"project": str(made.folder), "labels": _labels(made)},

@@ -15,7 +15,7 @@ from napari_semiseg.assistants.registry import assistants
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.core.text import count
+from napari_semiseg.core.text import count, millilitres
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def compare(
             "case": name,
             "label": label,
             "Dice of the two ": render.number(item.dice),
-            "mL before ": render.number(item.before_ml, 1),
-            "mL after ": render.number(item.after_ml, 1),
+            "mL before ": millilitres(item.before_ml),
+            "mL after ": millilitres(item.after_ml),
         }
         for name, classes in (
             *((item.case, item.classes) for item in found.cases),
@@ -400,10 +400,11 @@ def assist(
         locked=[opened.labels.named(name).value for name in lock or ()],
     )
     inside = int((MaskEncoding(opened.labels).classes(mask) == label.value).sum())
-    ml = round(inside * opened.case(case).geometry.voxel_ml, 4)
+    ml = round(inside * opened.case(case).geometry.voxel_ml, 9)
     render.answer(
         {"case": case, "assistant": assistant, "label": label.name, "volume_ml": ml},
-        f"{label.name} of {case}: {ml:g} mL are proposed; open it, look, and accept.",
+        f"{label.name} of {case}: {millilitres(ml)} mL are proposed; open it, look, "
+        "and accept.",
         as_json=json,
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_semiseg.core.boxes import others
-from napari_semiseg.core.palettes import DEFAULT, palette
+from napari_semiseg.core.palettes import DEFAULT, MORE, palette
 from napari_semiseg.errors import ConfigError, ImageError
 
 BACKGROUND = 0
@@ -23,8 +23,11 @@ SIDES |= {right: left for left, right in SIDES.items()}
 
 
 def free_colour(value: int, name: str = DEFAULT) -> str:
-    """Colour of a palette for the class of this value, ``#RRGGBB``."""
-    colours = palette(name)
+    """Colour of a palette for the class of this value, ``#RRGGBB``.
+
+    None comes twice among the first 40.
+    """
+    colours = (*palette(name), *MORE)
     return colours[(value - 1) % len(colours)]
 
 

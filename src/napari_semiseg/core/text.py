@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 
@@ -21,6 +22,16 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def millilitres(value: float, change: float = 0.0) -> str:
+    """Write mL with one digit behind the point; with more where they are few.
+
+    The smaller of the volume and, where one is given, its ``change`` has two digits.
+    """
+    small = min((abs(one) for one in (value, change) if one), default=1.0)
+    digits = 1 if small >= 1 else min(9, 1 - math.floor(math.log10(small)))
+    return f"{value:.{digits}f}"
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -210,3 +211,49 @@ def test_a_command_that_cannot_be_run_starts_nothing(
     with pytest.raises(ConfigError, match="classes of the project"):
         propose(ball_project, [sys.executable, "{image}{mask}"], structures={"a": 9})
     assert snapshot(ball_project.folder) == before
+
+
+def test_predictions_of_nnunet_become_proposals_by_the_names_of_its_classes(
+    tmp_path, spheres
+) -> None:
+    """nnU-Net numbers classes from 1 on; the project has 5 for the atrium."""
+    project = Project.create(tmp_path / "heart", {"aorta": 2, "left atrium": 5})
+    project.add(spheres.images)
+    shape = project.case("case_0").geometry.shape_zyx
+    project.set_label("case_0", np.full(shape, 5, np.uint8))
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    for name in ("case_0", "case_2", "case_3"):
+        (folder / f"{name}.nii.gz").write_bytes(
+            (spheres.masks / f"{name}.nii.gz").read_bytes()
+        )
+    (folder / "plans.json").write_text("{}")
+    labels = {"background": 0, "Left_Atrium": 1, "aorta": 2, "ignore": 3}
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    report = propose(project, masks=folder)
+    assert report.proposed == ["case_2", "case_3"]
+    run = project.run(report.run)
+    assert run.method == "nnU-Net"
+    for name, mask in masks_of(project, report.run).items():
+        truth = project.case(name).geometry.to_canonical(ball(int(name[-1])))
+        np.testing.assert_array_equal(mask, 5 * truth)
+        entry = project.case(name).record.history[-1]
+        assert isinstance(entry, Proposed)
+        assert entry.command == str(folder)
+
+
+def test_masks_of_others_must_fit_cases_and_classes(ball_project, spheres) -> None:
+    before = snapshot(ball_project.folder)
+    for given in ({}, {"command": "tool", "masks": spheres.masks}):
+        with pytest.raises(ConfigError, match="give one of them"):
+            propose(ball_project, **given)
+    (spheres.masks / "case_4.nii.gz").unlink()
+    with pytest.raises(ProjectError, match="expected masks of 1 cases"):
+        propose(ball_project, None, ["case_4"], masks=spheres.masks)
+    table = spheres.masks / "dataset.json"
+    table.write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
+    with pytest.raises(ConfigError, match="found liver; say which is which"):
+        propose(ball_project, masks=spheres.masks)
+    assert snapshot(ball_project.folder) == before
+    report = propose(ball_project, masks=spheres.masks, structures={"1": 1})
+    assert report.proposed == ["case_2", "case_3"]

@@ -34,7 +34,7 @@ from napari_semiseg.project.cases.channels import describe_channels, same_channe
 from napari_semiseg.project.cases.label_changes import LabelWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari_semiseg.core.cancellation import CancellationToken

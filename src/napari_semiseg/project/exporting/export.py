@@ -22,8 +22,11 @@ from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.io.surface import surface_mm2
 from napari_semiseg.project.cases.history import Accepted, Labelled
-from napari_semiseg.project.exporting import nnunet
-from napari_semiseg.project.exporting.formats import export_formats, write_case
+from napari_semiseg.project.exporting.formats import (
+    LAYOUTS,
+    export_formats,
+    write_case,
+)
 from napari_semiseg.project.project import ExportReport, Project
 
 if TYPE_CHECKING:
@@ -115,8 +118,8 @@ def export(
         "best" is the human label where it is complete, else the newest prediction.
     fmt : str
         One of `formats.export_formats`. "nnunet" is a raw data set of nnU-Net with
-        copies of the images. "dicom-seg" is for cases whose image is DICOM. Surfaces
-        are one file a class.
+        copies of the images, "bids" a derivative data set of BIDS without them;
+        "dicom-seg" is for cases whose image is DICOM. Surfaces are one file a class.
     cases : collection of Case or str, optional
         By default all but the excluded ones.
     run : Run, optional
@@ -175,9 +178,9 @@ def export(
             f"expected masks to export ({what}), found none{reason}; label or predict "
             "cases first"
         )
-    if fmt == nnunet.NAME:
-        report.written.append(nnunet.write_dataset(project, target))
-        report.notes.append(nnunet.HEADERS)
+    if fmt in LAYOUTS:
+        report.written += LAYOUTS[fmt].write_dataset(project, target)
+        report.notes += filter(None, [LAYOUTS[fmt].NOTE])
     report.written.append(_write_volumes(target / "volumes.csv", rows))
     write_json(manifest, _manifest(project, what, fmt, files, report.skipped))
     report.written.append(manifest)
@@ -244,7 +247,7 @@ def _volumes(
             "value": item.value,
             "label": item.name,
             "voxels": int(counts[item.value]),
-            "volume_ml": f"{counts[item.value] * case.geometry.voxel_ml:.4f}",
+            "volume_ml": f"{counts[item.value] * case.geometry.voxel_ml:.6g}",
             "surface_mm2": f"{surfaces.get(item.value, 0.0):.2f}",
             "source": facts.get("run", "human"),
             "accepted": facts["accepted"] or "no",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semiseg.io.registry import Author, Mask, writable
-from napari_semiseg.project.exporting import nnunet
+from napari_semiseg.project.exporting import bids, nnunet
 
 if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import Case
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs.run import Run
 
 
+LAYOUTS = {layout.NAME: layout for layout in (nnunet, bids)}
+"""Modules that write whole data sets: ``write_case``, then ``write_dataset``."""
+
+
 def export_formats() -> dict[str, str]:
     """Names of formats and data set layouts, and what each is called for a person."""
     titles = {name: entry.title for name, entry in writable().items()}
-    return titles | {nnunet.NAME: nnunet.TITLE}
+    return titles | {name: layout.TITLE for name, layout in LAYOUTS.items()}
 
 
 def write_case(
@@ -45,8 +49,8 @@ def write_case(
     ImageError
         This case cannot be written in this format.
     """
-    if fmt == nnunet.NAME:
-        return [nnunet.write_case(project, case, labels, folder)]
+    if fmt in LAYOUTS:
+        return [LAYOUTS[fmt].write_case(project, case, labels, folder)]
     author = Author(run.method or "", run.id) if run is not None else Author()
     classes = project.labels.classes
     chosen = writable()[fmt]

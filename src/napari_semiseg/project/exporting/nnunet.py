@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME = "nnunet"
 TITLE = "nnU-Net raw data set"
 ENDING = ".nii.gz"
-HEADERS = (
+NOTE = (
     "images are copied with their headers whole: names and dates that a converter "
     "wrote into them go along"
 )
@@ -60,7 +60,7 @@ def write_case(
     return mask
 
 
-def write_dataset(project: Project, folder: Path) -> Path:
+def write_dataset(project: Project, folder: Path) -> list[Path]:
     """Describe the data set that lies in a folder."""
     names = {"background": 0}
     for rank, item in enumerate(project.labels, start=1):
@@ -81,7 +81,7 @@ def write_dataset(project: Project, folder: Path) -> Path:
             "file_ending": ENDING,
         },
     )
-    return path
+    return [path]
 
 
 def _copy_image(case: Case, number: int, target: Path) -> None:

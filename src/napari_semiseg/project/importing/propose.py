@@ -1,4 +1,4 @@
-"""Take what another program segments as first proposals."""
+"""Take what another program segments, or has segmented, as first proposals."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError, SemisegError
 from napari_semiseg.imaging.distance import truncated_distance
 from napari_semiseg.io.images import case_id, find_images
+from napari_semiseg.io.label_tables import read_label_table
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.history import Proposed
 from napari_semiseg.project.cases.labels import check_mask
 from napari_semiseg.project.importing.command import IMAGE, MASK, Command
+from napari_semiseg.project.importing.match_masks import MaskFolder
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.core.events import FinishReason
+    from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.project import Project
 
@@ -65,15 +68,16 @@ class ProposeReport:
 
 def propose(
     project: Project,
-    command: str | Sequence[str],
+    command: str | Sequence[str] | None = None,
     cases: Iterable[CaseRef] | None = None,
     *,
+    masks: str | Path | None = None,
     structures: Mapping[str, int] | None = None,
     minutes: float = MINUTES,
     cancellation: CancellationToken = NEVER,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ProposeReport:
-    """Let another program segment cases, and take its masks as proposals.
+    """Take masks of another program as proposals: let it segment, or read a folder.
 
     They lie in a run of their own, as predictions do; labels and drafts stay as they
     are. The history of each case says which command made its mask.
@@ -88,7 +92,12 @@ def propose(
         in ``.nii.gz``; the program may make a folder of it, with a file for each
         structure.
     cases : iterable of Case or str, optional
-        What to segment; by default what has neither label nor draft.
+        What to segment; by default what has neither label nor draft, and a mask where
+        ``masks`` are given.
+    masks : Path, optional
+        In place of a command: folder of masks that are named like the cases, such as
+        predictions of nnU-Net. Values are those of its ``dataset.json`` where it has
+        one, by the names of the classes.
     structures : mapping of str to int, optional
         Class by value in the mask, or by the file's name in a folder; what is not
         named is background. By default values and names are those of the classes.
@@ -110,30 +119,25 @@ def propose(
     SemisegError
         The command, the cases or the structures are wrong. Nothing is run then.
     """
-    asked = Command.parse(command)
+    if (command is None) == (masks is None):
+        raise ConfigError("expected a command or a folder of masks; give one of them")
     if not 0 < minutes < float("inf"):
         raise ConfigError(
             f"expected minutes above 0 and finite for a case, found {minutes:g}"
         )
-    values = {name: int(value) for name, value in (structures or {}).items()}
-    if strange := sorted(set(values.values()) - set(project.labels.values)):
-        raise ConfigError(
-            f"expected structures to be classes of the project "
-            f"({listed([str(value) for value in project.labels.values])}), found "
-            f"{listed([str(value) for value in strange])}; give one of the former"
-        )
-    if cases is None:
-        waiting = (CaseState.UNLABELLED, CaseState.PROPOSED)
-        chosen = project.cases(state=waiting)
+    values = _classes(project, structures or {})
+    chosen = _chosen(project, cases)
+    source: _Program | _Folder
+    if masks is not None:
+        source = _Folder(Path(masks), chosen, all_of_them=cases is not None)
+        chosen = [case for case in chosen if case.id in source.paths]
+        values = values or source.values(project.labels)
     else:
-        chosen = [project.case(case) for case in cases]
-    if not chosen:
-        raise ProjectError(
-            "expected cases without a label, found none; name some, or add images"
-        )
-    version = asked.version()
-    run = Run.of_command(project, asked.tool, asked.text, version)
-    run.append(Started(run=run.id, method=asked.tool, pid=os.getpid()))
+        assert command is not None
+        source = _Program(Command.parse(command), minutes * 60)
+    version = source.version()
+    run = Run.of_command(project, source.tool, source.text, version)
+    run.append(Started(run=run.id, method=source.tool, pid=os.getpid()))
     report = ProposeReport(run.id)
 
     def stopped() -> bool:
@@ -146,9 +150,13 @@ def propose(
         for done, case in enumerate(chosen, start=1):
             both.check()
             try:
-                made = _segment(case, asked, run, values, minutes * 60, both)
+                if case.state is CaseState.EXCLUDED:
+                    raise ProjectError("it is excluded")
+                case.check_images()
+                labels = source.labels(case, run, values, both)
+                made = _prediction(labels, case, run, source.tool)
                 run.write_prediction(made, case.image, both)
-                entry = Proposed(run=run.id, command=asked.text, version=version)
+                entry = Proposed(run=run.id, command=source.text, version=version)
                 project.note(case, entry)
             except (SemisegError, OSError) as error:
                 report.skipped[case.id] = str(error)
@@ -172,41 +180,127 @@ def propose(
     return replace(report, stopped=reason == "cancelled")
 
 
-def _segment(
-    case: Case,
-    command: Command,
-    run: Run,
-    structures: Mapping[str, int],
-    seconds: float,
-    cancellation: CancellationToken,
-) -> Prediction:
-    """Run the program on a case, and read what it wrote."""
-    if case.state is CaseState.EXCLUDED:
-        raise ProjectError("it is excluded")
-    case.check_images()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        mask = Path(folder, "mask.nii.gz")
-        paths = {MASK: mask, IMAGE: case.image}
-        for channel in case.channels:
-            paths[f"{{image:{channel.name}}}"] = channel.image
-            if channel.volume is not None:
-                raise ImageError(
-                    f"{channel.image}: expected a file of one image, found several in "
-                    "it; save them one by one, and add those"
-                )
-        command.run(paths, run.folder.log, seconds, cancellation)
-        if not mask.exists():
-            # Some programs give the file an ending or a name of their own.
-            others = sorted(mask.parent.iterdir())
-            if len(others) != 1:
-                found = listed([other.name for other in others]) or "nothing"
-                raise ImageError(
-                    f"expected a mask of '{command.tool}' at {MASK}, found {found}; "
-                    f"see {run.folder.log}"
-                )
-            mask = others[0]
-        labels = _read(mask, case, structures)
-    return _prediction(labels, case, run, command.tool)
+def _classes(project: Project, structures: Mapping[str, int]) -> dict[str, int]:
+    """Class by value or name; refuses what is no class of the project."""
+    values = {name: int(value) for name, value in structures.items()}
+    if strange := sorted(set(values.values()) - set(project.labels.values)):
+        raise ConfigError(
+            f"expected structures to be classes of the project "
+            f"({listed([str(value) for value in project.labels.values])}), found "
+            f"{listed([str(value) for value in strange])}; give one of the former"
+        )
+    return values
+
+
+def _chosen(project: Project, cases: Iterable[CaseRef] | None) -> list[Case]:
+    """Cases that were named, else those with neither label nor draft."""
+    if cases is None:
+        chosen = project.cases(state=(CaseState.UNLABELLED, CaseState.PROPOSED))
+    else:
+        chosen = [project.case(case) for case in cases]
+    if not chosen:
+        raise ProjectError(
+            "expected cases without a label, found none; name some, or add images"
+        )
+    return chosen
+
+
+class _Program:
+    """A program that segments a case when it is asked to, within some seconds."""
+
+    def __init__(self, command: Command, seconds: float) -> None:
+        self._command = command
+        self._seconds = seconds
+        self.tool, self.text = command.tool, command.text
+
+    def version(self) -> str | None:
+        return self._command.version()
+
+    def labels(
+        self,
+        case: Case,
+        run: Run,
+        structures: Mapping[str, int],
+        cancellation: CancellationToken,
+    ) -> NDArray[np.uint8]:
+        """Run the program on a case, and read what it wrote."""
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            mask = Path(folder, "mask.nii.gz")
+            paths = {MASK: mask, IMAGE: case.image}
+            for channel in case.channels:
+                paths[f"{{image:{channel.name}}}"] = channel.image
+                if channel.volume is not None:
+                    raise ImageError(
+                        f"{channel.image}: expected a file of one image, found several "
+                        "in it; save them one by one, and add those"
+                    )
+            self._command.run(paths, run.folder.log, self._seconds, cancellation)
+            if not mask.exists():
+                # Some programs give the file an ending or a name of their own.
+                others = sorted(mask.parent.iterdir())
+                if len(others) != 1:
+                    found = listed([other.name for other in others]) or "nothing"
+                    raise ImageError(
+                        f"expected a mask of '{self.tool}' at {MASK}, found {found}; "
+                        f"see {run.folder.log}"
+                    )
+                mask = others[0]
+            return _read(mask, case, structures)
+
+
+class _Folder:
+    """Masks that another program has made already.
+
+    Attributes
+    ----------
+    paths : dict of str to Path
+        Masks by id of the case.
+    tool, text : str
+        Which program, as far as its files tell, and where the masks are.
+    """
+
+    def __init__(
+        self, folder: Path, cases: Sequence[Case], *, all_of_them: bool
+    ) -> None:
+        found = MaskFolder(folder)
+        ids = [case.id for case in cases]
+        self.paths = found.require(ids) if all_of_them else found.pair(ids)
+        if not self.paths:
+            raise ProjectError(
+                f"{folder}: expected masks named like the cases, found none of these; "
+                f"rename them, or name the cases"
+            )
+        self._table = folder / "dataset.json"
+        is_nnunet = self._table.is_file() and (folder / "plans.json").is_file()
+        self.tool = "nnU-Net" if is_nnunet else folder.resolve().name or "masks"
+        self.text = str(folder.resolve())
+
+    def version(self) -> str | None:
+        return None
+
+    def labels(
+        self,
+        case: Case,
+        _run: Run,
+        structures: Mapping[str, int],
+        _cancellation: CancellationToken,
+    ) -> NDArray[np.uint8]:
+        """Read the mask of a case."""
+        return _read(self.paths[case.id], case, structures)
+
+    def values(self, scheme: LabelScheme) -> dict[str, int]:
+        """Class by value in the masks, where a table of the folder has other values."""
+        if not self._table.is_file():
+            return {}
+        ours = {_plain(item.name): item.value for item in scheme}
+        theirs = read_label_table(self._table)
+        unknown = [item.name for item in theirs if _plain(item.name) not in ours]
+        if unknown:
+            raise ConfigError(
+                f"{self._table}: expected the classes of the project ({scheme}), found "
+                f"{listed(unknown)}; say which is which with --structure VALUE=CLASS"
+            )
+        return {str(item.value): ours[_plain(item.name)] for item in theirs}
 
 
 def _read(mask: Path, case: Case, structures: Mapping[str, int]) -> NDArray[np.uint8]:

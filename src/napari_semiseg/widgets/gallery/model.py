@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon, QPixmap
 
+from napari_semiseg.core.text import millilitres
 from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.accept import ReviewItem
 from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_case
@@ -137,7 +138,7 @@ def describe(item: ReviewItem) -> str:
             lines.append(f"unsure {item.record.score.uncertainty:.2f}")
     if item.record is not None and not item.accepted:
         volumes = item.record.score.volumes_ml
-        lines += [f"{name}: {volume:.1f} mL" for name, volume in volumes.items()][:3]
+        lines += [f"{name}: {millilitres(ml)} mL" for name, ml in volumes.items()][:3]
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_semiseg.core.labels import LabelScheme, free_colour
 from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.io.label_tables import KINDS, read_label_table
 from napari_semiseg.widgets.elements.forms import (
     dialog_buttons,
     push_button,
@@ -43,7 +44,14 @@ class ClassTable(QWidget):
     """Edits the classes of a project: voxel value, name and colour.
 
     ``value()`` returns the `LabelScheme`, or raises `ConfigError`.
+
+    Signals
+    -------
+    refused(str)
+        Why a table of another program could not be read.
     """
+
+    refused = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -63,7 +71,9 @@ class ClassTable(QWidget):
         )
         add = push_button("Add structure", lambda: self.add_class())
         remove = push_button("Remove structure", self._remove)
-        stack(self, self._table, row_of(add, remove, None), margin=0)
+        table = push_button("From a table…", self._choose_table)
+        table.setToolTip(f"Read the structures from a file: {KINDS}")
+        stack(self, self._table, row_of(add, remove, table, None), margin=0)
         self.add_class()
 
     def add_class(self, name: str = "") -> None:
@@ -103,6 +113,14 @@ class ClassTable(QWidget):
             self.add_class(item.name)
             self._table.item(row, _VALUE).setText(str(item.value))
             self._set_colour(row, item.colour)
+
+    def _choose_table(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Table of structures")
+        if chosen:
+            try:
+                self.setValue(read_label_table(Path(chosen)))
+            except ConfigError as error:
+                self.refused.emit(str(error))
 
     def _set_colour(self, row: int, colour: str) -> None:
         item = self._table.item(row, _COLOUR)
@@ -156,6 +174,7 @@ class CreateProjectDialog(QDialog):
         )
         buttons, _ = dialog_buttons(self, "Create project")
         stack(self, form, note, self._error, buttons)
+        self.classes.refused.connect(self._error.setText)
         self._show_images()
         self.name.setFocus()
 

@@ -20,6 +20,7 @@ from superqt import QLabeledSlider
 from superqt.utils import signals_blocked
 
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.text import millilitres
 from napari_semiseg.widgets.elements.actions import short
 from napari_semiseg.widgets.elements.buttons import KeyButton, show_action
 from napari_semiseg.widgets.elements.connections import Connections
@@ -136,7 +137,10 @@ class ClassButtons(QWidget):
         for value, label in self._volumes.items():
             painted, waits = self._parts.get(value, (0.0, 0.0))
             label.setText(volume_words(painted, waits, wide=self.width() >= WIDE))
-            label.setToolTip(f"{painted:.1f} mL painted, {waits:.1f} mL only proposed")
+            label.setToolTip(
+                f"{millilitres(painted)} mL painted, {millilitres(waits)} mL only "
+                f"proposed"
+            )
 
     def show_locked(self, locked: Collection[int]) -> None:
         """Mark the classes that are locked."""
@@ -263,13 +267,12 @@ class BrushControls(QWidget):
 
 def volume_words(painted: float, proposed: float, *, wide: bool) -> str:
     """Say how many mL of a structure are painted, and how many only proposed."""
+    done, waits = millilitres(painted), millilitres(proposed)
     if not proposed:
-        return f"{painted:.1f} mL"
+        return f"{done} mL"
     if not painted:
-        return f"{proposed:.1f} mL proposed" if wide else f"+ {proposed:.1f} mL"
-    if wide:
-        return f"{painted:.1f} mL + {proposed:.1f} proposed"
-    return f"{painted:.1f} + {proposed:.1f} mL"
+        return f"{waits} mL proposed" if wide else f"+ {waits} mL"
+    return f"{done} mL + {waits} proposed" if wide else f"{done} + {waits} mL"
 
 
 def swatch(colour: str) -> QIcon:

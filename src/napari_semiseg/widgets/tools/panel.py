@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import QSignalThrottler, signals_blocked
 
+from napari_semiseg.core.text import millilitres
 from napari_semiseg.widgets.canvas.mask_layer import MaskLayer
 from napari_semiseg.widgets.elements.actions import short
 from napari_semiseg.widgets.elements.buttons import (
@@ -415,9 +416,10 @@ class ToolPanel(QWidget):
         for item in current.project.labels:
             counts = [found.get(item.value, 0) for found in (before, after)]
             if counts[0] != counts[1]:
-                old, new = (n * current.case.geometry.voxel_ml for n in counts)
-                digits = 1 if abs(new - old) >= 0.1 else 4
-                words.append(f"{item.name} {old:.{digits}f} -> {new:.{digits}f} mL")
+                voxel = current.case.geometry.voxel_ml
+                change = (counts[1] - counts[0]) * voxel
+                old, new = (millilitres(n * voxel, change) for n in counts)
+                words.append(f"{item.name} {old} -> {new} mL")
         return ", ".join(words) or "nothing changes"
 
     def _show_refusal(self, reason: str) -> None:

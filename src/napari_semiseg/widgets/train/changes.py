@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame
 
+from napari_semiseg.core.text import millilitres
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.review.model_changes import NOTABLE, compare_models
 from napari_semiseg.widgets.common.background import in_background
@@ -170,7 +171,7 @@ def _words(change: ClassChange) -> str:
         return "found by neither"
     return (
         f"Dice {change.dice:.2f} between the two, "
-        f"{change.before_ml:.1f} → {change.after_ml:.1f} mL a scan"
+        f"{millilitres(change.before_ml)} → {millilitres(change.after_ml)} mL a scan"
     )
 
 
