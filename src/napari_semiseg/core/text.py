@@ -27,9 +27,9 @@ def duration(seconds: float) -> str:
 def millilitres(value: float, change: float = 0.0) -> str:
     """Write mL with one digit behind the point; with more where they are few.
 
-    The smaller of the volume and, where one is given, its ``change`` has two digits.
+    The volume, or its ``change`` where one is given, has two digits at least.
     """
-    small = min((abs(one) for one in (value, change) if one), default=1.0)
+    small = abs(change or value) or 1.0
     digits = 1 if small >= 1 else min(9, 1 - math.floor(math.log10(small)))
     return f"{value:.{digits}f}"
 

@@ -8,6 +8,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QLabel
 
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.text import millilitres
 from napari_semiseg.imaging.rendering import slice_name
 from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.canvas.case_view import CaseView
@@ -45,14 +46,15 @@ def test_classes_have_key_colour_name_and_volume(
     assert button.isChecked()
     volume = panel.classes._volumes[1]
     proposed = np.count_nonzero(view.editing.whole()) * 2 / 1000
-    assert volume.toolTip() == f"0.0 mL painted, {proposed:.1f} mL only proposed"
-    assert f"{proposed:.1f} mL" in volume.text()
+    ml = millilitres(proposed)
+    assert volume.toolTip() == f"0.0 mL painted, {ml} mL only proposed"
+    assert f"{ml} mL" in volume.text()
     view.mask.brush_size = 40
     view.mask.paint((5, 6, 6), 1)
     painted = np.count_nonzero(view.editing.annotated_only() == 1) * 2 / 1000
     left = np.count_nonzero(view.editing.whole()) * 2 / 1000 - painted
     assert 0 < left < proposed < painted
-    words = f"{painted:.1f} mL painted, {left:.1f} mL only proposed"
+    words = f"{millilitres(painted)} mL painted, {millilitres(left)} mL only proposed"
     qtbot.waitUntil(lambda: volume.toolTip() == words, timeout=3000)
 
 

@@ -73,7 +73,9 @@ def test_between_slices_is_previewed_and_one_step(
     press(view, "U")
     assert box.tool is None
     assert not box.preview.lines
-    assert offers == ["Fill between, by the outlines alone: left atrium 0.1 -> 0.2 mL"]
+    assert offers == [
+        "Fill between, by the outlines alone: left atrium 0.08 -> 0.20 mL"
+    ]
     classes = view.editing.whole()
     assert (classes[2:7, 4:9, 4:8] == 1).all()
     assert np.count_nonzero(classes) == 5 * 5 * 4
