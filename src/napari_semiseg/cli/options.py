@@ -138,13 +138,13 @@ def check_budget(minutes: float | None, steps: int | None = None) -> None:
         raise ConfigError(f"expected --minutes above 0 and finite, found {minutes:g}")
 
 
-def read_settings(texts: Iterable[str] | None) -> dict[str, str]:
+def read_settings(texts: Iterable[str] | None, option: str = "--set") -> dict[str, str]:
     """Read ``key=value`` texts; others are refused."""
     settings = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"expected --set key=value, found {text!r}")
+            raise ConfigError(f"expected {option} key=value, found {text!r}")
         settings[key.strip()] = value.strip()
     return settings
 
