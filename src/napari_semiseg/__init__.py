@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.deployment.bundle import bundle
+    from napari_semiseg.deployment.export import export_model
+    from napari_semiseg.deployment.runner import run_model
+    from napari_semiseg.deployment.tracking import log_runs
     from napari_semiseg.engine import resume, train
     from napari_semiseg.errors import (
         ConfigError,
@@ -34,7 +38,9 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.doctor import check_project
     from napari_semiseg.project.exporting.export import export
+    from napari_semiseg.project.exporting.push import push
     from napari_semiseg.project.importing.propose import propose
+    from napari_semiseg.project.importing.pull import pull
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.review.accept import accept, reopen
     from napari_semiseg.project.review.evaluate import evaluate
@@ -63,16 +69,22 @@ __all__ = [
     "__version__",
     "accept",
     "assist",
+    "bundle",
     "check_project",
     "compare_models",
     "evaluate",
     "events",
     "export",
+    "export_model",
+    "log_runs",
     "predict",
     "propose",
+    "pull",
+    "push",
     "refine",
     "reopen",
     "resume",
+    "run_model",
     "suggest",
     "train",
 ]
@@ -95,14 +107,20 @@ _HOMES = {
     "TrainingConfig": "core.config",
     "accept": "project.review.accept",
     "assist": "assistants.assist",
+    "bundle": "deployment.bundle",
     "check_project": "project.doctor",
     "compare_models": "project.review.model_changes",
     "evaluate": "project.review.evaluate",
     "export": "project.exporting.export",
+    "export_model": "deployment.export",
+    "log_runs": "deployment.tracking",
     "propose": "project.importing.propose",
+    "pull": "project.importing.pull",
+    "push": "project.exporting.push",
     "refine": "project.review.refine",
     "reopen": "project.review.accept",
     "resume": "engine",
+    "run_model": "deployment.runner",
     "suggest": "active_learning.suggest",
     "train": "engine",
 }

@@ -63,6 +63,12 @@ ACTIONS: tuple[Action[SemisegDock], ...] = (
         title="Accept several predictions, or reopen cases",
     ),
     Action(
+        "export_model",
+        lambda panel: panel.ask_export_model(),
+        title="Export the trained model",
+        menu=FILE_MENU,
+    ),
+    Action(
         "start_training",
         lambda panel: panel.training.start(),
         title="Start training",

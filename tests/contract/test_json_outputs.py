@@ -48,7 +48,7 @@ def write_list(path: Path, *ids: str) -> Path:
 
 def test_verbs_and_flags(semiseg: Semiseg, snapshots: Snapshots) -> None:
     page = semiseg("--help").out
-    verbs = re.findall(r"^  ([a-z]+)\s", page[page.index("Commands:") :], re.M)
+    verbs = re.findall(r"^  ([a-z-]+)\s", page[page.index("Commands:") :], re.M)
     found = {}
     for verb in verbs:
         answer = semiseg(verb, "--help")

@@ -12,7 +12,8 @@ import pytest
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
-from napari_semiseg.execution.follow import follow
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.execution.follow import follow, wait_for
 from napari_semiseg.execution.local import LocalHandle
 from napari_semiseg.project.runs.process import SESSION
 from napari_semiseg.project.runs.run import Run
@@ -84,6 +85,13 @@ def test_a_process_that_dies_ends_with_its_last_words(run) -> None:
     assert last.step == 2
     assert "boom" in (last.error or "")
     assert not any(isinstance(event, Finished) for event in run.events())
+
+
+def test_a_verb_is_waited_for_and_its_refusal_is_raised(run) -> None:
+    wait_for(run, child(run, ""), poll_s=0.02)
+    handle = child(run, "import sys; print('semiseg: no model'); sys.exit(1)")
+    with pytest.raises(ProjectError, match=r"^no model$"):
+        wait_for(run, handle, poll_s=0.02)
 
 
 @pytest.mark.parametrize("log", [b"", b"\0" * 200, None])

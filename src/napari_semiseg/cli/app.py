@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from napari_semiseg.cli import (
+    archive,
     data,
     demo,
+    deployment,
     doctor,
     experiments,
     project,
@@ -39,6 +41,12 @@ for verb in (
     review.compare,
     review.suggest,
     data.export,
+    deployment.export_model,
+    deployment.run_model,
+    deployment.bundle,
+    deployment.log,
+    archive.pull,
+    archive.push,
     review.flag,
     review.skip,
     review.accept,
@@ -54,5 +62,5 @@ for verb in (
     experiments.simulate,
     project.colours,
 ):
-    app.command(verb.__name__.rstrip("_"))(verb)
+    app.command(verb.__name__.rstrip("_").replace("_", "-"))(verb)
 app.command(TRIAL_VERB, hidden=True)(experiments.bench_trial)

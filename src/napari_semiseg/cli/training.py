@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -21,7 +21,7 @@ from napari_semiseg.cli.display import (
 )
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.config import Precision, TrainingConfig
 from napari_semiseg.core.events import Predicted, Staged, Warned, from_line
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import ConfigError, ProjectError
@@ -204,21 +204,21 @@ def predict(
     maps: Annotated[
         str, typer.Option(metavar="all|none", help="What to store beside the masks.")
     ] = "all",
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="fp32|bf16", help="To compute in; else the training's."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Predict cases and store the predictions; by default all without a label."""
-    if maps not in ("all", "none"):
-        raise ConfigError(f"expected --maps all or none, found {maps!r}")
+    _check_how(maps, precision, shard, cluster, on)
     opened = options.open_project(project)
     ids = options.chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
-    if sum(map(bool, (shard, cluster, on))) > 1:
-        raise ConfigError(
-            "expected --shard, --cluster or --on, found several; give one"
-        )
     if on is not None:
         begun = time.perf_counter()
         words = ["--run", chosen.id, "--maps", maps]
+        words += ["--precision", precision] if precision else []
         words += [word for name in ids for word in ("--case", name)]
         summary = _elsewhere(on, "predict", opened, chosen, words, quiet=json)
         _report_predictions(chosen, summary, len(summary.predicted), begun, json=json)
@@ -248,7 +248,7 @@ def predict(
             events = _on_cluster(cluster, opened, chosen, waiting, worker, with_maps)
             whole = _shown(events, len(waiting), display)
         else:
-            how = {"worker": worker, "maps": with_maps}
+            how = {"worker": worker, "maps": with_maps, "precision": precision}
             whole = _predict(opened, chosen, waiting, display, **how)
     _report_predictions(chosen, display.summary, len(waiting), begun, json=json)
     if signals or not whole:
@@ -294,6 +294,23 @@ def run_session(
         whole = _predict(project, run, cases, display)
         display.summary.stopped = bool(signals) or not whole
     return display.summary
+
+
+def _check_how(maps: str, precision: str | None, *where: str | None) -> None:
+    """Refuse what is not known, and two places at once."""
+    shard, cluster, _on = where
+    if maps not in ("all", "none"):
+        raise ConfigError(f"expected --maps all or none, found {maps!r}")
+    if precision not in (None, *get_args(Precision)):
+        raise ConfigError(f"expected --precision fp32 or bf16, found {precision!r}")
+    if precision and (shard or cluster):
+        raise ConfigError(
+            "expected --precision without --shard and --cluster, found both; leave one"
+        )
+    if sum(map(bool, where)) > 1:
+        raise ConfigError(
+            "expected --shard, --cluster or --on, found several; give one"
+        )
 
 
 def _predict(

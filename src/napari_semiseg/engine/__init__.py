@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.devices import DeviceInfo, describe_devices
     from napari_semiseg.engine.distributed import join
     from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
+    from napari_semiseg.engine.onnx_network import write_onnx
     from napari_semiseg.engine.tasks import predict_case
     from napari_semiseg.engine.torchrun import count_devices, launch
 
@@ -31,6 +32,7 @@ __all__ = [
     "predict_cases",
     "resume",
     "train",
+    "write_onnx",
 ]
 
 _HOMES = {
@@ -46,6 +48,7 @@ _HOMES = {
     "predict_cases": "api",
     "resume": "api",
     "train": "api",
+    "write_onnx": "onnx_network",
 }
 _WITHOUT_TORCH = ("MethodSpec", "method_specs")
 

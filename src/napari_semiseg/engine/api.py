@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_semiseg.core.cancellation import CancellationToken
-    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.config import Precision, TrainingConfig
     from napari_semiseg.core.events import Event
     from napari_semiseg.core.plan import Plan
     from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.engine.methods.base import Method
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.workers import Worker
@@ -220,39 +222,26 @@ def load_predictor(
     cancellation: CancellationToken = NEVER,
     *,
     feature_maps: bool = True,
+    precision: Precision | None = None,
 ) -> tuple[Predictor, int]:
     """Load the model of a run, and the step it is from.
+
+    ``precision`` is that of the training by default.
 
     Raises
     ------
     ProjectError
         The run has no plan or no checkpoint yet.
     """
-    plan = run.plan
-    if plan is None or not run.has_model:
-        raise ProjectError(
-            f"run {run.id!r} has no model yet (status: {run.status}); let it train "
-            f"first, or choose another run"
-        )
     config = run.config
     try:
         chosen = devices.choose(config.device)
     except EngineMissing:  # trained on another machine
         chosen = devices.choose("auto")
     torch.set_num_threads(devices.cores())
-    state = Checkpoint.load(run.folder.last)
-    learner = registry.build(config.method, config.params, make_task(project, plan))
-    networks, teachers = learner.networks(), {}
-    for name, followed in learner.teachers().items():
-        teacher = perturbations.frozen_copy(networks[followed])
-        teachers[name] = placed(teacher, chosen)
-        try:
-            teachers[name].load_state_dict(state.teachers[name])
-        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-            raise ProjectError(
-                f"{run.folder.last}: expected the networks of {config.method!r}, found "
-                f"others ({type(error).__name__}); train again or restore the file"
-            ) from error
+    learner, teachers, plan, step = load_networks(project, run, chosen)
+    if precision is not None:
+        plan = plan.model_copy(update={"precision": precision})
     predictor = Predictor(
         learner,
         teachers,
@@ -261,7 +250,39 @@ def load_predictor(
         cancellation,
         feature_maps=config.feature_maps and feature_maps,
     )
-    return predictor, state.step
+    return predictor, step
+
+
+def load_networks(
+    project: Project, run: Run, device: torch.device
+) -> tuple[Method, dict[str, SegmentationNetwork], Plan, int]:
+    """Load method, averaged networks, plan and step of a run, onto a device.
+
+    Raises
+    ------
+    ProjectError
+        The run has no plan or no checkpoint yet.
+    """
+    plan, config = run.plan, run.config
+    if plan is None or not run.has_model:
+        raise ProjectError(
+            f"run {run.id!r} has no model yet (status: {run.status}); let it train "
+            f"first, or choose another run"
+        )
+    state = Checkpoint.load(run.folder.last)
+    learner = registry.build(config.method, config.params, make_task(project, plan))
+    networks, teachers = learner.networks(), {}
+    for name, followed in learner.teachers().items():
+        teacher = perturbations.frozen_copy(networks[followed])
+        teachers[name] = placed(teacher, device)
+        try:
+            teachers[name].load_state_dict(state.teachers[name])
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+            raise ProjectError(
+                f"{run.folder.last}: expected the networks of {config.method!r}, found "
+                f"others ({type(error).__name__}); train again or restore the file"
+            ) from error
+    return learner, teachers, plan, state.step
 
 
 def predict(project: Project, run: Run, case: Case) -> Prediction:
@@ -277,6 +298,7 @@ def predict_cases(
     *,
     worker: Worker | None = None,
     maps: bool = True,
+    precision: Precision | None = None,
 ) -> Iterator[Event]:
     """Predict cases and store each in the run; a broken image is left out.
 
@@ -292,13 +314,17 @@ def predict_cases(
         This process, where it is one of several that predict for the run.
     maps : bool
         Whether to store distances, uncertainty and feature maps beside the mask.
+    precision : {"fp32", "bf16"}, optional
+        To compute in; that of the training by default.
     """
     if worker is None and not run.is_working:
         run.claim()  # else a training goes on meanwhile, or has just ended
     cancellation = run.cancellation if worker is None else worker.cancellation
     append = run.append if worker is None else worker.append
     append(Staged(stage="Predicting", done=0, total=len(cases)))
-    predictor, step = load_predictor(project, run, cancellation, feature_maps=maps)
+    predictor, step = load_predictor(
+        project, run, cancellation, feature_maps=maps, precision=precision
+    )
     for done, case in enumerate(cases, start=1):
         event = predicted_case(project, run, case, predictor, step, maps=maps)
         if event is None:

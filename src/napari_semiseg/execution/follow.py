@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.events import Event, Finished, Started, Warned
+from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.runs.event_log import LogReader
 
 if TYPE_CHECKING:
@@ -76,6 +77,21 @@ def follow_process(
             time.sleep(poll_s)
     if not trains and handle is not None and handle.poll() == REFUSED:
         yield Warned(message=last_output(run)[-1])
+
+
+def wait_for(run: Run, handle: Handle, poll_s: float = POLL_S) -> None:
+    """Wait for a verb that works on a run without telling its log of events.
+
+    Raises
+    ------
+    ProjectError
+        It has failed; with the last line that it printed.
+    """
+    while (code := handle.poll()) is None:
+        time.sleep(poll_s)
+    if code:
+        said = last_output(run)[-1:] or [f"it ended with code {code}"]
+        raise ProjectError(said[0].removeprefix("semiseg: "))
 
 
 def last_output(run: Run) -> list[str]:

@@ -185,6 +185,7 @@ class SemisegDock(QWidget):
             "Masks of another program…", lambda: ask_propose(self.session, self)
         )
         more.addAction("Export masks…", lambda: self.ask_export())
+        more.addAction("Export the model…", self.ask_export_model)
         more.addAction("Find moved images…", self.ask_relocate)
         more.addAction(
             "Check the project…", lambda: check_open_project(self.session, self)
@@ -352,6 +353,15 @@ class SemisegDock(QWidget):
         if dialog.exec() == QDialog.DialogCode.Accepted:
             dialog.start(self.session, project)
         dialog.deleteLater()
+
+    def ask_export_model(self) -> None:
+        """Ask for a folder, and write the model in use there to be run elsewhere."""
+        if (run := self.training.model()) is None:
+            self.session.say("Train a model first.")
+            return
+        title = f"Folder for the model of {run.id}"
+        if chosen := QFileDialog.getExistingDirectory(self, title):
+            self.training.export_model(run, chosen)
 
     def ask_relocate(self) -> None:
         """Let the user say where images have moved to."""

@@ -413,6 +413,28 @@ def test_a_stopped_model_can_predict(
     assert panel.progress.text.text().startswith("Stopped at step 3")
 
 
+def test_a_model_is_written_by_a_process_and_a_refusal_is_shown(
+    qtbot: QtBot,
+    panel: TrainingPanel,
+    executor: FakeExecutor,
+    project: Project,
+    session: Session,
+    tmp_path: Path,
+) -> None:
+    run = add_run(project)
+    panel.export_model(run, str(tmp_path))
+    words = ["export-model", str(project.folder), str(tmp_path), "--run", run.id]
+    assert executor.submitted == [words]
+    run.folder.log.write_text("semiseg: expected ONNX\n")
+    said: list[str] = []
+    session.status_changed.connect(said.append)
+    executor.handle.code = 1
+    qtbot.waitUntil(lambda: "expected ONNX" in "".join(said), timeout=WAIT_MS)
+    executor.handle.code = 0
+    panel.export_model(run, str(tmp_path))
+    qtbot.waitUntil(lambda: f"Wrote the model of {run.id}" in said[-1], timeout=WAIT_MS)
+
+
 @pytest.mark.usefixtures("labelled")
 def test_a_training_gets_requests_for_what_the_user_looks_at(
     panel: TrainingPanel,

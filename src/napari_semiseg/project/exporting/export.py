@@ -179,8 +179,8 @@ def export(
             "cases first"
         )
     if fmt in LAYOUTS:
-        report.written += LAYOUTS[fmt].write_dataset(project, target)
-        report.notes += filter(None, [LAYOUTS[fmt].NOTE])
+        report.written.extend(LAYOUTS[fmt].write_dataset(project, target))
+        report.notes.extend(filter(None, [LAYOUTS[fmt].NOTE]))
     report.written.append(_write_volumes(target / "volumes.csv", rows))
     write_json(manifest, _manifest(project, what, fmt, files, report.skipped))
     report.written.append(manifest)

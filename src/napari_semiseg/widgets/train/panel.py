@@ -14,6 +14,7 @@ from napari_semiseg.core.events import Finished, Pictured, Predicted, Started
 from napari_semiseg.core.text import duration
 from napari_semiseg.engine.methods.registry import method_specs
 from napari_semiseg.execution.executor import start_training, submit_for
+from napari_semiseg.execution.follow import wait_for
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.execution.place import executor_at
 from napari_semiseg.project.runs.compatibility import why_incompatible
@@ -255,7 +256,7 @@ class TrainingPanel(QWidget):
 
     def predict(self, cases: Sequence[str] = ()) -> None:
         """Propose masks with the model in use; by default for all without a label."""
-        project, run = self._session.project, self._model()
+        project, run = self._session.project, self.model()
         if project is None or run is None:
             return
         named = [word for name in cases for word in ("--case", name)]
@@ -268,6 +269,25 @@ class TrainingPanel(QWidget):
             trains=False,
         )
         self.update_buttons()
+
+    def export_model(self, run: Run, folder: str) -> None:
+        """Write the model of a run into a folder, as ONNX with its pipeline and card.
+
+        A process does it: the window holds no PyTorch.
+        """
+        project, session = self._session.project, self._session
+        if project is None:
+            return
+        words = [str(project.folder), folder, "--run", run.id]
+        with show_errors(session):
+            executor = self._own_executor or LocalExecutor()
+            handle = executor.submit("export-model", words, run.folder.log)
+            in_background(
+                session,
+                "Exporting the model",
+                lambda: wait_for(run, handle),
+                lambda _: session.say(f"Wrote the model of {run.id} to {folder}."),
+            )
 
     # -- state
 
@@ -307,7 +327,7 @@ class TrainingPanel(QWidget):
         )
         able = self._problem is None or bool(self.form.place.value())
         idle = active is None and able and not self._asked
-        self.predict_button.setEnabled(idle and self._model() is not None)
+        self.predict_button.setEnabled(idle and self.model() is not None)
         resumable = self._resumable()
         self.resume_button.setEnabled(idle and resumable is not None)
         longer = resumable is not None and resumable.status == "completed"
@@ -364,7 +384,7 @@ class TrainingPanel(QWidget):
         active = run is not None and (run.status in ACTIVE or self.monitor.active)
         return run if active else None
 
-    def _model(self) -> Run | None:
+    def model(self) -> Run | None:
         """Return the run in use, by default the newest with a checkpoint."""
         project = self._session.project
         runs = [] if project is None else [r for r in project.runs() if r.has_model]

@@ -1,0 +1,1 @@
+"""Let models, studies and logs leave for where this program is not."""

@@ -1,0 +1,114 @@
+"""Write a run's averaged networks, with the method's inference, as one ONNX graph."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_semiseg.engine.api import load_networks
+from napari_semiseg.engine.data.augment import FLIP_AXES
+from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.imaging.sliding_window import mirrored_views
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_semiseg.engine.methods.base import Method
+    from napari_semiseg.engine.networks.blocks import SegmentationNetwork
+    from napari_semiseg.project.project import Project
+    from napari_semiseg.project.runs.run import Run
+
+LARGEST_DIFFERENCE = 1e-3
+"""Of a probability, from which on the graph does not compute what the networks do."""
+
+
+class _Inference(nn.Module):
+    """Probabilities (B, C, Z, Y, X) of a method for a window (B, K, Z, Y, X)."""
+
+    def __init__(
+        self, method: Method, teachers: dict[str, SegmentationNetwork]
+    ) -> None:
+        super().__init__()
+        self._method = method
+        self._teachers = teachers
+        self.networks = nn.ModuleList(teachers.values())  # whose weights are stored
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self._method.infer(self._teachers, image).probabilities
+
+
+def write_onnx(
+    project: Project, run: Run, path: Path
+) -> tuple[int, list[tuple[int, ...]], float]:
+    """Write the model of a run, and compare the file with it.
+
+    Returns
+    -------
+    step : int
+        Of the training.
+    flips : list of tuple of int
+        See `mirrored_views`.
+    difference : float
+        Largest difference of a probability, for a window of noise.
+
+    Raises
+    ------
+    SemisegError
+        The run has no model, ONNX is not installed, or a layer cannot be written.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 - the exporter of PyTorch needs it
+    except ImportError as error:
+        raise ConfigError(
+            f"expected ONNX to export a model, found '{error}'; run: pip install "
+            f"'napari-semiseg[onnx]'"
+        ) from error
+    method, teachers, plan, step = load_networks(project, run, torch.device("cpu"))
+    module = _Inference(method, teachers).eval()
+    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, len(plan.channels), *plan.patch_zyx)
+    noise = torch.randn(shape, generator=generator)
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    try:
+        exporter.setLevel(logging.ERROR)
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (noise,),
+                path,
+                dynamo=True,
+                external_data=False,
+                input_names=["image"],
+                output_names=["probabilities"],
+                verbose=False,
+            )
+    except Exception as error:  # each of many steps has errors of its own
+        raise ProjectError(
+            f"run {run.id!r}: expected a network that ONNX can hold, found "
+            f"'{' '.join(str(error).split())[:300]}'; export a run of another "
+            f"architecture or method"
+        ) from error
+    finally:
+        exporter.setLevel(level)
+    with torch.inference_mode():
+        ours = module(noise).numpy()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(["probabilities"], {"image": noise.numpy()})
+    difference = float(np.abs(ours - theirs).max())
+    if difference > LARGEST_DIFFERENCE:
+        raise ProjectError(
+            f"run {run.id!r}: expected the same probabilities of PyTorch and of ONNX "
+            f"Runtime, found them {difference:.2g} apart; install other versions"
+        )
+    return step, mirrored_views(FLIP_AXES if plan.mirrored else ()), difference
