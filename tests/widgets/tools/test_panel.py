@@ -236,8 +236,8 @@ def test_the_preview_says_the_volumes_that_are_applied(
         assert np.array_equal(view.mask.data, before)
         assert said[-1] == "Move the boundary: nothing to change."
     else:
-        digits = 1 if abs(new - old) >= 0.1 else 4
-        assert f"left atrium {old:.{digits}f} -> {new:.{digits}f} mL." in told
+        words = " -> ".join(millilitres(ml, new - old) for ml in (old, new))
+        assert f"left atrium {words} mL." in told
 
 
 def test_an_amount_that_is_not_previewed_yet_is_not_applied(
