@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
+from napari_semiseg.core.text import millilitres
 from napari_semiseg.imaging import distance
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.common import planes
