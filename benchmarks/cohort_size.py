@@ -93,12 +93,20 @@ def make(folder: Path, cases: int, shape: tuple[int, int, int] = SHAPE) -> Path:
         name = "other" if number % 3 else "scan"
         for source in sources[name]:
             copy = source.with_name(f"case{number:04d}")
-            shutil.copytree(source, copy, copy_function=os.link)
+            shutil.copytree(source, copy, copy_function=link)
         record = project.layout.case(f"case{number:04d}").json
         values = json.loads(record.read_text()) | {"id": f"case{number:04d}"}
         record.unlink()  # the others are one file under many names
         record.write_text(json.dumps(values))
     return project.folder
+
+
+def link(source: str, target: str) -> None:
+    """Give a file one more name; some file systems allow 65,000."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def panel(folder: Path) -> dict[str, float]:

@@ -355,11 +355,14 @@ def _elsewhere(
             display.take(event)
     code = handle.poll()
     finished = display.summary.finished
+    error = None
     if finished is not None and finished.reason == "failed":
-        raise ProjectError(finished.error or f"{verb} failed; see {run.folder.log}")
-    if code not in (0, STOPPED):
+        error = finished.error
+    elif code not in (0, STOPPED):
         said = last_output(run) or [f"{verb} ended with code {code} on {place}"]
-        raise ProjectError(said[-1].removeprefix("semiseg: "))
+        error = said[-1]
+    if error is not None:
+        raise ProjectError(error.removeprefix("semiseg: "))
     display.summary.stopped = bool(signals) or code == STOPPED
     return display.summary
 

@@ -180,15 +180,19 @@ def test_an_ended_run_can_go_on(
     assert panel.resume_button.text() == text
 
 
-def test_without_torch_a_sentence_stands_for_the_form(
+@pytest.mark.usefixtures("labelled")
+def test_without_torch_only_another_computer_trains(
     qtbot: QtBot, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "has_torch", lambda: False)
-    panel = TrainingPanel(session)
+    panel = TrainingPanel(session, methods=METHODS)
     qtbot.addWidget(panel)
-    assert panel.form.isHidden()
     assert "pip install 'napari-semiseg[engine]'" in panel.reason.text()
     assert enabled(panel) == (False, False, False)
+    panel.form.place.kind.setCurrentIndex(1)
+    assert panel.reason.isHidden()
+    assert enabled(panel) == (True, False, False)
+    Connections.close_below(panel)
 
 
 # -- a run

@@ -100,13 +100,12 @@ class TrainingPanel(QWidget):
         self._problem: str | None = None
         self._asked = ""
         self._devices: DeviceQuery | None = None
-        found = has_torch()
         self.form = TrainingForm(method_specs() if methods is None else methods)
-        self.form.setVisible(found)
-        if not found:
+        if not has_torch():
             self._problem = (
                 f"Training needs PyTorch, which is not installed here. Close napari, "
-                f"run  {INSTALL}  and start it again. Labelling works without."
+                f"run  {INSTALL}  and start it again, or choose another computer at "
+                f"Run on. Labelling works without."
             )
         self.monitor = RunMonitor(self)
         self.requests = PredictionRequests(session, self)
@@ -312,7 +311,7 @@ class TrainingPanel(QWidget):
         """Enable what can be done now, and say why the rest cannot."""
         reason, active = self.why_not(), self._active_run()
         self.start_button.setEnabled(reason is None)
-        self.plan.setVisible(active is None and not self.form.isHidden())
+        self.plan.setVisible(active is None)
         self.stop_button.setVisible(active is not None)
         self.model_card.setVisible(active is None)
         self._show_plan()
