@@ -108,6 +108,7 @@ class FakeEngine(ModuleType):
         *,
         worker: Any = None,
         maps: Any = True,
+        precision: Any = None,
     ) -> Iterator[Any]:
         for done, case in enumerate(cases, start=1):
             made = self._predict(run, case)

@@ -70,11 +70,11 @@ def test_a_stop_ends_both_shards_of_an_array_also_the_one_that_starts_late(
     folder, predict_cases = ball_project.folder, engine.predict_cases
     asked = []
 
-    def stopped_after_one(project, run, cases, *, worker, maps):
+    def stopped_after_one(project, run, cases, *, worker, **how):
         for case in cases:
             if worker.stop_requested:
                 return
-            yield from predict_cases(project, run, [case], maps=maps)
+            yield from predict_cases(project, run, [case], **how)
             if not asked:
                 asked.append(training.stop(folder, json=True))
 

@@ -233,7 +233,8 @@ def predict(
         part, parts = (1, 1) if shard is None else _shard(shard)
         name = f"shard-{part}-of-{parts}" if shard else f"{machine()}-{os.getpid()}"
         worker = Worker(chosen.folder, name)
-        part_ids = (ids or opened.case_ids())[part - 1 :: parts]
+        own = slice(part - 1, None, parts)
+        part_ids = ids[own] if ids else opened.case_ids(own)
         found = _not_predicted(opened, chosen, part_ids, maps=with_maps)
         if not ids:
             found = (case for case in found if case.state in ToPredict)

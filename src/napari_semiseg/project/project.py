@@ -205,9 +205,9 @@ class Project:
                 found.append(case)
         return found
 
-    def case_ids(self) -> list[str]:
-        """Ids of all cases, sorted; none of them is read."""
-        return self._records.ids()
+    def case_ids(self, part: slice = slice(None)) -> list[str]:
+        """Ids of all cases, or of a part of them, sorted; none of them is read."""
+        return self._records.ids(part)
 
     def case(self, case: CaseRef) -> Case:
         """One case, as its files are now.

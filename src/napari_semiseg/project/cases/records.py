@@ -29,15 +29,17 @@ class Records:
         self._records: dict[str, tuple[tuple[int, ...], CaseRecord]] = {}
         self._fractions: dict[str, tuple[FileFacts, float]] = {}
 
-    def ids(self) -> list[str]:
-        """Ids of all cases, sorted."""
+    def ids(self, part: slice = slice(None)) -> list[str]:
+        """Ids of all cases, sorted; of the folders in a ``part``, others unseen."""
         parent = os.fspath(self._layout.cases)
         try:
             names = sorted(os.listdir(parent))
         except FileNotFoundError:
             return []
         record = self._layout.case("case").json.name
-        return [name for name in names if os.path.exists(f"{parent}/{name}/{record}")]
+        return [
+            name for name in names[part] if os.path.exists(f"{parent}/{name}/{record}")
+        ]
 
     def read(self, case_id: str) -> CaseRecord:
         """Record of a case; refuses a file that is none."""
