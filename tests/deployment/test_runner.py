@@ -14,11 +14,13 @@ import pytest
 from onnx import TensorProto, helper
 
 import napari_semiseg as ss
+from dicom_files import write_oblique_series
 from napari_semiseg.core.labels import LabelClass
 from napari_semiseg.core.plan import Intensity
 from napari_semiseg.deployment.pipeline import Pipeline
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError, SemisegError
-from napari_semiseg.io.images import file_sha256
+from napari_semiseg.io.images import file_sha256, read_image
+from napari_semiseg.io.masks import read_labels
 
 PATCH = (8, 8, 8)
 GREY = Intensity(kind="ct", cut=(-100.0, 100.0), mean_std=(0.0, 1.0))
@@ -145,6 +147,13 @@ def test_channels_come_in_order(tmp_path: Path, image: Path) -> None:
     other = save(tmp_path / "other.nii.gz", np.zeros((13, 20, 10)))
     with pytest.raises(ImageError, match="on one grid"):
         ss.run_model(model, [image, other], tmp_path / "out")
+
+
+def test_a_series_in_dicom_becomes_a_mask(tmp_path: Path) -> None:
+    series = write_oblique_series(tmp_path / "series")
+    found = ss.run_model(exported(tmp_path / "model"), [series], tmp_path / "out")
+    mask = read_labels(found["series"].mask, read_image(series).geometry)
+    assert np.mean(mask == 7) > 0.9
 
 
 def test_what_is_no_whole_model_is_refused(tmp_path: Path, image: Path) -> None:

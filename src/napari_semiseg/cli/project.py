@@ -12,7 +12,7 @@ import typer
 from napari_semiseg.cli import options, render
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count, duration
-from napari_semiseg.errors import ConfigError, SemisegError
+from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.cases.record import DOUBTED
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def init(
     from napari_semiseg.project.cloud_folder import cloud_warning
     from napari_semiseg.project.project import Project
 
-    if label and labels:
-        raise ConfigError("expected --label or --labels, found both; give one")
+    if bool(label) == bool(labels):
+        raise typer.BadParameter("expected either --label or --labels")
     made = Project.create(
         project, label or () if labels is None else read_label_table(labels)
     )

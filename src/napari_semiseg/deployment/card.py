@@ -60,7 +60,7 @@ def model_card(
         f"# {project.name}: segmentation of {names}",
         _table(("", ""), facts.items()),
         "## Scores on scans that were kept aside",
-        _scores(project, run, usable),
+        _scores(project, run, pipeline.step, usable),
         "## Who labelled and corrected",
         _people(training),
         "## Limits",
@@ -88,7 +88,7 @@ def _edges(spacing: Sequence[float]) -> str:
     return " x ".join(f"{edge:.3g}" for edge in spacing)
 
 
-def _scores(project: Project, run: Run, cases: Iterable[Case]) -> str:
+def _scores(project: Project, run: Run, step: int, cases: Iterable[Case]) -> str:
     """Dice of validation and test cases that a person labelled, where predicted."""
     rows = []
     for split in (Split.VALIDATION, Split.TEST):
@@ -96,7 +96,9 @@ def _scores(project: Project, run: Run, cases: Iterable[Case]) -> str:
         aside = [
             case
             for case in cases
-            if case.split is split and case.human_verified and run.has_prediction(case)
+            if case.split is split
+            and case.human_verified
+            and run.is_predicted(case, step, maps=False)
         ]
         for case in aside:
             truth = case.read_label()

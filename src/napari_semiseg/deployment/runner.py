@@ -23,6 +23,8 @@ from napari_semiseg.io.masks import write_labels
 if TYPE_CHECKING:
     from napari_semiseg.imaging.sliding_window import Start
 
+EXACT = (("CUDAExecutionProvider", {"use_tf32": 0}), ("CPUExecutionProvider", {}))
+"""What computes in single precision; others round more."""
 INSTALL = "pip install 'napari-semiseg[onnx]'"
 
 
@@ -65,8 +67,9 @@ class ExportedModel:
         options = onnxruntime.SessionOptions()
         if hasattr(os, "sched_getaffinity"):  # else it takes cores of others, too
             options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        present = onnxruntime.get_available_providers()
         self._session: Any = onnxruntime.InferenceSession(
-            network, options, providers=onnxruntime.get_available_providers()
+            network, options, providers=[one for one in EXACT if one[0] in present]
         )
 
     @property
