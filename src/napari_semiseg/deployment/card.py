@@ -49,8 +49,9 @@ def model_card(
         "Images of a case": images,
         "Training": f"{when}, method {pipeline.method}, {pipeline.step} steps, {took}",
         "Run": f"{pipeline.run} of project {project.name}",
-        "Learned from": f"{count(len(labelled), 'labelled scan')} ({whole} of them "
-        f"whole) and {count(len(training) - len(labelled), 'scan')} without a label",
+        "Scans for training": f"{count(len(labelled), 'labelled scan')} ({whole} of "
+        f"them whole) and {count(len(training) - len(labelled), 'scan')} without a "
+        "label",
         "Voxels of the scans": _range(usable),
         "Voxels it works on": f"{_edges(pipeline.spacing_mm)} mm (z, y, x)",
         "Written by": pipeline.written_by,

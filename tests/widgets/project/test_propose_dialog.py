@@ -70,6 +70,21 @@ def test_masks_of_a_program_are_proposed_and_shown(
     assert session.next_step().text.startswith("train")
 
 
+def test_a_folder_of_masks_is_taken_in_place_of_a_program(
+    session: Session, window: QWidget, qtbot: QtBot, spheres
+) -> None:
+    said: list[str] = []
+    session.status_changed.connect(said.append)
+    dialog = ProposeDialog(3, window)
+    dialog.masks.setText(str(spheres.masks))
+    assert not dialog.command.isEnabled()
+    assert session.project is not None
+    dialog.start(session, session.project, window)
+    qtbot.waitUntil(lambda: "3 cases proposed" in said[-1], timeout=120_000)
+    (run,) = session.project.runs()
+    assert run.predicted() == ("case_2", "case_3", "case_4")
+
+
 def test_a_running_program_can_be_stopped_from_the_menu(
     session: Session,
     window: QWidget,

@@ -6,7 +6,14 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QDialog, QFormLayout, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QFormLayout,
+    QLineEdit,
+    QSpinBox,
+    QWidget,
+)
 
 from napari_semiseg.core.cancellation import CancellationToken
 from napari_semiseg.core.text import count, listed
@@ -19,7 +26,12 @@ from napari_semiseg.widgets.common.background import (
     warn,
 )
 from napari_semiseg.widgets.common.session import WAITING
-from napari_semiseg.widgets.elements.forms import dialog_buttons, wrapped_label
+from napari_semiseg.widgets.elements.forms import (
+    dialog_buttons,
+    push_button,
+    row_of,
+    wrapped_label,
+)
 from napari_semiseg.widgets.elements.questions import Questions
 
 if TYPE_CHECKING:
@@ -42,10 +54,13 @@ class ProposeDialog(QDialog):
         cases = f"{count(waiting, 'case')} without label and draft"
         about = wrapped_label(
             f"A program that segments one image: it is run on {cases}, and its masks "
-            "are proposals. {image} and {mask} are replaced by the paths."
+            "are proposals. {image} and {mask} are replaced by the paths. Or a folder "
+            "of masks that it has made, such as predictions of nnU-Net."
         )
         self.command = QLineEdit()
         self.command.setPlaceholderText(EXAMPLE)
+        self.masks = QLineEdit()
+        self.masks.setPlaceholderText("masks named like the cases")
         self.structures = QLineEdit()
         self.structures.setPlaceholderText("those of the project")
         self.structures.setToolTip(
@@ -59,13 +74,27 @@ class ProposeDialog(QDialog):
         form = QFormLayout(self)
         form.addRow(about)
         form.addRow("Command", self.command)
+        choose = push_button("Choose…", self._choose)
+        form.addRow("Or folder", row_of(self.masks, choose))
         form.addRow("Values", self.structures)
         form.addRow("At most", self.minutes)
         buttons, start = dialog_buttons(self, "Propose")
         form.addRow(buttons)
         start.setEnabled(False)
-        self.command.textChanged.connect(lambda text: start.setEnabled(bool(text)))
+        self.command.textChanged.connect(
+            lambda text: self.masks.setDisabled(bool(text))
+        )
+        self.masks.textChanged.connect(
+            lambda text: self.command.setDisabled(bool(text))
+        )
+        for line in (self.command, self.masks):
+            line.textChanged.connect(lambda text: start.setEnabled(bool(text)))
         self.setMinimumWidth(460)
+
+    def _choose(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of masks")
+        if chosen and self.masks.isEnabled():
+            self.masks.setText(chosen)
 
     def start(self, session: Session, project: Project, owner: QWidget) -> None:
         """Run the command in the background, for as long as the project is open."""
@@ -80,7 +109,8 @@ class ProposeDialog(QDialog):
             session.runs_changed.emit()
 
         progress = Progress(TITLE, say)
-        command, minutes = self.command.text(), float(self.minutes.value())
+        command, masks = self.command.text() or None, self.masks.text() or None
+        minutes = float(self.minutes.value())
         with show_errors(session):
             structures = read_values(self.structures.text())
             in_background(
@@ -89,6 +119,7 @@ class ProposeDialog(QDialog):
                 lambda: propose(
                     project,
                     command,
+                    masks=masks,
                     structures=structures,
                     minutes=minutes,
                     cancellation=token,
