@@ -23,7 +23,10 @@ from napari_semiseg.io.masks import write_labels
 if TYPE_CHECKING:
     from napari_semiseg.imaging.sliding_window import Start
 
-EXACT = (("CUDAExecutionProvider", {"use_tf32": 0}), ("CPUExecutionProvider", {}))
+EXACT: tuple[tuple[str, dict[str, int]], ...] = (
+    ("CUDAExecutionProvider", {"use_tf32": 0}),
+    ("CPUExecutionProvider", {}),
+)
 """What computes in single precision; others round more."""
 INSTALL = "pip install 'napari-semiseg[onnx]'"
 
