@@ -49,7 +49,7 @@ def test_a_name_belongs_to_one_strategy() -> None:
 def test_the_guide_lists_all_strategies() -> None:
     rows = [f"| {s.title} | `{s.name}` | {s.hint} |" for s in strategies().values()]
     table = "\n".join(["| in the panel | name | puts first |", "|---|---|---|", *rows])
-    guide = (DOCS / "annotating.md").read_text(encoding="utf-8")
+    guide = (DOCS / "reviewing.md").read_text(encoding="utf-8")
     marked = f"<!-- strategies:begin -->\n{table}\n<!-- strategies:end -->"
     assert marked in guide, table
 

@@ -60,12 +60,15 @@ def test_two_formats_of_one_name_or_ending_are_refused() -> None:
 
 
 def test_the_documents_list_every_format() -> None:
-    text = (DOCS / "formats.md").read_text(encoding="utf-8")
+    read, written = (
+        (DOCS / name).read_text(encoding="utf-8")
+        for name in ("formats.md", "exporting.md")
+    )
     for entry in FORMATS.entries().values():
         assert all(
-            f"`{suffix}`" in text for suffix in entry.suffixes if suffix != ".dcm"
+            f"`{suffix}`" in read for suffix in entry.suffixes if suffix != ".dcm"
         )
-    assert all(f"`{name}`" in text for name in export_formats())
+    assert all(f"`{name}`" in written for name in export_formats())
 
 
 def test_nifti_is_offered_first() -> None:
