@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import shlex
@@ -20,6 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 SMALL = {
@@ -95,7 +97,7 @@ def test_readme_keeps_its_order() -> None:
         README.index(part)
         for part in (
             "# napari-semiseg",
-            "](resources/panel.png)",
+            "](docs/pictures/loop.gif)",
             "\n- **",
             "## Two commands",
             "## First mask in five minutes: in the panel",
@@ -162,6 +164,27 @@ def test_the_citation_file_is_of_this_version() -> None:
 
     version = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]["version"]
     assert f"\nversion: {version}\n" in read(ROOT / "CITATION.cff")
+
+
+def test_the_messages_that_are_explained_are_those_of_the_program() -> None:
+    guide = read(ROOT / "docs" / "troubleshooting.md")
+    explained = re.findall(r"^\| `(.+?)` \|", guide, flags=re.M)
+    assert len(explained) > 20
+    messages = "\n".join(
+        "\N{HORIZONTAL ELLIPSIS}".join(
+            part.value for part in getattr(node, "values", [node]) if is_text(part)
+        )
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(read(path)))
+        if isinstance(node, ast.JoinedStr) or is_text(node)
+    )
+    for message in explained:
+        parts = map(re.escape, message.split("\N{HORIZONTAL ELLIPSIS}"))
+        assert re.search(".*".join(parts), messages), message
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def test_the_table_of_settings_is_complete() -> None:
