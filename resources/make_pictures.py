@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 SIZE = (1600, 900)
-FILM_WIDTH, COLOURS = 1000, 96
+FILM_WIDTH, QUALITY = 1000, 55
 GLANCE_MS, LOOK_MS, READ_MS = 250, 900, 1800
 LAPSE = 16
 """Frames of the recording that the training takes."""
-STROKE_SPACING = 2  # voxels
 PATIENCE_S = 1200
 COARSE = {"spacing_mm": (3.0, 3.0, 3.0), "width": 8, "minutes": None, "steps": 400}
 RUNNING = {"preparing", "running"}
@@ -71,22 +70,17 @@ class Film:
         self.frames[begin:] = since[:: max(1, len(since) // LAPSE)]
 
     def save(self, target: Path) -> None:
-        """Write the recording, all frames with the same colours."""
-        shots = [shot for shot, _ in self.frames]
-        several = Image.new("RGB", (FILM_WIDTH, shots[0].height * len(shots)))
-        for number, shot in enumerate(shots):
-            several.paste(shot, (0, number * shot.height))
-        palette = several.quantize(COLOURS)
-        first, *rest = (
-            shot.quantize(palette=palette, dither=Image.Dither.NONE) for shot in shots
-        )
+        """Write the recording."""
+        first, *rest = (shot for shot, _ in self.frames)
+        times = [ms for _, ms in self.frames]
         first.save(
             target,
             save_all=True,
             append_images=rest,
-            duration=[ms for _, ms in self.frames],
+            duration=times,
             loop=0,
-            optimize=False,
+            quality=QUALITY,
+            method=4,
         )
 
 
@@ -126,9 +120,10 @@ class Person:
         bar = self.panel.tabs.tabBar()
         self.click(bar, bar.tabRect(TABS.index(title)).center())
 
-    def paint(self, wanted: np.ndarray, *, frames: int) -> None:
+    def paint(self, wanted: np.ndarray, *, brush: int, frames: int) -> None:
         """Paint an area (Y, X) of the axial slice shown, stroke by stroke."""
-        strokes = strokes_of(wanted)
+        self.panel.case_view.mask.brush_size = brush
+        strokes = strokes_of(wanted, every=max(1, brush - 1))
         every = max(1, len(strokes) // max(frames, 1))
         for number, (row, first, last) in enumerate(strokes):
             self._stroke(row, first, last, filmed=number % every == 0)
@@ -165,10 +160,10 @@ class Person:
             self.film.frame(GLANCE_MS, (on_screen.x(), on_screen.y()))
 
 
-def strokes_of(wanted: np.ndarray) -> list[tuple[int, int, int]]:
+def strokes_of(wanted: np.ndarray, every: int) -> list[tuple[int, int, int]]:
     """Rows of an area (Y, X) to paint: row, first and last column."""
     found = []
-    for row in range(0, wanted.shape[0], STROKE_SPACING):
+    for row in range(0, wanted.shape[0], every):
         pieces, count = ndimage.label(wanted[row])
         for piece in range(1, count + 1):
             columns = np.flatnonzero(pieces == piece)
@@ -227,11 +222,11 @@ def label(person: Person, masks: Path) -> None:
     inside = np.flatnonzero(areas)
     best = int(areas.argmax())
     person.press("1")
-    view.mask.brush_size = STROKE_SPACING + 1
     for number, index in enumerate((best, best + 4, best - 4)):
         view.go_to(0, int(np.clip(index, inside[0], inside[-1])))
         wait(600)
-        person.paint(truth[view.slice_index], frames=12 if number == 0 else 3)
+        frames = 12 if number == 0 else 3
+        person.paint(truth[view.slice_index], brush=3, frames=frames)
         if number == 0:
             film.still("label")
         person.press("D")
@@ -293,15 +288,13 @@ def review(person: Person, masks: Path) -> None:
     wrong = (truth != proposed).sum(axis=(1, 2))
     view.go_to(0, int(wrong.argmax()))
     wait(800)
-    view.mask.brush_size = 2
     index = view.slice_index
     for key, area in (
         ("1", truth[index] & ~proposed[index]),
         ("E", ~truth[index] & proposed[index]),
     ):
         person.press(key)
-        view.mask.brush_size = 2
-        person.paint(area, frames=5)
+        person.paint(area, brush=1, frames=5)
     film.still("correct")
     person.press("N")
     wait(2500)
@@ -367,7 +360,7 @@ def record(out: Path, home: Path, *, coarse: bool) -> None:
     train(person, coarse=coarse)
     review(person, masks)
     finish(person)
-    film.save(out / "loop.gif")
+    film.save(out / "loop.webp")
     viewer.close()
 
 

@@ -97,7 +97,7 @@ def test_readme_keeps_its_order() -> None:
         README.index(part)
         for part in (
             "# napari-semiseg",
-            "](docs/pictures/loop.gif)",
+            "](docs/pictures/loop.webp)",
             "\n- **",
             "## Two commands",
             "## First mask in five minutes: in the panel",

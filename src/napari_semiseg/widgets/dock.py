@@ -125,6 +125,7 @@ class SemisegDock(QWidget):
         self.guide = Guide(self.session)
         self.tabs = QTabWidget()
         self.tabs.setUsesScrollButtons(False)
+        self.tabs.tabBar().setAccessibleName("Parts of the panel")
         self.tabs.setElideMode(Qt.TextElideMode.ElideRight)
         panels = (
             VerticalScroll(self.cohort),

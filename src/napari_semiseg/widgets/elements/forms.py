@@ -63,6 +63,7 @@ def push_button(
     button = QPushButton(text)
     button.setToolTip(plain(tip))
     button.setMinimumWidth(40)  # no text widens the panel
+    button.setAutoDefault(False)  # Enter in a field of a dialog does not press it
     if run is not None:
         button.clicked.connect(run)
     return button

@@ -64,6 +64,7 @@ class ExportDialog(QDialog):
         for name, title in export_formats().items():
             self.formats.addItem(title, name)
         self.folder = QLineEdit(str(project.folder.parent / f"{project.name}_export"))
+        self.folder.setAccessibleName("Folder")
         browse = push_button("Choose…", self._browse)
         form = QFormLayout(self)
         form.addRow("Masks", self.contents)
