@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,22 @@ def test_slices_lie_apart_and_no_volume_takes_them_all(ranked) -> None:
     assert ("case_3", 0, 11) in places
     assert ("case_3", 0, 10) not in places
     assert ("case_3", 1, 3) in places
+
+
+def test_slices_a_fifth_of_the_structure_apart_come_first(
+    ball_project, predict_ball
+) -> None:
+    run = Run.create(ball_project, TrainingConfig())
+    case = ball_project.case("case_3")
+    doubts = {10: 0.9, 14: 0.8, 18: 0.7, 22: 0.6}
+    slices = tuple((0, index, doubt) for index, doubt in doubts.items())
+    made = predict_ball(run, case, uncertainty=0.9, gap=0.1, slices=slices)
+    score = made.record.score.model_copy(update={"reach": ((2, 33),) * 3})
+    record = made.record.model_copy(update={"score": score})
+    run.write_prediction(replace(made, record=record), case.image)
+    for count, expected in ((2, [10, 18]), (4, [10, 14, 18, 22])):
+        found = suggest(ball_project, count, cases=["case_3"], plane="axial").slices
+        assert [item.index for item in found] == expected
 
 
 def test_a_partial_case_is_still_suggested(ranked) -> None:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.project import Project
 
+APART = (0.2, 0.1)
+"""Distance of suggested slices over the extent of what was predicted, while there are
+such slices: what is corrected in them then spreads farthest by `refine`."""
+
 
 @dataclass(frozen=True, slots=True)
 class VolumeSuggestion:
@@ -169,17 +173,26 @@ def _volume(item: RankedVolume, slices: Sequence[SliceSuggestion]) -> VolumeSugg
 def _slices(
     item: RankedVolume, axis: int | None, distance: int
 ) -> list[SliceSuggestion]:
-    """Slices of a volume that are not near better or annotated ones."""
+    """Slices of a volume that are not near better or annotated ones.
+
+    First those that are far from each other too, for their corrections spread.
+    """
     kept: list[SliceSuggestion] = []
     used = [set(done) for done in item.candidate.annotated_slices]
-    for place in item.slices():
-        near = range(place.index - distance + 1, place.index + distance)
-        if axis in (None, place.axis) and used[place.axis].isdisjoint(near):
-            used[place.axis].add(place.index)
-            reason = f"{place.reason} ({place.score:.2f}), {PLANES[place.axis]} slice"
-            kept.append(
-                SliceSuggestion(
-                    item.candidate.id, place.axis, place.index, place.score, reason
+    score = item.candidate.stored_score
+    reach = (score and score.reach) or ((0, 0),) * 3
+    for apart in (*APART, 0.0):
+        for place in item.slices():
+            first, last = reach[place.axis]
+            room = max(distance, round(apart * (last - first)))
+            near = range(place.index - room + 1, place.index + room)
+            if axis in (None, place.axis) and used[place.axis].isdisjoint(near):
+                used[place.axis].add(place.index)
+                reason = f"{place.reason} ({place.score:.2f}), "
+                reason += f"{PLANES[place.axis]} slice"
+                kept.append(
+                    SliceSuggestion(
+                        item.candidate.id, place.axis, place.index, place.score, reason
+                    )
                 )
-            )
     return kept

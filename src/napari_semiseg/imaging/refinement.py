@@ -35,7 +35,7 @@ REST, REST_VOXELS = 6.0, 2.0
 """Weight in the logits of what the classifier leaves wrong, width of its average."""
 LEAST_NEAR = 0.02
 """Part of corrected voxels around a voxel at which that counts half."""
-KEEP = 0.1
+KEEP = 0.3
 """Weight of the prediction elsewhere, over that of the corrections."""
 RIDGE = 30.0
 """Weight of the squared coefficients, over that of one corrected voxel."""
@@ -78,16 +78,24 @@ def refine_labels(
     logits = _logits(maps)
     grid = logits.shape[1:]
     classes = np.array([0, *values], np.uint8)
-    targets = _targets(corrected, classes, grid)
-    known = targets >= 0
     result = np.where(corrected == UNANNOTATED, predicted, corrected)
-    if not known.any():
+    where = np.nonzero(corrected != UNANNOTATED)
+    if not where[0].size:
         return result
-    far = distance_outside(known, (1.0, 1.0, 1.0))
+    targets = np.searchsorted(classes, corrected[where])
+    shares = _shares(where, targets, len(classes), corrected.shape, grid)
+    far = distance_outside(shares.max(axis=0) > 0, (1.0, 1.0, 1.0))
     influence = np.clip(1 - far / np.float32(FADE_VOXELS), 0, 1)
-    classifier = _fit(maps, logits, targets, influence)
+    chosen = np.random.default_rng(0).permutation(targets.size)[:MOST_CORRECTED]
+    corrections = [
+        _places(index[chosen], many / few, few)
+        for index, many, few in zip(where, corrected.shape, grid, strict=True)
+    ]
+    classifier = _fit(
+        maps, logits, np.stack(corrections, 1), targets[chosen], influence
+    )
     changed = logits + influence * _apply(classifier, maps, logits)
-    _add_rest(changed, targets)
+    _add_rest(changed, shares)
     box = bounding_box(changed.argmax(axis=0) != logits.argmax(axis=0), (1, 1, 1))
     if box is None:
         return result
@@ -112,58 +120,54 @@ def _logits(maps: FeatureMaps) -> Floats:
     return np.float32(LOWEST_LOG) * (1 - stored / np.float32(255))
 
 
-def _targets(
-    corrected: NDArray[np.uint8], classes: NDArray[np.uint8], grid: Sequence[int]
-) -> NDArray[np.intp]:
-    """Index of the class that most corrected voxels have in each place, or -1."""
-    at = np.nonzero(corrected != UNANNOTATED)
-    index = np.searchsorted(classes, corrected[at])
+def _shares(
+    at: Sequence[NDArray[np.intp]],
+    targets: NDArray[np.intp],
+    classes: int,
+    shape: Sequence[int],
+    grid: Sequence[int],
+) -> Floats:
+    """Part of each class (C, Z, Y, X) in the corrected voxels of each place, or 0."""
     cells = [
-        (place * few) // many
-        for place, few, many in zip(at, grid, corrected.shape, strict=True)
+        (place * few) // many for place, few, many in zip(at, grid, shape, strict=True)
     ]
-    flat = np.ravel_multi_index(cells, tuple(grid)) * len(classes) + index
-    votes = np.bincount(flat, minlength=int(np.prod(grid)) * len(classes))
-    votes = votes.reshape(*grid, len(classes))
-    found: NDArray[np.intp] = np.where(votes.any(-1), votes.argmax(-1), -1)
+    flat = np.ravel_multi_index((targets, *cells), (classes, *grid))
+    votes = np.bincount(flat, minlength=classes * int(np.prod(grid)))
+    votes = votes.reshape(classes, *grid).astype(np.float32)
+    found: Floats = votes / np.maximum(votes.sum(axis=0), 1)
     return found
 
 
 def _fit(
     maps: FeatureMaps,
     logits: Floats,
+    places: NDArray[np.float64],
     targets: NDArray[np.intp],
     influence: Floats,
 ) -> Floats:
     """Coefficients (F + 1, C) of the features, the last ones the constants.
 
-    Newton's method with the bound of the Hessian by Böhning (Ann. Inst. Stat. Math.
-    1992) in place of it: each step lowers the loss, and none needs another
+    At corrected ``places`` (N, 3), voxels of the grid, and at others that keep what was
+    predicted. Newton's method with the bound of the Hessian by Böhning (Ann. Inst.
+    Stat. Math. 1992) in place of it: each step lowers the loss, and none needs another
     decomposition.
     """
-    rng = np.random.default_rng(0)
-    groups = (
-        (np.flatnonzero(targets >= 0), MOST_CORRECTED, 1.0),
-        (np.flatnonzero((targets < 0) & (influence > 0)), MOST_KEPT, KEEP),
-    )
-    at, weights = [], []
-    for places, most, weight in groups:
-        chosen = rng.permutation(places)[:most]
-        at.append(chosen)
-        weight /= max(len(chosen), 1)
-        weights.append(np.full(len(chosen), weight, np.float32))
-    where, share = np.concatenate(at), np.concatenate(weights)
-    base = logits.reshape(len(logits), -1)[:, where].T
-    known = targets.ravel()[where]
+    elsewhere = np.flatnonzero((influence > 0) & (influence < 1))
+    kept = np.random.default_rng(0).permutation(elsewhere)[:MOST_KEPT]
+    others = np.stack(np.unravel_index(kept, influence.shape), axis=1)
+    count, rest = len(places), max(len(kept), 1)
+    weights = np.array([1 / count, KEEP / rest], np.float32)
+    share = np.repeat(weights, [count, len(kept)])
+    features = _features_at(maps, logits, np.concatenate([places, others]))
+    base = features[:, : len(logits)].copy()
     truth = np.eye(len(logits), dtype=np.float32)[
-        np.where(known < 0, base.argmax(axis=1), known)
+        np.concatenate([targets, base[count:].argmax(axis=1)])
     ]
-    features = _features_at(maps, logits, where)
     middle, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
     features = (features - middle) / spread
     features = np.hstack([features, np.ones_like(features[:, :1])])
-    features *= influence.ravel()[where, None]
-    ridge = np.float32(RIDGE / np.count_nonzero(targets >= 0))
+    features[count:] *= influence.ravel()[kept, None]
+    ridge = np.float32(RIDGE / count)
     bound = 0.5 * (features.T * share) @ features + ridge * np.eye(features.shape[1])
     inverse = np.linalg.inv(bound.astype(np.float64)).astype(np.float32)
     found = np.zeros((features.shape[1], len(logits)), np.float32)
@@ -177,9 +181,9 @@ def _fit(
     return found
 
 
-def _add_rest(logits: Floats, targets: NDArray[np.intp]) -> None:
+def _add_rest(logits: Floats, shares: Floats) -> None:
     """Add what is wrong at corrected voxels to the logits (C, Z, Y, X) around them."""
-    known = targets >= 0
+    known = shares.max(axis=0) > 0
     box = bounding_box(known, (4 * REST_VOXELS,) * 3)
     assert box is not None
     here = (slice(None), *box)
@@ -188,7 +192,7 @@ def _add_rest(logits: Floats, targets: NDArray[np.intp]) -> None:
     odds = np.exp(logits[here] - logits[here].max(axis=0))
     odds /= odds.sum(axis=0)
     for index, one in enumerate(odds):
-        wrong = np.where(known[box], (targets[box] == index) - one, np.float32(0))
+        wrong = np.where(known[box], shares[index][box] - one, np.float32(0))
         if np.abs(wrong).max() > LEAST_NEAR:
             logits[index][box] += REST * blur(wrong) / near
 
@@ -201,10 +205,10 @@ def _blocks(
     yield from zip(maps.levels, maps.strides, strict=True)
 
 
-def _features_at(maps: FeatureMaps, logits: Floats, where: NDArray[np.intp]) -> Floats:
-    """Features (N, F) of some voxels: every block interpolated, and the position."""
-    grid = logits.shape[1:]
-    position = np.stack(np.unravel_index(where, grid), axis=1)
+def _features_at(
+    maps: FeatureMaps, logits: Floats, position: NDArray[np.floating]
+) -> Floats:
+    """Features (N, F) at places (N, 3): every block interpolated, and the position."""
     found = []
     for block, strides in _blocks(maps, logits):
         low, part = [], []
@@ -212,9 +216,9 @@ def _features_at(maps: FeatureMaps, logits: Floats, where: NDArray[np.intp]) -> 
             at = _places(position[:, axis], strides[axis], block.shape[axis + 1])
             low.append(at.astype(np.intp))
             part.append((at - low[-1]).astype(np.float32))
-        total = np.zeros((len(block), len(where)), np.float32)
+        total = np.zeros((len(block), len(position)), np.float32)
         for corner in np.ndindex(2, 2, 2):
-            index, weight = [], np.ones(len(where), np.float32)
+            index, weight = [], np.ones(len(position), np.float32)
             for axis, side in enumerate(corner):
                 index.append(np.minimum(low[axis] + side, block.shape[axis + 1] - 1))
                 weight = weight * (part[axis] if side else 1 - part[axis])
@@ -246,7 +250,7 @@ def _apply(classifier: Floats, maps: FeatureMaps, logits: Floats) -> Floats:
     return total + weights[:, -1, None, None, None]
 
 
-def _places(index: NDArray[np.intp], stride: float, size: int) -> NDArray[np.float64]:
+def _places(index: NDArray[np.number], stride: float, size: int) -> NDArray[np.float64]:
     """Where voxels lie on a grid of larger or smaller ones, in those."""
     found: NDArray[np.float64] = np.clip((index + 0.5) / stride - 0.5, 0, size - 1)
     return found
