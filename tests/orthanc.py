@@ -36,11 +36,11 @@ def _free_port() -> int:
 
 
 def program() -> str:
-    """Path of Orthanc; skips without it, but in CI it has to be there."""
+    """Path of Orthanc; skips without it, but not where `.ci/run` has installed it."""
     found = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None or not PLUGINS.exists():
         reason = "no Orthanc: apt-get install orthanc orthanc-dicomweb"
-        assert not os.environ.get("CI"), reason
+        assert not os.environ.get("SEMISEG_ORTHANC"), reason
         pytest.skip(reason)
     return found
 
