@@ -135,7 +135,7 @@ def test_estimates_stand_in_status_and_suggest(semiseg, corrected) -> None:
         assert 0 < item["estimated_dice_error"] < 0.5
     worst, best = volumes[0], volumes[-1]
     assert worst["estimated_dice"] < best["estimated_dice"]
-    assert f"~{rows[best['case']]['estimated_dice']:.2f} (" in (
+    assert f" {rows[best['case']]['estimated_dice']:.2f} (" in (
         semiseg("status", corrected.folder).out
     )
 

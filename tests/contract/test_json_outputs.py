@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import napari_semiseg as ss
+from contract.conftest import NOBODY
 from synthetic import save_nifti
 
 if TYPE_CHECKING:
@@ -167,6 +168,31 @@ def test_a_review(
     }
     found = {name: semiseg(*words, "--json").exact for name, words in tries.items()}
     snapshots.check(FILE, "review", found)
+
+
+def test_two_models_compared(
+    semiseg: Semiseg,
+    snapshots: Snapshots,
+    reviewed: ss.Project,
+    predict_ball: Callable[..., Any],
+) -> None:
+    config = ss.TrainingConfig(method="dtml", steps=9)
+    run = ss.Run.create(reviewed, config, "second")
+    started = ss.events.Started(run=run.id, method="dtml", pid=NOBODY)
+    ended = {"reason": "completed", "step": 9, "seconds": 4.0}
+    for event in (started, ss.events.Finished(run=run.id, **ended)):
+        run.append(event)
+    run.claim(NOBODY)
+    for name, empty in (("case_6", False), ("case_7", True)):
+        case = reviewed.case(name)
+        made = predict_ball(run, case, uncertainty=0.25, empty=empty)
+        run.write_prediction(made, case.image)
+    words = ("compare", reviewed.folder, "--json")
+    found = {
+        "compare": semiseg(*words).exact,
+        "with nothing": semiseg(*words, "--run", "first").exact,
+    }
+    snapshots.check(FILE, "compare", found)
 
 
 def test_suggestions(

@@ -11,7 +11,7 @@ import typer
 
 from napari_semiseg.cli import options, render
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.core.text import count, duration
+from napari_semiseg.core.text import count, duration, ranged
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.cases.record import DOUBTED
 
@@ -210,13 +210,10 @@ def _note(row: Mapping[str, Any]) -> str:
 
 
 def _dice(row: Mapping[str, Any]) -> str:
-    """Dice that the correction showed; with a ~ and its interval where estimated."""
+    """Dice that the correction showed; with its interval where it is estimated."""
     if row["estimated_dice"] is None:
         return render.number(row["corrective_dice"], 2)
-    estimate, low, high = (
-        row[f"estimated_dice{part}"] for part in ("", "_low", "_high")
-    )
-    return f"~{estimate:.2f} ({low:.2f}\u2013{high:.2f})"
+    return ranged(*(row[f"estimated_dice{part}"] for part in ("", "_low", "_high")))
 
 
 def _show_status(

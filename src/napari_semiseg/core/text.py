@@ -52,6 +52,16 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def ranged(value: float, low: float, high: float) -> str:
+    """Write a Dice with the range that it probably lies in: ``0.86 (0.79–0.91)``."""
+    return f"{value:.2f} ({low:.2f}\u2013{high:.2f})"
+
+
+def volume(ml: float) -> str:
+    """Write a volume; in mm³ where it is less than a tenth of a millilitre."""
+    return f"{ml:.1f} mL" if ml >= 0.1 or not ml else f"{1000 * ml:.3g} mm\u00b3"
+
+
 def percent(part: float) -> str:
     """Write a part of 1; what is begun is not 0 %, what is not whole not 100 %."""
     rounded = round(100 * part)

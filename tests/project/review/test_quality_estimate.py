@@ -83,7 +83,7 @@ class TestCalibration:
 
     @pytest.mark.parametrize("count", [10, 20, 60])
     @pytest.mark.parametrize("widening", [0.0, 0.2])
-    def test_nine_of_ten_corrections_fall_into_the_interval(self, count, widening):
+    def test_four_of_five_corrections_fall_into_the_interval(self, count, widening):
         """On cohorts of one noise, and of a noise that grows with the uncertainty."""
         rng = np.random.default_rng(0)
         within = []
@@ -93,7 +93,7 @@ class TestCalibration:
             dice = np.clip(0.9 - 0.5 * u + noise, 0, 1)
             found = Calibration(u[:-1], dice[:-1]).estimate(u[-1])
             within.append(found.low <= dice[-1] <= found.high)
-        assert 0.86 < np.mean(within) < 0.95
+        assert 0.75 < np.mean(within) < 0.88
 
 
 class TestEstimator:

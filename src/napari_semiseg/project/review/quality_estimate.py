@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_semiseg.core.text import ranged
+
 if TYPE_CHECKING:
     from napari_semiseg.core.prediction import PredictionRecord
     from napari_semiseg.project.project import Project
@@ -21,8 +23,8 @@ MOST = 200
 """Of more than these, the newest count."""
 LEAST_WIDTH = 0.02
 """Smallest width of an interval."""
-COVERAGE = 0.9
-"""Part of the corrections that shall fall into the intervals."""
+COVERAGE = 0.8
+"""Part of the corrections that shall fall into the intervals: 4 of 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Estimate:
     dice : float
         Mean over the classes.
     low, high : float
-        Interval that holds it for nine cases of ten.
+        Interval that holds it for four cases of five.
     """
 
     dice: float
@@ -42,7 +44,7 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.dice:.2f} ({self.low:.2f}\u2013{self.high:.2f})"
+        return ranged(self.dice, self.low, self.high)
 
 
 class Calibration:
@@ -50,7 +52,7 @@ class Calibration:
 
     Its interval is the jackknife+ (Barber, Candès, Ramdas, Tibshirani, Annals of
     Statistics 49, 2021, eq. 1.3): what each line without one case says here, less and
-    more what it missed that case by. Fewer than nine cases cannot give 90 %: their
+    more what it missed that case by. Fewer than four cases cannot give 80 %: their
     widest interval is taken, which holds n of n + 1.
 
     Parameters

@@ -133,7 +133,7 @@ COLUMNS = (
         "Quality",
         "quality",
         "Dice of the prediction. Solid: measured, by your correction of it.\n"
-        "Hollow: estimated, with the range that holds it for 9 of 10 cases.\n"
+        "Hollow: estimated, with the range that holds it for 4 of 5 cases.\n"
         "Sorted, the worst of those that wait for you come first",
     ),
     ("Min", "minutes", "Minutes you were active with this case, pauses left out"),
