@@ -83,11 +83,12 @@ class Stepped(_Event):
 
 
 class Validated(_Event):
-    """Dice per class name on the validation cases."""
+    """Dice on the validation cases: of each class, and mean of each case."""
 
     type: Literal["validated"] = "validated"
     step: int
     dice: dict[str, float]
+    cases: dict[str, float] = Field(default_factory=dict)
 
 
 class Checkpointed(_Event):

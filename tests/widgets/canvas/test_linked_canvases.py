@@ -338,6 +338,16 @@ def test_a_narrow_window_shows_the_maps_over_the_image_on_demand(
     canvases.toggle()
     assert canvases.over
     assert canvases._overlay.legend.isVisible()
+    for brief, values in (
+        ("Distance", shown.prediction.sdm_mm[0]),
+        ("Unsure", shown.prediction.uncertainty),
+    ):
+        button = canvases._overlay.legend.buttons[brief]
+        assert not button.isChecked()
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(
+            lambda values=values: np.array_equal(canvases._overlay.layer.data, values)
+        )
     store_prediction(project, "case_1", shift=2)
     shown.open("case_1")
     assert canvases.over  # from case to case

@@ -77,9 +77,16 @@ def test_the_best_measure_that_there_is_is_drawn_and_named(
     quality.set_corrections([(5, 0.8), (10, 0.9)])
     quality.draw()
     assert quality.measure is CORRECTED
-    assert quality.unit.text() == "Dice, your corrections"
-    quality.show_event(Validated(step=10, dice={"a": 0.5, "b": 0.9}))
+    assert quality.unit.text() == "Dice"
+    assert quality.note.text() == "your corrections"
+    quality.set_corrections([(5, 0.8), (10, 0.9), (10, 1.0)])
     quality.draw()
+    assert quality.unit.text() == "Dice (0.82\u20130.98)"  # 4 of 5 of the cases
+    cases = {"x": 0.6, "y": 0.7, "z": 0.8}
+    quality.show_event(Validated(step=10, dice={"a": 0.5, "b": 0.9}, cases=cases))
+    quality.draw()
+    assert quality.unit.text() == "Dice (0.62\u20130.78)"
+    assert quality.note.text() == "3 labels not learnt from"
     assert quality.measure is VALIDATION
     assert quality.value.text() == "0.70"
     assert quality.minimumSizeHint().width() <= WIDEST
@@ -106,6 +113,15 @@ def test_the_curve_is_drawn_over_minutes_and_smoothed(quality: QualityCard) -> N
     assert (low, high) == pytest.approx((0.48, 1.02), abs=0.01)
     assert quality.trend.text() in ("still rising", "level by now")
     assert quality.dice == pytest.approx(noisy[-1])
+
+
+def test_corrections_of_one_model_are_no_curve(quality: QualityCard) -> None:
+    """All of its predictions were made at its last step."""
+    quality.set_corrections([(900, 0.9), (900, 0.8), (900, 0.85)])
+    quality.draw()
+    assert quality.value.text() == "0.85"
+    assert quality.curve.isHidden()
+    assert not quality.trend.text()
 
 
 def test_what_a_resumed_training_does_again_is_not_drawn_twice(

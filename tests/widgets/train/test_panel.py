@@ -24,6 +24,7 @@ from napari_semiseg.widgets.train import panel as training
 from napari_semiseg.widgets.train.devices import Device, DeviceQuery
 from napari_semiseg.widgets.train.form import TrainingForm
 from napari_semiseg.widgets.train.panel import TrainingPanel
+from widgets.conftest import write_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +166,7 @@ def test_a_label_outside_the_training_split_does_not_count(
 @pytest.mark.usefixtures("labelled")
 @pytest.mark.parametrize(
     ("reason", "text"),
-    [("cancelled", "Resume"), ("completed", "Train it longer"), (None, "Resume")],
+    [("cancelled", "Resume"), ("completed", "10 min more"), (None, "Resume")],
 )
 def test_an_ended_run_can_go_on(
     panel: TrainingPanel,
@@ -253,10 +254,9 @@ def test_training_longer_passes_the_minutes(
 ) -> None:
     run = add_run(project)
     session.runs_changed.emit()
-    panel.form.minutes.setValue(5)
     panel.resume_button.click()
     assert executor.submitted == [
-        ["resume", str(project.folder), run.id, "--minutes", "5"]
+        ["resume", str(project.folder), run.id, "--minutes", "10"]
     ]
 
 
@@ -304,6 +304,66 @@ def test_another_computer_is_asked_without_holding_the_window_up(
     assert enabled(panel) == (False, True, False)
     place.kind.setCurrentIndex(0)
     assert (place.value(), device.isEnabled()) == ("", True)
+
+
+@pytest.mark.usefixtures("labelled")
+@pytest.mark.parametrize("reason", ["completed", "cancelled"])
+def test_more_minutes_can_be_asked_for_while_it_trains(
+    qtbot: QtBot, panel: TrainingPanel, executor: FakeExecutor, reason: str
+) -> None:
+    panel.start()
+    panel.more_button.click()
+    panel.more_button.click()
+    assert panel.more_button.text() == "20 min more after it"
+    run = panel.monitor.run
+    assert run is not None
+    run.folder.last.parent.mkdir(exist_ok=True)
+    run.folder.last.touch()
+    run.append(Finished(run=run.id, reason=reason, step=9, seconds=60))
+    with qtbot.waitSignal(panel.monitor.ended, timeout=WAIT_MS):
+        executor.handle.code = 0
+    asked = [words[0] for words in executor.submitted]
+    assert asked == ["train"] + ["resume"] * (reason == "completed")
+    assert executor.submitted[-1][-1] == "20" or reason == "cancelled"
+    assert panel.more_button.text() == "10 min more"
+
+
+def test_the_sentence_says_what_is_used_from_when_and_what_only_checks(
+    panel: TrainingPanel, project: Project, session: Session, tmp_path: Path
+) -> None:
+    shape = project.case("case_0").geometry.shape_zyx
+    more = [
+        write_volume(
+            tmp_path / "more" / f"more_{n:02d}.nii.gz", np.full(shape, n, np.int16)
+        )
+        for n in range(8)
+    ]
+    project.add(*more)
+    names = [case.id for case in project.cases()]
+    for name in names[:9]:
+        project.set_label(name, np.ones(shape, np.uint8))
+    session.cases_changed.emit(None)
+    panel.form.setValue(TrainingConfig(method="ug_mcl", minutes=20))
+    words = panel.sentence.text()
+    assert "<b>9 labelled</b> and <b>3 unlabelled</b> scans, the latter after" in words
+    assert panel.aside.isHidden()
+    panel.form.setValue(TrainingConfig(method="supervised", minutes=20))
+    assert "unlabelled" not in panel.sentence.text()
+    project.set_label(names[9], np.ones(shape, np.uint8))
+    session.cases_changed.emit(None)
+    assert not panel.aside.isHidden()
+    assert "<b>7 labelled</b>" in panel.sentence.text()
+    assert panel.left_out.text() == "3 labels only check it"
+    panel.aside.setChecked(False)
+    assert "<b>10 labelled</b>" in panel.sentence.text()
+    panel.aside.setChecked(True)
+    offered = []
+    keep = lambda text, button, undo: offered.append(undo)  # noqa: E731
+    session.offered.connect(keep)
+    panel.start()
+    assert len(project.cases(split=Split.VALIDATION)) == 3
+    offered[0]()
+    assert not project.cases(split=Split.VALIDATION)
 
 
 @pytest.mark.usefixtures("labelled")
@@ -545,7 +605,7 @@ def test_a_sentence_says_what_a_training_does(
 ) -> None:
     assert panel.sentence.text() == (
         "Learn the <b>left atrium</b> from <b>1 labelled</b> and <b>3 unlabelled</b> "
-        "scans; then propose masks for <b>3 scans</b>."
+        "scans, the latter after 7 min; then propose masks for <b>3 scans</b>."
     )
     assert panel.start_button.text() == "Start training, 20 min"
     project.set_split("case_1", Split.TEST)
@@ -557,7 +617,8 @@ def test_a_sentence_says_what_a_training_does(
     session.runs_changed.emit()
     assert panel.sentence.text() == (
         "Learn the <b>left atrium</b> from <b>1 labelled</b>, <b>1 partly labelled</b> "
-        f"and <b>1 unlabelled</b> scans, going on from <b>{run.id}</b>; then propose "
+        f"and <b>1 unlabelled</b> scans, the latter after 7 min, going on from "
+        f"<b>{run.id}</b>; then propose "
         "masks for <b>2 scans</b>."
     )
     assert panel.left_out.text() == "1 test scan is never used"

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from napari_semiseg.core.config import DEFAULT_ARCHITECTURE, describe
-from napari_semiseg.engine.methods.base import METHODS
+from napari_semiseg.engine.methods.base import METHODS, Progress, Task
 from napari_semiseg.engine.networks import registry as architectures
 from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
-    from napari_semiseg.engine.methods.base import Method, MethodParams, Task
+    from napari_semiseg.engine.methods.base import Method, MethodParams
+
+
+PARTS = 100
+"""Of a training that are told apart when asked what it learns from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,24 @@ def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
         return kind.Params(**params)
     except ValidationError as error:
         raise ConfigError(describe(error, f"parameters of {kind.name}")) from error
+
+
+def unlabelled_from(name: str, params: dict[str, Any]) -> float | None:
+    """Fraction of a training after which unlabelled scans take part; None if never.
+
+    PyTorch is neither needed nor loaded.
+
+    Raises
+    ------
+    ConfigError
+        As `build`.
+    """
+    kind = METHODS.find(name)
+    if not kind.unlabelled:
+        return None
+    learner = build(name, params, Task(2, 1.0, 1, ()))
+    takes = (learner.takes_unlabelled(Progress(n, PARTS)) for n in range(PARTS))
+    return next((n / PARTS for n, taken in enumerate(takes) if taken), None)
 
 
 def check(config: TrainingConfig) -> type[Method]:

@@ -46,7 +46,7 @@ from napari_semiseg.engine.training.live_labels import LiveLabels
 from napari_semiseg.engine.training.live_predictions import LivePredictions
 from napari_semiseg.engine.training.pictures import TrainingPictures
 from napari_semiseg.engine.training.trainer import Trainer
-from napari_semiseg.engine.training.validation import validation_dice
+from napari_semiseg.engine.training.validation import validate
 from napari_semiseg.engine.training.warm_start import with_strides_of
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
@@ -258,7 +258,7 @@ class Training:
             every_seconds=self._config.checkpoint_seconds,
             stop=self._stopped,
             validate=partial(
-                validation_dice,
+                validate,
                 cases=held_out,
                 labels=self._project.labels,
                 cancellation=self._run.cancellation,

@@ -312,7 +312,7 @@ class Trainer:
         *,
         every_seconds: float,
         stop: Callable[[], bool],
-        validate: Callable[[Trainer], dict[str, float]] | None = None,
+        validate: Callable[[Trainer], Validated] | None = None,
         between: Callable[[Trainer], Iterator[Event]] = lambda _: iter(()),
     ) -> Iterator[Event]:
         """Train to the plan's last step, or until ``stop()``.
@@ -379,15 +379,15 @@ class Trainer:
         return found
 
     def _validated(
-        self, validate: Callable[[Trainer], dict[str, float]], checkpoint: Path
+        self, validate: Callable[[Trainer], Validated], checkpoint: Path
     ) -> Validated:
         """Score the averaged networks, and keep them where they are the best so far."""
-        dice = validate(self)
-        mean = float(np.mean(list(dice.values())))
+        found = validate(self)
+        mean = float(np.mean(list(found.dice.values())))
         if mean > self.best:
             self.best = mean
             self._save(checkpoint.with_name("best.pt"))
-        return Validated(step=self.step, dice=dice)
+        return found
 
     def _reported(
         self, pending: list[dict[str, Tensor]], total: int

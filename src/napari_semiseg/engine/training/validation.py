@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_semiseg.core.cancellation import Cancelled
+from napari_semiseg.core.events import Validated
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.distributed import ALONE
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.training.trainer import Trainer
 
 
-def validation_dice(
+def validate(
     trainer: Trainer,
     cases: Sequence[Prepared],
     labels: LabelScheme,
     cancellation: CancellationToken,
     ranks: Ranks = ALONE,
-) -> dict[str, float]:
-    """Compute the mean Dice per class of held-out cases, on the working grid.
+) -> Validated:
+    """Compute the Dice of held-out cases, on the working grid.
 
     ``cancellation`` as in `Predictor`; each of the ``ranks`` scores a part of the
     cases, and all of them are cancelled where one is.
@@ -45,7 +46,11 @@ def validation_dice(
             raise Cancelled
         scores |= found
     means = np.mean([scores[case.id] for case in cases], axis=0)
-    return {item.name: float(mean) for item, mean in zip(labels, means, strict=True)}
+    return Validated(
+        step=trainer.step,
+        dice={item.name: float(mean) for item, mean in zip(labels, means, strict=True)},
+        cases={case.id: float(np.mean(scores[case.id])) for case in cases},
+    )
 
 
 def _dice(predictor: Predictor, case: Prepared, labels: LabelScheme) -> list[float]:

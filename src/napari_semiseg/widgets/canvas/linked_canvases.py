@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.core.prediction import Prediction
     from napari_semiseg.widgets.canvas.case_layers import CaseLayers
+    from napari_semiseg.widgets.canvas.prediction_views import MapStyle
 
 SETTLE_MS = 40
 WIDE = 1600
@@ -156,7 +157,7 @@ class LinkedCanvases(QObject):
             canvas.setMinimumSize(CANVAS_WIDTH, CANVAS_HEIGHT)
             self.sliders = view.dims
             self.main_notes = CanvasNotes(canvas, self.viewer, top=BELOW_BAR)
-            self._overlay = MapOverlay(self.viewer, canvas)
+            self._overlay = MapOverlay(self.viewer, canvas, self._switch)
             self._wheel = WheelScrollsSlices(self.viewer, canvas)
         self._was_wide = self.wide
         if self.wide:
@@ -240,6 +241,11 @@ class LinkedCanvases(QObject):
         """Show the maps in this way."""
         self.maps = maps
         self._arrange()
+
+    def _switch(self, style: MapStyle) -> None:
+        """Show the other map over the image."""
+        if self.over:
+            self.set_maps(Maps.DISTANCE if style is DISTANCE else Maps.UNCERTAINTY)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Use the room that a window has; end with the window."""

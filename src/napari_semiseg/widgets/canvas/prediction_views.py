@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,17 +11,23 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.qt import QtViewer
 from napari.utils import Colormap
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QFrame, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_semiseg.widgets.canvas.overlays import CanvasNotes, ColourScale
 from napari_semiseg.widgets.common.compat import camera_of, canvas_widget
 from napari_semiseg.widgets.common.scrolling import WheelScrollsSlices
 from napari_semiseg.widgets.elements.connections import Connections
-from napari_semiseg.widgets.elements.forms import plain_label, stack
+from napari_semiseg.widgets.elements.forms import (
+    plain_label,
+    push_button,
+    row_of,
+    stack,
+)
+from napari_semiseg.widgets.elements.style import Style, look
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,8 +67,8 @@ class MapStyle:
 
     Attributes
     ----------
-    title : str
-        Name of the map.
+    title, brief : str
+        Name of the map, and in a word.
     colormap : napari.utils.Colormap
         Its colours.
     signed : bool
@@ -69,6 +76,7 @@ class MapStyle:
     """
 
     title: str
+    brief: str
     colormap: Colormap
     signed: bool = False
 
@@ -86,8 +94,8 @@ class MapStyle:
         return f"\u2212{limits[1]:.0f} inside", "0", f"+{limits[1]:.0f} mm"
 
 
-DISTANCE = MapStyle("Signed distance", DISTANCE_COLOURS, signed=True)
-UNCERTAINTY = MapStyle("Uncertainty", UNCERTAINTY_COLOURS)
+DISTANCE = MapStyle("Signed distance", "Distance", DISTANCE_COLOURS, signed=True)
+UNCERTAINTY = MapStyle("Uncertainty", "Unsure", UNCERTAINTY_COLOURS)
 
 
 class SideCanvas(QWidget):
@@ -230,17 +238,69 @@ class PredictionViews(QWidget):
         self._keep_width()
 
 
+class MapLegend(QFrame):
+    """Colours of the map over the image, and a switch to the other map."""
+
+    def __init__(
+        self,
+        canvas: QWidget,
+        style: MapStyle,
+        limits: tuple[float, float],
+        asked: Callable[[MapStyle], object],
+    ) -> None:
+        super().__init__(canvas)
+        look(self, "viewbar")
+        self.setAttribute(Qt.WidgetAttribute.WA_NoMousePropagation)
+        self.setCursor(Qt.CursorShape.ArrowCursor)
+        self.buttons: dict[str, QPushButton] = {}
+        for other in (UNCERTAINTY, DISTANCE):
+            button = look(push_button(other.brief, tip=other.title), "segment")
+            button.setCheckable(True)
+            button.setChecked(other is style)
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            # Later, since the legend goes with the map that it is of.
+            ask = partial(QTimer.singleShot, 0, partial(asked, other))
+            button.clicked.connect(lambda *_, ask=ask: ask())
+            self.buttons[other.brief] = button
+        scale = ColourScale(style.colormap)
+        scale.set_texts(*style.texts(limits))
+        edge = look(plain_label("\u2014 edge of the mask"), "small")
+        switch = row_of(*self.buttons.values())
+        switch.setStretch(1, switch.stretch(0))
+        stack(self, switch, scale, edge, margin=8)
+        self.setFixedWidth(LEGEND)
+        self._style = Style(self, Connections(self))
+
+    def remove(self) -> None:
+        """Go for good."""
+        Connections.close_below(self)
+        self.hide()
+        self.deleteLater()
+
+
 class MapOverlay:
     """One map over the image in the main canvas, with its legend at the corner.
 
     It is a layer of the viewer, between image and mask, while it is shown.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Gets the layer.
+    canvas : QWidget
+        Of the viewer; gets the legend.
+    asked : callable
+        Told which of the two maps shall be shown in place of the other.
     """
 
-    def __init__(self, viewer: Any, canvas: QWidget) -> None:
+    def __init__(
+        self, viewer: Any, canvas: QWidget, asked: Callable[[MapStyle], object]
+    ) -> None:
         self._viewer = viewer
         self._canvas = canvas
+        self._asked = asked
         self.layer: Any = None
-        self.legend: QFrame | None = None
+        self.legend: MapLegend | None = None
 
     def show(self, style: MapStyle, image: Any, values: NDArray[np.float32]) -> None:
         """Draw a map on the voxels of an image layer in place of another map."""
@@ -260,13 +320,7 @@ class MapOverlay:
         )
         layers.insert(layers.index(image) + 1, self.layer)
         layers.selection.active = active
-        self.legend = QFrame(self._canvas)
-        self.legend.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.legend.setAutoFillBackground(True)
-        scale = ColourScale(style.colormap)
-        scale.set_texts(*style.texts(limits))
-        stack(self.legend, plain_label(style.title), scale, margin=8)
-        self.legend.setFixedWidth(LEGEND)
+        self.legend = MapLegend(self._canvas, style, limits, self._asked)
         self.place()
         self.legend.show()
 
@@ -282,8 +336,7 @@ class MapOverlay:
             self._viewer.layers.remove(layer)
         legend, self.legend = self.legend, None
         if legend is not None:
-            legend.hide()
-            legend.deleteLater()
+            legend.remove()
 
 
 def zero_contour(values: NDArray[np.float32]) -> NDArray[np.float64]:

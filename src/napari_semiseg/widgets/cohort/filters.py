@@ -92,10 +92,10 @@ class Filters(QWidget):
         self._counts: Counter[str] = Counter()
         self._group = QButtonGroup(self)  # arrows go from one to the next
         chips = QWidget()
-        flow = QFlowLayout(chips)
-        flow.setContentsMargins(0, 0, 0, 0)
-        flow.setHorizontalSpacing(4)
-        flow.setVerticalSpacing(4)
+        self._flow = QFlowLayout(chips)
+        self._flow.setContentsMargins(0, 0, 0, 0)
+        self._flow.setHorizontalSpacing(4)
+        self._flow.setVerticalSpacing(4)
         for kind in (ALL, *KINDS):
             button = look(QPushButton(), "filter")
             button.setCheckable(True)
@@ -106,7 +106,7 @@ class Filters(QWidget):
             button.toggled.connect(self._paint_icons)
             self._group.addButton(button)
             self.buttons[kind] = button
-            flow.addWidget(button)
+            self._flow.addWidget(button)
         self.buttons[ALL].setChecked(True)
         stack(self, self.bar, chips, margin=0).setSpacing(6)
 
@@ -152,7 +152,12 @@ class Filters(QWidget):
                 f"Show only these: {KINDS[kind].meaning}" if kind else "Show all cases"
             )
             button.setToolTip(tip)
-            button.setVisible(number > 0 or not kind or button.isChecked())
+            shown = number > 0 or not kind or button.isChecked()
+            self._flow.removeWidget(button)  # hidden, it would still part the others
+            button.setVisible(shown)
+            if shown:
+                self._flow.addWidget(button)
+        self._flow.activate()
 
     def _paint_icons(self, _checked: bool = False) -> None:
         found = colours()

@@ -277,3 +277,5 @@ class CohortPanel(QWidget):
         wide = self.width() >= WIDE
         self.masks_button.setVisible(wide)
         self.add_button.set_step("Add images" if wide else "Add", "")
+        if (layout := self.layout()) is not None:
+            layout.activate()  # else the texts are cut until the next event

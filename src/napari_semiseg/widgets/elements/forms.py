@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -83,6 +83,15 @@ class Fold(QCollapsible):
     def showEvent(self, event: QShowEvent) -> None:
         """Draw the arrows in the theme's colour, which is known by now."""
         super().showEvent(event)
+        self._draw_arrows()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Draw the arrows in the colour of another theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._draw_arrows()
+
+    def _draw_arrows(self) -> None:
         self.setCollapsedIcon("\u25b6")
         self.setExpandedIcon("\u25bc")
 

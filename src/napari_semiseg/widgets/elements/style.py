@@ -70,6 +70,10 @@ QPushButton[look="filter"]:hover { background: {control}; }
 QPushButton[look="filter"]:checked { background: {text}; color: {background};
     border: 1px solid {text}; }
 QPushButton[look="filter"]:focus { border: 2px solid {accent}; }
+QPushButton[look="segment"] { background: {background}; border: none;
+    border-radius: 5px; padding: 2px 4px; min-height: 18px; }
+QPushButton[look="segment"]:hover { background: {control}; }
+QPushButton[look="segment"]:checked { background: {line}; font-weight: 600; }
 QPushButton[look="doubt"] { background: {control}; border-radius: 5px;
     padding: 1px 5px; min-height: 16px; }
 QPushButton[look="doubt"]:checked { background: {text}; color: {background}; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,10 @@ from napari_semiseg.core.config import (
     DEFAULT_MINUTES,
     TrainingConfig,
 )
+from napari_semiseg.core.text import duration
+from napari_semiseg.engine.methods.registry import unlabelled_from
 from napari_semiseg.engine.networks.registry import architecture_names
+from napari_semiseg.errors import ConfigError
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import Fold, plain, push_button, stack
 from napari_semiseg.widgets.elements.style import look
@@ -109,7 +113,6 @@ class TrainingForm(QWidget):
     ) -> None:
         super().__init__(parent)
         self._schemas: dict[str, dict[str, Any]] = {}
-        self._labels_only: set[str] = set()
         self.method = ElidedCombo("How the model learns from labelled and other scans")
         self.minutes = MinutesBox()
         self.minutes.setRange(0.1, 60 * 24 * 7)
@@ -193,7 +196,6 @@ class TrainingForm(QWidget):
         """Offer methods; the one that is chosen stays."""
         chosen = self.method.currentData() or DEFAULT_METHOD
         self._schemas = {spec.name: spec.params for spec in methods}
-        self._labels_only = {m.name for m in methods if not m.learns_from_unlabelled}
         with signals_blocked(self.method):
             self.method.clear()
             for row, spec in enumerate(methods):
@@ -205,9 +207,27 @@ class TrainingForm(QWidget):
         self._method_changed()
 
     @property
-    def learns_from_unlabelled(self) -> bool:
-        """Whether the chosen method learns from scans without a label as well."""
-        return self.method.currentData() not in self._labels_only
+    def budget(self) -> str:
+        """How long the training takes, in words."""
+        return self._part_of_budget(1.0)
+
+    @property
+    def unlabelled_after(self) -> str | None:
+        """When scans without a label begin to take part; None if they never do.
+
+        Empty where they do from the first step on.
+        """
+        with suppress(ConfigError):
+            part = unlabelled_from(self.method.currentData(), self.params.value())
+            if part is not None:
+                return self._part_of_budget(part) if part else ""
+        return None
+
+    def _part_of_budget(self, part: float) -> str:
+        steps = self.steps.value()
+        if steps:
+            return f"{round(part * steps):,} steps"
+        return duration(60 * part * self.minutes.value())
 
     def set_sources(self, runs: Sequence[Run]) -> None:
         """Offer to begin with the weights of these runs, the best first.

@@ -75,6 +75,7 @@ class RunMonitor(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.run: Run | None = None
+        self.trains = True
         self.handle: Handle | None = None
         self._worker: Any = None
         self._stopped = threading.Event()
@@ -97,7 +98,7 @@ class RunMonitor(QObject):
         ``trains`` is False for a process that only predicts with the run's model.
         """
         self.stop()
-        self.run, self.handle = run, handle
+        self.run, self.handle, self.trains = run, handle, trains
         title = f"Semiseg: training {run.id}, which goes on when napari closes"
         stopped = threading.Event()
 

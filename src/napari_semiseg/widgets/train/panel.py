@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QFrame, QWidget
+from qtpy.QtWidgets import QCheckBox, QFrame, QWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Pictured, Predicted, Started
-from napari_semiseg.core.text import duration
 from napari_semiseg.engine.methods.registry import method_specs
 from napari_semiseg.execution.executor import start_training, submit_for
 from napari_semiseg.execution.follow import wait_for
@@ -40,7 +40,9 @@ from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress
 from napari_semiseg.widgets.train.pictures import PicturesCard
 from napari_semiseg.widgets.train.prediction_requests import PredictionRequests
 from napari_semiseg.widgets.train.sentence import (
+    ASIDE,
     kind_of_scan,
+    to_set_aside,
     what_is_learnt,
     what_is_left_out,
 )
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.events import Event
     from napari_semiseg.engine.methods.registry import MethodSpec
     from napari_semiseg.execution.executor import Executor, Handle
+    from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
 
@@ -61,7 +64,8 @@ STOP_MS = 10_000
 """How long a run may take to stop before its process can be ended."""
 UPDATE_MS = 300
 MODELS_OFFERED = 10
-BUTTON_HEIGHT = 34
+BUTTON_HEIGHT, MORE = 34, 10
+"""Pixels, and minutes that a button adds to a training."""
 START, STOP = "Start training", "Stop and keep"
 
 
@@ -114,8 +118,15 @@ class TrainingPanel(QWidget):
         self.runs = RunChooser(session)
         self.sentence = look(markup_label(wrapped=True), "sentence")
         self.left_out = look(wrapped_label(), "secondary")
+        self.aside = QCheckBox(f"Keep {ASIDE} labels aside to check it")
+        self.aside.setToolTip(
+            "It does not learn from them: they show how well it does. The column Use "
+            "of the cohort says Check, and changes that"
+        )
+        self.aside.setChecked(True)
         self.reason = wrapped_label()
         self._predicted: set[str] = set()
+        self._more = 0
         self._known_fits: dict[tuple[Run, str, tuple[str, ...] | None], bool] = {}
         self._changes = QSignalDebouncer(parent=self)
         self._changes.setTimeout(UPDATE_MS)
@@ -141,13 +152,25 @@ class TrainingPanel(QWidget):
         )
         for button in (self.start_button, self.stop_button):
             button.setMinimumHeight(BUTTON_HEIGHT)
-        self.progress = RunProgress(self.stop_button, self.pictures)
+        self.more_button = KeyButton("", "", "plus", run=self.train_more)
+        self.more_button.setToolTip("Goes on for longer once it is done")
+        self.controls = QWidget()
+        row = row_of(self.stop_button, self.more_button)
+        row.setContentsMargins(0, 0, 0, 0)
+        self.controls.setLayout(row)
+        self.progress = RunProgress(self.controls, self.pictures)
         self.model_card = look(QFrame(), "card")
         title = look(plain_label("Model in use"), "title")
         actions = row_of(self.predict_button, self.resume_button)
         stack(self.model_card, title, self.runs, actions)
         self.plan = QWidget()
-        plan = (self.sentence, self.left_out, self.form, self.start_button)
+        plan = (
+            self.sentence,
+            self.left_out,
+            self.aside,
+            self.form,
+            self.start_button,
+        )
         stack(self.plan, *plan, margin=0).setSpacing(10)
         parts = (
             self.plan,
@@ -167,6 +190,7 @@ class TrainingPanel(QWidget):
         self.form.method.currentIndexChanged.connect(self._offer_sources)
         self.form.valueChanged.connect(self._show_plan)
         self.form.place.valueChanged.connect(self.update_buttons)
+        self.aside.toggled.connect(self._show_plan)
         self._changes.triggered.connect(self._announce_changes)
         self._stopping.timeout.connect(self.update_buttons)
         session, connections = self._session, Connections(self)
@@ -221,7 +245,27 @@ class TrainingPanel(QWidget):
             return
         with show_errors(self._session):
             config = self.form.value()
+            self._set_aside(project)
             self._submit(lambda executor: start_training(executor, project, config))
+
+    def _set_aside(self, project: Project) -> None:
+        """Keep some labels aside to check the training, where that is wanted."""
+        ids = self._kept_aside()
+
+        def use_for(split: Split) -> None:
+            for name in ids:
+                project.set_split(name, split)
+            self._session.cases_changed.emit(set(ids))
+
+        if ids:
+            use_for(Split.VALIDATION)
+            text = f"{len(ids)} labels only check the training"
+            self._session.offer(text, "Undo", partial(use_for, Split.TRAIN))
+
+    def _kept_aside(self) -> list[str]:
+        found = to_set_aside(self._session.cases())
+        self.aside.setVisible(bool(found))
+        return found if self.aside.isChecked() else []
 
     def stop(self) -> None:
         """Ask the run to end; when it does not within 10 s, end its process."""
@@ -238,20 +282,25 @@ class TrainingPanel(QWidget):
             self._stopping.start()
         self.update_buttons()
 
-    def resume(self) -> None:
-        """Go on with the newest run: to its end, or past it by the minutes asked."""
+    def resume(self, more: int = MORE) -> None:
+        """Go on with the newest run: to its end, or past it by ``more`` minutes."""
         project, run = self._session.project, self._resumable()
         if project is None or run is None:
             return
         arguments = [run.id]
         if run.status == "completed":
-            arguments += ["--minutes", f"{self.form.minutes.value():g}"]
+            arguments += ["--minutes", str(more)]
         self._submit(
             lambda executor: (
                 run,
                 submit_for(executor, "resume", project, run, *arguments),
             )
         )
+
+    def train_more(self) -> None:
+        """Let the training that runs go on for some minutes once it is done."""
+        self._more += MORE
+        self.update_buttons()
 
     def predict(self, cases: Sequence[str] = ()) -> None:
         """Propose masks with the model in use; by default for all without a label."""
@@ -312,7 +361,11 @@ class TrainingPanel(QWidget):
         reason, active = self.why_not(), self._active_run()
         self.start_button.setEnabled(reason is None)
         self.plan.setVisible(active is None)
-        self.stop_button.setVisible(active is not None)
+        self.controls.setVisible(active is not None)
+        more = f"{self._more} min more after it" if self._more else f"{MORE} min more"
+        self.more_button.set_step(more, "")
+        stopped = active is not None and active.stop_requested
+        self.more_button.setVisible(self.monitor.trains and not stopped)
         self.model_card.setVisible(active is None)
         self._show_plan()
         self.reason.setText(reason or "")
@@ -330,7 +383,7 @@ class TrainingPanel(QWidget):
         resumable = self._resumable()
         self.resume_button.setEnabled(idle and resumable is not None)
         longer = resumable is not None and resumable.status == "completed"
-        self.resume_button.set_step("Train it longer" if longer else "Resume", "")
+        self.resume_button.set_step(f"{MORE} min more" if longer else "Resume", "")
         self.resume_button.setToolTip(
             "Goes on where a training was stopped"
             if resumable is None
@@ -346,16 +399,15 @@ class TrainingPanel(QWidget):
         project, form = self._session.project, self.form
         cases = self._session.cases()
         names = [] if project is None else [item.name for item in project.labels]
-        source = form.source.currentData()
+        source, aside = form.source.currentData(), self._kept_aside()
+        after = form.unlabelled_after
         self.sentence.setText(
-            what_is_learnt(cases, names, source, unlabelled=form.learns_from_unlabelled)
+            what_is_learnt(cases, names, source, unlabelled_after=after, aside=aside)
         )
-        left_out = what_is_left_out(cases)
+        left_out = what_is_left_out(cases, aside)
         self.left_out.setText(left_out)
         self.left_out.setVisible(bool(left_out))
-        steps, minutes = form.steps.value(), form.minutes.value()
-        how_long = f"{steps} steps" if steps else duration(60 * minutes)
-        self.start_button.set_step(f"{START}, {how_long}", "")
+        self.start_button.set_step(f"{START}, {form.budget}", "")
 
     def _offer_sources(self, _changed: object = None) -> None:
         """Let a training of this method begin with the newest models that fit."""
@@ -475,6 +527,7 @@ class TrainingPanel(QWidget):
         self._session.runs_changed.emit()
 
     def _ended(self) -> None:
+        more, self._more = self._more, 0
         self.requests.follow(None)
         self._stopping.stop()
         self._changes.cancel()
@@ -484,7 +537,9 @@ class TrainingPanel(QWidget):
         self.progress.show_end(None if handle is None else handle.poll())
         self._show_corrections()
         self.changes.refresh()
-        if run is not None and run.status in ("failed", "interrupted"):
+        if more and run is not None and run.status == "completed":
+            self.resume(more)
+        elif run is not None and run.status in ("failed", "interrupted"):
             how = run.status if handle is None else "failed"
             self._session.say(f"Training {how}: the Train tab says why.")
 

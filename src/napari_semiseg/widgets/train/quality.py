@@ -19,6 +19,8 @@ from napari_semiseg.core.events import (
     Stepped,
     Validated,
 )
+from napari_semiseg.core.text import ranged
+from napari_semiseg.project.review.quality_estimate import COVERAGE
 from napari_semiseg.widgets.elements.forms import (
     ElidedLabel,
     plain_label,
@@ -40,6 +42,8 @@ SMOOTH = 1 / 8
 """Width of the smoothing, over the time that the curve spans."""
 RISING = 0.005
 """By as much more than a fifth of the curve before it still rises."""
+FEWEST = 3
+"""Scans from which on it is said how far they differ."""
 LOW = 0.5
 """Lowest value shown, unless the curve goes below it."""
 MARK, MARKED = "#e0a800", " Dashed: labels came in."
@@ -51,10 +55,10 @@ class Measure:
 
     Attributes
     ----------
-    title : str
-        What is drawn.
-    unit, note : str
-        Behind the newest value: of what, and of which scans.
+    title, note : str
+        What is drawn, and of which scans.
+    unit : str
+        Behind the newest value.
     words : str
         How to read it.
     fewest : int
@@ -70,7 +74,7 @@ class Measure:
 
 VALIDATION = Measure(
     "How well it does",
-    "labels kept aside",
+    "labels not learnt from",
     "Dice",
     "1.0 = the same as your masks, which it does not learn from.",
 )
@@ -158,6 +162,8 @@ class QualityCard(QFrame):
         super().__init__()
         look(self, "card")
         self.title = look(plain_label(), "title")
+        self.note = ElidedLabel("secondary")
+        self.note.setElideMode(Qt.TextElideMode.ElideRight)
         self.value = look(plain_label(), "number")
         self.unit = ElidedLabel("secondary")
         self.unit.setElideMode(Qt.TextElideMode.ElideRight)
@@ -167,7 +173,10 @@ class QualityCard(QFrame):
         number = row_of(self.value, self.unit, self.trend)
         number.setStretch(0, 0)
         number.setStretch(1, 1)
-        stack(self, self.title, number, self.curve, self.words).setSpacing(3)
+        head = row_of(self.title, self.note)
+        head.setStretch(0, 0)
+        head.setStretch(1, 1)
+        stack(self, head, number, self.curve, self.words).setSpacing(3)
         policy = QSignalThrottler.EmissionPolicy.Trailing
         self._redraw = QSignalThrottler(policy, parent=self)
         self._redraw.setTimeout(REDRAW_MS)
@@ -181,6 +190,7 @@ class QualityCard(QFrame):
         self._total = 0.0
         self._found: dict[Measure, list[tuple[float, float]]] = {}
         self._classes: Mapping[str, float] = {}
+        self._checked: Mapping[str, float] = {}
         self._labels: list[float] = []
         self.hide()
 
@@ -193,8 +203,8 @@ class QualityCard(QFrame):
             case Stepped():
                 self._times.append((event.step, event.seconds))
                 self._total = event.seconds + event.seconds_left
-            case Validated(dice=dice):
-                self._classes = dice
+            case Validated(dice=dice, cases=cases):
+                self._classes, self._checked = dice, cases
                 self._add(VALIDATION, event.step, float(np.mean([*dice.values()])))
             case Pictured(agreement=float(agreement)):
                 self._add(AGREEMENT, event.step, agreement)
@@ -238,9 +248,15 @@ class QualityCard(QFrame):
         values = np.array([value for _, value in points])
         curve = smoothed(minutes, values)
         self.title.setText(measure.title)
-        self.value.setText(f"{curve[-1]:.2f}")
-        self.unit.setText(f"{measure.unit}, {measure.note}")
+        scans = {VALIDATION: [*self._checked.values()], CORRECTED: values.tolist()}
+        number, _, likely = _spread(curve[-1], scans.get(measure, [])).partition(" ")
+        of = f"{len(self._checked)} " if measure is VALIDATION and self._checked else ""
+        self.note.setText(f"{of}{measure.note}")
+        self.value.setText(number)
+        self.unit.setText(f"{measure.unit} {likely}".rstrip())
+        self.unit.setToolTip("In brackets: the range of 4 of 5 scans" if likely else "")
         self.trend.setText(_trend(minutes, curve))
+        self.curve.setVisible(bool(np.ptp(minutes)) or len(minutes) == 1)
         parts = [f"{name} {value:.2f}" for name, value in self._classes.items()]
         single = measure is not VALIDATION or len(parts) < 2
         words = measure.words if single else " \u00b7 ".join(parts)
@@ -255,9 +271,17 @@ class QualityCard(QFrame):
         return minutes
 
 
+def _spread(value: float, scans: Sequence[float]) -> str:
+    """Write a value with the range in which `COVERAGE` of some scans are."""
+    if len(scans) < FEWEST:
+        return f"{value:.2f}"
+    tail = (1 - COVERAGE) / 2
+    return ranged(value, *np.quantile(scans, (tail, 1 - tail)))
+
+
 def _trend(minutes: NDArray[np.float64], curve: NDArray[np.float64]) -> str:
     """Say whether a curve still rises; nothing of few points."""
-    if len(curve) < 4:
+    if len(curve) < 4 or not np.ptp(minutes):
         return ""
     before = np.interp(minutes[-1] - np.ptp(minutes) / 5, minutes, curve)
     return "still rising" if curve[-1] - before > RISING else "level by now"

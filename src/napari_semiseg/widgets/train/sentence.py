@@ -10,9 +10,12 @@ from napari_semiseg.core.text import count, listed
 from napari_semiseg.widgets.common.session import HUMAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from napari_semiseg.project.cases.case import Case
+
+ENOUGH, ASIDE = 10, 3
+"""From so many labels on, so many of them are kept aside to check a training."""
 
 
 def what_is_learnt(
@@ -20,7 +23,8 @@ def what_is_learnt(
     structures: Sequence[str],
     source: str | None,
     *,
-    unlabelled: bool = True,
+    unlabelled_after: str | None = "",
+    aside: Collection[str] = (),
 ) -> str:
     """Say what a training learns, from how many scans, and what it does then.
 
@@ -32,8 +36,11 @@ def what_is_learnt(
         Names of the classes.
     source : str or None
         Id of the run that it begins with.
-    unlabelled : bool
-        Whether the method learns from scans without a label.
+    unlabelled_after : str or None
+        When scans without a label begin to take part; empty for at once, None for
+        never.
+    aside : collection of str
+        Ids of cases whose label will only check it.
 
     Returns
     -------
@@ -41,8 +48,9 @@ def what_is_learnt(
         Rich text.
     """
     used = [case for case in cases if case.state is not CaseState.EXCLUDED]
-    train = [case.state for case in used if case.split is Split.TRAIN]
-    free = sum(state not in HUMAN for state in train) if unlabelled else 0
+    train = [case.state for case in used if _split(case, aside) is Split.TRAIN]
+    free = sum(state not in HUMAN for state in train)
+    free = 0 if unlabelled_after is None else free
     counts = {
         "labelled": train.count(CaseState.LABELLED),
         "partly labelled": train.count(CaseState.PARTIAL),
@@ -54,19 +62,20 @@ def what_is_learnt(
     last = parts.pop()
     scans = f"{', '.join(parts)} and {last}" if parts else last
     noun = "scan" if sum(counts.values()) == 1 else "scans"
+    late = f", the latter after {unlabelled_after}" if free and unlabelled_after else ""
     begin = f", going on from <b>{escape(source)}</b>" if source else ""
     left = sum(not case.has_label for case in used)
     then = f"; then propose masks for <b>{count(left, 'scan')}</b>" if left else ""
     what = f"<b>{escape(listed(structures, 3))}</b>"
-    return f"Learn the {what} from {scans} {noun}{begin}{then}."
+    return f"Learn the {what} from {scans} {noun}{late}{begin}{then}."
 
 
-def what_is_left_out(cases: Iterable[Case]) -> str:
+def what_is_left_out(cases: Iterable[Case], aside: Collection[str] = ()) -> str:
     """Say which scans no training learns from; empty where it uses all."""
     used = [case for case in cases if case.state is not CaseState.EXCLUDED]
     tests = sum(case.split is Split.TEST for case in used)
     checks = sum(
-        case.split is Split.VALIDATION and case.state in HUMAN for case in used
+        _split(case, aside) is Split.VALIDATION and case.state in HUMAN for case in used
     )
     words = []
     if tests:
@@ -76,6 +85,31 @@ def what_is_left_out(cases: Iterable[Case]) -> str:
         verb = "checks" if checks == 1 else "check"
         words.append(f"{count(checks, 'label')} only {verb} it")
     return " \u00b7 ".join(words)
+
+
+def to_set_aside(cases: Iterable[Case]) -> list[str]:
+    """Choose labels that shall only check a training: `ASIDE` of `ENOUGH` or more.
+
+    None where some do already. They are spread evenly over the names, which tell most
+    often where and when a scan was taken.
+    """
+    used = [case for case in cases if case.state is not CaseState.EXCLUDED]
+    if any(case.split is Split.VALIDATION and case.state in HUMAN for case in used):
+        return []
+    whole = sorted(
+        case.id
+        for case in used
+        if case.split is Split.TRAIN
+        and case.state is CaseState.LABELLED
+        and case.human_verified
+    )
+    if len(whole) < ENOUGH:
+        return []
+    return [whole[(2 * n + 1) * len(whole) // (2 * ASIDE)] for n in range(ASIDE)]
+
+
+def _split(case: Case, aside: Collection[str]) -> Split:
+    return Split.VALIDATION if case.id in aside else case.split
 
 
 def kind_of_scan(case: Case | None) -> str:
