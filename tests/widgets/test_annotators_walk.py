@@ -184,7 +184,7 @@ def how_well_it_goes(person: Person, scans: Scans) -> None:
     assert [spot.data() for spot in spots] == list(corrected)
     assert [spot.pos().y() for spot in spots] == pytest.approx(dice)
     assert all(0.5 < value < 1 for value in dice)
-    assert "2 corrections" in progress.words.text()
+    assert "2 corrections" in progress.agreement.unit.text()
     person.picture("17-progress")
     plot = progress.dice._plot
     at = plot.mapFromScene(points.mapToScene(spots[0].pos()))

@@ -57,9 +57,11 @@ def ranged(value: float, low: float, high: float) -> str:
     return f"{value:.2f} ({low:.2f}\u2013{high:.2f})"
 
 
-def volume(ml: float) -> str:
-    """Write a volume; in mm³ where it is less than a tenth of a millilitre."""
-    return f"{ml:.1f} mL" if ml >= 0.1 or not ml else f"{1000 * ml:.3g} mm\u00b3"
+def volumes(*ml: float) -> tuple[str, ...]:
+    """Write volumes, and last their unit: mm³ where all are below 0.1 mL."""
+    if 0 < max(ml) < 0.1:
+        return (*(f"{1000 * one:.1f}" for one in ml), "mm\u00b3")
+    return (*(f"{one:.1f}" for one in ml), "mL")
 
 
 def percent(part: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.text import count
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH
 from napari_semiseg.widgets.cohort.panel import CohortPanel
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     import napari
     from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QShowEvent
 
+    from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.discovery.add_images import AddReport
     from napari_semiseg.widgets.common.next_step import NextStep
     from napari_semiseg.widgets.project.guide import Step
@@ -78,10 +81,12 @@ WIDTHS = ((1600, 380), (1280, 320), (0, 300))
 """Pixels across of the panel, in windows from so many pixels across."""
 WIDE = 640
 """Pixels across of the panel with all columns of the cohort."""
-FOOTER, MESSAGE_MS = 20, 12_000
+LOW = 400
+"""Pixels down of the panel above or below the image."""
+FOOTER, MARGIN, MESSAGE_MS = 20, 12, 12_000
 TABS = ("Cohort", "Review", "Train", "Progress")
-HINTS = {"Cohort": "Enter opens \u00b7 Space ticks \u00b7 Ctrl+A ticks all shown"}
-"""What the footer says in a tab while there is no message."""
+HINT = "Enter opens \u00b7 Space ticks \u00b7 Ctrl+A: all"
+"""What the footer says below the table while there is no message."""
 SHOWN_IN = {
     Do.ADD: "Cohort",
     Do.REVIEW: "Review",
@@ -135,6 +140,8 @@ class SemisegDock(QWidget):
         )
         for panel, title in zip(panels, TABS, strict=True):
             self.tabs.addTab(panel, title)
+        for part in (self.training, self.progress, self.start_page):
+            part.setMaximumWidth(WIDE)  # in a dock below the image
         self._pages = QStackedWidget()
         self._pages.addWidget(VerticalScroll(self.start_page))
         self._pages.addWidget(self.tabs)
@@ -142,7 +149,7 @@ class SemisegDock(QWidget):
         footer = QWidget()
         footer.setFixedHeight(FOOTER)
         line = row_of(self.status)
-        line.setContentsMargins(8, 0, 8, 0)
+        line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(self.review.saved, 1)
         footer.setLayout(line)
         self._message = ""
@@ -161,8 +168,8 @@ class SemisegDock(QWidget):
             footer,
             self.review.finish,
             stretched=self._pages,
-            margin=6,
         )
+        layout.setContentsMargins(MARGIN, 2, MARGIN, 4)
         layout.setSpacing(2)
         self.setAcceptDrops(True)
         self._window: QMainWindow | None = None
@@ -244,14 +251,29 @@ class SemisegDock(QWidget):
         return next(width for least, width in WIDTHS if room >= least)
 
     def _fit_width(self) -> None:
-        """Take the width that suits the window, once for each kind of window."""
+        """Take the width that suits the window, once for each kind of window.
+
+        Above or below the image it is the height that is chosen.
+        """
         dock, width = self.parentWidget(), self._wanted_width()
         if width != self._width and isinstance(dock, QDockWidget) and self._window:
             self._width = width
-            self._window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+            areas = Qt.DockWidgetArea
+            if self._window.dockWidgetArea(dock) in (
+                areas.TopDockWidgetArea,
+                areas.BottomDockWidgetArea,
+            ):
+                self._window.resizeDocks([dock], [LOW], Qt.Orientation.Vertical)
+            else:
+                self._window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
             if (layout := self._window.layout()) is not None:
                 layout.invalidate()  # else it waits for the next change
                 layout.activate()
+
+    def _moved(self, _area: object = None) -> None:
+        """Take the size that suits the side of the image that it was moved to."""
+        self._width = 0
+        QTimer.singleShot(0, self._fit_width)
 
     def _toggle_width(self) -> None:
         """Make room for all columns of the cohort, or for the image."""
@@ -438,11 +460,14 @@ class SemisegDock(QWidget):
     def _show_message(self, text: str) -> None:
         """Show a message in the footer for a while, then what is saved."""
         self._message = text
-        if self.session.cases():
-            text = text or HINTS.get(TABS[self.tabs.currentIndex()], "")
+        cases, tab = self.session.cases(), TABS[self.tabs.currentIndex()]
+        if tab == "Cohort" and cases:
+            text = text or HINT
+        elif tab != "Review":
+            text = text or _kept(cases)
         self.status.setText(text)
         self.status.setVisible(bool(text))
-        self.review.saved.setVisible(not text)
+        self.review.saved.setVisible(not text and tab == "Review")
         self._message_ends.start()
 
     def _offer(self, text: str, button: str, undo: Callable[[], object]) -> None:
@@ -571,6 +596,11 @@ class SemisegDock(QWidget):
         if window is not self._window and isinstance(window, QMainWindow):
             window.installEventFilter(self)
             self._window = window
+        dock = self.parentWidget()
+        if isinstance(dock, QDockWidget):
+            with suppress(TypeError, RuntimeError):
+                dock.dockLocationChanged.disconnect(self._moved)
+            dock.dockLocationChanged.connect(self._moved)
         QTimer.singleShot(0, self._fit_width)  # once the window has laid it out
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -613,6 +643,14 @@ class SemisegDock(QWidget):
             for dialog in self.findChildren(QDialog):
                 dialog.close()
             Connections.close_below(self)
+
+
+def _kept(cases: Sequence[Case]) -> str:
+    """Say how many labels there are, and how many drafts are none yet."""
+    labels = sum(case.has_label for case in cases)
+    drafts = sum(case.has_draft for case in cases)
+    words = f", {count(drafts, 'draft')} not accepted yet" if drafts else ""
+    return f"{count(labels, 'label')}{words}" if cases else ""
 
 
 def find_panel(viewer: Any) -> SemisegDock | None:

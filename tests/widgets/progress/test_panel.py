@@ -59,7 +59,13 @@ def test_each_correction_is_a_point_in_three_plots(
         [("case_1", 3.0), ("case_0", 2.0)],
         [("case_1", 0.02), ("case_0", 0.02)],
     ]
-    assert f"Dice {dice:.2f} on average, 2.5 min each" in panel.words.text()
+    assert panel.agreement.value.text() == f"{dice:.2f}"
+    assert panel.agreement.unit.text() == "Dice, mean of the last 2 corrections"
+    assert panel.pace.value.text() == "2.5 min"
+    assert (panel.left.value.text(), panel.left.unit.text()) == (
+        "2 scans",
+        "about 5 min at this pace",
+    )
     assert "accept 3 more" in panel.known.text()
 
 
@@ -93,8 +99,9 @@ def test_a_plateau_is_shown_with_a_button_to_predict(
     panel.predict_requested.connect(keep)
     for minutes in (5.0, 0.5, 0.4, 0.3, 0.2):
         correct(project, session, "case_0", minutes)
-    assert "on average" in panel.words.text()
+    assert panel.words.isHidden()
     correct(project, session, "case_1", 0.5)
+    assert panel.pace.unit.text() == "the first 5 took 1.3 min"
     words = "The last 5 cases needed under 1 minute each: predict the rest?"
     assert words in panel.words.text()
     assert session.plateau() == words

@@ -75,7 +75,7 @@ def test_between_slices_is_previewed_and_one_step(
     assert box.tool is None
     assert not box.preview.lines
     assert offers == [
-        "Fill between, by the outlines alone: left atrium 0.08 -> 0.20 mL"
+        "Fill between, by the outlines alone: left atrium 0.08 \u2192 0.20 mL"
     ]
     classes = view.editing.whole()
     assert (classes[2:7, 4:9, 4:8] == 1).all()
@@ -237,7 +237,7 @@ def test_the_preview_says_the_volumes_that_are_applied(
         assert np.array_equal(view.mask.data, before)
         assert said[-1] == "Move the boundary: nothing to change."
     else:
-        words = " -> ".join(millilitres(ml, new - old) for ml in (old, new))
+        words = " \u2192 ".join(millilitres(ml, new - old) for ml in (old, new))
         assert f"left atrium {words} mL." in told
 
 

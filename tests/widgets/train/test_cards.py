@@ -228,9 +228,9 @@ def test_the_case_that_changed_most_is_one_click_away(
     card.refresh()
     card.read()
     qtbot.waitUntil(lambda: card.found is not None, timeout=WAIT_MS)
-    assert card.number.text() == "2 of 3"
+    assert card.value.text() == "2 of 3"
     assert card.found.run == second.id
-    assert card.before.text() == f"against {first.id}"
+    assert card.note.text() == f"against {first.id}"
     assert "left atrium: Dice 0.60 between the two" in card.classes.text()
     assert "not known yet" in card.quality.text()
     assert card.minimumSizeHint().width() <= WIDEST

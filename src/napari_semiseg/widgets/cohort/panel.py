@@ -74,7 +74,7 @@ class CohortPanel(QWidget):
         self.bar = BulkBar(self.verbs, self.table.ticked)
         parts = (self._tools(), self.filters, self.table, self.note, self.bar)
         column = stack(self, *parts, stretched=self.table)
-        column.setContentsMargins(6, 8, 6, 0)
+        column.setContentsMargins(0, 8, 0, 0)
         column.setSpacing(8)
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.table.customContextMenuRequested.connect(self._menu)

@@ -15,19 +15,28 @@ NARROW = 276
 
 
 class VerticalScroll(QScrollArea):
-    """Scrolls up and down only; no content makes it, and the window, wider."""
+    """Scrolls up and down only; no content makes it, and the window, wider.
 
-    def __init__(self, content: QWidget) -> None:
+    Parameters
+    ----------
+    content : QWidget
+        What scrolls.
+    least : int
+        Pixels across that it must do with, less those of a scroll bar.
+    """
+
+    def __init__(self, content: QWidget, least: int = NARROW) -> None:
         super().__init__()
+        self._least = least
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(content)
 
     def minimumSizeHint(self) -> QSize:
-        """`NARROW` and a scroll bar, whatever is inside."""
+        """As wide as asked for, and a scroll bar, whatever is inside."""
         bar = self.verticalScrollBar().sizeHint().width()
-        return QSize(NARROW + bar, 120)
+        return QSize(self._least + bar, 120)
 
 
 class WheelScrollsSlices(QObject):

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.widgets.elements.actions import Action, C
 
-GAP = 6
+GAP, LEAST_PT = 6, 7.0
+"""Pixels between the parts of a button, and points of its smallest letters."""
 ACTION = "action"
 """Property of a widget: the id of the action that it runs."""
 
@@ -61,7 +62,8 @@ class KeyButton(QPushButton):
     ) -> None:
         super().__init__(text)
         self.key, self._left = short(key), left
-        self._above = shape == "tool"
+        self._above, self._draws = shape == "tool", shape == "draw"
+        self.elide = Qt.TextElideMode.ElideMiddle
         look(self, shape)
         if icon:
             set_icon(self, icon)
@@ -85,11 +87,10 @@ class KeyButton(QPushButton):
 
     def sizeHint(self) -> QSize:
         """Room for icon, text and key."""
-        words = self.fontMetrics().horizontalAdvance(self.text().replace("&&", "&"))
-        around = super().sizeHint()
-        extra = 0 if self._above else self._cap_width() + 2 * GAP
-        picture = 0 if self.icon().isNull() or self._above else 18 + GAP
-        return QSize(words + extra + picture + 16, around.height())
+        words, high = self.text().replace("&&", "&"), super().sizeHint().height()
+        if self._above:
+            return QSize(self.fontMetrics().horizontalAdvance(words) + 16, high)
+        return QSize(self.width_for([words]) + (0 if self._left else 8), high)
 
     def width_for(self, texts: Iterable[str]) -> int:
         """Pixels across for icon, key and the widest of these texts."""
@@ -106,7 +107,7 @@ class KeyButton(QPushButton):
         text, option.text, option.icon = self.text(), "", QIcon()
         painter.drawControl(QStyle.ControlElement.CE_PushButton, option)
         painter.setPen(self.palette().buttonText().color())
-        side = 8 if self._left else 5
+        side = 6 if self._left else 5
         area = self.rect().adjusted(side, 0, -side, 0)
         if self._above:
             self._paint_above(painter, self.rect(), text)
@@ -115,7 +116,7 @@ class KeyButton(QPushButton):
 
     def _paint_above(self, painter: QStylePainter, area: QRect, text: str) -> None:
         centre = Qt.AlignmentFlag.AlignHCenter
-        top = area.adjusted(2, 4, -2, 0)
+        top = area.adjusted(1, 4, -1, 0)
         font = self.font()
         if not self.icon().isNull():
             self.icon().paint(painter, QRect(top.left(), 4, top.width(), 18))
@@ -124,8 +125,13 @@ class KeyButton(QPushButton):
         if self.key:
             cap = painter.fontMetrics().horizontalAdvance(self.key) + 7
             self._paint_cap(painter, QRect(area.right() - cap - 2, 3, cap, 14))
+        words, full = text.replace("&&", "&"), painter.fontMetrics().horizontalAdvance
+        while full(words) > top.width() and small.pointSizeF() > LEAST_PT:
+            small.setPointSizeF(small.pointSizeF() - 0.5)
+            painter.setFont(small)
+            full = painter.fontMetrics().horizontalAdvance
         words = painter.fontMetrics().elidedText(
-            text.replace("&&", "&"), Qt.TextElideMode.ElideRight, top.width()
+            words, Qt.TextElideMode.ElideRight, top.width()
         )
         painter.drawText(
             area.adjusted(0, 0, 0, -4), centre | Qt.AlignmentFlag.AlignBottom, words
@@ -139,13 +145,12 @@ class KeyButton(QPushButton):
         room = area.width() - picture - (cap + GAP if cap else 0)
         if picture and not self._left and full(words) > room:
             # Half a word says less than icon and key, or than the word alone.
-            if full(words) <= area.width() - picture:
+            if full(words) <= area.width() - picture and not self._draws:
                 cap = 0
             else:
                 words = ""
         room = area.width() - picture - (cap + GAP if cap else 0)
-        middle = Qt.TextElideMode.ElideMiddle
-        words = metrics.elidedText(words, middle, max(room, 0))
+        words = metrics.elidedText(words, self.elide, max(room, 0))
         used = picture + metrics.horizontalAdvance(words) + (cap + GAP if cap else 0)
         x = (
             area.left()

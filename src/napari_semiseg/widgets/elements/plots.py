@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pyqtgraph as pg
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import free_colour
 from napari_semiseg.widgets.elements.forms import markup_label
+from napari_semiseg.widgets.elements.style import colours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,23 +35,28 @@ def _unbroken(words: str) -> str:
 
 
 class PlotBox(QWidget):
-    """A small plot with a title and a legend, in the colours of the theme."""
+    """A small plot with a title and a legend, in the colours of the theme.
+
+    ``ground`` is the colour that it stands on, see `style.colours`.
+    """
 
     def __init__(
         self,
         title: str,
         *,
         limits: tuple[float, float] | None = None,
+        ground: str = "background",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._title = title
+        self._title, self._ground = title, ground
         self._plot = pg.PlotWidget()
         self._plot.setMenuEnabled(False)
         self._plot.setMouseEnabled(x=False, y=False)
         self._plot.hideButtons()
         self._plot.setFixedHeight(HEIGHT)
         self._plot.setMinimumWidth(0)
+        self._plot.setFrameShape(QFrame.Shape.NoFrame)
         self._plot.getPlotItem().getAxis("left").setWidth(38)
         if limits is not None:
             self._plot.setYRange(*limits, padding=0.02)
@@ -75,7 +81,7 @@ class PlotBox(QWidget):
     def _follow_theme(self) -> None:
         palette = self.palette()
         text = palette.color(QPalette.ColorRole.WindowText)
-        self._plot.setBackground(palette.color(QPalette.ColorRole.Window))
+        self._plot.setBackground(colours()[self._ground])
         self._plot.setTitle(self._title or None, color=text, size="9pt")
         for side in ("left", "bottom"):
             axis = self._plot.getPlotItem().getAxis(side)

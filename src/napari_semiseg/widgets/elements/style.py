@@ -111,6 +111,14 @@ QTableView[look="cases"] QHeaderView::section { background: {card}; border: none
 QLineEdit[look="search"] { background: {background}; border: 1px solid {control};
     border-radius: 6px; padding: 4px 6px; min-height: 18px; }
 QLineEdit[look="search"]:focus { border: 1px solid {text}; }
+QScrollArea { border: none; }
+QScrollBar:vertical { background: transparent; width: 8px; margin: 0; }
+QScrollBar::handle:vertical { background: {line}; border-radius: 4px;
+    min-height: 24px; }
+QScrollBar::handle:vertical:hover { background: {outline}; }
+QScrollBar::add-line:vertical, QScrollBar::sub-line:vertical { height: 0; }
+QScrollBar::add-page:vertical, QScrollBar::sub-page:vertical {
+    background: transparent; }
 QListWidget { background: {background}; border: none; }
 QFrame[look="viewbar"] { background: {card}; border: 1px solid {line};
     border-radius: 7px; }

@@ -14,19 +14,22 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QWidget
 
+from napari_semiseg.core.text import count, duration
 from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.corrections import IN_A_ROW, QUICK_MINUTES
 from napari_semiseg.project.review.quality_estimate import MINIMUM
 from napari_semiseg.widgets.common.session import WAITING
+from napari_semiseg.widgets.elements.buttons import KeyButton
+from napari_semiseg.widgets.elements.cards import NumberCard
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
     markup_label,
-    push_button,
     row_of,
     stack,
     wrapped_label,
 )
 from napari_semiseg.widgets.elements.plots import PlotBox
+from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.review.corrections import Correction
     from napari_semiseg.widgets.common.session import Session
 
-POINT = 9
+POINT, HEIGHT = 9, 110
 MEAN = "mean"
 SHOWN_MINUTES = 0.1
 DICE_SPAN = 0.1
@@ -69,8 +72,9 @@ class CorrectionPlot(PlotBox):
 
     clicked = Signal(str)
 
-    def __init__(self, title: str, limit: float | None = None) -> None:
-        super().__init__(title)
+    def __init__(self, title: str = "", limit: float | None = None) -> None:
+        super().__init__(title, ground="card")
+        self._plot.setFixedHeight(HEIGHT)
         self.points: list[pg.ScatterPlotItem] = []
         self._limit = limit
         item = self._plot.getPlotItem()
@@ -153,25 +157,38 @@ class ProgressPanel(QWidget):
         self._before = before
         self.gallery: GalleryDialog | None = None
         self.words = markup_label(wrapped=True)
-        self.known = wrapped_label()
-        self.predict_button = push_button(
-            "Predict the rest",
-            self.predict_requested,
-            "Propose masks for all cases without a label, with the model in use",
+        self.known = look(wrapped_label(), "secondary")
+        self.predict_button = KeyButton(
+            "Predict the rest", "", "creation", run=self.predict_requested.emit
         )
-        self.accept_button = push_button(
-            "Accept several\u2026",
-            lambda: self.accept_several(),
-            "See predictions side by side, and accept many",
+        self.predict_button.setToolTip(
+            "Propose masks for all cases without a label, with the model in use"
         )
-        self.dice = CorrectionPlot("Dice of the prediction and its correction")
+        self.accept_button = KeyButton(
+            "Accept several\u2026", "", "view_grid_outline", run=self.accept_several
+        )
+        self.accept_button.setToolTip("See predictions side by side, and accept many")
+        self.dice = CorrectionPlot()
         self.dice.keep_within(0, 1, DICE_SPAN)
-        self.minutes = CorrectionPlot("Minutes per case", limit=QUICK_MINUTES)
+        self.minutes = CorrectionPlot(limit=QUICK_MINUTES)
         self.changed = CorrectionPlot("Changed voxels, thousands")
-        self.hint = wrapped_label("Oldest first. A click on a point opens its case.")
-        buttons = row_of(self.predict_button, self.accept_button, None)
-        parts = (self.words, buttons, self.known, *self.plots, self.hint, None)
-        stack(self, *parts, margin=6)
+        hint = "Oldest first; dashed: one minute. A click on a point opens its case."
+        hints = look(wrapped_label(hint), "secondary")
+        buttons = QWidget()
+        row = row_of(self.predict_button, self.accept_button)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setStretch(1, 1)
+        look(buttons, "clear").setLayout(row)
+        self.pace = NumberCard("A case now takes you")
+        self.pace.add(self.minutes, hints)
+        self.agreement = NumberCard("Agreement with your corrections")
+        self.agreement.add(self.dice, self.changed, self.known)
+        self.left = NumberCard("Still to do")
+        self.left.add(buttons)
+        cards = (self.pace, self.agreement, self.left)
+        column = stack(self, self.words, *cards, None, margin=0)
+        column.setContentsMargins(0, 10, 0, 4)
+        column.setSpacing(10)
         for plot in self.plots:
             plot.clicked.connect(self._open)
         self._stale = True
@@ -197,16 +214,31 @@ class ProgressPanel(QWidget):
             for case in self._session.cases()
             if case.acceptance in DOUBTED
         )
-        waiting = any(case.state in WAITING for case in self._session.cases())
+        waiting = sum(case.state in WAITING for case in self._session.cases())
         level = self._session.plateau()
-        self.words.setText(
-            f"<b>{escape(level)}</b>" if level else escape(_headline(found))
-        )
+        words = f"<b>{escape(level)}</b>" if level else ""
+        self.words.setText(words or ("" if found else escape(NOTHING_YET)))
+        self.words.setVisible(bool(level) or not found)
         self.known.setText(_known(self._session.estimator().counts, doubted))
-        self.predict_button.setEnabled(waiting)
+        self.predict_button.setEnabled(waiting > 0)
         self.accept_button.setEnabled(self._session.project is not None)
-        for widget in (*self.plots, self.hint):
-            widget.setVisible(bool(found))
+        timed = [item.minutes for item in found if item.minutes is not None]
+        now = float(np.mean(timed[-IN_A_ROW:])) if timed else None
+        self.pace.setVisible(now is not None)
+        if now is not None:
+            self.pace.value.setText(_minutes(now))
+            first = _minutes(float(np.mean(timed[:IN_A_ROW])))
+            more = len(timed) > IN_A_ROW
+            self.pace.unit.setText(f"the first {IN_A_ROW} took {first}" if more else "")
+        dice = [item.dice for item in found[-IN_A_ROW:] if item.dice is not None]
+        for plot in (self.dice, self.changed):
+            plot.setVisible(bool(dice))
+        self.agreement.value.setText(f"{np.mean(dice):.2f}" if dice else "\u2013")
+        last = f"the last {len(dice)} corrections" if dice[1:] else "one correction"
+        self.agreement.unit.setText(f"Dice, mean of {last}" if dice else "Dice")
+        self.left.value.setText(count(waiting, "scan"))
+        takes = 60 * (now or 0) * waiting
+        self.left.unit.setText(f"about {duration(takes)} at this pace" if takes else "")
         self._draw(found)
 
     def accept_several(self, ticked: Iterable[str] = ()) -> None:
@@ -262,20 +294,8 @@ class ProgressPanel(QWidget):
         self._session.case_requested.emit(case_id)
 
 
-def _headline(found: Sequence[Correction]) -> str:
-    """Say how the last corrections went."""
-    if not found:
-        return NOTHING_YET
-    last = found[-IN_A_ROW:]
-    dice = np.mean([item.dice for item in last if item.dice is not None])
-    minutes = [item.minutes for item in last if item.minutes is not None]
-    spent = ""
-    if minutes:
-        average = float(np.mean(minutes))
-        short = average < SHOWN_MINUTES
-        spent = f", {'less than 0.1' if short else f'{average:.1f}'} min each"
-    noun = "correction" if len(last) == 1 else f"{len(last)} corrections"
-    return f"The last {noun}: Dice {dice:.2f} on average{spent}."
+def _minutes(minutes: float) -> str:
+    return "<0.1 min" if minutes < SHOWN_MINUTES else f"{minutes:.1f} min"
 
 
 def _known(counts: Mapping[str, int], doubted: Mapping[Acceptance | None, int]) -> str:

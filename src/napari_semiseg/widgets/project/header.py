@@ -67,6 +67,7 @@ class Header(QWidget):
             "", icon="arrow_right", shape="primary", run=self._ask, left=True
         )
         self.next_button.setFixedHeight(STEP)
+        self.next_button.elide = Qt.TextElideMode.ElideRight
         row = row_of(self.name, None, self.chip, self.more)
         row.setSpacing(4)
         line = QWidget()

@@ -72,7 +72,8 @@ class StartPage(QWidget):
         research.setStretch(1, 1)
         heading = look(plain_label("No scans at hand?"), "heading")
         parts = (self._drop_zone(), self._recent, heading, sample, research, None)
-        column = stack(self, self.head, second, *parts, margin=10)
+        column = stack(self, self.head, second, *parts, margin=0)
+        column.setContentsMargins(0, 10, 0, 4)
         column.setSpacing(10)
         column.insertSpacing(1, -8)
         for label in (self.head, second, heading, *sample.findChildren(QLabel)):

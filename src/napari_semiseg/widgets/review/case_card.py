@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPainter, QPolygonF
 from qtpy.QtWidgets import QFrame, QMenu, QPushButton, QSizePolicy, QWidget
 
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+    from qtpy.QtGui import QResizeEvent
 
     from napari_semiseg.core.prediction import SliceScore
     from napari_semiseg.widgets.canvas.case_view import CaseView
     from napari_semiseg.widgets.elements.actions import Action
 
 CHIPS = 3
+ROOMY = 330
+"""Pixels across from which it is said what the slices are."""
 STEP = 4
 """Every so many voxels of a slice are enough to tell how doubtful it is."""
 STRIP, FOOT = 30, 4
@@ -127,10 +130,12 @@ class CaseCard(QFrame):
         self._view = view
         self._axis = -1
         self._doubt_of: object = None
+        self._flagged = False
         self.title = ElidedLabel("title")
         self.chip = look(plain_label(), "chip")
         self.source = ElidedLabel("secondary")
         self.quality = look(plain_label(), "title")
+        self.likely = look(plain_label(), "secondary")
         self.strip = DoubtStrip()
         self.strip.asked.connect(lambda index: view.go_to(self._axis, index))
         names = ("previous_case", "skip_case", "flag_case")
@@ -154,8 +159,9 @@ class CaseCard(QFrame):
         head = row_of(self.title, *list(self.buttons.values())[:3], more)
         head.setSpacing(2)
         row = row_of(self.kind, *self.chips, None, done)
-        state = row_of(self.source, self.quality)
+        state = row_of(self.source, self.quality, self.likely)
         state.insertWidget(0, self.chip)
+        state.insertStretch(2)  # where there is no room for the source
         layout = stack(self, head, state, self.strip, row)
         layout.setContentsMargins(10, 6, 8, 8)
         layout.setSpacing(4)
@@ -174,11 +180,28 @@ class CaseCard(QFrame):
         source = LONG.sub("", self._view.text)
         words = "" if flag is None else f"\u2691 Flagged{f': {flag}' if flag else ''}"
         self.source.setText(" \u00b7 ".join(filter(None, (words, source))))
-        self.source.setToolTip(plain(self._view.text))
-        look(self.quality, "title" if quality[:1].isdigit() else "secondary")
-        self.quality.setText(quality)
-        self.quality.setToolTip(plain(why))
+        for label in (self.source, self.chip):
+            label.setToolTip(plain(self._view.text))
+        self._flagged = flag is not None
+        self._fit()
+        number, _, likely = quality.partition(" ")
+        known = number[:1].isdigit()
+        self.quality.setVisible(known)
+        self.quality.setText(number)
+        self.likely.setText(likely if known else quality)
+        for label in (self.quality, self.likely):
+            label.setToolTip(plain(why))
         self.show_slice()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave the room of a narrow panel to what can be pressed."""
+        super().resizeEvent(event)
+        QTimer.singleShot(0, self._fit)
+
+    def _fit(self) -> None:
+        roomy = self.width() >= ROOMY
+        self.kind.setVisible(roomy)
+        self.source.setVisible(roomy or self._flagged)
 
     def show_slice(self, _: object = None) -> None:
         """Show the plane and the slice that the canvas shows."""

@@ -7,8 +7,8 @@ from itertools import pairwise
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QMenu, QPushButton, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.case import CaseState
@@ -26,8 +26,8 @@ from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.elements.actions import Group, short
 from napari_semiseg.widgets.elements.buttons import action_button, show_actions
 from napari_semiseg.widgets.elements.connections import Connections
-from napari_semiseg.widgets.elements.forms import ElidedLabel, plain, stack
-from napari_semiseg.widgets.elements.style import look
+from napari_semiseg.widgets.elements.forms import ElidedLabel, plain, row_of, stack
+from napari_semiseg.widgets.elements.style import look, set_icon
 from napari_semiseg.widgets.review.case_card import CaseCard
 from napari_semiseg.widgets.review.queue import QueueBox
 from napari_semiseg.widgets.review.shortcut_sheet import ShortcutSheet
@@ -41,8 +41,7 @@ from napari_semiseg.widgets.tools.prompting import PROMPT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from qtpy.QtGui import QAction, QShowEvent
-    from qtpy.QtWidgets import QPushButton
+    from qtpy.QtGui import QAction, QResizeEvent, QShowEvent
 
     from napari_semiseg.core.labels import LabelClass
     from napari_semiseg.widgets.canvas.case_view import CaseView
@@ -50,6 +49,8 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.elements.actions import Action
 
 REFRESH_MS = 200
+TWO_COLUMNS = 720
+"""Pixels across from which the queue stands beside the tools."""
 AGAIN_S = 0.6
 """A second press of *Accept & next* within this is not meant."""
 MODES = ("paint", "erase", "fill", "pan_zoom")
@@ -97,6 +98,7 @@ class ReviewPanel(QWidget):
         self.actions_by_id, self.refused = with_chosen_keys(actions, others)
         actions = self.actions_by_id
         self.saved = ElidedLabel("secondary")
+        self.saved.setElideMode(Qt.TextElideMode.ElideRight)
         self.classes = ClassButtons(actions)
         self.brush = BrushControls(actions[mode] for mode in MODES)
         self.queue_box = QueueBox(session)
@@ -229,7 +231,7 @@ class ReviewPanel(QWidget):
             return NextStep(Do.REFINE, words, key=key)
         new = doubt is not None and not view.editing.was_seen(axis, doubt.index)
         if doubt is not None and doubt.axis == axis and new:
-            words = f"slice {doubt.index + 1}, doubtful and not seen yet"
+            words = f"slice {doubt.index + 1}, doubtful"
             key = self.actions_by_id["next_worst_slice"].key
             return NextStep(Do.SLICE, words, key=key)
         if worst:
@@ -328,35 +330,37 @@ class ReviewPanel(QWidget):
 
     def _build(self) -> None:
         self.body = QWidget()
-        self.work = QWidget()
-        stack(
-            self.work,
-            self.card,
-            self.classes,
-            self.brush,
-            self.tool_panel,
-            margin=0,
-        ).setSpacing(8)
+        self.work, case, tools = QWidget(), QWidget(), QWidget()
+        stack(case, self.card, self.classes, margin=0).setSpacing(8)
+        stack(tools, self.brush, self.tool_panel, margin=0).setSpacing(8)
+        work = stack(self.work, case, tools, margin=0)
+        work.setSpacing(8)
         layout = stack(
-            self.body, self.work, self.queue_box, stretched=self.queue_box, margin=8
+            self.body, self.work, self.queue_box, stretched=self.queue_box, margin=0
         )
         layout.setSpacing(8)
+        layout.setContentsMargins(0, 8, 0, 4)
         layout.addStretch(0)
+        self._columns = (layout, work)
         self.finish = look(QWidget(), "footer")
         row = QHBoxLayout(self.finish)
-        row.setContentsMargins(8, 4, 8, 4)
+        row.setContentsMargins(0, 4, 0, 4)
         row.setSpacing(6)
-        partly = QToolButton()
-        partly.setText("\u25be")
+        partly = look(QPushButton(), "quiet")
+        set_icon(partly, "chevron_down", 16)
+        if partly.icon().isNull():
+            partly.setText("\u25be")
+        partly.setFixedWidth(28)
+        partly.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         partly.setToolTip("Accept only what is painted, or undo an accept")
         partly.setAccessibleName("Other ways to accept")
         ways = QMenu(partly)
         for name in ("accept_painted", "undo_accept"):
             ways.addAction(self.menu_actions[name])
         partly.setMenu(ways)
-        partly.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        row.addWidget(self.buttons["accept"], 2)
-        row.addWidget(partly)
+        together = row_of(self.buttons["accept"], partly)
+        together.setSpacing(2)
+        row.addLayout(together, 2)
         row.addWidget(self.buttons["accept_and_next"], 3)
         self.scroll_area = VerticalScroll(self.body)
         column = stack(
@@ -392,6 +396,19 @@ class ReviewPanel(QWidget):
         connections.at_close(self.view_bar.remove)
 
     # -- showing ---------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put the queue beside the tools where the panel is wide and low."""
+        super().resizeEvent(event)
+        wide = self.width() >= TWO_COLUMNS
+        ways, sides = QBoxLayout.Direction, Qt.AlignmentFlag
+        for layout in self._columns:
+            layout.setDirection(ways.LeftToRight if wide else ways.TopToBottom)
+            for place in range(2):
+                part = layout.itemAt(place)
+                if part is not None and part.widget() is not self.queue_box:
+                    layout.setStretch(place, 2 * wide)
+                    part.setAlignment(sides.AlignTop if wide else sides(0))
 
     def showEvent(self, event: QShowEvent) -> None:
         """Bring the queue up to date when the tab is looked at."""
@@ -494,16 +511,17 @@ class ReviewPanel(QWidget):
         self._show_saved()
 
     def _show_saved(self, _: object = None) -> None:
-        text = "Edits not saved yet" if self.case_view.dirty else "No unsaved edits"
-        editing = self.case_view.editing
+        text = "Edits not saved yet" if self.case_view.dirty else "All saved"
+        editing, more = self.case_view.editing, ""
         if editing is not None:
             axis = int(self.case_view.viewer.dims.order[0])
             parts = editing.annotated_slices(axis)
             done = int((parts == 1).sum())
             plane = planes.NAMES[axis].lower()
             text += f" \u00b7 {done} of {len(parts)} {plane} slices done"
-            text += f" \u00b7 annotated {percent(editing.annotated)}"
+            more = f" \u00b7 annotated {percent(editing.annotated)}"
         self.saved.setText(text)
+        self.saved.setToolTip(text + more)
 
     def _scheme(self) -> tuple[LabelClass, ...]:
         project = self.session.project

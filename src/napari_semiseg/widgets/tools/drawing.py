@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -21,6 +21,7 @@ from superqt.utils import signals_blocked
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.text import millilitres
+from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.elements.actions import short
 from napari_semiseg.widgets.elements.buttons import KeyButton, show_action
 from napari_semiseg.widgets.elements.connections import Connections
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
 BRUSH_MAX = 60
 PAN = "pan_zoom"
 """Mode without a tool in hand, unless marks are drawn in it."""
-WIDE = 330
+ROWS = 5.5
+"""Structures that are shown at a time; half of one says that there are more."""
+WIDE = 300
 """Pixels across from which on volumes are said in words."""
 
 
@@ -76,16 +79,22 @@ class ClassButtons(QWidget):
         self._parts: dict[int, tuple[float, float]] = {}
         self._group = QButtonGroup(self)
         self._group.idClicked.connect(self.chosen)
-        self._layout = QGridLayout(self)
+        rows = QWidget()
+        self._layout = QGridLayout(rows)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setVerticalSpacing(2)
         self._layout.setColumnStretch(0, 1)
+        rows.installEventFilter(self)
+        self._scroll = VerticalScroll(rows, least=0)
+        self._others = QHBoxLayout()
+        self._others.setSpacing(4)
+        stack(self, self._scroll, self._others, margin=0).setSpacing(2)
 
     def set_scheme(self, scheme: LabelScheme | None) -> None:
         """Show the classes of a project."""
         for widgets in (self.buttons, self._volumes, self.locks):
             for widget in widgets.values():
-                self._layout.removeWidget(widget)
+                widget.hide()
                 widget.deleteLater()
             widgets.clear()
         if scheme is None:
@@ -93,17 +102,13 @@ class ClassButtons(QWidget):
         for position, item in enumerate(scheme, start=1):
             key = str(position) if position <= 9 else ""
             self._add(position, item.value, item.name, item.colour, key)
-        row = len(scheme) + 1
         background = self._button(0, "background", "#000000", "0")
         key = short(self._actions["paint_unannotated"].key)
         unknown = self._button(UNANNOTATED, "not annotated", "#5f7399", key)
         background.setToolTip("Paint background: there is none of the structures (0)")
         unknown.setToolTip(f"Paint as not annotated ({key})")
-        both = QHBoxLayout()
-        both.setSpacing(4)
-        both.addWidget(background)
-        both.addWidget(unknown)
-        self._layout.addLayout(both, row, 0, 1, 3)
+        self._others.addWidget(background)
+        self._others.addWidget(unknown)
 
     def show_counts(
         self, counts: dict[int, int], proposed: dict[int, int], voxel_ml: float
@@ -127,6 +132,19 @@ class ClassButtons(QWidget):
         """Say as much of the volumes as there is room for."""
         super().resizeEvent(event)
         QTimer.singleShot(0, self._show_volumes)  # once it is laid out
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Follow the height of the rows, which theme and font change."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            QTimer.singleShot(0, self._fit)
+        return False
+
+    def _fit(self) -> None:
+        """Show all structures, or as many as leave the tools in sight."""
+        rows = list(self.locks.values())
+        if rows:
+            row = self._layout.sizeHint().height() / len(rows)
+            self._scroll.setFixedHeight(round(row * min(len(rows), ROWS)))
 
     def in_order(self) -> list[QWidget]:
         """Buttons in the order in which the Tab key goes through them."""
@@ -153,6 +171,8 @@ class ClassButtons(QWidget):
         """Mark the class that is painted."""
         if value in self.buttons:
             self.buttons[value].setChecked(True)
+        if value in self.locks:
+            self._scroll.ensureWidgetVisible(self.buttons[value], 0, 0)
 
     def _add(self, row: int, value: int, name: str, colour: str, key: str) -> None:
         button = self._button(value, name, colour, key)

@@ -299,7 +299,7 @@ class ToolPanel(QWidget):
         predicted, *menus = self._menu_buttons
         row = (self.prompt_button, predicted, self.boundary_button, *menus)
         buttons = QHBoxLayout()
-        buttons.setSpacing(4)
+        buttons.setSpacing(3)
         for button in row:
             buttons.addWidget(button, 1)
         stack(self, buttons, self.sheet, margin=0).setSpacing(6)
@@ -419,7 +419,7 @@ class ToolPanel(QWidget):
                 voxel = current.case.geometry.voxel_ml
                 change = (counts[1] - counts[0]) * voxel
                 old, new = (millilitres(n * voxel, change) for n in counts)
-                words.append(f"{item.name} {old} -> {new} mL")
+                words.append(f"{item.name} {old} \u2192 {new} mL")
         return ", ".join(words) or "nothing changes"
 
     def _show_refusal(self, reason: str) -> None:

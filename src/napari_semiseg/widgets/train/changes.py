@@ -5,23 +5,13 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame
-
 from napari_semiseg.core.text import millilitres
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.review.model_changes import NOTABLE, compare_models
 from napari_semiseg.widgets.common.background import in_background
 from napari_semiseg.widgets.elements.buttons import KeyButton
-from napari_semiseg.widgets.elements.forms import (
-    ElidedLabel,
-    markup_label,
-    plain,
-    plain_label,
-    row_of,
-    stack,
-    wrapped_label,
-)
+from napari_semiseg.widgets.elements.cards import NumberCard
+from napari_semiseg.widgets.elements.forms import markup_label, plain, wrapped_label
 from napari_semiseg.widgets.elements.style import look
 
 if TYPE_CHECKING:
@@ -33,7 +23,7 @@ if TYPE_CHECKING:
 SHOWN_CLASSES = 6
 
 
-class ChangesCard(QFrame):
+class ChangesCard(NumberCard):
     """Both models on the scans that nobody has verified.
 
     Parameters
@@ -43,28 +33,17 @@ class ChangesCard(QFrame):
     """
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
-        look(self, "card")
-        self._session = session
-        self._stale, self._reading = True, False
-        self.found: ModelChanges | None = None
-        self.before = ElidedLabel("secondary")
-        self.before.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.number = look(plain_label(), "number")
-        self.number_words = ElidedLabel("secondary")
+        super().__init__("What changed")
         self.classes = markup_label(wrapped=True)
         self.quality = look(wrapped_label(), "secondary")
         self.open_button = KeyButton(
             "Open the most changed", "", "arrow_right", run=self.open_most
         )
         self.open_button.setToolTip("The case in which both models differ most")
-        head = row_of(look(plain_label("What changed"), "title"))
-        head.addWidget(self.before, 1)
-        number = row_of(self.number, self.number_words)
-        number.setStretch(0, 0)
-        number.setStretch(1, 1)
-        parts = (head, number, self.classes, self.quality, self.open_button)
-        stack(self, *parts).setSpacing(4)
+        self.add(self.classes, self.quality, self.open_button)
+        self._session = session
+        self._stale, self._reading = True, False
+        self.found: ModelChanges | None = None
         self.hide()
 
     def refresh(self) -> None:
@@ -128,14 +107,14 @@ class ChangesCard(QFrame):
         self.setVisible(found is not None)
         if found is None:
             return
-        self.before.setText(f"against {found.before}")
-        self.number.setText(f"{len(found.notable)} of {len(found.cases)}")
-        self.number_words.setText("scans changed notably")
+        self.note.setText(f"against {found.before}")
+        self.value.setText(f"{len(found.notable)} of {len(found.cases)}")
+        self.unit.setText("scans changed notably")
         tip = (
             f"Scans that nobody has verified. The two masks of these agree by a Dice "
             f"below {NOTABLE:g}."
         )
-        self.number_words.setToolTip(tip)
+        self.unit.setToolTip(tip)
         self.classes.setText(_described(found, project.labels))
         self.quality.setText(_quality(found))
         self.show_button()

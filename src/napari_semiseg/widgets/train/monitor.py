@@ -313,6 +313,7 @@ class RunProgress(QWidget):
         what, _, rest = words.partition(" \u00b7 ")
         scan = "Scan " if phase is Phase.PROPOSING else ""
         self.headline.setText(f"{scan}{rest}" if rest else what)
+        self.headline.setVisible(bool(words))
         self._show_state(self._state)
 
     def _show_state(self, state: TrainingState) -> None:

@@ -180,7 +180,9 @@ class TrainingPanel(QWidget):
             self.model_card,
             None,
         )
-        stack(self, *parts, margin=10).setSpacing(10)
+        column = stack(self, *parts, margin=0)
+        column.setSpacing(10)
+        column.setContentsMargins(0, 10, 0, 4)
 
     def _connect(self) -> None:
         self.progress.state_changed.connect(self.state_changed)

@@ -9,7 +9,6 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QFrame
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.events import (
@@ -21,13 +20,8 @@ from napari_semiseg.core.events import (
 )
 from napari_semiseg.core.text import ranged
 from napari_semiseg.project.review.quality_estimate import COVERAGE
-from napari_semiseg.widgets.elements.forms import (
-    ElidedLabel,
-    plain_label,
-    row_of,
-    stack,
-    wrapped_label,
-)
+from napari_semiseg.widgets.elements.cards import NumberCard
+from napari_semiseg.widgets.elements.forms import plain_label, wrapped_label
 from napari_semiseg.widgets.elements.plots import REDRAW_MS, PlotBox
 from napari_semiseg.widgets.elements.style import PROPOSED, colours, look
 
@@ -108,10 +102,9 @@ class QualityCurve(PlotBox):
     """A smoothed curve over minutes, its points pale, and lines where labels came."""
 
     def __init__(self) -> None:
-        super().__init__("")
+        super().__init__("", ground="card")
         self.legend.hide()
         self._plot.setFixedHeight(130)
-        self._plot.setStyleSheet("border: none")
         self.points = pg.ScatterPlotItem(size=5, pen=None)
         self.line = pg.PlotDataItem(pen=pg.mkPen(PROPOSED, width=2))
         self.newest = pg.ScatterPlotItem(size=9, pen=None)
@@ -150,33 +143,20 @@ class QualityCurve(PlotBox):
 
     def _follow_theme(self) -> None:
         super()._follow_theme()
-        self._plot.setBackground(colours()["card"])
         if hasattr(self, "newest"):
             self.newest.setBrush(pg.mkBrush(colours()["text"]))
 
 
-class QualityCard(QFrame):
+class QualityCard(NumberCard):
     """The best measure that has points: validation, corrections, or agreement."""
 
     def __init__(self) -> None:
         super().__init__()
-        look(self, "card")
-        self.title = look(plain_label(), "title")
-        self.note = ElidedLabel("secondary")
-        self.note.setElideMode(Qt.TextElideMode.ElideRight)
-        self.value = look(plain_label(), "number")
-        self.unit = ElidedLabel("secondary")
-        self.unit.setElideMode(Qt.TextElideMode.ElideRight)
         self.trend = look(plain_label(), "secondary")
         self.curve = QualityCurve()
         self.words = look(wrapped_label(), "secondary")
-        number = row_of(self.value, self.unit, self.trend)
-        number.setStretch(0, 0)
-        number.setStretch(1, 1)
-        head = row_of(self.title, self.note)
-        head.setStretch(0, 0)
-        head.setStretch(1, 1)
-        stack(self, head, number, self.curve, self.words).setSpacing(3)
+        self.add(self.curve, self.words)
+        self._numbers.addWidget(self.trend)
         policy = QSignalThrottler.EmissionPolicy.Trailing
         self._redraw = QSignalThrottler(policy, parent=self)
         self._redraw.setTimeout(REDRAW_MS)
