@@ -199,9 +199,11 @@ class Person:
         self.wait_for(lambda: not canvases._settle.isActive())
 
     def choose(self, box: QComboBox, text: str) -> None:
-        """Choose from a list by typing what is looked for."""
+        """Go to an entry of a list by the arrow keys."""
         box.setFocus()
-        QTest.keyClicks(box, text)
+        way = box.findText(text) - box.currentIndex()
+        for _ in range(abs(way)):
+            QTest.keyClick(box, Qt.Key.Key_Down if way > 0 else Qt.Key.Key_Up)
         assert box.currentText() == text
 
     def pick(self, menu: QMenu, text: str) -> None:

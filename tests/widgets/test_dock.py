@@ -25,7 +25,7 @@ from napari_semiseg.project.importing.match_masks import attach
 from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
 from napari_semiseg.widgets.common.preferences import preferences
-from napari_semiseg.widgets.dock import HINTS, TABS, SemisegDock
+from napari_semiseg.widgets.dock import HINT, TABS, SemisegDock
 from napari_semiseg.widgets.elements.style import colours
 from napari_semiseg.widgets.project.create_project import (
     ClassTable,
@@ -325,7 +325,7 @@ def test_nothing_moves_whatever_is_said_and_whatever_runs(
         assert dock.minimumSizeHint().width() == narrow <= 330
     assert dock.status.toolTip().startswith("A message")
     dock._message_ends.timeout.emit()
-    assert dock.status.text() == HINTS["Cohort"]
+    assert dock.status.text() == HINT
 
 
 def test_the_panel_follows_the_theme_and_can_be_read_in_both(

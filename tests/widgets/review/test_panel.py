@@ -201,11 +201,11 @@ def test_info_says_what_is_shown_and_whether_it_is_saved(
     view.open("case_0")
     assert (panel.card.title.text(), panel.card.chip.text()) == ("case_0", "proposed")
     assert panel.card.source.toolTip().startswith(f"Proposed by {run.id}")
-    assert panel.saved.text().startswith("No unsaved edits")
+    assert panel.saved.text().startswith("All saved")
     view.mask.paint((5, 5, 5), 1)
     assert panel.saved.text().startswith("Edits not saved yet")
     press(view, "S")
-    assert panel.saved.text().startswith("No unsaved edits")
+    assert panel.saved.text().startswith("All saved")
     assert project.case("case_0").has_draft
 
 

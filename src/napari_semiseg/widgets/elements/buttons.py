@@ -143,11 +143,11 @@ class KeyButton(QPushButton):
         picture = 0 if self.icon().isNull() else self.iconSize().width() + GAP
         words, full = text.replace("&&", "&"), metrics.horizontalAdvance
         room = area.width() - picture - (cap + GAP if cap else 0)
-        if picture and not self._left and full(words) > room:
+        if picture and full(words) > room - 2:
             # Half a word says less than icon and key, or than the word alone.
             if full(words) <= area.width() - picture and not self._draws:
                 cap = 0
-            else:
+            elif not self._left:
                 words = ""
         room = area.width() - picture - (cap + GAP if cap else 0)
         words = metrics.elidedText(words, self.elide, max(room, 0))

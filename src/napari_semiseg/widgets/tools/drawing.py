@@ -86,6 +86,7 @@ class ClassButtons(QWidget):
         self._layout.setColumnStretch(0, 1)
         rows.installEventFilter(self)
         self._scroll = VerticalScroll(rows, least=0)
+        self._scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._others = QHBoxLayout()
         self._others.setSpacing(4)
         stack(self, self._scroll, self._others, margin=0).setSpacing(2)
@@ -144,7 +145,8 @@ class ClassButtons(QWidget):
         rows = list(self.locks.values())
         if rows:
             row = self._layout.sizeHint().height() / len(rows)
-            self._scroll.setFixedHeight(round(row * min(len(rows), ROWS)))
+            frame = self._scroll.height() - self._scroll.viewport().height()
+            self._scroll.setFixedHeight(round(row * min(len(rows), ROWS)) + frame)
 
     def in_order(self) -> list[QWidget]:
         """Buttons in the order in which the Tab key goes through them."""

@@ -324,7 +324,10 @@ class ToolPanel(QWidget):
                 ends = (amount.low, amount.high)
                 self.slider.setRange(*(round(end / amount.step) for end in ends))
                 self.slider.setValue(round(amount.start / amount.step))
-        self.slider.setVisible(amount is not None and amount.slider)
+        slides = amount is not None and amount.slider
+        self.slider.setVisible(slides)
+        symbols = QDoubleSpinBox.ButtonSymbols
+        self.amount.setButtonSymbols(symbols.NoButtons if slides else symbols.PlusMinus)
         self.amount.setVisible(amount is not None)
         self.human_verified.setVisible(tool is not None and tool.fills)
         self.boundary_button.setCheckable(True)
@@ -403,9 +406,10 @@ class ToolPanel(QWidget):
             self.preview.show_slices(slices)
             self.apply_button.setEnabled(True)
             changes = "" if voxels is None else f": {self._volumes(*voxels)}"
-            self.text.setText(
-                f"{self.tool.text} The outline shows the result{changes}."
-            )
+            short_of_room = self.tool.amount is not None
+            lead = "" if short_of_room else f"{self.tool.text} "
+            self.text.setText(f"{lead}The outline shows the result{changes}.")
+            self.text.setToolTip(plain(self.tool.text))
 
     def _volumes(self, before: dict[int, int], after: dict[int, int]) -> str:
         """Say the volume of each structure that changes, now and then."""
