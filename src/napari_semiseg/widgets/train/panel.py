@@ -406,7 +406,7 @@ class TrainingPanel(QWidget):
         self.sentence.setText(
             what_is_learnt(cases, names, source, unlabelled_after=after, aside=aside)
         )
-        left_out = what_is_left_out(cases, aside)
+        left_out = what_is_left_out(cases)
         self.left_out.setText(left_out)
         self.left_out.setVisible(bool(left_out))
         self.start_button.set_step(f"{START}, {form.budget}", "")

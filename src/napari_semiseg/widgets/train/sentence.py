@@ -48,7 +48,11 @@ def what_is_learnt(
         Rich text.
     """
     used = [case for case in cases if case.state is not CaseState.EXCLUDED]
-    train = [case.state for case in used if _split(case, aside) is Split.TRAIN]
+    train = [
+        case.state
+        for case in used
+        if case.split is Split.TRAIN and case.id not in aside
+    ]
     free = sum(state not in HUMAN for state in train)
     free = 0 if unlabelled_after is None else free
     counts = {
@@ -70,12 +74,12 @@ def what_is_learnt(
     return f"Learn the {what} from {scans} {noun}{late}{begin}{then}."
 
 
-def what_is_left_out(cases: Iterable[Case], aside: Collection[str] = ()) -> str:
+def what_is_left_out(cases: Iterable[Case]) -> str:
     """Say which scans no training learns from; empty where it uses all."""
     used = [case for case in cases if case.state is not CaseState.EXCLUDED]
     tests = sum(case.split is Split.TEST for case in used)
     checks = sum(
-        _split(case, aside) is Split.VALIDATION and case.state in HUMAN for case in used
+        case.split is Split.VALIDATION and case.state in HUMAN for case in used
     )
     words = []
     if tests:
@@ -106,10 +110,6 @@ def to_set_aside(cases: Iterable[Case]) -> list[str]:
     if len(whole) < ENOUGH:
         return []
     return [whole[(2 * n + 1) * len(whole) // (2 * ASIDE)] for n in range(ASIDE)]
-
-
-def _split(case: Case, aside: Collection[str]) -> Split:
-    return Split.VALIDATION if case.id in aside else case.split
 
 
 def kind_of_scan(case: Case | None) -> str:
