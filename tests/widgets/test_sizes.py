@@ -19,8 +19,8 @@ from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, WIDE
 from napari_semiseg.widgets.canvas.overlays import ink
 from napari_semiseg.widgets.cohort.model import FIELDS
 from napari_semiseg.widgets.cohort.table import NAME_WIDTH
+from napari_semiseg.widgets.dock import TABS, WIDTHS, SemisegDock
 from napari_semiseg.widgets.dock import WIDE as WIDE_PANEL
-from napari_semiseg.widgets.dock import WIDTHS, SemisegDock
 from napari_semiseg.widgets.elements.style import colours
 from napari_semiseg.widgets.project.recents import remember_project
 from widgets.conftest import SHAPE, write_volume
@@ -85,6 +85,8 @@ def test_no_content_widens_the_window_and_the_image_has_the_most_of_it(
             assert area >= 0.46 * window.width() * window.height()
             wanted = next(width for least, width in WIDTHS if size[0] >= least)
             assert abs(dock.width() - wanted) <= SLACK
+            counts = ["Cohort 1", "Review 1"] if size[0] >= WIDE else TABS[:2]
+            assert [dock.tabs.tabText(n) for n in range(2)] == list(counts)
             for index in range(dock.tabs.count()):
                 dock.tabs.setCurrentIndex(index)
                 qtbot.wait(20)

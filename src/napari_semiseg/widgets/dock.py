@@ -66,7 +66,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import napari
-    from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QShowEvent
+    from qtpy.QtGui import (
+        QDragEnterEvent,
+        QDragLeaveEvent,
+        QDropEvent,
+        QResizeEvent,
+        QShowEvent,
+    )
 
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.discovery.add_images import AddReport
@@ -81,6 +87,8 @@ WIDTHS = ((1600, 380), (1280, 320), (0, 300))
 """Pixels across of the panel, in windows from so many pixels across."""
 WIDE = 640
 """Pixels across of the panel with all columns of the cohort."""
+COUNTED = 340
+"""Pixels across from which the tabs say how much waits there."""
 LOW = 400
 """Pixels down of the panel above or below the image."""
 FOOTER, MARGIN, MESSAGE_MS = 20, 12, 12_000
@@ -249,6 +257,12 @@ class SemisegDock(QWidget):
     def _wanted_width(self) -> int:
         room = self.window().width()
         return next(width for least, width in WIDTHS if room >= least)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Show counts in the tabs where there is room."""
+        super().resizeEvent(event)
+        if (self.width() < COUNTED) is not (event.oldSize().width() < COUNTED):
+            self._show_step()
 
     def _fit_width(self) -> None:
         """Take the width that suits the window, once for each kind of window.
@@ -493,7 +507,9 @@ class SemisegDock(QWidget):
         cases = self.session.cases()
         waiting = sum(case.state in TO_DO for case in cases)
         active = self._trained.phase in (Phase.TRAINING, Phase.PROPOSING)
-        marks = (str(len(cases)), str(waiting), "\u25cf" if active else "", "")
+        marks = [str(len(cases)), str(waiting), "\u25cf" if active else "", ""]
+        if self.width() < COUNTED:
+            marks[:2] = "", ""
         for index, (title, mark) in enumerate(zip(TABS, marks, strict=True)):
             shown = f"{title} {mark}" if mark not in ("", "0") else title
             if self.tabs.tabText(index) != shown:

@@ -248,7 +248,7 @@ def _next_in_cohort(
         labels = f"{count(new, 'label')} {'is' if new == 1 else 'are'} new"
         return NextStep(Do.TRAIN, f"train, {labels}")
     if proposed:
-        return NextStep(Do.REVIEW, f"start with the worst of {proposed} proposed")
+        return NextStep(Do.REVIEW, f"start with the worst of {proposed}")
     if CaseState.UNLABELLED in states:
         if training:
             return NextStep(Do.LABEL, "label another scan meanwhile")

@@ -63,6 +63,7 @@ class KeyButton(QPushButton):
         super().__init__(text)
         self.key, self._left = short(key), left
         self._above, self._draws = shape == "tool", shape == "draw"
+        self._says = left or shape == "state"
         self.elide = Qt.TextElideMode.ElideMiddle
         look(self, shape)
         if icon:
@@ -147,7 +148,7 @@ class KeyButton(QPushButton):
             # Half a word says less than icon and key, or than the word alone.
             if full(words) <= area.width() - picture and not self._draws:
                 cap = 0
-            elif not self._left:
+            elif not self._says:
                 words = ""
         room = area.width() - picture - (cap + GAP if cap else 0)
         words = metrics.elidedText(words, self.elide, max(room, 0))

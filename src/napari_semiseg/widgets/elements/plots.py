@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyqtgraph as pg
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import free_colour
@@ -56,7 +56,7 @@ class PlotBox(QWidget):
         self._plot.hideButtons()
         self._plot.setFixedHeight(HEIGHT)
         self._plot.setMinimumWidth(0)
-        self._plot.setFrameShape(QFrame.Shape.NoFrame)
+        self._plot.setStyleSheet("border: none; background: transparent")
         self._plot.getPlotItem().getAxis("left").setWidth(38)
         if limits is not None:
             self._plot.setYRange(*limits, padding=0.02)

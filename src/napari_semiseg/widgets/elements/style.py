@@ -111,7 +111,6 @@ QTableView[look="cases"] QHeaderView::section { background: {card}; border: none
 QLineEdit[look="search"] { background: {background}; border: 1px solid {control};
     border-radius: 6px; padding: 4px 6px; min-height: 18px; }
 QLineEdit[look="search"]:focus { border: 1px solid {text}; }
-QScrollArea { border: none; }
 QScrollBar:vertical { background: transparent; width: 8px; margin: 0; }
 QScrollBar::handle:vertical { background: {line}; border-radius: 4px;
     min-height: 24px; }

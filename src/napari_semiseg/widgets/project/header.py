@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QMenu, QProgressBar, QPushButton, QSizePolicy, QWidget
 
@@ -18,7 +20,16 @@ from napari_semiseg.widgets.elements.style import (
     set_icon,
 )
 
-ROW, STEP, BAR = 34, 34, 3
+if TYPE_CHECKING:
+    from qtpy.QtGui import QResizeEvent
+
+ROW, STEP, BAR, ROOMY = 34, 34, 3, 340
+SHORT = {
+    "Waiting for the processor": "Waiting",
+    "Training interrupted": "Interrupted",
+    "Training failed": "Failed",
+}
+"""What a state is called in a narrow panel."""
 COLOURS = {Phase.PROPOSING: PROPOSED, Phase.TROUBLE: TROUBLE}
 
 
@@ -44,6 +55,7 @@ class Header(QWidget):
     def __init__(self, project_menu: QMenu, more_menu: QMenu) -> None:
         super().__init__()
         self.step: NextStep | None = None
+        self._words = ""
         self.name = KeyButton("", shape="title", left=True)
         self.name.setMenu(project_menu)
         self.name.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -101,7 +113,8 @@ class Header(QWidget):
         self.bar.style().unpolish(self.bar)
         self.bar.style().polish(self.bar)
         self.chip.setVisible(not idle)
-        self.chip.set_step(state.text, "")
+        self._words = state.text
+        self._fit()
         self.chip.setToolTip(plain(state.text) or "No training runs")
         colour = COLOURS.get(state.phase, DONE)
         pictures = {
@@ -109,6 +122,16 @@ class Header(QWidget):
             Phase.TROUBLE: icon("alert_outline", colour),
         }
         self.chip.setIcon(pictures.get(state.phase) or ring(state.part, colour))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Say only how long it takes where there is little room."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        what, _, left = self._words.partition(" \u00b7 ")
+        brief = left or SHORT.get(what, what)
+        self.chip.set_step(brief if self.width() < ROOMY else self._words, "")
 
     def _ask(self) -> None:
         if self.step is not None:

@@ -21,7 +21,7 @@ from napari_semiseg.core.events import (
 from napari_semiseg.core.text import ranged
 from napari_semiseg.project.review.quality_estimate import COVERAGE
 from napari_semiseg.widgets.elements.cards import NumberCard
-from napari_semiseg.widgets.elements.forms import plain_label, wrapped_label
+from napari_semiseg.widgets.elements.forms import wrapped_label
 from napari_semiseg.widgets.elements.plots import REDRAW_MS, PlotBox
 from napari_semiseg.widgets.elements.style import PROPOSED, colours, look
 
@@ -152,11 +152,9 @@ class QualityCard(NumberCard):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trend = look(plain_label(), "secondary")
         self.curve = QualityCurve()
         self.words = look(wrapped_label(), "secondary")
         self.add(self.curve, self.words)
-        self._numbers.addWidget(self.trend)
         policy = QSignalThrottler.EmissionPolicy.Trailing
         self._redraw = QSignalThrottler(policy, parent=self)
         self._redraw.setTimeout(REDRAW_MS)
@@ -235,12 +233,12 @@ class QualityCard(NumberCard):
         self.value.setText(number)
         self.unit.setText(f"{measure.unit} {likely}".rstrip())
         self.unit.setToolTip("In brackets: the range of 4 of 5 scans" if likely else "")
-        self.trend.setText(_trend(minutes, curve))
         self.curve.setVisible(bool(np.ptp(minutes)) or len(minutes) == 1)
         parts = [f"{name} {value:.2f}" for name, value in self._classes.items()]
         single = measure is not VALIDATION or len(parts) < 2
         words = measure.words if single else " \u00b7 ".join(parts)
-        self.words.setText(f"{words}{MARKED if self._labels else ''}")
+        words += MARKED if self._labels else ""
+        self.words.setText(_trend(minutes, curve) + words)
         self.curve.draw(
             minutes, values, self._total / 60, self._minutes(self._labels).tolist()
         )
@@ -264,4 +262,4 @@ def _trend(minutes: NDArray[np.float64], curve: NDArray[np.float64]) -> str:
     if len(curve) < 4 or not np.ptp(minutes):
         return ""
     before = np.interp(minutes[-1] - np.ptp(minutes) / 5, minutes, curve)
-    return "still rising" if curve[-1] - before > RISING else "level by now"
+    return "Still rising. " if curve[-1] - before > RISING else "Level by now. "
