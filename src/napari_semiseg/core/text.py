@@ -57,13 +57,6 @@ def ranged(value: float, low: float, high: float) -> str:
     return f"{value:.2f} ({low:.2f}\u2013{high:.2f})"
 
 
-def volumes(*ml: float) -> tuple[str, ...]:
-    """Write volumes, and last their unit: mm³ where all are below 0.1 mL."""
-    if 0 < max(ml) < 0.1:
-        return (*(f"{1000 * one:.1f}" for one in ml), "mm\u00b3")
-    return (*(f"{one:.1f}" for one in ml), "mL")
-
-
 def percent(part: float) -> str:
     """Write a part of 1; what is begun is not 0 %, what is not whole not 100 %."""
     rounded = round(100 * part)
