@@ -100,6 +100,7 @@ def test_accept_and_next_goes_through_the_queue(
     panel.refresh_queue()
     first, second = panel.queue.cases()
     view.open(first)
+    assert panel.queue_box.title.text() == "Queue  1 of 2"
     press(view, "N")
     assert project.case(first).state is CaseState.LABELLED
     assert view.case.id == second

@@ -446,7 +446,7 @@ class ReviewPanel(QWidget):
                 shown.setEnabled(is_open or not action.needs_case)
         self.view_bar.show_case()
         self.classes.show_locked(view.layers.locked)
-        self.queue.show_open(None if view.case is None else view.case.id)
+        self.queue_box.show_open(None if view.case is None else view.case.id)
         if view.case is None or view.mask is None or view.image is None:
             self.saved.setText("")
             self._show_step()

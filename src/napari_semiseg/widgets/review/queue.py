@@ -299,8 +299,15 @@ class QueueBox(QWidget):
         self.text.setText(text)
         self.text.setVisible(not cases)
         self.queue.setVisible(bool(cases))
-        self.title.setText(f"Queue  {len(cases)}" if cases else "Queue")
+        self.show_open(self.queue.open_case)
         self.session.queue_changed.emit(self.queue.cases())
+
+    def show_open(self, case_id: str | None) -> None:
+        """Mark the row of the case that is open, and say which of the queue it is."""
+        self.queue.show_open(case_id)
+        cases = self.queue.cases()
+        here = f"{cases.index(case_id) + 1} of " if case_id in cases else ""
+        self.title.setText(f"Queue  {here}{len(cases)}" if cases else "Queue")
 
     def next_case(self, after: str) -> str | None:
         """Find the case to open next: first of the queue, else one without a label."""
