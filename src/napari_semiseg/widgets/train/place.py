@@ -35,6 +35,7 @@ class PlaceField(QWidget):
             self.kind.addItem(title, beginning)
         self.host = QLineEdit()
         self.host.setAccessibleName("Name of the computer")
+        self.host.setToolTip("As ssh knows it, or host:port of a Dask scheduler")
         self.host.hide()
         stack(self, self.kind, self.host, margin=0)
         self.kind.currentIndexChanged.connect(self._kind_changed)
