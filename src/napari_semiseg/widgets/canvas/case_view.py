@@ -279,7 +279,7 @@ class CaseView(QObject):
         if self.model.current is not None and self.annotation.discard():
             self._reopen_mask(self.model.current)
 
-    def accept(self, *, painted_only: bool = False) -> bool:
+    def accept(self, *, painted_only: bool = False, stay: bool = True) -> bool:
         """Store the mask as the case's human label.
 
         Parameters
@@ -287,6 +287,9 @@ class CaseView(QObject):
         painted_only : bool
             Count only voxels that were painted, and slices that were marked done,
             as annotated, and store 255 elsewhere; otherwise the whole volume counts.
+        stay : bool
+            Show what was stored. Who does not, opens another case or calls
+            `show_accepted` next.
 
         Returns
         -------
@@ -299,11 +302,18 @@ class CaseView(QObject):
         text = self.annotation.accept(painted_only=painted_only)
         if text is None:
             return False
-        self._reopen_mask(current, drafts=False)
-        if self._open_case().case.has_draft:
+        if stay:
+            self.show_accepted()
+        else:
+            self.session.cases_changed.emit({current.case.id})
+        if current.project.case(current.case.id).has_draft:
             text += " Another window has a draft of it, which is left as it is."
         self.session.offer(text, "Undo", self.undo_accept)
         return True
+
+    def show_accepted(self) -> None:
+        """Show the label of the open case that its files hold now."""
+        self._reopen_mask(self._open_case(), drafts=False)
 
     def undo_accept(self) -> None:
         """Undo the last acceptance in this window, and open its case."""

@@ -132,10 +132,13 @@ class ReviewPanel(QWidget):
         """Accept the whole volume and open the next case of the queue."""
         if monotonic() - self._accepted_at < AGAIN_S:
             return
-        accepted = self.case_view.case
-        if accepted is not None and self.case_view.accept():
-            self._open_following(accepted.id)
-            self._accepted_at = monotonic()
+        view, accepted = self.case_view, self.case_view.case
+        if accepted is None or not view.accept(stay=False):
+            return
+        self._open_following(accepted.id)  # whose mask replaces this one
+        if view.case is not None and view.case.id == accepted.id:
+            view.show_accepted()
+        self._accepted_at = monotonic()
 
     def _open_following(self, done: str) -> None:
         """Open the case that follows in the queue."""
