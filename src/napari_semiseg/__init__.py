@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from napari_semiseg.project.review.accept import accept, reopen
     from napari_semiseg.project.review.evaluate import evaluate
     from napari_semiseg.project.review.model_changes import compare_models
+    from napari_semiseg.project.review.readers import (
+        add_reader,
+        combine_readers,
+        compare_readers,
+    )
     from napari_semiseg.project.review.refine import refine
     from napari_semiseg.project.runs.run import Run
 
@@ -68,10 +73,13 @@ __all__ = [
     "TrainingConfig",
     "__version__",
     "accept",
+    "add_reader",
     "assist",
     "bundle",
     "check_project",
+    "combine_readers",
     "compare_models",
+    "compare_readers",
     "evaluate",
     "events",
     "export",
@@ -106,10 +114,13 @@ _HOMES = {
     "Split": "core.case",
     "TrainingConfig": "core.config",
     "accept": "project.review.accept",
+    "add_reader": "project.review.readers",
     "assist": "assistants.assist",
     "bundle": "deployment.bundle",
     "check_project": "project.doctor",
+    "combine_readers": "project.review.readers",
     "compare_models": "project.review.model_changes",
+    "compare_readers": "project.review.readers",
     "evaluate": "project.review.evaluate",
     "export": "project.exporting.export",
     "export_model": "deployment.export",

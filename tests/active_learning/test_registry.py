@@ -29,10 +29,14 @@ def block(language: str) -> str:
 def test_the_default_comes_first_and_what_needs_no_model_last() -> None:
     known = strategies()
     assert next(iter(known)) == DEFAULT
-    needs = [strategy.needs_predictions for strategy in known.values()]
+    of_labels = [strategy.of_labels for strategy in known.values()]
+    assert of_labels == sorted(of_labels)
+    needs = [one.needs_predictions for one in known.values() if not one.of_labels]
     assert needs == sorted(needs, reverse=True)
     assert {"random", "spread"} == {
-        name for name, strategy in known.items() if not strategy.needs_predictions
+        name
+        for name, one in known.items()
+        if not one.needs_predictions and not one.of_labels
     }
 
 

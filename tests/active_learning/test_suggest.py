@@ -18,6 +18,8 @@ from napari_semiseg.project.review import flags
 from napari_semiseg.project.runs.run import Run
 from synthetic import ball, save_nifti
 
+OF_IMAGES = [name for name, one in strategies().items() if not one.of_labels]
+
 
 @pytest.fixture
 def ranked(ball_project, predict_ball):
@@ -58,7 +60,7 @@ def test_reasons_are_words_a_reader_can_act_on(ranked) -> None:
 
 
 @pytest.mark.parametrize("plane", [None, "axial", "coronal", "sagittal"])
-@pytest.mark.parametrize("strategy", strategies())
+@pytest.mark.parametrize("strategy", OF_IMAGES)
 def test_a_volume_names_the_first_of_its_slices(ranked, strategy, plane) -> None:
     labels = np.full((24, 24, 24), 255, np.uint8)
     labels[11] = 0  # the worst slice is annotated
@@ -75,7 +77,7 @@ def test_a_volume_names_the_first_of_its_slices(ranked, strategy, plane) -> None
             assert plane in (None, PLANES[volume.place[0]])
 
 
-@pytest.mark.parametrize("strategy", strategies())
+@pytest.mark.parametrize("strategy", OF_IMAGES)
 def test_empty_predictions_are_a_tier_of_their_own(
     ball_project, predict_ball, strategy
 ) -> None:
@@ -390,7 +392,7 @@ def test_spread_can_ask_for_every_slice(ball_project) -> None:
     assert sorted(item.index for item in found) == list(range(24))
 
 
-@pytest.mark.parametrize("strategy", sorted(strategies()))
+@pytest.mark.parametrize("strategy", sorted(OF_IMAGES))
 def test_every_strategy_can_be_asked_and_repeats(ranked, strategy) -> None:
     found = suggest(ranked, 4, strategy, seed=1)
     assert set(order(found)) == {"case_2", "case_3"}

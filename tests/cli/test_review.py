@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -290,3 +291,25 @@ def test_assist_proposes_from_marks(semiseg, ball_project, tmp_path) -> None:
         ((*marks, "--channel", "3"), "channel"),
     ):
         assert words in semiseg("assist", folder, "case_2", *wrong).refusal
+
+
+def test_readers_are_compared_and_combined(semiseg, ball_project, tmp_path) -> None:
+    anna = tmp_path / "anna"
+    anna.mkdir()
+    label = ball_project.case("case_0").folder.label
+    shutil.copy(label, anna / "case_0.nii.gz")
+    words = ("readers", ball_project.folder)
+    assert "give both" in semiseg(*words, "--masks", anna).refusal
+    assert "found fewer for case_0" in semiseg(*words).refusal
+    answer = semiseg(*words, "--masks", anna, "--reader", "Anna", "--json")
+    assert answer.json["added"] == ["case_0"]
+    (case,) = answer.json["cases"]
+    (pair,) = case["pairs"]
+    assert pair["readers"] == ["label", "Anna"]
+    assert [one["dice"] for one in pair["classes"].values()] == [1.0]
+    assert case["slices"] == []
+    assert answer.json["consensus"] is None
+    answer = semiseg(*words, "--consensus")
+    assert "label - Anna" in answer.out
+    assert "1 consensus mask proposed in" in answer.out
+    assert ball_project.runs()[-1].has_prediction("case_0")

@@ -152,6 +152,7 @@ def test_a_review(
         "status": ("status", folder),
         "evaluate": ("evaluate", folder, *masks),
         "export": ("export", folder, labels, "--what", "labels"),
+        "readers": ("readers", folder, *masks, "--reader", "Anna", "--case", "case_0"),
         "evaluate masks": ("evaluate", folder, *masks, "--predictions", labels, *few),
         "flag": ("flag", folder, "case_6", "case_1", "--comment", "apex cut off"),
         "unflag": ("flag", folder, "case_1", "--clear"),

@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A case without a complete human label.
+    """A case without a complete human label, or one whose label is to be checked.
 
     Attributes
     ----------
@@ -123,9 +123,11 @@ def collect(
     cases: Collection[CaseRef] | None,
     plane: int | None,
     seed: int,
+    *,
+    of_labels: bool = False,
 ) -> Pool:
-    """Find the training cases that lack a complete human label."""
-    training = project.cases(split=Split.TRAIN)
+    """Find the training cases without a complete label; or all cases with a label."""
+    training = project.cases(split=None if of_labels else Split.TRAIN)
     if cases is not None:
         chosen = {project.case(name).id for name in cases}
         training = [case for case in training if case.id in chosen]
@@ -138,10 +140,14 @@ def collect(
         run = runs.get(case.id)
         record = None if run is None else run.prediction_record(case.id)
         score = None if record is None else record.score
-        if case.state is not CaseState.LABELLED:
+        if of_labels and not case.has_label:
+            continue
+        if of_labels or case.state is not CaseState.LABELLED:
             candidates.append(Candidate(case, run, score, is_put_off(case, record)))
         elif run is not None and score is not None and score.features:
             labelled.setdefault(run.id, []).append(score.features)
+    if not candidates and of_labels:
+        raise ProjectError("expected cases with a label, found none; label some")
     if not candidates:
         raise ProjectError(
             "expected training cases without a whole label, found none; add images "

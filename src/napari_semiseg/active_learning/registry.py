@@ -36,6 +36,8 @@ class Strategy:
         turns.
     slice_distance : int
         Least distance of two suggested slices of a plane, voxels.
+    of_labels : bool
+        Whether cases with a label are ranked, slice by slice, to check the label.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Strategy:
     needs_predictions: bool
     sort_slices: bool
     slice_distance: int
+    of_labels: bool
 
 
 STRATEGIES: Registry[Strategy] = Registry(
@@ -62,12 +65,20 @@ def register(
     needs_predictions: bool = True,
     sort_slices: bool = False,
     slice_distance: int = 3,
+    of_labels: bool = False,
 ) -> Callable[[Rank], Rank]:
     """Decorate a function that ranks a pool; the arguments are those of `Strategy`."""
 
     def add(rank: Rank) -> Rank:
         strategy = Strategy(
-            name, title, hint, rank, needs_predictions, sort_slices, slice_distance
+            name,
+            title,
+            hint,
+            rank,
+            needs_predictions,
+            sort_slices,
+            slice_distance,
+            of_labels,
         )
         STRATEGIES.add(name, strategy)
         return rank
@@ -81,10 +92,16 @@ def strategies() -> dict[str, Strategy]:
     Returns
     -------
     dict
-        By name; `DEFAULT` first and those that need no predictions last.
+        By name; `DEFAULT` first, those that need no predictions later, and those that
+        check labels last.
     """
     order = sorted(
         STRATEGIES.entries().values(),
-        key=lambda one: (one.name != DEFAULT, not one.needs_predictions, one.name),
+        key=lambda one: (
+            one.name != DEFAULT,
+            one.of_labels,
+            not one.needs_predictions,
+            one.name,
+        ),
     )
     return {strategy.name: strategy for strategy in order}

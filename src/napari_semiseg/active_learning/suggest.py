@@ -15,6 +15,7 @@ from napari_semiseg.imaging.rendering import PLANES, slice_name
 
 if TYPE_CHECKING:
     from napari_semiseg.active_learning.candidates import Pool, RankedVolume
+    from napari_semiseg.active_learning.registry import Strategy
     from napari_semiseg.project.cases.case import CaseRef
     from napari_semiseg.project.project import Project
 
@@ -88,6 +89,8 @@ def suggest(
     where predictions are ranked, for no score of theirs says whether the structure was
     missed; skipped volumes come last. No score grows with the size of a volume.
 
+    Strategies that check labels name slices of all cases that have one instead.
+
     Parameters
     ----------
     k : int
@@ -118,7 +121,7 @@ def suggest(
     if k < 1:
         raise ConfigError(f"expected k of at least 1, found {k}")
     axis = None if plane is None else PLANES.index(plane)
-    pool = collect(project, cases, axis, seed)
+    pool = collect(project, cases, axis, seed, of_labels=chosen.of_labels)
     if chosen.needs_predictions:
         scored = [item for item in pool.candidates if item.stored_score is not None]
         if not scored:
@@ -132,7 +135,7 @@ def suggest(
         ranked = [_empty(pool, item) for item in ranked]
         ranked.sort(key=lambda item: not item.candidate.found_nothing)
     ranked = sorted(ranked, key=lambda item: item.candidate.skipped)[:k]
-    queues = [_slices(item, axis, chosen.slice_distance) for item in ranked]
+    queues = [_slices(item, axis, chosen) for item in ranked]
     slices = list(islice(interleave(queues), k))
     if chosen.sort_slices:
         slices.sort(key=lambda item: -item.score)
@@ -171,20 +174,22 @@ def _volume(item: RankedVolume, slices: Sequence[SliceSuggestion]) -> VolumeSugg
 
 
 def _slices(
-    item: RankedVolume, axis: int | None, distance: int
+    item: RankedVolume, axis: int | None, strategy: Strategy
 ) -> list[SliceSuggestion]:
     """Slices of a volume that are not near better or annotated ones.
 
     First those that are far from each other too, for their corrections spread.
     """
     kept: list[SliceSuggestion] = []
-    used = [set(done) for done in item.candidate.annotated_slices]
+    used: list[set[int]] = [set(), set(), set()]
+    if not strategy.of_labels:
+        used = [set(done) for done in item.candidate.annotated_slices]
     score = item.candidate.stored_score
     reach = (score and score.reach) or ((0, 0),) * 3
-    for apart in (*APART, 0.0):
+    for apart in (0.0,) if strategy.of_labels else (*APART, 0.0):
         for place in item.slices():
             first, last = reach[place.axis]
-            room = max(distance, round(apart * (last - first)))
+            room = max(strategy.slice_distance, round(apart * (last - first)))
             near = range(place.index - room + 1, place.index + room)
             if axis in (None, place.axis) and used[place.axis].isdisjoint(near):
                 used[place.axis].add(place.index)

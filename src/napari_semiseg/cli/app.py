@@ -39,6 +39,7 @@ for verb in (
     training.predict,
     review.evaluate,
     review.compare,
+    review.readers,
     review.suggest,
     data.export,
     deployment.export_model,

@@ -1,4 +1,4 @@
-"""The review: evaluate, compare, suggest, accept, reopen, undo, refine and others."""
+"""The review: evaluate, compare, readers, suggest, accept, reopen and others."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ SCORES = {
     "volume_ml": "mL ",
     "reference_ml": "reference mL ",
 }
+
+AGREEMENT = ("dice", "hd95_mm", "assd_mm")
 
 
 def evaluate(
@@ -135,6 +137,78 @@ def compare(
     )
     if quality is not None:
         render.say(f"Estimated Dice: {quality[0]:.2f} before, {quality[1]:.2f} now.")
+
+
+def readers(
+    project: options.ProjectPath,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Take in masks of a reader, named like cases."
+        ),
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who drew the --masks.")
+    ] = None,
+    consensus: Annotated[
+        bool, typer.Option("--consensus", help="Propose the STAPLE of all readers.")
+    ] = False,
+    cases: options.CaseList = None,
+    case: options.CaseIds = None,
+    json: options.Json = False,
+) -> None:
+    """Compare the masks of several readers, and propose their consensus."""
+    from napari_semiseg.project.review import readers as reading
+
+    if (masks is None) != (reader is None):
+        raise ConfigError("expected --masks and --reader, found one of them; give both")
+    opened = options.open_project(project)
+    ids = options.chosen_ids(cases, case) or None
+    added: list[str] = []
+    if masks is not None and reader is not None:
+        added = reading.add_reader(opened, reader, masks, ids)
+    with progress_bar("Comparing", quiet=json) as progress:
+        found = reading.compare_readers(opened, ids, progress=progress)
+    proposal = None
+    if consensus:
+        with progress_bar("Combining", quiet=json) as progress:
+            proposal = reading.combine_readers(opened, ids, progress=progress)
+    if json:
+        told = [
+            {
+                "id": item.case,
+                "pairs": [
+                    {
+                        "readers": names,
+                        "classes": {
+                            name: metrics.model_dump()
+                            for name, metrics in classes.items()
+                        },
+                    }
+                    for names, classes in item.pairs.items()
+                ],
+                "slices": [place.model_dump() for place in item.slices],
+            }
+            for item in found
+        ]
+        run = None if proposal is None else asdict(proposal)
+        render.emit({"added": added, "cases": told, "consensus": run})
+        return
+    render.table(
+        {"case": item.case, "readers": " - ".join(names), "label": label}
+        | {SCORES[key]: f"{getattr(metrics, key):.3f}" for key in AGREEMENT}
+        for item in found
+        for names, classes in item.pairs.items()
+        for label, metrics in classes.items()
+    )
+    if added:
+        render.say(f"\nStored {count(len(added), 'mask')} of {reader}.")
+    if proposal is not None:
+        proposed = count(len(proposal.proposed), "consensus mask")
+        render.say(f"\n{proposed} proposed in {proposal.run}.")
+        for line in render.left_out(proposal.skipped):
+            render.say(line)
+    render.say(f"\nWhere they differ: semiseg suggest {project} --strategy readers")
 
 
 def suggest(

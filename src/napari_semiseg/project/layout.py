@@ -12,6 +12,8 @@ from typing import Protocol
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import LOCK
 
+MASK_ENDING = ".nii.gz"
+
 
 def is_id(text: str) -> bool:
     """Whether a text names a folder right inside another one."""
@@ -155,6 +157,8 @@ class CaseFolder(Folder):
     """Autosave of edits that are not accepted yet."""
     previous = SubPath("previous")
     """Holds the labels that newer ones took the place of."""
+    readers = SubPath("readers")
+    """Holds the masks of further readers, by their names."""
     lock = SubPath(LOCK)
     """By which programs keep each other from changing the case."""
 
@@ -165,7 +169,12 @@ class CaseFolder(Folder):
         thousands of cases takes longer than all else.
         """
         _refuse(self._entries(), self.path.parents[1])
-        refuse_foreign(self.previous, self.path.parents[1])
+        for part in (self.previous, self.readers):
+            refuse_foreign(part, self.path.parents[1])
+
+    def reader(self, name: str) -> Path:
+        """Mask of a further reader, there or not."""
+        return self.readers / f"{name}{MASK_ENDING}"
 
 
 class PredictionFolder(Folder):

@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QLabel
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.text import millilitres
 from napari_semiseg.imaging.rendering import slice_name
+from napari_semiseg.io.masks import write_labels
+from napari_semiseg.project.review.readers import add_reader
 from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.canvas.case_view import CaseView
 from napari_semiseg.widgets.common.flagging import FlagDialog
@@ -373,6 +375,34 @@ def test_the_order_of_the_queue_can_be_chosen_and_is_remembered(
     again = QueueBox(session)
     assert again.strategy == "spread"
     again.deleteLater()
+
+
+def test_slices_in_which_readers_differ_are_rows_of_the_queue(
+    panel: ReviewPanel, view: CaseView, project: Project, tmp_path: Path
+) -> None:
+    row = panel.queue_box.order.findData("readers")
+    panel.queue_box.order.setCurrentIndex(row)
+    panel.queue_box.order.activated.emit(row)
+    assert "add the masks of" in panel.queue_box.text.text() or (
+        "label some" in panel.queue_box.text.text()
+    )
+    for number, name in enumerate(("case_0", "case_1"), start=1):
+        case = project.case(name)
+        label = np.zeros(case.geometry.shape_zyx, np.uint8)
+        label[2:5, 2:8, 2:8] = 1
+        project.set_label(name, label)
+        label[2, 2 : 2 + number] = label[4, 2:6] = 0
+        path = tmp_path / "anna" / f"{name}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        write_labels(path, label, case.geometry, case.image)
+    add_reader(project, "Anna", tmp_path / "anna")
+    panel.refresh_queue()
+    assert panel.queue.count() == 4
+    first, *_, last = (panel.queue.item(at).text() for at in range(4))
+    assert last == "case_0"
+    assert panel.queue.place_of(first)[1] == 4
+    assert panel.queue_box.next_case("case_0") == "case_1"
+    assert panel.queue_box.next_case("case_1") == "case_0"
 
 
 def test_skip_puts_a_case_last_and_opens_the_next(

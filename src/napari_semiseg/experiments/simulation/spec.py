@@ -82,7 +82,8 @@ class StrategyVariant:
     def parse(cls, text: str) -> Self:
         """Read ``strategy`` or ``strategy:slices``."""
         name, colon, slices = (part.strip() for part in text.partition(":"))
-        known = sorted((*strategies(), WHOLE, REFINE))
+        ranks = [one.name for one in strategies().values() if not one.of_labels]
+        known = sorted((*ranks, WHOLE, REFINE))
         if name not in known:
             raise ConfigError(
                 f"expected a strategy out of {', '.join(known)}, found {name!r}"

@@ -236,6 +236,14 @@ class Proposed(_Entry):
     version: str | None = None
 
 
+class SecondRead(_Entry):
+    """A mask of a further reader was stored beside the label; ``mask`` is its file."""
+
+    action: Literal["read"] = "read"
+    reader: str
+    mask: str
+
+
 class Mark(_Value):
     """One prompt: a point, a stroke or a box, by the z, y, x of its voxels in turn."""
 
@@ -275,6 +283,7 @@ HistoryEntry = Annotated[
     | Skipped
     | Proposed
     | Prompted
+    | SecondRead
     | Remarked,
     Field(discriminator="action"),
 ]

@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -127,7 +127,7 @@ def propose(
         )
     values = _classes(project, structures or {})
     chosen = _chosen(project, cases)
-    source: _Program | _Folder
+    source: Source
     if masks is not None:
         source = _Folder(Path(masks), chosen, all_of_them=cases is not None)
         chosen = [case for case in chosen if case.id in source.paths]
@@ -135,6 +135,37 @@ def propose(
     else:
         assert command is not None
         source = _Program(Command.parse(command), minutes * 60)
+    return propose_from(project, source, chosen, values, cancellation, progress)
+
+
+class Source(Protocol):
+    """Whatever gives masks of cases: the name of the program, and what it was told."""
+
+    tool: str
+    text: str
+
+    def version(self) -> str | None:
+        """Say which version of the program it is, where that is known."""
+
+    def labels(
+        self,
+        case: Case,
+        run: Run,
+        structures: Mapping[str, int],
+        cancellation: CancellationToken,
+    ) -> NDArray[np.uint8]:
+        """Give the mask (Z, Y, X) of a case, background where there is no class."""
+
+
+def propose_from(
+    project: Project,
+    source: Source,
+    chosen: Sequence[Case],
+    values: Mapping[str, int],
+    cancellation: CancellationToken = NEVER,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ProposeReport:
+    """Store the masks of a source in a run of their own; as `propose`."""
     version = source.version()
     run = Run.of_command(project, source.tool, source.text, version)
     run.append(Started(run=run.id, method=source.tool, pid=os.getpid()))

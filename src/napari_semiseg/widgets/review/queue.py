@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.active_learning.registry import DEFAULT, strategies
-from napari_semiseg.active_learning.suggest import Suggestions, suggest
+from napari_semiseg.active_learning.suggest import (
+    SliceSuggestion,
+    Suggestions,
+    VolumeSuggestion,
+    suggest,
+)
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.project.review import flags
 from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_slice
 from napari_semiseg.widgets.common.background import show_errors
@@ -187,8 +193,8 @@ class ReviewQueue(QListWidget):
         self.viewport().update()
 
     def cases(self) -> list[str]:
-        """Ids of the cases in the queue, in their order."""
-        return [item.data(CASE) for item in self._rows()]
+        """Ids of the cases in the queue, each once, in their order."""
+        return list(dict.fromkeys(item.data(CASE) for item in self._rows()))
 
     def place_of(self, case_id: str) -> tuple[int, int] | None:
         """Slice that the row of a case names: axis and index."""
@@ -234,6 +240,12 @@ class ReviewQueue(QListWidget):
 def _place(item: QListWidgetItem) -> tuple[int, int] | None:
     place: Any = item.data(PLACE)
     return None if place is None else (int(place[0]), int(place[1]))
+
+
+def _row(item: SliceSuggestion) -> VolumeSuggestion:
+    """Make a row of a slice of which the label is to be checked."""
+    words, place = f"{item.reason} {item.index + 1}", (item.axis, item.index)
+    return VolumeSuggestion(item.case, item.score, words, place=place)
 
 
 class QueueBox(QWidget):
@@ -290,10 +302,17 @@ class QueueBox(QWidget):
         if project is not None:
             try:
                 found = suggest(project, LENGTH, self.strategy)
+                if chosen.of_labels:
+                    found = replace(found, volumes=tuple(map(_row, found.slices)))
                 text = f"{chosen.hint} Enter or a double click opens."
                 self.order.setToolTip(plain(text))
-            except ProjectError:
-                text = EMPTY if self._to_do() else ALL_DONE
+            except SemisegError as error:
+                if chosen.of_labels:
+                    text = str(error)
+                elif isinstance(error, ProjectError):
+                    text = EMPTY if self._to_do() else ALL_DONE
+                else:
+                    raise
         cases = [item.case for item in found.volumes]
         self.queue.show_suggestions(found, self.session.estimates(cases))
         self.text.setText(text)
@@ -311,7 +330,11 @@ class QueueBox(QWidget):
 
     def next_case(self, after: str) -> str | None:
         """Find the case to open next: first of the queue, else one without a label."""
-        queued = [case for case in self.queue.cases() if case != after]
+        queued = self.queue.cases()
+        if after in queued and strategies()[self.strategy].of_labels:
+            at = queued.index(after)  # a label that was checked stays in the queue
+            queued = queued[at:] + queued[:at]
+        queued = [case for case in queued if case != after]
         if queued:
             return queued[0]
         waiting = [case_id for case_id in self._to_do() if case_id != after]
