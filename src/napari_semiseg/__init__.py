@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ProjectError,
         SemisegError,
     )
+    from napari_semiseg.experiments.audit import audit
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.doctor import check_project
     from napari_semiseg.project.exporting.export import export
@@ -75,6 +76,7 @@ __all__ = [
     "accept",
     "add_reader",
     "assist",
+    "audit",
     "bundle",
     "check_project",
     "combine_readers",
@@ -116,6 +118,7 @@ _HOMES = {
     "accept": "project.review.accept",
     "add_reader": "project.review.readers",
     "assist": "assistants.assist",
+    "audit": "experiments.audit",
     "bundle": "deployment.bundle",
     "check_project": "project.doctor",
     "combine_readers": "project.review.readers",

@@ -15,6 +15,7 @@ from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.cases.labels import done_slices
 from napari_semiseg.project.review.flags import is_put_off
+from napari_semiseg.project.review.label_audit import LabelAudit
 
 if TYPE_CHECKING:
     from napari_semiseg.core.prediction import CaseScore, SliceScore
@@ -82,6 +83,8 @@ class Pool:
         Axis that slices shall lie along; None for any.
     seed, round : int
         Of the random draws; the round counts the models so far, from 1.
+    audit : LabelAudit
+        Of the labels; empty for strategies that do not check labels.
     """
 
     candidates: list[Candidate]
@@ -89,6 +92,7 @@ class Pool:
     plane: int | None
     seed: int
     round: int
+    audit: LabelAudit
 
     def slice_axis(self, candidate: Candidate) -> int:
         """Axis of the plane asked for, else of the one with the finest pixels."""
@@ -154,7 +158,8 @@ def collect(
             "with semiseg add"
         )
     rounds = sum(run.has_model for run in project.runs())
-    return Pool(candidates, labelled, plane, seed, max(1, rounds))
+    audit = LabelAudit.read(project) if of_labels else LabelAudit()
+    return Pool(candidates, labelled, plane, seed, max(1, rounds), audit)
 
 
 def interleave(queues: Iterable[Iterable[Item]]) -> Iterator[Item]:

@@ -136,11 +136,12 @@ def suggest(
         ranked.sort(key=lambda item: not item.candidate.found_nothing)
     ranked = sorted(ranked, key=lambda item: item.candidate.skipped)[:k]
     queues = [_slices(item, axis, chosen) for item in ranked]
-    slices = list(islice(interleave(queues), k))
+    most = None if chosen.of_labels else k  # errors may all lie in one volume
+    slices = list(islice(interleave(queues), most))
     if chosen.sort_slices:
         slices.sort(key=lambda item: -item.score)
     volumes = map(_volume, ranked, queues)
-    return Suggestions(tuple(volumes), tuple(slices))
+    return Suggestions(tuple(volumes), tuple(slices[:k]))
 
 
 def _empty(pool: Pool, item: RankedVolume) -> RankedVolume:

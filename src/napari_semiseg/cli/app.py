@@ -61,6 +61,7 @@ for verb in (
     demo.demo,
     experiments.bench,
     experiments.simulate,
+    experiments.audit,
     project.colours,
 ):
     app.command(verb.__name__.rstrip("_").replace("_", "-"))(verb)

@@ -1,4 +1,4 @@
-"""bench and simulate: many trainings that are compared."""
+"""bench, simulate and audit: many trainings that are compared."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import typer
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import ExperimentDisplay, StopFlag, stoppable
 from napari_semiseg.cli.errors import STOPPED
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.text import count
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.experiments.experiment import Experiment, TrialFinished
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from napari_semiseg.experiments.simulation.results import StrategyResult
 
 ALL = "all"
+AUDIT_MINUTES = 5.0
 
 
 def bench(
@@ -232,6 +235,74 @@ def simulate(
     _refuse_failed(
         "trials", len(asked), [(item.strategy, item.error) for item in failed]
     )
+
+
+def audit(
+    project: options.ProjectPath,
+    folds: Annotated[
+        int, typer.Option(metavar="K", help="Trainings, each without a Kth of labels.")
+    ] = 4,
+    minutes: options.Minutes = None,
+    steps: options.Steps = None,
+    method: options.Method = None,
+    device: options.Device = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Decides every batch.")] = 0,
+    settings: options.Settings = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many slices to name.")] = 20,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Trainings; PROJECT_audit by default."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Rank slices whose label is probably wrong; the same command continues.
+
+    Each label is compared with a model that was trained without it, for 5 minutes
+    unless --minutes or --steps is given.
+    """
+    from napari_semiseg.active_learning.suggest import suggest
+    from napari_semiseg.experiments.audit import audit as cross_fit
+    from napari_semiseg.experiments.checks import check_trainings
+    from napari_semiseg.imaging.rendering import PLANES
+
+    options.check_budget(minutes, steps)
+    opened, stop = options.open_project(project), StopFlag()
+    config = TrainingConfig.build(
+        options.read_settings(settings),
+        method=method,
+        minutes=AUDIT_MINUTES if minutes is None and steps is None else minutes,
+        steps=steps,
+        device=device,
+        seed=seed,
+    )
+    check_trainings([config])
+    with stoppable(stop), ExperimentDisplay("Audit", quiet=json) as display:
+        for event in cross_fit(
+            opened, config, folds=folds, out=out, stop=lambda: stop.requested
+        ):
+            display.take(event)
+    if stop.requested:
+        if not json:
+            render.say("Stopped; the same command continues from here.")
+        raise SystemExit(STOPPED)
+    try:
+        found = suggest(opened, k, "audit").slices
+    except ProjectError:  # no label is doubted
+        found = ()
+    if json:
+        render.emit({"slices": [asdict(item) for item in found]})
+        return
+    render.table(
+        {
+            "slice of": item.case,
+            "plane": PLANES[item.axis],
+            "slice ": str(item.index + 1),
+            "score ": f"{item.score:.3f}",
+            "reason": item.reason,
+        }
+        for item in found
+    )
+    render.say(f"\n{count(len(found), 'slice')} to check; the queue has them as well.")
 
 
 def bench_trial(

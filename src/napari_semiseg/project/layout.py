@@ -122,12 +122,15 @@ class Layout(Folder):
     """Holds one folder per case."""
     runs = SubPath("runs")
     """Holds one folder per training."""
+    audit = SubPath("audit.json")
+    """Slices whose labels are to be checked."""
     cache = SubPath("cache")
     """Holds scans and labels as trainings use them."""
 
     def check(self) -> None:
         """Refuse links that lead out of the project; see `refuse_foreign`."""
-        for part in (self.project_file, self.cases, self.runs, self.cache):
+        parts = (self.project_file, self.cases, self.runs, self.cache, self.audit)
+        for part in parts:
             if part.is_symlink() or part == self.project_file:
                 refuse_foreign(part, self.path)
 

@@ -87,6 +87,7 @@ def test_the_queue_names_slices_of_labelled_cases(second) -> None:
     assert {item.case for item in found.volumes} == {"case_0", "case_1"}
     scores = [item.score for item in found.slices]
     assert scores == sorted(scores, reverse=True)
+    assert suggest(second, 3, "readers").slices == found.slices[:3]
     assert len(scores) == 6
     assert all(item.index in range(10, 14) for item in found.slices)
     assert "mm²" in found.slices[0].reason

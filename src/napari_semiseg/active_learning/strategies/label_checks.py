@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from napari_semiseg.project.review.readers import disagreements
 
 if TYPE_CHECKING:
     from napari_semiseg.active_learning.candidates import Pool
+    from napari_semiseg.core.prediction import SliceScore
+    from napari_semiseg.project.cases.case import Case
 
 
 @register(
@@ -25,16 +28,43 @@ if TYPE_CHECKING:
 )
 def by_readers(pool: Pool) -> list[RankedVolume]:
     """Rank by the part of the largest cross-section over which readers differ."""
+    return _ranked(
+        pool,
+        disagreements,
+        "expected scans on which two readers differ, found none; add the masks of "
+        "another one with semiseg readers --masks DIR --reader NAME",
+    )
+
+
+@register(
+    "audit",
+    "Labels to check",
+    "Slices whose label contradicts a model that has not seen it; after semiseg audit.",
+    needs_predictions=False,
+    sort_slices=True,
+    slice_distance=1,
+    of_labels=True,
+)
+def by_audit(pool: Pool) -> list[RankedVolume]:
+    """Rank by the scores of the newest audit, but for labels changed since."""
+    return _ranked(
+        pool,
+        pool.audit.slices,
+        "expected labels that an audit doubts, found none; run semiseg audit",
+    )
+
+
+def _ranked(
+    pool: Pool, doubts: Callable[[Case], Sequence[SliceScore]], refusal: str
+) -> list[RankedVolume]:
+    """Rank the cases by their worst slice."""
     ranked = []
     for item in pool.candidates:
-        if slices := disagreements(item.case):
+        if slices := doubts(item.case):
             worst = slices[0]
             ranked.append(
                 RankedVolume(item, worst.score, worst.reason, partial(list, slices))
             )
     if not ranked:
-        raise ProjectError(
-            "expected scans on which two readers differ, found none; add the masks of "
-            "another one with semiseg readers --masks DIR --reader NAME"
-        )
+        raise ProjectError(refusal)
     return sorted(ranked, key=lambda item: (-item.score, item.candidate.id))

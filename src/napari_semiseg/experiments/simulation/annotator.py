@@ -77,7 +77,9 @@ class References:
         return read_labels(self.paths[case.id], case.geometry)
 
 
-def copy_project(source: Project, folder: Path, simulation: Simulation) -> Project:
+def copy_project(
+    source: Project, folder: Path, cases: Sequence[str], test: Sequence[str]
+) -> Project:
     """Make a project of the same images without any label, or open the one there.
 
     Cases to annotate and all other training cases are in it, the latter as unlabelled
@@ -95,8 +97,8 @@ def copy_project(source: Project, folder: Path, simulation: Simulation) -> Proje
     records = Records(copy.layout)
     known = set(records.ids())
     splits = {case.id: Split.TRAIN for case in _included(source, Split.TRAIN)}
-    splits |= dict.fromkeys(simulation.cases, Split.TRAIN)
-    splits |= dict.fromkeys(simulation.test, Split.TEST)
+    splits |= dict.fromkeys(cases, Split.TRAIN)
+    splits |= dict.fromkeys(test, Split.TEST)
     for name, split in splits.items():
         if name not in known:
             record = _with_paths(source.case(name).record, source.folder, copy.folder)

@@ -78,7 +78,9 @@ class SimulationRunner(Experiment[RoundTrial, SimulationResults]):
             last = RoundTrial(strategy, self.simulation.rounds)
             if not self.is_done(last, results):
                 folder = self.project_folder(strategy.name)
-                annotator.copy_project(self.source, folder, self.simulation)
+                annotator.copy_project(
+                    self.source, folder, self.simulation.cases, self.simulation.test
+                )
             yield Staged(stage="Copying the project", done=done, total=len(strategies))
 
     def perform(
