@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import napari_semiseg as ss
@@ -26,11 +28,11 @@ CONFIG = ss.TrainingConfig(steps=7)
 
 @pytest.fixture
 def labelled(ball_project, spheres) -> Project:
-    """Four labels, of which slices 10 and 11 of case 1 lack the structure."""
+    """Four labels, of which slices 9 and 13 of case 1 lack the structure."""
     for name in spheres.ids[2:4]:
         ball_project.set_label(name, spheres.masks / f"{name}.nii.gz")
     label = ball_project.case("case_1").read_label()
-    label[10:12] = 0
+    label[[9, 13]] = 0
     ball_project.set_label("case_1", label)
     return ball_project
 
@@ -55,8 +57,8 @@ def test_planted_errors_come_first_by_models_that_have_not_seen_them(
     assert predicted == ["case_0", "case_1", "case_2", "case_3"]
     found = suggest(labelled, 20, "audit")
     assert {(item.case, item.index) for item in found.slices} == {
-        ("case_1", 10),
-        ("case_1", 11),
+        ("case_1", 9),
+        ("case_1", 13),
     }
     assert found.slices[0].reason.startswith(MISSING)
     after = snapshot(labelled.folder)
@@ -135,6 +137,25 @@ def test_reasons_name_the_kind_of_error_and_uncertain_voxels_count_less(
         drawn = ((label > 0) | (made.labels > 0)).sum(axis=(1, 2)).max()
         assert place.score == pytest.approx((certain * wrong).sum() / drawn, rel=1e-4)
     assert doubtful_slices(right, made) == doubtful_slices(unknown, made) == ()
+
+
+def test_a_model_that_fails_in_many_slices_does_not_hide_an_error(
+    ball_project, predict_ball
+) -> None:
+    case = ball_project.case("case_0")
+    made = predict_ball(Run.create(ball_project, CONFIG), case, uncertainty=0.0)
+    half = np.zeros_like(made.labels)
+    half[:, :, :12] = 1  # the model is to find half of what is there
+    failed = replace(made, labels=half, uncertainty=np.zeros(half.shape, np.float32))
+    label = half.copy()
+    label[:, :, :16] = 1
+    assert doubtful_slices(label, failed) == ()
+    label[5] = 0
+    (place,) = doubtful_slices(label, failed)
+    assert (place.index, place.reason) == (5, MISSING)
+    swapped = doubtful_slices(half * 2, failed)
+    assert len(swapped) == len(half)
+    assert {item.reason for item in swapped} == {SWAPPED}
 
 
 def test_a_damaged_audit_is_refused_in_one_line(labelled) -> None:

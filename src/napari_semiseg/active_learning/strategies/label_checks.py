@@ -42,7 +42,6 @@ def by_readers(pool: Pool) -> list[RankedVolume]:
     "Slices whose label contradicts a model that has not seen it; after semiseg audit.",
     needs_predictions=False,
     sort_slices=True,
-    slice_distance=1,
     of_labels=True,
 )
 def by_audit(pool: Pool) -> list[RankedVolume]:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 LEAST = 0.01
 """Score below which a slice is not named."""
+AROUND = 15
+"""Slices about each whose median doubt is taken for the model's own failure."""
+FAILURE = 0.5
+"""Most that is: a label that is wrong throughout is named all the same."""
 MISSING, BEYOND, SWAPPED = (
     "part of a structure may be missing",
     "more is labelled than seems to be there",
@@ -88,8 +92,11 @@ def doubtful_slices(
     tuple of SliceScore
         In the plane with the finest pixels. The score is the sum of 1 - uncertainty
         over the pixels of another class, over the pixels of the largest cross-section
-        of label and prediction.
+        of label and prediction, less the median of the slices around, up to `FAILURE`:
+        a model that has failed to learn a structure contradicts many in a row.
     """
+    from scipy.ndimage import median_filter
+
     mask, axis = prediction.labels, prediction.geometry.slice_axis
     along = others(axis)
     known = label != UNANNOTATED
@@ -102,6 +109,8 @@ def doubtful_slices(
     sums = np.array([(certain * kind).sum(axis=along) for kind in kinds.values()])
     drawn = known & ((label != BACKGROUND) | (mask != BACKGROUND))
     scores = sums.sum(axis=0) / max(int(drawn.sum(axis=along).max()), 1)
+    around = median_filter(scores, AROUND, mode="nearest")
+    scores -= np.minimum(around, FAILURE)
     reasons = list(kinds)
     return tuple(
         SliceScore(
