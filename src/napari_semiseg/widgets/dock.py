@@ -659,6 +659,7 @@ class SemisegDock(QWidget):
             for dialog in self.findChildren(QDialog):
                 dialog.close()
             Connections.close_below(self)
+            self.session.closed = True
 
 
 def _kept(cases: Sequence[Case]) -> str:

@@ -59,17 +59,17 @@ def test_masks_of_a_program_are_proposed_and_shown(
 
 
 def test_a_folder_of_masks_is_taken_in_place_of_a_program(
-    session: Session, window: QWidget, qtbot: QtBot, spheres
+    ball_session: Session, parent: QWidget, qtbot: QtBot, spheres
 ) -> None:
     said: list[str] = []
-    session.status_changed.connect(said.append)
-    dialog = ProposeDialog(3, window)
+    ball_session.status_changed.connect(said.append)
+    dialog = ProposeDialog(3, parent)
     dialog.masks.setText(str(spheres.masks))
     assert not dialog.command.isEnabled()
-    assert session.project is not None
-    dialog.start(session, session.project, window)
+    assert ball_session.project is not None
+    dialog.start(ball_session, ball_session.project, parent)
     qtbot.waitUntil(lambda: "3 cases proposed" in said[-1], timeout=120_000)
-    (run,) = session.project.runs()
+    (run,) = ball_session.project.runs()
     assert run.predicted() == ("case_2", "case_3", "case_4")
 
 

@@ -101,7 +101,7 @@ def test_strokes_propose_a_structure_before_there_is_a_model(
     assert view.canvases.main_notes._outlines == lines
     proposed(panel, qtbot)
     assert np.array_equal(view.mask.data, before)
-    assert "left atrium 0.0 \u2192 0." in box.text.text()
+    assert "left atrium 0.00 \u2192 0." in box.text.text()
     press(view, "U")
     encoding, after = view.editing.encoding, view.mask.data.copy()
     truth = view.image.data > 150

@@ -110,9 +110,9 @@ def in_background(
         Touches neither Qt nor layers. What it raises is told to the user when it
         is a `SemisegError` or `OSError`, and goes to napari's error dialog else.
     then : callable
-        Called with the result of ``work``, only when it succeeded.
+        Called with the result of ``work``, only when it succeeded and the dock is open.
     finally_ : callable, optional
-        Called afterwards in any case.
+        Called afterwards, unless the dock was closed meanwhile.
     quiet : bool
         Leave the status line as it is.
     progress : Progress, optional
@@ -131,7 +131,7 @@ def in_background(
         result, error = answer
         if error is not None:
             report_error(session, error)
-        else:
+        elif not session.closed:
             then(result)
 
     if not quiet:
@@ -152,7 +152,7 @@ def in_background(
         # Qt keeps what is connected alive.
         worker.returned.disconnect(done)
         worker.finished.disconnect(settle)
-        if finally_ is not None:
+        if finally_ is not None and not session.closed:
             finally_()
 
     worker.returned.connect(done)

@@ -50,6 +50,8 @@ class Session:
     may_leave : list of callables
         Asked before another case or project is opened or the window closes; one
         that returns False keeps everything as it is.
+    closed : bool
+        The dock is gone, and its widgets with it.
 
     Signals
     -------
@@ -87,6 +89,7 @@ class Session:
         self.case_id: str | None = None
         self.run_id: str | None = None
         self.may_leave: list[Callable[[], bool]] = []
+        self.closed = False
         self._cases: dict[str, Case] | None = None
         self._problems: dict[str, str] = {}
         self.project_changed.connect(self._forget)
