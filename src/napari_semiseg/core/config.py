@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -120,7 +121,8 @@ class TrainingConfig(BaseModel):
         """Make a config from typed values and from ``--set`` texts.
 
         A key of ``settings`` is a field of this class or else a parameter of the
-        method; the text is read as JSON where it is JSON ("0.5", "[1, 1, 1]").
+        method; the text is read as JSON where it is JSON ("0.5", "[1, 1, 1]"), also
+        without the brackets ("1,1,1").
 
         Raises
         ------
@@ -132,12 +134,12 @@ class TrainingConfig(BaseModel):
         fields = {key: value for key, value in values.items() if value is not None}
         params = dict(fields.pop("params", {}))
         for key, text in (settings or {}).items():
-            try:
-                value = loads(text)
-            except JSONDecodeError:
-                value = text
             target = fields if key in cls.model_fields else params
-            target[key] = value
+            target[key] = text
+            for json in (text, f"[{text}]") if "," in text else (text,):
+                with suppress(JSONDecodeError):
+                    target[key] = loads(json)
+                    break
         try:
             return cls(**fields, params=params)
         except ValidationError as error:
