@@ -6,6 +6,7 @@ in a folder that all machines see under one path.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 import uuid
@@ -87,10 +88,14 @@ def connect(address: str, cluster: Any = None) -> Client:
     try:
         return Client(address if cluster is None else cluster, timeout=CONNECT_S)
     except (OSError, TypeError, ValueError) as error:
-        raise ProjectError(
-            f"expected a Dask scheduler at {address} that lets this client in, found "
-            f"'{str(error).splitlines()[0]}'; check that it runs, and the certificates"
-        ) from error
+        found = str(error).splitlines()[0]
+    # A client that did not connect is closed when it is collected. While the next one
+    # starts that would wait for ever for a lock that this thread holds.
+    gc.collect()
+    raise ProjectError(
+        f"expected a Dask scheduler at {address} that lets this client in, found "
+        f"'{found}'; check that it runs, and the certificates"
+    )
 
 
 def _require_dask() -> None:
