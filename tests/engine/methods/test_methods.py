@@ -234,9 +234,14 @@ def test_inference_is_a_distribution_with_bounded_gap(name, task, plan):
     assert said.gap.max() <= 1
 
 
+SLOW_LEARNERS = {"ad_mt", "cgs"}
+"""After 70 steps it depends on the processor's rounding whether they are there."""
+
+
 @pytest.mark.slow
 def test_learns_two_classes(name, task, plan):
-    longer = plan.model_copy(update={"steps": 70, "width": 8})
+    steps = 120 if name in SLOW_LEARNERS else 70
+    longer = plan.model_copy(update={"steps": steps, "width": 8})
     wide = dataclasses.replace(task, width=8)
     made = trainer(name, wide, longer)
     for _ in range(longer.steps):
