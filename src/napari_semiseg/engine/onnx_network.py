@@ -14,10 +14,6 @@ from torch import Tensor, nn
 
 from napari_semiseg.engine.api import load_networks
 from napari_semiseg.engine.data.augment import FLIP_AXES
-from napari_semiseg.engine.inference.own_statistics import (
-    batch_norm_layers,
-    own_statistics,
-)
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.imaging.sliding_window import mirrored_views
 
@@ -34,11 +30,7 @@ LARGEST_DIFFERENCE = 1e-3
 
 
 class _Inference(nn.Module):
-    """Probabilities (B, C, Z, Y, X) of a method for a window (B, K, Z, Y, X).
-
-    With the share of its own statistics, and how far these are from the known ones,
-    where networks have any; see `own_statistics`.
-    """
+    """Probabilities (B, C, Z, Y, X) of a method for a window (B, K, Z, Y, X)."""
 
     def __init__(
         self, method: Method, teachers: dict[str, SegmentationNetwork]
@@ -48,19 +40,13 @@ class _Inference(nn.Module):
         self._teachers = teachers
         self.networks = nn.ModuleList(teachers.values())  # whose weights are stored
 
-    def forward(
-        self, image: Tensor, own: Tensor | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        if own is None:
-            return self._method.infer(self._teachers, image).probabilities
-        with own_statistics(batch_norm_layers(self.networks), own) as apart:
-            found = self._method.infer(self._teachers, image)
-        return found.probabilities, torch.stack(apart).mean()
+    def forward(self, image: Tensor) -> Tensor:
+        return self._method.infer(self._teachers, image).probabilities
 
 
 def write_onnx(
     project: Project, run: Run, path: Path
-) -> tuple[int, list[tuple[int, ...]], bool, float]:
+) -> tuple[int, list[tuple[int, ...]], float]:
     """Write the model of a run, and compare the file with it.
 
     Returns
@@ -69,8 +55,6 @@ def write_onnx(
         Of the training.
     flips : list of tuple of int
         See `mirrored_views`.
-    adapts : bool
-        Whether the graph adapts to a scan: it takes a share and tells a distance, too.
     difference : float
         Largest difference of a probability, for a window of noise.
 
@@ -92,14 +76,9 @@ def write_onnx(
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(0)
     shape = (1, len(plan.channels), *plan.patch_zyx)
-    given = {"image": torch.randn(shape, generator=generator)}
-    answers = ["probabilities"]
-    if adapts := bool(batch_norm_layers(teachers.values())):
-        given["own"] = torch.tensor(0.25)
-        answers.append("apart")
-    with torch.inference_mode():
-        answer = module(*given.values())
-        ours = (answer[0] if adapts else answer).numpy()
+    noise = torch.randn(shape, generator=generator)
+    with torch.inference_mode():  # first: methods load PyTorch when they need it
+        ours = module(noise).numpy()
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     try:
@@ -108,12 +87,12 @@ def write_onnx(
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,
-                tuple(given.values()),
+                (noise,),
                 path,
                 dynamo=True,
                 external_data=False,
-                input_names=list(given),
-                output_names=answers,
+                input_names=["image"],
+                output_names=["probabilities"],
                 verbose=False,
             )
     except Exception as error:  # each of many steps has errors of its own
@@ -125,13 +104,11 @@ def write_onnx(
     finally:
         exporter.setLevel(level)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    values = {name: value.numpy() for name, value in given.items()}
-    theirs = session.run(answers, values)[0]
+    (theirs,) = session.run(["probabilities"], {"image": noise.numpy()})
     difference = float(np.abs(ours - theirs).max())
     if difference > LARGEST_DIFFERENCE:
         raise ProjectError(
             f"run {run.id!r}: expected the same probabilities of PyTorch and of ONNX "
             f"Runtime, found them {difference:.2g} apart; install other versions"
         )
-    flips = mirrored_views(FLIP_AXES if plan.mirrored else ())
-    return step, flips, adapts, difference
+    return step, mirrored_views(FLIP_AXES if plan.mirrored else ()), difference

@@ -17,10 +17,6 @@ from napari_semiseg.engine.data.augment import FLIP_AXES
 from napari_semiseg.engine.data.cache import working_images
 from napari_semiseg.engine.devices import autocast
 from napari_semiseg.engine.inference.feature_maps import FeatureAccumulator
-from napari_semiseg.engine.inference.own_statistics import (
-    batch_norm_layers,
-    own_statistics,
-)
 from napari_semiseg.engine.inference.uncertainty import (
     UncertaintyMaps,
     extent,
@@ -30,7 +26,6 @@ from napari_semiseg.engine.methods.perturbations import entropy
 from napari_semiseg.engine.networks.embedding import EmbeddingAccumulator
 from napari_semiseg.engine.out_of_memory import out_of_memory_advice, prediction_advice
 from napari_semiseg.imaging.distance import truncated_distance
-from napari_semiseg.imaging.foreign_scans import own_share, windows_to_look_at
 from napari_semiseg.imaging.resampling import slabs, working_shape
 from napari_semiseg.imaging.sliding_window import (
     mirrored_views,
@@ -122,7 +117,6 @@ class Predictor:
         self._embedding = EmbeddingAccumulator()
         self._keeps_features = feature_maps
         self._features: FeatureAccumulator | None = None
-        self._layers = batch_norm_layers(teachers.values())
         for teacher in teachers.values():
             teacher.eval()
 
@@ -151,24 +145,11 @@ class Predictor:
         self._features = None
         if self._keeps_features:
             self._features = FeatureAccumulator(image.shape[-3:])
-        with ExitStack() as adapted:
-            if share := self._own_share(image):
-                adapted.enter_context(own_statistics(self._layers, share))
-            for block in predict_planes(
-                image, patch, elsewhere, self._predict_at, self._foreground
-            ):
-                maps = torch.from_numpy(block)
-                yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
-
-    @torch.inference_mode()
-    def _own_share(self, image: NDArray[np.float32]) -> float:
-        """How far to adapt to a scan (K, Z, Y, X), see `imaging.foreign_scans`."""
-        if not self._layers:
-            return 0.0
-        with own_statistics(self._layers, 0.0) as apart:
-            for window in windows_to_look_at(image, self._plan.patch_zyx):
-                self._quick(window)
-        return own_share([float(one) for one in apart])
+        for block in predict_planes(
+            image, patch, elsewhere, self._predict_at, self._foreground
+        ):
+            maps = torch.from_numpy(block)
+            yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
 
     def _crop(self, window: NDArray[np.float32]) -> Tensor:
         self.cancellation.check()
