@@ -263,7 +263,6 @@ def audit(
     from napari_semiseg.active_learning.suggest import suggest
     from napari_semiseg.experiments.audit import audit as cross_fit
     from napari_semiseg.experiments.checks import check_trainings
-    from napari_semiseg.imaging.rendering import PLANES
 
     options.check_budget(minutes, steps)
     opened, stop = options.open_project(project), StopFlag()
@@ -292,16 +291,7 @@ def audit(
     if json:
         render.emit({"slices": [asdict(item) for item in found]})
         return
-    render.table(
-        {
-            "slice of": item.case,
-            "plane": PLANES[item.axis],
-            "slice ": str(item.index + 1),
-            "score ": f"{item.score:.3f}",
-            "reason": item.reason,
-        }
-        for item in found
-    )
+    render.slices(found)
     render.say(f"\n{count(len(found), 'slice')} to check; the queue has them as well.")
 
 

@@ -15,6 +15,7 @@ from napari_semiseg.core.text import printable
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from napari_semiseg.active_learning.suggest import SliceSuggestion
     from napari_semiseg.project.review.quality_estimate import Estimate
 
 
@@ -64,6 +65,22 @@ def table(rows: Iterable[Mapping[str, str]]) -> None:
             )
         shown.add_row(*row.values())
     PlainConsole(highlight=False).print(shown, markup=False)
+
+
+def slices(found: Iterable[SliceSuggestion]) -> None:
+    """Print suggested slices, one a row, counted from 1."""
+    from napari_semiseg.imaging.rendering import PLANES
+
+    table(
+        {
+            "slice of": item.case,
+            "plane": PLANES[item.axis],
+            "slice ": str(item.index + 1),
+            "score ": f"{item.score:.3f}",
+            "reason": item.reason,
+        }
+        for item in found
+    )
 
 
 def left_out(skipped: Mapping[str, str]) -> list[str]:

@@ -224,7 +224,6 @@ def suggest(
 ) -> None:
     """Suggest what to annotate next, and say why."""
     from napari_semiseg.active_learning.suggest import suggest as rank
-    from napari_semiseg.imaging.rendering import PLANES
     from napari_semiseg.project.review.corrections import corrections
     from napari_semiseg.project.review.quality_estimate import Estimator
 
@@ -255,16 +254,7 @@ def suggest(
         for item in found.volumes
     )
     render.say("")
-    render.table(
-        {
-            "slice of": item.case,
-            "plane": PLANES[item.axis],
-            "slice ": str(item.index + 1),
-            "score ": f"{item.score:.3f}",
-            "reason": item.reason,
-        }
-        for item in found.slices
-    )
+    render.slices(found.slices)
 
 
 def accept(
