@@ -22,7 +22,7 @@ from napari_semiseg.engine.distributed import join, place
 from napari_semiseg.engine.methods import base, registry
 from napari_semiseg.engine.training.trainer import Trainer
 
-STEPS, WARM_UP = 20, 3
+STEPS, WARM_UP = 8, 2
 PORT = 29_871
 
 

@@ -114,6 +114,19 @@ def autocast(
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+def may_gain_by_bf16(device: str) -> bool:
+    """Whether bf16 can be faster than fp32 on a kind of device.
+
+    Without instructions for it a processor takes up to 30 times as long, so that
+    measuring a few steps alone would take minutes. PyTorch multiplies bf16 by AVX-512
+    or by ARM's SVE, and through older ones value by value.
+    """
+    if device == "cpu":
+        slow = {"DEFAULT", "NO AVX", "AVX2"}
+        return torch.backends.cpu.get_cpu_capability() not in slow
+    return device != "mps"
+
+
 def peak_gpu_mb() -> float:
     """Give the peak memory of this process on a CUDA device, 10^6 bytes."""
     if not torch.cuda.is_available():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from engine.methods.test_methods import trainer
 from napari_semiseg import engine
@@ -51,7 +52,10 @@ class Clock:
     ("fp32", "bf16", "chosen"),
     [(3.0, 1.0, "bf16"), (1.12, 1.0, "bf16"), (1.05, 1.0, "fp32"), (1.0, 4.0, "fp32")],
 )
-def test_bf16_is_taken_where_it_is_clearly_faster(plan, fp32, bf16, chosen):
+def test_bf16_is_taken_where_it_is_clearly_faster(
+    plan, monkeypatch, fp32, bf16, chosen
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     clocks = {"fp32": Clock(fp32, 2 * fp32), "bf16": Clock(bf16, 2 * bf16)}
     found, pace = fastest(plan, lambda one: clocks[one.precision], asked=None)
     assert found.precision == chosen
@@ -62,12 +66,14 @@ def test_bf16_is_taken_where_it_is_clearly_faster(plan, fp32, bf16, chosen):
     assert clocks["fp32"].asked[0] == (1, 1.5 * bf16)
 
 
-def test_what_is_not_tried_is_not_said_to_be_asked_for(plan):
-    apple = plan.model_copy(update={"device": "mps", "reasons": {"precision": "?"}})
-    found, _ = fastest(apple, lambda _: Clock(1.0, 2.0), asked=None)
+@pytest.mark.parametrize("device", ["mps", "cpu"])
+def test_what_is_not_tried_is_not_said_to_be_asked_for(plan, monkeypatch, device):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    old = plan.model_copy(update={"device": device, "reasons": {"precision": "?"}})
+    found, _ = fastest(old, lambda _: Clock(1.0, 2.0), asked=None)
     assert found.precision == "fp32"
     assert found.reasons["precision"] == "fp32: bf16 is not tried on this device"
-    found, _ = fastest(apple, lambda _: Clock(1.0, 2.0), asked="fp32")
+    found, _ = fastest(old, lambda _: Clock(1.0, 2.0), asked="fp32")
     assert found.reasons["precision"] == "?"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from napari_semiseg.engine.devices import may_gain_by_bf16
 from napari_semiseg.engine.planning.plan import STEPS, with_steps
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def fastest(
 
     Decided by the first kind of step that a method takes.
     """
-    if asked is None and plan.device == "mps":
+    if asked is None and not may_gain_by_bf16(plan.device):
         asked, why = plan.precision, "fp32: bf16 is not tried on this device"
         reasons = {**plan.reasons, "precision": why}
         plan = plan.model_copy(update={"reasons": reasons})
