@@ -63,6 +63,13 @@ def train(
             help="Begin with the weights of this run; from scratch by default.",
         ),
     ] = None,
+    untrusted: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Of the labelled crops, from proposed masks; it falls to 0.",
+        ),
+    ] = 0.0,
     settings: options.Settings = None,
     no_predict: NoPredict = False,
     on: options.On = None,
@@ -92,6 +99,7 @@ def train(
             steps=steps,
             device=device,
             seed=seed,
+            untrusted=untrusted,
         )
     if on is not None:
         run = Run.create(opened, config)

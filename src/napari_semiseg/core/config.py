@@ -66,6 +66,9 @@ class TrainingConfig(BaseModel):
     refresh_seconds : float
         Time after which the case that is open in the panel, and the first ones of its
         queue, are predicted anew while the training runs, s.
+    untrusted : float
+        Share of the labelled crops that are of scans with nothing but a mask that
+        another program proposed; it falls to 0 over two thirds of the steps.
     feature_maps : bool
         Store the decoder's maps with predictions, some MB a case, by which
         corrections spread.
@@ -97,6 +100,7 @@ class TrainingConfig(BaseModel):
     fresh_weight: int = Field(default=4, ge=1)
     fresh_steps: int = Field(default=200, ge=0)
     refresh_seconds: float = Field(default=60.0, ge=0)
+    untrusted: float = Field(default=0.0, ge=0, le=1)
     feature_maps: bool = True
 
     @model_validator(mode="before")

@@ -116,7 +116,11 @@ def test_the_form_gives_the_training_it_shows(
     form.setValue(wanted)
     assert form.value() == wanted
     wanted = TrainingConfig(
-        method="supervised", steps=50, architecture="resenc_unet", feature_maps=False
+        method="supervised",
+        steps=50,
+        architecture="resenc_unet",
+        feature_maps=False,
+        untrusted=0.3,
     )
     form.setValue(wanted)
     assert form.value() == wanted

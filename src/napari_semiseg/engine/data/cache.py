@@ -30,6 +30,7 @@ from napari_semiseg.imaging.resampling import (
     working_shape,
 )
 from napari_semiseg.io.atomic import atomic_path
+from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.channels import describe_channels, same_channels
 from napari_semiseg.project.cases.label_changes import LabelWatcher
 
@@ -126,11 +127,14 @@ class Prepared:
         ``high``.
     version : str
         SHA-256 of the label file; empty where there is no label.
+    proposed : bool
+        Whether that is no label but a mask that another program proposed.
     """
 
     id: str
     arrays: Mapping[str, NDArray[Any]]
     version: str = ""
+    proposed: bool = False
 
     @property
     def image(self) -> NDArray[np.float16]:
@@ -282,8 +286,12 @@ class Cache:
         self._folder = project.layout.cache
         self._load = lru_cache(OPEN)(_load)
 
-    def prepare(self, case: Case, *, with_label: bool) -> Prepared:
+    def prepare(
+        self, case: Case, *, with_label: bool, proposal: Path | None = None
+    ) -> Prepared:
         """Read a case's files, making those that are not there yet.
+
+        A ``proposal`` is a mask to take in the place of a label.
 
         Raises
         ------
@@ -299,14 +307,15 @@ class Cache:
         if not image.exists():
             values = working_images(case, shape, self._plan)
             _save(image, values.astype(np.float16))
-        version = _content(case.folder.label) if with_label else ""
-        if version:
+        mask = proposal or (case.folder.label if with_label else None)
+        version = _content(mask) if mask else ""
+        if mask:
             target, low, high = self._label_files(case, version)
             if not target.exists():
-                self._make_target(case, shape, version, target, low, high)
-        return self.read(case, version)
+                self._make_target(case, mask, shape, version, target, low, high)
+        return self.read(case, version, proposed=proposal is not None)
 
-    def read(self, case: Case, version: str) -> Prepared:
+    def read(self, case: Case, version: str, *, proposed: bool = False) -> Prepared:
         """Read what `prepare` has made of a case, in this process or another.
 
         ``version`` is the SHA-256 of the label; without one, it is empty.
@@ -317,7 +326,7 @@ class Cache:
             files |= {"target": target, "low": low}
             if high.exists():
                 files["high"] = high
-        return Prepared(case.id, _Files(files, self._load), version)
+        return Prepared(case.id, _Files(files, self._load), version, proposed)
 
     def _image_file(self, case: Case) -> Path:
         images = (f"{one.sha256}:{one.volume}" for one in case.record.channels)
@@ -333,17 +342,19 @@ class Cache:
     def _make_target(
         self,
         case: Case,
+        mask: Path,
         shape: Shape,
         version: str,
         target: Path,
         low: Path,
         high: Path,
     ) -> None:
-        labels = case.read_label()
-        if labels is None or _content(case.folder.label) != version:
+        labels = read_labels(mask, case.geometry)
+        case.scheme.check(labels, str(mask))
+        if _content(mask) != version:
             raise ProjectError(
-                f"{case.folder.label}: expected a label, found that it was replaced "
-                f"while it was read; save it once more"
+                f"{mask}: expected a label, found that it was replaced while it was "
+                f"read; save it once more"
             )
         classes = len(self._labels) + 1
         indices = class_indices(labels, self._labels)

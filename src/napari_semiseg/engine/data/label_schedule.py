@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -19,10 +19,18 @@ class LabelVersion:
         Of its label file; empty where it has no label.
     whole : bool
         Every voxel is annotated, so that nothing of it is unlabelled data.
+    proposed : bool
+        Its mask is no label but a proposal of another program.
     """
 
     sha256: str
     whole: bool
+    proposed: bool = False
+
+    @property
+    def label(self) -> str:
+        """SHA-256 of what a person has labelled; empty where nobody has."""
+        return "" if self.proposed else self.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +104,7 @@ class Schedule:
         return sorted(
             name
             for name, found in versions.items()
-            if found.sha256
-            and (name not in before or before[name].sha256 != found.sha256)
+            if found.label and (name not in before or before[name].label != found.label)
         )
 
     def lost_labels(self, versions: Mapping[str, LabelVersion]) -> list[str]:
@@ -105,7 +112,7 @@ class Schedule:
         return sorted(
             name
             for name, known in self.versions.items()
-            if known.sha256 and (name not in versions or not versions[name].sha256)
+            if known.label and (name not in versions or not versions[name].label)
         )
 
     def state(self) -> list[dict[str, Any]]:
@@ -114,7 +121,7 @@ class Schedule:
             {
                 "step": update.step,
                 "roles": {
-                    name: None if known is None else [known.sha256, known.whole]
+                    name: None if known is None else [*astuple(known)]
                     for name, known in update.versions.items()
                 },
                 "fresh": list(update.new_labels),

@@ -28,7 +28,9 @@ MARGIN = 1.25
 FOREGROUND_SHARE = 0.6
 BORROWED = 0.5
 """Part of the labelled crops that are shown with the grey values of another scan."""
-LABELLED_STREAM, UNLABELLED_STREAM, BATCH_STREAM = 0, 1, 2
+UNTRUSTED_UNTIL = 2 / 3
+"""Part of the steps after which nothing is learned from proposed masks."""
+LABELLED_STREAM, UNLABELLED_STREAM, BATCH_STREAM, UNTRUSTED_STREAM = range(4)
 _Read = tuple[Crops, list[np.random.Generator]]
 
 
@@ -85,6 +87,8 @@ class Streams:
     labelled, unlabelled : tuple of Prepared
         A partly annotated case is in both. Where no case is unlabelled, the second
         stream draws from the labelled images without their labels.
+    untrusted : tuple of Prepared
+        Cases of which another program has proposed a mask.
     since : int
         First step.
     new_since : dict of str to int
@@ -93,6 +97,7 @@ class Streams:
 
     labelled: tuple[Prepared, ...]
     unlabelled: tuple[Prepared, ...]
+    untrusted: tuple[Prepared, ...] = ()
     since: int = 0
     new_since: Mapping[str, int] = field(default_factory=dict)
 
@@ -105,12 +110,15 @@ class Sampler:
     streams : Streams
         What to draw from.
     plan : Plan
-        Patch and batch sizes.
+        Patch and batch sizes, and the number of steps.
     seed : int
         With the step and the streams it determines the batch, wherever it is drawn.
     fresh_weight, fresh_steps : int
         How many times as often as the others a new label is drawn, and for how many
         steps.
+    untrusted : float
+        Share of the labelled crops that are of untrusted cases at the first step; from
+        there on it falls to 0.
     rank, ranks : int
         Which process this is of those that share each batch, one crop in turn.
     """
@@ -123,6 +131,7 @@ class Sampler:
         *,
         fresh_weight: int = 1,
         fresh_steps: int = 0,
+        untrusted: float = 0.0,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -131,6 +140,7 @@ class Sampler:
         self._seed = seed
         self._fresh_weight = fresh_weight
         self._fresh_steps = fresh_steps
+        self._untrusted = untrusted
         self._mine = slice(rank, None, ranks)
         self._classes = len(streams.labelled[0].intervals[0])
         self._changes = 0
@@ -142,6 +152,12 @@ class Sampler:
         before = [known for known in self._streams if known.since < streams.since]
         self._streams = [*before[-1:], streams]
         self._changes += 1
+
+    def replan(self, plan: Plan) -> None:
+        """Go on with another number of steps."""
+        if plan.steps != self._plan.steps:
+            self._plan = plan
+            self._changes += 1
 
     def batch(
         self, step: int, device: torch.device, *, unlabelled: bool = True
@@ -243,7 +259,8 @@ class Sampler:
 
         Every case is drawn once before any a second time, a new label as
         often as it weighs. The round begins anew when the streams change and when a
-        label is new no longer.
+        label is new no longer. An untrusted case takes the place of a labelled one by
+        chance, which weighs it as a factor of its loss would.
         """
         streams = self._at(step)
         start, new = self._new_labels(streams, step)
@@ -263,6 +280,13 @@ class Sampler:
             turn, index = divmod(position, len(cases))
             order = _order(self._seed, stream, turn, start, len(cases))
             found.append(cases[order[index]])
+        if stream == LABELLED_STREAM and streams.untrusted:
+            until = UNTRUSTED_UNTIL * max(1, self._plan.steps)
+            share = self._untrusted * max(0.0, 1.0 - step / until)
+            rng = np.random.default_rng([self._seed, UNTRUSTED_STREAM, step])
+            others = rng.integers(len(streams.untrusted), size=count)
+            for place in np.flatnonzero(rng.random(count) < share):
+                found[place] = streams.untrusted[others[place]]
         return found
 
     def _at(self, step: int) -> Streams:

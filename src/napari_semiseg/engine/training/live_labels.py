@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState, Split
@@ -10,6 +11,7 @@ from napari_semiseg.core.events import Learned, Staged, Warned
 from napari_semiseg.engine.data.label_schedule import LabelVersion
 from napari_semiseg.engine.data.sampler import Streams
 from napari_semiseg.errors import ProjectError, SemisegError
+from napari_semiseg.project.runs.predictions import proposed_mask
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
         Generator,
         Iterable,
         Iterator,
-        Mapping,
         Sequence,
     )
+    from pathlib import Path
 
     from napari_semiseg.core.events import Event
     from napari_semiseg.engine.data.cache import Cache, Cohort, Prepared
@@ -48,6 +50,8 @@ class LiveLabels:
         Prepares a case.
     unlabelled : bool
         Whether the method learns from unlabelled images.
+    untrusted : bool
+        Whether masks that another program proposed are learned from too.
     look_seconds : float
         Shortest time between two looks, s; on a slow network share they are rarer,
         so that looking takes a fiftieth of the time at most.
@@ -67,12 +71,14 @@ class LiveLabels:
         cache: Cache,
         *,
         unlabelled: bool,
+        untrusted: bool,
         look_seconds: float,
     ) -> None:
         self._project = project
         self._cohort = cohort
         self._cache = cache
         self._unlabelled = unlabelled
+        self._untrusted = untrusted
         self._look_seconds = look_seconds
         self._next = 0.0
         self._unreadable: set[str] = set()
@@ -91,6 +97,9 @@ class LiveLabels:
         yield from self._bring("Preparing labelled cases", cases, stop)
         if not self.labelled and not stop():
             raise ProjectError("no labelled case could be read; see the warnings")
+        found = {case: self._proposal(case) for case in self._cohort.without_annotation}
+        proposals = {case: mask for case, mask in found.items() if mask is not None}
+        yield from self._bring("Preparing proposed masks", proposals, stop)
 
     def prepare_unlabelled(
         self, stop: Callable[[], bool], among: Container[str] | None = None
@@ -100,17 +109,30 @@ class LiveLabels:
         Of the cases ``among`` these ids, or all.
         """
         cases = self._cohort.without_annotation if self._unlabelled else ()
-        todo = [case for case in cases if among is None or case.id in among]
+        todo = [
+            case
+            for case in cases
+            if case.id not in self.cases and (among is None or case.id in among)
+        ]
         yield from self._bring("Preparing unlabelled cases", todo, stop)
 
     def _bring(
-        self, stage: str, todo: Sequence[Case], stop: Callable[[], bool]
+        self,
+        stage: str,
+        todo: Sequence[Case] | Mapping[Case, Path],
+        stop: Callable[[], bool],
     ) -> Iterator[Event]:
+        """Prepare cases, with a proposal where one is given."""
+        proposals = todo if isinstance(todo, Mapping) else {}
         for done, case in enumerate(todo, start=1):
             if stop():
                 return
             try:
-                ready = self._cache.prepare(case, with_label=case.human_verified)
+                ready = self._cache.prepare(
+                    case,
+                    with_label=case.human_verified,
+                    proposal=proposals.get(case),
+                )
                 if case.split is Split.VALIDATION:
                     self.validation.append(ready)
                 else:
@@ -138,7 +160,9 @@ class LiveLabels:
                 self.cases.pop(name, None)
             else:
                 case = self._project.case(name)
-                self.cases[name] = self._cache.read(case, version.sha256)
+                self.cases[name] = self._cache.read(
+                    case, version.sha256, proposed=version.proposed
+                )
         self.validation += [
             self._cache.read(self._project.case(name), sha256)
             for name, sha256 in (validation or {}).items()
@@ -147,22 +171,36 @@ class LiveLabels:
     @property
     def labelled(self) -> list[Prepared]:
         """Cases with a label, by id."""
+        return [case for case in self._masked if not case.proposed]
+
+    @property
+    def untrusted(self) -> list[Prepared]:
+        """Cases with a mask that another program proposed, by id."""
+        return [case for case in self._masked if case.proposed]
+
+    @property
+    def _masked(self) -> list[Prepared]:
         return [case for _, case in sorted(self.cases.items()) if case.version]
 
     @property
     def versions(self) -> dict[str, LabelVersion]:
         """Newest readable label of each case."""
         return {
-            name: LabelVersion(case.version, case.whole)
+            name: LabelVersion(case.version, case.whole, case.proposed)
             for name, case in self.cases.items()
         }
 
     def streams(self, schedule: Schedule) -> Streams:
         """Give what to draw from, once the newest labels are in force."""
-        rest = (case for _, case in sorted(self.cases.items()) if not case.whole)
+        rest = (
+            case
+            for _, case in sorted(self.cases.items())
+            if case.proposed or not case.whole
+        )
         return Streams(
             tuple(self.labelled),
             tuple(rest) if self._unlabelled else (),
+            tuple(self.untrusted),
             schedule.since,
             schedule.new_since,
         )
@@ -234,10 +272,14 @@ class LiveLabels:
         case = self._usable(name)
         if case is None:
             return None
-        labelled = case.human_verified
-        if not labelled and not (self._unlabelled and name in self.cases):
+        labelled, proposal = case.human_verified, self._proposal(case)
+        unlabelled = self._unlabelled and name in self.cases
+        if not labelled and proposal is None and not unlabelled:
             return None
-        return self._cache.prepare(case, with_label=labelled)
+        return self._cache.prepare(case, with_label=labelled, proposal=proposal)
+
+    def _proposal(self, case: Case) -> Path | None:
+        return proposed_mask(self._project, case) if self._untrusted else None
 
     def _usable(self, name: str) -> Case | None:
         if not self._project.layout.case(name).json.exists():

@@ -18,6 +18,7 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.text import count
 from napari_semiseg.engine.data.cache import Cache
 from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.data.sampler import Sampler, SyntheticBatches
@@ -198,6 +199,7 @@ class Training:
             self._cohort,
             Cache(self._project, plan),
             unlabelled=registry.check(self._config).unlabelled > 0,
+            untrusted=self._config.untrusted > 0,
             look_seconds=self._config.look_seconds,
         )
 
@@ -335,6 +337,7 @@ class Training:
             config.seed,
             fresh_weight=config.fresh_weight,
             fresh_steps=config.fresh_steps,
+            untrusted=config.untrusted,
             rank=self._ranks.rank,
             ranks=self._ranks.size,
         )
@@ -382,6 +385,7 @@ class Training:
             )
             if not self._ranks.is_first:
                 trainer.replan(plan)
+                sampler.replan(plan)
                 self._adopt(updates, trainer, live_labels, sampler)
         yield from live_predictions.events(trainer)
         if self._ranks.is_first:
@@ -451,6 +455,7 @@ class Training:
         use = {"unlabelled": self._use_of_unlabelled(plan)}
         plan = plan.model_copy(update={"reasons": plan.reasons | use})
         trainer.replan(plan)
+        sampler.replan(plan)
         trainer.state().save(self._run.folder.last)
         write_json(self._run.folder.plan, plan.model_dump(mode="json"))
         if learned is not None:
@@ -474,6 +479,11 @@ class Training:
         targets = [
             case.target for case in live_labels.labelled if case.target is not None
         ]
+        if self._config.untrusted and not live_labels.untrusted:
+            yield Warned(
+                message="no scan has a mask that another program proposed and nothing "
+                "else: training learns from labels alone; see semiseg propose"
+            )
         shown = {int(index) for target in targets for index in np.unique(target)}
         if not any(0 < index < UNANNOTATED for index in shown):
             raise ProjectError(
@@ -508,6 +518,12 @@ class Training:
                 plan, trial, plan.steps, begun
             )
         use = {"unlabelled": self._use_of_unlabelled(plan)}
+        if self._config.untrusted:
+            masks = count(len(live_labels.untrusted), "proposed mask")
+            use["untrusted"] = (
+                f"{masks}, in {self._config.untrusted:.0%} of the labelled crops at "
+                f"first, and in none after two thirds of the steps"
+            )
         plan = plan.model_copy(update={"reasons": plan.reasons | use})
         if self._config.minutes is not None and plan.steps < FEW_STEPS:
             yield Warned(

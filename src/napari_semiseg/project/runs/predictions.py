@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 from pydantic import ValidationError
 
+from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import describe
 from napari_semiseg.core.prediction import FeatureMaps, Prediction, PredictionRecord
 from napari_semiseg.errors import ProjectError
@@ -25,6 +26,7 @@ from napari_semiseg.io.atomic import (
     write_json,
 )
 from napari_semiseg.io.masks import read_labels, read_map, write_labels, write_map
+from napari_semiseg.project.cases.history import Proposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.cancellation import CancellationToken
     from napari_semiseg.core.geometry import Geometry
-    from napari_semiseg.project.layout import PredictionFolder
+    from napari_semiseg.project.cases.case import Case
+    from napari_semiseg.project.layout import HasLayout, PredictionFolder
 
 RECORD_WAITS_S = (0.02, 0.1)
 """Pauses in which the record of a prediction that takes another's place comes, s."""
@@ -71,6 +74,19 @@ def read_record(folder: PredictionFolder) -> PredictionRecord:
         f"expected a prediction of case '{case}' in run '{run}', found none; run "
         "semiseg predict first"
     )
+
+
+def proposed_mask(project: HasLayout, case: Case) -> Path | None:
+    """File of the mask that another program proposed last, of a case without another.
+
+    None where a person has begun with the case, or no program proposed anything.
+    """
+    entry = case.record.last(Proposed)
+    if entry is None or case.state is not CaseState.PROPOSED:
+        return None
+    folder = project.layout.run(entry.run).prediction(case.id)
+    folder.check()
+    return folder.labels if folder.labels.exists() else None
 
 
 def read_mask(

@@ -140,6 +140,14 @@ class TrainingForm(QWidget):
             "By which corrections spread: see Refine. They take 2 to 50 MB a case"
         )
         self.feature_maps.setChecked(True)
+        self.untrusted = QSpinBox()
+        self.untrusted.setRange(0, 100)
+        self.untrusted.setSuffix(" % of the labelled crops")
+        self.untrusted.setSpecialValueText("not learned from")
+        self.untrusted.setToolTip(
+            "Learn from masks that another program proposed, too: less and less, and "
+            "no more after two thirds of the steps"
+        )
         self.params = SchemaForm()
         self._arrange()
         self.set_sources(())
@@ -154,6 +162,7 @@ class TrainingForm(QWidget):
             self.steps.valueChanged,
             self.seed.valueChanged,
             self.architecture.currentIndexChanged,
+            self.untrusted.valueChanged,
             self.feature_maps.toggled,
             self.params.valueChanged,
         ):
@@ -169,6 +178,7 @@ class TrainingForm(QWidget):
         inner.addRow("Steps", self.steps)
         inner.addRow("Seed", self.seed)
         inner.addRow("Network", self.architecture)
+        inner.addRow("Proposed masks", self.untrusted)
         inner.addRow(self.feature_maps)
         tip = "Settings that rarely need a change"
         self.advanced = Fold("More settings", tip, numbers, self.params)
@@ -265,6 +275,7 @@ class TrainingForm(QWidget):
             device=self.device.currentData(),
             seed=self.seed.value(),
             architecture=self.architecture.currentText(),
+            untrusted=self.untrusted.value() / 100,
             feature_maps=self.feature_maps.isChecked(),
             start_from=self.source.currentData(),
         )
@@ -277,6 +288,7 @@ class TrainingForm(QWidget):
         self.steps.setValue(config.steps or 0)
         self.seed.setValue(config.seed)
         self.architecture.setCurrentText(config.architecture)
+        self.untrusted.setValue(round(100 * config.untrusted))
         self.feature_maps.setChecked(config.feature_maps)
         self._choose_source(config.start_from)
         self.params.setValue(config.params)
