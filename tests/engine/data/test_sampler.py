@@ -190,8 +190,10 @@ def test_what_is_remembered_of_a_case_does_not_grow_with_its_voxels(monkeypatch)
 
 def drawn(sampler, step, unlabelled):
     torch.manual_seed(step)
-    found = sampler.batch(step, CPU, unlabelled=unlabelled)
-    return dataclasses.astuple(found)
+    found = dataclasses.asdict(sampler.batch(step, CPU, unlabelled=unlabelled))
+    cases = found.pop("cases")
+    assert len(cases) == len(found["image"])
+    return [*found.values(), torch.tensor([int(case[-1]) for case in cases])]
 
 
 def test_what_was_read_ahead_is_what_would_be_read_now(plan):

@@ -38,6 +38,7 @@ def batch(labelled: int, unlabelled: int) -> Batch:
         valid=torch.ones_like(known[:, 0], dtype=torch.bool),
         low=known.expand(-1, 2, *SIZE) / 10,
         high=known.expand(-1, 2, *SIZE) / 10,
+        planes=known[:, 0].long(),
     )
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
 
 from engine.methods.test_methods import CPU, decided, sampler, terms_of, trainer
+from engine.volumes import prepared
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.methods import base as plugin
 from napari_semiseg.engine.methods import (
     deep_co_training,
     fixmatch,
     gapmatch,
     registry,
+    self_training,
     size_constraint,
     temporal_ensembling,
 )
@@ -31,6 +37,7 @@ from napari_semiseg.engine.methods.prototypes import (
     class_means,
     similarity,
 )
+from napari_semiseg.engine.methods.self_training import owner
 from napari_semiseg.engine.methods.sgtc import in_slices_across
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError, ProjectError
@@ -393,21 +400,44 @@ def test_pseudo_labels_do_not_move_the_decoder_of_skcdf_that_predicts(task, plan
         assert any(slope is not None for slope in slopes) is moves
 
 
-def test_slices_are_told_apart_by_their_orientation():
-    valid = torch.zeros(3, 8, 8, 8, dtype=torch.bool)
-    valid[0, 3] = valid[0, :, :, 5] = True
-    valid[1] = True
-    valid[2, 2:4] = True
-    inside = torch.ones_like(valid)
-    axial, coronal, sagittal = (in_slices_across(valid, inside, a) for a in range(3))
-    assert axial[0, 3].sum() >= 56
-    assert axial[0, :3].sum() == axial[0, 4:].sum() == 0
-    assert sagittal[0, :, :, 5].sum() >= 56
-    assert sagittal[0, :, :, :5].sum() == 0
-    # Without slices of an orientation, or any, a network learns from all there is.
-    assert all(torch.equal(one[1], valid[1]) for one in (axial, coronal, sagittal))
-    assert torch.equal(axial[2], valid[2])
-    assert torch.equal(coronal[2], valid[2])
+def test_slices_are_told_apart_by_their_orientation(plan):
+    """Also in crops that are turned: of an axial and a sagittal slice of the scan."""
+    case = prepared(0)
+    target = np.full_like(case.target, 255)
+    target[12], target[:, :, 11] = case.target[12], case.target[:, :, 11]
+    arrays = {**case.arrays, "target": target, "high": case.arrays["low"]}
+    streams = Streams((dataclasses.replace(case, arrays=arrays),), ())
+    sampler = Sampler(streams, plan, seed=0)
+    batches = [sampler.batch(step, CPU) for step in range(6)]
+    both = [
+        (axial, sagittal, valid)
+        for batch in batches
+        for axial, sagittal, valid in zip(
+            in_slices_across(batch, 0),
+            in_slices_across(batch, 2),
+            batch.valid,
+            strict=True,
+        )
+        if not torch.equal(axial, sagittal)
+    ]
+    assert len(both) > 6
+    for axial, sagittal, valid in both:
+        assert torch.equal(axial | sagittal, valid)
+        assert (axial & sagittal).sum() < 0.3 * valid.sum()
+        # A turned slice is a plane of the crop: its thinnest direction tells it.
+        for mask, normal in ((axial, 0), (sagittal, 2)):
+            places = mask.nonzero().float()
+            _, axes = torch.linalg.eigh(torch.cov(places.T))
+            assert int(axes[:, 0].abs().argmax()) == normal
+
+
+def test_without_whole_slices_a_network_learns_from_all_there_is(plan):
+    batch = sampler(plan).batch(0, CPU)
+    assert (batch.planes[batch.valid] == 7).all()
+    none = dataclasses.replace(batch, planes=torch.zeros_like(batch.planes))
+    for axis in range(3):
+        assert torch.equal(in_slices_across(batch, axis), batch.valid)
+        assert torch.equal(in_slices_across(none, axis), batch.valid)
 
 
 def test_supervoxels_follow_what_is_seen(plan):
@@ -477,6 +507,48 @@ def test_each_unlabelled_crop_teaches_one_member(task, plan):
         )
     learner.loss(nets, sampler(plan).batch(0, CPU), plugin.Progress(10, 10))
     assert seen == [("member_1", 3), ("member_2", 3)]
+
+
+def test_with_halves_a_scan_is_labelled_by_those_that_never_learn_from_it(
+    task, plan, monkeypatch
+):
+    learner = registry.build("self_training", {"members": 3, "halves": True}, task)
+    nets = decided(Trainer(learner, sampler(plan), plan, 3, CPU).networks)
+    labellers = [nets.teachers[f"labels_member_{name}"] for name in (1, 2, 3)]
+    run, says, taught = self_training.forward, self_training.segmentation, []
+
+    def asked(network, image):
+        output = run(network, image)
+        at = [index for index, one in enumerate(labellers) if one is network]
+        if at:  # each labeller is sure of a class of its own
+            mark = torch.eye(3)[at[0]].view(1, 3, 1, 1, 1)
+            return mark.expand(len(image), 3, *image.shape[2:])
+        return output
+
+    def noted(guess, label, where):
+        taught.append((len(label), label.unique().tolist()))
+        return guess.mean()
+
+    monkeypatch.setattr(self_training, "forward", asked)
+    monkeypatch.setattr(
+        self_training,
+        "segmentation",
+        lambda output: output if isinstance(output, torch.Tensor) else says(output),
+    )
+    monkeypatch.setattr(self_training, "cross_entropy_dice", noted)
+    members = {}
+    for step in range(6):
+        batch = sampler(plan).batch(step, CPU)
+        taught.clear()
+        learner.loss(nets, batch, plugin.Progress(10, 10))
+        owners = [owner(case, 3) for case in batch.cases[batch.unlabelled]]
+        assert sum(count for count, _ in taught) == len(owners)
+        for mine, (_, classes) in zip(sorted(set(owners)), taught, strict=True):
+            assert mine not in classes
+            members.setdefault(mine, set()).update(classes)
+    assert len(members) > 1
+    with pytest.raises(ConfigError, match="2 members or more"):
+        registry.build("self_training", {"members": 1, "halves": True}, task)
 
 
 def test_an_ensemble_remembers_its_last_rounds_the_newest_best(task, plan, monkeypatch):

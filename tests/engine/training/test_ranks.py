@@ -75,12 +75,13 @@ def test_the_shares_of_all_ranks_are_the_batch_of_one(plan):
     wide = plan.model_copy(update={"labelled_batch": 4, "unlabelled_batch": 4})
     whole = sampler(wide, ALONE).batch(5, CPU)
     parts = [sampler(wide, Ranks(rank, 2)).batch(5, CPU) for rank in range(2)]
-    for name in ("target", "valid", "low", "high"):
+    for name in ("target", "valid", "low", "high", "planes"):
         joined = [getattr(part, name) for part in parts]
         for at, crop in enumerate(getattr(whole, name)):
             assert torch.equal(crop, joined[at % 2][at // 2]), name
     for at, crop in enumerate(whole.image):
         assert torch.equal(crop, parts[at % 2].image[at // 2])
+        assert whole.cases[at] == parts[at % 2].cases[at // 2]
 
 
 def test_two_ranks_with_equal_batches_are_one(task, small):

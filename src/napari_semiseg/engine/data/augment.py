@@ -39,6 +39,9 @@ up and down or front and back are facts about a patient; none where classes tell
 sides apart."""
 
 
+PLANE = 512
+
+
 class Crops(NamedTuple):
     """Crops larger than the patch, as read.
 
@@ -47,17 +50,21 @@ class Crops(NamedTuple):
     image : Tensor (B, K + 1, Z, Y, X)
         Intensities of each channel, and 1 inside the volume.
     target : Tensor (L, 1, Z, Y, X)
-        Class index + 1; 0 outside the volume, 256 where not annotated.
+        Class index + 1; 0 outside the volume, 256 where not annotated. Besides, `PLANE`
+        times the planes of a `Batch`.
     distance_intervals : Tensor (L, C or 2 C, Z, Y, X)
         Signed distances, or their lowest and then highest values where not exact.
     classes : int
         Number of classes C.
+    cases : tuple of str
+        Ids of their cases.
     """
 
     image: Tensor
     target: Tensor
     distance_intervals: Tensor
     classes: int
+    cases: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Crops:
         """Move them to a device."""
@@ -65,7 +72,7 @@ class Crops(NamedTuple):
             part.to(device, non_blocking=True)
             for part in (self.image, self.target, self.distance_intervals)
         )
-        return Crops(image, target, intervals, self.classes)
+        return Crops(image, target, intervals, self.classes, self.cases)
 
 
 def augment(
@@ -107,7 +114,8 @@ def augment(
     target = functional.grid_sample(
         crops.target, grid[:labelled], mode="nearest", align_corners=False
     )
-    indices = target[:, 0].round().long() - 1
+    values = target[:, 0].round().long()
+    indices = values % PLANE - 1
     valid = (indices >= 0) & (indices != UNANNOTATED) & inside[:labelled, 0]
     distances = functional.grid_sample(
         crops.distance_intervals, grid[:labelled], align_corners=False
@@ -125,6 +133,8 @@ def augment(
         valid=valid,
         low=low,
         high=high,
+        planes=torch.where(valid, values // PLANE, 0),
+        cases=crops.cases,
     )
 
 

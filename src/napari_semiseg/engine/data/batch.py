@@ -25,6 +25,11 @@ class Batch:
         Annotated voxels; only there is ``target`` meaningful.
     low, high : Tensor (L, C, Z, Y, X), float32
         Interval of the signed distance per class, over the plan's limit.
+    planes : Tensor (L, Z, Y, X), int64
+        Slices of the scan that are annotated whole and hold a voxel: the sum of 1 for
+        one across its z axis, 2 across y and 4 across x.
+    cases : tuple of str
+        Id of the case that each crop is of; none where crops are of several.
     """
 
     image: Tensor
@@ -33,6 +38,8 @@ class Batch:
     valid: Tensor
     low: Tensor
     high: Tensor
+    planes: Tensor
+    cases: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> int:

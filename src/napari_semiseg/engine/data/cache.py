@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_semiseg.core.cancellation import NEVER
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.labels import UNANNOTATED, annotated_planes
 from napari_semiseg.engine.data.appearance import quantiles
 from napari_semiseg.engine.data.sparse_distance import working_distance_intervals
 from napari_semiseg.errors import ProjectError
@@ -160,6 +160,16 @@ class Prepared:
     def quantiles(self) -> NDArray[np.float32]:
         """How bright its parts are, see `appearance.quantiles`."""
         return quantiles(self.image)
+
+    @cached_property
+    def planes(self) -> tuple[NDArray[np.uint8], ...]:
+        """Slices across z, y and x that are annotated whole: 1, 2 and 4 there."""
+        if self.target is None:
+            return ()
+        bits = [np.zeros(size, np.uint8) for size in self.target.shape]
+        for axis, slices in enumerate(annotated_planes(self.target).values()):
+            bits[axis][slices] = 1 << axis
+        return tuple(bits)
 
     @cached_property
     def centres(self) -> tuple[NDArray[np.int32], ...]:

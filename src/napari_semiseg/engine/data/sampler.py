@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_semiseg.engine.data.appearance import matched
-from napari_semiseg.engine.data.augment import Crops, augment
+from napari_semiseg.engine.data.augment import PLANE, Crops, augment
 from napari_semiseg.engine.data.batch import Batch
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class SyntheticBatches:
             valid=torch.ones_like(target, dtype=torch.bool, device=device),
             low=distance.to(device),
             high=distance.to(device),
+            planes=torch.zeros_like(target, device=device),
+            cases=tuple(map(str, range(count))),
         )
 
 
@@ -225,6 +227,7 @@ class Sampler:
                     ]
                 ),
                 classes=self._classes,
+                cases=tuple(case.id for case in (*first, *second)),
             ),
             generators,
         )
@@ -315,7 +318,13 @@ class Sampler:
         if with_label:
             assert case.target is not None
             target, known = _read(case.target, start, size)
-            found["target"] = np.where(known > 0, target + 1.0, 0.0)[np.newaxis]
+            z, y, x = (
+                _read(bits, [low], [edge])[0]
+                for bits, low, edge in zip(case.planes, start, size, strict=True)
+            )
+            planes = z[:, None, None] + y[:, None] + x
+            target += 1.0 + PLANE * planes
+            found["target"] = np.where(known > 0, target, 0.0)[np.newaxis]
             maps = [
                 _read(channel, start, size)[0]
                 for part in case.intervals

@@ -89,6 +89,7 @@ def paste_between_labelled(batch: Batch, side: float, limit: float) -> Batch:
         valid=mix(batch.valid, box[:, 0]),
         low=low,
         high=high,
+        planes=mix(batch.planes, box[:, 0]),
     )
 
 
@@ -146,6 +147,7 @@ def paste_by_voxel(
         valid=valid[:, 0],
         low=low,
         high=high,
+        planes=batch.planes[known],
     )
     return crops, moved, guessed
 

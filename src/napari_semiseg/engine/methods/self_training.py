@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from hashlib import sha256
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
@@ -20,7 +21,7 @@ from napari_semiseg.engine.methods.perturbations import confident
 from napari_semiseg.engine.methods.rounds import current_round, overwrite
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from torch import Tensor
 
@@ -45,6 +46,20 @@ class SelfTrainingParams(DualTaskParams):
     threshold: float = Field(
         default=0.8, ge=0, lt=1, description="Confidence that a label needs"
     )
+    halves: bool = Field(
+        default=False, description="Label a scan by members that never learn from it"
+    )
+
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        if self.halves and self.members < 2:
+            raise ValueError("halves=true needs 2 members or more")
+        return self
+
+
+def owner(case: str, members: int) -> int:
+    """Index of the member that a scan teaches, the same whichever scans there are."""
+    return sha256(case.encode()).digest()[0] % members
 
 
 @register
@@ -58,6 +73,10 @@ class SelfTraining(DualTaskMethod):
     (p_i, argmax q). The mean of the members predicts. Departures: members learn at the
     same time and go on in the next round instead of from scratch, their number stays,
     and shares are of crops and not of scans.
+
+    With ``halves`` as Huo et al., "ATSO: asynchronous teacher-student optimization for
+    semi-supervised image segmentation", CVPR 2021: each scan belongs to one member for
+    the whole training, and q is the mean of the others, which never learned from it.
     """
 
     name = "self_training"
@@ -99,13 +118,19 @@ class SelfTraining(DualTaskMethod):
             return self.labelled_loss(nets, batch)
         image, inside = batch.image[batch.unlabelled], batch.inside[batch.unlabelled]
         count, members = batch.labelled, len(nets.students)
+        share = self._shares(batch.cases[batch.unlabelled])
         labellers = [nets.teachers[f"labels_{name}"] for name in self._names]
         with torch.no_grad():
-            said = [segmentation(forward(each, image)) for each in labellers]
-            mean = torch.stack(said).mean(dim=0)
+            said = torch.stack(
+                [segmentation(forward(each, image)) for each in labellers]
+            )
+        votes = torch.ones(members, len(image))
+        if self.params.halves:
+            votes[share, torch.arange(len(image))] = 0
+        weight = (votes / votes.sum(dim=0)).to(said).view(*votes.shape, 1, 1, 1, 1)
+        mean = (weight * said).sum(dim=0)
         label = mean.argmax(dim=1)
         sure = (confident(mean, self.params.threshold) & inside)[:, 0]
-        share = (torch.arange(len(image)) + torch.randint(members, ())) % members
         own, taught = [], []
         for index, member in enumerate(nets.students.values()):
             mine = (share == index).nonzero()[:, 0].to(image.device)
@@ -118,6 +143,13 @@ class SelfTraining(DualTaskMethod):
             **summed_terms(own),
             "pseudo_labels": self.params.weight * torch.stack(taught).sum(),
         }
+
+    def _shares(self, cases: Sequence[str]) -> Tensor:
+        """Which member each unlabelled crop teaches."""
+        members = self.params.members
+        if self.params.halves:
+            return torch.tensor([owner(case, members) for case in cases])
+        return (torch.arange(len(cases)) + torch.randint(members, ())) % members
 
     def infer(
         self, teachers: dict[str, SegmentationNetwork], image: Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_semiseg.engine.lazy_torch import functional, torch
+from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
@@ -25,19 +25,14 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
 
-def in_slices_across(valid: Tensor, inside: Tensor, axis: int) -> Tensor:
-    """Annotated voxels (L, Z, Y, X) that lie in slices across an axis (0 is z).
+def in_slices_across(batch: Batch, axis: int) -> Tensor:
+    """Annotated voxels (L, Z, Y, X) in whole slices across an axis (0 is z).
 
-    A slice is thinner than three voxels. All of a crop without such slices.
+    All of a crop without such slices.
     """
-    known = (valid | ~inside).unsqueeze(1).float()
-    size = [3 if each == axis else 1 for each in range(3)]
-    margins = [width for edge in size[::-1] for width in 2 * [edge // 2]]
-    # Beyond the crop the annotation goes on as at its rim.
-    around = functional.pad(known, margins, mode="replicate")
-    thick = functional.avg_pool3d(around, size, stride=1) > 0.99
-    thin = valid & ~thick[:, 0]
-    return torch.where(thin.flatten(1).any(dim=1).view(-1, 1, 1, 1), thin, valid)
+    mine = batch.valid & ((batch.planes >> axis) & 1).bool()
+    there = mine.flatten(1).any(dim=1).view(-1, 1, 1, 1)
+    return torch.where(there, mine, batch.valid)
 
 
 @register
@@ -48,10 +43,9 @@ class SGTC(DualTaskMethod):
     medical image segmentation", AAAI 2025: network i learns from the annotated slices
     across axis i, and everywhere else from the others where they are certain:
     L = sum_i L_sup(i) + lambda sum_{j != i} [U_j < H(t)] CE(z_i, argmax p_j), U the
-    entropy and H(t) = 0.75 + 0.25 ramp(t) of the largest. The orientation of a label is
-    seen in the crop; without slices, or with slices of another orientation only, a
-    network has all labels of a crop. Departures: no guidance by a text encoder; the
-    labelled terms keep their weight.
+    entropy and H(t) = 0.75 + 0.25 ramp(t) of the largest. Without slices in a crop, or
+    with slices of another orientation only, a network has all labels of it. Departures:
+    no guidance by a text encoder; the labelled terms keep their weight.
     """
 
     name = "sgtc"
@@ -69,9 +63,8 @@ class SGTC(DualTaskMethod):
         outputs = [forward(net, batch.image) for net in nets.students.values()]
         count, limit = batch.labelled, 0.75 + 0.25 * t.ramp(self.params.ramp)
         own = [
-            self.labelled(output, replace(batch, valid=valid))
+            self.labelled(output, replace(batch, valid=in_slices_across(batch, axis)))
             for axis, output in enumerate(outputs)
-            for valid in [in_slices_across(batch.valid, batch.inside[:count, 0], axis)]
         ]
         known = torch.zeros_like(batch.inside[:, 0])
         known[:count] = batch.valid
