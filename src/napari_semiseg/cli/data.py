@@ -179,6 +179,9 @@ def propose(
             help="Masks that exist already, such as the predictions of nnU-Net.",
         ),
     ] = None,
+    atlas: Annotated[
+        bool, typer.Option("--atlas", help="Register the labelled scans instead.")
+    ] = False,
     cases: options.CaseList = None,
     case: options.CaseIds = None,
     structure: Annotated[
@@ -194,7 +197,7 @@ def propose(
     ] = 60.0,
     json: options.Json = False,
 ) -> None:
-    """Take another program's masks as proposals; labels and drafts stay."""
+    """Take masks of another program or an atlas as proposals; labels stay."""
     from napari_semiseg.project.importing.propose import propose as take
 
     opened, stop = options.open_project(project), StopFlag()
@@ -205,6 +208,7 @@ def propose(
             command,
             chosen or None,
             masks=masks,
+            atlas=atlas,
             structures=options.read_structures(structure),
             minutes=timeout,
             cancellation=CancellationToken(lambda: stop.requested),

@@ -73,6 +73,22 @@ def test_a_folder_of_masks_is_taken_in_place_of_a_program(
     assert run.predicted() == ("case_2", "case_3", "case_4")
 
 
+def test_the_labelled_scans_are_registered_in_place_of_a_program(
+    ball_session: Session, parent: QWidget, qtbot: QtBot
+) -> None:
+    said: list[str] = []
+    ball_session.status_changed.connect(said.append)
+    dialog = ProposeDialog(3, parent)
+    dialog.atlas.setChecked(True)
+    fields = (dialog.command, dialog.masks, dialog.structures)
+    assert not any(field.isEnabled() for field in fields)
+    assert ball_session.project is not None
+    dialog.start(ball_session, ball_session.project, parent)
+    qtbot.waitUntil(lambda: "3 cases proposed" in said[-1], timeout=120_000)
+    (run,) = ball_session.project.runs()
+    assert run.method == "atlas"
+
+
 def test_a_running_program_can_be_stopped_from_the_menu(
     ball_session: Session,
     parent: QWidget,

@@ -1,4 +1,4 @@
-"""Take what another program segments, or has segmented, as first proposals."""
+"""Take what another program, or a registration, segments as first proposals."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from napari_semiseg.io.label_tables import read_label_table
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.history import Proposed
 from napari_semiseg.project.cases.labels import check_mask
+from napari_semiseg.project.importing.atlas import AtlasSource
 from napari_semiseg.project.importing.command import IMAGE, MASK, Command
 from napari_semiseg.project.importing.match_masks import MaskFolder
 from napari_semiseg.project.runs.run import Run
@@ -72,12 +73,13 @@ def propose(
     cases: Iterable[CaseRef] | None = None,
     *,
     masks: str | Path | None = None,
+    atlas: bool = False,
     structures: Mapping[str, int] | None = None,
     minutes: float = MINUTES,
     cancellation: CancellationToken = NEVER,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ProposeReport:
-    """Take masks of another program as proposals: let it segment, or read a folder.
+    """Take masks as proposals: another program's, those of a folder, or of an atlas.
 
     They lie in a run of their own, as predictions do; labels and drafts stay as they
     are. The history of each case says which command made its mask.
@@ -98,11 +100,14 @@ def propose(
         In place of a command: folder of masks that are named like the cases, such as
         predictions of nnU-Net. Values are those of its ``dataset.json`` where it has
         one, by the names of the classes.
+    atlas : bool
+        In place of both: register the labelled scans to each case, and let them vote,
+        as `AtlasSource` does.
     structures : mapping of str to int, optional
         Class by value in the mask, or by the file's name in a folder; what is not
         named is background. By default values and names are those of the classes.
     minutes : float
-        How long the program may take for a case.
+        How long the program, or the registration, may take for a case.
     cancellation : CancellationToken
         Ends the program too.
     progress : callable
@@ -119,8 +124,15 @@ def propose(
     SemisegError
         The command, the cases or the structures are wrong. Nothing is run then.
     """
-    if (command is None) == (masks is None):
-        raise ConfigError("expected a command or a folder of masks; give one of them")
+    if (command is not None) + (masks is not None) + atlas != 1:
+        raise ConfigError(
+            "expected a command, a folder of masks or an atlas; give one of them"
+        )
+    if atlas and structures:
+        raise ConfigError(
+            "expected no structures with an atlas, whose classes are those of the "
+            "project; leave them out"
+        )
     if not 0 < minutes < float("inf"):
         raise ConfigError(
             f"expected minutes above 0 and finite for a case, found {minutes:g}"
@@ -132,6 +144,8 @@ def propose(
         source = _Folder(Path(masks), chosen, all_of_them=cases is not None)
         chosen = [case for case in chosen if case.id in source.paths]
         values = values or source.values(project.labels)
+    elif atlas:
+        source = AtlasSource(project, minutes * 60)
     else:
         assert command is not None
         source = _Program(Command.parse(command), minutes * 60)

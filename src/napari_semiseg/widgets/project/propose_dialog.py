@@ -7,6 +7,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
+    QCheckBox,
     QDialog,
     QFileDialog,
     QFormLayout,
@@ -55,12 +56,15 @@ class ProposeDialog(QDialog):
         about = wrapped_label(
             f"A program that segments one image: it is run on {cases}, and its masks "
             "are proposals. {image} and {mask} are replaced by the paths. Or a folder "
-            "of masks that it has made, such as predictions of nnU-Net."
+            "of masks that it has made, such as predictions of nnU-Net. Or the "
+            "labelled scans, registered to each."
         )
         self.command = QLineEdit()
         self.command.setPlaceholderText(EXAMPLE)
         self.masks = QLineEdit()
         self.masks.setPlaceholderText("masks named like the cases")
+        self.atlas = QCheckBox("Register the labelled scans")
+        self.atlas.setToolTip("They vote, each where it looks like the scan")
         self.structures = QLineEdit()
         self.structures.setPlaceholderText("those of the project")
         self.structures.setToolTip(
@@ -76,20 +80,29 @@ class ProposeDialog(QDialog):
         form.addRow("Command", self.command)
         choose = push_button("Choose…", self._choose)
         form.addRow("Or folder", row_of(self.masks, choose))
+        form.addRow("Or atlas", self.atlas)
         form.addRow("Values", self.structures)
         form.addRow("At most", self.minutes)
         buttons, start = dialog_buttons(self, "Propose")
         form.addRow(buttons)
-        start.setEnabled(False)
-        self.command.textChanged.connect(
-            lambda text: self.masks.setDisabled(bool(text))
-        )
-        self.masks.textChanged.connect(
-            lambda text: self.command.setDisabled(bool(text))
-        )
-        for line in (self.command, self.masks):
-            line.textChanged.connect(lambda text: start.setEnabled(bool(text)))
+        self._start = start
+        self.command.textChanged.connect(self._keep_to_one)
+        self.masks.textChanged.connect(self._keep_to_one)
+        self.atlas.toggled.connect(self._keep_to_one)
+        self._keep_to_one()
         self.setMinimumWidth(460)
+
+    def _keep_to_one(self, *_: object) -> None:
+        """Offer the other sources only while none is given."""
+        given = {
+            self.command: bool(self.command.text()),
+            self.masks: bool(self.masks.text()),
+            self.atlas: self.atlas.isChecked(),
+        }
+        for field, is_given in given.items():
+            field.setEnabled(is_given or not any(given.values()))
+        self.structures.setDisabled(self.atlas.isChecked())
+        self._start.setEnabled(any(given.values()))
 
     def _choose(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of masks")
@@ -110,9 +123,9 @@ class ProposeDialog(QDialog):
 
         progress = Progress(TITLE, say)
         command, masks = self.command.text() or None, self.masks.text() or None
-        minutes = float(self.minutes.value())
+        atlas, minutes = self.atlas.isChecked(), float(self.minutes.value())
         with show_errors(session):
-            structures = read_values(self.structures.text())
+            structures = {} if atlas else read_values(self.structures.text())
             in_background(
                 session,
                 TITLE,
@@ -120,6 +133,7 @@ class ProposeDialog(QDialog):
                     project,
                     command,
                     masks=masks,
+                    atlas=atlas,
                     structures=structures,
                     minutes=minutes,
                     cancellation=token,
