@@ -63,6 +63,12 @@ ACTIONS: tuple[Action[SemisegDock], ...] = (
         title="Accept several predictions, or reopen cases",
     ),
     Action(
+        "second_reader",
+        lambda panel: panel.ask_reader(),
+        title="Compare with a second reader",
+        menu="",
+    ),
+    Action(
         "export_model",
         lambda panel: panel.ask_export_model(),
         title="Export the trained model",
@@ -74,6 +80,12 @@ ACTIONS: tuple[Action[SemisegDock], ...] = (
         title="Start training",
         menu=SEGMENT_MENU,
         tab="Train",
+    ),
+    Action(
+        "check_labels",
+        lambda panel: panel.training.check_labels(),
+        title="Check the labels by models that have not seen them",
+        menu=SEGMENT_MENU,
     ),
     Action(
         "stop_training",

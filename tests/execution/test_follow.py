@@ -88,10 +88,13 @@ def test_a_process_that_dies_ends_with_its_last_words(run) -> None:
 
 
 def test_a_verb_is_waited_for_and_its_refusal_is_raised(run) -> None:
-    wait_for(run, child(run, ""), poll_s=0.02)
+    log, said = run.folder.log, []
+    talks = "import time; print('1 of 2', flush=True); time.sleep(0.3)"
+    wait_for(log, child(run, talks), poll_s=0.02, say=said.append)
+    assert said == ["1 of 2"]
     handle = child(run, "import sys; print('semiseg: no model'); sys.exit(1)")
     with pytest.raises(ProjectError, match=r"^no model$"):
-        wait_for(run, handle, poll_s=0.02)
+        wait_for(log, handle, poll_s=0.02)
 
 
 @pytest.mark.parametrize("log", [b"", b"\0" * 200, None])

@@ -12,6 +12,7 @@ import napari_semiseg as ss
 from fake_workers import FakeWorkers
 from napari_semiseg.active_learning.suggest import suggest
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.experiments.experiment import TrialStarted
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.label_audit import (
     BEYOND,
@@ -99,9 +100,20 @@ def test_a_training_that_fails_and_a_wrong_number_are_told(
     workers = FakeWorkers(predict_ball, broken={"audit": "no memory"})
     with pytest.raises(ProjectError, match="fold 1 of 2: no memory"):
         run_audit(labelled, workers, out=tmp_path / "audit")
-    for folds in (1, 5):
-        with pytest.raises(ConfigError, match=f"from 2 to 4 folds.*found {folds}"):
-            next(ss.audit(labelled, CONFIG, folds=folds))
+    with pytest.raises(ConfigError, match="at least 2 folds, found 1"):
+        next(ss.audit(labelled, CONFIG, folds=1))
+    for name in ("case_1", "case_2", "case_3"):
+        labelled.set_split(name, "test")
+    with pytest.raises(ProjectError, match=r"at least 2 cases.*found 1; label more"):
+        next(ss.audit(labelled, CONFIG))
+
+
+def test_of_few_labels_each_is_a_fold(labelled, predict_ball, tmp_path) -> None:
+    out, workers = tmp_path / "audit", FakeWorkers(predict_ball)
+    events = list(ss.audit(labelled, CONFIG, folds=9, executor=workers, out=out))
+    trials = [event for event in events if isinstance(event, TrialStarted)]
+    assert [(one.number, one.total) for one in trials] == [(n, 4) for n in range(1, 5)]
+    assert trials[1].text == "without the labels of case_1"
 
 
 def test_test_labels_are_audited_and_never_learned(

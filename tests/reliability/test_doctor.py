@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.io.atomic import machine
 from napari_semiseg.project.doctor import ASIDE, check_project
 from napari_semiseg.project.project import Project
+from napari_semiseg.project.review.readers import add_reader
 from napari_semiseg.project.runs.run import Run
 from synthetic import SIZE, ball, save_nifti, snapshot
 
@@ -120,6 +122,67 @@ def test_images_that_are_missing_are_found_again(ball_project, spheres, tmp_path
     done = check_project(ball_project.folder, mend=True, images=tmp_path / "archive")
     assert len(done.findings) == 5
     assert done.open == []
+    assert found(ball_project) == {}
+
+
+@pytest.fixture
+def read(ball_project, spheres) -> Path:
+    """The mask of a second reader."""
+    add_reader(ball_project, "Anna B", spheres.masks, ["case_0"])
+    assert found(ball_project) == {}
+    return ball_project.case("case_0").folder.reader("Anna B")
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def moved(path: Path) -> None:
+    save_nifti(path, ball(1), shift=9.0)
+
+
+def cropped(path: Path) -> None:
+    save_nifti(path, ball(1)[1:])
+
+
+def of_no_class(path: Path) -> None:
+    save_nifti(path, 99 * ball(1))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (torn, "expected"),
+        (moved, "grid"),
+        (cropped, "grid"),
+        (of_no_class, "1=left atrium"),
+    ],
+)
+def test_the_mask_of_a_reader_that_cannot_be_used_is_set_aside(
+    ball_project, read, damage, words
+) -> None:
+    label = ball_project.case("case_0").folder.label.read_bytes()
+    damage(read)
+    broken = read.read_bytes()
+    problems = found(ball_project, mend=True)
+    place = "cases/case_0/readers/Anna B.nii.gz"
+    assert list(problems) == [place]
+    assert words in problems[place]
+    (aside,) = (ball_project.folder / ASIDE).rglob("Anna B.nii.gz")
+    assert aside.read_bytes() == broken
+    assert ball_project.case("case_0").folder.label.read_bytes() == label
+
+
+def test_the_mask_of_a_reader_that_is_gone_is_told(ball_project, read, spheres) -> None:
+    read.unlink()
+    (finding,) = check_project(ball_project.folder, mend=True).findings
+    assert (finding.kind, finding.problem, finding.mended) == (
+        "mask",
+        "is missing",
+        False,
+    )
+    assert "--reader 'Anna B'" in finding.remedy
+    add_reader(ball_project, "Anna B", spheres.masks, ["case_0"])
     assert found(ball_project) == {}
 
 

@@ -368,7 +368,9 @@ def _elsewhere(
     if finished is not None and finished.reason == "failed":
         error = finished.error
     elif code not in (0, STOPPED):
-        said = last_output(run) or [f"{verb} ended with code {code} on {place}"]
+        said = last_output(run.folder.log) or [
+            f"{verb} ended with code {code} on {place}"
+        ]
         error = said[-1]
     if error is not None:
         raise ProjectError(error.removeprefix("semiseg: "))

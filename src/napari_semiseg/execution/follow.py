@@ -76,28 +76,48 @@ def follow_process(
         if not ended:
             time.sleep(poll_s)
     if not trains and handle is not None and handle.poll() == REFUSED:
-        yield Warned(message=last_output(run)[-1])
+        yield Warned(message=last_output(run.folder.log)[-1])
 
 
-def wait_for(run: Run, handle: Handle, poll_s: float = POLL_S) -> None:
-    """Wait for a verb that works on a run without telling its log of events.
+def wait_for(
+    log: Path,
+    handle: Handle,
+    poll_s: float = POLL_S,
+    say: Callable[[str], object] = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Wait for a verb that writes no log of events.
+
+    Parameters
+    ----------
+    log : Path
+        What it prints.
+    say : callable
+        Is given its last line, as often as that changes.
+    stop : callable
+        Asked between two looks whether to wait no longer; the verb itself goes on.
 
     Raises
     ------
     ProjectError
         It has failed; with the last line that it printed.
     """
-    while (code := handle.poll()) is None:
+    before: list[str] = []
+    while (code := handle.poll()) is None and not stop():
         time.sleep(poll_s)
+        lines = last_output(log)
+        if lines != before:
+            say(lines[-1])
+            before = lines
     if code:
-        said = last_output(run)[-1:] or [f"it ended with code {code}"]
+        said = last_output(log)[-1:] or [f"it ended with code {code}"]
         raise ProjectError(said[0].removeprefix("semiseg: "))
 
 
-def last_output(run: Run) -> list[str]:
-    """Return the last lines that the process of a run printed, the newest last."""
+def last_output(log: Path) -> list[str]:
+    """Return the last lines that a process printed into its log, the newest last."""
     try:
-        lines = run.folder.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return []
     return [line.strip() for line in lines if line.strip()][-QUOTED_LINES:]
@@ -148,7 +168,7 @@ def _trains(run: Run, handle: Handle | None) -> bool:
 
 def _failure(run: Run, handle: Handle | None) -> Finished:
     """Describe the end of a session that wrote no ``Finished``."""
-    output = last_output(run)
+    output = last_output(run.folder.log)
     code = handle.poll() if handle is not None else None
     refused = code == REFUSED and output
     ended = f"the training process ended with code {code}" if handle is not None else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.execution import local
 from napari_semiseg.experiments.experiment import TrialStarted
@@ -17,6 +18,7 @@ from napari_semiseg.project.cases.references import FileFacts
 from napari_semiseg.project.review.label_audit import (
     AuditedLabel,
     LabelAudit,
+    audit_folder,
     doubtful_slices,
 )
 from napari_semiseg.project.runs.run import Run
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
 
 AUTHOR = "semiseg audit"
-FOLDS = 4
+FOLDS, NAMED = 4, 3
 
 
 def audit(
@@ -58,10 +60,10 @@ def audit(
     config : TrainingConfig
         Of each training.
     folds : int
-        How many, at least 2.
+        How many, at least 2; as many as labels to learn from where those are fewer.
     out : Path, optional
-        Holds the copies; by default ``<project>_audit`` beside the project. The same
-        call continues what was interrupted, unless a label has changed.
+        Holds the copies; by default `audit_folder`. The same call continues what was
+        interrupted, unless a label has changed.
     executor : Executor, optional
         Starts the trainings; by default child processes of this one.
     stop : callable
@@ -79,17 +81,21 @@ def audit(
     """
     cases = _labelled(project)
     learned = [case for case in cases if case.split is not Split.TEST]
-    if not 2 <= folds <= len(learned):
-        raise ConfigError(
-            f"expected from 2 to {len(learned)} folds, the number of labelled cases "
-            f"that are not for testing, found {folds}; choose another or label more"
+    if folds < 2:
+        raise ConfigError(f"expected at least 2 folds, found {folds}; choose more")
+    if len(learned) < 2:
+        raise ProjectError(
+            f"expected labels of at least 2 cases that are not for testing, found "
+            f"{len(learned)}; label more"
         )
-    root = Path(out or project.folder.with_name(f"{project.folder.name}_audit"))
+    folds = min(folds, len(learned))
+    root = audit_folder(project) if out is None else Path(out)
     runner, found = executor or local.LocalExecutor(low_priority=False), {}
     for fold in range(folds):
-        yield TrialStarted(f"fold {fold + 1}", fold + 1, folds)
         held_out = [*learned, *(case for case in cases if case.split is Split.TEST)]
         held_out = held_out[fold::folds]
+        names = listed([case.id for case in held_out], most=NAMED)
+        yield TrialStarted(f"without the labels of {names}", fold + 1, folds)
         training = _prepare(project, config, learned, held_out, root, fold)
         outcome = yield from training.perform(runner, stop)
         if outcome is None:

@@ -148,7 +148,7 @@ class ScoredTraining:
                 error = event.error if event.reason == "failed" else None
             else:
                 yield event
-        output = (last_output(run) or ["its process ended early"])[-1]
+        output = (last_output(run.folder.log) or ["its process ended early"])[-1]
         return (error or output).removeprefix("semiseg: ")
 
     def _score(self) -> Generator[Event, None, dict[str, dict[str, Metrics]]]:

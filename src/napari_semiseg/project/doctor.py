@@ -25,7 +25,12 @@ from napari_semiseg.io.atomic import (
 )
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases import versions
-from napari_semiseg.project.cases.history import LabelChange, Reopened, Undone
+from napari_semiseg.project.cases.history import (
+    LabelChange,
+    Reopened,
+    SecondRead,
+    Undone,
+)
 from napari_semiseg.project.cases.references import FileFacts
 from napari_semiseg.project.cloud_folder import cloud_warning
 from napari_semiseg.project.layout import Layout, foreign_entry, is_id
@@ -303,10 +308,17 @@ class _Doctor:
             self._useless("case", folder.json, _reason(error), ADD_AGAIN)
             return
         self._image(case)
-        for path, labels in ((folder.label, project.labels), (folder.draft, None)):
+        readers = folder.reader_masks()
+        masks = dict.fromkeys((folder.label, *readers.values()), project.labels)
+        for path, labels in {**masks, folder.draft: None}.items():
             problem = _mask_problem(path, case, labels) if path.exists() else ""
             if problem:
                 self._mask(project, name, path, problem)
+        read = (one for one in case.record.history if isinstance(one, SecondRead))
+        for reader in dict.fromkeys(one.reader for one in read):
+            if reader not in readers:
+                remedy = f"semiseg readers PROJECT --masks DIR --reader '{reader}'"
+                self._note("mask", folder.reader(reader), "is missing", remedy)
 
     def _is_misnamed(self, name: str) -> bool:
         """Note a folder that is a copy of a case, or was renamed; mend both."""

@@ -179,6 +179,11 @@ class CaseFolder(Folder):
         """Mask of a further reader, there or not."""
         return self.readers / f"{name}{MASK_ENDING}"
 
+    def reader_masks(self) -> dict[str, Path]:
+        """Masks of further readers that are there, by the names of the readers."""
+        paths = sorted(self.readers.glob(f"[!.]*{MASK_ENDING}"))
+        return {path.name.removesuffix(MASK_ENDING): path for path in paths}
+
 
 class PredictionFolder(Folder):
     """Paths of one stored prediction; it is there when ``json`` is."""

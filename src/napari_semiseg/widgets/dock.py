@@ -55,6 +55,7 @@ from napari_semiseg.widgets.project.guide import (
 )
 from napari_semiseg.widgets.project.header import Header
 from napari_semiseg.widgets.project.propose_dialog import ask_propose
+from napari_semiseg.widgets.project.readers_dialog import ask_reader
 from napari_semiseg.widgets.project.recents import forget_project, remember_project
 from napari_semiseg.widgets.project.start_page import StartPage
 from napari_semiseg.widgets.review.actions import review_actions
@@ -200,8 +201,10 @@ class SemisegDock(QWidget):
         more.addAction(
             "Masks of another program…", lambda: ask_propose(self.session, self)
         )
+        more.addAction("Second reader…", self.ask_reader)
         more.addAction("Export masks…", lambda: self.ask_export())
         more.addAction("Export the model…", self.ask_export_model)
+        more.addAction("Check the labels…", lambda: self.training.check_labels())
         more.addAction("Find moved images…", self.ask_relocate)
         more.addAction(
             "Check the project…", lambda: check_open_project(self.session, self)
@@ -244,6 +247,7 @@ class SemisegDock(QWidget):
         self.review.step_changed.connect(self._show_step)
         self.review.export_asked.connect(lambda: self.ask_export())
         self.training.state_changed.connect(self._show_training)
+        self.training.label_check.found.connect(partial(self.show_queue, "audit"))
         self.progress.predict_requested.connect(lambda: self.predict_rest())
         self.start_page.create_requested.connect(self.ask_create)
         self.start_page.open_requested.connect(self.ask_open)
@@ -380,6 +384,10 @@ class SemisegDock(QWidget):
         else:
             self.ask_create()
 
+    def ask_reader(self) -> None:
+        """Ask for masks of a second reader, and show how well the readers agree."""
+        ask_reader(self.session, self, lambda: self.show_queue("readers"))
+
     def ask_export(self, cases: Sequence[str] = ()) -> None:
         """Ask what to export to where, then do it in the background."""
         project = self.session.project
@@ -425,7 +433,7 @@ class SemisegDock(QWidget):
             case_id, problem = next(iter(problems.items()))
             text = (
                 f"{len(problems)} images cannot be used as they are, as {case_id}: "
-                f"{problem}. Project > Find moved images points to another folder."
+                f"{problem}. More > Find moved images points to another folder."
             )
             warn(self.session, text)
 
@@ -470,6 +478,11 @@ class SemisegDock(QWidget):
     def show_tab(self, title: str) -> None:
         """Bring the tab of this title to the front."""
         self.tabs.setCurrentIndex(TABS.index(title))
+
+    def show_queue(self, strategy: str) -> None:
+        """Show the queue in the order of a strategy."""
+        self.show_tab("Review")
+        self.review.queue_box.choose(strategy)
 
     def _show_message(self, text: str) -> None:
         """Show a message in the footer for a while, then what is saved."""

@@ -32,14 +32,16 @@ def by_readers(pool: Pool) -> list[RankedVolume]:
         pool,
         disagreements,
         "expected scans on which two readers differ, found none; add the masks of "
-        "another one with semiseg readers --masks DIR --reader NAME",
+        "another one: semiseg readers --masks DIR --reader NAME, or More > Second "
+        "reader in the panel",
     )
 
 
 @register(
     "audit",
     "Labels to check",
-    "Slices whose label contradicts a model that has not seen it; after semiseg audit.",
+    "Slices whose label contradicts a model that has not seen it, once labels were "
+    "checked.",
     needs_predictions=False,
     sort_slices=True,
     of_labels=True,
@@ -49,7 +51,8 @@ def by_audit(pool: Pool) -> list[RankedVolume]:
     return _ranked(
         pool,
         pool.audit.slices,
-        "expected labels that an audit doubts, found none; run semiseg audit",
+        "expected labels that an audit doubts, found none; run semiseg audit, or More "
+        "> Check the labels in the panel",
     )
 
 

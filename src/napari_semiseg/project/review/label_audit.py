@@ -16,6 +16,8 @@ from napari_semiseg.io.atomic import read_json, write_json
 from napari_semiseg.project.cases.references import FileFacts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from napari_semiseg.core.prediction import Prediction
@@ -73,6 +75,11 @@ class LabelAudit(BaseModel):
         if found is None or not case.has_label:
             return ()
         return found.slices if found.file == FileFacts.of(case.folder.label) else ()
+
+
+def audit_folder(project: Project) -> Path:
+    """Where the trainings of an audit lie by default, beside the project."""
+    return project.folder.with_name(f"{project.folder.name}_audit")
 
 
 def doubtful_slices(

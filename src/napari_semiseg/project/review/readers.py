@@ -24,7 +24,6 @@ from napari_semiseg.project.cases.labels import check_mask
 from napari_semiseg.project.cases.references import FileFacts
 from napari_semiseg.project.importing.match_masks import MaskFolder
 from napari_semiseg.project.importing.propose import ProposeReport, propose_from
-from napari_semiseg.project.layout import MASK_ENDING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -183,10 +182,8 @@ def combine_readers(
 
 def reader_masks(case: Case) -> dict[str, Path]:
     """Masks of a case by reader: first its label, where it has one."""
-    found = {LABEL: case.folder.label} if case.has_label else {}
-    for path in sorted(case.folder.readers.glob(f"[!.]*{MASK_ENDING}")):
-        found[path.name.removesuffix(MASK_ENDING)] = path
-    return found
+    label = {LABEL: case.folder.label} if case.has_label else {}
+    return label | case.folder.reader_masks()
 
 
 def disagreements(case: Case) -> tuple[SliceScore, ...]:

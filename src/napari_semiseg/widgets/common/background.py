@@ -53,7 +53,7 @@ def warn(session: Session, text: str) -> None:
 
 
 class Progress:
-    """Count what work in another thread has done; the window reads it.
+    """Note how far work in another thread is; the window reads it.
 
     Parameters
     ----------
@@ -65,18 +65,21 @@ class Progress:
 
     def __init__(self, title: str, say: Callable[[str], object]) -> None:
         self._title, self._say = title, say
-        self._counts: tuple[int, int] | None = None
+        self._noted = ""
 
     def __call__(self, done: int, total: int) -> None:
         """Note what is done, and of how much: 0 where nobody knows."""
-        self._counts = done, total
+        self.note(f"{done:,} of {total:,}" if total else f"{done:,}")
+
+    def note(self, words: str) -> None:
+        """Note in words how far it is."""
+        self._noted = words
 
     def show(self) -> None:
         """Say how far the work is, where that has changed."""
-        counts, self._counts = self._counts, None
-        if counts is not None:
-            of = f" of {counts[1]:,}" if counts[1] else ""
-            self._say(f"{self._title} … {counts[0]:,}{of}")
+        words, self._noted = self._noted, ""
+        if words:
+            self._say(f"{self._title} … {words}")
 
 
 @contextmanager

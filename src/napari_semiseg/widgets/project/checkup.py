@@ -36,7 +36,7 @@ WORDS = {
     "run": "A training was interrupted, or is damaged",
     "prediction": "A prediction cannot be used",
 }
-ELSEWHERE = "Project > Find moved images… points to the folder they are in now"
+ELSEWHERE = "More > Find moved images… points to the folder they are in now"
 WIDTH, HEIGHT = 520, 420
 
 

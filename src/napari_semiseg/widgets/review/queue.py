@@ -275,7 +275,7 @@ class QueueBox(QWidget):
         stored = str(preferences().value(STRATEGY) or DEFAULT)
         known = stored if stored in strategies() else DEFAULT
         self.order.setCurrentIndex(self.order.findData(known))
-        self.order.activated.connect(self._chosen)
+        self.order.activated.connect(lambda _: self.choose(self.strategy))
         self.title = look(plain_label("Queue"), "title")
         head = row_of(self.title)
         head.addWidget(self.order, 2)
@@ -292,6 +292,13 @@ class QueueBox(QWidget):
     def strategy(self) -> str:
         """Name of the strategy that is chosen."""
         return str(self.order.currentData())
+
+    def choose(self, strategy: str) -> None:
+        """Rank the cases by another strategy from now on."""
+        self.order.setCurrentIndex(self.order.findData(strategy))
+        preferences().setValue(STRATEGY, strategy)
+        with show_errors(self.session):
+            self.refresh()
 
     def refresh(self) -> None:
         """Rank the cases again."""
@@ -371,8 +378,3 @@ class QueueBox(QWidget):
             return []
         waiting = self.session.project.cases(state=TO_DO)
         return [case.id for case in waiting if case.split is not Split.TEST]
-
-    def _chosen(self, _row: int) -> None:
-        preferences().setValue(STRATEGY, self.strategy)
-        with show_errors(self.session):
-            self.refresh()

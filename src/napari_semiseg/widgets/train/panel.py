@@ -18,7 +18,7 @@ from napari_semiseg.execution.follow import wait_for
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.execution.place import executor_at
 from napari_semiseg.project.runs.compatibility import why_incompatible
-from napari_semiseg.widgets.common.background import in_background, show_errors
+from napari_semiseg.widgets.common.background import in_background, show_errors, warn
 from napari_semiseg.widgets.common.next_step import Phase
 from napari_semiseg.widgets.common.preferences import setting
 from napari_semiseg.widgets.common.session import HUMAN
@@ -36,6 +36,7 @@ from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.train.changes import ChangesCard
 from napari_semiseg.widgets.train.devices import INSTALL, DeviceQuery, has_torch
 from napari_semiseg.widgets.train.form import RunChooser, TrainingForm
+from napari_semiseg.widgets.train.label_check import LabelCheck
 from napari_semiseg.widgets.train.monitor import RunMonitor, RunProgress
 from napari_semiseg.widgets.train.pictures import PicturesCard
 from napari_semiseg.widgets.train.prediction_requests import PredictionRequests
@@ -115,6 +116,7 @@ class TrainingPanel(QWidget):
         self.requests = PredictionRequests(session, self)
         self.pictures = PicturesCard()
         self.changes = ChangesCard(session)
+        self.label_check = LabelCheck(session, self)
         self.runs = RunChooser(session)
         self.sentence = look(markup_label(wrapped=True), "sentence")
         self.left_out = look(wrapped_label(), "secondary")
@@ -193,6 +195,7 @@ class TrainingPanel(QWidget):
         self.form.valueChanged.connect(self._show_plan)
         self.form.place.valueChanged.connect(self.update_buttons)
         self.aside.toggled.connect(self._show_plan)
+        self.label_check.changed.connect(self.update_buttons)
         self._changes.triggered.connect(self._announce_changes)
         self._stopping.timeout.connect(self.update_buttons)
         session, connections = self._session, Connections(self)
@@ -217,9 +220,8 @@ class TrainingPanel(QWidget):
         if project is None:
             return
         if not place or self._own_executor is not None:
-            here = LocalExecutor(low_priority=setting("low_priority"))
             with show_errors(self._session):
-                self._follow(*work(self._own_executor or here), trains=trains)
+                self._follow(*work(self._here()), trains=trains)
             return
 
         def begin() -> tuple[Run, Handle]:
@@ -236,6 +238,11 @@ class TrainingPanel(QWidget):
         self._asked = place
         self.update_buttons()
         in_background(self._session, f"Asking {place}", begin, begun, answered)
+
+    def _here(self) -> Executor:
+        """What runs verbs on this computer."""
+        low_priority = setting("low_priority")
+        return self._own_executor or LocalExecutor(low_priority=low_priority)
 
     # -- actions
 
@@ -330,14 +337,23 @@ class TrainingPanel(QWidget):
             return
         words = [str(project.folder), folder, "--run", run.id]
         with show_errors(session):
-            executor = self._own_executor or LocalExecutor()
-            handle = executor.submit("export-model", words, run.folder.log)
+            handle = self._here().submit("export-model", words, run.folder.log)
             in_background(
                 session,
                 "Exporting the model",
-                lambda: wait_for(run, handle),
+                lambda: wait_for(run.folder.log, handle),
                 lambda _: session.say(f"Wrote the model of {run.id} to {folder}."),
             )
+
+    def check_labels(self) -> None:
+        """Check the labels by models that have not seen them; or offer to stop that."""
+        if self.label_check.running:
+            self.label_check.ask_stop()
+        elif (reason := self.why_not()) is not None:
+            warn(self._session, reason)
+        else:
+            with show_errors(self._session):
+                self.label_check.ask_start(self._here(), self.form.value())
 
     # -- state
 
@@ -351,6 +367,8 @@ class TrainingPanel(QWidget):
             return f"Waits for an answer of {self._asked}."
         if self._active_run() is not None:
             return "A training or prediction runs; it goes on when napari is closed."
+        if self.label_check.running:
+            return "The labels are being checked: More > Check the labels stops that."
         human = [case for case in self._session.cases() if case.state in HUMAN]
         if not human:
             return "Label at least one case first."
