@@ -13,7 +13,7 @@ import pytest
 
 import napari_semiseg as ss
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.events import Finished, Started
+from napari_semiseg.core.events import Finished, Started, Stepped, Validated
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.project.runs.run import Run
 
@@ -32,9 +32,15 @@ def study(ball_project: Project, predict_ball) -> Project:
     ball_project.set_split("case_4", "test")
     run = Run.create(ball_project, TrainingConfig(method="supervised"))
     run.append(Started(run=run.id, method="supervised", pid=1))
+    shared = {"learning_rate": 0.1, "seconds": 60.0, "seconds_left": 0.0}
+    run.append(Stepped(step=1, steps=1, losses={"supervised": 0.5}, **shared))
+    run.append(Validated(step=1, dice={"left atrium": 0.75}))
     run.append(Finished(run=run.id, reason="completed", step=1, seconds=1.0))
     case = ball_project.case("case_2")
     run.write_prediction(predict_ball(run, case), case.image)
+    corrected = run.read_mask("case_2", case.geometry)[1]
+    corrected[10] = 0
+    ball_project.set_label("case_2", corrected, minutes=2.5)
     return ball_project
 
 
@@ -70,6 +76,11 @@ def test_the_study_goes_on_from_its_archive(
     table = (elsewhere / "cases.csv").read_text().splitlines()
     assert table[0].startswith("case,split,state,annotated_fraction,accepted,minutes")
     assert table[5].startswith("case_4,test,unlabelled")
+    figures = (elsewhere / "figures.html").read_text()
+    assert run.id in figures
+    assert figures.count('<svg class="curves"') == 3
+    for words in ("2.5 min", "1 min", "1 steps", "left atrium"):
+        assert words in figures
 
 
 def test_images_go_along_only_when_asked_for(study: Project, tmp_path: Path) -> None:

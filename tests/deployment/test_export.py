@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -12,7 +10,6 @@ import numpy as np
 import pytest
 
 import napari_semiseg as ss
-from deployment.test_runner import WITHOUT_TORCH
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
@@ -50,15 +47,8 @@ def test_masks_are_the_same_voxel_for_voxel(
     }
     assert report.difference < 1e-5
     cases = ball_project.cases()
-    words = ["run-model", tmp_path / "model", *(case.image for case in cases)]
-    words += ["--out", tmp_path / "masks"]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    images = [case.image for case in cases]
+    ss.run_model(tmp_path / "model", images, tmp_path / "masks")
     seen = 0
     for case in cases:
         ours = ss.predict(run, case).labels

@@ -45,5 +45,27 @@ def test_losses_and_scores_are_curves(ball_project: Project, tmp_path: Path) -> 
 
 
 def test_another_tracker_is_refused(ball_project: Project) -> None:
-    with pytest.raises(ConfigError, match="tracker of tensorboard, found 'paper'"):
+    with pytest.raises(
+        ConfigError, match="tracker of tensorboard, mlflow, found 'paper'"
+    ):
         ss.log_runs(ball_project, to="paper")
+
+
+def test_mlflow_has_the_newest_values_of_each_training(
+    ball_project: Project, tmp_path: Path
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    run = Run.create(ball_project, TrainingConfig(method="ua_mt", seed=7))
+    run.append(Started(run=run.id, method="ua_mt", pid=1, at=99.0))
+    run.append(Validated(step=2, dice={"left atrium (LA)": 0.75}, at=101.0))
+    for _ in range(2):  # once more does not write twice
+        assert ss.log_runs(ball_project, tmp_path, to="mlflow") == {run.id: 1}
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (found,) = client.search_experiments(filter_string="name = 'atrium'")
+    (stored,) = client.search_runs([found.experiment_id])
+    assert stored.info.run_name == run.id
+    assert stored.data.params["seed"] == "7"
+    (dice,) = client.get_metric_history(
+        stored.info.run_id, "validation_dice/left atrium _LA_"
+    )
+    assert (dice.step, dice.value, dice.timestamp) == (2, 0.75, 101_000)

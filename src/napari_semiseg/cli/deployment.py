@@ -10,6 +10,7 @@ import typer
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
 from napari_semiseg.core.text import count
+from napari_semiseg.deployment.tracking import TRACKERS
 
 
 def export_model(
@@ -103,11 +104,11 @@ def bundle(
 def log(
     project: options.ProjectPath,
     to: Annotated[
-        str, typer.Option(metavar="tensorboard", help="Tracker to write for.")
+        str, typer.Option(metavar="NAME", help=f"{', '.join(TRACKERS)}.")
     ] = "tensorboard",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="By default tensorboard in the project."),
+        typer.Option(metavar="DIR", help="By default in the project."),
     ] = None,
     run: Annotated[
         list[str] | None,
@@ -124,7 +125,7 @@ def log(
     where = opened.folder / to if out is None else out
     render.answer(
         {"runs": written, "folder": str(where)},
-        f"Wrote {count(len(written), 'training')}; see them with: tensorboard "
-        f"--logdir {where}",
+        f"Wrote {count(len(written), 'training')}; see them with: "
+        f"{TRACKERS[to].shown_by.format(where.resolve())}",
         as_json=json,
     )

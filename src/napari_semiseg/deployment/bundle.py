@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import html
 import io
 import json
 import os
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.imaging.rendering import curves, page
 from napari_semiseg.io.atomic import LOCK, TEMPORARY, atomic_path
 from napari_semiseg.io.images import files_of
-from napari_semiseg.project.review.corrections import effort
+from napari_semiseg.project.review.corrections import corrections, effort
+from napari_semiseg.project.runs.curves import loss_curves, validation_curves
 
 if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import Case
@@ -42,6 +45,7 @@ A study made with {version}: {cases} cases, {runs} trainings.
   minutes that took; settings, plan, environment, event log and model of each training,
   and its masks.
 - `cases.csv`: split, state, minutes, seen or unseen, corrective Dice of each case.
+- `figures.html`: how much people had to correct, and the curves of each training.
 - `manifest.json`: SHA-256 of every file, and of every image.
 - {images}
 
@@ -84,7 +88,11 @@ def bundle(project: Project, out: str | Path, *, images: bool = False) -> Bundle
     if target.suffix.lower() != ".zip":
         raise ProjectError(f"{target}: expected a name that ends in .zip")
     cases = project.cases()
-    texts = {"cases.csv": _table(cases), "README.md": _readme(project, cases, images)}
+    texts = {
+        "cases.csv": _table(cases),
+        "figures.html": _figures(project, cases),
+        "README.md": _readme(project, cases, images),
+    }
     sums: dict[str, str] = {}
     with (
         atomic_path(target) as temporary,
@@ -174,6 +182,33 @@ def _table(cases: Iterable[Case]) -> str:
         writer.writeheader()
         writer.writerows(rows)
     return text.getvalue()
+
+
+def _figures(project: Project, cases: Iterable[Case]) -> str:
+    """Page with curves of what people corrected, and of all trainings."""
+    done, minutes = [], 0.0
+    for item in corrections(cases):
+        minutes += item.minutes or 0.0
+        if item.dice is not None:
+            done.append((minutes, 1 - item.dice))
+    parts = [f"<h1>{html.escape(project.name)}</h1>"]
+    if done:
+        parts += [
+            "<h2>Corrections</h2>",
+            '<p class="soft">1 - Dice of the predictions that people went through, '
+            "over the minutes that they spent.</p>",
+            curves({"prediction against accepted label": done}, across="min"),
+        ]
+    for run in project.runs():
+        if run.is_training:
+            parts += [
+                f"<h2>{html.escape(run.id)}</h2>",
+                f'<p class="soft">{html.escape(run.config.method)}: weighted terms of '
+                "the loss; below, 1 - Dice of the validation cases.</p>",
+                loss_curves(run),
+                validation_curves(run),
+            ]
+    return page(project.name, "".join(parts))
 
 
 def _readme(project: Project, cases: list[Case], images: bool) -> str:

@@ -1,4 +1,4 @@
-"""Draw slices with contours, maps and curves as inline SVG."""
+"""Draw slices with contours, maps and curves as inline SVG, for one HTML page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,17 @@ _SMOOTH_VOXELS = 0.6
 _HEAT = np.array(
     [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]], float
 )
+
+
+def page(title: str, body: str) -> str:
+    """Put a body with drawings into an HTML page that needs no other file."""
+    css = resources.files("napari_semiseg.imaging").joinpath("page.css").read_text()
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title>"
+        f"<style>{css}</style><body>{body}</body></html>\n"
+    )
 
 
 def slice_name(axis: int, index: int) -> str:

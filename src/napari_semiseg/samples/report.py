@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.core.events import Stepped
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.imaging.rendering import (
     PLANES,
-    curves,
     grey,
     heat,
+    page,
     picture,
     slices_through,
 )
 from napari_semiseg.io.atomic import read_json, write_text
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.runs.curves import loss_curves
 from napari_semiseg.samples.virtual_patients import ABOUT
 
 if TYPE_CHECKING:
@@ -54,13 +53,13 @@ def write_report(project: Project, run: Run, evaluation: Evaluation, out: Path) 
             "predict the cases first"
         )
     masks = project.folder.parent / "cohort" / "labelsTr"
-    css = resources.files("napari_semiseg.samples").joinpath("report.css").read_text()
     body = "".join(
         (
             _head(project, run),
             _summary(project, run, evaluation),
             "<h2>Training</h2>",
-            _curves(run),
+            '<p class="soft">Weighted terms of the loss, logarithmic.</p>',
+            loss_curves(run),
             "<h2>Worst, middle and best case</h2>",
             '<p class="key"><span><i style="background:var(--prediction)"></i>'
             'prediction</span><span><i class="dash"></i>reference</span></p>',
@@ -73,13 +72,7 @@ def write_report(project: Project, run: Run, evaluation: Evaluation, out: Path) 
             _foot(run),
         )
     )
-    write_text(
-        out,
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(project.name)}: {html.escape(run.id)}</title>"
-        f"<style>{css}</style><body>{body}</body></html>\n",
-    )
+    write_text(out, page(f"{project.name}: {run.id}", body))
     return out
 
 
@@ -122,16 +115,6 @@ def _summary(project: Project, run: Run, evaluation: Evaluation) -> str:
         for key, value in facts.items()
     )
     return f"<dl>{cells}</dl>"
-
-
-def _curves(run: Run) -> str:
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for event in run.events():
-        if isinstance(event, Stepped):
-            for name, value in event.losses.items():
-                lines.setdefault(name, []).append((event.seconds / 60, value))
-    caption = '<p class="soft">Weighted terms of the loss, logarithmic.</p>'
-    return caption + curves(lines, across="min")
 
 
 def _case(project: Project, run: Run, name: str, masks: Path) -> str:
