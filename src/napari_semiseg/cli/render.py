@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari_semiseg.active_learning.suggest import SliceSuggestion
     from napari_semiseg.project.review.quality_estimate import Estimate
 
+NOTHING = ("", "-")
+
 
 def emit(value: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout."""
@@ -53,17 +55,25 @@ def answer(value: Mapping[str, Any], *sentences: str, as_json: bool) -> None:
 
 
 def table(rows: Iterable[Mapping[str, str]]) -> None:
-    """Write a table with the keys as heads; those that end in a space align right."""
-    shown = Table(box=None, pad_edge=False)
-    for number, row in enumerate(rows):
-        for position, head in enumerate(row if number == 0 else ()):
-            shown.add_column(
-                head.strip(),
-                justify="right" if head.endswith(" ") else "left",
-                overflow="fold",
-                no_wrap=position == 0,
-            )
-        shown.add_row(*row.values())
+    """Write a table with the keys as heads; those that end in a space align right.
+
+    A column without anything in it is left out, so that the others have room.
+    """
+    shown, cells = Table(box=None, pad_edge=False), list(rows)
+    heads = [
+        head
+        for position, head in enumerate(cells[0] if cells else ())
+        if position == 0 or any(row[head] not in NOTHING for row in cells)
+    ]
+    for head in heads:
+        shown.add_column(
+            head.strip(),
+            justify="right" if head.endswith(" ") else "left",
+            overflow="fold",
+            no_wrap=head == heads[0],
+        )
+    for row in cells:
+        shown.add_row(*(row[head] for head in heads))
     PlainConsole(highlight=False).print(shown, markup=False)
 
 
