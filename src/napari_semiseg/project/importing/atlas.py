@@ -11,7 +11,7 @@ from scipy import ndimage
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.imaging.resampling import resample
+from napari_semiseg.imaging.resampling import slabs
 from napari_semiseg.imaging.volume_registration import CoarseScan, register
 
 if TYPE_CHECKING:
@@ -83,8 +83,10 @@ class AtlasSource:
             grey, shares = register(fixed, self._coarse(atlas))
             votes += shares * _likeness(grey, fixed.image)
         votes[0] += LEAST  # what lies beyond all labelled scans is background
-        fine = resample(votes, case.geometry.shape_zyx)
-        found: NDArray[np.uint8] = np.array(self._values, np.uint8)[fine.argmax(axis=0)]
+        values = np.array(self._values, np.uint8)
+        found = np.empty(case.geometry.shape_zyx, np.uint8)
+        for planes, part in slabs([votes], votes.shape[1], found.shape):
+            found[planes] = values[part.argmax(axis=0)]
         return found
 
     def _coarse(self, atlas: Case) -> CoarseScan:
