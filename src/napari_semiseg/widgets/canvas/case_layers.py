@@ -34,8 +34,8 @@ TOOL_STATE = ("brush_size", "selected_label", "contour", "opacity", "visible", "
 class CaseLayers:
     """Puts the layers of a case into a viewer and takes them out again.
 
-    Every mask gets a layer of its own: napari keeps the undo history of a layer whose
-    data is replaced, and Ctrl+Z would then write voxels of one mask into another.
+    The layers stay for the next case and get its voxels: to remove and add one takes
+    napari longer than everything else that another case needs.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class CaseLayers:
     def show_images(
         self, case: Case, folder: Path, voxels: Sequence[NDArray[Any]]
     ) -> None:
-        """Show the images of a case in place of those before, and no mask yet.
+        """Show the images of a case in place of those before; its mask comes next.
 
         Parameters
         ----------
@@ -90,7 +90,6 @@ class CaseLayers:
             "axis_labels": NAMES,
             "metadata": {"semiseg": {"project": str(folder), "case": case.id}},
         }
-        self.drop_mask()
         too_many = self.images.show(case, voxels, self._options)
         if too_many:
             with at_once(self.viewer.layers):
@@ -100,14 +99,19 @@ class CaseLayers:
     def show_mask(
         self, values: NDArray[np.uint8], scheme: LabelScheme, encoding: MaskEncoding
     ) -> MaskLayer:
-        """Add a mask in place of the present one, with the same tool in hand."""
+        """Show a mask in place of the present one, with the same tool in hand."""
+        values = np.ascontiguousarray(values, dtype=np.uint8)
+        if self.mask is not None and scheme == self._scheme:
+            self.mask.show(values, self._options["scale"])
+            self.mask.metadata = self._options["metadata"]
+            return self.mask
         self.drop_mask()
         if scheme != self._scheme:
             self.locked.clear()
         self.encoding, self._scheme = encoding, scheme
         names = value_names(scheme, encoding)
         mask = MaskLayer(
-            np.ascontiguousarray(values, dtype=np.uint8),
+            values,
             name=MASK_NAME,
             opacity=MASK_OPACITY,
             colormap=self._colours(scheme, encoding),

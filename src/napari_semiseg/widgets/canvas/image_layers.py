@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
 from napari_semiseg.imaging.windowing import AUTOMATIC
+from napari_semiseg.widgets.common.link import assign
 from napari_semiseg.widgets.elements.buttons import show_action
 from napari_semiseg.widgets.elements.connections import Connections, Signal
 from napari_semiseg.widgets.elements.forms import plain
@@ -96,16 +97,17 @@ class ImageLayers:
         for name, values in zip(self.names or ("",), voxels, strict=True):
             limits = AUTOMATIC.limits(values)
             # The limits come first: what follows them writes into the metadata.
-            facts = {
+            own = {
                 "contrast_limits": limits,
                 "name": plain(f"{case.id}: {name}" if name else case.id),
                 "visible": name == first,
-            } | options
+            }
+            facts = own | options
             if before:
                 layer = before.pop(0)
                 layer.data, layer.contrast_limits_range = values, limits
-                for fact, value in facts.items():
-                    setattr(layer, fact, value)
+                for fact in (*own, "scale", "metadata"):
+                    assign(layer, fact, facts[fact])
             else:
                 layer = self._viewer.add_layer(Image(values, colormap="gray", **facts))
             self.all.append(layer)

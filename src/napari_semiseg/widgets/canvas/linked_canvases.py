@@ -327,6 +327,11 @@ class LinkedCanvases(QObject):
         with self.unlinked():
             self.views.show_prediction(*self._shown, self._index)
         self.views.show()
+        self._come_along()
+        self.views.show_contour(self._shown[1])
+
+    def _come_along(self) -> None:
+        """Bring the column to the slice and place that the main canvas shows."""
         if self._link is not None:
             self._link.copy_from(self.viewer)
 
@@ -374,8 +379,8 @@ class LinkedCanvases(QObject):
             if size != self._fitted:
                 self._fitted = size
                 self.viewer.reset_view()
-            if self.shown and self._link is not None:
-                self._link.copy_from(self.viewer)
+            if self.shown:
+                self._come_along()
 
     # -- one image, one slice, one cursor ------------------------------------------
 

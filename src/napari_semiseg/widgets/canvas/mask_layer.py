@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 
+from napari_semiseg.widgets.common.link import assign
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 class MaskLayer(Labels):
     """Labels whose locked values nothing paints over.
 
-    Its data is never replaced: napari would keep the undo history of the array
-    before, and Ctrl+Z would write voxels of that into this one.
+    Its data is replaced by `show` only: napari would keep the undo history of the
+    array before, and Ctrl+Z would write voxels of that into this one.
 
     Attributes
     ----------
@@ -33,6 +35,12 @@ class MaskLayer(Labels):
     def _type_string(self) -> str:
         """For napari, which names writers and icons after it: a Labels layer."""
         return "labels"
+
+    def show(self, values: NDArray[np.uint8], scale: Sequence[float]) -> None:
+        """Show another mask (Z, Y, X), which nothing has been done to yet."""
+        self.data = values
+        self._reset_history()
+        assign(self, "scale", scale)
 
     def put(self, values: NDArray[np.uint8], key: tuple[slice, ...] = ()) -> int:
         """Write a block of voxels as one step that Ctrl+Z takes back whole.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Vectors
 from napari.qt import QtViewer
 from napari.utils import Colormap
 from qtpy.QtCore import Qt, QTimer
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QFrame, QPushButton, QSizePolicy, QVBoxLayout, QWidge
 
 from napari_semiseg.widgets.canvas.overlays import CanvasNotes, ColourScale
 from napari_semiseg.widgets.common.compat import camera_of, canvas_widget
+from napari_semiseg.widgets.common.link import assign
 from napari_semiseg.widgets.common.scrolling import WheelScrollsSlices
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
@@ -98,6 +99,13 @@ DISTANCE = MapStyle("Signed distance", "Distance", DISTANCE_COLOURS, signed=True
 UNCERTAINTY = MapStyle("Uncertainty", "Unsure", UNCERTAINTY_COLOURS)
 
 
+class Contour(Vectors):
+    """Lines in a viewer that has no list of layers."""
+
+    def _update_thumbnail(self) -> None:
+        """Draw none: nobody sees it, and it takes longer than the lines."""
+
+
 class SideCanvas(QWidget):
     """One canvas on a viewer model of its own, above its colour scale."""
 
@@ -130,7 +138,7 @@ class SideCanvas(QWidget):
         """Draw an overlay on the voxels of an image layer, which are not copied."""
         for layer, data in ((self.image, image.data), (self.overlay, values)):
             layer.data = data
-            layer.scale = image.scale
+            assign(layer, "scale", image.scale)
         self.image.contrast_limits = image.contrast_limits
         limits = self.style_of_map.limits(values)
         self.overlay.contrast_limits = limits
@@ -162,13 +170,15 @@ class PredictionViews(QWidget):
         self._sdm: NDArray[np.float32] | None = None
         self._scheme: LabelScheme | None = None
         self._index = 0
-        self._contour = self.distance.model.add_vectors(
+        self._colour = ""
+        self._contour = Contour(
             np.zeros((0, 2, 3)),
             name="zero contour",
             vector_style="line",
             opacity=1,
             units=UNITS,
         )
+        self.distance.model.add_layer(self._contour)
         connections, dims = Connections(self), self.distance.model.dims.events
         connections.add(self._draw_contour, dims.point, dims.order)
         connections.add(self._keep_width, camera_of(self.distance.model).events.zoom)
@@ -179,13 +189,16 @@ class PredictionViews(QWidget):
         """Put a prediction over the image of its case.
 
         The distance is that to the surface of the structure at ``index`` in the
-        scheme.
+        scheme. Its contour waits for `show_contour`, once the slice is in view.
         """
         self._sdm = None  # no contour of it meanwhile
         self._scheme, self._index = scheme, index
         self.distance.draw(image, prediction.sdm_mm[index])
         self.uncertainty.draw(image, prediction.uncertainty)
-        self._sdm = prediction.sdm_mm[index]
+
+    def show_contour(self, prediction: Prediction) -> None:
+        """Draw the zero contour of the distance, in every slice from now on."""
+        self._sdm = prediction.sdm_mm[self._index]
         self._draw_contour()
 
     def show_image(self, image: Any) -> None:
@@ -210,7 +223,8 @@ class PredictionViews(QWidget):
         """Draw the contour equally thick on the screen at every zoom."""
         zoom = camera_of(self.distance.model).zoom
         unit = min(self._contour.scale[axis] for axis in self._shown_axes())
-        self._contour.edge_width = CONTOUR_PIXELS / max(zoom * unit, 1e-6)
+        width = CONTOUR_PIXELS / max(zoom * unit, 1e-6)
+        assign(self._contour, "edge_width", width)
 
     def _shown_axes(self) -> list[int]:
         return sorted(self.distance.model.dims.order[1:])
@@ -231,11 +245,12 @@ class PredictionViews(QWidget):
         vectors = np.zeros((len(segments), 2, 3))
         vectors[..., shown] = segments * spacing[shown] / scale[shown]
         vectors[:, 0, axis] = dims.point[axis] / scale[axis]
-        self._contour.data = vectors
-        if not np.array_equal(self._contour.scale, scale):
-            self._contour.scale = scale
-        self._contour.edge_color = self._scheme.classes[self._index].colour
         self._keep_width()
+        self._contour.data = vectors
+        assign(self._contour, "scale", scale)
+        colour = self._scheme.classes[self._index].colour
+        if colour != self._colour:
+            self._contour.edge_color = self._colour = colour
 
 
 class MapLegend(QFrame):

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_semiseg.widgets.common.compat import camera_of
 
 if TYPE_CHECKING:
@@ -102,12 +104,13 @@ def _copy_view(source: Any, target: Any, zoom: float) -> None:
     if source.dims.ndim != target.dims.ndim:
         return
     for name in SHARED_DIMS:
-        _assign(target.dims, name, getattr(source.dims, name))
+        assign(target.dims, name, getattr(source.dims, name))
     for name in SHARED_CAMERA:
-        _assign(camera_of(target), name, getattr(camera_of(source), name))
-    _assign(camera_of(target), "zoom", camera_of(source).zoom * zoom)
+        assign(camera_of(target), name, getattr(camera_of(source), name))
+    assign(camera_of(target), "zoom", camera_of(source).zoom * zoom)
 
 
-def _assign(model: Any, name: str, value: Any) -> None:
-    if getattr(model, name) != value:
+def assign(model: Any, name: str, value: Any) -> None:
+    """Set a field of a viewer or layer that has another value: napari draws anew."""
+    if not np.array_equal(getattr(model, name), value):
         setattr(model, name, value)

@@ -125,6 +125,7 @@ QFrame[look="rule"] { background: {line}; }
 QComboBox[look="flat"] { background: transparent; border: none; padding: 3px 4px; }
 QComboBox[look="flat"]:hover { background: {control}; }
 QComboBox[look="flat"]:focus { border: 2px solid {text}; }
+QFrame[look="left"] { background: {secondary}; }
 QFrame[look="toast"] { background: {card}; border: 1px solid {line};
     border-radius: 7px; }
 """

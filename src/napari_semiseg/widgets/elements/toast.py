@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SHOWN_MS = 10_000
-TICK_MS = 100
+TICK_MS = 250
 HEIGHT, WIDTH, ABOVE = 44, 560, 22
 
 
@@ -44,9 +44,7 @@ class Toast(QFrame):
         self.close_button = push_button("\u2715", self.hide, "Close")
         look(self.close_button, "flat").setAccessibleName("Close")
         self.button.setSizePolicy(self.close_button.sizePolicy())
-        self._bar = look(QProgressBar(self), "bar")
-        self._bar.setTextVisible(False)
-        self._bar.setRange(0, SHOWN_MS)
+        self._bar = look(QFrame(self), "left")
         self._undo: Callable[[], object] | None = None
         self._left = 0
         row = QHBoxLayout(self)
@@ -74,7 +72,6 @@ class Toast(QFrame):
             set_icon(self.button, icon)
         self._undo, self._left = undo, SHOWN_MS
         self._place()
-        self._tick()
         self.show()
         self.raise_()
         self._timer.start()
@@ -106,11 +103,16 @@ class Toast(QFrame):
         left = max(8, min(left, over.width() - width - 8))
         top = corner.y() + canvas.height() - HEIGHT - ABOVE
         self.setGeometry(left, max(top, 0), width, HEIGHT)
-        self._bar.setGeometry(1, HEIGHT - 3, max(width - 2, 1), 2)
+        self._show_left()
+
+    def _show_left(self) -> None:
+        # No progress bar, which paints at once, and the canvas below along with it.
+        across = round((self.width() - 2) * max(self._left, 0) / SHOWN_MS)
+        self._bar.setGeometry(1, HEIGHT - 3, across, 2)
 
     def _tick(self) -> None:
         if not self.underMouse():
             self._left -= TICK_MS
-        self._bar.setValue(max(self._left, 0))
+        self._show_left()
         if self._left <= 0:
             self.hide()

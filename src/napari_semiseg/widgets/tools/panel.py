@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_semiseg.widgets.canvas.case_view import CaseView
+    from napari_semiseg.widgets.canvas.editing import Editing
     from napari_semiseg.widgets.common.session import Session
     from napari_semiseg.widgets.elements.actions import Action
 
@@ -103,7 +104,7 @@ class ToolPanel(QWidget):
         self._actions = actions
         self.prompting = Prompting(view)
         self.prompt_button = action_button(actions["prompt"], panel, "tool")
-        self._of: MaskLayer | None = None
+        self._of: Editing | None = None
         self._voxels: Any = None
         self._refined = 0.0
         boundary = partial(self.choose, MOVE_BOUNDARY.id)
@@ -227,14 +228,14 @@ class ToolPanel(QWidget):
         self.cancel()
         if changed:
             text = f"{tool.title}: {self._volumes(*voxels)}"
-            self.session.offer(text, "Undo", partial(self._take_back, mask, result))
+            self.session.offer(text, "Undo", partial(self._take_back, editing, result))
         else:
             self.session.say(f"{tool.title}: nothing to change.")
 
-    def _take_back(self, mask: MaskLayer, result: NDArray[np.uint8]) -> None:
+    def _take_back(self, editing: Editing, result: NDArray[np.uint8]) -> None:
         """Undo what was applied, unless something else was done since."""
-        if mask is self.view.mask and np.array_equal(mask.data, result):
-            mask.undo()
+        if editing is self.view.editing and np.array_equal(editing.values, result):
+            editing.layer.undo()
         else:
             self.session.say("The mask has changed since: Ctrl+Z goes back by steps.")
 
@@ -310,7 +311,7 @@ class ToolPanel(QWidget):
     def _show_tool(self, _: object = None) -> None:
         """Show what belongs to the tool, and its preview."""
         tool = self.tool
-        self._of = None if tool is None else self.view.mask
+        self._of = None if tool is None else self.view.editing
         self.worker.stop()
         self.preview.clear()
         amount = None if tool is None else tool.amount
@@ -382,7 +383,7 @@ class ToolPanel(QWidget):
 
     def _case_shown(self) -> None:
         """Put the tool away with its mask; a newer prediction leaves it in hand."""
-        if self.view.mask is not self._of:
+        if self.view.editing is not self._of:
             self.cancel()
 
     def _mask_changed(self, _: object = None) -> None:
