@@ -159,7 +159,7 @@ class SemisegDock(QWidget):
         footer.setFixedHeight(FOOTER)
         line = row_of(self.status)
         line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(self.review.saved, 1)
+        line.addWidget(self.review.state_line, 1)
         footer.setLayout(line)
         self._message = ""
         self._message_ends = QTimer(self)
@@ -231,6 +231,7 @@ class SemisegDock(QWidget):
         self._connections.add(self._show_message, session.status_changed)
         self._connections.add(self._offer, session.offered)
         self._connections.add(self._show_project, session.project_changed)
+        self._connections.add(self._hide_toast, session.project_changed)
         self._connections.add(self._note_recent, session.cases_changed)
         self._connections.add(
             self._show_step, session.cases_changed, session.runs_changed
@@ -494,7 +495,7 @@ class SemisegDock(QWidget):
             text = text or _kept(cases)
         self.status.setText(text)
         self.status.setVisible(bool(text))
-        self.review.saved.setVisible(not text and tab == "Review")
+        self.review.state_line.setVisible(not text and tab == "Review")
         self._message_ends.start()
 
     def _offer(self, text: str, button: str, undo: Callable[[], object]) -> None:
@@ -505,6 +506,11 @@ class SemisegDock(QWidget):
             self._connections.at_close(self._toast.deleteLater)
         self._show_message("")
         self._toast.show_message(text, button, undo)
+
+    def _hide_toast(self) -> None:
+        """Offer to take nothing back that was done in another project."""
+        if self._toast is not None:
+            self._toast.hide()
 
     def _show_step(self, _changed: object = None) -> None:
         """Name the next step in the header, and in the tabs how much waits there."""
@@ -551,6 +557,7 @@ class SemisegDock(QWidget):
             Do.REVIEW: self.review.open_next,
             Do.SEVERAL: self.progress.accept_several,
             Do.SLICE: self.case_view.next_doubtful_slice,
+            Do.PAINT: lambda: self.review.brush.set_mode("paint"),
             Do.FILL: self.review.fill_between,
             Do.REFINE: self.review.refine,
             Do.APPLY: self.review.tool_panel.apply_button.setFocus,

@@ -91,9 +91,14 @@ def test_another_case_is_shown_by_the_layer_of_the_one_before(
     project.add(tmp_path / "thick.nii.gz")
     view.open("case_0")
     image, mask = view.image, view.mask
+    mask.paint((2, 5, 5), 1)
+    assert mask.can_undo
     assert view.open("thick")
     assert view.image is image
     assert view.mask is mask
+    assert not mask.can_undo  # that step belongs to the mask before
+    mask.undo()
+    assert not mask.data.any() or set(np.unique(mask.data)) == {255}
     assert [layer.name for layer in view.viewer.layers] == ["thick", "mask"]
     for layer in view.viewer.layers:
         assert layer.data.shape == data.shape

@@ -266,7 +266,7 @@ def test_masks_accepted_without_a_look_are_unverified_and_asked_about(
         assert a.answers.asked == (["Accept without a look?"] if number == 2 else [])
         assert (text is None) == (number == 2)
         if text:
-            assert "unverified: unchanged, 25 % of its slices viewed" in text
+            assert "unverified: unchanged, 25 % viewed" in text
             assert project.case(name).acceptance == "unverified"
     a.scroll(range(3, 7))
     text = a.annotation.accept(painted_only=False)

@@ -541,7 +541,9 @@ def test_without_a_prediction_the_next_step_is_to_paint_then_to_fill(
     panel: ReviewPanel, view: CaseView
 ) -> None:
     view.open("case_0")
-    assert "paint a slice" in panel.next_step().text
+    step, done = panel.next_step(), panel.buttons["mark_slice_done"]
+    assert (step.do, done.property("look")) == (Do.PAINT, "primary")
+    assert panel.buttons["accept_and_next"].property("look") == "quiet"
     for index in (2, 6):
         view.go_to(0, index)
         view.mask.paint((index, 5, 5), 1)
@@ -551,6 +553,21 @@ def test_without_a_prediction_the_next_step_is_to_paint_then_to_fill(
     assert (step.do, step.key) == (Do.FILL, "I")
     panel.fill_between()
     assert panel.tool_panel.tool.id == "fill_between_slices"
+
+
+def test_the_last_stroke_is_taken_back_by_a_link_beside_what_is_saved(
+    panel: ReviewPanel, view: CaseView
+) -> None:
+    view.open("case_0")
+    assert panel.undo_link.isHidden()
+    before = view.mask.data.copy()
+    view.mask.paint((2, 5, 5), 1)
+    view.editing.recount()
+    assert not panel.undo_link.isHidden()
+    panel.undo_link.click()
+    view.editing.recount()
+    assert np.array_equal(view.mask.data, before)
+    assert panel.undo_link.isHidden()
 
 
 def test_the_card_shows_doubt_per_slice_and_goes_there(

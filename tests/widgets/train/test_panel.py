@@ -135,7 +135,7 @@ def test_the_form_offers_titles_and_explains_by_citation(
     assert "Zhang" in form.method.toolTip()
     form.set_devices(DEVICES)
     texts = [form.device.itemText(row) for row in range(form.device.count())]
-    assert texts == ["auto", "CPU, 2 cores, 16 GB"]
+    assert texts == ["Automatic", "CPU, 2 cores, 16 GB"]
 
 
 def test_the_choice_survives_a_new_list_of_methods(

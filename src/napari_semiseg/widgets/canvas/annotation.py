@@ -162,7 +162,7 @@ class Annotation:
             text += f": {_annotated(values)} voxels are stored"
             text += f", {left} that are only proposed are not" if left else ""
         if blind:
-            text += f", unverified: unchanged, {percent(viewed)} of its slices viewed"
+            text += f", unverified: unchanged, {percent(viewed)} viewed"
         return f"{text}."
 
     def undo_accept(self) -> str | None:

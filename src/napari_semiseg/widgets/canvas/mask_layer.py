@@ -36,6 +36,11 @@ class MaskLayer(Labels):
         """For napari, which names writers and icons after it: a Labels layer."""
         return "labels"
 
+    @property
+    def can_undo(self) -> bool:
+        """Whether Ctrl+Z has anything to take back."""
+        return bool(self._undo_history)
+
     def show(self, values: NDArray[np.uint8], scale: Sequence[float]) -> None:
         """Show another mask (Z, Y, X), which nothing has been done to yet."""
         self.data = values

@@ -19,6 +19,7 @@ class Do(StrEnum):
     REVIEW = "open the first case of the queue"
     SEVERAL = "accept several"
     SLICE = "go to the next doubtful slice"
+    PAINT = "paint a slice"
     FILL = "fill between slices"
     REFINE = "refine the prediction"
     APPLY = "use the tool that is open"

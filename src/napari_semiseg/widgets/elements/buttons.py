@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QRect, QSize, Qt
-from qtpy.QtGui import QIcon, QPen
+from qtpy.QtGui import QFontMetricsF, QIcon, QPen
 from qtpy.QtWidgets import (
     QPushButton,
     QSizePolicy,
@@ -88,6 +88,7 @@ class KeyButton(QPushButton):
 
     def sizeHint(self) -> QSize:
         """Room for icon, text and key."""
+        self.ensurePolished()
         words, high = self.text().replace("&&", "&"), super().sizeHint().height()
         if self._above:
             return QSize(self.fontMetrics().horizontalAdvance(words) + 16, high)
@@ -126,11 +127,9 @@ class KeyButton(QPushButton):
         if self.key:
             cap = painter.fontMetrics().horizontalAdvance(self.key) + 7
             self._paint_cap(painter, QRect(area.right() - cap - 2, 3, cap, 14))
-        words, full = text.replace("&&", "&"), painter.fontMetrics().horizontalAdvance
-        while full(words) > top.width() and small.pointSizeF() > LEAST_PT:
-            small.setPointSizeF(small.pointSizeF() - 0.5)
-            painter.setFont(small)
-            full = painter.fontMetrics().horizontalAdvance
+        small.setPointSizeF(min(one.letters() for one in self._in_row()))
+        painter.setFont(small)
+        words = text.replace("&&", "&")
         words = painter.fontMetrics().elidedText(
             words, Qt.TextElideMode.ElideRight, top.width()
         )
@@ -138,6 +137,23 @@ class KeyButton(QPushButton):
             area.adjusted(0, 0, 0, -4), centre | Qt.AlignmentFlag.AlignBottom, words
         )
         painter.setFont(font)
+
+    def letters(self) -> float:
+        """Points of the largest letters in which the text fits below the icon."""
+        font, words = self._small(), self.text().replace("&&", "&")
+        while (
+            font.pointSizeF() > LEAST_PT
+            and QFontMetricsF(font).horizontalAdvance(words) > self.width() - 4
+        ):
+            font.setPointSizeF(font.pointSizeF() - 0.5)
+        return font.pointSizeF()
+
+    def _in_row(self) -> list[KeyButton]:
+        """Buttons beside it that have the text below the icon: all in equal letters."""
+        whole = self.parentWidget()
+        only = Qt.FindChildOption.FindDirectChildrenOnly
+        beside = [] if whole is None else whole.findChildren(KeyButton, options=only)
+        return [one for one in beside if one._above] or [self]
 
     def _paint_beside(self, painter: QStylePainter, area: QRect, text: str) -> None:
         metrics, cap = painter.fontMetrics(), self._cap_width()
@@ -148,6 +164,8 @@ class KeyButton(QPushButton):
             # Half a word says less than icon and key, or than the word alone.
             if full(words) <= area.width() - picture and not self._draws:
                 cap = 0
+            elif not self.key and full(words) <= area.width():
+                picture = 0
             elif not self._says:
                 words = ""
         room = area.width() - picture - (cap + GAP if cap else 0)

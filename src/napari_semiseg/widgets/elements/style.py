@@ -20,6 +20,7 @@ FONT = "mdi6"
 """Icon font, by its name in superqt; without it buttons show their text only."""
 ICON = "icon_name"
 ACCENT = "#007acc"
+LINK = "#5bb8ff"
 DONE, PROPOSED, TROUBLE = "#2cc79a", "#6fc1ef", "#ff8a3d"
 """Of training: under way or done, masks being proposed, trouble."""
 
@@ -125,6 +126,8 @@ QFrame[look="rule"] { background: {line}; }
 QComboBox[look="flat"] { background: transparent; border: none; padding: 3px 4px; }
 QComboBox[look="flat"]:hover { background: {control}; }
 QComboBox[look="flat"]:focus { border: 2px solid {text}; }
+QPushButton[look="link"] { background: transparent; border: none; padding: 0;
+    color: {link}; }
 QFrame[look="left"] { background: {secondary}; }
 QFrame[look="toast"] { background: {card}; border: 1px solid {line};
     border-radius: 7px; }
@@ -146,6 +149,7 @@ def colours(theme: str | None = None) -> dict[str, str]:
         "outline": mix(text, back, 0.5),
         "accent": ACCENT,
         "accent_hover": mix(ACCENT, "#000000", 0.88),
+        "link": readable(LINK, back, 4.5),
         "chip": "#15405c",
         "chip_text": "#f0f1f2",
         "chip_ground": tint("#f0a830"),

@@ -24,7 +24,7 @@ from napari_semiseg.widgets.elements.forms import (
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.elements.style import colours, icon, look, readable
+from napari_semiseg.widgets.elements.style import LINK, colours, icon, look, readable
 from napari_semiseg.widgets.project.recents import (
     Recent,
     day,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BAR, PICTURE, BIG = 76, 52, 32
-LINK = "#5bb8ff"
 
 
 class StartPage(QWidget):

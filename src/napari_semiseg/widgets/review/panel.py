@@ -7,8 +7,15 @@ from itertools import pairwise
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QMenu, QPushButton, QWidget
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.case import CaseState
@@ -26,7 +33,13 @@ from napari_semiseg.widgets.common.scrolling import VerticalScroll
 from napari_semiseg.widgets.elements.actions import Group, short
 from napari_semiseg.widgets.elements.buttons import action_button, show_actions
 from napari_semiseg.widgets.elements.connections import Connections
-from napari_semiseg.widgets.elements.forms import ElidedLabel, plain, row_of, stack
+from napari_semiseg.widgets.elements.forms import (
+    ElidedLabel,
+    plain,
+    push_button,
+    row_of,
+    stack,
+)
 from napari_semiseg.widgets.elements.style import look, set_icon
 from napari_semiseg.widgets.review.case_card import CaseCard
 from napari_semiseg.widgets.review.queue import QueueBox
@@ -99,6 +112,14 @@ class ReviewPanel(QWidget):
         actions = self.actions_by_id
         self.saved = ElidedLabel("secondary")
         self.saved.setElideMode(Qt.TextElideMode.ElideRight)
+        tip = "Undo stroke (Ctrl+Z)\nTakes the last change of the mask back."
+        self.undo_link = look(push_button("Undo stroke", self.undo, tip), "link")
+        self.undo_link.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.undo_link.hide()
+        self.state_line = QWidget()
+        state = row_of(self.saved, self.undo_link)
+        state.setContentsMargins(0, 0, 0, 0)
+        self.state_line.setLayout(state)
         self.classes = ClassButtons(actions)
         self.brush = BrushControls(actions[mode] for mode in MODES)
         self.queue_box = QueueBox(session)
@@ -246,6 +267,7 @@ class ReviewPanel(QWidget):
             words = "accept the case"
         elif done < 2:
             words = "paint a slice, then Slice done"
+            return NextStep(Do.PAINT, words, elsewhere=True)
         else:
             key = self.actions_by_id[INTERPOLATE.id].key
             return NextStep(Do.FILL, f"fill between {done} done slices", key=key)
@@ -258,6 +280,11 @@ class ReviewPanel(QWidget):
     def fill_between(self) -> None:
         """Choose the tool that fills in between done slices."""
         self.tool_panel.choose(INTERPOLATE.id)
+
+    def undo(self) -> None:
+        """Take the last change of the mask back."""
+        if self.case_view.mask is not None:
+            self.case_view.mask.undo()
 
     def escape(self) -> None:
         """Put the tool away; without one, pan."""
@@ -334,6 +361,9 @@ class ReviewPanel(QWidget):
     def _build(self) -> None:
         self.body = QWidget()
         self.work, case, tools = QWidget(), QWidget(), QWidget()
+        # No higher than it must be: nothing in it moves when the queue goes.
+        policy = QSizePolicy.Policy
+        self.work.setSizePolicy(policy.Preferred, policy.Maximum)
         stack(case, self.card, self.classes, margin=0).setSpacing(8)
         stack(tools, self.brush, self.tool_panel, margin=0).setSpacing(8)
         work = stack(self.work, case, tools, margin=0)
@@ -391,6 +421,7 @@ class ReviewPanel(QWidget):
         self.queue.asked.connect(self.open_place)
         self.tool_panel.opened.connect(self.queue_box.setHidden)
         self.tool_panel.opened.connect(self._show_step)
+        self.tool_panel.opened.connect(self._show_sheet)
         dims = view.viewer.dims.events
         connections.add(self._show_step, dims.point, view.model.counted)
         self._bind_keys()
@@ -452,6 +483,7 @@ class ReviewPanel(QWidget):
         self.queue_box.show_open(None if view.case is None else view.case.id)
         if view.case is None or view.mask is None or view.image is None:
             self.saved.setText("")
+            self.undo_link.hide()
             self._show_step()
             return
         self.card.show_case(self._flag(), *self._quality())
@@ -487,11 +519,21 @@ class ReviewPanel(QWidget):
         return project.case(case.id).record.flag
 
     def _show_step(self, _: object = None) -> None:
-        """Make *Accept & next* the blue button while it is the next step."""
+        """Make the button of the next step blue, if it is one of this tab."""
         step = self.next_step()
-        blue = step is not None and step.do is Do.ACCEPT
-        look(self.buttons["accept_and_next"], "primary" if blue else "quiet")
+        for name, do in (
+            ("mark_slice_done", Do.PAINT),
+            ("accept_and_next", Do.ACCEPT),
+        ):
+            blue = step is not None and step.do is do
+            look(self.buttons[name], "primary" if blue else "quiet")
         self.step_changed.emit()
+
+    def _show_sheet(self, opened: bool) -> None:
+        """Bring the buttons of a tool into view, once it is laid out."""
+        if opened:
+            sheet = self.tool_panel.sheet
+            QTimer.singleShot(0, partial(self.scroll_area.ensureWidgetVisible, sheet))
 
     def _show_class(self, event: object = None) -> None:
         if self.case_view.mask is not None:
@@ -516,6 +558,8 @@ class ReviewPanel(QWidget):
     def _show_saved(self, _: object = None) -> None:
         text = "Edits not saved yet" if self.case_view.dirty else "All saved"
         editing, more = self.case_view.editing, ""
+        mask = self.case_view.mask
+        self.undo_link.setVisible(mask is not None and mask.can_undo)
         if editing is not None:
             axis = int(self.case_view.viewer.dims.order[0])
             parts = editing.annotated_slices(axis)

@@ -255,10 +255,10 @@ class TrainingForm(QWidget):
         self.source.setEnabled(bool(runs))
 
     def set_devices(self, devices: Sequence[Device]) -> None:
-        """Offer devices beside *auto*; the one that is chosen stays."""
+        """Offer devices beside *Automatic*; the one that is chosen stays."""
         chosen = self.device.currentData()
         self.device.clear()
-        self.device.addItem("auto", "auto")
+        self.device.addItem("Automatic", "auto")
         for item in devices:
             memory = "" if item.memory_gb is None else f", {item.memory_gb:.0f} GB"
             self.device.addItem(f"{item.title}{memory}", item.name)

@@ -392,7 +392,7 @@ class RunProgress(QWidget):
         self._show_end(event)
         spent = duration(event.seconds)
         words = {
-            "completed": f"Trained {event.step} steps in {spent}",
+            "completed": f"Trained {count(event.step, 'step')} in {spent}",
             "cancelled": f"Stopped at step {event.step} after {spent}",
             "failed": "Training failed",
         }
