@@ -170,7 +170,6 @@ class PredictionViews(QWidget):
         self._sdm: NDArray[np.float32] | None = None
         self._scheme: LabelScheme | None = None
         self._index = 0
-        self._colour = ""
         self._contour = Contour(
             np.zeros((0, 2, 3)),
             name="zero contour",
@@ -248,9 +247,7 @@ class PredictionViews(QWidget):
         self._keep_width()
         self._contour.data = vectors
         assign(self._contour, "scale", scale)
-        colour = self._scheme.classes[self._index].colour
-        if colour != self._colour:
-            self._contour.edge_color = self._colour = colour
+        self._contour.edge_color = self._scheme.classes[self._index].colour
 
 
 class MapLegend(QFrame):

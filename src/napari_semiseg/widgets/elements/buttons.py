@@ -169,7 +169,7 @@ class KeyButton(QPushButton):
             elif not self._says:
                 words = ""
         room = area.width() - picture - (cap + GAP if cap else 0)
-        words = metrics.elidedText(words, self.elide, max(room, 0))
+        words = metrics.elidedText(words, self.elide, max(room + 1, 0))  # rounded
         used = picture + metrics.horizontalAdvance(words) + (cap + GAP if cap else 0)
         x = (
             area.left()

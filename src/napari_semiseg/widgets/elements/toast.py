@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN_MS = 10_000
 TICK_MS = 250
-HEIGHT, WIDTH, ABOVE = 44, 640, 22
+HEIGHT, WIDTH, ABOVE, PARTED = 44, 640, 22, 60
 
 
 class Toast(QFrame):
@@ -98,7 +98,9 @@ class Toast(QFrame):
         if canvas is None or over is None:
             return
         corner = canvas.mapTo(over, QPoint(0, 0))
-        width = max(min(WIDTH, over.width() - 16), 1)
+        words = self.text.fontMetrics().horizontalAdvance(self.text.text())
+        aside = self.button.sizeHint().width() + self.close_button.sizeHint().width()
+        width = max(min(WIDTH, words + aside + PARTED, over.width() - 16), 1)
         left = corner.x() + (canvas.width() - width) // 2
         left = max(8, min(left, over.width() - width - 8))
         top = corner.y() + canvas.height() - HEIGHT - ABOVE

@@ -8,14 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import (
-    QBoxLayout,
-    QHBoxLayout,
-    QMenu,
-    QPushButton,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QMenu, QPushButton, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.case import CaseState
@@ -64,6 +57,8 @@ if TYPE_CHECKING:
 REFRESH_MS = 200
 TWO_COLUMNS = 720
 """Pixels across from which the queue stands beside the tools."""
+NARROW = 330
+"""Pixels across below which there is no room for long words."""
 AGAIN_S = 0.6
 """A second press of *Accept & next* within this is not meant."""
 MODES = ("paint", "erase", "fill", "pan_zoom")
@@ -361,9 +356,6 @@ class ReviewPanel(QWidget):
     def _build(self) -> None:
         self.body = QWidget()
         self.work, case, tools = QWidget(), QWidget(), QWidget()
-        # No higher than it must be: nothing in it moves when the queue goes.
-        policy = QSizePolicy.Policy
-        self.work.setSizePolicy(policy.Preferred, policy.Maximum)
         stack(case, self.card, self.classes, margin=0).setSpacing(8)
         stack(tools, self.brush, self.tool_panel, margin=0).setSpacing(8)
         work = stack(self.work, case, tools, margin=0)
@@ -434,7 +426,12 @@ class ReviewPanel(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Put the queue beside the tools where the panel is wide and low."""
         super().resizeEvent(event)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         wide = self.width() >= TWO_COLUMNS
+        narrow = self.width() < NARROW
+        self.undo_link.setText("Undo" if narrow else "Undo stroke")
         ways, sides = QBoxLayout.Direction, Qt.AlignmentFlag
         for layout in self._columns:
             layout.setDirection(ways.LeftToRight if wide else ways.TopToBottom)
@@ -443,6 +440,9 @@ class ReviewPanel(QWidget):
                 if part is not None and part.widget() is not self.queue_box:
                     layout.setStretch(place, 2 * wide)
                     part.setAlignment(sides.AlignTop if wide else sides(0))
+        # Where the queue has gone, nothing of what stood above it moves.
+        below = not wide and self.queue_box.isHidden()
+        self._columns[0].setStretch(2, int(below))
 
     def showEvent(self, event: QShowEvent) -> None:
         """Bring the queue up to date when the tab is looked at."""
@@ -531,6 +531,7 @@ class ReviewPanel(QWidget):
 
     def _show_sheet(self, opened: bool) -> None:
         """Bring the buttons of a tool into view, once it is laid out."""
+        self._lay_out()
         if opened:
             sheet = self.tool_panel.sheet
             QTimer.singleShot(0, partial(self.scroll_area.ensureWidgetVisible, sheet))
