@@ -244,10 +244,10 @@ class PredictionViews(QWidget):
         vectors = np.zeros((len(segments), 2, 3))
         vectors[..., shown] = segments * spacing[shown] / scale[shown]
         vectors[:, 0, axis] = dims.point[axis] / scale[axis]
-        self._keep_width()
         self._contour.data = vectors
         assign(self._contour, "scale", scale)
         self._contour.edge_color = self._scheme.classes[self._index].colour
+        self._keep_width()
 
 
 class MapLegend(QFrame):
