@@ -86,10 +86,10 @@ def export_model(
     pipeline_file = target / ("configs" if bundle else ".") / FILE
     card = target / ("docs/README.md" if bundle else "model-card.md")
     # The only door to PyTorch: what runs a model never passes it.
-    write_onnx: Callable[..., tuple[int, list[tuple[int, ...]], float]]
+    write_onnx: Callable[..., tuple[int, list[tuple[int, ...]], bool, float]]
     write_onnx = import_module("napari_semiseg.engine").write_onnx
     with atomic_path(network) as temporary:
-        step, flips, difference = write_onnx(project, chosen, temporary)
+        step, flips, adapts, difference = write_onnx(project, chosen, temporary)
     plan = chosen.plan
     assert plan is not None
     pipeline = Pipeline(
@@ -107,6 +107,7 @@ def export_model(
         overlap=1 - STEP,
         gaussian_sigma=SIGMA,
         flips=tuple(flips),
+        adapts=adapts,
         classes=project.labels.classes,
     )
     pipeline.write(pipeline_file)

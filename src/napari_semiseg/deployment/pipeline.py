@@ -39,6 +39,10 @@ class Pipeline(BaseModel):
         Least overlap of windows, and deviation of their weights, over their size.
     flips : tuple of tuple of int
         Views that are averaged, by their mirrored axes (0 is z).
+    adapts : bool
+        Whether the network also takes ``own`` and answers ``apart``, scalars both: the
+        part that a scan's own statistics have, and how far they are from those of the
+        training; see ``docs/deployment.md``.
     classes : tuple of LabelClass
         Voxel value, name and colour of channels 1 to C - 1; channel 0 is background.
     units : dict
@@ -67,6 +71,7 @@ class Pipeline(BaseModel):
     overlap: float
     gaussian_sigma: float
     flips: tuple[tuple[int, ...], ...]
+    adapts: bool = False
     classes: tuple[LabelClass, ...]
     units: dict[str, str] = {
         "spacing_mm": "mm",

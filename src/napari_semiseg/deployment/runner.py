@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_semiseg.core.labels import LabelScheme, voxel_counts
 from napari_semiseg.deployment.pipeline import Pipeline
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
+from napari_semiseg.imaging.foreign_scans import own_share, windows_to_look_at
 from napari_semiseg.imaging.intensities import normalise
 from napari_semiseg.imaging.resampling import resample, slabs, working_shape
 from napari_semiseg.imaging.sliding_window import predict_planes
@@ -75,6 +76,9 @@ class ExportedModel:
             network, options, providers=[one for one in EXACT if one[0] in present]
         )
 
+        self._own = 0.0
+        self._apart: list[float] = []
+
     @property
     def labels(self) -> LabelScheme:
         """Its classes."""
@@ -113,8 +117,10 @@ class ExportedModel:
             for image, how in zip(images, pipeline.intensities, strict=True)
         ]
         values = np.array([0, *self.labels.values], dtype=np.uint8)
+        volume = np.concatenate(channels)
+        self._adapt_to(volume)
         blocks = predict_planes(
-            np.concatenate(channels),
+            volume,
             pipeline.patch_zyx,
             [1.0, *[0.0] * len(pipeline.classes)],
             self._mirrored_mean,
@@ -139,10 +145,22 @@ class ExportedModel:
 
     def _probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Answer (C, z, y, x) of the network for a window (K, z, y, x)."""
+        given: dict[str, NDArray[np.float32]]
         given = {self.pipeline.input: np.ascontiguousarray(window[None])}
-        (answer,) = self._session.run([self.pipeline.output], given)
+        if self.pipeline.adapts:
+            given["own"] = np.array(self._own, dtype=np.float32)
+        answer, *apart = self._session.run(None, given)
+        self._apart += map(float, apart)
         found: NDArray[np.float32] = answer[0]
         return found
+
+    def _adapt_to(self, volume: NDArray[np.float32]) -> None:
+        """Choose how far the network adapts to a volume (K, Z, Y, X)."""
+        self._own, self._apart = 0.0, []
+        if self.pipeline.adapts:
+            for window in windows_to_look_at(volume, self.pipeline.patch_zyx):
+                self._probabilities(window)
+            self._own = own_share(float(np.mean(self._apart)))
 
 
 def run_model(

@@ -239,7 +239,7 @@ def load_predictor(
     except EngineMissing:  # trained on another machine
         chosen = devices.choose("auto")
     torch.set_num_threads(devices.cores())
-    learner, teachers, plan, step = load_networks(project, run, chosen)
+    learner, teachers, plan, state = load_networks(project, run, chosen)
     if precision is not None:
         plan = plan.model_copy(update={"precision": precision})
     predictor = Predictor(
@@ -249,14 +249,15 @@ def load_predictor(
         chosen,
         cancellation,
         feature_maps=config.feature_maps and feature_maps,
+        familiar=lambda: state.familiar,
     )
-    return predictor, step
+    return predictor, state.step
 
 
 def load_networks(
     project: Project, run: Run, device: torch.device
-) -> tuple[Method, dict[str, SegmentationNetwork], Plan, int]:
-    """Load method, averaged networks, plan and step of a run, onto a device.
+) -> tuple[Method, dict[str, SegmentationNetwork], Plan, Checkpoint]:
+    """Load method, averaged networks, plan and state of a run, onto a device.
 
     Raises
     ------
@@ -282,7 +283,7 @@ def load_networks(
                 f"{run.folder.last}: expected the networks of {config.method!r}, found "
                 f"others ({type(error).__name__}); train again or restore the file"
             ) from error
-    return learner, teachers, plan, state.step
+    return learner, teachers, plan, state
 
 
 def predict(project: Project, run: Run, case: Case) -> Prediction:

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from napari_semiseg.engine.api import load_networks
 from napari_semiseg.engine.data.augment import FLIP_AXES
+from napari_semiseg.engine.inference.own_statistics import (
+    batch_norm_layers,
+    own_statistics,
+)
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.imaging.foreign_scans import is_settled
 from napari_semiseg.imaging.sliding_window import mirrored_views
 
 if TYPE_CHECKING:
@@ -30,7 +35,11 @@ LARGEST_DIFFERENCE = 1e-3
 
 
 class _Inference(nn.Module):
-    """Probabilities (B, C, Z, Y, X) of a method for a window (B, K, Z, Y, X)."""
+    """Probabilities (B, C, Z, Y, X) of a method for a window (B, K, Z, Y, X).
+
+    With the share of its own statistics, and how far these are from the known ones,
+    where networks have any; see `own_statistics`.
+    """
 
     def __init__(
         self, method: Method, teachers: dict[str, SegmentationNetwork]
@@ -40,13 +49,19 @@ class _Inference(nn.Module):
         self._teachers = teachers
         self.networks = nn.ModuleList(teachers.values())  # whose weights are stored
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self._method.infer(self._teachers, image).probabilities
+    def forward(
+        self, image: Tensor, own: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        if own is None:
+            return self._method.infer(self._teachers, image).probabilities
+        with own_statistics(batch_norm_layers(self.networks), own) as apart:
+            found = self._method.infer(self._teachers, image)
+        return found.probabilities, torch.stack(apart).mean()
 
 
 def write_onnx(
     project: Project, run: Run, path: Path
-) -> tuple[int, list[tuple[int, ...]], float]:
+) -> tuple[int, list[tuple[int, ...]], bool, float]:
     """Write the model of a run, and compare the file with it.
 
     Returns
@@ -55,6 +70,8 @@ def write_onnx(
         Of the training.
     flips : list of tuple of int
         See `mirrored_views`.
+    adapts : bool
+        Whether the graph adapts to a scan: it takes a share and tells a distance, too.
     difference : float
         Largest difference of a probability, for a window of noise.
 
@@ -71,14 +88,20 @@ def write_onnx(
             f"expected ONNX to export a model, found '{error}'; run: pip install "
             f"'napari-semiseg[onnx]'"
         ) from error
-    method, teachers, plan, step = load_networks(project, run, torch.device("cpu"))
+    method, teachers, plan, state = load_networks(project, run, torch.device("cpu"))
     module = _Inference(method, teachers).eval()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(0)
     shape = (1, len(plan.channels), *plan.patch_zyx)
-    noise = torch.randn(shape, generator=generator)
-    with torch.inference_mode():  # first: methods load PyTorch when they need it
-        ours = module(noise).numpy()
+    given = {"image": torch.randn(shape, generator=generator)}
+    answers = ["probabilities"]
+    layers = batch_norm_layers(teachers.values())
+    if adapts := bool(layers) and is_settled(state.familiar):
+        given["own"] = torch.tensor(0.25)
+        answers.append("apart")
+    with torch.inference_mode():
+        answer = module(*given.values())
+        ours = (answer[0] if adapts else answer).numpy()
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     try:
@@ -87,12 +110,12 @@ def write_onnx(
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,
-                (noise,),
+                tuple(given.values()),
                 path,
                 dynamo=True,
                 external_data=False,
-                input_names=["image"],
-                output_names=["probabilities"],
+                input_names=list(given),
+                output_names=answers,
                 verbose=False,
             )
     except Exception as error:  # each of many steps has errors of its own
@@ -104,11 +127,13 @@ def write_onnx(
     finally:
         exporter.setLevel(level)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (theirs,) = session.run(["probabilities"], {"image": noise.numpy()})
+    values = {name: value.numpy() for name, value in given.items()}
+    theirs = session.run(answers, values)[0]
     difference = float(np.abs(ours - theirs).max())
     if difference > LARGEST_DIFFERENCE:
         raise ProjectError(
             f"run {run.id!r}: expected the same probabilities of PyTorch and of ONNX "
             f"Runtime, found them {difference:.2g} apart; install other versions"
         )
-    return step, mirrored_views(FLIP_AXES if plan.mirrored else ()), difference
+    flips = mirrored_views(FLIP_AXES if plan.mirrored else ())
+    return state.step, flips, adapts, difference

@@ -20,6 +20,7 @@ from napari_semiseg.engine.methods.base import Inference
 from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 from napari_semiseg.engine.networks.embedding import EmbeddingAccumulator
 from napari_semiseg.imaging import sliding_window
+from napari_semiseg.imaging.foreign_scans import SETTLED
 from napari_semiseg.imaging.sliding_window import GridSampler
 
 
@@ -376,3 +377,56 @@ def test_the_shell_is_the_same_in_slabs(monkeypatch):
     for slab in (1, 7):
         monkeypatch.setattr(uncertainty, "SLAB", slab)
         assert np.array_equal(surface_shell(indices), whole)
+
+
+@pytest.fixture
+def vnet(plan, task):
+    """A predictor whose V-Net has seen noise of mean 0 and deviation 1."""
+    method = registry.build("supervised", {}, task)
+    network = method.networks()["student"]
+    with torch.no_grad():
+        for _ in range(20):
+            network(torch.randn(2, 1, *plan.patch_zyx))
+    return Predictor(
+        method,
+        {"student": network},
+        plan,
+        torch.device("cpu"),
+        familiar=lambda: SETTLED,
+    )
+
+
+def hooks(predictor):
+    return [len(layer._forward_hooks) for layer in predictor._layers]
+
+
+def test_only_a_foreign_scan_is_adapted_to(vnet, plan):
+    shape = (1, *(edge + 8 for edge in plan.patch_zyx))
+    familiar = torch.randn(shape).numpy()
+    foreign = 3 * familiar + 2
+    assert vnet._own_share(familiar) == 0.0
+    share = vnet._own_share(foreign)
+    assert share > 0.3
+    adapted = vnet.maps(foreign).probabilities
+    layers, vnet._layers = vnet._layers, []
+    as_before = vnet.maps(foreign).probabilities
+    assert not torch.equal(adapted, as_before)
+    plain = vnet.maps(familiar).probabilities
+    vnet._layers = layers
+    assert torch.equal(vnet.maps(familiar).probabilities, plain)
+
+
+@pytest.mark.parametrize("familiar", [None, SETTLED + 0.01])
+def test_nothing_is_adapted_by_a_network_that_knows_no_scan(vnet, plan, familiar):
+    vnet._familiar = lambda: familiar
+    shape = (1, *(edge + 8 for edge in plan.patch_zyx))
+    assert vnet._own_share(3 * torch.randn(shape).numpy() + 2) == 0.0
+
+
+def test_a_prediction_that_is_given_up_leaves_the_network_as_it_was(vnet, plan):
+    shape = (1, *(3 * edge for edge in plan.patch_zyx))
+    blocks = vnet.planes(3 * torch.randn(shape).numpy() + 2)
+    next(blocks)
+    assert set(hooks(vnet)) == {1}
+    blocks.close()
+    assert set(hooks(vnet)) == {0}

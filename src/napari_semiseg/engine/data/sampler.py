@@ -45,6 +45,9 @@ class Batches(Protocol):
         ``unlabelled`` says whether its unlabelled crops are needed.
         """
 
+    def labelled_images(self, count: int) -> list[NDArray[np.float16]]:
+        """Give whole volumes (K, Z, Y, X) with labels, so many or fewer."""
+
 
 class SyntheticBatches:
     """Random batches, to measure without data.
@@ -78,6 +81,10 @@ class SyntheticBatches:
             planes=torch.zeros_like(target, device=device),
             cases=tuple(map(str, range(count))),
         )
+
+    def labelled_images(self, count: int) -> list[NDArray[np.float16]]:
+        """Give none: there are only crops."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,10 @@ class Sampler:
             mirrored=plan.mirrored,
             calibrated=[how.calibrated for how in plan.intensities],
         )
+
+    def labelled_images(self, count: int) -> list[NDArray[np.float16]]:
+        """Give whole volumes (K, Z, Y, X) of the first labelled cases."""
+        return [case.image for case in self._streams[-1].labelled[:count]]
 
     def _ahead(self, step: int, unlabelled: bool) -> _Read:
         """Take what another thread has read, and let it read the next crops.

@@ -17,6 +17,10 @@ from napari_semiseg.engine.data.augment import FLIP_AXES
 from napari_semiseg.engine.data.cache import working_images
 from napari_semiseg.engine.devices import autocast
 from napari_semiseg.engine.inference.feature_maps import FeatureAccumulator
+from napari_semiseg.engine.inference.own_statistics import (
+    batch_norm_layers,
+    own_statistics,
+)
 from napari_semiseg.engine.inference.uncertainty import (
     UncertaintyMaps,
     extent,
@@ -26,6 +30,11 @@ from napari_semiseg.engine.methods.perturbations import entropy
 from napari_semiseg.engine.networks.embedding import EmbeddingAccumulator
 from napari_semiseg.engine.out_of_memory import out_of_memory_advice, prediction_advice
 from napari_semiseg.imaging.distance import truncated_distance
+from napari_semiseg.imaging.foreign_scans import (
+    is_settled,
+    own_share,
+    windows_to_look_at,
+)
 from napari_semiseg.imaging.resampling import slabs, working_shape
 from napari_semiseg.imaging.sliding_window import (
     mirrored_views,
@@ -35,7 +44,7 @@ from napari_semiseg.imaging.sliding_window import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -97,6 +106,9 @@ class Predictor:
         Checked at every window.
     feature_maps : bool
         Whether predictions come with `FeatureMaps`.
+    familiar : callable, optional
+        Tells how far apart scans with labels are, see `imaging.foreign_scans`; only
+        asked where a scan seems foreign.
     """
 
     def __init__(
@@ -108,6 +120,7 @@ class Predictor:
         cancellation: CancellationToken = NEVER,
         *,
         feature_maps: bool = False,
+        familiar: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._method = method
         self._teachers = teachers
@@ -117,6 +130,8 @@ class Predictor:
         self._embedding = EmbeddingAccumulator()
         self._keeps_features = feature_maps
         self._features: FeatureAccumulator | None = None
+        self._familiar = familiar
+        self._layers = batch_norm_layers(teachers.values())
         for teacher in teachers.values():
             teacher.eval()
 
@@ -145,11 +160,33 @@ class Predictor:
         self._features = None
         if self._keeps_features:
             self._features = FeatureAccumulator(image.shape[-3:])
-        for block in predict_planes(
-            image, patch, elsewhere, self._predict_at, self._foreground
-        ):
-            maps = torch.from_numpy(block)
-            yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
+        with ExitStack() as adapted:
+            if share := self._own_share(image):
+                adapted.enter_context(own_statistics(self._layers, share))
+            for block in predict_planes(
+                image, patch, elsewhere, self._predict_at, self._foreground
+            ):
+                maps = torch.from_numpy(block)
+                yield Maps(maps[:classes], maps[classes:-1], maps[-1:])
+
+    @torch.inference_mode()
+    def apart(self, image: NDArray[np.float32]) -> float:
+        """Measure how far a scan (K, Z, Y, X) is from those of the training.
+
+        Mean over layers, maps and windows of the distance between its mean and the
+        known one, in standard deviations; 0 of a network that knows no statistics.
+        """
+        if not self._layers:
+            return 0.0
+        with own_statistics(self._layers, 0.0) as apart:
+            for window in windows_to_look_at(image, self._plan.patch_zyx):
+                self._quick(window)
+        return float(torch.stack(apart).mean())
+
+    def _own_share(self, image: NDArray[np.float32]) -> float:
+        """How far to adapt to a scan (K, Z, Y, X), see `imaging.foreign_scans`."""
+        share = own_share(self.apart(image))
+        return share if share and is_settled(self._familiar()) else 0.0
 
     def _crop(self, window: NDArray[np.float32]) -> Tensor:
         self.cancellation.check()

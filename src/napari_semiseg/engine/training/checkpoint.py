@@ -21,7 +21,9 @@ class Checkpoint:
     """State of a training after ``step`` steps.
 
     ``best`` is the highest mean validation Dice so far, -1 before there is one.
-    ``schedule`` is `Schedule.state`, ``gradient_ratio`` that of `GradientBalance`.
+    ``schedule`` is `Schedule.state`, ``gradient_ratio`` that of `GradientBalance`,
+    ``familiar`` how far apart scans with labels are for the averaged networks, see
+    `imaging.foreign_scans`.
 
     Batches and noise are functions of (seed, step, schedule): there is no generator
     to keep.
@@ -36,6 +38,7 @@ class Checkpoint:
     best: float = -1.0
     schedule: list[dict[str, Any]] = field(default_factory=list)
     gradient_ratio: float | None = None
+    familiar: float | None = None
 
     def save(self, path: Path) -> None:
         """Write atomically; a reader sees the old file or the whole new one."""

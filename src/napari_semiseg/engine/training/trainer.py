@@ -52,6 +52,8 @@ MEASURED_STEPS = 6
 """Steps of a kind whose speed is measured."""
 FEWEST_STEPS = 3
 """As many of them as are enough where they are far too slow."""
+LOOKED_AT = 3
+"""Scans with labels, for how far apart they are."""
 PARTS, REHEARSED_PARTS = 20, 4
 """Of a training: for the share of each kind of step, and for what a step needs."""
 LATE = 100
@@ -445,7 +447,17 @@ class Trainer:
             best=self.best,
             schedule=self.schedule.state(),
             gradient_ratio=self._balance.ratio,
+            familiar=self._familiar(),
         )
+
+    def _familiar(self) -> float | None:
+        """Measure how far apart a few scans with labels are, see `Checkpoint`."""
+        predictor = self.predictor()
+        apart = [
+            predictor.apart(image.astype(np.float32))
+            for image in self._batches.labelled_images(LOOKED_AT)
+        ]
+        return float(np.mean(apart)) if apart else None
 
     def restore(self, state: Checkpoint) -> None:
         """Go back to a checkpoint."""
@@ -480,6 +492,7 @@ class Trainer:
             self._device,
             cancellation,
             feature_maps=feature_maps,
+            familiar=self._familiar,
         )
 
 
