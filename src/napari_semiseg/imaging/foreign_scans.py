@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FAMILIAR, FOREIGN = 0.1, 0.2
+FAMILIAR, FOREIGN = 0.08, 0.16
 """How far apart scans are up to which nothing is adapted, and from which on all is."""
 SETTLED = 0.15
 """How far apart scans with labels may be: statistics that fit these no better, after
