@@ -386,7 +386,7 @@ def vnet(plan, task):
     network = method.networks()["student"]
     with torch.no_grad():
         for _ in range(20):
-            network(torch.randn(2, 1, *plan.patch_zyx))
+            network(torch.randn(4, 1, *plan.patch_zyx))
     return Predictor(
         method,
         {"student": network},
