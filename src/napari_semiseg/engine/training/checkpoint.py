@@ -23,7 +23,7 @@ class Checkpoint:
     ``best`` is the highest mean validation Dice so far, -1 before there is one.
     ``schedule`` is `Schedule.state`, ``gradient_ratio`` that of `GradientBalance`,
     ``familiar`` how far apart scans with labels are for the averaged networks, see
-    `imaging.foreign_scans`.
+    `imaging.foreign_scans`: it is measured at the end, or where a training stops.
 
     Batches and noise are functions of (seed, step, schedule): there is no generator
     to keep.

@@ -365,7 +365,8 @@ class Trainer:
                 yield from between(self)
                 looked = time.perf_counter()
         yield from self._reported(pending, self._plan.steps)
-        self._save(checkpoint)
+        if self._ranks.is_first:
+            self.state(self._familiar()).save(checkpoint)
         yield Checkpointed(step=self.step)
 
     def _timed(
@@ -435,8 +436,8 @@ class Trainer:
             gradient_ratio=self._balance.ratio,
         )
 
-    def state(self) -> Checkpoint:
-        """Give everything that the next step depends on."""
+    def state(self, familiar: float | None = None) -> Checkpoint:
+        """Give everything that the next step depends on, and how it predicts."""
         return Checkpoint(
             step=self.step,
             seconds=self.seconds,
@@ -447,7 +448,7 @@ class Trainer:
             best=self.best,
             schedule=self.schedule.state(),
             gradient_ratio=self._balance.ratio,
-            familiar=self._familiar(),
+            familiar=familiar,
         )
 
     def _familiar(self) -> float | None:
