@@ -365,8 +365,7 @@ class Trainer:
                 yield from between(self)
                 looked = time.perf_counter()
         yield from self._reported(pending, self._plan.steps)
-        if self._ranks.is_first:
-            self.state(self._familiar()).save(checkpoint)
+        self._save(checkpoint, ended=True)
         yield Checkpointed(step=self.step)
 
     def _timed(
@@ -400,10 +399,10 @@ class Trainer:
             yield self._stepped(pending, total)
             pending.clear()
 
-    def _save(self, checkpoint: Path) -> None:
+    def _save(self, checkpoint: Path, *, ended: bool = False) -> None:
         """Write a checkpoint, once for all ranks, whose weights are the same."""
         if self._ranks.is_first:
-            self.state().save(checkpoint)
+            self.state(self._familiar() if ended else None).save(checkpoint)
 
     def _stepped(self, pending: list[dict[str, Tensor]], total: int) -> Stepped:
         found: dict[str, list[Tensor]] = {}
