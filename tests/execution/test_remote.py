@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import distributed
 import pytest
 
 from execution.conftest import until
@@ -11,6 +12,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.palettes import PALETTES
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.execution import remote
+from napari_semiseg.execution.cluster import ClusterExecutor
 from napari_semiseg.execution.place import executor_at
 from napari_semiseg.execution.slurm import SlurmExecutor
 from napari_semiseg.execution.ssh import SshExecutor
@@ -185,10 +187,21 @@ def test_the_longest_folder_that_is_known_is_replaced():
     assert mapped("images/1.nii", roots) == "images/1.nii"
 
 
+@pytest.fixture
+def elsewhere(request):
+    """A place for verbs, as a user writes it."""
+    if request.param == "ssh":
+        yield f"ssh:{request.getfixturevalue('cellar')}"
+        return
+    with distributed.LocalCluster(n_workers=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
 @pytest.mark.engine
 @pytest.mark.timeout(900)
-def test_a_training_by_ssh_is_followed_and_stopped_through_the_folder(
-    cellar, ball_project, monkeypatch
+@pytest.mark.parametrize("elsewhere", ["ssh", "dask"], indirect=True)
+def test_a_training_elsewhere_is_followed_and_stopped_through_the_folder(
+    elsewhere, ball_project
 ):
     from napari_semiseg.execution.executor import start_training
     from napari_semiseg.execution.follow import follow
@@ -200,7 +213,7 @@ def test_a_training_by_ssh_is_followed_and_stopped_through_the_folder(
         patch_zyx=(16, 16, 16),
         precision="fp32",
     )
-    executor = executor_at(f"ssh:{cellar}", ball_project)
+    executor = executor_at(elsewhere, ball_project)
     run, handle = start_training(executor, ball_project, config)
     seen = []
     for event in follow(run, handle):
@@ -211,5 +224,7 @@ def test_a_training_by_ssh_is_followed_and_stopped_through_the_folder(
     assert run.status == "cancelled"
     assert run.has_model
     assert code_of(handle) == 130
+    if isinstance(executor, ClusterExecutor):
+        executor.client.close()
     assert not list(run.folder.path.glob("*.exit"))
     assert Run(run.folder).steps_done == event.step
