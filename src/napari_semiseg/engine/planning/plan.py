@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Working voxel sizes that are tried, over the finest size of the scans."""
-CONTEXT = 0.03
-"""Dice that is lost whenever a crop holds half as much of a volume."""
+CONTEXT = 0.015
+"""Dice that is lost where a crop holds half of a volume, four times as much with a
+quarter of it, nine times with an eighth."""
 AMPLE = 8.0
 """Volumes that a crop may hold: as many are in one at twice the voxel size."""
 STEPS = 1_500
@@ -146,27 +147,29 @@ class _Grid(NamedTuple):
     def worth(self) -> float:
         """Dice that is left after blur and after crops of such a share."""
         blurred = 1.0 if self.oracle is None else self.oracle
-        return blurred + CONTEXT * math.log2(self.share)
+        return blurred - CONTEXT * math.log2(self.share) ** 2
 
 
 def choose_spacing(facts: Fingerprint, voxels: float) -> tuple[Spacing, str]:
     """Choose the working grid that loses least to blur and to small crops.
 
     Coarse voxels blur the masks, which `oracle_dice` measures. With fine ones a crop
-    holds less of a volume, and tells less of where in the body it is, which costs
-    `CONTEXT` for each halving. All sizes between are looked at, since their blur goes
-    up and down; grids of which a crop holds far more than a volume are left out.
+    holds less of a volume, and tells less of where in the body it is (`CONTEXT`). All
+    sizes between are looked at, since their blur goes up and down; grids of which a
+    crop holds far more than a volume are left out.
     """
     finest, most = min(facts.spacing_mm), -math.inf
     found: list[_Grid] = []
     for factor in reversed(FACTORS):
         z, y, x = (max(step, factor * finest) for step in facts.spacing_mm)
-        size = math.prod(working_shape(facts.shape_zyx, facts.spacing_mm, (z, y, x)))
+        shape = working_shape(facts.shape_zyx, facts.spacing_mm, (z, y, x))
+        size = math.prod(shape)
         if factor > 1.0 and AMPLE * size < voxels:
             continue
-        share = min(1.0, voxels / size)
-        if _Grid((z, y, x), size, share, None).worth < most:
+        if _Grid((z, y, x), size, min(1.0, SLACK * voxels / size), None).worth < most:
             break  # even if it did not blur at all, and finer ones hold less
+        held = map(min, choose_patch(shape, int(voxels)), shape)
+        share = math.prod(held) / size
         found.append(_Grid((z, y, x), size, share, oracle_dice(facts, (z, y, x))))
         most = max(most, found[-1].worth)
     best = max(reversed(found), key=lambda one: one.worth)
