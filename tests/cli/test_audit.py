@@ -46,7 +46,7 @@ def test_the_queue_says_what_the_audit_found(semiseg, ball_project) -> None:
     assert place["reason"].startswith("structures may be swapped (0.40)")
 
 
+@pytest.mark.engine
 def test_a_single_fold_is_refused(semiseg, ball_project) -> None:
-    pytest.importorskip("torch")
     refusal = semiseg("audit", ball_project.folder, "--folds", "1", *TINY).refusal
     assert "expected at least 2 folds" in refusal
