@@ -43,9 +43,13 @@ class MaskLayer(Labels):
 
     def show(self, values: NDArray[np.uint8], scale: Sequence[float]) -> None:
         """Show another mask (Z, Y, X), which nothing has been done to yet."""
-        self.data = values
+        # Listeners to its data would make the texture of the colours anew. Where that
+        # happens twice before the next frame VisPy looks for the one that is gone.
+        with self.events.data.blocker():
+            self.data = values
         self._reset_history()
         assign(self, "scale", scale)
+        self.events.scale()  # the viewer fits its sliders to the new size
 
     def put(self, values: NDArray[np.uint8], key: tuple[slice, ...] = ()) -> int:
         """Write a block of voxels as one step that Ctrl+Z takes back whole.
