@@ -6,21 +6,15 @@ from html import escape
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QScrollArea,
-    QWidget,
-)
-
 from napari_semiseg.core.text import count
 from napari_semiseg.project.doctor import check_project
 from napari_semiseg.widgets.common.background import in_background
-from napari_semiseg.widgets.elements.forms import markup_label, stack, wrapped_label
+from napari_semiseg.widgets.elements.report import ReportDialog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qtpy.QtWidgets import QWidget
 
     from napari_semiseg.project.doctor import Diagnosis, Finding
     from napari_semiseg.widgets.common.session import Session
@@ -40,7 +34,7 @@ ELSEWHERE = "More > Find moved images… points to the folder they are in now"
 WIDTH, HEIGHT = 520, 420
 
 
-class CheckDialog(QDialog):
+class CheckDialog(ReportDialog):
     """Shows findings, with a button *Mend* while something can be mended.
 
     Parameters
@@ -57,27 +51,15 @@ class CheckDialog(QDialog):
         mend: Callable[[], object],
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Check of the project")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.text = markup_label(
-            "".join(map(_describe, diagnosis.findings)), wrapped=True
+        can_mend = any(item.mendable for item in diagnosis.open)
+        tip = "Nothing is deleted but unfinished files"
+        super().__init__(
+            "Check of the project",
+            "".join(map(_describe, diagnosis.findings)),
+            parent,
+            head=summary(diagnosis),
+            actions=[("Mend", tip, mend)] if can_mend else [],
         )
-        self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(self.text)
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        self.buttons.rejected.connect(self.reject)
-        if any(item.mendable for item in diagnosis.open):
-            button = self.buttons.addButton(
-                "Mend", QDialogButtonBox.ButtonRole.ActionRole
-            )
-            button.setToolTip("Nothing is deleted but unfinished files")
-            button.clicked.connect(lambda: (self.close(), mend()))
-        head = wrapped_label(summary(diagnosis))
-        stack(self, head, scroll, self.buttons, stretched=scroll)
         self.resize(WIDTH, HEIGHT)
 
 

@@ -6,14 +6,11 @@ from html import escape
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QDialog,
-    QDialogButtonBox,
     QFileDialog,
     QFormLayout,
     QLineEdit,
-    QScrollArea,
     QWidget,
 )
 
@@ -28,12 +25,11 @@ from napari_semiseg.project.review.readers import (
 from napari_semiseg.widgets.common.background import Progress, in_background, warn
 from napari_semiseg.widgets.elements.forms import (
     dialog_buttons,
-    markup_label,
     push_button,
     row_of,
-    stack,
     wrapped_label,
 )
+from napari_semiseg.widgets.elements.report import ReportDialog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,7 +88,7 @@ class ReaderDialog(QDialog):
         )
 
 
-class AgreementDialog(QDialog):
+class AgreementDialog(ReportDialog):
     """Shows how well readers agree, and what can be done about it.
 
     Parameters
@@ -110,25 +106,23 @@ class AgreementDialog(QDialog):
         combine: Callable[[], object],
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("How well the readers agree")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.text = markup_label(_described(found), wrapped=True)
-        self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(self.text)
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        self.buttons.rejected.connect(self.reject)
-        for text, tip, run in (
-            ("Where they differ", "In the queue, the largest area first", show_slices),
-            ("Propose the consensus", "STAPLE of all readers; labels stay", combine),
-        ):
-            button = push_button(text, tip=tip)
-            button.clicked.connect(lambda *_, run=run: (self.close(), run()))
-            self.buttons.addButton(button, QDialogButtonBox.ButtonRole.ActionRole)
-        stack(self, scroll, self.buttons, stretched=scroll)
+        super().__init__(
+            "How well the readers agree",
+            _described(found),
+            parent,
+            actions=(
+                (
+                    "Where they differ",
+                    "In the queue, the largest area first",
+                    show_slices,
+                ),
+                (
+                    "Propose the consensus",
+                    "STAPLE of all readers; labels stay",
+                    combine,
+                ),
+            ),
+        )
         self.resize(WIDTH, HEIGHT)
 
 
