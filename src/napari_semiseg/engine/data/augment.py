@@ -37,9 +37,8 @@ FLIP_AXES = (2,)
 """Axes that are mirrored in training and at prediction: left and right only, since
 up and down or front and back are facts about a patient; none where classes tell the
 sides apart."""
-
-
 PLANE = 512
+"""What a target holds the planes in, above all values of a class."""
 
 
 class Crops(NamedTuple):

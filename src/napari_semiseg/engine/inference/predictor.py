@@ -107,8 +107,8 @@ class Predictor:
     feature_maps : bool
         Whether predictions come with `FeatureMaps`.
     familiar : callable, optional
-        Tells how far apart scans with labels are, see `imaging.foreign_scans`; only
-        asked where a scan seems foreign.
+        Tells how far apart scans with labels are, see `imaging.foreign_scans`; asked
+        once, where a scan seems foreign.
     """
 
     def __init__(
@@ -186,7 +186,11 @@ class Predictor:
     def _own_share(self, image: NDArray[np.float32]) -> float:
         """How far to adapt to a scan (K, Z, Y, X), see `imaging.foreign_scans`."""
         share = own_share(self.apart(image))
-        return share if share and is_settled(self._familiar()) else 0.0
+        return share if share and self._settled else 0.0
+
+    @cached_property
+    def _settled(self) -> bool:
+        return is_settled(self._familiar())
 
     def _crop(self, window: NDArray[np.float32]) -> Tensor:
         self.cancellation.check()
