@@ -58,7 +58,6 @@ def words(tmp_path):
 def test_a_cluster_gives_the_scores_of_one_training_after_the_other(
     semiseg, words, tmp_path
 ) -> None:
-    pytest.importorskip("distributed")
 
     def scores(out, *more):
         asked = words(methods="supervised,mean_teacher", out=tmp_path / out)

@@ -122,7 +122,6 @@ def _mask_of(spheres):
 def test_a_cluster_gives_the_curves_of_one_trial_after_the_other(
     semiseg, workers_here, words, tmp_path
 ) -> None:
-    pytest.importorskip("distributed")
     words = (*words, "--strategy", "spread,gap")
 
     def trials(out: str, *more: str) -> dict:

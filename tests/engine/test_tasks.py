@@ -9,6 +9,8 @@ import signal
 import time
 from pathlib import Path
 
+import dask
+import distributed
 import pytest
 
 from napari_semiseg import engine
@@ -18,8 +20,6 @@ from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.execution.cluster import ClusterExecutor, compute, connected
 from napari_semiseg.project.runs.workers import Worker
 
-distributed = pytest.importorskip("distributed")
-dask = pytest.importorskip("dask")
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 SETTINGS = {
@@ -33,9 +33,16 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def client():
+def cluster():
     with connected("local:2") as made:
         yield made
+
+
+@pytest.fixture
+def client(cluster):
+    """A client of two workers, after a test before has killed one as well."""
+    cluster.wait_for_workers(2)
+    return cluster
 
 
 @pytest.fixture
