@@ -26,7 +26,7 @@ from napari_semiseg.widgets import dock as dock_module
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
 from napari_semiseg.widgets.common.preferences import preferences
 from napari_semiseg.widgets.dock import HINT, TABS, SemisegDock
-from napari_semiseg.widgets.elements.style import colours
+from napari_semiseg.widgets.elements.style import colours, colours_of
 from napari_semiseg.widgets.project.create_project import (
     ClassTable,
     CreateProjectDialog,
@@ -328,16 +328,19 @@ def test_nothing_moves_whatever_is_said_and_whatever_runs(
     assert dock.status.text() == HINT
 
 
+@pytest.mark.parametrize("chosen", ["for all windows", "for this window"])
 def test_the_panel_follows_the_theme_and_can_be_read_in_both(
-    dock: SemisegDock, project: Project
+    dock: SemisegDock, project: Project, chosen: str
 ) -> None:
     from napari.settings import get_settings
 
     appearance = get_settings().appearance
-    for theme in ("light", "dark"):
-        appearance.theme = theme
-        found = colours()
+    one = appearance if chosen == "for all windows" else dock.viewer
+    for theme in ("light", "dark", "light"):
+        one.theme = theme
+        found = colours(theme)
         assert found["secondary"] in dock.styleSheet()
+        assert colours_of(dock.review.queue) == found
         for text, back in (
             ("text", "background"),
             ("secondary", "background"),

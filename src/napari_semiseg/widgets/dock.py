@@ -187,7 +187,7 @@ class SemisegDock(QWidget):
         self._trained = TrainingState()
         self._toast: Toast | None = None
         self._connections = Connections(self)
-        self._style = Style(self, self._connections)
+        self._style = Style(self, self.viewer, self._connections)
         self._connect()
         self._show_project()
         self._show_message("")
@@ -502,7 +502,7 @@ class SemisegDock(QWidget):
         """Show over the canvas what was done, and offer to take it back."""
         if self._toast is None:
             canvas = canvas_widget(self.viewer.window._qt_viewer)
-            self._toast = Toast(canvas.window(), canvas)
+            self._toast = Toast(canvas.window(), canvas, self.viewer)
             self._connections.at_close(self._toast.deleteLater)
         self._show_message("")
         self._toast.show_message(text, button, undo)

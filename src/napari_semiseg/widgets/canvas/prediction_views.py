@@ -256,6 +256,7 @@ class MapLegend(QFrame):
     def __init__(
         self,
         canvas: QWidget,
+        viewer: Any,
         style: MapStyle,
         limits: tuple[float, float],
         asked: Callable[[MapStyle], object],
@@ -281,7 +282,7 @@ class MapLegend(QFrame):
         switch.setStretch(1, switch.stretch(0))
         stack(self, switch, scale, edge, margin=8)
         self.setFixedWidth(LEGEND)
-        self._style = Style(self, Connections(self))
+        self._style = Style(self, viewer, Connections(self))
 
     def remove(self) -> None:
         """Go for good."""
@@ -332,7 +333,7 @@ class MapOverlay:
         )
         layers.insert(layers.index(image) + 1, self.layer)
         layers.selection.active = active
-        self.legend = MapLegend(self._canvas, style, limits, self._asked)
+        self.legend = MapLegend(self._canvas, self._viewer, style, limits, self._asked)
         self.place()
         self.legend.show()
 

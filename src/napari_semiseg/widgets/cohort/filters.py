@@ -13,7 +13,7 @@ from superqt.utils import QFlowLayout
 from napari_semiseg.core.text import count
 from napari_semiseg.widgets.cohort.model import FLAGGED, KINDS, TEST
 from napari_semiseg.widgets.elements.forms import stack
-from napari_semiseg.widgets.elements.style import colours, icon, look, readable
+from napari_semiseg.widgets.elements.style import colours_of, icon, look, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,7 +160,7 @@ class Filters(QWidget):
         self._flow.activate()
 
     def _paint_icons(self, _checked: bool = False) -> None:
-        found = colours()
+        found = colours_of(self)
         for kind, button in self.buttons.items():
             if kind:
                 ground = found["text" if button.isChecked() else "background"]

@@ -28,7 +28,7 @@ from napari_semiseg.widgets.cohort.model import (
     CohortModel,
     Row,
 )
-from napari_semiseg.widgets.elements.style import colours, icon, look, readable, tint
+from napari_semiseg.widgets.elements.style import colours_of, icon, look, readable, tint
 from napari_semiseg.widgets.elements.tables import RowTable
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class CaseHeader(QHeaderView):
         if section == TICK:
             ticked = self._table.ticked()
             part = len(ticked) < self._table.proxy.rowCount()
-            draw_box(painter, rect, colours(), ticked=bool(ticked), part=part)
+            draw_box(painter, rect, colours_of(self), ticked=bool(ticked), part=part)
 
 
 class CaseTable(RowTable):
@@ -224,7 +224,7 @@ class CaseDelegate(QStyledItemDelegate):
     def __init__(self, table: CaseTable) -> None:
         super().__init__(table)
         self._table = table
-        self._found = colours()
+        self._found = colours_of(self._table)
         self._draw = {
             "tick": self._draw_tick,
             "id": self._draw_name,
@@ -235,7 +235,7 @@ class CaseDelegate(QStyledItemDelegate):
 
     def take_theme(self) -> None:
         """Draw in the colours of the theme that is chosen now."""
-        self._found = colours()
+        self._found = colours_of(self._table)
 
     def editorEvent(self, *_: object) -> bool:
         """Leave the ticks to the table, which ticks all that is selected."""

@@ -13,7 +13,7 @@ from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.labels import free_colour
 from napari_semiseg.widgets.elements.forms import markup_label
-from napari_semiseg.widgets.elements.style import colours
+from napari_semiseg.widgets.elements.style import colours_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ class PlotBox(QWidget):
     def _follow_theme(self) -> None:
         palette = self.palette()
         text = palette.color(QPalette.ColorRole.WindowText)
-        self._plot.setBackground(colours()[self._ground])
+        self._plot.setBackground(colours_of(self)[self._ground])
         self._plot.setTitle(self._title or None, color=text, size="9pt")
         for side in ("left", "bottom"):
             axis = self._plot.getPlotItem().getAxis(side)

@@ -19,6 +19,7 @@ W = TypeVar("W", bound=QWidget)
 FONT = "mdi6"
 """Icon font, by its name in superqt; without it buttons show their text only."""
 ICON = "icon_name"
+THEME = "theme_name"
 ACCENT = "#007acc"
 LINK = "#5bb8ff"
 DONE, PROPOSED, TROUBLE = "#2cc79a", "#6fc1ef", "#ff8a3d"
@@ -134,9 +135,9 @@ QFrame[look="toast"] { background: {card}; border: 1px solid {line};
 """
 
 
-def colours(theme: str | None = None) -> dict[str, str]:
+def colours(theme: str) -> dict[str, str]:
     """Colours of the panel by what they are for, from a theme of napari."""
-    found = get_theme(theme or get_settings().appearance.theme)
+    found = get_theme(theme)
     text, back = _hex(found.text), _hex(found.background)
     return {
         "background": back,
@@ -157,6 +158,16 @@ def colours(theme: str | None = None) -> dict[str, str]:
         "proposed": PROPOSED,
         "trouble": TROUBLE,
     }
+
+
+def colours_of(widget: QWidget) -> dict[str, str]:
+    """Colours of the theme of the window that a widget is in, see `Style`."""
+    around: QWidget | None = widget
+    while around is not None and not around.property(THEME):
+        around = around.parentWidget()
+    if around is None:  # it has no place yet
+        return colours(get_settings().appearance.theme)
+    return colours(around.property(THEME))
 
 
 def mix(first: str, second: str, part: float) -> str:
@@ -239,25 +250,28 @@ def ring(part: float, colour: str, size: int = 16) -> QIcon:
 
 
 class Style:
-    """Keeps a widget and all in it to the theme of napari.
+    """Keeps a widget and all in it to the theme of a viewer.
 
     Parameters
     ----------
     root : QWidget
         Gets the style sheet.
+    viewer : napari.Viewer
+        Has a theme of its own once napari's *Toggle theme* was used.
     connections : Connections
         Of that widget.
     """
 
-    def __init__(self, root: QWidget, connections: Connections) -> None:
-        self._root = root
-        connections.add(self.apply, get_settings().appearance.events.theme)
+    def __init__(self, root: QWidget, viewer: Any, connections: Connections) -> None:
+        self._root, self._viewer = root, viewer
+        connections.add(self.apply, viewer.events.theme)
         self.apply()
 
     def apply(self, event: Any = None) -> None:
         """Take the colours of the theme that is chosen now."""
+        self._root.setProperty(THEME, self._viewer.theme)
         sheet = SHEET
-        for name, value in colours().items():
+        for name, value in colours(self._viewer.theme).items():
             sheet = sheet.replace(f"{{{name}}}", value)
         self._root.setStyleSheet(sheet)
         for button in self._root.findChildren(QAbstractButton):
@@ -268,7 +282,7 @@ def _paint_icon(button: QAbstractButton) -> None:
     name = button.property(ICON)
     if name:
         primary = button.property("look") == "primary"
-        button.setIcon(icon(name, "#ffffff" if primary else colours()["text"]))
+        button.setIcon(icon(name, "#ffffff" if primary else colours_of(button)["text"]))
 
 
 def _hex(colour: Any) -> str:

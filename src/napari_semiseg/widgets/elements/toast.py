@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
@@ -33,9 +33,11 @@ class Toast(QFrame):
         What it lies over, a window.
     canvas : QWidget
         Above whose lower edge it stands.
+    viewer : napari.Viewer
+        Has its theme.
     """
 
-    def __init__(self, over: QWidget, canvas: QWidget) -> None:
+    def __init__(self, over: QWidget, canvas: QWidget, viewer: Any) -> None:
         super().__init__(over)
         look(self, "toast")
         self.text = ElidedLabel()
@@ -58,7 +60,7 @@ class Toast(QFrame):
         self._canvas = ref(canvas)  # else it keeps the window alive
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAccessibleName("Message")
-        self._style = Style(self, Connections(self))
+        self._style = Style(self, viewer, Connections(self))
         canvas.installEventFilter(self)
         self.hide()
 

@@ -24,7 +24,7 @@ from napari_semiseg.widgets.elements.forms import (
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.elements.style import LINK, colours, icon, look, readable
+from napari_semiseg.widgets.elements.style import LINK, colours_of, icon, look, readable
 from napari_semiseg.widgets.project.recents import (
     Recent,
     day,
@@ -168,7 +168,7 @@ class StartPage(QWidget):
             self._paint()
 
     def _paint(self) -> None:
-        found = colours() | {"link": readable(LINK, colours()["card"])}
+        found = colours_of(self) | {"link": readable(LINK, colours_of(self)["card"])}
         for label, name, colour in self._pictures:
             size = label.minimumHeight()
             picture = icon(name, found.get(colour, colour))
@@ -228,6 +228,6 @@ class RecentCard(QPushButton):
 
     def paint_icon(self) -> None:
         """Draw the folder in the colours of the theme."""
-        colour = colours()["text" if self.exists else "disabled"]
+        colour = colours_of(self)["text" if self.exists else "disabled"]
         picture = icon("folder_open_outline", colour)
         self._icon.setPixmap(picture.pixmap(QSize(18, 18)))

@@ -21,7 +21,7 @@ from napari_semiseg.widgets.elements.forms import (
     row_of,
     stack,
 )
-from napari_semiseg.widgets.elements.style import colours, look, set_icon
+from napari_semiseg.widgets.elements.style import colours_of, look, set_icon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ class DoubtStrip(QWidget):
         count = len(self.parts)
         if not count:
             return
-        painter, found = QPainter(self), colours()
+        painter, found = QPainter(self), colours_of(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         wide, bottom = self.width() / count, self.height() - FOOT - 1
         quiet, loud = QColor(found["secondary"]), SOME

@@ -40,7 +40,7 @@ from napari_semiseg.widgets.elements.forms import (
     stack,
     wrapped_label,
 )
-from napari_semiseg.widgets.elements.style import colours, look
+from napari_semiseg.widgets.elements.style import colours_of, look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,7 @@ class _Row(QStyledItemDelegate):
         index: QModelIndex | QPersistentModelIndex,
     ) -> None:
         """Draw a row; the case in hand is bold, with a bar at the left."""
-        found, area = colours(), QRect(option.rect)
+        found, area = colours_of(self._queue), QRect(option.rect)
         in_hand = index.data(CASE) == self._queue.open_case
         selected = option.state & QStyle.StateFlag.State_Selected
         painter.save()

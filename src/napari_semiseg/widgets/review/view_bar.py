@@ -109,7 +109,7 @@ class ViewBar(QFrame):
         connections.add(self.refresh, dims.order, dims.ndisplay)
         watch("panel", self.refresh, connections)
         view.canvases.arranged.connect(self.refresh)
-        self._style = Style(self, connections)
+        self._style = Style(self, view.viewer, connections)
         self.hide()
 
     def remove(self) -> None:

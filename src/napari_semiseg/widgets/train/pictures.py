@@ -21,7 +21,7 @@ from napari_semiseg.widgets.elements.forms import (
     row_of,
     stack,
 )
-from napari_semiseg.widgets.elements.style import colours, look
+from napari_semiseg.widgets.elements.style import colours_of, look
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ class _Picture(QWidget):
         painter.setClipPath(shape)
         painter.drawImage(area, self.image)
         if self.is_newest:
-            painter.setPen(QPen(QColor(colours()["text"]), 4))
+            painter.setPen(QPen(QColor(colours_of(self)["text"]), 4))
             painter.drawPath(shape)
 
 

@@ -23,7 +23,7 @@ from napari_semiseg.project.review.quality_estimate import COVERAGE
 from napari_semiseg.widgets.elements.cards import NumberCard
 from napari_semiseg.widgets.elements.forms import wrapped_label
 from napari_semiseg.widgets.elements.plots import REDRAW_MS, PlotBox
-from napari_semiseg.widgets.elements.style import PROPOSED, colours, look
+from napari_semiseg.widgets.elements.style import PROPOSED, colours_of, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -144,7 +144,7 @@ class QualityCurve(PlotBox):
     def _follow_theme(self) -> None:
         super()._follow_theme()
         if hasattr(self, "newest"):
-            self.newest.setBrush(pg.mkBrush(colours()["text"]))
+            self.newest.setBrush(pg.mkBrush(colours_of(self)["text"]))
 
 
 class QualityCard(NumberCard):
