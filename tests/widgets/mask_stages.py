@@ -16,8 +16,8 @@ from scipy import ndimage
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.imaging.outlines import outlines
 from napari_semiseg.widgets.canvas.slice_strip import DONE
-from napari_semiseg.widgets.tools.preview import outlines
 from widgets.earlier import earlier_model, reference_of
 from widgets.person import CONTROL, LATER_MS, NONE, SHIFT
 

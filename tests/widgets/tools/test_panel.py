@@ -69,7 +69,7 @@ def test_between_slices_is_previewed_and_one_step(
     assert box.tool is INTERPOLATE_OUTLINES
     previewed(box, qtbot)
     assert box.preview.lines
-    assert view.canvases.main_notes._outlines == box.preview.lines
+    assert view.canvases.main_notes.outlines["preview"] == box.preview.lines
     assert np.array_equal(view.mask.data, before)
     press(view, "U")
     assert box.tool is None

@@ -98,7 +98,7 @@ def test_strokes_propose_a_structure_before_there_is_a_model(
     assert [entry.in_hand for entry in legend] == [False, True, False]
     lines = box.preview.lines
     assert [sign for _, _, sign in lines if sign] == ["+", "\u2212"]
-    assert view.canvases.main_notes._outlines == lines
+    assert view.canvases.main_notes.outlines["preview"] == lines
     proposed(panel, qtbot)
     assert np.array_equal(view.mask.data, before)
     assert "left atrium 0.00 \u2192 0." in box.text.text()

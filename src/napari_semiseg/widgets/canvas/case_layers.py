@@ -45,6 +45,8 @@ class CaseLayers:
         What is in the viewer now.
     encoding : MaskEncoding or None
         What the values of the mask mean.
+    scheme : LabelScheme or None
+        The classes of the mask.
     locked : set of int
         Classes that nothing paints over.
     show_unannotated : bool
@@ -60,7 +62,7 @@ class CaseLayers:
         self.encoding: MaskEncoding | None = None
         self.locked: set[int] = set()
         self.show_unannotated = True
-        self._scheme: LabelScheme | None = None
+        self.scheme: LabelScheme | None = None
         self.shown_again: bool | None = None
         self._options: dict[str, Any] = {}
         self._tool: dict[str, Any] = {}
@@ -101,14 +103,14 @@ class CaseLayers:
     ) -> MaskLayer:
         """Show a mask in place of the present one, with the same tool in hand."""
         values = np.ascontiguousarray(values, dtype=np.uint8)
-        if self.mask is not None and scheme == self._scheme:
+        if self.mask is not None and scheme == self.scheme:
             self.mask.show(values, self._options["scale"])
             self.mask.metadata = self._options["metadata"]
             return self.mask
         self.drop_mask()
-        if scheme != self._scheme:
+        if scheme != self.scheme:
             self.locked.clear()
-        self.encoding, self._scheme = encoding, scheme
+        self.encoding, self.scheme = encoding, scheme
         names = value_names(scheme, encoding)
         mask = MaskLayer(
             values,
@@ -142,9 +144,9 @@ class CaseLayers:
     def toggle_unannotated(self) -> None:
         """Show or hide the tint of what nobody has annotated."""
         self.show_unannotated = not self.show_unannotated
-        if self.mask is not None and self._scheme and self.encoding:
+        if self.mask is not None and self.scheme and self.encoding:
             selected = self.mask.selected_label
-            self.mask.colormap = self._colours(self._scheme, self.encoding)
+            self.mask.colormap = self._colours(self.scheme, self.encoding)
             self.mask.selected_label = selected
 
     def drop_mask(self) -> None:

@@ -24,6 +24,7 @@ from napari_semiseg.widgets.canvas.mask_sources import (
 )
 from napari_semiseg.widgets.canvas.prediction_updates import PredictionUpdates
 from napari_semiseg.widgets.canvas.prefetch import Prefetch
+from napari_semiseg.widgets.canvas.proposal_outlines import ProposalOutlines
 from napari_semiseg.widgets.canvas.slice_strip import AnnotatedSlices
 from napari_semiseg.widgets.canvas.surface_view import SurfaceView
 from napari_semiseg.widgets.common import planes
@@ -122,6 +123,7 @@ class CaseView(QObject):
         watch_attention(viewer, self._count_time, connections)
         PredictionUpdates(session, self.model, self._update_prediction, self)
         self.slices = AnnotatedSlices(viewer, self.model, self.canvases, self)
+        ProposalOutlines(viewer, self.model, self.layers, self.canvases, self)
         self.surfaces = SurfaceView(session, viewer, self.model, self.layers, self)
 
     # -- what is shown ---------------------------------------------------------------

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_semiseg.imaging.mask_encoding import MaskEncoding
     from napari_semiseg.project.cases.case import Case
 
-PALE = 0.6
+PALE = 0.4
 """Opacity of a proposal beside that of what a person has annotated."""
 UNANNOTATED_COLOUR = (0.45, 0.55, 0.75, 0.25)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,17 @@ SIGN_RADIUS = 8.0
 """Pixels, of the disc that shows a sign."""
 LETTER_ROOM = 12
 """Pixels between the end of a title and the middle of the letter beside it."""
+
+
+class Line(NamedTuple):
+    """A line of a colour through places (N, 3) of the world, mm.
+
+    With a sign, such as "+", it is broad, and begins with a disc that shows it.
+    """
+
+    colour: str
+    places: NDArray[np.float64]
+    sign: str = ""
 
 
 class LegendEntry(NamedTuple):
@@ -55,7 +67,7 @@ class CanvasNotes(QWidget):
         self.footnote = ""
         self._viewer = viewer
         self._cursor: tuple[float, ...] | None = None
-        self._outlines: Sequence[tuple[str, NDArray[np.float64], str]] = ()
+        self.outlines: dict[str, Sequence[Line]] = {}
         self.legend: Sequence[LegendEntry] = ()
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
@@ -78,14 +90,9 @@ class CanvasNotes(QWidget):
         self._cursor = None if world is None else tuple(world)
         self.update()
 
-    def set_outlines(
-        self, lines: Sequence[tuple[str, NDArray[np.float64], str]]
-    ) -> None:
-        """Draw lines of a colour through places (N, 3) of the world, mm.
-
-        With a sign, such as "+", they are broad, and begin with a disc that shows it.
-        """
-        self._outlines = lines
+    def set_outlines(self, kind: str, lines: Sequence[Line]) -> None:
+        """Draw these lines in place of those of the same kind."""
+        self.outlines[kind] = lines
         self.update()
 
     def set_legend(self, entries: Sequence[LegendEntry]) -> None:
@@ -187,7 +194,7 @@ class CanvasNotes(QWidget):
         return float(area.bottom())
 
     def _draw_outlines(self, painter: QPainter) -> None:
-        for colour, places, sign in self._outlines:
+        for colour, places, sign in chain.from_iterable(self.outlines.values()):
             points = [QPointF(x, y) for x, y in self._to_pixels(places)]
             line, first = QPolygonF(points), points[0]
             width = 5.0 if sign else 2.0

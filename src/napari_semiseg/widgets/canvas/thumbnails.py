@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.outlines import outlines
 from napari_semiseg.imaging.rendering import Slice, grey, slices_through
 from napari_semiseg.imaging.windowing import AUTOMATIC
 from napari_semiseg.io.masks import read_labels
@@ -123,8 +124,6 @@ def draw_plane(
     scheme : LabelScheme
         Colours of the classes.
     """
-    from skimage.measure import find_contours
-
     rows, columns = mask.shape
     height, width = rows * spacing[0], columns * spacing[1]
     scale = SIZE / max(height, width)
@@ -146,10 +145,9 @@ def draw_plane(
     down, across = drawn.height() / rows, drawn.width() / columns
     for item in scheme:
         painter.setPen(QPen(QColor(item.colour), LINE_WIDTH))
-        padded = np.pad(mask == item.value, 1).astype(np.float32)
-        for line in find_contours(padded, 0.5):
+        for line in outlines(mask == item.value):
             points = [
-                QPointF((column - 0.5) * across, (row - 0.5) * down)
+                QPointF((column + 0.5) * across, (row + 0.5) * down)
                 for row, column in line
             ]
             painter.drawPolyline(QPolygonF(points))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.boxes import others
+from napari_semiseg.imaging.outlines import outlines
+from napari_semiseg.widgets.canvas.overlays import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +40,7 @@ class Preview:
         self._view = view
         self._slices: Callable[[int, int], NDArray[np.uint8]] | None = None
         self._marks: Sequence[Prompt] = ()
-        self.lines: list[tuple[str, NDArray[np.float64], str]] = []
+        self.lines: list[Line] = []
         dims = view.viewer.dims.events
         connections.add(self._draw, dims.point, dims.order, dims.ndisplay)
 
@@ -80,13 +82,14 @@ class Preview:
                     for line in outlines(plane == item.value):
                         places = np.zeros((len(line), 3))
                         places[:, others(axis)] = line
-                        self.lines.append((item.colour, places * spacing, ""))
+                        self.lines.append(Line(item.colour, places * spacing))
             for mark in self._marks:
                 if len(seen := seen_in(mark, axis, index)):
                     sign = "+" if mark.foreground else "\u2212"
-                    self.lines.append((COLOURS[mark.foreground], seen * spacing, sign))
+                    colour = COLOURS[mark.foreground]
+                    self.lines.append(Line(colour, seen * spacing, sign))
         for notes in self._notes():
-            notes.set_outlines(self.lines)
+            notes.set_outlines("preview", self.lines)
 
     def _notes(self) -> list[CanvasNotes]:
         canvases = self._view.canvases
@@ -109,13 +112,3 @@ def seen_in(mark: Prompt, axis: int, index: int) -> NDArray[np.float64]:
     line = np.tile(low, (5, 1))
     line[[1, 2], second], line[[2, 3], first] = high[second], high[first]
     return line
-
-
-def outlines(inside: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Trace closed lines (row, column) around the voxels inside, in voxels."""
-    from skimage.measure import find_contours
-
-    if not inside.any():
-        return []
-    lines = find_contours(np.pad(inside, 1).astype(np.float32), 0.5)
-    return [line - 1 for line in lines]
