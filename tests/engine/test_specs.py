@@ -62,6 +62,13 @@ except EngineMissing as error:
     assert "mean_teacher" in said
 
 
+def test_threads_sleep_while_they_wait_unless_the_user_says_how_long() -> None:
+    told = "import os; from napari_semiseg.engine.lazy_torch import require_torch; "
+    told += "require_torch(); print(os.environ['GOMP_SPINCOUNT'])"
+    assert said_by(told) == "1000"
+    assert said_by(f"import os; os.environ['GOMP_SPINCOUNT'] = '7'; {told}") == "7"
+
+
 def test_a_name_of_the_stand_in_is_that_of_torch_and_looked_up_once() -> None:
     assert lazy_torch.torch.lerp is torch.lerp
     assert lazy_torch.functional.one_hot is functional.one_hot
