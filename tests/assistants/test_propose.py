@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -219,6 +220,7 @@ def fake(monkeypatch) -> Fake:
             lambda image, _: [[1], [2, 3]][2],
             "found IndexError: list index out of range",
         ),
+        (lambda image, _: sys.exit(3), "found SystemExit: 3"),
     ],
 )
 def test_what_is_no_mask_is_refused(fake, answer, message) -> None:

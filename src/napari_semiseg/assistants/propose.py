@@ -116,12 +116,12 @@ def _answer(
 ) -> object:
     """Result of a thread; nobody waits for it once it is cancelled."""
     results: list[object] = []
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
             results.append(work())
-        except Exception as error:  # noqa: BLE001  anything that foreign code raises
+        except BaseException as error:  # noqa: BLE001  SystemExit of foreign code too
             errors.append(error)
 
     thread = threading.Thread(

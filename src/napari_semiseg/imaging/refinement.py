@@ -211,7 +211,7 @@ def _features_at(
     """Features (N, F) at places (N, 3): every block interpolated, and the position."""
     found = []
     for block, strides in _blocks(maps, logits):
-        low, part = [], []
+        low, part, flat = [], [], block.reshape(len(block), -1)
         for axis in range(3):
             at = _places(position[:, axis], strides[axis], block.shape[axis + 1])
             low.append(at.astype(np.intp))
@@ -222,7 +222,8 @@ def _features_at(
             for axis, side in enumerate(corner):
                 index.append(np.minimum(low[axis] + side, block.shape[axis + 1] - 1))
                 weight = weight * (part[axis] if side else 1 - part[axis])
-            total += weight * block[:, index[0], index[1], index[2]]
+            place = np.ravel_multi_index(index, block.shape[1:])
+            total += weight * flat.take(place, axis=1)
         found.append(total.T)
     return np.hstack([*found, position.astype(np.float32)])
 
