@@ -1,10 +1,12 @@
 """Error that is left in predictions after some corrected slices, by what spreads them.
 
-    python benchmarks/corrections.py PROJECT --masks DIR [--cases LIST]
+    python benchmarks/corrections.py PROJECT --masks DIR [--cases LIST] [--thick]
 
 The most uncertain slices of the stored predictions, a fifth of the structures' extent
 apart and then a tenth, are set to the true masks: alone, with the slices between them
-filled in, or with the prediction refined. One JSON object per number of slices and way:
+filled in, or with the prediction refined. With `--thick` these are slices of the
+working grid: of as many slices of the scan as one of it covers, all are corrected and
+count as one. One JSON object per number of slices and way:
 mean error (1 - Dice), its ratio to that of painting alone, the worst case against
 painting, and seconds of a core.
 """
@@ -40,11 +42,13 @@ if TYPE_CHECKING:
     Mask = NDArray[np.uint8]
 
 
-def most_uncertain(predicted: Mask, uncertainty: NDArray[np.floating]) -> list[int]:
-    """Axial slices by their uncertainty, as far apart as `APART` says."""
-    doubt = uncertainty.sum(axis=(1, 2), dtype=np.float64)
-    there = np.flatnonzero((predicted > 0).any(axis=(1, 2)))
-    extent = np.ptp(there) + 1 if there.size else len(predicted)
+def most_uncertain(
+    predicted: Mask, uncertainty: NDArray[np.floating], slabs: NDArray[np.intp]
+) -> list[int]:
+    """Axial slabs by their uncertainty, as far apart as `APART` says."""
+    doubt = np.bincount(slabs, uncertainty.sum(axis=(1, 2), dtype=np.float64))
+    there = slabs[(predicted > 0).any(axis=(1, 2))]
+    extent = np.ptp(there) + 1 if there.size else len(doubt)
     found: list[int] = []
     for apart in APART:
         for index in np.argsort(-doubt, kind="stable").tolist():
@@ -53,8 +57,13 @@ def most_uncertain(predicted: Mask, uncertainty: NDArray[np.floating]) -> list[i
     return found
 
 
-def ways_of(project: Project, case: Case) -> tuple[dict[str, Callable], list[int]]:
-    """What makes a mask of the corrected voxels, by name; and the order of slices."""
+def ways_of(
+    project: Project, case: Case, *, thick: bool
+) -> tuple[dict[str, Callable], list[NDArray[np.bool_]]]:
+    """What makes a mask of corrected voxels, by name; and what to correct in turn.
+
+    The latter are marks (Z,) on the slices of the scan, one for each correction.
+    """
     run = project.prediction_run(case)
     assert run is not None
     _, predicted, maps = run.read_feature_maps(case, case.geometry)
@@ -79,7 +88,11 @@ def ways_of(project: Project, case: Case) -> tuple[dict[str, Callable], list[int
         "filled, prediction": lambda corrected: fill(corrected, sdm_mm=sdm),
         "refined": lambda corrected: refine_labels(maps, predicted, corrected, values),
     }
-    return ways, most_uncertain(predicted, uncertainty)
+    slabs, many = np.arange(len(predicted)), len(predicted)
+    if thick:
+        slabs = slabs * maps.log_probabilities.shape[1] // many
+    order = most_uncertain(predicted, uncertainty, slabs)
+    return ways, [slabs == one for one in order]
 
 
 def main() -> None:
@@ -87,6 +100,7 @@ def main() -> None:
     parser.add_argument("project", type=Path)
     parser.add_argument("--masks", type=Path, required=True)
     parser.add_argument("--cases", type=Path, help="text file with a case id a line")
+    parser.add_argument("--thick", action="store_true", help="of the working grid")
     parser.add_argument("--slices", type=int, nargs="+", default=[1, 3, 5])
     asked = parser.parse_args()
     project, masks = Project.open(asked.project), MaskFolder(asked.masks)
@@ -98,10 +112,11 @@ def main() -> None:
     for name, path in masks.pair(case.id for case in cases).items():
         case = project.case(name)
         truth = read_labels(path, case.geometry)
-        ways, order = ways_of(project, case)
+        ways, order = ways_of(project, case, thick=asked.thick)
         for number in (0, *asked.slices):
             corrected = np.full_like(truth, UNANNOTATED)
-            corrected[order[:number]] = truth[order[:number]]
+            for slices in order[:number]:
+                corrected[slices] = truth[slices]
             for way, mask_of in ways.items():
                 if number == 0 and way != "painted":
                     continue
