@@ -94,6 +94,14 @@ def test_what_is_far_stays() -> None:
     assert not np.array_equal(refined[:15], said[:15])
 
 
+def test_a_class_that_a_corrected_slice_lacks_stays_in_the_others() -> None:
+    maps, said, truth = world()
+    corrected = correct(truth, 7)
+    corrected[7][corrected[7] == 3] = 0
+    refined = refine_labels(maps, said, corrected, (3, 7))
+    assert (refined[11:] == 3).sum() > 0.9 * (said[11:] == 3).sum()
+
+
 def test_confirming_the_prediction_changes_next_to_nothing() -> None:
     maps, said, _ = world()
     refined = refine_labels(maps, said, correct(said, 8, 12), (3, 7))

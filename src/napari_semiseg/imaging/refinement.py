@@ -36,7 +36,8 @@ REST, REST_VOXELS = 6.0, 2.0
 LEAST_NEAR = 0.02
 """Part of corrected voxels around a voxel at which that counts half."""
 KEEP = 0.3
-"""Weight of the prediction elsewhere, over that of the corrections."""
+"""Weight of the prediction elsewhere, over that of the corrections; the same again of
+each class that no correction has: its absence there does not say that it is nowhere."""
 RIDGE = 30.0
 """Weight of the squared coefficients, over that of one corrected voxel."""
 ROUNDS = 25
@@ -160,9 +161,11 @@ def _fit(
     share = np.repeat(weights, [count, len(kept)])
     features = _features_at(maps, logits, np.concatenate([places, others]))
     base = features[:, : len(logits)].copy()
-    truth = np.eye(len(logits), dtype=np.float32)[
-        np.concatenate([targets, base[count:].argmax(axis=1)])
-    ]
+    predicted = base[count:].argmax(axis=1)
+    for unseen in np.setdiff1d(predicted, targets):
+        here = predicted == unseen
+        share[count:][here] = KEEP / np.float32(here.sum())
+    truth = np.eye(len(logits), dtype=np.float32)[np.concatenate([targets, predicted])]
     middle, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
     features = (features - middle) / spread
     features = np.hstack([features, np.ones_like(features[:, :1])])
