@@ -17,7 +17,7 @@ from napari_semiseg.widgets.canvas.linked_canvases import LINE
 from napari_semiseg.widgets.canvas.prediction_views import zero_contour
 from napari_semiseg.widgets.canvas.slice_strip import SliceNumber
 from napari_semiseg.widgets.common import planes
-from napari_semiseg.widgets.common.compat import camera_of
+from napari_semiseg.widgets.common.compat import camera_of, scale_bar_of
 from napari_semiseg.widgets.common.preferences import choose
 from napari_semiseg.widgets.elements.connections import Connections
 from widgets.viewing import Answers, store_prediction
@@ -89,6 +89,19 @@ def test_the_maps_have_a_column_and_the_image_the_rest(shown: CaseView) -> None:
         # The whole width of what the main canvas shows.
         zooms = camera_of(shown.viewer).zoom / camera_of(side.model).zoom
         assert main / side.notes.width() <= zooms + 0.01
+
+
+def test_a_scale_bar_is_there_while_a_case_is_shown_unless_the_user_hides_it(
+    shown: CaseView,
+) -> None:
+    bar = scale_bar_of(shown.viewer)
+    assert bar.visible
+    bar.visible = False
+    assert shown.open("case_1")
+    assert not bar.visible
+    bar.visible = True
+    Connections.close_below(shown)
+    assert not bar.visible  # as before the first case
 
 
 def test_same_slice_plane_view_and_centre_both_ways(shown: CaseView) -> None:

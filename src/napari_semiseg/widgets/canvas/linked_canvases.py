@@ -20,7 +20,7 @@ from napari_semiseg.widgets.canvas.prediction_views import (
     MapOverlay,
     PredictionViews,
 )
-from napari_semiseg.widgets.common.compat import canvas_widget
+from napari_semiseg.widgets.common.compat import canvas_widget, scale_bar_of
 from napari_semiseg.widgets.common.link import ViewLink
 from napari_semiseg.widgets.common.scrolling import WheelScrollsSlices
 from napari_semiseg.widgets.elements.connections import Connections
@@ -97,6 +97,7 @@ class LinkedCanvases(QObject):
         Connections(self).add(self._look_at, layers.images.image_changed)
         self._model = ""
         self._was_wide = False
+        self._had_scale_bar = False
         self._contrast = Connections(self)
         self._chosen = Connections(self)
         self._linked = Connections(self)
@@ -159,6 +160,8 @@ class LinkedCanvases(QObject):
             self.main_notes = CanvasNotes(canvas, self.viewer, top=BELOW_BAR)
             self._overlay = MapOverlay(self.viewer, canvas, self._switch)
             self._wheel = WheelScrollsSlices(self.viewer, canvas)
+            self._had_scale_bar = scale_bar_of(self.viewer).visible
+            scale_bar_of(self.viewer).visible = True
         self._was_wide = self.wide
         if self.wide:
             self._make_column()
@@ -273,6 +276,7 @@ class LinkedCanvases(QObject):
             self.main_notes.canvas.removeEventFilter(self)
             if self._wheel is not None:
                 self.main_notes.canvas.removeEventFilter(self._wheel)
+            scale_bar_of(self.viewer).visible = self._had_scale_bar
             self.main_notes.canvas.setMinimumSize(0, 0)
             self.main_notes.hide()
             self.main_notes.deleteLater()

@@ -30,6 +30,12 @@ def camera_of(viewer: Any) -> Any:
     return viewer.camera if scene is None else scene.camera
 
 
+def scale_bar_of(viewer: Any) -> Any:
+    """Return the scale bar of a viewer, since napari 0.9 an overlay of its canvas."""
+    canvas = getattr(viewer, "canvas", None)
+    return viewer.scale_bar if canvas is None else canvas.overlays.scale_bar
+
+
 def at_once(layers: Any) -> AbstractContextManager[None]:
     """Batch the removal of layers: napari collects garbage after each removal."""
     batched = getattr(layers, "batched_update", nullcontext)
