@@ -8,11 +8,25 @@ import torch
 from engine.volumes import LIMIT_MM
 from napari_semiseg.core.plan import Intensity, Plan
 from napari_semiseg.engine.methods.base import Task
+from napari_semiseg.engine.planning import memory
+from napari_semiseg.engine.training import trainer
 
 
 @pytest.fixture(autouse=True)
 def _threads():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _measured_briefly(request, monkeypatch):
+    """Measure little for a plan, which takes half of a training of a few steps.
+
+    All is measured in the tests of the planning.
+    """
+    if "planning" not in request.path.parts:
+        small = memory.Footprint(fixed=1e6, per_voxel=1e3)
+        monkeypatch.setattr(memory, "footprint", lambda trial, voxels: small)
+        monkeypatch.setattr(trainer, "MEASURED_STEPS", 2)
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 
-import pytest
 import torch
 from torch.nn import functional
 
@@ -73,45 +70,3 @@ def test_a_name_of_the_stand_in_is_that_of_torch_and_looked_up_once() -> None:
     assert lazy_torch.torch.lerp is torch.lerp
     assert lazy_torch.functional.one_hot is functional.one_hot
     assert "lerp" in vars(lazy_torch.torch)
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "raise OSError('libtorch_cpu.so: cannot open shared object file')",
-        "raise ImportError('DLL load failed while importing _C')",
-        "from torch._C import *",
-        "",
-        "def (",
-    ],
-    ids=["library", "dll", "part", "empty", "syntax"],
-)
-def test_a_broken_torch_is_one_line_for_a_verb_and_a_row_for_doctor(
-    ball_project, tmp_path, code
-) -> None:
-    package = tmp_path / "site" / "torch"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(code)
-    paths = os.pathsep.join([str(package.parent), *sys.path])
-
-    def semiseg(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "napari_semiseg", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"PYTHONPATH": paths},
-        )
-
-    trained = semiseg("train", str(ball_project.folder), "--steps", "1")
-    assert trained.returncode == 1
-    [line] = trained.stderr.splitlines()
-    assert "expected PyTorch to load, found" in line
-    assert "install it again" in line
-    assert not ball_project.runs()
-    checked = semiseg("doctor", "--json")
-    assert checked.returncode == 0, checked.stderr
-    rows = {row["name"]: row for row in json.loads(checked.stdout)["checks"]}
-    row = rows["torch"]
-    assert not row["ok"]
-    assert "install it again" in row["fix"]

@@ -25,7 +25,6 @@ from napari_semiseg.engine.training.live_labels import LOOK_SHARE
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.cases.label_changes import LabelWatcher
-from napari_semiseg.project.project import Project
 from synthetic import ball
 
 TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32"}
@@ -54,26 +53,6 @@ def same(first, second):
 
 def learned(run):
     return [event for event in run.events() if isinstance(event, Learned)]
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch):
-    """One thread: several that share a core with other programs are slower."""
-    monkeypatch.setattr("napari_semiseg.engine.planning.plan.cores", lambda: 1)
-
-
-@pytest.fixture
-def make(tmp_path, spheres):
-    """A project of the cohort, by name; the first two cases are labelled."""
-
-    def one(name: str) -> Project:
-        project = Project.create(tmp_path / name, {"ball": 1})
-        project.add(spheres.images)
-        for case in spheres.ids[:2]:
-            project.set_label(case, spheres.masks / f"{case}.nii.gz")
-        return project
-
-    return one
 
 
 def accept(project, name, spheres, known=slice(None)):

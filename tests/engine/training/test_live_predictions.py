@@ -31,11 +31,6 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch):
-    monkeypatch.setattr("napari_semiseg.engine.planning.plan.cores", lambda: 1)
-
-
 def train(project, *cases):
     """Train; ask for ``cases`` when the first step is near."""
     events = []

@@ -25,11 +25,6 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch):
-    monkeypatch.setattr("napari_semiseg.engine.planning.plan.cores", lambda: 1)
-
-
 def train(project, stop_after=None, run=None):
     """Train, or go on; ask it to stop behind so many pictures."""
     begun = (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.training.test_live_labels import _alone, accept, config, go, same, state
+from engine.training.test_live_labels import accept, config, go, same, state
 from engine.volumes import prepared
 from napari_semiseg import engine
 from napari_semiseg.core.case import Split
@@ -18,7 +18,6 @@ from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.predictions import proposed_mask
 from synthetic import ball
 
-__all__ = ["_alone"]  # one thread here too
 STEPS = 300
 
 
@@ -62,17 +61,14 @@ def test_what_is_drawn_follows_from_seed_step_and_number_of_steps(plan):
 
 
 @pytest.fixture
-def make(tmp_path, spheres):
-    """Two cases with a label and two with a proposal, which is a ball too large."""
+def make(make, tmp_path):
+    """And two cases with a proposal."""
 
     def one(name: str) -> Project:
-        project = Project.create(tmp_path / name, {"ball": 1})
-        project.add(spheres.images)
-        for case in spheres.ids[:2]:
-            project.set_label(case, spheres.masks / f"{case}.nii.gz")
+        project = make(name)
         masks = tmp_path / f"{name}_masks"
         masks.mkdir()
-        for case in map(project.case, spheres.ids[2:4]):
+        for case in map(project.case, ("case_2", "case_3")):
             mask = case.geometry.to_canonical(ball(int(case.id[-1])))
             path = masks / f"{case.id}.nii.gz"
             write_labels(path, mask, case.geometry, case.image)

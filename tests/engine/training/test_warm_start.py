@@ -20,11 +20,6 @@ TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32"}
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch):
-    monkeypatch.setattr("napari_semiseg.engine.planning.plan.cores", lambda: 1)
-
-
 def config(**values):
     return TrainingConfig.build(**{"method": "supervised", "steps": 6} | TINY | values)
 
