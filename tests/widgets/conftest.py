@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,16 @@ DEVICES = (
     '[{"name": "cpu", "title": "CPU, 2 cores", "memory_gb": 15.6}]}'
 )
 """What ``semiseg doctor --json`` prints."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def manifests() -> Iterator[None]:
+    """Parse each plugin's manifest once; napari looks for plugins in every test."""
+    from npe2 import PluginManifest
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "from_file", cache(PluginManifest.from_file))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -159,14 +170,16 @@ def predict(project: Project) -> Callable[[str, float], None]:
 def view(
     make_napari_viewer: Callable[..., Any], session: Session, qtbot: QtBot
 ) -> Iterator[CaseView]:
-    """Cases of the project in a viewer; nobody has to answer a question."""
+    """Cases of the project in a viewer; nobody has to answer a question.
+
+    Its window is too narrow for maps beside the image, whose canvases take as long to
+    make as all else.
+    """
     from napari_semiseg.widgets.canvas.case_view import CaseView
     from napari_semiseg.widgets.elements.connections import Connections
     from widgets.viewing import Answers
 
-    viewer = make_napari_viewer()
-    viewer.window.resize(1600, 900)  # with the maps beside the image
-    made = CaseView(session, viewer, Answers())
+    made = CaseView(session, make_napari_viewer(), Answers())
     yield made
     Connections.close_below(made)
 

@@ -37,9 +37,7 @@ def answers() -> Answers:
 def view(
     make_napari_viewer: Callable[[], Any], session: Session, answers: Answers
 ) -> Iterator[CaseView]:
-    viewer = make_napari_viewer()
-    viewer.window.resize(1600, 900)  # with the maps beside the image
-    made = CaseView(session, viewer, answers)
+    made = CaseView(session, make_napari_viewer(), answers)
     yield made
     Connections.close_below(made)
 
@@ -250,6 +248,7 @@ def test_the_canvases_say_where_what_they_show_comes_from(
     qtbot: QtBot, view: CaseView, session: Session, project: Project
 ) -> None:
     first = store_prediction(project, "case_0")
+    view.viewer.window.resize(1600, 900)  # with the maps beside the image
     view.open("case_0")
     notes, side = view.canvases.main_notes, view.canvases.views.uncertainty.notes
     assert notes.footnote == f"Proposed by {first.id}, step 5"

@@ -106,6 +106,13 @@ class Contour(Vectors):
         """Draw none: nobody sees it, and it takes longer than the lines."""
 
 
+class _Picture(QtViewer):
+    """A canvas beside that of the window, which has bound the shortcuts."""
+
+    def _bind_shortcuts(self) -> None:
+        """Bind none again: that takes a third of the time to make one."""
+
+
 class SideCanvas(QWidget):
     """One canvas on a viewer model of its own, above its colour scale."""
 
@@ -113,7 +120,7 @@ class SideCanvas(QWidget):
         super().__init__()
         self.style_of_map = style
         self.model = ViewerModel(title=style.title)
-        self.view = QtViewer(self.model)
+        self.view = _Picture(self.model)
         self.image = self.model.add_image(
             NOTHING, name="image", colormap="gray", units=UNITS
         )
