@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
+from importlib import metadata
 
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of writing."""
@@ -13,6 +14,11 @@ _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 def count(number: int, noun: str) -> str:
     """Write a number with its noun: ``1 case``, ``2 cases``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def with_version(package: str) -> str:
+    """Name an installed package and its version: ``SimpleITK 2.5.0``."""
+    return f"{package} {metadata.version(package)}"
 
 
 def duration(seconds: float) -> str:

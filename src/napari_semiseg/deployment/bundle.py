@@ -11,10 +11,10 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_semiseg.core.text import with_version
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.imaging.rendering import curves, page
 from napari_semiseg.io.atomic import LOCK, TEMPORARY, atomic_path
@@ -214,7 +214,7 @@ def _figures(project: Project, cases: Iterable[Case]) -> str:
 def _readme(project: Project, cases: list[Case], images: bool) -> str:
     return README.format(
         name=project.name,
-        version=_version(),
+        version=with_version("napari-semiseg"),
         cases=len(cases),
         runs=sum(run.is_training for run in project.runs()),
         images="`images/`: a folder for each case."
@@ -236,13 +236,9 @@ def _manifest(cases: Iterable[Case], sums: Mapping[str, str], images: bool) -> s
         for channel, record in zip(case.channels, case.record.channels, strict=True)
     ]
     content = {
-        "written_by": _version(),
+        "written_by": with_version("napari-semiseg"),
         "images_included": images,
         "images": described,
         "files": dict(sorted(sums.items())),
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _version() -> str:
-    return f"napari-semiseg {metadata.version('napari-semiseg')}"

@@ -8,6 +8,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from napari_semiseg.core.text import with_version
 from napari_semiseg.deployment.card import model_card
 from napari_semiseg.deployment.pipeline import FILE, Pipeline
 from napari_semiseg.errors import ConfigError, ProjectError
@@ -97,7 +98,7 @@ def export_model(
         run=chosen.id,
         method=chosen.config.method,
         step=step,
-        written_by=f"napari-semiseg {metadata.version('napari-semiseg')}",
+        written_by=with_version("napari-semiseg"),
         model="../models/model.onnx" if bundle else "model.onnx",
         model_sha256=file_sha256(network),
         channels=plan.channels,

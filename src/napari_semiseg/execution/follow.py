@@ -83,7 +83,7 @@ def wait_for(
     log: Path,
     handle: Handle,
     poll_s: float = POLL_S,
-    say: Callable[[str], object] = lambda line: None,
+    say: Callable[[str], object] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Wait for a verb that writes no log of events.
@@ -92,7 +92,7 @@ def wait_for(
     ----------
     log : Path
         What it prints.
-    say : callable
+    say : callable, optional
         Is given its last line, as often as that changes.
     stop : callable
         Asked between two looks whether to wait no longer; the verb itself goes on.
@@ -105,8 +105,7 @@ def wait_for(
     before: list[str] = []
     while (code := handle.poll()) is None and not stop():
         time.sleep(poll_s)
-        lines = last_output(log)
-        if lines != before:
+        if say is not None and (lines := last_output(log)) != before:
             say(lines[-1])
             before = lines
     if code:

@@ -36,14 +36,14 @@ def second(tmp_path: Path) -> Path:
 
 
 def answer(
-    monkeypatch: pytest.MonkeyPatch, masks: str, reader: str, said: int = 1
+    monkeypatch: pytest.MonkeyPatch, masks: str, reader: str, code: int = 1
 ) -> None:
     """Fill the dialog in and press its button, or *Cancel*."""
 
     def fill(dialog: ReaderDialog) -> int:
         dialog.masks.setText(masks)
         dialog.reader.setText(reader)
-        return said
+        return code
 
     monkeypatch.setattr(ReaderDialog, "exec", fill)
 
@@ -57,18 +57,39 @@ def press(dialog: QDialog, text: str) -> None:
     buttons[text].click()
 
 
-def test_masks_are_taken_in_and_compared(
+@pytest.fixture
+def went() -> list[str]:
+    """Where the button that leads to the slices has led."""
+    return []
+
+
+@pytest.fixture
+def said(ball_session: Session) -> list[str]:
+    texts: list[str] = []
+    ball_session.status_changed.connect(texts.append)
+    return texts
+
+
+@pytest.fixture
+def dialog(
     ball_session: Session,
     parent: QWidget,
     second: Path,
+    went: list[str],
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    went: list[str] = []
+) -> AgreementDialog:
+    """The report, once the masks are taken in as those of Anna."""
     answer(monkeypatch, str(second), "Anna")
     ask_reader(ball_session, parent, lambda: went.append("queue"))
     qtbot.waitUntil(lambda: bool(shown(parent)), timeout=WAIT_MS)
-    (dialog,) = shown(parent)
+    (found,) = shown(parent)
+    return found
+
+
+def test_masks_are_taken_in_and_compared(
+    ball_session: Session, dialog: AgreementDialog, went: list[str]
+) -> None:
     text = dialog.text.text()
     assert "mean of 2 cases" in text
     assert "the label and Anna" in text
@@ -82,18 +103,9 @@ def test_masks_are_taken_in_and_compared(
 
 
 def test_a_consensus_is_proposed(
-    ball_session: Session,
-    parent: QWidget,
-    second: Path,
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
+    ball_session: Session, dialog: AgreementDialog, said: list[str], qtbot: QtBot
 ) -> None:
-    said: list[str] = []
-    ball_session.status_changed.connect(said.append)
-    answer(monkeypatch, str(second), "Anna")
-    ask_reader(ball_session, parent, lambda: None)
-    qtbot.waitUntil(lambda: bool(shown(parent)), timeout=WAIT_MS)
-    press(shown(parent)[0], "Propose the consensus")
+    press(dialog, "Propose the consensus")
     qtbot.waitUntil(lambda: "2 consensus masks in" in said[-1], timeout=WAIT_MS)
     assert ball_session.project is not None
     (run,) = ball_session.project.runs()
@@ -104,12 +116,11 @@ def test_nothing_is_stored_after_a_cancel_or_a_refusal(
     ball_session: Session,
     parent: QWidget,
     second: Path,
+    said: list[str],
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said: list[str] = []
-    ball_session.status_changed.connect(said.append)
-    answer(monkeypatch, str(second), "Anna", said=0)
+    answer(monkeypatch, str(second), "Anna", code=0)
     ask_reader(ball_session, parent, lambda: None)
     assert said == []
     answer(monkeypatch, str(second), LABEL)

@@ -138,7 +138,8 @@ def test_esc_stops_it_and_a_locked_structure_stays(
 
     monkeypatch.setattr(operations, "refine_mask", watched)
     press(view, "Shift-U")
-    qtbot.waitUntil(lambda: panel.tool_panel.worker.has_read, timeout=30_000)
+    worker = panel.tool_panel.worker
+    qtbot.waitUntil(lambda: worker._inputs is not None, timeout=30_000)
     press(view, "Escape")
     qtbot.waitUntil(lambda: not panel.tool_panel.worker._busy, timeout=30_000)
     assert done

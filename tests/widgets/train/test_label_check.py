@@ -81,6 +81,13 @@ def doubt(project: Project, name: str) -> None:
     LabelAudit(cases={name: AuditedLabel(file=facts, slices=(found,))}).write(project)
 
 
+def say(project: Project, line: str) -> None:
+    """Write into its log what an audit prints."""
+    log = audit_folder(project) / "log.txt"
+    log.parent.mkdir()
+    log.write_text(f"{line}\n")
+
+
 def test_a_process_checks_them_and_nothing_else_trains_meanwhile(
     qtbot: QtBot,
     training: TrainingPanel,
@@ -95,9 +102,7 @@ def test_a_process_checks_them_and_nothing_else_trains_meanwhile(
     assert executor.submitted == [["audit", str(project.folder), *words]]
     assert not training.start_button.isEnabled()
     assert training.reason.text().startswith("The labels are being checked")
-    log = audit_folder(project) / "log.txt"
-    log.parent.mkdir()
-    log.write_text("2 of 4: without the labels of case_1\n")
+    say(project, "2 of 4: without the labels of case_1")
     shown = "Checking the labels … 2 of 4: without the labels of case_1"
     qtbot.waitUntil(lambda: shown in said, timeout=WAIT_MS)
     doubt(project, "case_1")
@@ -137,9 +142,7 @@ def test_a_refusal_and_labels_without_doubt_are_told(
     said: list[str],
 ) -> None:
     training.check_labels()
-    log = audit_folder(project) / "log.txt"
-    log.parent.mkdir()
-    log.write_text("semiseg: expected labels of at least 2 cases\n")
+    say(project, "semiseg: expected labels of at least 2 cases")
     executor.handle.code = 1
     qtbot.waitUntil(lambda: not training.label_check.running, timeout=WAIT_MS)
     assert said[-1] == "expected labels of at least 2 cases"

@@ -7,7 +7,6 @@ import io
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.labels import LabelScheme, voxel_counts
+from napari_semiseg.core.text import with_version
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.atomic import write_json, write_text
 from napari_semiseg.io.images import file_sha256
@@ -280,7 +280,7 @@ def _manifest(
 ) -> dict[str, Any]:
     return {
         "project": project.name,
-        "written_by": f"napari-semiseg {metadata.version('napari-semiseg')}",
+        "written_by": with_version("napari-semiseg"),
         "at": time.time(),
         "what": what,
         "format": fmt,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.core.text import count
+from napari_semiseg.core.text import count, with_version
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.imaging.resampling import slabs
 from napari_semiseg.imaging.volume_registration import CoarseScan, register
@@ -57,9 +57,7 @@ class AtlasSource:
 
     def version(self) -> str | None:
         """Say which version of SimpleITK registers."""
-        import SimpleITK as sitk
-
-        return f"SimpleITK {sitk.Version_VersionString()}"
+        return with_version("SimpleITK")
 
     def labels(
         self,

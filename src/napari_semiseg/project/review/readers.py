@@ -16,6 +16,7 @@ from napari_semiseg.core.boxes import bounding_box, others
 from napari_semiseg.core.cancellation import NEVER, CancellationToken
 from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED
 from napari_semiseg.core.prediction import SliceScore
+from napari_semiseg.core.text import with_version
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.imaging.metrics import Metrics, evaluate_labels
 from napari_semiseg.io.masks import read_labels, write_labels
@@ -266,9 +267,7 @@ class _Staple:
     tool, text = "STAPLE", "semiseg readers --consensus"
 
     def version(self) -> str | None:
-        from importlib.metadata import version
-
-        return f"SimpleITK {version('SimpleITK')}"
+        return with_version("SimpleITK")
 
     def labels(
         self,

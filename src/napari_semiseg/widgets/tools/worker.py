@@ -83,11 +83,6 @@ class PreviewWorker:
             return False
         return not np.array_equal(mask.data, inputs.mask)
 
-    @property
-    def has_read(self) -> bool:
-        """Whether there are inputs."""
-        return self._inputs is not None
-
     def result(
         self, tool: Tool, amount: float, *, human_verified: bool
     ) -> NDArray[np.uint8] | None:
