@@ -12,7 +12,7 @@ from qtpy.QtGui import QColor
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Viewed
 from napari_semiseg.project.review.accept import accept, review_items
-from napari_semiseg.widgets.canvas.thumbnails import SIZE, draw_planes
+from napari_semiseg.widgets.common.thumbnails import SIZE, draw_planes
 from napari_semiseg.widgets.gallery.dialog import GalleryDialog
 from napari_semiseg.widgets.gallery.model import GalleryModel, Order, Show, describe
 from widgets.viewing import BLOCK, Answers, store_prediction

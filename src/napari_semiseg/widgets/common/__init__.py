@@ -1,1 +1,1 @@
-"""Share session, questions, background work and plots among all tabs."""
+"""Share session, background work, pictures and preferences among all tabs."""

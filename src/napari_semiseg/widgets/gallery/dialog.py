@@ -18,8 +18,8 @@ from superqt.utils import QSignalDebouncer
 
 from napari_semiseg.core.text import count
 from napari_semiseg.project.review.accept import accept, reopen, review_items
-from napari_semiseg.widgets.canvas.thumbnails import SIZE
 from napari_semiseg.widgets.common.background import in_background
+from napari_semiseg.widgets.common.thumbnails import SIZE
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
     markup_label,

@@ -12,8 +12,8 @@ from qtpy.QtGui import QIcon, QPixmap
 from napari_semiseg.core.text import millilitres
 from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.project.review.accept import ReviewItem
-from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_case
 from napari_semiseg.widgets.common.planes import NAMES
+from napari_semiseg.widgets.common.thumbnails import Thumbnails, draw_case
 from napari_semiseg.widgets.elements.forms import plain
 from napari_semiseg.widgets.elements.tables import RowModel
 

@@ -28,10 +28,10 @@ from napari_semiseg.active_learning.suggest import (
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.project.review import flags
-from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_slice
 from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.common.flagging import ask_flag
 from napari_semiseg.widgets.common.preferences import preferences
+from napari_semiseg.widgets.common.thumbnails import Thumbnails, draw_slice
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
     plain,

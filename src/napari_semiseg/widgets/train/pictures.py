@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFrame, QWidget
 from napari_semiseg.core.text import duration
 from napari_semiseg.imaging.rendering import slice_name
 from napari_semiseg.project.runs.pictures import Pictures
-from napari_semiseg.widgets.canvas.thumbnails import Thumbnails, draw_plane
+from napari_semiseg.widgets.common.thumbnails import Thumbnails, draw_plane
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import (
     ElidedLabel,
