@@ -75,6 +75,7 @@ def test_surfaces_come_and_go_and_nothing_is_lost(
     panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
 ) -> None:
     store_prediction(project, "case_0")
+    view.viewer.window.resize(1600, 900)  # with the maps beside the image
     view.open("case_0")
     view.go_to(2, 6)
     mask, viewer = view.mask, view.viewer
