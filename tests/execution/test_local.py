@@ -24,12 +24,16 @@ EXECUTOR = LocalExecutor(low_priority=False)
 @pytest.mark.skipif(not hasattr(os, "getpriority"), reason="Unix")
 @pytest.mark.parametrize(("low_priority", "nicer"), [(True, NICENESS), (False, 0)])
 def test_a_child_of_low_priority_leaves_the_processor_to_the_window(
-    tmp_path: Path, low_priority: bool, nicer: int
+    tmp_path: Path, low_priority: bool, nicer: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     executor = LocalExecutor(low_priority=low_priority)
     handle = executor.submit("train", [str(tmp_path)], tmp_path / "log.txt")
     found = os.getpriority(os.PRIO_PROCESS, handle.pid)
     assert found == min(os.getpriority(os.PRIO_PROCESS, 0) + nicer, 19)
+    known = tmp_path.joinpath("/proc", str(handle.pid), "environ")
+    if known.exists():
+        assert (b"GOMP_SPINCOUNT=300000" in known.read_bytes()) is low_priority
     handle.terminate()  # long before it has imported what it needs
     handle.process.wait(60)
 

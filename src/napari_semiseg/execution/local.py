@@ -19,6 +19,10 @@ NICENESS = 5
 """Added to this process's Unix niceness for a child of low priority: beside one busy
 program it gets a quarter of a core, at 15 it would get a thirtieth."""
 
+YIELDING = {"GOMP_SPINCOUNT": "300000"}
+"""Of a child of low priority: its threads wait actively, as OpenMP's do by default.
+Asleep they would get their turn before the window (`engine.lazy_torch.SPIN`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalHandle:
@@ -77,6 +81,7 @@ class LocalExecutor:
         """Start ``semiseg verb arguments``; see `Executor.submit`."""
         started, session = time.time(), self.session or uuid.uuid4().hex
         known = {"PYTHONUNBUFFERED": "1", "COLUMNS": "100", SESSION: session}
+        threads = YIELDING if self.low_priority else {}
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as output:
@@ -85,7 +90,7 @@ class LocalExecutor:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=os.environ | known,
+                    env=threads | os.environ | known,
                     start_new_session=True,
                     creationflags=_creation_flags(self.low_priority),
                 )
