@@ -11,6 +11,8 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFont, QLinearGradient, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from napari_semiseg.core.boxes import others
+from napari_semiseg.imaging.outlines import outlines
 from napari_semiseg.widgets.common.compat import camera_of
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import plain
@@ -39,6 +41,22 @@ class Line(NamedTuple):
     colour: str
     places: NDArray[np.float64]
     sign: str = ""
+
+
+def lines_around(
+    inside: NDArray[np.bool_],
+    axis: int,
+    index: int,
+    spacing_mm: Sequence[float],
+    colour: str,
+) -> list[Line]:
+    """Outline what is inside (H, W) of the slice at an index across an axis."""
+    found = []
+    for line in outlines(inside):
+        places = np.full((len(line), 3), float(index))
+        places[:, others(axis)] = line
+        found.append(Line(colour, places * spacing_mm))
+    return found
 
 
 class LegendEntry(NamedTuple):

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject
 
-from napari_semiseg.core.boxes import others
-from napari_semiseg.imaging.outlines import outlines
-from napari_semiseg.widgets.canvas.overlays import Line
+from napari_semiseg.widgets.canvas.overlays import lines_around
 from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
     from napari_semiseg.widgets.canvas.case_layers import CaseLayers
     from napari_semiseg.widgets.canvas.case_model import CaseModel
     from napari_semiseg.widgets.canvas.linked_canvases import LinkedCanvases
+    from napari_semiseg.widgets.canvas.overlays import Line
 
 
 class ProposalOutlines(QObject):
@@ -63,7 +62,7 @@ class ProposalOutlines(QObject):
             return []
         axis = int(self._viewer.dims.order[0])
         values = np.asarray(mask.data)
-        spacing = np.asarray(case.geometry.spacing_mm)
+        spacing = case.geometry.spacing_mm
         index = round(float(self._viewer.dims.point[axis]) / spacing[axis])
         index = int(np.clip(index, 0, values.shape[axis] - 1))
         plane = np.moveaxis(values, axis, 0)[index]
@@ -72,8 +71,6 @@ class ProposalOutlines(QObject):
         for item in scheme:
             code = encoding.proposed[item.value]
             if present[code]:
-                for line in outlines((plane == item.value) | (plane == code)):
-                    places = np.full((len(line), 3), float(index))
-                    places[:, others(axis)] = line
-                    found.append(Line(item.colour, places * spacing))
+                inside = (plane == item.value) | (plane == code)
+                found += lines_around(inside, axis, index, spacing, item.colour)
         return found

@@ -168,7 +168,8 @@ class StartPage(QWidget):
             self._paint()
 
     def _paint(self) -> None:
-        found = colours_of(self) | {"link": readable(LINK, colours_of(self)["card"])}
+        found = colours_of(self)
+        found["link"] = readable(LINK, found["card"])
         for label, name, colour in self._pictures:
             size = label.minimumHeight()
             picture = icon(name, found.get(colour, colour))

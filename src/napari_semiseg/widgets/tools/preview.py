@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_semiseg.core.boxes import others
-from napari_semiseg.imaging.outlines import outlines
-from napari_semiseg.widgets.canvas.overlays import Line
+from napari_semiseg.widgets.canvas.overlays import Line, lines_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,10 +78,10 @@ class Preview:
             if self._slices is not None:
                 plane = self._slices(axis, index)
                 for item in project.labels:
-                    for line in outlines(plane == item.value):
-                        places = np.zeros((len(line), 3))
-                        places[:, others(axis)] = line
-                        self.lines.append(Line(item.colour, places * spacing))
+                    inside = plane == item.value
+                    self.lines += lines_around(
+                        inside, axis, index, case.geometry.spacing_mm, item.colour
+                    )
             for mark in self._marks:
                 if len(seen := seen_in(mark, axis, index)):
                     sign = "+" if mark.foreground else "\u2212"
