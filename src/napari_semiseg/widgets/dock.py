@@ -224,6 +224,7 @@ class SemisegDock(QWidget):
 
     def _connect(self) -> None:
         session = self.session
+        self.destroyed.connect(partial(setattr, session, "closed", True))
         self.guide.step_requested.connect(self._guided)
         self.header.step_requested.connect(self._take_step)
         self.header.training_requested.connect(lambda: self.show_tab("Train"))

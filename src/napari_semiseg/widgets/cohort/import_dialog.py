@@ -388,7 +388,15 @@ class ImportDialog(QDialog):
                 self._is_first = False
                 self._show(*answer)
 
-        in_background(self._session, LOOKING, work, done, quiet=True, progress=progress)
+        in_background(
+            self._session,
+            LOOKING,
+            work,
+            done,
+            quiet=True,
+            progress=progress,
+            owner=self,
+        )
 
     def done(self, result: int) -> None:
         """Close; an answer that comes later is not shown."""

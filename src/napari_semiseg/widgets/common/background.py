@@ -11,10 +11,13 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.widgets.common.compat import is_alive
 from napari_semiseg.widgets.elements.forms import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from qtpy.QtCore import QObject
 
     from napari_semiseg.widgets.common.session import Session
 
@@ -100,6 +103,7 @@ def in_background(
     *,
     quiet: bool = False,
     progress: Progress | None = None,
+    owner: QObject | None = None,
 ) -> None:
     """Do ``work`` in a thread and hand its result to ``then`` in the GUI thread.
 
@@ -113,13 +117,17 @@ def in_background(
         Touches neither Qt nor layers. What it raises is told to the user when it
         is a `SemisegError` or `OSError`, and goes to napari's error dialog else.
     then : callable
-        Called with the result of ``work``, only when it succeeded and the dock is open.
+        Called with the result of ``work``, only when it succeeded, the dock is open
+        and the owner is there.
     finally_ : callable, optional
-        Called afterwards, unless the dock was closed meanwhile.
+        Called afterwards, unless the dock was closed or the owner destroyed meanwhile.
     quiet : bool
         Leave the status line as it is.
     progress : Progress, optional
         What ``work`` tells its progress to; shown a few times a second.
+    owner : QObject, optional
+        What ``then`` and ``finally_`` change, where that may be destroyed before the
+        dock is closed, as a dialog.
     """
     pending = [work]  # what it holds goes with it: napari keeps finished workers
 
@@ -129,12 +137,15 @@ def in_background(
         except (SemisegError, OSError) as error:
             return None, error
 
+    def wanted() -> bool:
+        return not session.closed and (owner is None or is_alive(owner))
+
     def done(answer: tuple[T, SemisegError | OSError | None]) -> None:
         timer.stop()
         result, error = answer
         if error is not None:
             report_error(session, error)
-        elif not session.closed:
+        elif wanted():
             then(result)
 
     if not quiet:
@@ -155,7 +166,7 @@ def in_background(
         # Qt keeps what is connected alive.
         worker.returned.disconnect(done)
         worker.finished.disconnect(settle)
-        if finally_ is not None and not session.closed:
+        if finally_ is not None and wanted():
             finally_()
 
     worker.returned.connect(done)

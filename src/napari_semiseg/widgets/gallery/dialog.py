@@ -175,6 +175,7 @@ class GalleryDialog(QDialog):
             self._show_items,
             self._read_ended,
             quiet=True,
+            owner=self,
         )
 
     def accept_ticked(self) -> None:
@@ -286,8 +287,11 @@ class GalleryDialog(QDialog):
     def _work(
         self, title: str, work: Callable[[], object], then: Callable[..., None]
     ) -> None:
+        def freed() -> None:
+            self.setEnabled(True)
+
         self.setEnabled(False)
-        in_background(self._session, title, work, then, lambda: self.setEnabled(True))
+        in_background(self._session, title, work, then, freed, owner=self)
 
     def _accepted(self, report: AcceptReport) -> None:
         text = f"Accepted {count(len(report.accepted), 'prediction')}"
