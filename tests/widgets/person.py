@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+import traceback
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +45,14 @@ ROOT = Path(__file__).parents[2]
 SIZE = (1600, 960)
 BEAT_MS = 20
 STROKE_MS = 20
+LONG_GAP_S = 0.2
+"""From which on a heartbeat notes what the window does."""
+STACK = 12
+"""Of the innermost calls."""
 SOON_MS, LATER_MS, LONG_MS = (int(s * 1000 * PATIENCE) for s in (20, 60, 120))
+LONGEST_STALL_S = 1.5 * PATIENCE
+"""The window stands still for 0.1 s while a training runs, and was seen to for 1.1 s on
+a slow machine with nothing but two busy cores."""
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 CONTROL, SHIFT = (
     Qt.KeyboardModifier.ControlModifier,
@@ -100,25 +111,49 @@ class Heartbeat(QObject):
         The longest gap, s.
     own : float
         The longest without the time that other programs had the processor.
+    where : Counter
+        What the window did in the second one: how often each stack was seen.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.worst = self.own = 0.0
+        self.where: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()
         self._last, self._waited = time.perf_counter(), queued_s()
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._beat)
         self._timer.start(BEAT_MS)
+        self._stopped = Event()
+        window = threading.get_ident()
+        self._watcher = Thread(target=self._watch, args=(window,), daemon=True)
+        self._watcher.start()
 
     def _beat(self) -> None:
         now, waited = time.perf_counter(), queued_s()
         self.worst = max(self.worst, now - self._last)
-        self.own = max(self.own, now - self._last - (waited - self._waited))
+        own = now - self._last - (waited - self._waited)
+        seen, self._seen = self._seen, Counter()
+        if own > self.own:
+            self.own, self.where = own, seen
         self._last, self._waited = now, waited
+
+    def _watch(self, window: int) -> None:
+        while not self._stopped.wait(BEAT_MS / 1000):
+            if time.perf_counter() - self._last > LONG_GAP_S:
+                frame = sys._current_frames()[window]
+                self._seen["".join(traceback.format_stack(frame)[-STACK:])] += 1
 
     def stop(self) -> None:
         self._timer.stop()
+        self._stopped.set()
+        self._watcher.join()
+
+    def told(self) -> str:
+        """Say how long the window stood still, and what it did most of that time."""
+        most = "\n".join(f"{n} x\n{stack}" for stack, n in self.where.most_common(3))
+        return f"{self.own:.2f} s of its own, {self.worst:.2f} s in all, in\n{most}"
 
 
 def queued_s() -> float:

@@ -41,8 +41,8 @@ from widgets.person import (
     LATER_MS,
     LEFT,
     LONG_MS,
+    LONGEST_STALL_S,
     NONE,
-    PATIENCE,
     SHIFT,
     SIZE,
     WALK,
@@ -65,7 +65,6 @@ pytestmark = list(WALK)
 
 LABELLED, PREDICTED = 2, 6
 OFF_MM = (4.0, 3.0, 2.0, 1.5, 1.0, 0.5)
-LONGEST_STALL_S = 1.0 * PATIENCE
 SMALL = (1366, 768)
 
 
@@ -216,7 +215,7 @@ def train_on_corrections(person: Person, scans: Scans) -> None:
     heart = Heartbeat()
     person.wait_for(lambda: learned(run, scans.blank), LONG_MS)
     heart.stop()
-    assert heart.own < LONGEST_STALL_S
+    assert heart.own < LONGEST_STALL_S, heart.told()
     person.tab("Train")
     said = training.progress.messages
     person.wait_for(lambda: "learns from the new labels" in said.text())
@@ -229,7 +228,7 @@ def train_on_corrections(person: Person, scans: Scans) -> None:
     old, heart = mask_of(person), Heartbeat()
     person.wait_for(lambda: view.prediction.record.run == run.id, LONG_MS)
     heart.stop()
-    assert heart.own < LONGEST_STALL_S
+    assert heart.own < LONGEST_STALL_S, heart.told()
     assert np.array_equal(view.editing.whole(), view.prediction.labels)
     assert run.id in view.text
     tell(f"{name} shows step {view.prediction.record.step} of the training")

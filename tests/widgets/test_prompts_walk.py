@@ -171,7 +171,7 @@ def test_corrections_spread_while_a_model_trains(
         seconds.append(time.perf_counter() - began)
         busy.append(training.monitor.active)
         heart.stop()
-        assert heart.own < PATIENCE
+        assert heart.own < PATIENCE, heart.told()
         human = encoding.annotated(before)
         assert np.array_equal(mask.data[human], before[human])
         assert np.array_equal(encoding.annotated(mask.data), human)

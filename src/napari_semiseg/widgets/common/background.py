@@ -131,12 +131,6 @@ def in_background(
     """
     pending = [work]  # what it holds goes with it: napari keeps finished workers
 
-    def guarded() -> tuple[T | None, SemisegError | OSError | None]:
-        try:
-            return pending.pop()(), None
-        except (SemisegError, OSError) as error:
-            return None, error
-
     def wanted() -> bool:
         return not session.closed and (owner is None or is_alive(owner))
 
@@ -151,7 +145,7 @@ def in_background(
     if not quiet:
         session.say(f"{title} …")
     worker = create_worker(
-        named(title, guarded),
+        named(title, _attempt, pending),
         _start_thread=False,
         _progress={"desc": title},
     )
@@ -172,3 +166,13 @@ def in_background(
     worker.returned.connect(done)
     worker.finished.connect(settle)
     worker.start()
+
+
+def _attempt(
+    pending: list[Callable[[], T]],
+) -> tuple[T | None, SemisegError | OSError | None]:
+    """Do the work that is handed over, and return its result or what went wrong."""
+    try:
+        return pending.pop()(), None
+    except (SemisegError, OSError) as error:
+        return None, error
