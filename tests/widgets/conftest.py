@@ -130,6 +130,15 @@ def session(qapp: object, project: Project) -> Iterator[Session]:
 
 
 @pytest.fixture
+def said(session: Session) -> list[str]:
+    """What the status line and the toasts say, as it comes."""
+    texts: list[str] = []
+    session.status_changed.connect(texts.append)
+    session.offered.connect(lambda text, *_: texts.append(text))
+    return texts
+
+
+@pytest.fixture
 def notifications() -> Iterator[list[str]]:
     """Texts that napari showed to the user."""
     from napari.utils.notifications import notification_manager

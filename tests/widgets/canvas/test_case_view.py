@@ -42,14 +42,6 @@ def view(
     Connections.close_below(made)
 
 
-@pytest.fixture
-def said(session: Session) -> list[str]:
-    texts: list[str] = []
-    session.status_changed.connect(texts.append)
-    session.offered.connect(lambda text, *_: texts.append(text))
-    return texts
-
-
 def paint(view: CaseView, z: int = 5, value: int = 1) -> None:
     view.mask.brush_size = 3
     view.mask.paint((z, 9, 9), value)

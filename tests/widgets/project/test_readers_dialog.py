@@ -64,10 +64,8 @@ def went() -> list[str]:
 
 
 @pytest.fixture
-def said(ball_session: Session) -> list[str]:
-    texts: list[str] = []
-    ball_session.status_changed.connect(texts.append)
-    return texts
+def session(ball_session: Session) -> Session:
+    return ball_session
 
 
 @pytest.fixture

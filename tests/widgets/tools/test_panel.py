@@ -28,15 +28,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_semiseg.project.project import Project
-    from napari_semiseg.widgets.common.session import Session
     from napari_semiseg.widgets.tools.panel import ToolPanel
-
-
-@pytest.fixture
-def said(session: Session) -> list[str]:
-    texts: list[str] = []
-    session.status_changed.connect(texts.append)
-    return texts
 
 
 def previewed(box: ToolPanel, qtbot: QtBot) -> None:

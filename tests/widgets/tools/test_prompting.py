@@ -32,19 +32,11 @@ if TYPE_CHECKING:
 
     from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.canvas.case_view import CaseView
-    from napari_semiseg.widgets.common.session import Session
     from napari_semiseg.widgets.review.panel import ReviewPanel
 
 CASE = "case_3"
 INSIDE = [(5, 6, 5), (5, 6, 9)]
 AROUND = [(5, 1, 1), (5, 1, 12), (5, 11, 12), (5, 11, 1), (5, 1, 1)]
-
-
-@pytest.fixture
-def said(session: Session) -> list[str]:
-    texts: list[str] = []
-    session.status_changed.connect(texts.append)
-    return texts
 
 
 def draw(view: CaseView, places: Sequence[tuple[int, ...]]) -> None:

@@ -33,13 +33,6 @@ def offers(session: Session) -> list[tuple[str, str, Any]]:
 
 
 @pytest.fixture
-def said(session: Session) -> list[str]:
-    texts: list[str] = []
-    session.status_changed.connect(texts.append)
-    return texts
-
-
-@pytest.fixture
 def truth(project: Project) -> np.ndarray:
     """Twice as wide as what is predicted."""
     mask = np.zeros(project.case(CASE).geometry.shape_zyx, np.uint8)

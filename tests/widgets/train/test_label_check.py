@@ -59,13 +59,6 @@ def labelled(project: Project, session: Session) -> list[str]:
     return names
 
 
-@pytest.fixture
-def said(session: Session) -> list[str]:
-    texts: list[str] = []
-    session.status_changed.connect(texts.append)
-    return texts
-
-
 @pytest.fixture(autouse=True)
 def minutes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the user answers to the question how long."""
