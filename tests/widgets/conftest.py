@@ -41,6 +41,20 @@ def manifests() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_modules(manifests: None) -> Iterator[None]:
+    """Let garbage be looked for among what tests make, not among all that is loaded.
+
+    napari collects garbage several times in each test that has a viewer.
+    """
+    import napari_semiseg.widgets.dock  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never read or write the settings of whoever runs the tests."""
