@@ -124,7 +124,7 @@ def worst_first(person: Person, scans: Scans) -> None:
     assert sorted(tree.cases()) == sorted(before)
 
     plane = int(person.viewer.dims.order[0])
-    slices = view.doubtful_slices(plane)
+    slices = view.model.doubtful_slices(plane)
     new = [one for one in slices if not view.editing.was_seen(plane, one.index)]
     for one in new:  # all of the plane before any other
         person.press(Qt.Key.Key_W)

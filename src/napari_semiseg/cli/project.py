@@ -135,7 +135,7 @@ def next_step(cases: list[Case], latest: Run | None, path: str) -> str:
         return f"Training is running ({latest.id}); stop it with: semiseg stop {path}"
     if latest.status in ("interrupted", "cancelled") and latest.has_model:
         return f"Next: semiseg resume {path} ({latest.id} was {latest.status})"
-    if any(case.state is CaseState.PROPOSED for case in cases):
+    if any(c.state is CaseState.PROPOSED and c.split != Split.TEST for c in cases):
         return f"Next: review the proposals, worst first: semiseg suggest {path}"
     return f"Next: semiseg export {path} OUT"
 

@@ -193,6 +193,17 @@ def test_queue_says_when_there_is_nothing_to_rank(panel: ReviewPanel) -> None:
     assert "once a trained model" in panel.queue_box.text.text()
 
 
+def test_queue_says_that_it_leaves_out_test_cases(
+    panel: ReviewPanel, project: Project
+) -> None:
+    store_prediction(project, "case_1")
+    project.set_split("case_1", "test")
+    panel.session.cases_changed.emit(None)
+    panel.refresh_queue()
+    assert panel.queue.count() == 0
+    assert "Only test cases have proposals" in panel.queue_box.text.text()
+
+
 def test_info_says_what_is_shown_and_whether_it_is_saved(
     panel: ReviewPanel, view: CaseView, project: Project
 ) -> None:
@@ -518,6 +529,9 @@ def test_the_next_step_leads_through_the_doubtful_slices_to_accept(
     record = run.prediction_record("case_1")
     assert [one.axis for one in record.score.slices] == [0, 1]
     view.open("case_1")
+    strip = view.slices.strip
+    assert strip is not None
+    assert strip.doubtful == {6}
     step = panel.next_step()
     assert (step.do, step.key) == (Do.SLICE, "W")
     assert "slice 7" in step.text

@@ -375,6 +375,7 @@ def test_the_strip_shows_which_slices_are_done(
     assert strip.parts[2] == 1
     assert 0 < strip.parts[6] < 1
     assert np.flatnonzero(strip.parts).tolist() == [2, 6]
+    assert not strip.doubtful
     assert "1 of 10 axial slices done" in panel.saved.text()
     planes.set_plane(view.viewer, 1)
     assert len(strip.parts) == 12

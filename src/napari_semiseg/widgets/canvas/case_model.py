@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.prediction import Prediction
+    from napari_semiseg.core.prediction import Prediction, SliceScore
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.cases.versions import MaskVersions
     from napari_semiseg.project.project import Project
@@ -116,6 +116,11 @@ class CaseModel:
     def text(self) -> str:
         """Where the mask comes from, in words; empty without a case."""
         return "" if self.opened is None else self.opened.text
+
+    def doubtful_slices(self, axis: int) -> list[SliceScore]:
+        """Slices across an axis that the prediction is unsure of, the worst first."""
+        found = () if self.prediction is None else self.prediction.record.score.slices
+        return sorted((i for i in found if i.axis == axis), key=lambda one: -one.score)
 
     def start(self, current: OpenCase) -> None:
         """Take this as the open case, and pass its edits on."""

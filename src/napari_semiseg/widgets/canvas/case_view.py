@@ -201,11 +201,6 @@ class CaseView(QObject):
         self._gone_to = (axis, index)
         planes.show(self.viewer, axis, index, self._open_case().case.geometry)
 
-    def doubtful_slices(self, axis: int) -> list[SliceScore]:
-        """Slices across an axis that the prediction is unsure of, the worst first."""
-        found = () if self.prediction is None else self.prediction.record.score.slices
-        return sorted((i for i in found if i.axis == axis), key=lambda one: -one.score)
-
     def next_doubt(self) -> SliceScore | None:
         """Find the doubtful slice to look at next, or None.
 
@@ -217,7 +212,7 @@ class CaseView(QObject):
             return None
         here = int(self.viewer.dims.order[0])
         axes = sorted(range(3), key=lambda axis: axis != here)
-        ranked = [one for axis in axes for one in self.doubtful_slices(axis)]
+        ranked = [one for axis in axes for one in self.model.doubtful_slices(axis)]
         places = [(one.axis, one.index) for one in ranked]
         # Behind the slice gone to last, wherever the user has looked since.
         start = places.index(self._gone_to) + 1 if self._gone_to in places else 0

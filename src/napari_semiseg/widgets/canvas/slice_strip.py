@@ -1,18 +1,20 @@
-"""Mark annotated slices along napari's sliders, and count slices from 1."""
+"""Mark done and doubtful slices along napari's sliders, and count slices from 1."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QObject, QPoint, QRectF, Qt
-from qtpy.QtGui import QColor, QPainter
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QPainter, QPolygonF
 from qtpy.QtWidgets import QAbstractSpinBox, QSpinBox, QWidget
 from superqt.utils import QSignalDebouncer, signals_blocked
 
 from napari_semiseg.widgets.elements.connections import Connections
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from napari_semiseg.widgets.canvas.case_model import CaseModel
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 DONE, SOME = QColor("#009E73"), QColor("#E69F00")
 HEIGHT = 4
+POINTER = 4.0
+"""Height of a triangle, and half of its width."""
 SLIDER_WIDTH = 40
 
 
@@ -77,8 +81,9 @@ class SliceNumber(QSpinBox):
 class SliceStrip(QWidget):
     """Green where a slice is annotated throughout, orange where in part.
 
-    Lies over the lower edge of the slider of the axis that is sliced; the mouse goes
-    through it. Every slider gets a `SliceNumber`.
+    The marks are on the lower edge of the slider of the axis that is sliced; on the
+    upper one triangles point at doubtful slices. The mouse goes through it. Every
+    slider gets a `SliceNumber`.
     """
 
     def __init__(self, dims: Any) -> None:
@@ -86,6 +91,7 @@ class SliceStrip(QWidget):
         self._dims = dims
         self._axis = 0
         self.parts: NDArray[np.float64] = np.zeros(0)
+        self.doubtful: frozenset[int] = frozenset()
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._laid_out = QSignalDebouncer(parent=self)
@@ -94,9 +100,11 @@ class SliceStrip(QWidget):
         dims.installEventFilter(self)
         self.hide()
 
-    def show_slices(self, axis: int, parts: NDArray[np.float64]) -> None:
-        """Show the annotated part, 0 to 1, of each slice across an axis."""
-        self._axis, self.parts = axis, parts
+    def show_slices(
+        self, axis: int, parts: NDArray[np.float64], doubtful: Collection[int]
+    ) -> None:
+        """Show the annotated part, 0 to 1, of slices across an axis, and doubt."""
+        self._axis, self.parts, self.doubtful = axis, parts, frozenset(doubtful)
         self._laid_out.throttle()
         self.update()
 
@@ -119,7 +127,7 @@ class SliceStrip(QWidget):
         return False
 
     def paintEvent(self, event: Any) -> None:
-        """Draw one mark per slice."""
+        """Draw one mark per slice, and what points at the doubtful ones."""
         count = len(self.parts)
         if not count:
             return
@@ -127,8 +135,15 @@ class SliceStrip(QWidget):
         width = self.width() / count
         for index in np.flatnonzero(self.parts > 0):
             colour = DONE if self.parts[index] == 1 else SOME
-            mark = QRectF(index * width, 0, max(width, 1.5), self.height())
-            painter.fillRect(mark, colour)
+            left, top = index * width, self.height() - HEIGHT
+            painter.fillRect(QRectF(left, top, max(width, 1.5), HEIGHT), colour)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(SOME)
+        for index in self.doubtful:
+            tip = QPointF((index + 0.5) * width, POINTER)
+            ends = [tip + QPointF(side * POINTER, -POINTER) for side in (-1, 1)]
+            painter.drawPolygon(QPolygonF([*ends, tip]))
 
     def _place(self) -> None:
         sliders = self._dims.slider_widgets
@@ -140,8 +155,8 @@ class SliceStrip(QWidget):
             self.hide()
             return
         slider = sliders[self._axis].slider
-        corner = slider.mapTo(self._dims, QPoint(0, slider.height() - HEIGHT))
-        self.setGeometry(corner.x(), corner.y(), slider.width(), HEIGHT)
+        corner = slider.mapTo(self._dims, QPoint(0, 0))
+        self.setGeometry(corner.x(), corner.y(), slider.width(), slider.height())
         self.show()
         self.raise_()
 
@@ -181,4 +196,5 @@ class AnnotatedSlices(QObject):
             self.strip = SliceStrip(sliders)
             self.strip.destroyed.connect(self._forget)
         axis = int(self._viewer.dims.order[0])
-        self.strip.show_slices(axis, editing.annotated_slices(axis))
+        doubtful = [one.index for one in self._model.doubtful_slices(axis)]
+        self.strip.show_slices(axis, editing.annotated_slices(axis), doubtful)

@@ -214,7 +214,7 @@ class CaseCard(QFrame):
         if axis != self._axis or self._doubt_of is not view.prediction:
             self._axis, self._doubt_of = axis, view.prediction
             strip.doubt = _doubt(view, axis)
-        worst = [one.index for one in view.doubtful_slices(axis)]
+        worst = [one.index for one in view.model.doubtful_slices(axis)]
         strip.worst = frozenset(worst)
         strip.update()
         self.kind.setText("Doubtful" if worst else "Done")
@@ -231,7 +231,7 @@ class CaseCard(QFrame):
                 chip.setAccessibleName(f"Slice {shown_as}")
                 chip.setProperty("index", index)
                 chip.setChecked(index == here)
-                chip.setToolTip(plain(_reason(view.doubtful_slices(axis), index)))
+                chip.setToolTip(plain(_reason(view.model.doubtful_slices(axis), index)))
 
     def _go(self) -> None:
         index = self.sender().property("index")

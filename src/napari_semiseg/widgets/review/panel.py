@@ -242,7 +242,7 @@ class ReviewPanel(QWidget):
                 words = "mark it, then keep the proposal"
             return NextStep(Do.APPLY, words, elsewhere=True)
         axis, doubt = int(view.viewer.dims.order[0]), view.next_doubt()
-        worst = view.doubtful_slices(axis)
+        worst = view.model.doubtful_slices(axis)
         done = int((view.editing.annotated_slices(axis) == 1).sum())
         if done and self.tool_panel.refines:
             words = f"refine from {count(done, 'done slice')}"

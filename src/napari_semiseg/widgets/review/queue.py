@@ -54,6 +54,10 @@ if TYPE_CHECKING:
 
 LENGTH = 30
 EMPTY = "The queue fills once a trained model has predicted cases."
+TESTS_ALONE = (
+    "Only test cases have proposals. The queue leaves them out, since nothing is to be "
+    "learnt from them; the Cohort tab opens them."
+)
 ALL_DONE = "No case is left to annotate."
 STRATEGY = "queue_strategy"
 TO_DO = (CaseState.DRAFT, CaseState.PROPOSED, CaseState.PARTIAL, CaseState.UNLABELLED)
@@ -317,7 +321,7 @@ class QueueBox(QWidget):
                 if chosen.of_labels:
                     text = str(error)
                 elif isinstance(error, ProjectError):
-                    text = EMPTY if self._to_do() else ALL_DONE
+                    text = self._why_empty()
                 else:
                     raise
         cases = [item.case for item in found.volumes]
@@ -371,6 +375,12 @@ class QueueBox(QWidget):
             with show_errors(self.session):
                 if ask_flag(self, project, [case_id]):
                     self.session.cases_changed.emit({case_id})
+
+    def _why_empty(self) -> str:
+        tests = [c for c in self.session.cases() if c.split is Split.TEST]
+        if any(case.state is CaseState.PROPOSED for case in tests):
+            return TESTS_ALONE
+        return EMPTY if self._to_do() else ALL_DONE
 
     def _to_do(self) -> list[str]:
         """Cases that wait for a person, test cases left out."""
