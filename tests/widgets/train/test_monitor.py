@@ -257,6 +257,26 @@ def test_progress_tells_step_and_time_left(qtbot: QtBot, run: Run) -> None:
     assert view.text.text() == "Trained 10 steps in 10 s, predicted 1 case"
 
 
+def test_a_log_of_many_steps_is_read_without_drawing_each(
+    qtbot: QtBot, run: Run
+) -> None:
+    view, states = RunProgress(), []
+    qtbot.addWidget(view)
+    view.clear(run)
+    view.state_changed.connect(states.append)
+    view.show_event(started(run))
+    for step in range(1, 1001):
+        view.show_event(stepped(step))
+    assert len(view.losses.values["supervised"][0]) == 1000
+    qtbot.waitUntil(lambda: view.text.text().startswith("Step 1000 of"))
+    assert len(states) < 100
+    view.show_event(stepped(1001))
+    view.show_event(finished(run))
+    assert view.text.text().startswith("Trained")
+    qtbot.wait(300)  # no step comes late
+    assert view.text.text().startswith("Trained")
+
+
 def test_time_runs_until_the_first_step_and_a_busy_processor_is_told(
     qtbot: QtBot, run: Run
 ) -> None:

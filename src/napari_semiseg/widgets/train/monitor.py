@@ -11,6 +11,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Qt, QThreadPool, QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar, QWidget
+from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.events import (
     Finished,
@@ -52,6 +53,8 @@ STOPPED = 130
 """Exit code of a verb that was asked to stop."""
 LOOK_MS = 1000
 """Between two looks at what a training waits for."""
+STEP_MS = 100
+"""At most so often a step is shown; a log is read faster than it was written."""
 
 
 class RunMonitor(QObject):
@@ -80,7 +83,7 @@ class RunMonitor(QObject):
         self._worker: Any = None
         self._stopped = threading.Event()
         self._wait = ProcessorWait(None)
-        self._since = 0.0
+        self._since, self._step = 0.0, 0
         self._clock = QTimer(self)
         self._clock.setInterval(LOOK_MS)
         self._clock.timeout.connect(self._tell_wait)
@@ -114,7 +117,7 @@ class RunMonitor(QObject):
         )
         worker.yielded.connect(self._yielded)
         worker.finished.connect(self._finished)
-        self._worker, self._stopped = worker, stopped
+        self._worker, self._stopped, self._step = worker, stopped, 0
         self._wait = ProcessorWait(run.pid if handle is None else handle.pid)
         self._since = time.time() if handle is None else handle.started
         self._clock.start()
@@ -133,20 +136,18 @@ class RunMonitor(QObject):
             self._worker = None
 
     def _tell_wait(self) -> None:
+        bar = self._worker.pbar
+        bar.update(self._step - bar.n)
         self.waited.emit(max(0.0, time.time() - self._since), self._wait.starved)
 
     def _yielded(self, event: Event) -> None:
         if self._worker is None:  # it was on its way when following was stopped
             return
-        self._show_in_activity_dock(event)
-        self.logged.emit(event)
-
-    def _show_in_activity_dock(self, event: Event) -> None:
-        bar = self._worker.pbar
         if isinstance(event, Planned):
-            bar.total = event.steps
+            self._worker.pbar.total = event.steps
         elif isinstance(event, Stepped):
-            bar.update(event.step - bar.n)
+            self._step = event.step
+        self.logged.emit(event)
 
     def _finished(self) -> None:
         self._clock.stop()
@@ -206,15 +207,19 @@ class RunProgress(QWidget):
             if part is not None:
                 column.addWidget(part)
         self._trained = ""
+        self._step: Stepped | None = None
         self._said, self._ticking = "", False
         self._state = TrainingState()
         self._shown: TrainingState | None = None
+        self._redraw = QSignalThrottler(parent=self)
+        self._redraw.setTimeout(STEP_MS)
+        self._redraw.triggered.connect(self._show_step)
         self.clear()
 
     def clear(self, run: Run | None = None, awaited: Phase = Phase.IDLE) -> None:
         """Show nothing yet of a run; ``awaited`` is what its new process will do."""
         self._awaited, self._since = awaited, time.time() - CLOCK_SLACK_S
-        self._steps = 0
+        self._steps, self._step = 0, None
         self._recent: list[str] = []
         self._predicts_since = 0.0
         self._proposed = 0, 0
@@ -233,12 +238,13 @@ class RunProgress(QWidget):
         self.messages.hide()
 
     def show_event(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event; of many steps in a row the last one."""
         self.quality.show_event(event)
         if event.at >= self._since:  # not of an earlier session
             self._awaited = Phase.IDLE
         match event:
             case Started():
+                self._show_step()
                 self._ticking, self._predicts_since = True, 0.0
                 self.bar.setRange(0, 0)
                 self._say("Starting")
@@ -288,6 +294,7 @@ class RunProgress(QWidget):
 
     def show_end(self, code: int | None) -> None:
         """Show that the process is gone, with its exit code where that is known."""
+        self._show_step()
         if self._state.phase is Phase.PROPOSING:
             failed = code not in (None, 0, STOPPED)
             done, total = self._proposed
@@ -319,10 +326,11 @@ class RunProgress(QWidget):
     def _show_state(self, state: TrainingState) -> None:
         if state == self._shown:
             return
+        if self._shown is None or state.phase is not self._shown.phase:
+            self.bar.setProperty("kind", str(state.phase))
+            self.bar.style().unpolish(self.bar)
+            self.bar.style().polish(self.bar)
         self._shown = state
-        self.bar.setProperty("kind", str(state.phase))
-        self.bar.style().unpolish(self.bar)
-        self.bar.style().polish(self.bar)
         self.state_changed.emit(state)
 
     def _tell_recent(self, event: Event, phase: Phase, words: str, part: float) -> None:
@@ -331,6 +339,7 @@ class RunProgress(QWidget):
         self._tell(*((phase, words, part) if recent else (Phase.IDLE, "")))
 
     def _staged(self, event: Staged) -> None:
+        self._show_step()
         if event.stage == "Predicting":
             self._predicts_since = event.at
             self._predicting(event, event.done, event.total)
@@ -341,7 +350,14 @@ class RunProgress(QWidget):
         self._tell(Phase.TRAINING, f"{what}{of}")
 
     def _stepped(self, event: Stepped) -> None:
-        self._steps, self._ticking = event.steps, False
+        self._steps, self._ticking, self._step = event.steps, False, event
+        self.losses.add(event.step, event.losses)
+        self._redraw.throttle()
+
+    def _show_step(self) -> None:
+        event, self._step = self._step, None
+        if event is None:
+            return
         self.bar.setRange(0, event.steps)
         self.bar.setValue(event.step)
         left, whole = event.seconds_left, event.seconds + event.seconds_left
@@ -352,9 +368,9 @@ class RunProgress(QWidget):
         part = event.step / max(event.steps, 1)
         self._tell(Phase.TRAINING, f"Training \u00b7 {duration(left)} left", part)
         self.losses.show()
-        self.losses.add(event.step, event.losses)
 
     def _predicted(self, event: Predicted) -> None:
+        self._show_step()
         if event.training_step is not None:
             self._add_message(event.sentence)
             return
@@ -388,6 +404,7 @@ class RunProgress(QWidget):
         self._say(f"{stage}: {done} of {total}" if total > 1 else stage)
 
     def _finished(self, event: Finished) -> None:
+        self._show_step()
         self._ticking = False
         self._show_end(event)
         spent = duration(event.seconds)
