@@ -43,9 +43,12 @@ if TYPE_CHECKING:
 
 
 def most_uncertain(
-    predicted: Mask, uncertainty: NDArray[np.floating], slabs: NDArray[np.intp]
+    predicted: Mask,
+    uncertainty: NDArray[np.floating],
+    slabs: NDArray[np.intp] | None = None,
 ) -> list[int]:
-    """Axial slabs by their uncertainty, as far apart as `APART` says."""
+    """Axial slabs, by default slices, by doubt and as far apart as `APART` says."""
+    slabs = np.arange(len(predicted)) if slabs is None else slabs
     doubt = np.bincount(slabs, uncertainty.sum(axis=(1, 2), dtype=np.float64))
     there = slabs[(predicted > 0).any(axis=(1, 2))]
     extent = np.ptp(there) + 1 if there.size else len(doubt)
