@@ -19,12 +19,13 @@ import napari_semiseg
 SEMISEG = """#!/bin/sh
 case "$1" in
   say) shift; echo "on $SEMISEG_HOST: $*"; exit 3;;
-  wait) trap 'echo ended; exit 7' TERM; while :; do sleep 0.1; done;;
+  wait) trap 'echo ended; exit 7' TERM
+    n=0; while [ $n -lt 600 ]; do sleep 0.1; n=$((n + 1)); done;;
 esac
 export PYTHONPATH={source}
 exec {python} -m napari_semiseg "$@"
 """
-"""The command line, with two verbs that need no Python."""
+"""The command line, with two verbs that need no Python; the second ends in a minute."""
 
 
 def free_port() -> int:
