@@ -140,8 +140,8 @@ class SliceStrip(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(SOME)
-        for index in self.doubtful:
-            tip = QPointF((index + 0.5) * width, POINTER)
+        for doubtful in self.doubtful:
+            tip = QPointF((doubtful + 0.5) * width, POINTER)
             ends = [tip + QPointF(side * POINTER, -POINTER) for side in (-1, 1)]
             painter.drawPolygon(QPolygonF([*ends, tip]))
 
