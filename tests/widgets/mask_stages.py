@@ -17,7 +17,7 @@ from scipy import ndimage
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.imaging.outlines import outlines
-from napari_semiseg.widgets.canvas.slice_strip import DONE
+from napari_semiseg.widgets.canvas.slice_strip import DONE, HEIGHT
 from widgets.earlier import earlier_model, reference_of
 from widgets.person import CONTROL, LATER_MS, NONE, SHIFT
 
@@ -166,13 +166,14 @@ def places(truth: NDArray[np.uint8]) -> tuple[int, int, int]:
 
 
 def seen_in_strip(person: Person, index: int) -> QColor:
-    """Colour of the strip at an axial slice."""
+    """Colour of the marks, on the lower edge of the strip, at an axial slice."""
     strip = person.panel.review.case_view.slices.strip
     assert strip is not None
     assert strip.isVisible()
     shot = strip.grab().toImage()
     width = shot.width() / len(strip.parts)
-    return shot.pixelColor(int((index + 0.5) * width), shot.height() // 2)
+    middle = shot.height() - HEIGHT // 2
+    return shot.pixelColor(int((index + 0.5) * width), middle)
 
 
 def veil_comes_and_goes(person: Person) -> None:
