@@ -42,8 +42,9 @@ class Plan(BaseModel):
     ----------
     spacing_mm, patch_zyx
         Working voxel size (z, y, x) in mm, and crop size in working voxels.
-    strides, width, architecture
-        Of the network: strides per level, feature maps at the finest level, name.
+    strides, kernels, width, architecture
+        Of the network: strides between levels, sizes of the convolutions at each where
+        not all are (3, 3, 3), feature maps at the finest level, name.
     labelled_batch, unlabelled_batch
         Crops of labelled and unlabelled volumes per step.
     sdm_limit_mm : float
@@ -68,6 +69,7 @@ class Plan(BaseModel):
     spacing_mm: tuple[float, float, float]
     patch_zyx: tuple[int, int, int]
     strides: tuple[tuple[int, int, int], ...]
+    kernels: tuple[tuple[int, int, int], ...] = ()
     width: int
     architecture: str = DEFAULT_ARCHITECTURE
     labelled_batch: int

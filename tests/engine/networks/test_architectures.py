@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from engine.volumes import prepared
 from napari_semiseg import engine
@@ -73,6 +74,34 @@ def test_encoder_and_decoder_are_called_apart(name):
     single = registry.find(name).build(spec(heads=("distance",)))(image)
     assert single.logits is None
     assert single.distance.shape == (1, 3, 8, 16, 16)
+
+
+@pytest.mark.parametrize("architecture", ["vnet", "resenc_unet", "hybrid_transformer"])
+def test_convolutions_have_the_sizes_of_their_level(architecture):
+    kernels = ((1, 3, 3), (3, 1, 3))  # and a cube, which is not named
+    network = registry.find(architecture).build(spec(kernels=kernels)).eval()
+    sizes = [
+        layer.kernel_size
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv3d) and max(layer.kernel_size) == 3
+    ]
+    assert set(sizes) == {*kernels, (3, 3, 3)}
+    image = torch.randn(1, 2, 8, 16, 16)
+    assert network(image).logits.shape == (1, 3, 8, 16, 16)
+
+
+def test_flat_convolutions_see_a_slice_alone():
+    flat = ((1, 3, 3),) * 3
+    network = registry.find("vnet").build(
+        spec(kernels=flat, strides=((1, 2, 2), (1, 2, 2)))
+    )
+    image = torch.randn(1, 2, 8, 16, 16)
+    changed = image.clone()
+    changed[:, :, 5] += 1
+    with torch.no_grad():
+        first, second = (network.eval()(one).logits for one in (image, changed))
+    differ = (first != second).any(dim=(0, 1, 3, 4))
+    assert differ.nonzero().flatten().tolist() == [5]
 
 
 def test_it_has_what_it_offers(name):

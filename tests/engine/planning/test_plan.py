@@ -10,7 +10,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import UNANNOTATED, LabelScheme
 from napari_semiseg.core.plan import Intensity
-from napari_semiseg.engine.networks.registry import halve
+from napari_semiseg.engine.networks.registry import halve, kernels
 from napari_semiseg.engine.planning import plan as planning
 from napari_semiseg.engine.planning.fingerprint import (
     SLICES,
@@ -109,7 +109,7 @@ def test_anisotropic_scans_lose_their_fine_axes_first():
 )
 def test_patch_fits_the_network(shape):
     patch = planning.choose_patch(shape, 110_000)
-    strides = halve(patch)
+    strides = halve(patch, (1.0, 1.0, 1.0))
     assert np.prod(patch) <= 110_000 * 1.5
     assert 1 <= len(strides) <= 4
     for axis in range(3):
@@ -138,7 +138,7 @@ def test_patch_holds_a_volume_that_is_small_enough():
 )
 def test_plans_of_ordinary_volumes_stay(shape, voxels, patch, halvings):
     made = planning.choose_patch(shape, voxels)
-    strides = halve(made)
+    strides = halve(made, (1.0, 1.0, 1.0))
     assert made == patch
     assert tuple(np.log2(np.prod(strides, axis=0)).astype(int)) == halvings
 
@@ -179,6 +179,37 @@ def test_what_is_asked_for_is_taken(plan):
     assert made.spacing_mm == (2.0, 1.5, 1.5)
     assert made.patch_zyx == (16, 24, 32)
     assert made.reasons["patch_zyx"] == made.reasons["spacing_mm"] == "asked for"
+
+
+@pytest.mark.parametrize(
+    ("patch", "spacing", "halved", "flat"),
+    [
+        ((8, 96, 80), (10.0, 3.1, 3.1), (1,), 1),
+        ((8, 128, 112), (10.0, 2.2, 2.2), (2,), 2),
+        ((8, 96, 80), (10.0, 0.5, 0.5), (3,), 5),
+        ((12, 56, 48), (10.0, 6.25, 6.25), (0,), 0),
+        ((24, 96, 96), (4.0, 1.5, 1.5), (1, 2), 1),
+        ((32, 32, 32), (1.0, 1.0, 1.0), (0, 1, 2), 0),
+    ],
+)
+def test_thick_slices_wait_until_the_plane_is_as_coarse(patch, spacing, halved, flat):
+    strides = halve(patch, spacing)
+    across = [stride[0] for stride in strides]
+    assert [level for level, by in enumerate(across) if by == 2] == list(halved)
+    assert all(stride[1:] == (2, 2) for stride in strides)
+    sizes = kernels(strides, spacing)
+    assert len(sizes) == (len(strides) + 1 if flat else 0)
+    assert [size[0] for size in sizes] == [1] * flat + [3] * (len(sizes) - flat)
+    assert all(size[1:] == (3, 3) for size in sizes)
+
+
+def test_levels_are_planned_for_the_working_voxels(plan):
+    thick = facts((10, 256, 216), (10.0, 1.5, 1.5))
+    config = TrainingConfig(steps=5, spacing_mm=(10.0, 3.0, 3.0), patch_zyx=(8, 96, 80))
+    made = planning.with_grid(plan, config, thick, 0.0)
+    assert made.strides[0] == (1, 2, 2)
+    assert made.kernels[0] == (1, 3, 3)
+    assert made.kernels[1:] == ((3, 3, 3),) * len(made.strides)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ class Task:
         sides apart.
     spacing_mm : (z, y, x)
         Edges of a working voxel.
+    kernels
+        Of the network, from the plan.
     """
 
     classes: int
@@ -80,6 +82,7 @@ class Task:
     architecture: str = DEFAULT_ARCHITECTURE
     mirrored: bool = True
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    kernels: tuple[Stride, ...] = ()
 
     @property
     def steepness(self) -> float:
@@ -103,6 +106,7 @@ class Task:
                 heads,
                 decoders,
                 pyramid,
+                self.kernels,
             )
         )
 

@@ -14,7 +14,12 @@ from napari_semiseg.engine.networks.spec import Output
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_semiseg.engine.networks.spec import Head, NetworkSpec, Upsampling
+    from napari_semiseg.engine.networks.spec import (
+        Head,
+        NetworkSpec,
+        Stride,
+        Upsampling,
+    )
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -192,8 +197,14 @@ def _initialise(network: nn.Module) -> None:
             nn.init.normal_(module.head.weight, std=0.05)
 
 
+def around(kernel: Stride) -> Stride:
+    """Padding that keeps the size of maps under a kernel of odd sizes."""
+    z, y, x = (size // 2 for size in kernel)
+    return z, y, x
+
+
 def upsampler(
-    channels: int, target: int, stride: tuple[int, int, int], how: Upsampling
+    channels: int, target: int, stride: Stride, how: Upsampling
 ) -> list[nn.Module]:
     """Layers that up-sample ``channels`` maps to ``target`` ones."""
     if how == "transposed":

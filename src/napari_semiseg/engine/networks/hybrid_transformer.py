@@ -19,9 +19,9 @@ from torch.nn import functional
 from napari_semiseg.engine.networks.blocks import assemble
 from napari_semiseg.engine.networks.registry import Architecture
 from napari_semiseg.engine.networks.resenc_unet import (
-    MOST_MAPS,
     ResidualBlock,
     UNetDecoder,
+    level_widths,
 )
 
 if TYPE_CHECKING:
@@ -70,15 +70,17 @@ class TransformerBlock(nn.Module):
 class HybridEncoder(nn.Module):
     """Image to feature maps of every level, finest first."""
 
-    def __init__(self, widths: list[int], spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
+        widths = level_widths(spec)
         self.levels = nn.ModuleList()
         source = spec.channels
         convolutional = max(1, len(widths) - ATTENTIVE)
         for level, (width, stride) in enumerate(
             zip(widths, ((1, 1, 1), *spec.strides), strict=True)
         ):
-            parts: list[nn.Module] = [ResidualBlock(source, width, stride)]
+            first = ResidualBlock(source, width, spec.kernel(level), stride)
+            parts: list[nn.Module] = [first]
             if level >= convolutional:
                 parts += [TransformerBlock(width) for _ in range(BLOCKS)]
             self.levels.append(nn.Sequential(*parts))
@@ -95,11 +97,7 @@ class HybridEncoder(nn.Module):
 
 def build(spec: NetworkSpec) -> SegmentationNetwork:
     """Make a hybrid network with at most four strides."""
-    widths = [
-        min(spec.width * 2**level, MOST_MAPS) for level in range(len(spec.strides) + 1)
-    ]
-    encoder = HybridEncoder(widths, spec)
-    return assemble(spec, encoder, partial(UNetDecoder, widths, spec.strides))
+    return assemble(spec, HybridEncoder(spec), partial(UNetDecoder, spec))
 
 
 ARCHITECTURE = Architecture(

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from napari_semiseg.engine.networks.blocks import Decoder, assemble, upsampler
+from napari_semiseg.engine.networks.blocks import Decoder, around, assemble, upsampler
 from napari_semiseg.engine.networks.registry import Architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.engine.networks.spec import NetworkSpec, Stride, Upsampling
 
@@ -32,12 +30,18 @@ DROPOUT = 0.2
 """Part of the coarsest maps that is dropped."""
 
 
+def level_widths(spec: NetworkSpec) -> list[int]:
+    """Count the feature maps of each level, finest first."""
+    levels = range(len(spec.strides) + 1)
+    return [min(spec.width * 2**level, MOST_MAPS) for level in levels]
+
+
 def _convolution(
-    source: int, target: int, kernel: int = 3, stride: Stride = (1, 1, 1)
+    source: int, target: int, kernel: Stride, stride: Stride = (1, 1, 1)
 ) -> nn.Sequential:
     """Convolution and instance norm."""
     return nn.Sequential(
-        nn.Conv3d(source, target, kernel, stride, padding=kernel // 2, bias=False),
+        nn.Conv3d(source, target, kernel, stride, padding=around(kernel), bias=False),
         nn.InstanceNorm3d(target, affine=True),
     )
 
@@ -49,18 +53,20 @@ def _activation() -> nn.Module:
 class ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut that is averaged and projected as needed."""
 
-    def __init__(self, source: int, target: int, stride: Stride = (1, 1, 1)) -> None:
+    def __init__(
+        self, source: int, target: int, kernel: Stride, stride: Stride = (1, 1, 1)
+    ) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _convolution(source, target, 3, stride),
+            _convolution(source, target, kernel, stride),
             _activation(),
-            _convolution(target, target),
+            _convolution(target, target, kernel),
         )
         shortcut: list[nn.Module] = []
         if max(stride) > 1:
             shortcut.append(nn.AvgPool3d(stride, stride))
         if source != target:
-            shortcut.append(_convolution(source, target, 1))
+            shortcut.append(_convolution(source, target, (1, 1, 1)))
         self.shortcut = nn.Sequential(*shortcut)
         self.activation = _activation()
 
@@ -73,17 +79,20 @@ class ResidualBlock(nn.Module):
 class ResidualEncoder(nn.Module):
     """Image to feature maps of every level, finest first."""
 
-    def __init__(
-        self, widths: Sequence[int], strides: Sequence[Stride], channels: int
-    ) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_convolution(channels, widths[0]), _activation())
+        widths = level_widths(spec)
+        stem = _convolution(spec.channels, widths[0], spec.kernel(0))
+        self.stem = nn.Sequential(stem, _activation())
         self.levels = nn.ModuleList()
         source = widths[0]
-        every = ((1, 1, 1), *strides)
-        for width, stride, count in zip(widths, every, BLOCKS, strict=False):
-            blocks = [ResidualBlock(source, width, stride)]
-            blocks += [ResidualBlock(width, width) for _ in range(count - 1)]
+        every = ((1, 1, 1), *spec.strides)
+        for level, (width, stride, count) in enumerate(
+            zip(widths, every, BLOCKS, strict=False)
+        ):
+            kernel = spec.kernel(level)
+            blocks = [ResidualBlock(source, width, kernel, stride)]
+            blocks += [ResidualBlock(width, width, kernel) for _ in range(count - 1)]
             self.levels.append(nn.Sequential(*blocks))
             source = width
         self.dropout = nn.Dropout3d(DROPOUT)
@@ -99,17 +108,17 @@ class ResidualEncoder(nn.Module):
 class UNetDecoder(Decoder):
     """Feature maps of every level back to the finest, with concatenated skips."""
 
-    def __init__(
-        self, widths: Sequence[int], strides: Sequence[Stride], how: Upsampling
-    ) -> None:
+    def __init__(self, spec: NetworkSpec, how: Upsampling) -> None:
         super().__init__()
-        self.widths = list(widths[-2::-1])
+        *finer, source = level_widths(spec)
+        self.widths = finer[::-1]
         self.ups = nn.ModuleList()
         self.levels = nn.ModuleList()
-        source = widths[-1]
-        for width, stride in zip(self.widths, strides[::-1], strict=True):
-            self.ups.append(nn.Sequential(*upsampler(source, width, stride, how)))
-            convolution = _convolution(2 * width, width)
+        levels = range(len(spec.strides) - 1, -1, -1)
+        for level, width in zip(levels, self.widths, strict=True):
+            up = upsampler(source, width, spec.strides[level], how)
+            self.ups.append(nn.Sequential(*up))
+            convolution = _convolution(2 * width, width, spec.kernel(level))
             self.levels.append(nn.Sequential(convolution, _activation()))
             source = width
 
@@ -125,10 +134,7 @@ class UNetDecoder(Decoder):
 
 def build(spec: NetworkSpec) -> SegmentationNetwork:
     """Make a residual-encoder U-Net with at most four strides."""
-    levels = range(len(spec.strides) + 1)
-    widths = [min(spec.width * 2**level, MOST_MAPS) for level in levels]
-    encoder = ResidualEncoder(widths, spec.strides, spec.channels)
-    return assemble(spec, encoder, partial(UNetDecoder, widths, spec.strides))
+    return assemble(spec, ResidualEncoder(spec), partial(UNetDecoder, spec))
 
 
 ARCHITECTURE = Architecture(

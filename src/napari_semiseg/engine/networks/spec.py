@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 Head = Literal["segmentation", "distance"]
 Upsampling = Literal["transposed", "linear", "nearest"]
 Stride = tuple[int, int, int]
+CUBE: Stride = (3, 3, 3)
+"""Size of an ordinary convolution."""
 Feature = Literal["several decoders", "output pyramid", "dropout"]
 
 
@@ -53,6 +55,9 @@ class NetworkSpec:
         One decoder each, which up-samples so; the first of them answers.
     pyramid : bool
         Heads at every level of the only decoder instead of at the finest.
+    kernels : tuple of (z, y, x)
+        Sizes of the convolutions at each level, finest first; of those that are not
+        named (3, 3, 3).
     """
 
     classes: int
@@ -62,3 +67,8 @@ class NetworkSpec:
     heads: tuple[Head, ...] = ("segmentation", "distance")
     decoders: tuple[Upsampling, ...] = ("transposed",)
     pyramid: bool = False
+    kernels: tuple[Stride, ...] = ()
+
+    def kernel(self, level: int) -> Stride:
+        """Size of the convolutions at a level, 0 the finest."""
+        return self.kernels[level] if level < len(self.kernels) else CUBE

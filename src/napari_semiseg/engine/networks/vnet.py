@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from napari_semiseg.engine.networks.blocks import Decoder, assemble, upsampler
+from napari_semiseg.engine.networks.blocks import Decoder, around, assemble, upsampler
 from napari_semiseg.engine.networks.registry import Architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
     from napari_semiseg.engine.networks.spec import NetworkSpec, Stride, Upsampling
 
@@ -27,13 +25,15 @@ DROPOUT = 0.2
 """Part of the coarsest maps that is dropped."""
 
 
-def _convolutions(channels_in: int, channels: int, count: int) -> nn.Sequential:
-    """``count`` times convolution 3^3, batch norm and ReLU."""
+def _convolutions(
+    channels_in: int, channels: int, count: int, kernel: Stride
+) -> nn.Sequential:
+    """``count`` times convolution, batch norm and ReLU."""
     layers: list[nn.Module] = []
     for index in range(count):
         source = channels_in if index == 0 else channels
         layers += [
-            nn.Conv3d(source, channels, 3, padding=1, bias=False),
+            nn.Conv3d(source, channels, kernel, padding=around(kernel), bias=False),
             nn.BatchNorm3d(channels),
             nn.ReLU(inplace=True),
         ]
@@ -59,15 +59,19 @@ def _up(channels: int, stride: Stride, how: Upsampling) -> nn.Sequential:
 class VNetEncoder(nn.Module):
     """Image to feature maps of every level, finest first."""
 
-    def __init__(self, width: int, strides: Sequence[Stride], channels: int) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        counts = CONVOLUTIONS_DOWN[: len(strides) + 1]
-        self.levels = nn.ModuleList([_convolutions(channels, width, counts[0])])
+        width = spec.width
+        first = _convolutions(
+            spec.channels, width, CONVOLUTIONS_DOWN[0], spec.kernel(0)
+        )
+        self.levels = nn.ModuleList([first])
         self.downs = nn.ModuleList()
-        for level, stride in enumerate(strides):
-            maps = width * 2**level
+        for level, stride in enumerate(spec.strides):
+            maps, below = width * 2**level, level + 1
             self.downs.append(_down(maps, stride))
-            self.levels.append(_convolutions(2 * maps, 2 * maps, counts[level + 1]))
+            count, kernel = CONVOLUTIONS_DOWN[below], spec.kernel(below)
+            self.levels.append(_convolutions(2 * maps, 2 * maps, count, kernel))
         self.dropout = nn.Dropout3d(DROPOUT)
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -82,17 +86,16 @@ class VNetEncoder(nn.Module):
 class VNetDecoder(Decoder):
     """Feature maps of every level back to the finest, with additive skips."""
 
-    def __init__(self, width: int, strides: Sequence[Stride], how: Upsampling) -> None:
+    def __init__(self, spec: NetworkSpec, how: Upsampling) -> None:
         super().__init__()
         self.ups = nn.ModuleList()
         self.levels = nn.ModuleList()
-        self.widths = [width * 2**level for level in reversed(range(len(strides)))]
-        for level, channels in zip(
-            reversed(range(len(strides))), self.widths, strict=True
-        ):
-            self.ups.append(_up(2 * channels, strides[level], how))
-            count = CONVOLUTIONS_UP[level]
-            self.levels.append(_convolutions(channels, channels, count))
+        levels = range(len(spec.strides) - 1, -1, -1)
+        self.widths = [spec.width * 2**level for level in levels]
+        for level, channels in zip(levels, self.widths, strict=True):
+            self.ups.append(_up(2 * channels, spec.strides[level], how))
+            count, kernel = CONVOLUTIONS_UP[level], spec.kernel(level)
+            self.levels.append(_convolutions(channels, channels, count, kernel))
 
     def pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Decoded maps of every level but the coarsest, finest last."""
@@ -106,8 +109,7 @@ class VNetDecoder(Decoder):
 
 def build(spec: NetworkSpec) -> SegmentationNetwork:
     """Make a V-Net with at most four strides; its maps double per level."""
-    encoder = VNetEncoder(spec.width, spec.strides, spec.channels)
-    return assemble(spec, encoder, partial(VNetDecoder, spec.width, spec.strides))
+    return assemble(spec, VNetEncoder(spec), partial(VNetDecoder, spec))
 
 
 ARCHITECTURE = Architecture(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.methods.base import Method
+    from napari_semiseg.engine.networks.spec import Stride
     from napari_semiseg.engine.planning.fingerprint import Fingerprint, Spacing
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
@@ -49,6 +50,8 @@ SLACK = 1.25
 PROBE = {"cpu": (32, 32, 32), "mps": (48, 48, 48), "cuda": (48, 48, 48)}
 """Crop with which speed and memory of a step are measured before the working grid is
 known: a GPU needs a larger one to be busy, on a processor it would only take longer."""
+EVEN = (1.0, 1.0, 1.0)
+"""Spacing of that crop."""
 WIDTH = 16
 LEARNING_RATE = 0.1
 LIMIT_VOXELS = 10
@@ -236,7 +239,7 @@ def draft(
     return Plan(
         spacing_mm=facts.spacing_mm,
         patch_zyx=patch,
-        strides=architectures.find(config.architecture).strides(patch),
+        strides=architectures.find(config.architecture).strides(patch, EVEN),
         width=config.width or WIDTH,
         architecture=config.architecture,
         labelled_batch=labelled,
@@ -272,6 +275,14 @@ def draft(
             else {}
         ),
     )
+
+
+def _levels(
+    architecture: str, patch: Shape, spacing: Spacing
+) -> dict[str, tuple[Stride, ...]]:
+    """Strides and kernels of a network for such crops."""
+    strides = architectures.find(architecture).strides(patch, spacing)
+    return {"strides": strides, "kernels": architectures.kernels(strides, spacing)}
 
 
 def check_shares(plan: Plan, devices: int, method: type[Method]) -> None:
@@ -343,7 +354,7 @@ def with_grid(
         update={
             "spacing_mm": spacing,
             "patch_zyx": patch,
-            "strides": architectures.find(plan.architecture).strides(patch),
+            **_levels(plan.architecture, patch, spacing),
             "sdm_limit_mm": LIMIT_VOXELS * min(spacing),
             "reasons": {
                 **plan.reasons,

@@ -48,7 +48,7 @@ from napari_semiseg.engine.training.live_predictions import LivePredictions
 from napari_semiseg.engine.training.pictures import TrainingPictures
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.engine.training.validation import validate
-from napari_semiseg.engine.training.warm_start import with_strides_of
+from napari_semiseg.engine.training.warm_start import with_levels_of
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.cloud_folder import cloud_warning
@@ -301,7 +301,7 @@ class Training:
             plan = with_grid(plan, config, facts, per_voxel, most)
         plan = with_labels(plan, self._project.labels)
         if self._source is not None:
-            plan = with_strides_of(plan, self._source, config)
+            plan = with_levels_of(plan, self._source, config)
         return plan, expected_steps(config, per_voxel * math.prod(plan.patch_zyx))
 
     def _rehearsal(self, plan: Plan) -> Trainer:
@@ -588,6 +588,7 @@ def make_task(project: Project, plan: Plan) -> base.Task:
         limit_voxels=plan.sdm_limit_mm / min(plan.spacing_mm),
         width=plan.width,
         strides=plan.strides,
+        kernels=plan.kernels,
         channels=len(plan.intensities),
         architecture=plan.architecture,
         mirrored=plan.mirrored,

@@ -49,8 +49,8 @@ def find_source(project: Project, config: TrainingConfig, cohort: Cohort) -> Run
     return source
 
 
-def with_strides_of(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
-    """Give the plan the strides of a run, and a patch that they divide.
+def with_levels_of(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
+    """Give the plan the strides and kernels of a run, and a patch that fits.
 
     Raises
     ------
@@ -69,7 +69,12 @@ def with_strides_of(plan: Plan, source: Run, config: TrainingConfig) -> Plan:
         )
     reasons = {**plan.reasons, "strides": f"those of {source.id}, its first weights"}
     return plan.model_copy(
-        update={"strides": known.strides, "patch_zyx": patch, "reasons": reasons}
+        update={
+            "strides": known.strides,
+            "kernels": known.kernels,
+            "patch_zyx": patch,
+            "reasons": reasons,
+        }
     )
 
 
