@@ -11,6 +11,7 @@ from napari_semiseg.errors import ConfigError
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Precision = Literal["fp32", "bf16"]
+Optimiser = Literal["muon", "sgd"]
 DEFAULT_METHOD = "auto"
 DEFAULT_ARCHITECTURE = "vnet"
 DEFAULT_MINUTES = 20.0
@@ -39,8 +40,11 @@ class TrainingConfig(BaseModel):
         Feature maps at the finest level of the network.
     architecture : str
         Name of the network, such as "vnet" or "resenc_unet".
+    optimiser : {"muon", "sgd"}, optional
+        Momentum that is made orthogonal (`engine.training.optimisers`), as by default,
+        or as it is.
     learning_rate : float, optional
-        Peak of the schedule.
+        Peak of the schedule; what is usual for the optimiser by default.
     gradient_ratio : float, optional
         Gradient of the terms on unlabelled crops over that of the labelled ones, to
         which the former are scaled; weighted as published by default.
@@ -88,6 +92,7 @@ class TrainingConfig(BaseModel):
     unlabelled_batch: int | None = Field(default=None, ge=0)
     width: int | None = Field(default=None, ge=4)
     architecture: str = DEFAULT_ARCHITECTURE
+    optimiser: Optimiser | None = None
     learning_rate: float | None = Field(default=None, gt=0)
     gradient_ratio: float | None = Field(default=None, gt=0)
     precision: Precision | None = None

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_semiseg.core.config import DEFAULT_ARCHITECTURE, Precision
+from napari_semiseg.core.config import DEFAULT_ARCHITECTURE, Optimiser, Precision
 
 
 class Intensity(BaseModel):
@@ -57,6 +57,9 @@ class Plan(BaseModel):
         Values of the project's classes.
     mirrored : bool
         Whether left and right may be exchanged.
+    optimiser, learning_rate
+        What moves the weights, and the peak of its schedule; "sgd" where a plan was
+        made before there was another one.
     training_seconds : float
         What the steps shall take, which are fixed anew at a few set points for that;
         0 where their number was asked for.
@@ -82,6 +85,7 @@ class Plan(BaseModel):
     device: str
     precision: Precision
     threads: int
+    optimiser: Optimiser = "sgd"
     learning_rate: float
     steps: int
     training_seconds: float = 0.0

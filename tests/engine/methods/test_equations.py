@@ -197,7 +197,7 @@ def learned_critic(name, task, plan, steps, **params):
     learner = registry.build(name, params, task)
     made = Trainer(learner, sampler(plan), plan, 3, CPU)
     (critic,) = made.networks.critics.values()
-    optimiser = made._optimisers["critics"]
+    optimiser = made._of_critics["critics"]
     for step in range(steps):
         batch = made._batches.batch(step, CPU)
         optimiser.zero_grad()
@@ -285,7 +285,7 @@ def test_strong_views_are_no_stronger_than_labels_bear(task, plan, monkeypatch):
     monkeypatch.setattr(
         fixmatch, "soft_dice", lambda *_: torch.tensor(0.9 if given[-1] > 0.9 else 0.1)
     )
-    batch, optimiser = made._batches.batch(0, CPU), made._optimisers["critics"]
+    batch, optimiser = made._batches.batch(0, CPU), made._of_critics["critics"]
     for _ in range(600):
         optimiser.zero_grad()
         learner.critic_loss(made.networks, batch).backward()

@@ -236,8 +236,10 @@ def test_inference_is_a_distribution_with_bounded_gap(name, task, plan):
     assert said.gap.max() <= 1
 
 
-SLOW_LEARNERS = {"ad_mt", "auto", "bcp", "beta_fft", "cgs", "self_training", "urpc"}
-"""After 50 steps it depends on the processor's rounding whether they are there."""
+STEPS = dict.fromkeys(
+    ("ad_mt", "auto", "bcp", "beta_fft", "cgs", "self_training", "skcdf", "urpc"), 90
+) | {"prototype_few_shot": 150}
+"""After 50 steps it depends on the processor's rounding whether these are there."""
 
 
 @pytest.mark.slow
@@ -245,7 +247,7 @@ def test_learns_two_classes(name, task, plan):
     """V-Nets learn from small crops and are tried on whole volumes, to save time."""
     crop, window, steps = plan.patch_zyx, plan.patch_zyx, 70
     if task.architecture == DEFAULT_ARCHITECTURE:
-        crop, window, steps = (12, 12, 12), SHAPE, 90 if name in SLOW_LEARNERS else 50
+        crop, window, steps = (12, 12, 12), SHAPE, STEPS.get(name, 50)
     plan = plan.model_copy(update={"steps": steps, "width": 8, "patch_zyx": crop})
     made = trainer(name, dataclasses.replace(task, width=8), plan)
     for _ in range(steps):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.config import Optimiser, TrainingConfig
     from napari_semiseg.core.labels import LabelScheme
     from napari_semiseg.engine.methods.base import Method
     from napari_semiseg.engine.networks.spec import Stride
@@ -53,7 +53,8 @@ known: a GPU needs a larger one to be busy, on a processor it would only take lo
 EVEN = (1.0, 1.0, 1.0)
 """Spacing of that crop."""
 WIDTH = 16
-LEARNING_RATE = 0.1
+OPTIMISER: Optimiser = "muon"
+LEARNING_RATES: dict[Optimiser, float] = {"muon": 0.05, "sgd": 0.1}
 LIMIT_VOXELS = 10
 """Distances beyond so many working voxels are only known to be long."""
 
@@ -233,6 +234,7 @@ def draft(
     else:
         unlabelled *= devices
     labelled = config.labelled_batch or 2 * devices
+    optimiser = config.optimiser or OPTIMISER
     probe = PROBE[device.type]
     patch = choose_patch(probe, math.prod(probe))
     first = facts.intensities[0]
@@ -250,7 +252,8 @@ def draft(
         device=device.type,
         precision=config.precision or "fp32",
         threads=cores(),
-        learning_rate=config.learning_rate or LEARNING_RATE,
+        optimiser=optimiser,
+        learning_rate=config.learning_rate or LEARNING_RATES[optimiser],
         steps=config.steps or 0,
         validate_every=config.validate_every or 0,
         reasons={

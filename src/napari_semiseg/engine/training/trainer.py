@@ -23,6 +23,7 @@ from napari_semiseg.engine.networks.blocks import placed
 from napari_semiseg.engine.training import warm_start
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.gradient_balance import GradientBalance
+from napari_semiseg.engine.training.optimisers import optimisers, set_rate
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 WARM_UP = 0.06
 """Fraction of training in which the learning rate rises."""
-MOMENTUM = 0.9
-WEIGHT_DECAY = 3e-5
 LARGEST_GRADIENT = 5.0
 EVENT_SECONDS = 0.5
 ATTENTION_SECONDS = 0.5
@@ -124,15 +123,7 @@ class Trainer:
             for network in students.values()
             for parameter in network.parameters()
         ]
-        self._optimisers: dict[str, torch.optim.Optimizer] = {
-            "students": torch.optim.SGD(
-                self._parameters,
-                lr=plan.learning_rate,
-                momentum=MOMENTUM,
-                nesterov=True,
-                weight_decay=WEIGHT_DECAY,
-            )
-        }
+        self._optimisers = optimisers(plan, self._parameters)
         self._critics = [
             parameter
             for critic in self.networks.critics.values()
@@ -144,13 +135,15 @@ class Trainer:
             for buffer in student.buffers()
             if buffer.is_floating_point()
         ]
+        self._of_critics: dict[str, torch.optim.Optimizer] = {}
         if self._critics:
-            self._optimisers["critics"] = torch.optim.Adam(
+            self._of_critics["critics"] = torch.optim.Adam(
                 self._critics,
                 lr=method.critic_learning_rate,
                 betas=(0.9, 0.99),
             )
         self.step = 0
+        self._rate = 0.0
         self.seconds = 0.0
         self.best = -1.0
         self.schedule = Schedule()
@@ -272,10 +265,10 @@ class Trainer:
             network.train()
         with autocast(self._device, self._plan.precision):
             terms = self._method.terms(self.networks, batch, t)
-        optimiser = self._optimisers["students"]
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(self._plan.learning_rate, self.step, total)
-        optimiser.zero_grad(set_to_none=True)
+        self._rate = learning_rate(self._plan.learning_rate, self.step, total)
+        set_rate(self._optimisers, self._rate)
+        for weight in self._parameters:
+            weight.grad = None
         norms = self._balance.backward(
             terms, self._method.labelled_terms, self._parameters, step=self.step
         )
@@ -285,7 +278,8 @@ class Trainer:
         )
         self._balance.learn(labelled, rest, self._method.ramped(t))
         nn.utils.clip_grad_norm_(self._parameters, LARGEST_GRADIENT)
-        optimiser.step()
+        for optimiser in self._optimisers.values():
+            optimiser.step()
         if self._critics and self._method.trains_critics(t):
             self._advance_critics(batch)
         followed = self._method.teachers()
@@ -303,10 +297,11 @@ class Trainer:
     def _advance_critics(self, batch: Batch) -> None:
         with autocast(self._device, self._plan.precision):
             loss = self._method.critic_loss(self.networks, batch)
-        self._optimisers["critics"].zero_grad(set_to_none=True)
+        optimiser = self._of_critics["critics"]
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._ranks.average(self._critics, ())
-        self._optimisers["critics"].step()
+        optimiser.step()
 
     def run(
         self,
@@ -429,7 +424,7 @@ class Trainer:
             step=self.step,
             steps=total,
             losses=losses,
-            learning_rate=float(self._optimisers["students"].param_groups[0]["lr"]),
+            learning_rate=self._rate,
             seconds=self.seconds,
             seconds_left=seconds_per_step * left,
             gradient_ratio=self._balance.ratio,
@@ -443,7 +438,7 @@ class Trainer:
             students=_states(self.networks.students),
             teachers=_states(self.networks.teachers),
             critics=_states(self.networks.critics),
-            optimisers=_states(self._optimisers),
+            optimisers=_states(self._optimisers | self._of_critics),
             best=self.best,
             schedule=self.schedule.state(),
             gradient_ratio=self._balance.ratio,
@@ -465,7 +460,7 @@ class Trainer:
             (self.networks.students, state.students),
             (self.networks.teachers, state.teachers),
             (self.networks.critics, state.critics),
-            (self._optimisers, state.optimisers),
+            (self._optimisers | self._of_critics, state.optimisers),
         ):
             for name, part in parts.items():
                 part.load_state_dict(states[name])
