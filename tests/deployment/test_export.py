@@ -26,7 +26,7 @@ CONFIGS = {
 
 
 def trained(project: Project, **config: object) -> Run:
-    values = {"steps": 12, "width": 4, "precision": "fp32", "patch_zyx": (16, 16, 16)}
+    values = {"steps": 40, "width": 4, "precision": "fp32", "patch_zyx": (16, 16, 16)}
     list(ss.train(project, ss.TrainingConfig(**values | config)))
     run = project.latest_run()
     assert run is not None
