@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FAMILIAR, FOREIGN = 0.08, 0.16
 """How far apart scans are up to which nothing is adapted, and from which on all is."""
-SETTLED = 0.15
+SETTLED = 0.25
 """How far apart scans with labels may be: statistics that fit these no better, after
 very few steps, tell nothing of a scan, and adapting to it does harm."""
 OWN = 0.5

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Working voxel sizes that are tried, over the finest size of the scans."""
-CONTEXT = 0.015
+BLUR = 2.0
+"""Dice that is lost over what a perfect network would lose to coarse voxels: what is a
+voxel or two wide is hard to learn."""
+CONTEXT = 0.01
 """Dice that is lost where a crop holds half of a volume, four times as much with a
 quarter of it, nine times with an eighth."""
 AMPLE = 8.0
@@ -150,8 +153,8 @@ class _Grid(NamedTuple):
     @property
     def worth(self) -> float:
         """Dice that is left after blur and after crops of such a share."""
-        blurred = 1.0 if self.oracle is None else self.oracle
-        return blurred - CONTEXT * math.log2(self.share) ** 2
+        lost = 0.0 if self.oracle is None else BLUR * (1.0 - self.oracle)
+        return 1.0 - lost - CONTEXT * math.log2(self.share) ** 2
 
 
 def choose_spacing(facts: Fingerprint, voxels: float) -> tuple[Spacing, str]:
