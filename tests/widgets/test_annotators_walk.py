@@ -23,6 +23,7 @@ from napari_semiseg.core.events import Learned
 from napari_semiseg.project.review.corrections import effort
 from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.gallery.model import Show
+from napari_semiseg.widgets.review.panel import AGAIN_S
 from napari_semiseg.widgets.review.queue import WHY
 from widgets.earlier import earlier_model
 from widgets.mask_stages import (
@@ -173,6 +174,7 @@ def how_well_it_goes(person: Person, scans: Scans) -> None:
         to_plane(person, 0)
         move_boundary(person, -1.0)
         person.press(Qt.Key.Key_U)
+        person.qtbot.wait(round(1000 * AGAIN_S))  # no person is quicker
         person.press(Qt.Key.Key_N)
         person.wait_for(lambda done=name: view.case.id != done, LATER_MS)
         assert scans.project.case(name).state is CaseState.LABELLED

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 DONE, SOME = QColor("#009E73"), QColor("#E69F00")
 HEIGHT = 4
 POINTER = 4.0
-"""Height of a triangle, and half of its width."""
+"""Height of a triangle."""
 SLIDER_WIDTH = 40
+
+
+def pointer(tip: QPointF, height: float) -> QPolygonF:
+    """Make a triangle that points down, twice as wide as it is high."""
+    ends = [tip + QPointF(side * height, -height) for side in (-1, 1)]
+    return QPolygonF([*ends, tip])
 
 
 class SliceNumber(QSpinBox):
@@ -117,7 +123,7 @@ class SliceStrip(QWidget):
 
     def clear(self) -> None:
         """Show nothing."""
-        self.parts = np.zeros(0)
+        self.parts, self.doubtful = np.zeros(0), frozenset()
         self.hide()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
@@ -142,8 +148,7 @@ class SliceStrip(QWidget):
         painter.setBrush(SOME)
         for doubtful in self.doubtful:
             tip = QPointF((doubtful + 0.5) * width, POINTER)
-            ends = [tip + QPointF(side * POINTER, -POINTER) for side in (-1, 1)]
-            painter.drawPolygon(QPolygonF([*ends, tip]))
+            painter.drawPolygon(pointer(tip, POINTER))
 
     def _place(self) -> None:
         sliders = self._dims.slider_widgets

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QPainter, QPolygonF
+from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QFrame, QMenu, QPushButton, QSizePolicy, QWidget
 
-from napari_semiseg.widgets.canvas.slice_strip import DONE, SOME
+from napari_semiseg.widgets.canvas.slice_strip import DONE, SOME, pointer
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.elements.buttons import action_button, icon_button
 from napari_semiseg.widgets.elements.connections import Connections
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from napari_semiseg.widgets.elements.actions import Action
 
 CHIPS = 3
+MARK = 5.0
+"""Height of the triangle at the slice that is shown."""
 ROOMY = 330
 """Pixels across from which it is said what the slices are."""
 STEP = 4
@@ -96,8 +98,7 @@ class DoubtStrip(QWidget):
         middle = (self.index + 0.5) * wide
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(found["text"]))
-        shape = [QPointF(middle - 5, 0), QPointF(middle + 5, 0), QPointF(middle, 6)]
-        painter.drawPolygon(QPolygonF(shape))
+        painter.drawPolygon(pointer(QPointF(middle, MARK), MARK))
         painter.fillRect(
             QRectF(middle - 0.75, 5, 1.5, bottom - 5), QColor(found["text"])
         )
