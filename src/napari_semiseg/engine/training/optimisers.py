@@ -104,25 +104,28 @@ def turn_to_orthogonal(matrix: Tensor) -> Tensor:
 
 
 def optimisers(plan: Plan, weights: Sequence[nn.Parameter]) -> dict[str, Optimizer]:
-    """Make what moves the weights of the students, by the kind of weights."""
+    """Make what moves the weights of the students, by the kind of weights.
+
+    `set_rate` gives each its learning rate before a step.
+    """
     rate = plan.learning_rate
 
-    def sgd(some: Sequence[nn.Parameter], name: str) -> SGD:
+    def sgd(some: Sequence[nn.Parameter]) -> SGD:
         return SGD(
             some,
-            lr=rate * RATES[name],
+            lr=rate,
             momentum=MOMENTUM,
             nesterov=True,
             weight_decay=WEIGHT_DECAY,
         )
 
     if plan.optimiser == "sgd":
-        return {"students": sgd(weights, "students")}
+        return {"students": sgd(weights)}
     matrices = [weight for weight in weights if weight.ndim > 1]
     vectors = [weight for weight in weights if weight.ndim == 1]
     dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
     made: dict[str, Optimizer] = {"matrices": Muon(matrices, rate, dtype)}
-    return made | ({"vectors": sgd(vectors, "vectors")} if vectors else {})
+    return made | ({"vectors": sgd(vectors)} if vectors else {})
 
 
 def set_rate(made: Mapping[str, Optimizer], rate: float) -> None:
