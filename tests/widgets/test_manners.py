@@ -181,18 +181,31 @@ def test_what_is_written_in_the_window_can_be_read(
     seen = 0
     for index in range(dock.tabs.count()):
         dock.tabs.setCurrentIndex(index)
-        qtbot.wait(200)
-        shot = window.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
-        for root in (dock, dock.review.view_bar):
-            for widget in root.findChildren(QWidget):
-                words = written_on(widget)
-                if words:
-                    seen += 1
-                    found = contrast_on(pixels(shot, _area(widget, window)))
-                    if found < LEGIBLE:
-                        pale[f"{type(widget).__name__} {words!r}"] = round(found, 1)
+        # What was just shown is not yet in its place while the machine is busy.
+        for _ in range(10):
+            qtbot.wait(200)
+            found = contrasts(dock, window)
+            faint = {words: ratio for words, ratio in found.items() if ratio < LEGIBLE}
+            if not faint:
+                break
+        pale |= faint
+        seen += len(found)
     assert seen > 40
     assert not pale
+
+
+def contrasts(dock: SemisegDock, window: QWidget) -> dict[str, float]:
+    """Contrast of all words that can be seen now, by widget and words."""
+    shot = window.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    found: dict[str, float] = {}
+    for root in (dock, dock.review.view_bar):
+        for widget in root.findChildren(QWidget):
+            words = written_on(widget)
+            if words:
+                ratio = contrast_on(pixels(shot, _area(widget, window)))
+                name = f"{type(widget).__name__} {words!r}"
+                found[name] = min(round(ratio, 1), found.get(name, ratio))
+    return found
 
 
 def written_on(widget: QWidget) -> str:
