@@ -9,7 +9,7 @@ from napari_semiseg.core.plan import Intensity, Plan
 from napari_semiseg.engine.data.cache import Prepared
 from napari_semiseg.engine.data.distance_maps import distance_intervals
 from napari_semiseg.engine.networks.registry import halve
-from napari_semiseg.engine.planning.plan import choose_patch
+from napari_semiseg.engine.planning.plan import LEARNING_RATES, choose_patch
 
 SHAPE = (48, 80, 96)
 SPACING_MM = 1.25
@@ -31,11 +31,11 @@ def volume(seed: int, shape: tuple[int, int, int] = SHAPE) -> Prepared:
 
 def plan(precision: str, *, unlabelled: int = 0) -> Plan:
     """A training of whole volumes on this machine's processor."""
-    patch = choose_patch(SHAPE, 400_000)
+    patch, spacing = choose_patch(SHAPE, 400_000), (SPACING_MM,) * 3
     return Plan(
-        spacing_mm=(SPACING_MM,) * 3,
+        spacing_mm=spacing,
         patch_zyx=patch,
-        strides=halve(patch),
+        strides=halve(patch, spacing),
         width=16,
         labelled_batch=2,
         unlabelled_batch=unlabelled,
@@ -45,7 +45,8 @@ def plan(precision: str, *, unlabelled: int = 0) -> Plan:
         device="cpu",
         precision=precision,
         threads=torch.get_num_threads(),
-        learning_rate=0.1,
+        optimiser="muon",
+        learning_rate=LEARNING_RATES["muon"],
         steps=100,
         validate_every=1000,
         reasons={},

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import Case
 
     Mask = NDArray[np.uint8]
+    Floats = NDArray[np.float32]
 
 
 def most_uncertain(
@@ -62,7 +63,7 @@ def most_uncertain(
 
 def ways_of(
     project: Project, case: Case, *, thick: bool
-) -> tuple[dict[str, Callable], list[NDArray[np.bool_]]]:
+) -> tuple[dict[str, Callable[[Mask], Mask]], list[NDArray[np.bool_]]]:
     """What makes a mask of corrected voxels, by name; and what to correct in turn.
 
     The latter are marks (Z,) on the slices of the scan, one for each correction.
@@ -80,15 +81,17 @@ def ways_of(
     def paint(corrected: Mask) -> Mask:
         return np.where(corrected == UNANNOTATED, predicted, corrected)
 
-    def fill(corrected: Mask, **known: object) -> Mask:
+    def fill(corrected: Mask, known: dict[int, Floats] | None = None) -> Mask:
         done = np.flatnonzero((corrected != UNANNOTATED).all(axis=(1, 2)))
-        filled = interpolate_slices(corrected, {0: done.tolist()}, spacing, **known)
+        filled = interpolate_slices(
+            corrected, {0: done.tolist()}, spacing, sdm_mm=known
+        )
         return np.where(filled == UNANNOTATED, predicted, filled)
 
     ways = {
         "painted": paint,
         "filled between": fill,
-        "filled, prediction": lambda corrected: fill(corrected, sdm_mm=sdm),
+        "filled, prediction": lambda corrected: fill(corrected, sdm),
         "refined": lambda corrected: refine_labels(maps, predicted, corrected, values),
     }
     slabs, many = np.arange(len(predicted)), len(predicted)

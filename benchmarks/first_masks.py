@@ -85,7 +85,8 @@ Work = tuple[int, int, "Mask"]
 
 def paint(scan: Scan) -> Iterator[Work]:
     """Draw slices, each halfway in the widest gap, and fill in between."""
-    truth, done, strokes = scan.truth, [], 0
+    truth, strokes = scan.truth, 0
+    done: list[int] = []
     empty = np.zeros_like(truth)
     there = np.flatnonzero(truth.any(axis=(1, 2)))
     ends = [max(0, int(there[0]) - 1), min(len(truth) - 1, int(there[-1]) + 1)]

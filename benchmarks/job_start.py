@@ -48,6 +48,7 @@ def training(folder: Path) -> dict[str, float]:
         nibabel.save(nibabel.Nifti1Image(image.T, affine), path)
         project.add(path)
         if number < 2:
+            assert made.target is not None
             project.set_label(path.name.removesuffix(".nii.gz"), made.target)
     begun = time.time()
     config = TrainingConfig(minutes=2)
@@ -76,7 +77,7 @@ def main() -> None:
         row = {"what": name, "seconds": round(min(times), 2)}
         print(json.dumps(row | machine()), flush=True)
     with tempfile.TemporaryDirectory() as parent:
-        row = {"what": "training, 4 scans of 48x80x96"} | training(Path(parent))
+        row = {"what": "training, 4 scans of 48x80x96", **training(Path(parent))}
         print(json.dumps(row | machine()), flush=True)
 
 

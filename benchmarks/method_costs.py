@@ -13,7 +13,7 @@ import sys
 import time
 
 import torch
-from cohort import plan
+from cohort import SPACING_MM, plan
 
 from napari_semiseg.engine.data.sampler import SyntheticBatches
 from napari_semiseg.engine.methods import base, registry
@@ -29,9 +29,9 @@ def seconds(name: str) -> float:
     made = plan("fp32").model_copy(
         update={
             "patch_zyx": EDGES,
-            "strides": halve(EDGES),
+            "strides": halve(EDGES, (SPACING_MM,) * 3),
             "width": 8,
-            "unlabelled_batch": registry.METHODS.find(name).unlabelled,
+            "unlabelled_batch": base.METHODS.find(name).unlabelled,
         }
     )
     task = base.Task(3, 10.0, made.width, made.strides)

@@ -17,7 +17,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import torch
-from cohort import plan, volume
+from cohort import SPACING_MM, plan, volume
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -37,7 +37,7 @@ KINDS = {
     "softmax, losses": ("log_softmax", "softmax", "nll_loss"),
     "activation": ("relu", "threshold"),
     "copies, layout": ("copy_", "clone", "cat", "to_copy", "fill_", "zero_"),
-    "update": ("_foreach", "lerp", "norm"),
+    "update": ("_foreach", "lerp", "norm", "mm"),
 }
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     asked = parser.parse_args()
     patch = tuple(int(size) for size in asked.crop.split(","))
     made = plan(asked.precision).model_copy(
-        update={"patch_zyx": patch, "strides": halve(patch)}
+        update={"patch_zyx": patch, "strides": halve(patch, (SPACING_MM,) * 3)}
     )
     cases = tuple(volume(seed) for seed in range(4))
     sampler = Sampler(Streams(cases, ()), made, 0)

@@ -58,11 +58,11 @@ def predict(folder: Path) -> None:
     project = Project.create(folder / "project", {"ball": 1})
     project.add(folder / "scan.nii")
     case = project.case("scan")
-    patch = choose_patch(PATCH, int(np.prod(PATCH)))
+    patch, spacing = choose_patch(PATCH, int(np.prod(PATCH))), (SPACING_MM,) * 3
     plan = Plan(
-        spacing_mm=(SPACING_MM,) * 3,
+        spacing_mm=spacing,
         patch_zyx=patch,
-        strides=halve(patch),
+        strides=halve(patch, spacing),
         width=4,
         labelled_batch=2,
         unlabelled_batch=0,
