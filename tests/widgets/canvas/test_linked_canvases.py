@@ -483,6 +483,8 @@ def test_directions_in_3d_are_where_the_surfaces_lie(
     for layer in view.layers.all:
         layer.visible = False
     camera = camera_of(view.viewer)
+    # Before napari 0.9 the third is 90 at first, and 0 since.
+    turned = tuple(np.add(camera.angles, angles))
     edges = None
     for axis, ends in enumerate((("I", "S"), ("A", "P"), ("R", "L"))):
         for sign, letter in zip((-1, 1), ends, strict=True):
@@ -495,7 +497,7 @@ def test_directions_in_3d_are_where_the_surfaces_lie(
                 border_width=0,
                 blending="opaque",
             )
-            camera.center, camera.zoom, camera.angles = (0, 0, 0), 6, angles
+            camera.center, camera.zoom, camera.angles = (0, 0, 0), 6, turned
             qtbot.wait(50)
             shot = main_picture(view)
             edges = view.canvases.main_notes.edges()
@@ -507,6 +509,20 @@ def test_directions_in_3d_are_where_the_surfaces_lie(
     assert len(set(edges.values())) == 4
     if angles == (15, 15, 5):  # nearly as the coronal slice is seen
         assert edges == {"top": "S", "bottom": "I", "left": "R", "right": "L"}
+
+
+def test_bodies_that_were_turned_stay_so_when_the_window_changes(
+    shown: CaseView, qtbot: QtBot
+) -> None:
+    shown.surfaces.toggle()
+    qtbot.waitUntil(lambda: shown.surfaces.shown, timeout=30_000)
+    camera, window = camera_of(shown.viewer), shown.canvases.window
+    camera.angles, camera.zoom = turned, zoom = (20.0, 30.0, 100.0), 1.5
+    fitted = shown.canvases._fitted
+    window.resize(1700, 950)
+    qtbot.waitUntil(lambda: shown.canvases._fitted != fitted)
+    assert camera.angles == turned
+    assert camera.zoom != zoom
 
 
 def test_canvases_come_and_go_many_times(

@@ -20,7 +20,11 @@ from napari_semiseg.widgets.canvas.prediction_views import (
     MapOverlay,
     PredictionViews,
 )
-from napari_semiseg.widgets.common.compat import canvas_widget, scale_bar_of
+from napari_semiseg.widgets.common.compat import (
+    camera_of,
+    canvas_widget,
+    scale_bar_of,
+)
 from napari_semiseg.widgets.common.link import ViewLink
 from napari_semiseg.widgets.common.scrolling import WheelScrollsSlices
 from napari_semiseg.widgets.elements.connections import Connections
@@ -382,7 +386,10 @@ class LinkedCanvases(QObject):
             size = self.main_notes.canvas.size()
             if size != self._fitted:
                 self._fitted = size
+                camera = camera_of(self.viewer)
+                angles = camera.angles  # a body that was turned stays so
                 self.viewer.reset_view()
+                camera.angles = angles
             if self.shown:
                 self._come_along()
 

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_semiseg.core.boxes import others
 from napari_semiseg.imaging.outlines import outlines
-from napari_semiseg.widgets.common.compat import camera_of
+from napari_semiseg.widgets.common.compat import camera_of, view_and_up_of
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import plain
 
@@ -263,10 +263,10 @@ class CanvasNotes(QWidget):
 
     def _directions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Up and right on the screen in 3D, along the displayed axes."""
-        camera = camera_of(self._viewer)
-        up = np.asarray(camera.up_direction, float)
-        right = np.cross(np.asarray(camera.view_direction, float), up)
-        flips = zip(camera.orientation, ("towards", "up", "left"), strict=True)
+        view, up = view_and_up_of(self._viewer)
+        right = np.cross(view, up)
+        orientation = camera_of(self._viewer).orientation
+        flips = zip(orientation, ("towards", "up", "left"), strict=True)
         mirrored = sum(str(one) == flipped for one, flipped in flips) % 2
         return up, right if mirrored else -right
 

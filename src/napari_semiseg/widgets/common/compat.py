@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+from napari.components import Camera
 from npe2 import PluginManager
 from qtpy.compat import isalive
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from numpy.typing import NDArray
     from qtpy.QtCore import QObject
     from qtpy.QtWidgets import QWidget
 
@@ -28,6 +32,26 @@ def camera_of(viewer: Any) -> Any:
     """Return the camera of a viewer: ``viewer.scene.camera`` since napari 0.9."""
     scene = getattr(viewer, "scene", None)
     return viewer.camera if scene is None else scene.camera
+
+
+def view_and_up_of(viewer: Any) -> NDArray[np.float64]:
+    """Return where a camera looks and its up (2, 3), along the displayed axes.
+
+    Both in 3D. Before napari 0.9 they were told as if no axis of the scene was turned.
+    """
+    camera = camera_of(viewer)
+    found = np.array([camera.view_direction, camera.up_direction], float)
+    if _heeds_orientation():
+        return found
+    pairs = zip(camera.orientation, Camera().orientation, strict=True)
+    return found * np.array([1 if own == plain else -1 for own, plain in pairs])
+
+
+@lru_cache
+def _heeds_orientation() -> bool:
+    plain = Camera()
+    turned = Camera(orientation=(*plain.orientation[:1], "up", plain.orientation[2]))
+    return bool(plain.up_direction != turned.up_direction)
 
 
 def scale_bar_of(viewer: Any) -> Any:
