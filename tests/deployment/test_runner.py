@@ -35,7 +35,7 @@ sys.exit(code)
 """
 
 
-def exported(folder: Path, channels: int = 1) -> Path:
+def exported(folder: Path, channels: int = 1, single: tuple[int, ...] = ()) -> Path:
     """A model that takes for a structure what is bright in the last channel."""
     shape = [1, channels, *PATCH]
     nodes = [
@@ -76,6 +76,7 @@ def exported(folder: Path, channels: int = 1) -> Path:
         overlap=0.5,
         gaussian_sigma=0.125,
         flips=((), (2,)),
+        single_pieces=single,
         classes=(LabelClass(value=7, name="bright", colour="#E69F00"),),
     ).write(folder / "pipeline.json")
     return folder
@@ -118,6 +119,22 @@ def test_finer_images_are_segmented_on_the_working_grid(tmp_path: Path) -> None:
     found = ss.run_model(exported(tmp_path / "model"), [image], tmp_path / "out")
     values = np.asarray(nib.load(found["fine"].mask).dataobj)
     assert np.array_equal(values > 0, data > 0)
+
+
+@pytest.mark.parametrize("single", [(), (7,)])
+def test_the_largest_piece_stays_where_structures_are_one(
+    tmp_path: Path, single: tuple[int, ...]
+) -> None:
+    data = np.full((20, 24, 28), -50.0)
+    data[2:8], data[14:18] = 50.0, 50.0
+    image = save(tmp_path / "two.nii.gz", data)
+    model = exported(tmp_path / "model", single=single)
+    found = ss.run_model(model, [image], tmp_path / "out")
+    values = np.asarray(nib.load(found["two"].mask).dataobj) > 0
+    assert values[2:8].all()
+    assert values[14:18].any() == (not single)
+    voxels = np.count_nonzero(values)
+    assert found["two"].volumes_ml == {"bright": pytest.approx(voxels / 1000)}
 
 
 def test_the_program_loads_no_torch(tmp_path: Path, image: Path) -> None:

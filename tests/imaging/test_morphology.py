@@ -11,6 +11,8 @@ from hypothesis.extra.numpy import arrays
 from napari_semiseg.imaging.distance import truncated_distance
 from napari_semiseg.imaging.morphology import (
     fill_holes,
+    is_one_piece,
+    keep_largest_pieces,
     largest_component,
     remove_specks,
     replace_class,
@@ -86,6 +88,31 @@ def test_only_the_largest_piece_stays() -> None:
     assert not kept[8].any()
     assert np.array_equal(kept[2:8], labels[2:8])
     assert kept[0, 0, 0] == 2
+
+
+def test_the_largest_piece_of_each_class_stays() -> None:
+    labels = np.zeros((8, 8, 8), np.uint8)
+    labels[1:4, 1:4, 1:4] = 3
+    labels[6, 6, 6] = 3
+    labels[0, 0, 7] = labels[7, 7, 0] = 5
+    kept = labels.copy()
+    lost = keep_largest_pieces(kept, [3])
+    assert np.argwhere(lost).tolist() == [[6, 6, 6]]
+    assert kept[6, 6, 6] == 0
+    assert np.array_equal(kept[~lost], labels[~lost])
+    assert not keep_largest_pieces(kept, [3, 4]).any()
+    assert np.count_nonzero(keep_largest_pieces(kept, [5])) == 1
+
+
+@pytest.mark.parametrize(("beside", "one"), [(0, True), (5, True), (6, False)])
+def test_a_speck_beside_a_structure_does_not_make_two_of_it(
+    beside: int, one: bool
+) -> None:
+    inside = np.zeros((12, 10, 10), bool)
+    inside[:5] = True  # 500 voxels
+    inside[8, 0, :beside] = True
+    assert is_one_piece(inside) is one
+    assert not is_one_piece(np.zeros_like(inside))
 
 
 def test_pieces_that_touch_at_a_corner_are_one() -> None:

@@ -76,6 +76,9 @@ class TrainingConfig(BaseModel):
     feature_maps : bool
         Store the decoder's maps with predictions, some MB a case, by which
         corrections spread.
+    single_pieces : bool
+        Predict the largest piece alone of each structure that is one piece in every
+        labelled scan, of which there are four or more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,6 +110,7 @@ class TrainingConfig(BaseModel):
     refresh_seconds: float = Field(default=60.0, ge=0)
     untrusted: float = Field(default=0.0, ge=0, le=1)
     feature_maps: bool = True
+    single_pieces: bool = True
 
     @model_validator(mode="before")
     @classmethod

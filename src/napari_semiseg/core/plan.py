@@ -57,6 +57,8 @@ class Plan(BaseModel):
         Values of the project's classes.
     mirrored : bool
         Whether left and right may be exchanged.
+    single_pieces : tuple of int
+        Values of the classes of which a prediction has the largest piece alone.
     optimiser, learning_rate
         What moves the weights, and the peak of its schedule; "sgd" where a plan was
         made before there was another one.
@@ -82,6 +84,7 @@ class Plan(BaseModel):
     intensities: tuple[Intensity, ...] = Field(min_length=1)
     classes: tuple[int, ...] = ()
     mirrored: bool = True
+    single_pieces: tuple[int, ...] = ()
     device: str
     precision: Precision
     threads: int

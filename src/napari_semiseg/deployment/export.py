@@ -109,6 +109,7 @@ def export_model(
         gaussian_sigma=SIGMA,
         flips=tuple(flips),
         adapts=adapts,
+        single_pieces=plan.single_pieces,
         classes=project.labels.classes,
     )
     pipeline.write(pipeline_file)

@@ -43,6 +43,9 @@ class Pipeline(BaseModel):
         Whether the network also takes ``own`` and answers ``apart``, scalars both: the
         part that a scan's own statistics have, and how far they are from those of the
         training; see ``docs/deployment.md``.
+    single_pieces : tuple of int
+        Values of the classes of which a mask has the largest piece alone; voxels
+        belong to one piece that touch by a face, an edge or a corner.
     classes : tuple of LabelClass
         Voxel value, name and colour of channels 1 to C - 1; channel 0 is background.
     units : dict
@@ -72,6 +75,7 @@ class Pipeline(BaseModel):
     gaussian_sigma: float
     flips: tuple[tuple[int, ...], ...]
     adapts: bool = False
+    single_pieces: tuple[int, ...] = ()
     classes: tuple[LabelClass, ...]
     units: dict[str, str] = {
         "spacing_mm": "mm",

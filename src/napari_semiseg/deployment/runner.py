@@ -16,6 +16,7 @@ from napari_semiseg.deployment.pipeline import Pipeline
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.imaging.foreign_scans import own_share, windows_to_look_at
 from napari_semiseg.imaging.intensities import normalise
+from napari_semiseg.imaging.morphology import keep_largest_pieces
 from napari_semiseg.imaging.resampling import resample, slabs, working_shape
 from napari_semiseg.imaging.sliding_window import predict_planes
 from napari_semiseg.io.images import Image, case_id, file_sha256, read_image
@@ -129,6 +130,7 @@ class ExportedModel:
         found = np.empty(shape, dtype=np.uint8)
         for planes, part in slabs(blocks, working[0], shape):
             found[planes] = values[part.argmax(axis=0)]
+        keep_largest_pieces(found, pipeline.single_pieces)
         return found
 
     def _mirrored_mean(

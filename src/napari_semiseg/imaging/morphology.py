@@ -12,6 +12,8 @@ from napari_semiseg.core.boxes import bounding_box
 
 CONNECTED = np.ones((3, 3, 3), bool)
 """Voxels that touch by a face, an edge or a corner belong to one component."""
+WHOLE = 0.99
+"""Part of a region that its largest component has where that counts as all of it."""
 
 
 def replace_class(
@@ -49,6 +51,30 @@ def largest_component(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep the largest connected component; of two equal ones the first."""
     components, sizes = _components(inside)
     return components == 1 + int(sizes.argmax()) if len(sizes) > 1 else inside
+
+
+def keep_largest_pieces(
+    labels: NDArray[np.uint8], values: Collection[int]
+) -> NDArray[np.bool_]:
+    """Let classes be where their largest connected component is; change ``labels``.
+
+    Returns
+    -------
+    ndarray, bool
+        Same shape; where they became background.
+    """
+    lost = np.zeros(labels.shape, bool)
+    for value in values:
+        inside = labels == value
+        lost |= inside & ~largest_component(inside)
+    labels[lost] = 0
+    return lost
+
+
+def is_one_piece(inside: NDArray[np.bool_]) -> bool:
+    """Whether less than a hundredth of a region lies beside its largest component."""
+    _, sizes = _components(inside)
+    return bool(sizes.size) and bool(sizes.max() >= WHOLE * sizes.sum())
 
 
 def remove_specks(

@@ -17,6 +17,7 @@ from napari_semiseg.engine.planning.fingerprint import (
     Fingerprint,
     Truth,
     fingerprint,
+    single_pieces,
 )
 
 
@@ -293,6 +294,53 @@ def test_classes_that_tell_sides_are_not_mirrored(texts, mirrored):
     assert plan.mirrored is mirrored
     assert ("tell the sides" in plan.reasons["mirrored"]) is not mirrored
     assert plan.classes == tuple(range(1, len(texts) + 1))
+
+
+def labelled(*masks):
+    """Cases that have nothing but a label."""
+    return [SimpleNamespace(read_label=lambda mask=mask: mask) for mask in masks]
+
+
+def test_structures_that_are_one_piece_in_all_whole_labels_are_found():
+    one = np.zeros((9, 9, 9), np.uint8)
+    one[1:5, 1:5, 1:5] = 2
+    one[6:8, 6:8, 6:8] = 4
+    two = one.copy()
+    two[1:3, 1:3, 7] = 4
+    part = one.copy()
+    part[0] = UNANNOTATED
+    assert single_pieces(labelled(one, one, one, one)) == ((2, 4), 4)
+    assert single_pieces(labelled(one, two, one, one)) == ((2,), 4)
+    # Three are too few to tell, and of partly annotated ones pieces may be unknown.
+    assert single_pieces(labelled(one, one, one)) == ((), 3)
+    assert single_pieces(labelled(one, one, one, part, part)) == ((), 3)
+    assert single_pieces([]) == ((), 0)
+    # A structure that fewer scans show is not judged by the others.
+    rare = np.where(one == 4, 0, one).astype(np.uint8)
+    assert single_pieces(labelled(one, one, one, rare)) == ((2,), 4)
+
+
+def test_of_many_labels_a_few_are_read():
+    read = []
+    mask = np.ones((2, 2, 2), np.uint8)
+    cases = [
+        SimpleNamespace(read_label=lambda at=at: read.append(at) or mask)
+        for at in range(100)
+    ]
+    assert single_pieces(cases) == ((1,), 8)
+    assert read == list(range(0, 100, 13))
+
+
+def test_a_plan_says_of_what_the_largest_piece_stays():
+    config = TrainingConfig(steps=1)
+    plan = planning.draft(config, facts(), torch.device("cpu"), unlabelled=0)
+    scheme = LabelScheme.parse(["1=atrium", "7=valve"])
+    plain = planning.with_labels(plan, scheme)
+    assert plain.single_pieces == ()
+    assert "single_pieces" not in plain.reasons
+    made = planning.with_labels(plan, scheme, (7,), 5)
+    assert made.single_pieces == (7,)
+    assert made.reasons["single_pieces"].startswith("valve: one piece in all")
 
 
 def painted(mask, *, planes=(), axis=0):

@@ -16,6 +16,7 @@ from napari_semiseg.engine.planning.speed import FEW_STEPS
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.errors import ConfigError, EngineMissing, ProjectError
 from napari_semiseg.imaging.distance import truncated_distance
+from napari_semiseg.imaging.morphology import largest_component
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.project import Project
 
@@ -112,6 +113,36 @@ def test_distances_that_no_label_taught_are_measured_on_the_mask(ball_project):
     limit = ball_project.latest_run().plan.sdm_limit_mm
     expected = truncated_distance(inside, case.geometry.spacing_mm, limit)
     assert np.allclose(said.sdm_mm[0], expected, atol=0.05)
+
+
+def test_of_a_structure_that_is_one_piece_the_largest_is_predicted(
+    ball_project, spheres
+):
+    for name in spheres.ids[:4]:
+        ball_project.set_label(name, spheres.masks / f"{name}.nii.gz")
+    case = ball_project.case(spheres.ids[4])
+    found = []
+    for single in (True, False):
+        # So few steps leave a prediction full of holes and specks.
+        list(engine.train(ball_project, config(steps=2, single_pieces=single)))
+        run = ball_project.latest_run()
+        assert run.plan.single_pieces == ((1,) if single else ())
+        assert (
+            "left atrium: one" in run.plan.reasons.get("single_pieces", "")
+        ) is single
+        found.append(engine.predict(ball_project, run, case))
+    one, all_of_it = found
+    inside = all_of_it.labels == 1
+    largest = largest_component(inside)
+    assert np.count_nonzero(largest) < np.count_nonzero(inside)
+    assert np.array_equal(one.labels == 1, largest)
+    assert np.array_equal(one.sdm_mm[0][~inside], all_of_it.sdm_mm[0][~inside])
+    assert (one.sdm_mm[0][inside & ~largest] >= 0).all()
+    assert np.array_equal(one.uncertainty, all_of_it.uncertainty)
+    score = one.record.score
+    volume = np.count_nonzero(largest) * case.geometry.voxel_ml
+    assert score.volumes_ml["left atrium"] == pytest.approx(volume)
+    assert score.reach == tuple((at.min(), at.max()) for at in np.nonzero(largest))
 
 
 @pytest.mark.slow

@@ -120,6 +120,7 @@ def test_the_form_gives_the_training_it_shows(
         steps=50,
         architecture="resenc_unet",
         feature_maps=False,
+        single_pieces=False,
         untrusted=0.3,
     )
     form.setValue(wanted)

@@ -35,6 +35,7 @@ from napari_semiseg.imaging.foreign_scans import (
     own_share,
     windows_to_look_at,
 )
+from napari_semiseg.imaging.morphology import keep_largest_pieces
 from napari_semiseg.imaging.resampling import slabs, working_shape
 from napari_semiseg.imaging.sliding_window import (
     mirrored_views,
@@ -276,7 +277,6 @@ class Predictor:
         kind, classes = self._method.uncertainty, self._method.task.classes
         maps = UncertaintyMaps.empty(working, kind)
         values = np.array([0, *labels.values], dtype=np.uint8)
-        voxels = np.zeros(classes, dtype=np.int64)
         found = np.empty(shape, dtype=np.uint8)
         sdm = np.empty((classes - 1, *shape), dtype=map_dtype(shape))
         doubt = np.empty(shape, dtype=map_dtype(shape))
@@ -286,10 +286,11 @@ class Predictor:
         for planes, part in slabs(blocks, working[0], shape):
             self.cancellation.check()
             indices = part[:classes].argmax(axis=0)
-            voxels += np.bincount(indices.ravel(), minlength=classes)
             found[planes] = values[indices]
             sdm[:, planes] = self._stored(part[classes:-1])
             doubt[planes] = part[-1]
+        self._drop_pieces(found, sdm, maps.indices, values)
+        voxels = np.bincount(found.ravel(), minlength=256)
         if not self._method.regresses:
             limit = self._plan.sdm_limit_mm
             for into, value in zip(sdm, labels.values, strict=True):
@@ -297,8 +298,7 @@ class Predictor:
                 mine = found == value
                 into[:] = truncated_distance(mine, geometry.spacing_mm, limit)
         volumes = {
-            item.name: float(voxels[index] * geometry.voxel_ml)
-            for index, item in enumerate(labels, start=1)
+            item.name: float(voxels[item.value] * geometry.voxel_ml) for item in labels
         }
         record = PredictionRecord(
             case=case.id,
@@ -324,6 +324,28 @@ class Predictor:
             uncertainty=doubt,
             feature_maps=None if self._features is None else self._features.result(),
         )
+
+    def _drop_pieces(
+        self,
+        found: NDArray[np.uint8],
+        sdm_mm: NDArray[np.floating],
+        indices: NDArray[np.uint8],
+        values: NDArray[np.uint8],
+    ) -> None:
+        """Leave the largest piece of each structure that the plan says is one.
+
+        In the mask (Z, Y, X), and in the class indices on the working grid, by which
+        scores are estimated. Distances (C - 1, Z, Y, X) that were negative there become
+        positive.
+        """
+        single = self._plan.single_pieces
+        if not single:
+            return
+        lost = keep_largest_pieces(found, single)
+        if lost.any():
+            for into in sdm_mm:
+                into[lost] = np.abs(into[lost])
+        keep_largest_pieces(indices, np.flatnonzero(np.isin(values, single)).tolist())
 
     def _stored(self, distance_mm: NDArray[np.float32]) -> NDArray[np.float32]:
         """Drop from distances what a file could only keep as noise, voxel by voxel.

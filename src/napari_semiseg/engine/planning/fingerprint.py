@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.plan import Intensity
 from napari_semiseg.errors import SemisegError
+from napari_semiseg.imaging.morphology import is_one_piece
 from napari_semiseg.project.cases.channels import same_channels
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ SAMPLE = 6
 """Cases whose voxels are read."""
 SLICES = 16
 """Annotated slices of a case that are looked at in each direction."""
+LEAST_WHOLE, MOST_WHOLE = 4, 8
+"""Wholly annotated cases that can tell whether a structure is one piece, and how many
+are read at most."""
 
 Spacing = tuple[float, float, float]
 
@@ -106,6 +111,39 @@ def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
         intensities=tuple(values.intensity() for values in seen),
         truths=tuple(whole[:3] or slices),
     )
+
+
+def single_pieces(labelled: Sequence[Case]) -> tuple[tuple[int, ...], int]:
+    """Find the classes that are one piece in every wholly annotated case.
+
+    Isensee et al. (nnU-Net, Nat. Methods 2021) keep the largest piece where that
+    raises a score of cross-validation; a few labels leave no scans for one.
+
+    Returns
+    -------
+    tuple
+        Their values; none where there are fewer than `LEAST_WHOLE` cases that show
+        them. And the number of cases.
+    """
+    whole = 0
+    shown: Counter[int] = Counter()
+    pieces: Counter[int] = Counter()
+    for case in labelled[:: math.ceil(len(labelled) / MOST_WHOLE) or 1]:
+        try:
+            mask = case.read_label()
+        except SemisegError:  # preparing it says why it is left out
+            continue
+        if mask is None or (mask == UNANNOTATED).any():
+            continue
+        whole += 1
+        for value in np.unique(mask[mask > 0]).tolist():
+            shown[value] += 1
+            pieces[value] += is_one_piece(mask == value)
+    return tuple(
+        value
+        for value, count in sorted(shown.items())
+        if pieces[value] == count >= LEAST_WHOLE
+    ), whole
 
 
 def _annotated_slices(mask: NDArray[np.uint8], spacing_mm: Spacing) -> Iterator[Truth]:

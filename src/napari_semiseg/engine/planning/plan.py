@@ -386,15 +386,34 @@ def _affordable(
     return voxels, why
 
 
-def with_labels(plan: Plan, labels: LabelScheme) -> Plan:
-    """The plan for a project's classes."""
+def with_labels(
+    plan: Plan, labels: LabelScheme, single: Sequence[int] = (), whole: int = 0
+) -> Plan:
+    """The plan for a project's classes.
+
+    Parameters
+    ----------
+    single : sequence of int
+        Values of classes that are one piece in each of ``whole`` labelled cases.
+    """
     mirrored = not labels.tells_sides
-    why = "no class is another's mirror image" if mirrored else "classes tell the sides"
+    reasons = {
+        "mirrored": "no class is another's mirror image"
+        if mirrored
+        else "classes tell the sides"
+    }
+    if single:
+        names = [one.name for one in labels if one.value in single]
+        reasons["single_pieces"] = (
+            f"{', '.join(names)}: one piece in all labelled scans that show it, of "
+            f"{whole} that were read; in predictions the largest piece alone stays"
+        )
     return plan.model_copy(
         update={
             "classes": labels.values,
             "mirrored": mirrored,
-            "reasons": {**plan.reasons, "mirrored": why},
+            "single_pieces": tuple(single),
+            "reasons": plan.reasons | reasons,
         }
     )
 

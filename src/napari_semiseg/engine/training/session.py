@@ -26,7 +26,7 @@ from napari_semiseg.engine.distributed import ALONE
 from napari_semiseg.engine.methods import base, registry
 from napari_semiseg.engine.out_of_memory import out_of_memory_advice, training_advice
 from napari_semiseg.engine.planning import memory
-from napari_semiseg.engine.planning.fingerprint import fingerprint
+from napari_semiseg.engine.planning.fingerprint import fingerprint, single_pieces
 from napari_semiseg.engine.planning.plan import (
     check_shares,
     draft,
@@ -299,7 +299,10 @@ class Training:
             # Thin or large crops can cost more or less a voxel than the first one did.
             per_voxel = pace(self._rehearsal(plan), plan)
             plan = with_grid(plan, config, facts, per_voxel, most)
-        plan = with_labels(plan, self._project.labels)
+        single, whole = (
+            single_pieces(self._cohort.labelled) if config.single_pieces else ((), 0)
+        )
+        plan = with_labels(plan, self._project.labels, single, whole)
         if self._source is not None:
             plan = with_levels_of(plan, self._source, config)
         return plan, expected_steps(config, per_voxel * math.prod(plan.patch_zyx))

@@ -41,10 +41,10 @@ def view_and_up_of(viewer: Any) -> NDArray[np.float64]:
     """
     camera = camera_of(viewer)
     found = np.array([camera.view_direction, camera.up_direction], float)
-    if _heeds_orientation():
-        return found
-    pairs = zip(camera.orientation, Camera().orientation, strict=True)
-    return found * np.array([1 if own == plain else -1 for own, plain in pairs])
+    if not _heeds_orientation():
+        pairs = zip(camera.orientation, Camera().orientation, strict=True)
+        found *= [1.0 if own == plain else -1.0 for own, plain in pairs]
+    return found
 
 
 @lru_cache

@@ -140,6 +140,12 @@ class TrainingForm(QWidget):
             "By which corrections spread: see Refine. They take 2 to 50 MB a case"
         )
         self.feature_maps.setChecked(True)
+        self.single_pieces = QCheckBox("Keep the largest piece")
+        self.single_pieces.setToolTip(
+            "Of structures that are one piece in every labelled scan, four or more; "
+            "not where scans may show a second tumour or lesion"
+        )
+        self.single_pieces.setChecked(True)
         self.untrusted = QSpinBox()
         self.untrusted.setRange(0, 100)
         self.untrusted.setSuffix(" % of the labelled crops")
@@ -164,6 +170,7 @@ class TrainingForm(QWidget):
             self.architecture.currentIndexChanged,
             self.untrusted.valueChanged,
             self.feature_maps.toggled,
+            self.single_pieces.toggled,
             self.params.valueChanged,
         ):
             changed.connect(lambda *_: self.valueChanged.emit())
@@ -180,6 +187,7 @@ class TrainingForm(QWidget):
         inner.addRow("Network", self.architecture)
         inner.addRow("Proposed masks", self.untrusted)
         inner.addRow(self.feature_maps)
+        inner.addRow(self.single_pieces)
         tip = "Settings that rarely need a change"
         self.advanced = Fold("More settings", tip, numbers, self.params)
         form = QFormLayout()
@@ -277,6 +285,7 @@ class TrainingForm(QWidget):
             architecture=self.architecture.currentText(),
             untrusted=self.untrusted.value() / 100,
             feature_maps=self.feature_maps.isChecked(),
+            single_pieces=self.single_pieces.isChecked(),
             start_from=self.source.currentData(),
         )
 
@@ -290,6 +299,7 @@ class TrainingForm(QWidget):
         self.architecture.setCurrentText(config.architecture)
         self.untrusted.setValue(round(100 * config.untrusted))
         self.feature_maps.setChecked(config.feature_maps)
+        self.single_pieces.setChecked(config.single_pieces)
         self._choose_source(config.start_from)
         self.params.setValue(config.params)
 
