@@ -64,9 +64,12 @@ def keep_largest_pieces(
         Same shape; where they became background.
     """
     lost = np.zeros(labels.shape, bool)
+    boxes = ndimage.find_objects(labels, max(values, default=0))
     for value in values:
-        inside = labels == value
-        lost |= inside & ~largest_component(inside)
+        box = boxes[value - 1]
+        if box is not None:
+            inside = labels[box] == value
+            lost[box] |= inside & ~largest_component(inside)
     labels[lost] = 0
     return lost
 

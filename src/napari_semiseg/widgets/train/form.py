@@ -149,7 +149,7 @@ class TrainingForm(QWidget):
         self.untrusted = QSpinBox()
         self.untrusted.setRange(0, 100)
         self.untrusted.setSuffix(" % of the labelled crops")
-        self.untrusted.setSpecialValueText("not learned from")
+        self.untrusted.setSpecialValueText("not used")
         self.untrusted.setToolTip(
             "Learn from masks that another program proposed, too: less and less, and "
             "no more after two thirds of the steps"
