@@ -19,6 +19,7 @@ from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.engine.methods import base, perturbations, registry
 from napari_semiseg.engine.methods.dual_task import segmentation
 from napari_semiseg.engine.training.trainer import Trainer
+from napari_semiseg.imaging.sliding_window import STEP
 
 
 def trained(steps: int = 25) -> Trainer:
@@ -56,7 +57,7 @@ def main() -> None:
     def theirs() -> None:
         with torch.inference_mode():
             maps = sliding_window_inference(
-                image[None], patch, 1, both_views, overlap=0.5, mode="gaussian"
+                image[None], patch, 1, both_views, overlap=1 - STEP, mode="gaussian"
             )
         found["theirs"] = maps[0].argmax(0).numpy()
 

@@ -126,6 +126,7 @@ class ExportedModel:
             [1.0, *[0.0] * len(pipeline.classes)],
             self._mirrored_mean,
             lambda window: 1 - self._probabilities(window)[0],
+            step=1 - pipeline.overlap,
         )
         found = np.empty(shape, dtype=np.uint8)
         for planes, part in slabs(blocks, working[0], shape):

@@ -1,6 +1,6 @@
 """Sliding-window inference over a whole volume, in bounded memory.
 
-Windows overlap by half and are blended with a Gaussian, as nnU-Net's are. Only the
+Windows overlap by a quarter and are blended with a Gaussian, as nnU-Net's are. Only the
 planes that later windows still reach are held: the memory does not grow with the
 number of slices.
 """
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-STEP = 0.5
-"""Distance of windows over their size, as in nnU-Net."""
+STEP = 0.75
+"""Distance of windows over their size. nnU-Net's 0.5 takes up to 2.5 times as long for
+masks that are no better on hearts, atria, hippocampi and heads; 1.0 leaves seams."""
 SIGMA = 0.125
 """Deviation of a window's weights over its size, as in nnU-Net."""
 COARSE_STEP = 0.75
@@ -171,6 +172,7 @@ def windows_near_foreground(
     image: NDArray[np.float32],
     patch: Sequence[int],
     foreground: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    step: float = STEP,
 ) -> list[Box] | None:
     """Find the windows near any structure by a coarse pass; None for all windows.
 
@@ -184,9 +186,11 @@ def windows_near_foreground(
         Size of a window.
     foreground : callable
         Window (..., z, y, x) to the probability (z, y, x) of any structure.
+    step : float
+        As in `GridSampler`.
     """
     shape = image.shape[-3:]
-    sampler = GridSampler(shape, patch)
+    sampler = GridSampler(shape, patch, step)
     if len(sampler) <= MANY_WINDOWS:
         return None
     margin = np.ceil(np.multiply(patch, MARGIN)).astype(int)
@@ -215,6 +219,7 @@ def predict_planes(
     elsewhere: Sequence[float],
     predict: Callable[[NDArray[np.float32], Start], NDArray[np.float32]],
     foreground: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    step: float = STEP,
 ) -> Iterator[NDArray[np.float32]]:
     """Predict a volume of any size, where there may be something, in blocks of planes.
 
@@ -228,7 +233,7 @@ def predict_planes(
         Values of the maps where no window needs to be predicted.
     predict : callable
         Window (..., z, y, x), and where it starts in ``image``, to maps (K, z, y, x).
-    foreground : callable
+    foreground, step
         As in `windows_near_foreground`.
 
     Yields
@@ -237,7 +242,7 @@ def predict_planes(
         From the first plane to the last, float32.
     """
     larger, inner = padded(image, patch)
-    boxes = windows_near_foreground(larger, patch, foreground)
+    boxes = windows_near_foreground(larger, patch, foreground, step)
     offset = tuple(edge.start for edge in inner)
 
     def predicted(window: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
@@ -246,7 +251,8 @@ def predict_planes(
 
     certain = np.array(elsewhere, np.float32).reshape(-1, 1, 1, 1)
     depth, at = image.shape[-3], -offset[0]
-    for block in sliding_window(larger, patch, len(elsewhere), predicted, boxes):
+    channels = len(elsewhere)
+    for block in sliding_window(larger, patch, channels, predicted, boxes, step):
         where = slice(max(0, -at), max(0, depth - at))
         at += block.shape[1]
         maps = block[:, where, inner[1], inner[2]]
