@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from inspect import ismethod
 from typing import TYPE_CHECKING, Any
@@ -112,4 +113,6 @@ class Connections(QObject):
 
 def _disconnect(signal: Any, kept: Callable[[], Any]) -> None:
     if (callback := kept()) is not None:
-        signal.disconnect(callback)
+        # Before napari 0.9 it is compared with others, which Qt may have destroyed.
+        with suppress(RuntimeError):
+            signal.disconnect(callback)

@@ -139,13 +139,14 @@ def colours(theme: str) -> dict[str, str]:
     """Colours of the panel by what they are for, from a theme of napari."""
     found = get_theme(theme)
     text, back = _hex(found.text), _hex(found.background)
+    card = _hex(found.foreground)
     return {
         "background": back,
-        "card": _hex(found.foreground),
+        "card": card,
         "control": _hex(found.primary),
         "line": _hex(found.secondary),
         "text": text,
-        "secondary": mix(text, back, 0.72),
+        "secondary": readable(readable(mix(text, back, 0.72), card, 4.5), back, 4.5),
         "disabled": mix(text, back, 0.45),
         "outline": mix(text, back, 0.5),
         "accent": ACCENT,
