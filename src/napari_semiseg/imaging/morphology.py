@@ -64,13 +64,14 @@ def keep_largest_pieces(
         Same shape; where they became background.
     """
     lost = np.zeros(labels.shape, bool)
-    boxes = ndimage.find_objects(labels, max(values, default=0))
-    for value in values:
-        box = boxes[value - 1]
-        if box is not None:
-            inside = labels[box] == value
-            lost[box] |= inside & ~largest_component(inside)
-    labels[lost] = 0
+    if values:
+        boxes = ndimage.find_objects(labels, max(values))
+        for value in values:
+            box = boxes[value - 1]
+            if box is not None:
+                inside = labels[box] == value
+                lost[box] |= inside & ~largest_component(inside)
+        labels[lost] = 0
     return lost
 
 

@@ -130,7 +130,8 @@ def test_keys_of_ours_that_are_naparis_are_those_bound_in_their_place(
     clashes = {a.id for a in review_actions().values() if a.key and a.key in others}
     same = {"paint", "erase", "fill", "pan_zoom"}
     # napari has a use for the key of prompts since 0.9.
-    assert clashes | {"prompt"} == same | {"prompt", "toggle_prompt_sign", "escape"}
+    new = {"prompt"} if hasattr(view.viewer, "scene") else set()
+    assert clashes == same | {"toggle_prompt_sign", "escape"} | new
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.plan import Intensity
@@ -136,9 +137,10 @@ def single_pieces(labelled: Sequence[Case]) -> tuple[tuple[int, ...], int]:
         if mask is None or (mask == UNANNOTATED).any():
             continue
         whole += 1
-        for value in np.unique(mask[mask > 0]).tolist():
-            shown[value] += 1
-            pieces[value] += is_one_piece(mask == value)
+        for value, box in enumerate(ndimage.find_objects(mask), start=1):
+            if box is not None:
+                shown[value] += 1
+                pieces[value] += is_one_piece(mask[box] == value)
     return tuple(
         value
         for value, count in sorted(shown.items())
