@@ -102,7 +102,7 @@ def test_channels_move_together_and_have_intensities_of_their_own():
 
 
 def test_predicts_what_only_the_second_channel_shows(wide_task, wide_plan):
-    plan = wide_plan.model_copy(update={"steps": 60, "patch_zyx": (24, 24, 24)})
+    plan = wide_plan.model_copy(update={"steps": 120, "patch_zyx": (24, 24, 24)})
     made = trainer("supervised", dataclasses.replace(wide_task, width=8), plan)
     for _ in range(plan.steps):
         made._advance(plan.steps)

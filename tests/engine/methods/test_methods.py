@@ -237,17 +237,35 @@ def test_inference_is_a_distribution_with_bounded_gap(name, task, plan):
 
 
 STEPS = dict.fromkeys(
-    ("ad_mt", "auto", "bcp", "beta_fft", "cgs", "self_training", "skcdf", "urpc"), 90
-) | {"prototype_few_shot": 150}
-"""After 50 steps it depends on the processor's rounding whether these are there."""
+    (
+        "ad_mt",
+        "cgs",
+        "dtml",
+        "fixmatch",
+        "gapmatch",
+        "mc_net_plus",
+        "multi_view",
+        "tcsm",
+        "ug_mcl",
+        "urpc",
+    ),
+    130,
+)
+"""After 80 steps it depends on the processor's rounding whether these are there; after
+so many the lowest Dice of four seeds is 0.87 and more."""
 
 
 @pytest.mark.slow
 def test_learns_two_classes(name, task, plan):
-    """V-Nets learn from small crops and are tried on whole volumes, to save time."""
+    """V-Nets learn from small crops and are tried on whole volumes, to save time.
+
+    Supervoxels need room, and time after them.
+    """
     crop, window, steps = plan.patch_zyx, plan.patch_zyx, 70
-    if task.architecture == DEFAULT_ARCHITECTURE:
-        crop, window, steps = (12, 12, 12), SHAPE, STEPS.get(name, 50)
+    if name == "prototype_few_shot":
+        steps = 300
+    elif task.architecture == DEFAULT_ARCHITECTURE:
+        crop, window, steps = (12, 12, 12), SHAPE, STEPS.get(name, 80)
     plan = plan.model_copy(update={"steps": steps, "width": 8, "patch_zyx": crop})
     made = trainer(name, dataclasses.replace(task, width=8), plan)
     for _ in range(steps):
