@@ -43,7 +43,7 @@ def discs(tmp_path, slices):
 def test_a_scan_of_a_few_slices_is_learned_and_predicted(tmp_path, slices, edge):
     project = discs(tmp_path, slices)
     config = TrainingConfig(
-        method="mean_teacher", steps=30, width=4, precision="fp32", device="cpu"
+        method="mean_teacher", steps=60, width=4, precision="fp32", device="cpu"
     )
     list(engine.train(project, config))
     run = project.latest_run()
