@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_semiseg.imaging.resampling import resample, slabs, working_shape
+from napari_semiseg.imaging.resampling import (
+    resample,
+    slabs,
+    thick_axis,
+    working_shape,
+)
 
 
 def trilinear(maps, shape):
@@ -21,6 +26,27 @@ def test_working_grid_covers_the_same_space():
     assert working_shape((88, 160, 190), (0.625,) * 3, (1.25,) * 3) == (44, 80, 95)
     assert working_shape((3, 100, 100), (5.0, 1.0, 1.0), (5.0, 2.0, 2.0)) == (3, 50, 50)
     assert working_shape((1, 1, 1), (1.0,) * 3, (9.0,) * 3) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("thickness", "slices"), [(5.0, 12), (10.0, 12), (20.0, 12), (4.0, 5), (30.0, 36)]
+)
+def test_thick_slices_are_taken_as_they_are(thickness, slices):
+    plan = (10.0, 4.0, 4.0)
+    found = working_shape((12, 100, 80), (thickness, 2.0, 2.0), plan)
+    assert found == (slices, 50, 40)
+    assert working_shape((100, 12, 80), (2.0, thickness, 2.0), (4.0, 10.0, 4.0)) == (
+        50,
+        slices,
+        40,
+    )
+
+
+def test_voxels_that_are_hardly_longer_than_wide_are_no_slices():
+    assert thick_axis((1.0, 1.5, 1.0)) == 1
+    assert thick_axis((1.4, 1.0, 1.0)) is None
+    assert thick_axis((3.0, 3.0, 1.0)) is None
+    assert working_shape((12, 9, 9), (7.0, 4.0, 4.0), (10.0, 7.5, 4.0)) == (8, 5, 9)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (12, 9, 20), (6, 20, 10), (6, 8, 10)])

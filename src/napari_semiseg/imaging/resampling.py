@@ -18,15 +18,34 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 
+THICK = 1.5
+"""From so much longer than wide, voxels are of slices that are thick."""
+ALIKE = 2.0
+"""Slices are kept where they are up to so much thicker or thinner than those of most
+cases: an organ moves and changes between thick slices, and their mean shows neither."""
+
+
+def thick_axis(spacing_mm: Sequence[float]) -> int | None:
+    """Find the axis across thick slices, if voxels are of such."""
+    wider, longest = sorted(spacing_mm)[1:]
+    return list(spacing_mm).index(longest) if longest >= THICK * wider else None
+
 
 def working_shape(
     shape: Sequence[int], spacing_mm: Sequence[float], working_mm: Sequence[float]
 ) -> Shape:
-    """Count the working voxels that cover a grid."""
+    """Count the working voxels that cover a grid; thick slices are kept as they are."""
     z, y, x = (
         max(1, round(size * step / working))
         for size, step, working in zip(shape, spacing_mm, working_mm, strict=True)
     )
+    across = thick_axis(working_mm)
+    if across is not None:
+        ratio = spacing_mm[across] / working_mm[across]
+        if 1 / ALIKE <= round(ratio, 2) <= ALIKE:
+            kept = [z, y, x]
+            kept[across] = int(shape[across])
+            z, y, x = kept
     return z, y, x
 
 

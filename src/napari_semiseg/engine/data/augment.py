@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.engine.data.batch import Batch
+from napari_semiseg.imaging.resampling import thick_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROTATION_DEGREES = 15.0
-THICK = 1.5
-"""From so much longer than wide, voxels are of slices that are thick."""
 TURNED = 0.5
 """Part of the crops with thick slices that are turned in their plane by any angle:
 such slices are often laid out by the organ, as short axes of hearts are, and so lie
@@ -145,9 +144,9 @@ def _matrix(
 ) -> NDArray[np.float64]:
     """Map patch voxels to crop voxels, (x, y, z), about the centre; rigid in mm."""
     angles = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES, 3))
-    shorter, longest = np.sort(spacing_mm)[1:]
-    if longest >= THICK * shorter and rng.random() < TURNED:
-        angles[2 - int(np.argmax(spacing_mm))] = rng.uniform(-np.pi, np.pi)
+    across = thick_axis(spacing_mm)
+    if across is not None and rng.random() < TURNED:
+        angles[2 - across] = rng.uniform(-np.pi, np.pi)
     turn = np.eye(3)
     for axis, angle in enumerate(angles):
         first, second = [other for other in range(3) if other != axis]
