@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -159,6 +160,40 @@ def test_sides_are_exchanged_only_where_no_class_tells_them():
             for batch in views(range(12), ramp, ramp, mirrored=mirrored)
         }
         assert risen == ({True, False} if mirrored else {True})
+
+
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_thick_slices_move_in_their_plane_each_by_itself(across, monkeypatch):
+    """Image and distances show the place along each axis."""
+    monkeypatch.setattr(augmentation, "ROTATION_DEGREES", 0.0)
+    monkeypatch.setattr(augmentation, "TURNED", 0.0)
+    monkeypatch.setattr(augmentation, "SCALE", (1.0, 1.0))
+    monkeypatch.setattr(augmentation, "_with_looks", lambda image, *_: image)
+    line = torch.linspace(-0.4, 0.4, 32)
+    places = torch.stack(torch.meshgrid(line, line, line, indexing="ij"))[None]
+    there = torch.ones(1, 1, 32, 32, 32)
+    crops = Crops(torch.cat([places, there], dim=1), there, places, classes=3)
+    moved = {True: 0, False: 0}
+    for thickness, seed in itertools.product((1.0, 4.0), range(12)):
+        spacing = [1.0, 1.0, 1.0]
+        spacing[across] = thickness
+        patch = [8, 8, 8]
+        batch = augment(
+            crops, [np.random.default_rng(seed)], patch, spacing, mirrored=False
+        )
+        assert torch.allclose(batch.image, batch.low, atol=1e-5)
+        apart = batch.image[0] - places[0, :, 12:20, 12:20, 12:20]
+        apart = apart.movedim(1 + across, 1).flatten(2) / float(line[1] - line[0])
+        assert (apart.std(dim=2) < 1e-3).all()  # a slice moves as one
+        own = apart.mean(dim=2)
+        assert own[across].abs().max() < 1e-3
+        if own.abs().max() > 1e-3:
+            moved[thickness > 1.0] += 1
+            others = [axis for axis in range(3) if axis != across]
+            assert (own[others].std(dim=1) > 1e-3).all()
+            assert own[others].std() < 2 * 0.5 * thickness
+    assert moved[False] == 0
+    assert 3 <= moved[True] <= 9
 
 
 def test_an_unturned_view_shows_the_voxels_as_they_are(plan, monkeypatch):

@@ -23,6 +23,10 @@ TURNED = 0.5
 """Part of the crops with thick slices that are turned in their plane by any angle:
 such slices are often laid out by the organ, as short axes of hearts are, and so lie
 differently in every patient."""
+SHIFTED, SHIFT = 0.5, 0.5
+"""Part of the crops whose thick slices are moved in their plane, each by itself, and
+the largest deviation of that, in slices: such slices are scanned one after another, as
+hearts are at one breath after another, and between two of them an organ goes on."""
 SCALE = (0.85, 1.18)
 CONTRAST, GAMMA = 0.55, 0.6
 """Largest logarithm of the factor and of the exponent of a crop's grey values."""
@@ -82,7 +86,7 @@ def augment(
     mirrored: bool = True,
     calibrated: Sequence[bool] = (False,),
 ) -> Batch:
-    """Sample one random view per crop: rotation, scale, mirror, intensities.
+    """Sample one random view per crop: rotation, scale, mirror, shifts, intensities.
 
     Each crop has a generator, so that its view does not depend on those beside it.
     Image, label, validity and distances move together; distances shrink with the
@@ -98,7 +102,11 @@ def augment(
             for rng, scale in zip(generators, scales, strict=True)
         ]
     )
-    grid = _grid(matrices, crops.image.shape[2:], patch, crops.image.device)
+    shape = crops.image.shape[2:]
+    grid = _grid(matrices, shape, patch, crops.image.device)
+    across = thick_axis(spacing_mm)
+    if across is not None:
+        grid = _shifted(grid, generators, across, shape, spacing_mm)
     view = functional.grid_sample(crops.image, grid, align_corners=False)
     share = view[:, -1:]
     inside = share > 0.5
@@ -180,6 +188,26 @@ def _grid(
         [len(matrices), 1, *patch],
         align_corners=False,
     )
+
+
+def _shifted(
+    grid: Tensor,
+    generators: Sequence[np.random.Generator],
+    across: int,
+    crop: Sequence[int],
+    spacing_mm: Sequence[float],
+) -> Tensor:
+    """Move the slices of some crops in their plane, each by itself."""
+    shape = [1 if 1 <= dim <= 3 else size for dim, size in enumerate(grid.shape)]
+    shape[1 + across] = grid.shape[1 + across]
+    moves = np.zeros(shape)
+    half_mm = np.multiply(crop, spacing_mm)[::-1] / 2.0
+    for own, rng in zip(moves, generators, strict=True):
+        if rng.random() < SHIFTED:
+            deviation_mm = rng.uniform(0.0, SHIFT) * spacing_mm[across]
+            own[:] = rng.normal(0.0, deviation_mm, own.shape) / half_mm
+    moves[..., 2 - across] = 0.0
+    return grid + torch.from_numpy(moves).float().to(grid.device, non_blocking=True)
 
 
 class _Look(NamedTuple):
