@@ -19,7 +19,7 @@ from napari_semiseg.core.events import Learned
 from napari_semiseg.engine.data.label_schedule import LabelVersion, Schedule
 from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.planning import speed
-from napari_semiseg.engine.training import session
+from napari_semiseg.engine.training import pictures, session
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import LOOK_SHARE
 from napari_semiseg.engine.training.trainer import Trainer
@@ -258,9 +258,13 @@ def stages(events):
 
 @pytest.mark.parametrize(("begin", "prepared"), [(1.0, None), (0.91, 3)])
 def test_scans_without_a_label_are_prepared_where_a_step_needs_them(
-    make, begin, prepared
+    make, begin, prepared, monkeypatch
 ):
-    """Of twelve steps the last one begins when 11/12 are done; case_2 is pictured."""
+    """Of twelve steps the last one begins when 11/12 are done; case_2 is pictured.
+
+    That a picture may be too dear for so short a training is not looked at here.
+    """
+    monkeypatch.setattr(pictures, "SHARE", 1e9)
     project = make("p")
     events = list(engine.train(project, auto(begin)))
     assert stages(events).get(UNLABELLED) == prepared
