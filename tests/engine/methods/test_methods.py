@@ -245,6 +245,7 @@ STEPS = dict.fromkeys(
         "gapmatch",
         "mc_net_plus",
         "multi_view",
+        "supervised",
         "tcsm",
         "ug_mcl",
         "urpc",
