@@ -35,17 +35,16 @@ def working_shape(
     shape: Sequence[int], spacing_mm: Sequence[float], working_mm: Sequence[float]
 ) -> Shape:
     """Count the working voxels that cover a grid; thick slices are kept as they are."""
-    z, y, x = (
+    counts = [
         max(1, round(size * step / working))
         for size, step, working in zip(shape, spacing_mm, working_mm, strict=True)
-    )
+    ]
     across = thick_axis(working_mm)
     if across is not None:
-        ratio = spacing_mm[across] / working_mm[across]
-        if 1 / ALIKE <= round(ratio, 2) <= ALIKE:
-            kept = [z, y, x]
-            kept[across] = int(shape[across])
-            z, y, x = kept
+        ratio = round(spacing_mm[across] / working_mm[across], 2)
+        if 1 / ALIKE <= ratio <= ALIKE:
+            counts[across] = int(shape[across])
+    z, y, x = counts
     return z, y, x
 
 

@@ -96,15 +96,15 @@ def augment(
     count, labelled = crops.image.shape[0], crops.target.shape[0]
     scales = np.exp([rng.uniform(*np.log(SCALE)) for rng in generators])
     axes = FLIP_AXES if mirrored else ()
+    across = thick_axis(spacing_mm)
     matrices = np.stack(
         [
-            _matrix(rng, spacing_mm, scale, axes)
+            _matrix(rng, spacing_mm, scale, axes, across)
             for rng, scale in zip(generators, scales, strict=True)
         ]
     )
     shape = crops.image.shape[2:]
     grid = _grid(matrices, shape, patch, crops.image.device)
-    across = thick_axis(spacing_mm)
     if across is not None:
         grid = _shifted(grid, generators, across, shape, spacing_mm)
     view = functional.grid_sample(crops.image, grid, align_corners=False)
@@ -149,10 +149,13 @@ def _matrix(
     spacing_mm: Sequence[float],
     scale: float,
     mirrored: Sequence[int],
+    across: int | None,
 ) -> NDArray[np.float64]:
-    """Map patch voxels to crop voxels, (x, y, z), about the centre; rigid in mm."""
+    """Map patch voxels to crop voxels, (x, y, z), about the centre; rigid in mm.
+
+    ``across`` is the axis across thick slices, if they are such.
+    """
     angles = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES, 3))
-    across = thick_axis(spacing_mm)
     if across is not None and rng.random() < TURNED:
         angles[2 - across] = rng.uniform(-np.pi, np.pi)
     turn = np.eye(3)
