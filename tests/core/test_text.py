@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_semiseg.core.text import count, duration, listed, millilitres
+from napari_semiseg.core.text import count, duration, listed, millilitres, shared_ends
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,22 @@ def test_volumes_have_digits_that_suit_their_size() -> None:
         "240.0",
     ]
     assert [millilitres(ml, 0.02) for ml in (24.31, 24.33)] == ["24.310", "24.330"]
+
+
+@pytest.mark.parametrize(
+    ("names", "ends"),
+    [
+        (["patient004_frame01", "patient099_frame01", "patient047_frame09"], (7, 0)),
+        (["sub-01_ses-1_T1w", "sub-12_ses-1_T1w"], (4, 10)),
+        (["HQ7X", "AB2"], (0, 0)),
+        (["ab", "ab_ab"], (2, 0)),
+        (["la_la", "la"], (2, 0)),
+        (["scan_1"], (0, 0)),
+        (["scan_1", "scan_1"], (0, 0)),
+        ([], (0, 0)),
+    ],
+)
+def test_names_share_ends_without_parts_of_numbers(
+    names: list[str], ends: tuple[int, int]
+) -> None:
+    assert shared_ends(names) == ends

@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from importlib import metadata
+from itertools import takewhile
 
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of writing."""
@@ -56,6 +57,25 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """Write names as words, only the first few of many."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def shared_ends(names: Sequence[str]) -> tuple[int, int]:
+    """Count the letters that all names begin and end with, without parts of numbers.
+
+    Of ``sub-01_T1w`` and ``sub-12_T1w`` these are 4 (``sub-``) and 4 (``_T1w``). They
+    do not overlap, and are (0, 0) for fewer than two different names.
+    """
+    if len(set(names)) < 2:
+        return 0, 0
+    start = _shared_start(names)
+    return start, _shared_start([name[start:][::-1] for name in names])
+
+
+def _shared_start(names: Sequence[str]) -> int:
+    columns = takewhile(
+        lambda letters: len(set(letters)) == 1, zip(*names, strict=False)
+    )
+    return len("".join(column[0] for column in columns).rstrip("0123456789"))
 
 
 def ranged(value: float, low: float, high: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.core.text import percent
+from napari_semiseg.core.text import percent, shared_ends
 from napari_semiseg.project.cases.record import DOUBTED, Acceptance
 from napari_semiseg.project.review.corrections import effort
 from napari_semiseg.widgets.elements.connections import Connections
@@ -184,12 +184,19 @@ def _without_slices(record: PredictionRecord) -> PredictionRecord:
 
 
 class CohortModel(RowModel[Row]):
-    """The session's cases as rows; re-read when the session says so."""
+    """The session's cases as rows; re-read when the session says so.
+
+    Attributes
+    ----------
+    shared_ends : (int, int)
+        How many letters all ids begin and end with.
+    """
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         titles = [(title, tip) for title, _, tip in COLUMNS]
         super().__init__(titles, parent, ticks=FIELDS.index("tick"))
         self._session = session
+        self.shared_ends = 0, 0
         self._counts: dict[str, int] = {}
         connections = Connections(self)
         connections.add(self.reload, session.project_changed)
@@ -222,6 +229,7 @@ class CohortModel(RowModel[Row]):
             self.rows = [read_row(case, runs, estimator) for case in cases]
             self._counts = estimator.counts
         self.checked = before & {row.id for row in self.rows}
+        self.shared_ends = shared_ends([row.id for row in self.rows])
         self.endResetModel()
 
     def refresh(self, ids: Collection[str] | None = None) -> None:

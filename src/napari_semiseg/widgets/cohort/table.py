@@ -29,7 +29,7 @@ from napari_semiseg.widgets.cohort.model import (
     Row,
 )
 from napari_semiseg.widgets.elements.style import colours_of, icon, look, readable, tint
-from napari_semiseg.widgets.elements.tables import RowTable
+from napari_semiseg.widgets.elements.tables import RowTable, short_name
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QObject
@@ -172,6 +172,8 @@ class CaseTable(RowTable):
         letters, header = self.fontMetrics(), self.horizontalHeader()
         for column, (title, field, _tip) in enumerate(COLUMNS):
             hidden = field in empty or wide < FROM_WIDTH.get(field, 0)
+            if field == "quality" and wide < GAUGE_FROM:
+                hidden |= all(_value(row) is None for row in self._model.rows)
             self.setColumnHidden(column, hidden)
             if field == "id" or hidden:
                 continue
@@ -303,7 +305,7 @@ class CaseDelegate(QStyledItemDelegate):
         painter.setFont(font)
         room = area.width() - (MARK + 4 if row.flag is not None else 0)
         letters = painter.fontMetrics()
-        name = letters.elidedText(row.id, Qt.TextElideMode.ElideMiddle, room)
+        name = short_name(row.id, self._table._model.shared_ends, letters, room)
         painter.setPen(QColor(self._found["text"]))
         painter.drawText(area, LEFT, name)
         if row.flag is not None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
 
+ELIDED_MARGIN = 6
+"""Pixels that a label keeps free around an elided text."""
 WORD_JOINER = "\u2060"
 """Has no width; behind what begins a tag or an entity, it makes that plain text."""
 _MARKUP = re.compile(r"<(?=\s*[A-Za-z/!?])|&(?=lt;)")
@@ -106,6 +108,7 @@ class ElidedLabel(QElidingLabel):
         super().__init__()
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setEllipsesWidth(ELIDED_MARGIN)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.setProperty("look", look)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from qtpy.QtCore import QObject, QPersistentModelIndex
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtGui import QFontMetrics, QKeyEvent
     from qtpy.QtWidgets import QTreeWidget, QTreeWidgetItem
 
     Index: TypeAlias = QModelIndex | QPersistentModelIndex
@@ -20,6 +20,31 @@ T = TypeVar("T")
 ID_ROLE = Qt.ItemDataRole.UserRole
 """Of any cell: the id of its row."""
 Role = Qt.ItemDataRole
+
+
+def short_name(
+    name: str, ends: tuple[int, int], letters: QFontMetrics, room: int
+) -> str:
+    """Leave out of a name what others share, so that the rest tells them apart.
+
+    Parameters
+    ----------
+    name : str
+        The whole name, which is returned where there is room for it.
+    ends : (int, int)
+        Letters that all names begin and end with, see `core.text.shared_ends`.
+    letters : QFontMetrics
+        Of the font that it is drawn with.
+    room : int
+        Pixels.
+    """
+    start, end = ends
+    head = f"\u2026{name[start:]}" if start > 1 else name
+    tail = f"{head[: len(head) - end]}\u2026" if end > 1 else head
+    for short in (name, head, tail):
+        if letters.horizontalAdvance(short) <= room:
+            return short
+    return letters.elidedText(tail, Qt.TextElideMode.ElideMiddle, room)
 
 
 class RowModel(QAbstractTableModel, Generic[T]):

@@ -26,6 +26,7 @@ from napari_semiseg.active_learning.suggest import (
     suggest,
 )
 from napari_semiseg.core.case import CaseState, Split
+from napari_semiseg.core.text import shared_ends
 from napari_semiseg.errors import ProjectError, SemisegError
 from napari_semiseg.project.review import flags
 from napari_semiseg.widgets.common.background import show_errors
@@ -41,6 +42,7 @@ from napari_semiseg.widgets.elements.forms import (
     wrapped_label,
 )
 from napari_semiseg.widgets.elements.style import colours_of, look
+from napari_semiseg.widgets.elements.tables import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,8 +119,8 @@ class _Row(QStyledItemDelegate):
         bold.setBold(in_hand)
         painter.setFont(bold)
         width = text.width() - room - 8
-        name = painter.fontMetrics().elidedText(
-            str(index.data(CASE)), Qt.TextElideMode.ElideMiddle, width
+        name = short_name(
+            index.data(CASE), self._queue.shared_ends, painter.fontMetrics(), width
         )
         painter.drawText(text, top_line | Qt.AlignmentFlag.AlignLeft, name)
         bold.setBold(False)
@@ -151,6 +153,7 @@ class ReviewQueue(QListWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.open_case: str | None = None
+        self.shared_ends = 0, 0
         self._session = session
         self._thumbnails = Thumbnails(self)
         self._thumbnails.ready.connect(self._drawn)
@@ -178,6 +181,7 @@ class ReviewQueue(QListWidget):
         current = self.currentItem()
         selected = None if current is None else current.data(CASE)
         self.clear()
+        self.shared_ends = shared_ends([one.case for one in suggestions.volumes])
         for volume in suggestions.volumes:
             estimate = (estimates or {}).get(volume.case)
             item = QListWidgetItem(volume.case)
