@@ -53,6 +53,7 @@ def follow_process(
     trains: bool = True,
     poll_s: float = POLL_S,
     stop: Callable[[], bool] = lambda: False,
+    caught_up: Callable[[], object] = lambda: None,
 ) -> Iterator[Event]:
     """Yield the events of a run until its process has ended.
 
@@ -65,8 +66,12 @@ def follow_process(
     trains : bool
         False for a process that only predicts: it writes no ``Finished``, and its
         refusal is yielded as a ``Warned``.
+    caught_up : callable
+        Called between the last event that the log held already and the first new one.
     """
     tail = _Tail(run.folder.events)
+    yield from tail.read()
+    caught_up()
     if trains:
         yield from _follow_training(run, handle, tail, poll_s, stop)
     ended = False

@@ -187,6 +187,49 @@ def test_a_resumed_run_is_followed_past_its_first_end(
     assert [event.type for event in seen][3:] == ["started", "stepped", "finished"]
 
 
+@pytest.mark.parametrize("ahead_s", [-3600, 0, 3600])
+def test_a_clock_an_hour_off_elsewhere_changes_nothing(
+    ahead_s: float,
+    qtbot: QtBot,
+    monitor: RunMonitor,
+    run: Run,
+    told: tuple[RunProgress, list[TrainingState]],
+    start_child: Callable[..., Child],
+) -> None:
+    def there(event: Event) -> Event:
+        return event.model_copy(update={"at": time.time() + ahead_s})
+
+    for event in (started(run), stepped(1), finished(run, "cancelled")):
+        run.append(there(event))
+    later = [there(started(run)), there(stepped(4)), there(finished(run))]
+    child = start_child(run, ["GATE", *later])
+    view, states = told
+    times: dict[str, str] = {}
+    view.state_changed.connect(lambda one: times.update({one.text: view.times.text()}))
+    monitor.logged.connect(view.show_event)
+    view.clear(run, Phase.TRAINING)
+    seen = collect(monitor)
+    monitor.follow(run, child)
+    qtbot.waitUntil(lambda: len(seen) == 3, timeout=WAIT_MS)
+    view.show_wait(2, starved=False)
+    assert states[-1].text == "Training starts"
+    before = time.time()
+    times.clear()
+    with qtbot.waitSignal(monitor.ended, timeout=WAIT_MS):
+        child.open_gate()
+    ends = [time.strftime("ends %H:%M", time.localtime(t + 6)) for t in hours(before)]
+    assert times["Training \u00b7 6 s left"] in ends
+    assert states[-1].phase is Phase.DONE
+    assert states[-1].text in [
+        time.strftime("Trained %H:%M", time.localtime(t)) for t in hours(before)
+    ]
+
+
+def hours(before: float) -> tuple[float, float]:
+    """Times between which something happened, in Unix seconds."""
+    return before, time.time()
+
+
 def test_stopping_to_follow_leaves_the_process_alone(
     qtbot: QtBot,
     monitor: RunMonitor,

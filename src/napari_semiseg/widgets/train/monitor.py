@@ -41,6 +41,8 @@ from napari_semiseg.widgets.elements.style import look
 from napari_semiseg.widgets.train.quality import QualityCard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from napari_semiseg.core.events import Event
     from napari_semiseg.execution.executor import Handle
     from napari_semiseg.project.runs.run import Run
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 MESSAGES_SHOWN = 3
 RECENT_S = 600
 """So long the header says that a training has ended."""
-BAR_HEIGHT, CLOCK_SLACK_S = 6, 1.0
+BAR_HEIGHT = 6
 STOPPED = 130
 """Exit code of a verb that was asked to stop."""
 LOOK_MS = 1000
@@ -63,7 +65,9 @@ class RunMonitor(QObject):
     Signals
     -------
     logged(object)
-        An event of the log, in order, from the log's beginning.
+        An event of the log, in order, from the log's beginning. Its time is of this
+        computer's clock: that at which it arrives, or, where the log held it already,
+        its own, but at least a second ago.
     waited(float, bool)
         Each second: seconds since the run's process was started, or since it is
         followed, and whether other programs keep the processor from it.
@@ -109,7 +113,7 @@ class RunMonitor(QObject):
             return stopped.is_set() or bool(worker.abort_requested)
 
         worker = create_worker(
-            named(title, follow_process, run, handle),
+            named(title, _follow, run, handle),
             trains=trains,
             stop=stop,
             _start_thread=False,
@@ -153,6 +157,21 @@ class RunMonitor(QObject):
         self._clock.stop()
         self._worker = None
         self.ended.emit()
+
+
+def _follow(
+    run: Run, handle: Handle | None, *, trains: bool, stop: Callable[[], bool]
+) -> Iterator[Event]:
+    """Yield the events of a run by this computer's clock, see `RunMonitor`."""
+    begun, known = time.time(), threading.Event()
+    followed = follow_process(
+        run, handle, trains=trains, stop=stop, caught_up=known.set
+    )
+    for event in followed:
+        if isinstance(event, Started) and handle and event.session == handle.session:
+            known.set()
+        at = time.time() if known.is_set() else min(event.at, begun - 1)
+        yield event.model_copy(update={"at": at})
 
 
 class RunProgress(QWidget):
@@ -218,7 +237,7 @@ class RunProgress(QWidget):
 
     def clear(self, run: Run | None = None, awaited: Phase = Phase.IDLE) -> None:
         """Show nothing yet of a run; ``awaited`` is what its new process will do."""
-        self._awaited, self._since = awaited, time.time() - CLOCK_SLACK_S
+        self._awaited, self._since = awaited, time.time()
         self._steps, self._step = 0, None
         self._recent: list[str] = []
         self._predicts_since = 0.0
