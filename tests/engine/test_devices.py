@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from torch.nn import functional
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine import api, devices
+from napari_semiseg.engine.distributed import Ranks, place
 from napari_semiseg.errors import EngineMissing
 from napari_semiseg.project.runs.run import Run
 
@@ -93,3 +96,41 @@ def test_a_model_predicts_where_it_was_trained(
     monkeypatch.setattr(devices, "choose", choose)
     api.load_predictor(ball_project, ball_project.latest_run())
     assert asked_for == sought
+
+
+@pytest.mark.parametrize(
+    ("local", "seen", "taken"),
+    [(1, 4, "cuda:1"), (3, 4, "cuda:3"), (1, 1, "cuda:0"), (3, 1, "cuda:0")],
+)
+def test_a_rank_takes_its_own_gpu_of_those_that_it_sees(
+    local, seen, taken, monkeypatch
+):
+    made, group = [], object()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+    monkeypatch.setattr(torch.cuda, "set_device", made.append)
+    monkeypatch.setattr(
+        torch.distributed, "new_group", lambda **_: group, raising=False
+    )
+    ranks, device = place(Ranks(local, 4, local), torch.device("cuda"))
+    assert device == torch.device(taken)
+    assert made == [device]
+    assert ranks.group is group
+
+
+@pytest.mark.parametrize(
+    ("environment", "part"),
+    [
+        ({}, 8),
+        ({"LOCAL_WORLD_SIZE": "2"}, 4),
+        ({"LOCAL_WORLD_SIZE": "16"}, 1),
+        ({"SLURM_CPUS_PER_TASK": "3"}, 3),
+        ({"SLURM_CPUS_PER_TASK": "64"}, 8),
+    ],
+)
+def test_each_rank_counts_its_own_cores(environment, part, monkeypatch):
+    for name in ("LOCAL_WORLD_SIZE", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert devices.cores() == part

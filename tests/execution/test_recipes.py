@@ -11,14 +11,16 @@ import yaml
 from kubernetes_validate import validate
 
 from execution.conftest import until
+from napari_semiseg.project.runs.workers import BATCH
 
+STOPPED = 130
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 
 
 def recipe(title: str) -> str:
-    """The indented block under a title."""
+    """The first indented block under a title."""
     _, _, below = PAGE.read_text(encoding="utf-8").partition(f"### {title}\n")
-    lines = re.match(r"\s*\n((?: {4}.*\n|\n)+)", below)[1].splitlines()
+    lines = re.search(r"\n\n((?: {4}.*\n|\n)+)", f"\n{below}")[1].splitlines()
     return "\n".join(line[4:] for line in lines) + "\n"
 
 
@@ -26,7 +28,15 @@ def test_the_job_of_kubernetes_is_one():
     job = yaml.safe_load(recipe("Kubernetes"))
     validate(job, "1.31", strict=True)
     assert job["spec"]["completionMode"] == "Indexed"
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob"  # a stop is no failure to be repeated
+    assert rule["onExitCodes"]["values"] == [STOPPED]
     (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert rule["onExitCodes"]["containerName"] == container["name"]
+    (batch,) = container["env"]
+    assert batch["name"] in BATCH
+    uid = batch["valueFrom"]["fieldRef"]["fieldPath"]
+    assert uid == "metadata.labels['batch.kubernetes.io/controller-uid']"
     shards = job["spec"]["completions"]
     words = [*container["command"], *container["args"]]
     for index in range(shards):

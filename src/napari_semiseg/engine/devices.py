@@ -71,12 +71,13 @@ def _trains(device: torch.device) -> bool:
 
 
 def cores() -> int:
-    """Count the cores for this process, one of those torchrun has started here."""
+    """Count the cores for this process, one of those torchrun or srun started here."""
     if hasattr(os, "sched_getaffinity"):
         found = len(os.sched_getaffinity(0))
     else:
         found = os.cpu_count() or 1
-    return max(1, found // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    found //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(found, int(os.environ.get("SLURM_CPUS_PER_TASK", found))))
 
 
 def choose(device: str) -> torch.device:

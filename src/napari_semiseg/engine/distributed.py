@@ -198,7 +198,8 @@ def place(ranks: Ranks, device: torch.device) -> tuple[Ranks, torch.device]:
     if device.type != "cuda":
         return ranks, device
     if device == torch.device("cuda") and not ranks.alone:
-        device = torch.device("cuda", ranks.local)
+        # SLURM may show each rank its own GPU alone.
+        device = torch.device("cuda", ranks.local % torch.cuda.device_count())
     torch.cuda.set_device(device)
     if ranks.alone:
         return ranks, device
