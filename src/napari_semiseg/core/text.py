@@ -53,6 +53,11 @@ def printable(text: str) -> str:
     )
 
 
+def as_sentence(text: str) -> str:
+    """Begin a message with a capital letter, as a sentence of the panel does."""
+    return text[:1].upper() + text[1:]
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Write names as words, only the first few of many."""
     shown = ", ".join(names[:most])

@@ -376,10 +376,10 @@ def test_warnings_and_errors_are_shown_the_last_three(qtbot: QtBot, run: Run) ->
     qtbot.addWidget(view)
     for number in range(4):
         view.show_event(Warned(message=f"warning {number}"))
-    assert view.messages.text() == "warning 1\nwarning 2\nwarning 3"
+    assert view.messages.text() == "Warning 1\nWarning 2\nWarning 3"
     view.show_event(finished(run, "failed", "out of memory: choose a smaller patch"))
     assert view.text.text() == "Training failed"
-    assert view.messages.text().endswith("out of memory: choose a smaller patch")
+    assert view.messages.text().endswith("Out of memory: choose a smaller patch")
 
 
 def test_a_job_that_only_predicts_ends_without_a_failure(

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_semiseg.core.text import count
+from napari_semiseg.core.text import as_sentence, count
 from napari_semiseg.project.importing.preview import import_pairs
 from napari_semiseg.widgets.cohort.bulk import BulkBar, CaseVerbs
 from napari_semiseg.widgets.cohort.filters import Filters
@@ -213,7 +213,7 @@ class CohortPanel(QWidget):
         masks = f"attached {count(labelled, 'mask')}" if labelled else ""
         text = ", ".join(filter(None, (done, masks))) or "Nothing was added"
         told = [note for notes in report.notes.values() for note in notes]
-        self._session.say(". ".join([f"{text[0].upper()}{text[1:]}", *told]) + ".")
+        self._session.say(". ".join([as_sentence(text), *told]) + ".")
 
     def _menu(self, where: QPoint) -> None:
         """Act on the ticked cases where the pointer is on one, else on the selected."""

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_semiseg.core.labels import LabelScheme, free_colour
-from napari_semiseg.core.text import listed
+from napari_semiseg.core.text import as_sentence, listed
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.io.label_tables import KINDS, read_label_table
 from napari_semiseg.widgets.elements.forms import (
@@ -205,7 +205,7 @@ class CreateProjectDialog(QDialog):
     def accept(self) -> None:
         """Close if nothing is missing, else show what is."""
         problem = self.problem()
-        self._error.setText("" if problem is None else problem[0].upper() + problem[1:])
+        self._error.setText("" if problem is None else as_sentence(problem))
         if problem is None:
             super().accept()
 

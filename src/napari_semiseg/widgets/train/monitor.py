@@ -23,7 +23,7 @@ from napari_semiseg.core.events import (
     Stepped,
     Warned,
 )
-from napari_semiseg.core.text import count, duration
+from napari_semiseg.core.text import as_sentence, count, duration
 from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.execution.processor_wait import ProcessorWait
 from napari_semiseg.widgets.common.background import named
@@ -284,7 +284,7 @@ class RunProgress(QWidget):
             case Predicted():
                 self._predicted(event)
             case Warned():
-                self._add_message(event.message)
+                self._add_message(as_sentence(event.message))
             case Finished():
                 self._finished(event)
             case _:
@@ -442,7 +442,7 @@ class RunProgress(QWidget):
         quality = "" if dice is None else f", Dice {dice:.2f}"
         self._tell_recent(event, phase, f"{brief} {at}{quality}", 1.0)
         if event.error:
-            self._add_message(event.error)
+            self._add_message(as_sentence(event.error))
 
     def show_interruption(self, event: Finished) -> None:
         """Show that a run was interrupted, in place of the output it left."""
