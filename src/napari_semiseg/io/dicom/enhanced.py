@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.dicom.stack import Slice
+from napari_semiseg.io.dicom.stack import DicomSlice
 from napari_semiseg.io.dicom.tags import parsing, read_dataset
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _SLOPE = ("PixelValueTransformationSequence", "RescaleSlope")
 _INTERCEPT = ("PixelValueTransformationSequence", "RescaleIntercept")
 
 
-def frames(path: Path) -> list[Slice]:
+def frames(path: Path) -> list[DicomSlice]:
     """Where each frame of a file lies, in stored order.
 
     ITK assumes that frames lie in order and at even distances, and that one slope
@@ -34,7 +34,7 @@ def frames(path: Path) -> list[Slice]:
         return _frames(path, read_dataset(path))
 
 
-def _frames(path: Path, dataset: Dataset) -> list[Slice]:
+def _frames(path: Path, dataset: Dataset) -> list[DicomSlice]:
     groups = list(dataset.get("PerFrameFunctionalGroupsSequence", ()))
     shared = shared_groups(dataset)
     scales = {
@@ -54,7 +54,7 @@ def _frames(path: Path, dataset: Dataset) -> list[Slice]:
         spacing = frame_value(group, shared, _SPACING)
         if position is None or orientation is None or spacing is None:
             break
-        found.append(Slice.from_tags(size, spacing, position, orientation))
+        found.append(DicomSlice.from_tags(size, spacing, position, orientation))
     if len(found) != int(dataset.get("NumberOfFrames", 1)) or not found:
         raise ImageError(
             f"{path}: expected a multi-frame DICOM file that says where each frame "

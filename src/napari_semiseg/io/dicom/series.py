@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom import enhanced
-from napari_semiseg.io.dicom.stack import Slice, stacked
+from napari_semiseg.io.dicom.stack import DicomSlice, stacked
 from napari_semiseg.io.dicom.tags import discreet, is_dicom, malformed, read_dataset
 from napari_semiseg.io.itk import unreadable, voxels
 from napari_semiseg.io.registry import Format, image_suffixes, register
@@ -62,7 +62,7 @@ _FOLDERS_KEPT = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Header:
+class SliceHeader:
     """Tags of one file of a series, read once.
 
     Attributes
@@ -169,7 +169,7 @@ class Header:
         held = self.file.stat().st_size
         check_size(self.file, shape, 1, held, 20 * DEFLATE * self.is_compressed)
 
-    def place(self) -> Slice:
+    def place(self) -> DicomSlice:
         """Where the slice lies.
 
         Raises
@@ -187,7 +187,7 @@ class Header:
                 f"pixel spacing, found one without; choose another series"
             )
         size = int(self.number("Columns", 0)), int(self.number("Rows", 0))
-        return Slice.from_tags(size, spacing, origin, orientation)
+        return DicomSlice.from_tags(size, spacing, origin, orientation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ class Series:
     Attributes
     ----------
     folder : Path
-    headers : tuple of Header
+    headers : tuple of SliceHeader
         One for each file; an identical copy of another file is left out.
     alone : bool
         Whether there is no other series in the folder.
@@ -206,7 +206,7 @@ class Series:
     """
 
     folder: Path
-    headers: tuple[Header, ...]
+    headers: tuple[SliceHeader, ...]
     alone: bool = True
     copies: int = 0
 
@@ -297,11 +297,11 @@ def series_of(folder: Path) -> list[Series]:
 
 @lru_cache(maxsize=_FOLDERS_KEPT)
 def _scanned(folder: Path, files: tuple[tuple[str, int, int], ...]) -> list[Series]:
-    groups: dict[str, list[Header]] = defaultdict(list)
+    groups: dict[str, list[SliceHeader]] = defaultdict(list)
     for name, _, _ in files:
         file = folder / name
         if is_dicom(file):
-            header = Header(file, read_dataset(file, *_TAGS))
+            header = SliceHeader(file, read_dataset(file, *_TAGS))
             header.check_whole()
             if header.is_image:
                 groups[header.text("SeriesInstanceUID")].append(header)
@@ -313,9 +313,9 @@ def _scanned(folder: Path, files: tuple[tuple[str, int, int], ...]) -> list[Seri
     return sorted(found, key=lambda item: (item.number.zfill(16), item.uid))
 
 
-def _without_copies(headers: Sequence[Header]) -> tuple[Header, ...]:
+def _without_copies(headers: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
     """Leave out files that are byte for byte another one, as a second export has."""
-    kept: dict[str, list[Header]] = defaultdict(list)
+    kept: dict[str, list[SliceHeader]] = defaultdict(list)
     for header in headers:
         twins = kept[header.text("SOPInstanceUID")]
         if not any(filecmp.cmp(header.file, one.file, shallow=False) for one in twins):
@@ -386,7 +386,7 @@ def open_dicom(path: Path) -> Source:
     return Source(geometry, series.notes, read)
 
 
-def _voxels(header: Header) -> NDArray[Any]:
+def _voxels(header: SliceHeader) -> NDArray[Any]:
     """Voxels (columns, rows, frames) of a file: stored times slope plus intercept."""
     import SimpleITK as sitk
 
@@ -397,7 +397,7 @@ def _voxels(header: Header) -> NDArray[Any]:
 
 
 @contextmanager
-def _not_inverted(header: Header) -> Iterator[Path]:
+def _not_inverted(header: SliceHeader) -> Iterator[Path]:
     """Give the file, or a copy that says MONOCHROME2: GDCM inverts the other kind."""
     if not header.is_inverted:
         yield header.file
@@ -416,7 +416,7 @@ def _not_inverted(header: Header) -> Iterator[Path]:
         yield copy
 
 
-def _places(path: Path, series: Series) -> list[Slice]:
+def _places(path: Path, series: Series) -> list[DicomSlice]:
     if any(header.has_frames for header in series.headers):
         raise ImageError(
             f"{path}: expected one DICOM file a slice, found a multi-frame file among "

@@ -22,7 +22,7 @@ UNEVEN = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Slice:
+class DicomSlice:
     """Where one slice lies.
 
     Attributes
@@ -56,14 +56,14 @@ class Slice:
         )
 
 
-def stacked(path: Path, slices: Sequence[Slice]) -> tuple[Geometry, list[int]]:
+def stacked(path: Path, slices: Sequence[DicomSlice]) -> tuple[Geometry, list[int]]:
     """Grid of slices, and the order in which they lie in it.
 
     Parameters
     ----------
     path : Path
         For the message.
-    slices : sequence of Slice
+    slices : sequence of DicomSlice
         In any order.
 
     Raises
@@ -113,7 +113,7 @@ def _check_gaps(path: Path, gaps: NDArray[np.float64]) -> None:
         )
 
 
-def _check_alike(path: Path, slices: Sequence[Slice]) -> None:
+def _check_alike(path: Path, slices: Sequence[DicomSlice]) -> None:
     """Refuse slices that cannot be one stack."""
     first = slices[0]
     sizes = {(*item.size, *item.spacing) for item in slices}

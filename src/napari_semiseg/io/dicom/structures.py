@@ -20,7 +20,7 @@ from napari_semiseg.io.source import OFF_GRID, StructureFile, place_on
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from napari_semiseg.io.dicom.stack import Slice
+    from napari_semiseg.io.dicom.stack import DicomSlice
 
 KINDS = ("RTSTRUCT", "SEG")
 """Modalities that can be masks."""
@@ -239,7 +239,7 @@ def _put(
     path: Path,
     voxels: NDArray[np.bool_],
     plane: NDArray[np.bool_],
-    place: Slice,
+    place: DicomSlice,
     geometry: Geometry,
 ) -> None:
     """Set the voxels (Z, Y, X) of a frame (rows, columns) on the image's grid."""
