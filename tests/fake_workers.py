@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from napari_semiseg.core.events import Finished, Planned, Started, Stepped
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.experiments.worker import FACTS, Facts
+from napari_semiseg.experiments.worker import FACTS, TrialFacts
 from napari_semiseg.io.atomic import write_json
 from napari_semiseg.project.project import Project
 
@@ -172,7 +172,7 @@ class FakeWorkers:
             case = project.case(name)
             made = self.predict(run, case, empty=run.id in self.empty)
             run.write_prediction(made, case.image)
-        facts = Facts(
+        facts = TrialFacts(
             steps=steps, predict_seconds=1.5, peak_memory_mb=321.0, peak_gpu_mb=1234.0
         )
         write_json(run.folder.path / FACTS, facts.model_dump())

@@ -25,7 +25,7 @@ TRIAL_VERB = "bench-trial"
 FACTS = "bench.json"
 
 
-class Facts(BaseModel):
+class TrialFacts(BaseModel):
     """Measurements that only the child can make; kept beside the run's log.
 
     Attributes
@@ -46,12 +46,12 @@ class Facts(BaseModel):
     peak_gpu_mb: float = 0.0
 
 
-def read_facts(run: Run) -> Facts:
+def read_facts(run: Run) -> TrialFacts:
     """Read what the processes of a run have measured so far."""
     try:
-        return Facts.model_validate(read_json(run.folder.path / FACTS))
+        return TrialFacts.model_validate(read_json(run.folder.path / FACTS))
     except (ProjectError, ValidationError):
-        return Facts()
+        return TrialFacts()
 
 
 def train_and_predict(
@@ -117,7 +117,7 @@ def _measure(run: Run, seconds: float, *, trained: bool = False) -> None:
     if not run.folder.path.is_dir():
         return
     known, plan = read_facts(run), run.plan
-    facts = Facts(
+    facts = TrialFacts(
         steps=plan.steps if trained and plan is not None else known.steps,
         predict_seconds=known.predict_seconds + seconds,
         peak_memory_mb=max(known.peak_memory_mb, peak_memory_mb()),

@@ -19,7 +19,7 @@ _SNAP = re.compile(r'(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+[\d.]+\s+\d+\s+\d+\s+"(.*)"
 _NAMED = re.compile(r"(\d+)\s+(\S.*?)\s+(\d+)\s+(\d+)\s+(\d+)\s+\d+")
 _PLAIN = re.compile(r"(\d+)\s*[=:,\t ]\s*(.+?)\s*(#[0-9A-Fa-f]{6})?")
 
-Row = tuple[int, str, str]
+LabelRow = tuple[int, str, str]
 """Value, name, and ``#RRGGBB`` or nothing."""
 
 
@@ -60,7 +60,7 @@ def read_label_table(path: Path) -> LabelScheme:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _rows(path: Path, text: str) -> Iterator[Row]:
+def _rows(path: Path, text: str) -> Iterator[LabelRow]:
     if text.lstrip().startswith("{"):
         yield from _of_dataset(path, text)
         return
@@ -77,7 +77,7 @@ def _rows(path: Path, text: str) -> Iterator[Row]:
         yield _of_line(path, line)
 
 
-def _of_line(path: Path, line: str) -> Row:
+def _of_line(path: Path, line: str) -> LabelRow:
     if found := _SNAP.fullmatch(line):
         value, *rgb, name = found.groups()
     elif found := _NAMED.fullmatch(line):
@@ -96,7 +96,7 @@ def _of_line(path: Path, line: str) -> Row:
     return int(value), name, f"#{red:02X}{green:02X}{blue:02X}"
 
 
-def _of_dataset(path: Path, text: str) -> Iterator[Row]:
+def _of_dataset(path: Path, text: str) -> Iterator[LabelRow]:
     """Labels of nnU-Net (name to value), or of the Decathlon (value to name)."""
     try:
         labels: dict[str, Any] = json.loads(text)["labels"]

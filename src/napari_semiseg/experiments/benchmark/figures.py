@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         BenchmarkResults,
         MethodResult,
     )
-    from napari_semiseg.experiments.benchmark.statistics import Row
+    from napari_semiseg.experiments.benchmark.statistics import ResultRow
 
 REFERENCE_COLOUR = "#F0E442"
 CONTOURS = ("#56B4E9", "#D55E00", "#009E73", "#CC79A7")
@@ -39,7 +39,7 @@ def draw(
     out: Path,
     dataset: RawDataset,
     results: BenchmarkResults,
-    rows: Sequence[Row],
+    rows: Sequence[ResultRow],
     project_folder: Callable[[str], Path],
 ) -> list[tuple[str, str]]:
     """Draw all figures for which there are runs into a folder in ``out``.
@@ -64,7 +64,7 @@ def draw(
             axes = [across] * len(panels)
             save_figure(out, name, curve_panels(panels, axes, REFERENCE))
             drawn.append((f"{FOLDER}/{name}.png", f"Dice against {across}"))
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[ResultRow]] = defaultdict(list)
     for row in rows:
         groups[row.labelled, row.budget].append(row)
     for (labelled, budget), members in groups.items():
@@ -83,7 +83,9 @@ def draw(
 
 
 def _panels(
-    rows: Sequence[Row], title: Callable[[Row], str], across: Callable[[Row], float]
+    rows: Sequence[ResultRow],
+    title: Callable[[ResultRow], str],
+    across: Callable[[ResultRow], float],
 ) -> dict[str, dict[str, Curve]]:
     """Curves of the methods per title, where there are two places across or more."""
     panels: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
@@ -98,7 +100,7 @@ def _panels(
     }
 
 
-def _shown(results: BenchmarkResults, rows: Sequence[Row]) -> list[MethodResult]:
+def _shown(results: BenchmarkResults, rows: Sequence[ResultRow]) -> list[MethodResult]:
     """A run of `REFERENCE` and of the others with the highest Dice, lowest seed."""
     runs = {
         (run.labelled, run.budget, run.method): run

@@ -14,7 +14,7 @@ from napari_semiseg.experiments.benchmark import figures
 from napari_semiseg.experiments.benchmark.projects import make_project
 from napari_semiseg.experiments.benchmark.results import BenchmarkResults, MethodResult
 from napari_semiseg.experiments.benchmark.spec import Benchmark, MethodTrial
-from napari_semiseg.experiments.benchmark.statistics import Row, summarise
+from napari_semiseg.experiments.benchmark.statistics import ResultRow, summarise
 from napari_semiseg.experiments.benchmark.table import markdown
 from napari_semiseg.experiments.experiment import Experiment, Remaining
 from napari_semiseg.experiments.training import ScoredTraining, TrainingOutcome
@@ -108,7 +108,7 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
         dice = fmean(metrics.dice for metrics in classes)
         return f"Dice {dice:.3f}, {duration(result.seconds)}"
 
-    def publish(self, results: BenchmarkResults) -> list[Row]:
+    def publish(self, results: BenchmarkResults) -> list[ResultRow]:
         """Write ``results.md`` and the figures; returns the rows of the tables."""
         rows = summarise(results)
         drawn = figures.draw(self.out, self.dataset, results, rows, self.project_folder)

@@ -58,7 +58,7 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """A method with a labelled list and a budget, over all its seeds."""
 
     labelled: str
@@ -80,7 +80,7 @@ class Row:
     tests: dict[str, Paired] = field(default_factory=dict)
 
 
-def summarise(results: BenchmarkResults) -> list[Row]:
+def summarise(results: BenchmarkResults) -> list[ResultRow]:
     """Make rows by list, budget and method; within a group the highest Dice first."""
     groups: dict[tuple[str, str], dict[str, list[MethodResult]]] = {}
     for run in results.completed():
@@ -99,7 +99,7 @@ def summarise(results: BenchmarkResults) -> list[Row]:
     return sorted(rows, key=_order)
 
 
-def _order(row: Row) -> tuple[int, str, float, str, float]:
+def _order(row: ResultRow) -> tuple[int, str, float, str, float]:
     size = row.steps if row.minutes_asked is None else row.minutes_asked
     return row.labels, row.labelled, size, row.budget, -row.metrics["dice"].mean
 
@@ -126,10 +126,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _row(runs: list[MethodResult], tests: dict[str, Paired], failed: int) -> Row:
+def _row(runs: list[MethodResult], tests: dict[str, Paired], failed: int) -> ResultRow:
     first = runs[0]
     values = {metric: scores(runs, metric) for metric in METRICS}
-    return Row(
+    return ResultRow(
         labelled=first.labelled,
         labels=first.labels,
         budget=first.budget,

@@ -10,7 +10,7 @@ from napari_semiseg.experiments.benchmark.spec import REFERENCE
 
 if TYPE_CHECKING:
     from napari_semiseg.experiments.benchmark.results import BenchmarkResults
-    from napari_semiseg.experiments.benchmark.statistics import Row, Spread
+    from napari_semiseg.experiments.benchmark.statistics import ResultRow, Spread
 
 LEGEND = (
     "Scores are those of the last checkpoint, averaged over the classes: mean ± SD "
@@ -25,7 +25,9 @@ LEGEND = (
 
 
 def markdown(
-    results: BenchmarkResults, rows: Sequence[Row], figures: Sequence[tuple[str, str]]
+    results: BenchmarkResults,
+    rows: Sequence[ResultRow],
+    figures: Sequence[tuple[str, str]],
 ) -> str:
     """Write the page, with the rows of `summarise` and figures as `draw` lists them."""
     parts = [f"# Benchmark on {results.config.data.name}", _about(results), LEGEND]
@@ -73,7 +75,7 @@ def _about(results: BenchmarkResults) -> str:
     return "\n".join(f"- {fact}" for fact in facts)
 
 
-def _scores(rows: Sequence[Row]) -> str:
+def _scores(rows: Sequence[ResultRow]) -> str:
     """Table of a group, with a column for GPU memory where a GPU was used."""
     gpu = any(row.peak_gpu_mb for row in rows)
     return _table(
@@ -101,7 +103,7 @@ def _scores(rows: Sequence[Row]) -> str:
     )
 
 
-def _class_scores(rows: Sequence[Row]) -> str:
+def _class_scores(rows: Sequence[ResultRow]) -> str:
     return _table(
         {
             "method": f"`{row.method}`",
@@ -127,7 +129,7 @@ def _spread(spread: Spread, digits: int) -> str:
     return text
 
 
-def _tested(row: Row, metric: str, key: str) -> float | None:
+def _tested(row: ResultRow, metric: str, key: str) -> float | None:
     return getattr(row.tests.get(metric), key, None)
 
 
