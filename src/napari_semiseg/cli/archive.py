@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from napari_semiseg.cli import options, render
-from napari_semiseg.cli.data import What
+from napari_semiseg.cli.data import MaskChoice
 from napari_semiseg.cli.display import StopFlag, progress_bar, stoppable
 from napari_semiseg.cli.errors import REFUSED, STOPPED
 from napari_semiseg.core.cancellation import CancellationToken
@@ -77,8 +77,8 @@ def push(
     project: options.ProjectPath,
     url: Url,
     what: Annotated[
-        What, typer.Option(help="best: complete labels, else predictions.")
-    ] = What.BEST,
+        MaskChoice, typer.Option(help="best: complete labels, else predictions.")
+    ] = MaskChoice.BEST,
     cases: options.CaseList = None,
     case: options.CaseIds = None,
     run: options.RunId = None,

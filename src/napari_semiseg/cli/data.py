@@ -32,7 +32,7 @@ class Resample(StrEnum):
     NEAREST = "nearest"
 
 
-class What(StrEnum):
+class MaskChoice(StrEnum):
     """Which masks to export."""
 
     LABELS = "labels"
@@ -230,8 +230,8 @@ def export(
     project: options.ProjectPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
     what: Annotated[
-        What, typer.Option(help="best: complete labels, else predictions.")
-    ] = What.BEST,
+        MaskChoice, typer.Option(help="best: complete labels, else predictions.")
+    ] = MaskChoice.BEST,
     fmt: Annotated[
         str,
         typer.Option("--format", metavar="|".join(export_formats())),

@@ -21,7 +21,7 @@ from napari_semiseg.experiments.experiment import Experiment, TrialFinished
 
 if TYPE_CHECKING:
     from napari_semiseg.execution.executor import Executor
-    from napari_semiseg.experiments.benchmark.statistics import Row
+    from napari_semiseg.experiments.benchmark.statistics import ResultRow
     from napari_semiseg.experiments.simulation.curves import Point
     from napari_semiseg.experiments.simulation.results import StrategyResult
 
@@ -54,14 +54,14 @@ def bench(
     seeds: Annotated[
         list[str] | None, typer.Option(metavar="0,1,2", help="One training each.")
     ] = None,
-    device: options.Device = "auto",
+    device: options.TrainingDevice = "auto",
     label: Annotated[
         list[str] | None,
         typer.Option(
             "--label", metavar="VALUE=NAME", help="A class, without dataset.json."
         ),
     ] = None,
-    settings: options.Settings = None,
+    settings: options.SettingPairs = None,
     cluster: options.Cluster = None,
     json: options.Json = False,
 ) -> None:
@@ -144,7 +144,7 @@ def simulate(
     ],
     minutes: options.Minutes = None,
     steps: options.Steps = None,
-    method: options.Method = None,
+    method: options.MethodName = None,
     seeds: Annotated[
         list[str] | None,
         typer.Option("--seeds", "--seed", metavar="0,1,2", help="One trial each."),
@@ -155,8 +155,8 @@ def simulate(
         typer.Option(metavar="LIST", help="Ids that are scored, not the test split."),
     ] = None,
     plane: options.Plane = None,
-    device: options.Device = "auto",
-    settings: options.Settings = None,
+    device: options.TrainingDevice = "auto",
+    settings: options.SettingPairs = None,
     cluster: options.Cluster = None,
     out: Annotated[
         Path | None,
@@ -244,10 +244,10 @@ def audit(
     ] = 4,
     minutes: options.Minutes = None,
     steps: options.Steps = None,
-    method: options.Method = None,
-    device: options.Device = "auto",
+    method: options.MethodName = None,
+    device: options.TrainingDevice = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Decides every batch.")] = 0,
-    settings: options.Settings = None,
+    settings: options.SettingPairs = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many slices to name.")] = 20,
     out: Annotated[
         Path | None,
@@ -360,7 +360,7 @@ def _refuse_failed(
         )
 
 
-def _show_rows(rows: Sequence[Row]) -> None:
+def _show_rows(rows: Sequence[ResultRow]) -> None:
     render.table(
         (
             {

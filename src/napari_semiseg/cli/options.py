@@ -39,7 +39,7 @@ Lock = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A structure that stays as it is; repeat."),
 ]
-Method = Annotated[
+MethodName = Annotated[
     str | None, typer.Option(metavar="NAME", help="See semiseg methods.")
 ]
 Steps = Annotated[
@@ -48,14 +48,14 @@ Steps = Annotated[
 Minutes = Annotated[
     float | None, typer.Option("--minutes", help="Budget in minutes of training.")
 ]
-Device = Annotated[
+TrainingDevice = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda|cuda:1|mps", help="Where to train.")
 ]
 Devices = Annotated[
     str | None,
     typer.Option(metavar="N|all", help="GPUs of this machine that train together."),
 ]
-Settings = Annotated[
+SettingPairs = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Any other setting of trainings; repeat."

@@ -49,10 +49,10 @@ ToPredict = (
 
 def train(
     project: options.ProjectPath,
-    method: options.Method = None,
+    method: options.MethodName = None,
     minutes: options.Minutes = None,
     steps: options.Steps = None,
-    device: options.Device = "auto",
+    device: options.TrainingDevice = "auto",
     devices: options.Devices = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides every batch.")] = 0,
     start_from: Annotated[
@@ -70,7 +70,7 @@ def train(
             help="Of the labelled crops, from proposed masks; it falls to 0.",
         ),
     ] = 0.0,
-    settings: options.Settings = None,
+    settings: options.SettingPairs = None,
     no_predict: NoPredict = False,
     on: options.On = None,
     run_id: Annotated[str | None, typer.Option("--run-id", hidden=True)] = None,
