@@ -52,7 +52,7 @@ OPEN = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Cohort:
+class PreparedCohort:
     """The cases a training may use; test cases are never among them.
 
     A partly annotated case is in both streams: its annotated voxels are labels, the
@@ -78,7 +78,7 @@ class Cohort:
         return (*self.labelled, *self.without_annotation)
 
 
-def select(project: Project) -> Cohort:
+def select(project: Project) -> PreparedCohort:
     """Sort a project's cases into streams.
 
     Raises
@@ -100,7 +100,7 @@ def select(project: Project) -> Cohort:
             f"none of the {len(train)} training cases has a label; label at least one "
             f"in napari or attach masks with 'semiseg label'"
         )
-    return Cohort(
+    return PreparedCohort(
         labelled=labelled,
         unlabelled=tuple(
             case

@@ -14,7 +14,7 @@ from napari_semiseg.io.memory import free_memory
 
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
-    from napari_semiseg.engine.planning.speed import Trial
+    from napari_semiseg.engine.planning.speed import TimedStep
 
 SHARE = 0.8
 """Part of the free memory that a training may take."""
@@ -49,7 +49,7 @@ class Footprint:
         return max(0, int((memory - self.fixed) / self.per_voxel))
 
 
-def footprint(trial: Trial, voxels: int) -> Footprint:
+def footprint(trial: TimedStep, voxels: int) -> Footprint:
     """Measure a trial training whose crops have so many voxels.
 
     What the backward pass needs is counted as it is put aside, which is exact, the

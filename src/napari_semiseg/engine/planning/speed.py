@@ -32,8 +32,8 @@ WORTH, CLEAR = 1.1, 1.5
 to be taken without a longer look at fp32."""
 
 
-class Trial(Protocol):
-    """A training whose cost is measured, and which is used up by that."""
+class TimedStep(Protocol):
+    """A training of which a step is timed; it cannot be trained on afterwards."""
 
     @property
     def weights(self) -> Sequence[nn.Parameter]:
@@ -51,7 +51,7 @@ class Trial(Protocol):
 
 
 def fastest(
-    plan: Plan, trial: Callable[[Plan], Trial], asked: Precision | None
+    plan: Plan, trial: Callable[[Plan], TimedStep], asked: Precision | None
 ) -> tuple[Plan, float]:
     """Choose the faster precision; also seconds of a step per crop voxel.
 
@@ -72,7 +72,7 @@ def fastest(
     return plan.model_copy(update=decided), pace(faster, plan)
 
 
-def pace(trial: Trial, plan: Plan) -> float:
+def pace(trial: TimedStep, plan: Plan) -> float:
     """Measure the seconds of a step per crop voxel, were no other program busy."""
     trial.measure(plan.steps or STEPS)
     return trial.work_seconds / math.prod(plan.patch_zyx)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_semiseg.core.events import Event
-    from napari_semiseg.engine.data.cache import Cache, Cohort, Prepared
+    from napari_semiseg.engine.data.cache import Cache, Prepared, PreparedCohort
     from napari_semiseg.engine.data.label_schedule import Schedule
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
@@ -44,7 +44,7 @@ class LiveLabels:
     ----------
     project : Project
         Whose cases they are.
-    cohort : Cohort
+    cohort : PreparedCohort
         The cases to begin with, and the watch over them.
     cache : Cache
         Prepares a case.
@@ -67,7 +67,7 @@ class LiveLabels:
     def __init__(
         self,
         project: Project,
-        cohort: Cohort,
+        cohort: PreparedCohort,
         cache: Cache,
         *,
         unlabelled: bool,

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.events import Event, FinishReason, Learned
     from napari_semiseg.core.plan import Plan
-    from napari_semiseg.engine.data.cache import Cohort
+    from napari_semiseg.engine.data.cache import PreparedCohort
     from napari_semiseg.engine.data.label_schedule import LabelUpdate
     from napari_semiseg.engine.data.sampler import Batches, Streams
     from napari_semiseg.engine.distributed import Ranks
@@ -115,7 +115,7 @@ class Training:
         self,
         project: Project,
         run: Run,
-        cohort: Cohort,
+        cohort: PreparedCohort,
         device: torch.device,
         source: Run | None = None,
         ranks: Ranks = ALONE,

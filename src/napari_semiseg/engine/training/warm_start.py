@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.plan import Plan
-    from napari_semiseg.engine.data.cache import Cohort
+    from napari_semiseg.engine.data.cache import PreparedCohort
     from napari_semiseg.engine.methods.base import Networks
     from napari_semiseg.engine.training.checkpoint import Checkpoint
     from napari_semiseg.project.project import Project
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 ADVICE = "choose another run, or train from scratch"
 
 
-def find_source(project: Project, config: TrainingConfig, cohort: Cohort) -> Run | None:
+def find_source(
+    project: Project, config: TrainingConfig, cohort: PreparedCohort
+) -> Run | None:
     """Find the run to begin with; None for a training from scratch.
 
     Raises
