@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[slice, ...]
+"""A slice along each axis."""
+VolumeBox = tuple[slice, slice, slice]
+"""The same where there are three, as of a volume (Z, Y, X)."""
 
 
 def others(axis: int, ndim: int = 3) -> tuple[int, ...]:

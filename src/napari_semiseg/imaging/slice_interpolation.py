@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_semiseg.core.boxes import bounding_box
+from napari_semiseg.core.boxes import VolumeBox, bounding_box
 from napari_semiseg.core.labels import UNANNOTATED, voxel_counts
 from napari_semiseg.imaging.distance import signed_distance
-from napari_semiseg.imaging.slice_registration import Box, SliceRegistration
+from napari_semiseg.imaging.slice_registration import SliceRegistration
 
 BLEND_MM = 5.0
 """Distance from an annotated slice at which the prediction outweighs its shape."""
@@ -98,7 +98,7 @@ def interpolate_slices(
 
 def _blend(
     inside: NDArray[np.bool_],
-    box: Box,
+    box: VolumeBox,
     stacks: Mapping[int, Sequence[int]],
     spacing_mm: Sequence[float],
     predicted: NDArray[np.float32] | None,
@@ -135,7 +135,7 @@ def _blend(
 
 def _stack(
     inside: NDArray[np.bool_],
-    box: Box,
+    box: VolumeBox,
     axis: int,
     indices: Sequence[int],
     spacing_mm: Sequence[float],
@@ -187,7 +187,7 @@ def _box(
     predicted: NDArray[np.float32] | None,
     stacks: Mapping[int, Sequence[int]],
     margin: int = 1,
-) -> Box | None:
+) -> VolumeBox | None:
     """Bounding box of where a class can be after interpolation, plus a margin."""
     where = inside if predicted is None else inside | (predicted < 0)
     box = bounding_box(where, (margin, margin, margin))

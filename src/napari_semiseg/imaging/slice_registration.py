@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from napari_semiseg.core.boxes import VolumeBox
 
 RADIUS = 7
 """Half the window in which one displacement is estimated, voxels."""
@@ -14,8 +17,6 @@ WARPS = 3
 BLUR_VOXELS = 1.0
 SMALLEST = 4
 """Slices with a shorter edge, in voxels, are not registered."""
-
-Box = tuple[slice, slice, slice]
 
 
 class SliceRegistration:
@@ -39,7 +40,7 @@ class SliceRegistration:
         As given; maps have the shape of its slices.
     """
 
-    def __init__(self, image: NDArray[Any], box: Box) -> None:
+    def __init__(self, image: NDArray[Any], box: VolumeBox) -> None:
         self.box = box
         part = image[box].astype(np.float32)
         low, high = np.percentile(part, (1, 99))

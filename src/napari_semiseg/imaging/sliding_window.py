@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_semiseg.core.boxes import VolumeBox
+
 STEP = 0.75
 """Distance of windows over their size. nnU-Net's 0.5 takes up to 2.5 times as long for
 masks that are no better on hearts, atria, hippocampi and heads; 1.0 leaves seams."""
@@ -30,10 +32,9 @@ FAINT = 0.02
 """Probability of any structure from which on a place is predicted closely."""
 MARGIN = 0.25
 """How far around it, over the size of a window."""
-PLANES = 8
+PLANES_AT_ONCE = 8
 """Finished planes that are given out at once."""
 
-Box = tuple[slice, slice, slice]
 Start = tuple[int, int, int]
 
 
@@ -62,7 +63,7 @@ class GridSampler:
         """Count the windows."""
         return int(np.prod([len(starts) for starts in self._starts]))
 
-    def __iter__(self) -> Iterator[Box]:
+    def __iter__(self) -> Iterator[VolumeBox]:
         """Give the boxes one by one."""
         for start in itertools.product(*self._starts):
             z, y, x = (
@@ -102,7 +103,7 @@ class PatchAggregator:
         self._total = np.zeros((channels + 1, patch[0], *sampler.shape[1:]), np.float32)
         self._first = 0
 
-    def add(self, maps: NDArray[np.float32], box: Box) -> None:
+    def add(self, maps: NDArray[np.float32], box: VolumeBox) -> None:
         """Add the maps (K, z, y, x) of a window."""
         inner = (slice(None), *box[1:])
         self._total[(slice(0, -1), *inner)] += maps * self._weight
@@ -117,8 +118,8 @@ class PatchAggregator:
             The next n planes, float32; NaN where no window was added.
         """
         done = stop - self._first
-        for start in range(0, done, PLANES):
-            planes = self._total[:, start : min(done, start + PLANES)]
+        for start in range(0, done, PLANES_AT_ONCE):
+            planes = self._total[:, start : min(done, start + PLANES_AT_ONCE)]
             weight = planes[-1:]
             mean = planes[:-1] / np.maximum(weight, np.float32(1e-6))
             yield np.where(weight > 0, mean, np.float32(np.nan))
@@ -134,8 +135,8 @@ def sliding_window(
     image: NDArray[np.float32],
     patch: Sequence[int],
     channels: int,
-    predict: Callable[[NDArray[np.float32], Box], NDArray[np.float32]],
-    boxes: Sequence[Box] | None = None,
+    predict: Callable[[NDArray[np.float32], VolumeBox], NDArray[np.float32]],
+    boxes: Sequence[VolumeBox] | None = None,
     step: float = STEP,
 ) -> Iterator[NDArray[np.float32]]:
     """Predict a volume (..., Z, Y, X) window by window, and blend the maps.
@@ -164,7 +165,7 @@ def sliding_window(
     yield from aggregator.planes_before(image.shape[-3])
 
 
-def _start(box: Box) -> Start:
+def _start(box: VolumeBox) -> Start:
     return box[0].start, box[1].start, box[2].start
 
 
@@ -173,7 +174,7 @@ def windows_near_foreground(
     patch: Sequence[int],
     foreground: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     step: float = STEP,
-) -> list[Box] | None:
+) -> list[VolumeBox] | None:
     """Find the windows near any structure by a coarse pass; None for all windows.
 
     Small volumes get no coarse pass, and where it finds nothing, nothing is left out.
@@ -245,7 +246,7 @@ def predict_planes(
     boxes = windows_near_foreground(larger, patch, foreground, step)
     offset = tuple(edge.start for edge in inner)
 
-    def predicted(window: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+    def predicted(window: NDArray[np.float32], box: VolumeBox) -> NDArray[np.float32]:
         z, y, x = (one - other for one, other in zip(_start(box), offset, strict=True))
         return predict(window, (z, y, x))
 
@@ -261,7 +262,7 @@ def predict_planes(
 
 def padded(
     image: NDArray[np.float32], patch: Sequence[int]
-) -> tuple[NDArray[np.float32], Box]:
+) -> tuple[NDArray[np.float32], VolumeBox]:
     """Give a volume (..., Z, Y, X) at least the size of a window, and where it lies."""
     margins, inner = [(0, 0)] * (image.ndim - 3), []
     for size, edge in zip(image.shape[-3:], patch, strict=True):
