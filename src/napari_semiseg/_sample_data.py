@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-LayerData = tuple[Any, ...]
 
-
-def sample_data() -> list[LayerData]:
+def sample_data() -> list[tuple[Any, ...]]:
     """Make one virtual patient of the sample cohort: image and mask layer."""
     import tempfile
 

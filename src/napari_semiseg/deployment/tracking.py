@@ -64,7 +64,7 @@ def log_runs(
     try:
         for run in chosen:
             values = [
-                Value(event.at, *value)
+                LoggedValue(event.at, *value)
                 for event in run.events()
                 for value in _values(event)
             ]
@@ -77,7 +77,7 @@ def log_runs(
     return written
 
 
-class Value(NamedTuple):
+class LoggedValue(NamedTuple):
     """A number of a training: when (Unix time, s), at which step, what, how much."""
 
     at: float
@@ -87,7 +87,7 @@ class Value(NamedTuple):
 
 
 def _to_tensorboard(
-    _project: Project, run: Run, root: Path, values: Sequence[Value]
+    _project: Project, run: Run, root: Path, values: Sequence[LoggedValue]
 ) -> None:
     from tensorboard.compat.proto.event_pb2 import Event as Record
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -107,7 +107,9 @@ def _to_tensorboard(
     writer.close()
 
 
-def _to_mlflow(project: Project, run: Run, root: Path, values: Sequence[Value]) -> None:
+def _to_mlflow(
+    project: Project, run: Run, root: Path, values: Sequence[LoggedValue]
+) -> None:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
 
@@ -136,7 +138,7 @@ def _to_mlflow(project: Project, run: Run, root: Path, values: Sequence[Value]) 
 class Tracker(NamedTuple):
     """What writes the values of a training into a folder, and what shows them."""
 
-    write: Callable[[Project, Run, Path, Sequence[Value]], None]
+    write: Callable[[Project, Run, Path, Sequence[LoggedValue]], None]
     shown_by: str
 
 

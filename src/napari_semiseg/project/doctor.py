@@ -48,7 +48,7 @@ ASIDE = "set-aside"
 
 ADD_AGAIN = "; add its image again, and its mask is there"
 
-Kind = Literal[
+FindingKind = Literal[
     "folder",
     "settings",
     "link",
@@ -81,7 +81,7 @@ class Finding:
         Whether it was done.
     """
 
-    kind: Kind
+    kind: FindingKind
     path: str
     problem: str
     remedy: str
@@ -180,7 +180,7 @@ class _Doctor:
 
     def _note(
         self,
-        kind: Kind,
+        kind: FindingKind,
         path: Path,
         problem: str,
         remedy: str = "",
@@ -208,7 +208,9 @@ class _Doctor:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(path, target)
 
-    def _useless(self, kind: Kind, path: Path, problem: str, then: str = "") -> bool:
+    def _useless(
+        self, kind: FindingKind, path: Path, problem: str, then: str = ""
+    ) -> bool:
         return self._note(
             kind,
             path,

@@ -37,7 +37,7 @@ What = Literal["best", "labels", "predictions"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class ExportedMask:
     """Where the mask of a case comes from: a person, or the run of a model."""
 
     case: Case
@@ -188,7 +188,7 @@ def export(
 
 
 def _checked(
-    source: Source, scheme: LabelScheme
+    source: ExportedMask, scheme: LabelScheme
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Voxels (Z, Y, X) of a mask, and its provenance; all errors are `ImageError`."""
     source.case.check_images()
@@ -223,17 +223,21 @@ def _chosen(project: Project, cases: Collection[CaseRef] | None) -> list[Case]:
     return [case for case in project.cases() if case.state is not CaseState.EXCLUDED]
 
 
-def _source(case: Case, what: What, holder: Run | None) -> Source | str:
+def _source(case: Case, what: What, holder: Run | None) -> ExportedMask | str:
     """Mask to export, or why there is none."""
     complete = case.has_label and case.annotated_fraction == 1
     if what == "labels":
-        return Source(case, case.folder.label, None) if case.has_label else "no label"
+        return (
+            ExportedMask(case, case.folder.label, None)
+            if case.has_label
+            else "no label"
+        )
     if what == "best" and complete:
-        return Source(case, case.folder.label, None)
+        return ExportedMask(case, case.folder.label, None)
     if holder is None or not holder.has_prediction(case.id):
         lacking = "" if what == "predictions" else "no complete label and "
         return f"{lacking}no prediction"
-    return Source(case, holder.folder.prediction(case.id).labels, holder)
+    return ExportedMask(case, holder.folder.prediction(case.id).labels, holder)
 
 
 def _volumes(

@@ -139,7 +139,7 @@ def propose(
         )
     values = _classes(project, structures or {})
     chosen = _chosen(project, cases)
-    source: Source
+    source: MaskProvider
     if masks is not None:
         source = _Folder(Path(masks), chosen, all_of_them=cases is not None)
         chosen = [case for case in chosen if case.id in source.paths]
@@ -152,7 +152,7 @@ def propose(
     return propose_from(project, source, chosen, values, cancellation, progress)
 
 
-class Source(Protocol):
+class MaskProvider(Protocol):
     """Whatever gives masks of cases: the name of the program, and what it was told."""
 
     tool: str
@@ -173,7 +173,7 @@ class Source(Protocol):
 
 def propose_from(
     project: Project,
-    source: Source,
+    source: MaskProvider,
     chosen: Sequence[Case],
     values: Mapping[str, int],
     cancellation: CancellationToken = NEVER,
