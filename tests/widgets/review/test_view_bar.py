@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_semiseg.commands import open_project_in_viewer
-from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, Maps
+from napari_semiseg.widgets.canvas.linked_canvases import CANVAS_WIDTH, MapPlacement
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.review.view_bar import EDGE
 from widgets.viewing import press, store_prediction
@@ -58,7 +58,7 @@ def test_the_bar_shows_and_chooses_what_the_canvas_shows(
     press(view, "H")
     assert not veil.isChecked()
     maps.click()
-    assert view.canvases.maps_now is Maps.UNCERTAINTY
+    assert view.canvases.maps_now is MapPlacement.UNCERTAINTY
     assert (maps.text(), bar.opacity.isEnabled()) == ("Uncertainty", False)
     menu = bar.ways.menu()
     menu.aboutToShow.emit()

@@ -21,7 +21,7 @@ from napari_semiseg.project.runs.run import Run
 from napari_semiseg.widgets.common.next_step import Phase, TrainingState
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.train import panel as training
-from napari_semiseg.widgets.train.devices import Device, DeviceQuery
+from napari_semiseg.widgets.train.devices import DetectedDevice, DeviceQuery
 from napari_semiseg.widgets.train.form import TrainingForm
 from napari_semiseg.widgets.train.panel import TrainingPanel
 from widgets.conftest import write_volume
@@ -54,7 +54,7 @@ METHODS = [
     ),
     MethodSpec("supervised", "Labels only", "none", {}, learns_from_unlabelled=False),
 ]
-DEVICES = [Device(name="cpu", title="CPU, 2 cores", memory_gb=15.6)]
+DEVICES = [DetectedDevice(name="cpu", title="CPU, 2 cores", memory_gb=15.6)]
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ LINE = (2, 1.0)
 """Contour and opacity of a mask over which a map lies."""
 
 
-class Maps(StrEnum):
+class MapPlacement(StrEnum):
     """Where the maps of a prediction are shown."""
 
     BESIDE = "beside"
@@ -61,7 +61,7 @@ class Maps(StrEnum):
     def words(self) -> str:
         """Name of the way on a button."""
         words = ("Maps beside", "Uncertainty", "Distance", "Maps off")
-        return words[list(Maps).index(self)]
+        return words[list(MapPlacement).index(self)]
 
 
 class LinkedCanvases(QObject):
@@ -87,7 +87,7 @@ class LinkedCanvases(QObject):
         self.views: PredictionViews | None = None
         self.main_notes: CanvasNotes | None = None
         self.sliders: QWidget | None = None
-        self.maps = Maps.BESIDE
+        self.maps = MapPlacement.BESIDE
         self.column = LeftColumn()
         self._overlay: MapOverlay | None = None
         self._wheel: QObject | None = None
@@ -127,16 +127,18 @@ class LinkedCanvases(QObject):
         return self._shown is not None
 
     @property
-    def maps_now(self) -> Maps:
+    def maps_now(self) -> MapPlacement:
         """Way in which the maps are shown in a window of this width."""
-        if self._shown is None or (self.maps is Maps.BESIDE and not self.wide):
-            return Maps.OFF
+        if self._shown is None or (self.maps is MapPlacement.BESIDE and not self.wide):
+            return MapPlacement.OFF
         return self.maps
 
     @property
-    def ways(self) -> tuple[Maps, ...]:
+    def ways(self) -> tuple[MapPlacement, ...]:
         """Ways in which this window has room for maps."""
-        return tuple(way for way in Maps if self.wide or way is not Maps.BESIDE)
+        return tuple(
+            way for way in MapPlacement if self.wide or way is not MapPlacement.BESIDE
+        )
 
     @property
     def window(self) -> QMainWindow | None:
@@ -244,7 +246,7 @@ class LinkedCanvases(QObject):
         self.set_maps(ways[(ways.index(self.maps_now) + 1) % len(ways)])
         return partial(self.set_maps, before)
 
-    def set_maps(self, maps: Maps) -> None:
+    def set_maps(self, maps: MapPlacement) -> None:
         """Show the maps in this way."""
         self.maps = maps
         self._arrange()
@@ -252,7 +254,9 @@ class LinkedCanvases(QObject):
     def _switch(self, style: MapStyle) -> None:
         """Show the other map over the image."""
         if self.over:
-            self.set_maps(Maps.DISTANCE if style is DISTANCE else Maps.UNCERTAINTY)
+            self.set_maps(
+                MapPlacement.DISTANCE if style is DISTANCE else MapPlacement.UNCERTAINTY
+            )
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Use the room that a window has; end with the window."""
@@ -315,15 +319,15 @@ class LinkedCanvases(QObject):
     def _arrange(self) -> None:
         """Show the maps the way that is chosen and that there is room for."""
         maps = self.maps_now
-        if self.views is not None and maps is not Maps.BESIDE:
+        if self.views is not None and maps is not MapPlacement.BESIDE:
             self.views.hide()
         if self._shown is None:
             return
-        if maps is Maps.BESIDE:
+        if maps is MapPlacement.BESIDE:
             self._hide_overlay()
             self._make_column()
             self._fill_column()
-        elif maps is Maps.OFF:
+        elif maps is MapPlacement.OFF:
             self._hide_overlay()
         else:
             self._cover(maps)
@@ -343,12 +347,12 @@ class LinkedCanvases(QObject):
         if self._link is not None:
             self._link.copy_from(self.viewer)
 
-    def _cover(self, maps: Maps) -> None:
+    def _cover(self, maps: MapPlacement) -> None:
         """Draw a map over the image, and the mask as a line."""
         if self._overlay is None or self._shown is None or self._layers.mask is None:
             return
         image, prediction, _ = self._shown
-        if maps is Maps.DISTANCE:
+        if maps is MapPlacement.DISTANCE:
             self._overlay.show(DISTANCE, image, prediction.sdm_mm[self._index])
         else:
             self._overlay.show(UNCERTAINTY, image, prediction.uncertainty)

@@ -35,7 +35,7 @@ from napari_semiseg.project.importing.preview import (
     request_import,
 )
 from napari_semiseg.widgets.cohort.model import SPLIT_TITLES
-from napari_semiseg.widgets.common.background import Progress, in_background
+from napari_semiseg.widgets.common.background import ProgressReport, in_background
 from napari_semiseg.widgets.elements.forms import (
     dialog_buttons,
     plain,
@@ -371,7 +371,7 @@ class ImportDialog(QDialog):
             if number == self._number and self.preview is None:
                 self.summary.setText(text)
 
-        progress = Progress(LOOKING, show_progress)
+        progress = ProgressReport(LOOKING, show_progress)
 
         def work() -> Answer:
             asked = request

@@ -32,7 +32,7 @@ FLAGGED, TEST = "flagged", "test"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class CaseKind:
     """A kind of case: its icon and colour, and what it means."""
 
     icon: str
@@ -41,22 +41,24 @@ class Kind:
 
 
 KINDS = {
-    "labelled": Kind("circle", DONE, "every voxel was looked at by a person"),
-    "partial": Kind("circle_half_full", "#f0a830", "a person labelled a part of it"),
-    "draft": Kind("pencil", "#f0e442", "edits that are not accepted yet"),
-    "proposed": Kind(
+    "labelled": CaseKind("circle", DONE, "every voxel was looked at by a person"),
+    "partial": CaseKind(
+        "circle_half_full", "#f0a830", "a person labelled a part of it"
+    ),
+    "draft": CaseKind("pencil", "#f0e442", "edits that are not accepted yet"),
+    "proposed": CaseKind(
         "circle_outline", PROPOSED, "a model's prediction that is to be reviewed"
     ),
-    "unlabelled": Kind("minus", "#b4bac2", "neither label nor prediction"),
-    "unverified": Kind(
+    "unlabelled": CaseKind("minus", "#b4bac2", "neither label nor prediction"),
+    "unverified": CaseKind(
         "eye_outline", TROUBLE, "accepted unchanged, with few of its slices viewed"
     ),
-    "unseen": Kind(
+    "unseen": CaseKind(
         "eye_off_outline", TROUBLE, "a prediction was accepted that nobody had opened"
     ),
-    "excluded": Kind("cancel", "#9aa1aa", "left out of training and prediction"),
-    FLAGGED: Kind("flag", TROUBLE, "flagged for a second look"),
-    TEST: Kind("flask_outline", "#cfa6ff", "never seen by training"),
+    "excluded": CaseKind("cancel", "#9aa1aa", "left out of training and prediction"),
+    FLAGGED: CaseKind("flag", TROUBLE, "flagged for a second look"),
+    TEST: CaseKind("flask_outline", "#cfa6ff", "never seen by training"),
 }
 """What a case is, in the order in which the table sorts and the filters stand."""
 SORT_ROLE = ID_ROLE + 1

@@ -24,7 +24,7 @@ from napari_semiseg.widgets.cohort.filters import Filters
 from napari_semiseg.widgets.cohort.import_dialog import ImportDialog
 from napari_semiseg.widgets.cohort.model import CohortModel
 from napari_semiseg.widgets.cohort.table import CaseTable
-from napari_semiseg.widgets.common.background import Progress, in_background, warn
+from napari_semiseg.widgets.common.background import ProgressReport, in_background, warn
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import row_of, stack, wrapped_label
@@ -139,7 +139,7 @@ class CohortPanel(QWidget):
         project, images = self._session.project, list(paths)
         if project is None or not images:
             return
-        progress = Progress("Adding images", self._session.say)
+        progress = ProgressReport("Adding images", self._session.say)
         work = partial(project.add, *images, progress=progress)
         in_background(
             self._session, "Adding images", work, self._added, progress=progress
@@ -154,7 +154,7 @@ class CohortPanel(QWidget):
 
         def agreed() -> None:
             title = "Adding images" if paths else "Attaching masks"
-            progress = Progress(title, self._session.say)
+            progress = ProgressReport(title, self._session.say)
             asked = dialog.request, dialog.chosen, progress
             work = partial(import_pairs, project, *asked)
             in_background(self._session, title, work, self._imported, progress=progress)

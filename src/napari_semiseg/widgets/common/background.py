@@ -55,7 +55,7 @@ def warn(session: Session, text: str) -> None:
     session.say(text)
 
 
-class Progress:
+class ProgressReport:
     """Note how far work in another thread is; the window reads it.
 
     Parameters
@@ -102,7 +102,7 @@ def in_background(
     finally_: Callable[[], None] | None = None,
     *,
     quiet: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressReport | None = None,
     owner: QObject | None = None,
 ) -> None:
     """Do ``work`` in a thread and hand its result to ``then`` in the GUI thread.
@@ -123,7 +123,7 @@ def in_background(
         Called afterwards, unless the dock was closed or the owner destroyed meanwhile.
     quiet : bool
         Leave the status line as it is.
-    progress : Progress, optional
+    progress : ProgressReport, optional
         What ``work`` tells its progress to; shown a few times a second.
     owner : QObject, optional
         What ``then`` and ``finally_`` change, where that may be destroyed before the

@@ -21,7 +21,7 @@ from napari_semiseg.core.text import count, listed
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.project.importing.propose import MINUTES, propose
 from napari_semiseg.widgets.common.background import (
-    Progress,
+    ProgressReport,
     in_background,
     show_errors,
     warn,
@@ -121,7 +121,7 @@ class ProposeDialog(QDialog):
             session.say(text)
             session.runs_changed.emit()
 
-        progress = Progress(TITLE, say)
+        progress = ProgressReport(TITLE, say)
         command, masks = self.command.text() or None, self.masks.text() or None
         atlas, minutes = self.atlas.isChecked(), float(self.minutes.value())
         with show_errors(session):

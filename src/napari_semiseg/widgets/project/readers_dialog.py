@@ -22,7 +22,7 @@ from napari_semiseg.project.review.readers import (
     combine_readers,
     compare_readers,
 )
-from napari_semiseg.widgets.common.background import Progress, in_background, warn
+from napari_semiseg.widgets.common.background import ProgressReport, in_background, warn
 from napari_semiseg.widgets.elements.forms import (
     dialog_buttons,
     push_button,
@@ -140,7 +140,7 @@ def ask_reader(
     dialog.deleteLater()
     if not accepted:
         return
-    progress = Progress("Comparing the readers", session.say)
+    progress = ProgressReport("Comparing the readers", session.say)
 
     def work() -> tuple[list[str], list[Agreement]]:
         added = add_reader(project, reader, masks) if reader else []

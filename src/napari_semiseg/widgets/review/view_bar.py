@@ -11,7 +11,7 @@ from superqt.utils import signals_blocked
 
 from napari_semiseg.widgets.canvas.contrast import GreyValues
 from napari_semiseg.widgets.canvas.image_layers import ChannelChoice
-from napari_semiseg.widgets.canvas.linked_canvases import Maps
+from napari_semiseg.widgets.canvas.linked_canvases import MapPlacement
 from napari_semiseg.widgets.common import planes
 from napari_semiseg.widgets.common.compat import is_alive
 from napari_semiseg.widgets.common.preferences import setting, watch
@@ -154,7 +154,7 @@ class ViewBar(QFrame):
             "toggle_layers": setting("keep_layers"),
             "toggle_mask": bool(mask.visible),
             "toggle_unannotated": view.layers.show_unannotated,
-            "toggle_maps": canvases.maps_now is not Maps.OFF,
+            "toggle_maps": canvases.maps_now is not MapPlacement.OFF,
             "toggle_surfaces": not flat,
         }
         for name, button in self.buttons.items():
@@ -200,7 +200,7 @@ class ViewBar(QFrame):
         width = self._canvas.width()
         states: dict[str, Sequence[str]] = {
             "next_plane": planes.NAMES,
-            "toggle_maps": [way.words for way in Maps],
+            "toggle_maps": [way.words for way in MapPlacement],
         }
         for name, button in self.buttons.items():
             if isinstance(button, KeyButton):
@@ -226,7 +226,7 @@ class ViewBar(QFrame):
             entry.setChecked(way is canvases.maps_now)
             entry.triggered.connect(partial(self._choose_way, way))
 
-    def _choose_way(self, way: Maps, _checked: bool = False) -> None:
+    def _choose_way(self, way: MapPlacement, _checked: bool = False) -> None:
         self._view.canvases.set_maps(way)
 
 

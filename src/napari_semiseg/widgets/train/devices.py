@@ -19,7 +19,7 @@ COMMAND = (sys.executable, "-m", "napari_semiseg", "doctor", "--json")
 INSTALL = "pip install 'napari-semiseg[engine]'"
 
 
-class Device(BaseModel):
+class DetectedDevice(BaseModel):
     """A device that can train.
 
     Attributes
@@ -44,7 +44,7 @@ class _Check(BaseModel):
 
 
 class _Answer(BaseModel):
-    devices: list[Device]
+    devices: list[DetectedDevice]
     checks: list[_Check] = []
 
 
@@ -58,7 +58,7 @@ class DeviceQuery(QObject):
 
     Signals
     -------
-    found(list of Device)
+    found(list of DetectedDevice)
         The answer.
     failed(str)
         One line saying why there is none.

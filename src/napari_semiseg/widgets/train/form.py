@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.methods.registry import MethodSpec
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
-    from napari_semiseg.widgets.train.devices import Device
+    from napari_semiseg.widgets.train.devices import DetectedDevice
 
 PRESETS = (5, 20, 60)
 """Minutes that a button sets."""
@@ -262,7 +262,7 @@ class TrainingForm(QWidget):
         self._choose_source(runs[0].id if runs and self._follows_newest else chosen)
         self.source.setEnabled(bool(runs))
 
-    def set_devices(self, devices: Sequence[Device]) -> None:
+    def set_devices(self, devices: Sequence[DetectedDevice]) -> None:
         """Offer devices beside *Automatic*; the one that is chosen stays."""
         chosen = self.device.currentData()
         self.device.clear()

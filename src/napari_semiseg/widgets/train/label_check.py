@@ -11,7 +11,7 @@ from napari_semiseg.errors import ProjectError
 from napari_semiseg.execution.follow import wait_for
 from napari_semiseg.project.review.label_audit import LabelAudit, audit_folder
 from napari_semiseg.widgets.common.background import (
-    Progress,
+    ProgressReport,
     in_background,
     show_errors,
 )
@@ -85,7 +85,7 @@ class LabelCheck(QObject):
         words = [str(project.folder), "--minutes", f"{each:g}"]
         words += ["--method", config.method, "--device", config.device]
         log = audit_folder(project) / LOG
-        progress = Progress(TITLE, self._session.say)
+        progress = ProgressReport(TITLE, self._session.say)
         with show_errors(self._session):
             log.unlink(missing_ok=True)  # of the last time
             handle = executor.submit("audit", words, log)
@@ -101,7 +101,7 @@ class LabelCheck(QObject):
                 progress=progress,
             )
 
-    def _wait(self, handle: Handle, log: Path, progress: Progress) -> None:
+    def _wait(self, handle: Handle, log: Path, progress: ProgressReport) -> None:
         session = self._session
         try:
             wait_for(log, handle, say=progress.note, stop=lambda: session.closed)
