@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -18,6 +20,8 @@ PACKAGE = ROOT / "src" / "napari_semiseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_MODULES = 18
 """In a room, methods aside: about 15 that belong together."""
+TWICE = {"Layout"}
+"""Names that two modules have promised: `Project.layout` and `export_model(layout)`."""
 
 
 def test_layers_hold() -> None:
@@ -39,6 +43,26 @@ def test_a_room_holds_few_modules_and_says_what_belongs_there() -> None:
         first, *_ = (room / "__init__.py").read_text(encoding="utf-8").splitlines()
         assert first.startswith('"""'), room
         assert len(list(room.glob("*.py"))) - 1 <= MOST_MODULES, room
+
+
+def test_a_public_class_or_type_has_a_name_of_its_own() -> None:
+    declared = defaultdict(set)
+    for path in MODULES:
+        for name in _types(ast.parse(path.read_text(encoding="utf-8"))):
+            declared[name].add(path.relative_to(PACKAGE).as_posix())
+    assert len(declared) > 100  # so that it looks where they are
+    twice = {name: sorted(paths) for name, paths in declared.items() if len(paths) > 1}
+    assert twice.keys() == TWICE, twice
+
+
+def _types(module: ast.Module) -> list[str]:
+    """Names of the public classes and type aliases that a module declares."""
+    names = [node.name for node in module.body if isinstance(node, ast.ClassDef)]
+    for node in module.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        aliases = [target.id for target in targets if isinstance(target, ast.Name)]
+        names += [name for name in aliases if not name.isupper() and name[0].isupper()]
+    return [name for name in names if not name.startswith("_")]
 
 
 def test_there_is_no_circle_of_imports() -> None:
