@@ -120,13 +120,13 @@ class Ranks:
                 strict=True,
             )
         ]
-        told: list[float] = means[-1].tolist()
+        averages: list[float] = means[-1].tolist()
         for at, parameter in enumerate(parameters):
-            parameter.grad = means[at].to(parameter.dtype) if told[at] else None
+            parameter.grad = means[at].to(parameter.dtype) if averages[at] else None
         with torch.no_grad():
             for value, mean in zip(values, means[len(has) : -1], strict=True):
                 value.copy_(mean)
-        return told[len(has) :]
+        return averages[len(has) :]
 
 
 ALONE = Ranks()

@@ -101,7 +101,7 @@ def write_onnx(
         answers.append("apart")
     with torch.inference_mode():
         answer = module(*given.values())
-        ours = (answer[0] if adapts else answer).numpy()
+        expected = (answer[0] if adapts else answer).numpy()
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     try:
@@ -128,8 +128,8 @@ def write_onnx(
         exporter.setLevel(level)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     values = {name: value.numpy() for name, value in given.items()}
-    theirs = session.run(answers, values)[0]
-    difference = float(np.abs(ours - theirs).max())
+    found = session.run(answers, values)[0]
+    difference = float(np.abs(expected - found).max())
     if difference > LARGEST_DIFFERENCE:
         raise ProjectError(
             f"run {run.id!r}: expected the same probabilities of PyTorch and of ONNX "

@@ -26,7 +26,7 @@ def predict_case(
 ) -> str:
     """Predict a case by a run's model and store that, unless that is done already.
 
-    A cluster calls again for what a lost worker had done but not yet told.
+    A cluster repeats calls whose result was lost with a worker.
 
     Parameters
     ----------

@@ -48,23 +48,23 @@ def working_shape(
     return z, y, x
 
 
-def linear_weights(own: int, wanted: int) -> NDArray[np.float32]:
-    """Matrix (wanted, own) that interpolates linearly along an axis."""
-    position = np.clip((np.arange(wanted) + 0.5) * (own / wanted) - 0.5, 0, own - 1)
+def linear_weights(own: int, target: int) -> NDArray[np.float32]:
+    """Matrix (target, own) that interpolates linearly along an axis."""
+    position = np.clip((np.arange(target) + 0.5) * (own / target) - 0.5, 0, own - 1)
     below = position.astype(int)
-    weights = np.zeros((wanted, own), np.float32)
-    rows = np.arange(wanted)
+    weights = np.zeros((target, own), np.float32)
+    rows = np.arange(target)
     weights[rows, np.minimum(below + 1, own - 1)] = position - below
     weights[rows, below] += (1 - (position - below)).astype(np.float32)
     return weights
 
 
-def axis_weights(own: int, wanted: int) -> NDArray[np.float32]:
-    """Matrix (wanted, own) of `resample`: averages when shrinking, else linear."""
-    if wanted >= own:
-        return linear_weights(own, wanted)
-    low = np.arange(wanted) * own // wanted
-    high = -(-np.arange(1, wanted + 1) * own // wanted)
+def axis_weights(own: int, target: int) -> NDArray[np.float32]:
+    """Matrix (target, own) of `resample`: averages when shrinking, else linear."""
+    if target >= own:
+        return linear_weights(own, target)
+    low = np.arange(target) * own // target
+    high = -(-np.arange(1, target + 1) * own // target)
     at = np.arange(own)
     within = (at >= low[:, None]) & (at < high[:, None])
     shares = within / within.sum(axis=1, keepdims=True)
@@ -76,16 +76,16 @@ def resample(volume: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
     """Resample (K, Z, Y, X) float maps: averages when shrinking, else trilinear."""
     axes = sorted(range(3), key=lambda axis: shape[axis] / volume.shape[axis + 1])
     for axis in axes:
-        own, wanted = volume.shape[axis + 1], shape[axis]
-        if own != wanted:
-            volume = _along(volume, axis_weights(own, wanted), axis + 1)
+        own, target = volume.shape[axis + 1], shape[axis]
+        if own != target:
+            volume = _along(volume, axis_weights(own, target), axis + 1)
     return volume
 
 
 def _along(
     volume: NDArray[np.float32], weights: NDArray[np.float32], axis: int
 ) -> NDArray[np.float32]:
-    """Multiply by a matrix (wanted, own) along an axis."""
+    """Multiply by a matrix (target, own) along an axis."""
     before, (own, *after) = volume.shape[:axis], volume.shape[axis:]
     if after:
         moved = weights @ volume.reshape(math.prod(before), own, math.prod(after))
@@ -143,9 +143,9 @@ def slabs(
             planes = slice(start, min(ready, start + step))
             part = _along(held, weights[planes, first:stop], 1)
             for axis in (2, 3):
-                own, wanted = part.shape[axis], shape[axis - 1]
-                if own != wanted:
-                    part = _along(part, linear_weights(own, wanted), axis)
+                own, target = part.shape[axis], shape[axis - 1]
+                if own != target:
+                    part = _along(part, linear_weights(own, target), axis)
             yield planes, part
             start = planes.stop
         if start < shape[0]:

@@ -120,8 +120,8 @@ def test_the_grid_is_looked_at_again_with_the_crop_that_was_chosen(
 ):
     """A thin or a large crop can cost more a voxel than the first one did."""
     paces = iter((1e-7, 1e-4))
-    monkeypatch.setattr(speed, "pace", lambda *_: next(paces))
-    monkeypatch.setattr(session, "pace", lambda *_: next(paces))
+    monkeypatch.setattr(speed, "measure_seconds_per_voxel", lambda *_: next(paces))
+    monkeypatch.setattr(session, "measure_seconds_per_voxel", lambda *_: next(paces))
     config = TrainingConfig.build(
         method="supervised", minutes=0.05, width=4, precision="fp32"
     )

@@ -37,8 +37,8 @@ def quantiles(image: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def matched(
     values: NDArray[np.float32],
-    mine: NDArray[np.float32],
-    theirs: NDArray[np.float32],
+    source: NDArray[np.float32],
+    target: NDArray[np.float32],
     strength: float,
 ) -> NDArray[np.float32]:
     """Move grey values towards those of the same rank in another scan.
@@ -50,10 +50,10 @@ def matched(
     ----------
     values : ndarray
         Of a crop of one channel.
-    mine, theirs : ndarray (QUANTILES,)
+    source, target : ndarray (QUANTILES,)
         Of the scan that it was cut from, and of the other one.
     strength : float
         Part of the way that they go, in [0, 1].
     """
-    moved = np.interp(values, mine + APART, theirs)
+    moved = np.interp(values, source + APART, target)
     return (values + strength * (moved - values)).astype(np.float32)

@@ -268,13 +268,13 @@ def working_target(
 
 def _holding(annotated: NDArray[np.bool_], shape: Shape) -> NDArray[np.bool_]:
     """Find working voxels that hold the centre of one of these, or lie in one."""
-    for axis, (count, wanted) in enumerate(zip(annotated.shape, shape, strict=True)):
-        cells = np.arange(wanted)
-        if wanted < count:
-            starts = np.ceil(cells * (count / wanted) - 0.5).astype(int)
+    for axis, (count, target) in enumerate(zip(annotated.shape, shape, strict=True)):
+        cells = np.arange(target)
+        if target < count:
+            starts = np.ceil(cells * (count / target) - 0.5).astype(int)
             annotated = joined(annotated, starts, axis)
-        elif wanted > count:
-            nearest = ((cells + 0.5) * (count / wanted)).astype(int)
+        elif target > count:
+            nearest = ((cells + 0.5) * (count / target)).astype(int)
             annotated = annotated.take(nearest, axis=axis)
     return annotated
 

@@ -263,9 +263,9 @@ class Sampler:
         inside = image[-1] > 0
         for index, how in enumerate(self._plan.intensities):
             if not how.calibrated:
-                mine, theirs = case.quantiles[index], other.quantiles[index]
+                source, target = case.quantiles[index], other.quantiles[index]
                 image[index][inside] = matched(
-                    image[index][inside], mine, theirs, strength
+                    image[index][inside], source, target, strength
                 )
 
     def picked(self, stream: int, step: int) -> list[Prepared]:
@@ -368,19 +368,19 @@ class Sampler:
         if groups:
             group = groups[rng.integers(len(groups))]
             centre = np.unravel_index(group[rng.integers(group.size)], shape)
-            wanted = [
+            corner = [
                 int(middle) - edge // 2
                 for middle, edge in zip(centre, patch, strict=True)
             ]
         else:
-            wanted = [
+            corner = [
                 round(share * max(0, extent - edge))
                 for share, extent, edge in zip(uniform, shape, patch, strict=True)
             ]
         return [
             _fit(first, extent, edge) - margin
             for first, extent, edge, margin in zip(
-                wanted, shape, patch, margins, strict=True
+                corner, shape, patch, margins, strict=True
             )
         ]
 

@@ -295,8 +295,8 @@ class Predictor:
             limit = self._plan.sdm_limit_mm
             for into, value in zip(sdm, labels.values, strict=True):
                 self.cancellation.check()
-                mine = found == value
-                into[:] = truncated_distance(mine, geometry.spacing_mm, limit)
+                inside = found == value
+                into[:] = truncated_distance(inside, geometry.spacing_mm, limit)
         volumes = {
             item.name: float(voxels[item.value] * geometry.voxel_ml) for item in labels
         }

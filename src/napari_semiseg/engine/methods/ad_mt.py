@@ -73,11 +73,11 @@ class ADMT(DualTaskMethod):
         return {"student": "student", "second": "student"}
 
     def followers(self, t: Progress) -> Collection[str]:
-        """The teacher whose turn it is."""
-        return ("student",) if self._first_has_turn(t) else ("second",)
+        """The teacher that is updated in this period."""
+        return ("student",) if self._updates_first(t) else ("second",)
 
-    def _first_has_turn(self, t: Progress) -> bool:
-        """Turns of 1 to 19 steps; the same for the same step."""
+    def _updates_first(self, t: Progress) -> bool:
+        """Periods of 1 to 19 steps; the same for the same step."""
         period, position = divmod(t.step, PERIOD)
         turn = torch.randint(
             1, PERIOD, (), generator=torch.Generator().manual_seed(period)
@@ -96,7 +96,7 @@ class ADMT(DualTaskMethod):
                 segmentation(forward(teacher, image))
                 for teacher in nets.teachers.values()
             )
-        if self._first_has_turn(t):
+        if self._updates_first(t):
             strong, pasted = weak_to_strong(image, inside), torch.zeros_like(inside)
         else:
             side = float(torch.sqrt(1.0 - beta(4.0))[0])

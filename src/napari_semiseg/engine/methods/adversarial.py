@@ -36,9 +36,9 @@ class AdversarialMethod(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and the critic's doubt on unlabelled crops."""
         output = forward(nets.students["student"], batch.image)
-        free = batch.unlabelled
+        unlabelled = batch.unlabelled
         verdict = nets.critics["critic"](
-            self.critic_input(output)[free], batch.image[free]
+            self.critic_input(output)[unlabelled], batch.image[unlabelled]
         )
         return {
             **self.labelled(output, batch),

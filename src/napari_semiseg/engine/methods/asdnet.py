@@ -75,14 +75,14 @@ class ASDNet(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms by the critic's attention, its doubt, and trusted labels."""
-        count, free = batch.labelled, batch.unlabelled
+        count, unlabelled = batch.labelled, batch.unlabelled
         output = forward(nets.students["student"], batch.image)
         probabilities, scores = segmentation(output), logits(output)
         verdict = nets.critics["critic"](probabilities)
         trust = torch.sigmoid(verdict.detach())
         attention = batch.valid * (1.0 - trust[:count, 0])
-        sure = (trust[free] > self.params.threshold) & batch.inside[free]
-        ramp, label = t.ramp(self.params.ramp), scores[free].argmax(dim=1)
+        sure = (trust[unlabelled] > self.params.threshold) & batch.inside[unlabelled]
+        ramp, label = t.ramp(self.params.ramp), scores[unlabelled].argmax(dim=1)
         return {
             **self.labelled(output, batch),
             "supervised": 0.5
@@ -94,7 +94,7 @@ class ASDNet(DualTaskMethod):
             * ramp
             * _doubt(verdict, 1.0, batch.inside),
             "pseudo_labels": self.params.weight(t)
-            * cross_entropy(scores[free], label, sure[:, 0]),
+            * cross_entropy(scores[unlabelled], label, sure[:, 0]),
         }
 
     def critic_loss(self, nets: Networks, batch: Batch) -> Tensor:

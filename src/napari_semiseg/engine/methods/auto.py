@@ -62,12 +62,12 @@ class Auto(DualTaskMethod):
     """Labels first; pseudo labels once the labelled scans have little left to teach.
 
     A term on unlabelled crops costs steps, and in a budget of minutes it must be
-    worth them: at first more steps with labels teach more. So unlabelled scans lend
-    only their grey values (`data.appearance`), which costs nothing, until half of the
-    training is over. From then on a batch has an unlabelled crop as well, in a strong
-    view and with a box of a labelled crop pasted in (after BCP, Bai et al., CVPR 2023,
-    and FixMatch, Sohn et al., NeurIPS 2020). The averaged network labels its weak view
-    by the mean p' of the mask and distance heads:
+    worth them: at first more steps with labels teach more. So until half of the
+    training is over only the grey values of unlabelled scans are used
+    (`data.appearance`), which costs nothing. From then on a batch has an unlabelled
+    crop as well, in a strong view and with a box of a labelled crop pasted in (after
+    BCP, Bai et al., CVPR 2023, and FixMatch, Sohn et al., NeurIPS 2020). The averaged
+    network labels its weak view by the mean p' of the mask and distance heads:
 
     L = L_sup + lambda a^2 [max p' >= tau, gap' <= g] ((CE + Dice) / 2 (p, argmax p')
         + Dice(T(d), argmax p'))
@@ -127,7 +127,7 @@ class Auto(DualTaskMethod):
 
     def _sources(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Voxels (N, 1, Z, Y, X) of labelled volumes, and their visible distance."""
-        count, free = batch.labelled, len(batch.image) - batch.labelled
+        count, unlabelled = batch.labelled, len(batch.image) - batch.labelled
         box = random_box(batch.image, self.params.side)
         visible = visible_distance(box, self.task.limit_voxels)
         whole, far = torch.ones_like(box), torch.full_like(visible, torch.inf)
@@ -136,5 +136,5 @@ class Auto(DualTaskMethod):
             "into": ((whole, far), (box, visible)),
             "none": ((whole, far), (~whole, far)),
         }[self.params.paste]
-        sources, distances = zip(*[first] * count, *[last] * free, strict=True)
+        sources, distances = zip(*[first] * count, *[last] * unlabelled, strict=True)
         return torch.cat(sources), torch.cat(distances)

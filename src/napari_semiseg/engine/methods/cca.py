@@ -68,9 +68,11 @@ class CCA(DualTaskMethod):
         places = functional.normalize(features, dim=1).movedim(1, -1)
         centres, known = [], []
         for index in range(self.task.classes):
-            mine = places[batch.valid & (batch.target == index)]
-            known.append(len(mine) >= self.params.clusters)
-            picked = mine[torch.randperm(len(mine), device=mine.device)[:VOXELS]]
+            members = places[batch.valid & (batch.target == index)]
+            known.append(len(members) >= self.params.clusters)
+            picked = members[
+                torch.randperm(len(members), device=members.device)[:VOXELS]
+            ]
             middle = picked[: self.params.clusters]
             if not known[-1]:
                 middle = places.new_zeros(self.params.clusters, places.shape[-1])
@@ -83,28 +85,28 @@ class CCA(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and the clusters of labelled and unlabelled voxels."""
-        count, free, many = batch.labelled, batch.unlabelled, self.params.clusters
+        count, unlabelled, many = batch.labelled, batch.unlabelled, self.params.clusters
         output = forward(nets.students["student"], batch.image)
         with torch.no_grad():
             teacher = forward(nets.teachers["student"], batch.image)
             centres, known = self._clusters(decoded(teacher)[:count], batch)
-            theirs = similarity(decoded(teacher), centres, known)
-            target = segmentation(teacher)[free]
-        mine = similarity(decoded(output), centres, known) / self.params.temperature
+            taught = similarity(decoded(teacher), centres, known)
+            target = segmentation(teacher)[unlabelled]
+        learnt = similarity(decoded(output), centres, known) / self.params.temperature
 
         def assigned(part: slice, label: Tensor, where: Tensor) -> Tensor:
             """Loss of a part of the crops, whose voxels have a class."""
-            own = torch.unflatten(theirs[part], 1, (-1, many))
+            own = torch.unflatten(taught[part], 1, (-1, many))
             chosen = label[:, None, None].expand(-1, -1, many, -1, -1, -1)
             nearest = own.gather(1, chosen)[:, 0].argmax(dim=1)
             index = label * many + nearest
-            return cross_entropy(mine[part], index, where & known[index])
+            return cross_entropy(learnt[part], index, where & known[index])
 
-        sure = confident(target, self.params.threshold) & batch.inside[free]
+        sure = confident(target, self.params.threshold) & batch.inside[unlabelled]
         weight = self.params.weight(t)
         return {
             **self.labelled(output, batch),
             "clusters": weight * assigned(slice(0, count), batch.target, batch.valid),
             "pseudo_clusters": weight
-            * assigned(free, target.argmax(dim=1), sure[:, 0]),
+            * assigned(unlabelled, target.argmax(dim=1), sure[:, 0]),
         }

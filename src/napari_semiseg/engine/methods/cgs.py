@@ -66,10 +66,10 @@ def claimed(scores: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """
     claims = torch.sigmoid(scores[:, 1:])
     largest, index = claims.max(dim=1)
-    mine = largest > 0.5
-    certainty = torch.where(mine, largest, 1.0 - largest)
+    is_class = largest > 0.5
+    certainty = torch.where(is_class, largest, 1.0 - largest)
     alone = (claims > 0.5).sum(dim=1) <= 1
-    return torch.where(mine, index + 1, 0), alone & (certainty >= threshold)
+    return torch.where(is_class, index + 1, 0), alone & (certainty >= threshold)
 
 
 @register
@@ -116,9 +116,9 @@ class CGS(DualTaskMethod):
         inside, threshold = batch.inside[batch.unlabelled], self.params.threshold
         with torch.no_grad():
             general, special = nets.teachers["student"].outputs(image)
-            said = segmentation(general)
-            sure = confident(said, threshold)[:, 0]
-            labels = [said.argmax(dim=1), *claimed(logits(special), threshold)]
+            prediction = segmentation(general)
+            sure = confident(prediction, threshold)[:, 0]
+            labels = [prediction.argmax(dim=1), *claimed(logits(special), threshold)]
         box = random_box(image, self.params.side)
 
         def mix(maps: Tensor, where: Tensor) -> Tensor:

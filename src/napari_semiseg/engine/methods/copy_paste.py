@@ -129,8 +129,10 @@ def paste_by_voxel(
     """
     order = torch.arange(len(is_labelled_source), device=is_labelled_source.device)
     known = order % batch.labelled
-    free = int(batch.unlabelled.start) + order % len(guess)
-    inside = torch.where(is_labelled_source, batch.inside[known], batch.inside[free])
+    unlabelled = int(batch.unlabelled.start) + order % len(guess)
+    inside = torch.where(
+        is_labelled_source, batch.inside[known], batch.inside[unlabelled]
+    )
     valid = batch.valid[known].unsqueeze(1) & is_labelled_source
     moved = guess[order % len(guess)]
     guessed = inside & ~is_labelled_source
@@ -140,7 +142,7 @@ def paste_by_voxel(
     low, high = _limit_to_visible(batch.low[known], batch.high[known], visible)
     crops = Batch(
         image=_packed(
-            torch.where(is_labelled_source, batch.image[known], batch.image[free])
+            torch.where(is_labelled_source, batch.image[known], batch.image[unlabelled])
         ),
         inside=inside,
         target=batch.target[known],
@@ -192,8 +194,10 @@ class CopyPasteMethod(DualTaskMethod):
             return self.labelled_loss(nets, crops)
         with torch.no_grad():
             image = batch.image[batch.unlabelled]
-            said = [segmentation(forward(net, image)) for net in nets.teachers.values()]
-            teacher = torch.stack(said).mean(dim=0)
+            predictions = [
+                segmentation(forward(net, image)) for net in nets.teachers.values()
+            ]
+            teacher = torch.stack(predictions).mean(dim=0)
         box = random_box(batch.image, self.params.side)
         count = max(batch.labelled, len(teacher))
         boxes = box.expand(count, *box.shape[1:])

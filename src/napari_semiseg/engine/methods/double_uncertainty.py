@@ -54,25 +54,25 @@ class DoubleUncertainty(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and agreement of predictions and of features."""
         output = forward(nets.students["student"], batch.image)
-        teacher, free = nets.teachers["student"], batch.unlabelled
-        image, inside = batch.image[free], batch.inside[free]
+        teacher, unlabelled = nets.teachers["student"], batch.unlabelled
+        image, inside = batch.image[unlabelled], batch.inside[unlabelled]
 
         def moments() -> Tensor:
-            said = forward(teacher, add_noise(image))
-            maps = decoded(said)
-            return torch.cat([segmentation(said), maps, maps.square()], dim=1)
+            noisy = forward(teacher, add_noise(image))
+            maps = decoded(noisy)
+            return torch.cat([segmentation(noisy), maps, maps.square()], dim=1)
 
         means = monte_carlo(teacher, self.params.passes, moments)
-        mine, maps = segmentation(output)[free], decoded(output)[free]
+        prediction, maps = segmentation(output)[unlabelled], decoded(output)[unlabelled]
         target, features, squares = torch.split(
-            means, [mine.shape[1], maps.shape[1], maps.shape[1]], dim=1
+            means, [prediction.shape[1], maps.shape[1], maps.shape[1]], dim=1
         )
         spread = (squares - features.square()).clamp_min(0).mean(dim=1, keepdim=True)
         weight = self.params.weight(t)
         return {
             **self.labelled(output, batch),
             "consistency": weight
-            * consistency(mine, target, torch.exp(-entropy(target)) * inside),
+            * consistency(prediction, target, torch.exp(-entropy(target)) * inside),
             "features": weight
             * self.params.feature_weight
             * consistency(maps, features, torch.exp(-spread) * inside),

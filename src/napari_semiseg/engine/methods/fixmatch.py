@@ -117,7 +117,7 @@ class FixMatch(DualTaskMethod):
             view = weak_to_strong(
                 batch.image[:count], batch.inside[:count], STRENGTHS[index]
             )
-            said = segmentation(forward(student, view))
-            dice = 1.0 - soft_dice(said, batch.target, batch.valid)
+            prediction = segmentation(forward(student, view))
+            dice = 1.0 - soft_dice(prediction, batch.target, batch.valid)
         known = next(nets.critics["strengths"].parameters())[index, 0]
         return (known - dice).square()

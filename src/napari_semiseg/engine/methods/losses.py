@@ -31,12 +31,12 @@ def soft_dice(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     p, classes = probabilities.float().flatten(2), probabilities.shape[1]
     label = target.clamp(0, classes - 1).flatten(1)
     inside = valid.flatten(1).float()
-    said = (p * inside.unsqueeze(1)).sum(dim=(0, 2))
+    predicted = (p * inside.unsqueeze(1)).sum(dim=(0, 2))
     # Without a one-hot map: with many classes it would cost more than the network.
-    mine = p.gather(1, label.unsqueeze(1))[:, 0] * inside
-    both = torch.zeros_like(said).index_add(0, label.flatten(), mine.flatten())
-    size = torch.zeros_like(said).index_add(0, label.flatten(), inside.flatten())
-    dice = (2.0 * both + 1e-5) / (said + size + 1e-5)
+    correct = p.gather(1, label.unsqueeze(1))[:, 0] * inside
+    both = torch.zeros_like(predicted).index_add(0, label.flatten(), correct.flatten())
+    size = torch.zeros_like(predicted).index_add(0, label.flatten(), inside.flatten())
+    dice = (2.0 * both + 1e-5) / (predicted + size + 1e-5)
     present = (size > 0).float()[1:]
     return ((1.0 - dice[1:]) * present).sum() / present.sum().clamp_min(1.0)
 

@@ -51,15 +51,15 @@ class MeanTeacher(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms and agreement with the teacher."""
         output = forward(nets.students["student"], batch.image)
-        free = batch.unlabelled
+        unlabelled = batch.unlabelled
         target = segmentation(
-            forward(nets.teachers["student"], add_noise(batch.image[free]))
+            forward(nets.teachers["student"], add_noise(batch.image[unlabelled]))
         )
-        inside = batch.inside[free]
+        inside = batch.inside[unlabelled]
         if self.params.soft_labels:
-            difference = soft_cross_entropy(logits(output)[free], target, inside)
+            difference = soft_cross_entropy(logits(output)[unlabelled], target, inside)
         else:
-            difference = consistency(segmentation(output)[free], target, inside)
+            difference = consistency(segmentation(output)[unlabelled], target, inside)
         return {
             **self.labelled(output, batch),
             "consistency": self.params.weight(t) * difference,

@@ -51,13 +51,15 @@ class MutualInformation(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and the information that the views share."""
-        free = batch.unlabelled
+        unlabelled = batch.unlabelled
         view = draw_view(self.task, batch.image.shape[2:], self.params.zoom)
-        crops = torch.cat([batch.image, view(batch.image[free])])
+        crops = torch.cat([batch.image, view(batch.image[unlabelled])])
         output = forward(nets.students["student"], crops)
-        said, count = segmentation(output), len(batch.image)
-        inside = view.shown(batch.inside[free])
-        shared = mutual_information(said[count:], view(said[:count][free]), inside)
+        predictions, count = segmentation(output), len(batch.image)
+        inside = view.shown(batch.inside[unlabelled])
+        shared = mutual_information(
+            predictions[count:], view(predictions[:count][unlabelled]), inside
+        )
         return {
             **self.labelled(output, batch),
             "information": -self.params.weight(t) * shared,

@@ -41,10 +41,10 @@ def update_average(
     the weights are.
     """
     alpha = min(1.0 - 1.0 / (1.0 + AVERAGED * step), decay)
-    mine, theirs = _averaged(average), _averaged(module)
+    averages, values = _averaged(average), _averaged(module)
     with torch.no_grad():
-        torch._foreach_mul_(mine, alpha)
-        torch._foreach_add_(mine, theirs, alpha=1.0 - alpha)
+        torch._foreach_mul_(averages, alpha)
+        torch._foreach_add_(averages, values, alpha=1.0 - alpha)
 
 
 def _averaged(module: nn.Module) -> list[Tensor]:
@@ -159,13 +159,13 @@ def swap_low_frequencies(image: Tensor, other: Tensor, share: float) -> Tensor:
     ``other``, phases stay. Both are (B, K, Z, Y, X).
     """
     axes = (2, 3, 4)
-    mine, theirs = (torch.fft.fftn(one.float(), dim=axes) for one in (image, other))
+    spectrum, source = (torch.fft.fftn(one.float(), dim=axes) for one in (image, other))
     low = torch.ones(image.shape[2:], dtype=torch.bool, device=image.device)
     for axis, edge in enumerate(image.shape[2:]):
         slow = torch.fft.fftfreq(edge, device=image.device).abs() <= 0.5 * share
         low &= slow.view([-1 if each == axis else 1 for each in range(3)])
-    amplitude = torch.where(low, theirs.abs(), mine.abs())
-    mixed: Tensor = torch.fft.ifftn(torch.polar(amplitude, mine.angle()), dim=axes)
+    amplitude = torch.where(low, source.abs(), spectrum.abs())
+    mixed: Tensor = torch.fft.ifftn(torch.polar(amplitude, spectrum.angle()), dim=axes)
     return mixed.real
 
 

@@ -55,8 +55,8 @@ class PrototypeMeanTeacher(DualTaskMethod):
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and the classes by the prototypes."""
-        count, free = batch.labelled, batch.unlabelled
-        teacher, image = nets.teachers["student"], batch.image[free]
+        count, unlabelled = batch.labelled, batch.unlabelled
+        teacher, image = nets.teachers["student"], batch.image[unlabelled]
         output = forward(nets.students["student"], batch.image)
         features, classes = decoded(output), self.task.classes
         known = one_hot(batch.target, classes) * batch.valid.unsqueeze(1)
@@ -67,7 +67,7 @@ class PrototypeMeanTeacher(DualTaskMethod):
             self.params.passes,
             lambda: segmentation(forward(teacher, add_noise(image))),
         )
-        sure = self.params.certain(target, t) & batch.inside[free]
+        sure = self.params.certain(target, t) & batch.inside[unlabelled]
         sure = sure & is_known[target.argmax(dim=1, keepdim=True)]
         weight = self.params.weight(t)
         return {
@@ -75,5 +75,5 @@ class PrototypeMeanTeacher(DualTaskMethod):
             "prototype_labels": weight
             * cross_entropy(scores[:count], batch.target, batch.valid),
             "prototypes": weight
-            * consistency(torch.softmax(scores[free], dim=1), target, sure),
+            * consistency(torch.softmax(scores[unlabelled], dim=1), target, sure),
         }

@@ -121,24 +121,26 @@ class SelfTraining(DualTaskMethod):
         share = self._shares(batch.cases[batch.unlabelled])
         labellers = [nets.teachers[f"labels_{name}"] for name in self._names]
         with torch.no_grad():
-            said = torch.stack(
+            predictions = torch.stack(
                 [segmentation(forward(each, image)) for each in labellers]
             )
         votes = torch.ones(members, len(image))
         if self.params.halves:
             votes[share, torch.arange(len(image))] = 0
-        weight = (votes / votes.sum(dim=0)).to(said).view(*votes.shape, 1, 1, 1, 1)
-        mean = (weight * said).sum(dim=0)
+        weight = (
+            (votes / votes.sum(dim=0)).to(predictions).view(*votes.shape, 1, 1, 1, 1)
+        )
+        mean = (weight * predictions).sum(dim=0)
         label = mean.argmax(dim=1)
         sure = (confident(mean, self.params.threshold) & inside)[:, 0]
         own, taught = [], []
         for index, member in enumerate(nets.students.values()):
-            mine = (share == index).nonzero()[:, 0].to(image.device)
-            output = forward(member, torch.cat([batch.image[:count], image[mine]]))
+            chosen = (share == index).nonzero()[:, 0].to(image.device)
+            output = forward(member, torch.cat([batch.image[:count], image[chosen]]))
             own.append(self.labelled(output, batch))
-            if len(mine):
+            if len(chosen):
                 guess = logits(output)[count:]
-                taught.append(cross_entropy_dice(guess, label[mine], sure[mine]))
+                taught.append(cross_entropy_dice(guess, label[chosen], sure[chosen]))
         return {
             **summed_terms(own),
             "pseudo_labels": self.params.weight * torch.stack(taught).sum(),

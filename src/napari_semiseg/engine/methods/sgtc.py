@@ -30,9 +30,9 @@ def in_slices_across(batch: Batch, axis: int) -> Tensor:
 
     All of a crop without such slices.
     """
-    mine = batch.valid & ((batch.planes >> axis) & 1).bool()
-    there = mine.flatten(1).any(dim=1).view(-1, 1, 1, 1)
-    return torch.where(there, mine, batch.valid)
+    annotated = batch.valid & ((batch.planes >> axis) & 1).bool()
+    there = annotated.flatten(1).any(dim=1).view(-1, 1, 1, 1)
+    return torch.where(there, annotated, batch.valid)
 
 
 @register
@@ -68,16 +68,16 @@ class SGTC(DualTaskMethod):
         ]
         known = torch.zeros_like(batch.inside[:, 0])
         known[:count] = batch.valid
-        free = batch.inside[:, 0] & ~known
-        said = [segmentation(output).detach() for output in outputs]
+        unlabelled = batch.inside[:, 0] & ~known
+        predictions = [segmentation(output).detach() for output in outputs]
         taught = [
             cross_entropy(
                 logits(output),
                 other.argmax(dim=1),
-                free & (entropy(other)[:, 0] < limit),
+                unlabelled & (entropy(other)[:, 0] < limit),
             )
             for index, output in enumerate(outputs)
-            for other in said[:index] + said[index + 1 :]
+            for other in predictions[:index] + predictions[index + 1 :]
         ]
         return {
             **summed_terms(own),

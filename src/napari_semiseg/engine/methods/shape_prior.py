@@ -68,14 +68,14 @@ class ShapePrior(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and agreement with the mended prediction."""
         output = forward(nets.students["student"], batch.image)
-        free = batch.unlabelled
-        mine = segmentation(output)[free]
+        unlabelled = batch.unlabelled
+        prediction = segmentation(output)[unlabelled]
         with torch.no_grad():
-            mended = torch.softmax(nets.critics["prior"](mine), dim=1)
+            restored = torch.softmax(nets.critics["prior"](prediction), dim=1)
         return {
             **self.labelled(output, batch),
             "shape": self.params.weight(t)
-            * consistency(mine, mended, batch.inside[free]),
+            * consistency(prediction, restored, batch.inside[unlabelled]),
         }
 
     def critic_loss(self, nets: Networks, batch: Batch) -> Tensor:

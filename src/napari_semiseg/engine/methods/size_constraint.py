@@ -70,10 +70,10 @@ class SizeConstraint(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and what sizes are off by."""
         output = forward(nets.students["student"], batch.image)
-        free, slack = batch.unlabelled, self.params.tolerance
-        size = _share(segmentation(output)[free], batch.inside[free])
+        unlabelled, slack = batch.unlabelled, self.params.tolerance
+        size = _share(segmentation(output)[unlabelled], batch.inside[unlabelled])
         with torch.no_grad():
-            expected = torch.sigmoid(nets.critics["size"](batch.image[free]))
+            expected = torch.sigmoid(nets.critics["size"](batch.image[unlabelled]))
         off = functional.relu((1 - slack) * expected - size)
         off = off + functional.relu(size - (1 + slack) * expected)
         larger = torch.maximum(expected, size.detach()).clamp_min(1e-3)

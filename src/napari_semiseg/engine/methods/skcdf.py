@@ -78,10 +78,10 @@ class SKCDF(DualTaskMethod):
             return
         student = nets.students["student"]
         with torch.no_grad():
-            for mine, theirs in zip(
+            for second, first in zip(
                 student.decoder_weights(1), student.decoder_weights(0), strict=True
             ):
-                mine.lerp_(theirs, self.params.pull)
+                second.lerp_(first, self.params.pull)
 
     def _balanced(self, scores: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy on about as many labelled voxels of each class."""

@@ -83,23 +83,23 @@ class TemporalEnsembling(DualTaskMethod):
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms, and agreement with the ensemble."""
         output = forward(nets.students["student"], batch.image)
-        free, past = batch.unlabelled, self.params.past
+        unlabelled, past = batch.unlabelled, self.params.past
         turn = current_round(t, 0.0, self.params.rounds)
         with torch.no_grad():
-            said = [
+            weighted = [
                 self.params.inertia ** ((turn - 1 - index) % past)
                 * segmentation(
-                    forward(nets.teachers[f"past_{index}"], batch.image[free])
+                    forward(nets.teachers[f"past_{index}"], batch.image[unlabelled])
                 )
                 for index in range(min(past, turn))
             ]
-            total = torch.stack(said).sum(dim=0)
+            total = torch.stack(weighted).sum(dim=0)
             target = total / total.sum(dim=1, keepdim=True)
-        weight = torch.exp(-entropy(target)) * batch.inside[free]
+        weight = torch.exp(-entropy(target)) * batch.inside[unlabelled]
         return {
             **self.labelled(output, batch),
             "ensemble": self.params.weight(t)
-            * consistency(segmentation(output)[free], target, weight),
+            * consistency(segmentation(output)[unlabelled], target, weight),
         }
 
     def infer(

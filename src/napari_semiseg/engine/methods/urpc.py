@@ -53,8 +53,8 @@ class URPC(DualTaskMethod):
         """Labelled terms of all levels, and their agreement."""
         network = nets.students["student"]
         outputs = network.outputs(batch.image)
-        free, inside = batch.unlabelled, batch.inside[batch.unlabelled]
-        levels = [segmentation(output)[free] for output in outputs]
+        unlabelled, inside = batch.unlabelled, batch.inside[batch.unlabelled]
+        levels = [segmentation(output)[unlabelled] for output in outputs]
         mean = torch.stack(levels).mean(dim=0)
         rectified = batch.image.new_zeros(())
         for level in levels:

@@ -75,14 +75,14 @@ def footprint(trial: TimedStep, voxels: int) -> Footprint:
     return Footprint(2.0 * sum(weights.values()), OVERHEAD * most / voxels)
 
 
-def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
+def largest_crop(need: Footprint, free_bytes: float, config: TrainingConfig) -> int:
     """Find the largest crop for which the memory is enough, in voxels.
 
     Parameters
     ----------
     need : Footprint
         Of the method with the batch and width that were asked for.
-    free : float
+    free_bytes : float
         Bytes that `available` found.
     config : TrainingConfig
         What was asked for.
@@ -92,7 +92,7 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
     ConfigError
         The crop that was asked for, or any at all, does not fit; names what would.
     """
-    fits = need.voxels(SHARE * free)
+    fits = need.voxels(SHARE * free_bytes)
     crop = rounded_up(config.patch_zyx or SMALLEST_CROP)
     if math.prod(crop) <= fits:
         return fits
@@ -105,9 +105,10 @@ def largest_crop(need: Footprint, free: float, config: TrainingConfig) -> int:
     ]
     remedy = " or ".join(way for way in ways if way) or "a machine with more memory"
     raise ConfigError(
-        f"expected a training step that fits into {free / GB:.1f} GB of free memory, "
-        f"found that {config.method!r} with crops of {list(crop)} voxels needs about "
-        f"{need.of(math.prod(crop)) / GB:.1f} GB; close other programs, or use {remedy}"
+        f"expected a training step that fits into {free_bytes / GB:.1f} GB of free "
+        f"memory, found that {config.method!r} with crops of {list(crop)} voxels needs "
+        f"about {need.of(math.prod(crop)) / GB:.1f} GB; close other programs, or use "
+        f"{remedy}"
     )
 
 

@@ -80,9 +80,9 @@ def oracle_dice(facts: Fingerprint, working_mm: Spacing) -> float | None:
             extra = 0.5 if working_mm[across] > spacing[across] else 0.0
         back = _resampled(mask, working_shape(mask.shape, spacing, working))
         for value in np.unique(mask[mask > 0]):
-            mine, truth = back == value, mask == value
-            both = 2.0 * np.count_nonzero(mine & truth)
-            size = np.count_nonzero(mine) + np.count_nonzero(truth)
+            predicted, truth = back == value, mask == value
+            both = 2.0 * np.count_nonzero(predicted & truth)
+            size = np.count_nonzero(predicted) + np.count_nonzero(truth)
             count = counts.setdefault(int(value), {}).setdefault(group, [0.0, 0.0])
             count[0] += both - extra * (size - both)
             count[1] += size

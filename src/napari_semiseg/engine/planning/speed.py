@@ -62,17 +62,17 @@ def fastest(
         reasons = {**plan.reasons, "precision": why}
         plan = plan.model_copy(update={"reasons": reasons})
     if asked is not None:
-        return plan, 0.0 if plan.steps else pace(trial(plan), plan)
+        return plan, 0.0 if plan.steps else measure_seconds_per_voxel(trial(plan), plan)
     full, half = trial(plan), trial(plan.model_copy(update={"precision": "bf16"}))
     quick = half.measure(FIRST)
     slow = full.measure(FIRST, enough=CLEAR * quick)
     faster, precision = (half, "bf16") if slow > WORTH * quick else (full, "fp32")
     why = f"bf16 measured {slow / quick:.2f} times as fast as fp32 on this device"
     decided = {"precision": precision, "reasons": {**plan.reasons, "precision": why}}
-    return plan.model_copy(update=decided), pace(faster, plan)
+    return plan.model_copy(update=decided), measure_seconds_per_voxel(faster, plan)
 
 
-def pace(trial: TimedStep, plan: Plan) -> float:
+def measure_seconds_per_voxel(trial: TimedStep, plan: Plan) -> float:
     """Measure the seconds of a step per crop voxel, were no other program busy."""
     trial.measure(plan.steps or STEPS)
     return trial.work_seconds / math.prod(plan.patch_zyx)

@@ -45,8 +45,8 @@ class GradientBalance:
         """Factor of the terms on unlabelled crops."""
         if self._target is None or not self.ratio:
             return 1.0
-        wanted = self._target / self.ratio
-        return min(LARGEST_SCALE, max(1 / LARGEST_SCALE, wanted))
+        scale = self._target / self.ratio
+        return min(LARGEST_SCALE, max(1 / LARGEST_SCALE, scale))
 
     def backward(
         self,
@@ -105,12 +105,14 @@ def _norms(
     first: Sequence[Tensor | None], weights: Sequence[nn.Parameter]
 ) -> tuple[float, float]:
     """Norms of a part of the gradients of the weights, and of the rest of them."""
-    ours, others = [], []
+    part, remainder = [], []
     for known, weight in zip(first, weights, strict=True):
         if weight.grad is None:
             continue
         known = torch.zeros_like(weight) if known is None else known
-        ours.append(known)
-        others.append(weight.grad - known)
-    labelled, rest = (float(nn.utils.get_total_norm(part)) for part in (ours, others))
+        part.append(known)
+        remainder.append(weight.grad - known)
+    labelled, rest = (
+        float(nn.utils.get_total_norm(gradients)) for gradients in (part, remainder)
+    )
     return labelled, rest

@@ -80,22 +80,22 @@ class LivePredictions:
         self._from = (
             self._settle if is_warm_started else math.ceil(FIRST_AT * plan.steps)
         )
-        self._begun = self._next = time.perf_counter()
+        self._start = self._next = time.perf_counter()
         self._spent = 0.0
         self._made: dict[str, tuple[int, float]] = {}
         self._too_large: set[str] = set()
 
     def events(self, trainer: Trainer) -> Iterator[Event]:
         """Predict requested cases, when there are some and time for them."""
-        begun = time.perf_counter()
+        start = time.perf_counter()
         first, rank = self._ranks.is_first, self._ranks.rank
-        names = self._ranks.shared(self._chosen(trainer, begun) if first else [])
+        names = self._ranks.shared(self._chosen(trainer, start) if first else [])
         if not names:
             return
         event = self._predict(names[rank], trainer) if rank < len(names) else None
         found = self._ranks.gathered((event, self._too_large))
         done = time.perf_counter()
-        self._spent += done - begun
+        self._spent += done - start
         self._made |= dict.fromkeys(names, (trainer.step, done))
         for event, too_large in found:
             self._too_large |= too_large
@@ -107,17 +107,17 @@ class LivePredictions:
         if now < self._next or trainer.step < self._from:
             return []
         self._next = now + min(LOOK_S, self._every)
-        if self._spent > SHARE * (now - self._begun):
+        if self._spent > SHARE * (now - self._start):
             return []
         since = trainer.schedule.since
         learnt = trainer.step >= since + self._settle
         due: list[tuple[bool, float, str]] = []
         for name in requested_predictions(self._run):
             step, at = self._made.get(name, (-1, -math.inf))
-            newer = since > step and learnt
-            waits = newer or now - at >= self._every
+            is_update = since > step and learnt
+            waits = is_update or now - at >= self._every
             if waits and name not in self._too_large:
-                due.append((not newer, at, name))
+                due.append((not is_update, at, name))
         due.sort(key=itemgetter(0, 1))  # the most urgent request stays before others
         return [name for *_, name in due[: self._ranks.size]]
 

@@ -72,7 +72,7 @@ class TrainingPictures:
         self._made: Pictures | None = None
         self._last_took = 0.0
         self._next: float = math.ceil(FIRST_AT * plan.steps)
-        self._begun = False
+        self._is_prepared = False
 
     def events(self, trainer: Trainer) -> Iterator[Event]:
         """Store a picture, when the next one is due and costs little enough."""
@@ -81,7 +81,7 @@ class TrainingPictures:
         every = math.ceil(trainer.plan.steps / MOST)
         self._next = trainer.step + every
         try:
-            if not self._begun:
+            if not self._is_prepared:
                 self._begin(trainer)
             made = self._made
             if made is None:
@@ -102,7 +102,7 @@ class TrainingPictures:
 
     def _begin(self, trainer: Trainer) -> None:
         """Choose scan and slice, those of the session before if there was one."""
-        self._begun = True
+        self._is_prepared = True
         started, plan = time.perf_counter(), self._plan
         known = Pictures.read(self._run.folder.pictures)
         case = self._scan(None if known is None else known.case)

@@ -40,7 +40,7 @@ from napari_semiseg.engine.planning.speed import (
     expected_steps,
     fastest,
     fix_steps,
-    pace,
+    measure_seconds_per_voxel,
 )
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.live_labels import LiveLabels
@@ -205,7 +205,7 @@ class Training:
 
     def _decide(self) -> Generator[Event, None, _Prepared | None]:
         """Plan, prepare the cohort, measure the speed; None where it was stopped."""
-        begun = time.perf_counter()
+        start = time.perf_counter()
         if warning := cloud_warning(self._project.folder):
             yield Warned(message=warning)
         kind, plan = registry.check(self._config), self._run.plan
@@ -227,7 +227,7 @@ class Training:
                 plan, self._sampler(plan, live_labels.streams(Schedule()))
             )
             plan, seconds_per_step = yield from self._with_steps(
-                plan, live_labels, trial, expected, begun
+                plan, live_labels, trial, expected, start
             )
         else:  # with the same cases as before, so that it goes on exactly
             done = saved.step if saved else 0
@@ -297,7 +297,7 @@ class Training:
         plan = with_grid(plan, config, facts, per_voxel, most)
         if config.minutes is not None and config.patch_zyx is None:
             # Thin or large crops can cost more or less a voxel than the first one did.
-            per_voxel = pace(self._rehearsal(plan), plan)
+            per_voxel = measure_seconds_per_voxel(self._rehearsal(plan), plan)
             plan = with_grid(plan, config, facts, per_voxel, most)
         single, whole = (
             single_pieces(self._cohort.labelled) if config.single_pieces else ((), 0)
@@ -506,19 +506,19 @@ class Training:
         live_labels: LiveLabels,
         trial: Trainer,
         expected: int,
-        begun: float,
+        start: float,
     ) -> Generator[Event, None, tuple[Plan, float]]:
         """Measure the speed, and prepare the unlabelled cases if a step will need them.
 
         Returns the plan with its number of steps, and seconds of one.
         """
         yield Staged(stage="Measuring the speed", done=0, total=1)
-        plan, seconds_per_step = self._with_measured_steps(plan, trial, expected, begun)
+        plan, seconds_per_step = self._with_measured_steps(plan, trial, expected, start)
         if self._first_unlabelled(plan) is not None:
             self._all_ready = True
             yield from live_labels.prepare_unlabelled(self._stopped)
             plan, seconds_per_step = self._with_measured_steps(
-                plan, trial, plan.steps, begun
+                plan, trial, plan.steps, start
             )
         use = {"unlabelled": self._use_of_unlabelled(plan)}
         if self._config.untrusted:
@@ -567,7 +567,7 @@ class Training:
         )
 
     def _with_measured_steps(
-        self, plan: Plan, trial: Trainer, expected: int, begun: float
+        self, plan: Plan, trial: Trainer, expected: int, start: float
     ) -> tuple[Plan, float]:
         """Fix the number of steps by the measured speed, which is returned too.
 
@@ -576,7 +576,7 @@ class Training:
         """
         for _ in range(2):
             seconds_per_step = trial.measure(expected)
-            spent = time.perf_counter() - begun
+            spent = time.perf_counter() - start
             fixed = fix_steps(plan, self._config, seconds_per_step, spent)
             if abs(fixed.steps - expected) <= 0.1 * expected:
                 break

@@ -35,13 +35,15 @@ def validate(
     cases, and all of them are cancelled where one is.
     """
     predictor = trainer.predictor(cancellation)
-    mine: dict[str, list[float]] | None = {}
+    own_scores: dict[str, list[float]] | None = {}
     try:
-        mine = {case.id: _dice(predictor, case, labels) for case in ranks.share(cases)}
+        own_scores = {
+            case.id: _dice(predictor, case, labels) for case in ranks.share(cases)
+        }
     except Cancelled:
-        mine = None
+        own_scores = None
     scores: dict[str, list[float]] = {}
-    for found in ranks.gathered(mine):
+    for found in ranks.gathered(own_scores):
         if found is None:
             raise Cancelled
         scores |= found
