@@ -258,9 +258,9 @@ class SemisegDock(QWidget):
 
     def sizeHint(self) -> QSize:
         """As wide as suits the window, not higher than a small screen."""
-        return QSize(self._wanted_width(), HEIGHT)
+        return QSize(self._preferred_width(), HEIGHT)
 
-    def _wanted_width(self) -> int:
+    def _preferred_width(self) -> int:
         room = self.window().width()
         return next(width for least, width in WIDTHS if room >= least)
 
@@ -275,7 +275,7 @@ class SemisegDock(QWidget):
 
         Above or below the image it is the height that is chosen.
         """
-        dock, width = self.parentWidget(), self._wanted_width()
+        dock, width = self.parentWidget(), self._preferred_width()
         if width != self._width and isinstance(dock, QDockWidget) and self._window:
             self._width = width
             areas = Qt.DockWidgetArea
@@ -297,7 +297,7 @@ class SemisegDock(QWidget):
 
     def _toggle_width(self) -> None:
         """Make room for all columns of the cohort, or for the image."""
-        dock, usual = self.parentWidget(), self._wanted_width()
+        dock, usual = self.parentWidget(), self._preferred_width()
         if isinstance(dock, QDockWidget) and self._window:
             most = max(usual, min(WIDE, self.window().width() - CANVAS_WIDTH))
             width = most if self.width() < (usual + most) / 2 else usual

@@ -61,7 +61,7 @@ def test_each_correction_is_a_point_in_three_plots(
     ]
     assert panel.agreement.value.text() == f"{dice:.2f}"
     assert panel.agreement.unit.text() == "Dice, mean of the last 2 corrections"
-    assert panel.pace.value.text() == "2.5 min"
+    assert panel.minutes_per_case.value.text() == "2.5 min"
     assert (panel.left.value.text(), panel.left.unit.text()) == (
         "2 scans",
         "about 5 min at this pace",
@@ -101,7 +101,7 @@ def test_a_plateau_is_shown_with_a_button_to_predict(
         correct(project, session, "case_0", minutes)
     assert panel.words.isHidden()
     correct(project, session, "case_1", 0.5)
-    assert panel.pace.unit.text() == "the first 5 took 1.3 min"
+    assert panel.minutes_per_case.unit.text() == "the first 5 took 1.3 min"
     words = "The last 5 cases needed under 1 minute each: predict the rest?"
     assert words in panel.words.text()
     assert session.plateau() == words

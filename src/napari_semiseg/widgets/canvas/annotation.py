@@ -81,7 +81,7 @@ class Annotation:
         """Write ``values`` to the case's draft.
 
         Where another program has changed label or draft since, they are kept beside
-        it, and the user is told.
+        it, and the user is notified.
         """
         current, say = self._open, self._session.say
         project, case, editing = current.project, current.case, current.editing

@@ -41,8 +41,8 @@ class OpenCase:
     first_draft : ndarray (Z, Y, X), uint8, or None
         The case's draft when it was opened.
     versions : MaskVersions or None
-        Label and draft as this window knows them: another program has not been told
-        of its edits where the files differ from that. None is not compared.
+        Label and draft as this window knows them; where the files differ, another
+        program has changed them. None is not compared.
     own_draft : bool
         Whether this window has written the draft.
     aside : str or None

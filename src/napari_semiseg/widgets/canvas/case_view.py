@@ -177,7 +177,7 @@ class CaseView(QObject):
         -------
         bool
             False when unsaved edits keep the present case open, or the files of the
-            new one cannot be read (the user is told).
+            new one cannot be read (the user is notified).
         """
         if not self.session.leave():
             return False

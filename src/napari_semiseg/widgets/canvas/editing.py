@@ -132,8 +132,8 @@ class Editing:
             occupied[2] |= inside.any(axis=0)
         parts = []
         for axis, rows in enumerate(occupied):
-            wanted = np.flatnonzero(rows) if rows.any() else np.arange(rows.size)
-            parts.append(np.isin(wanted, list(self._viewed[axis])).mean())
+            slices = np.flatnonzero(rows) if rows.any() else np.arange(rows.size)
+            parts.append(np.isin(slices, list(self._viewed[axis])).mean())
         return float(max(parts))
 
     @property
@@ -192,7 +192,7 @@ class Editing:
         return self.encoding.confirm(self.values)
 
     def annotated_only(self) -> NDArray[np.uint8]:
-        """Classes where a person has painted or said that it is done; 255 elsewhere."""
+        """Classes where a person has painted or marked a slice done; 255 elsewhere."""
         return self.encoding.human(self.values)
 
     def changed_voxels(self) -> int:

@@ -51,7 +51,7 @@ class ImageLayers:
         self._viewer = viewer
         self.all: list[Image] = []
         self.names: tuple[str, ...] = ()
-        self._wanted: str | None = None
+        self._chosen: str | None = None
         self._shown: Image | None = None
 
     @property
@@ -92,8 +92,8 @@ class ImageLayers:
         before = self._release()
         names = case.channel_names
         self.names = names if len(names) > 1 else ()
-        wanted = self._wanted if self._wanted in self.names else None
-        first = wanted or next(iter(self.names), "")
+        chosen = self._chosen if self._chosen in self.names else None
+        first = chosen or next(iter(self.names), "")
         for name, values in zip(self.names or ("",), voxels, strict=True):
             limits = AUTOMATIC.limits(values)
             # The limits come first: what follows them writes into the metadata.
@@ -123,7 +123,7 @@ class ImageLayers:
         chosen.visible = True
         for layer in self.all:
             layer.visible = layer is chosen
-        self._wanted = name
+        self._chosen = name
 
     def next(self) -> None:
         """Bring the next channel into view, and round again."""

@@ -80,18 +80,18 @@ class MaskLayer(Labels):
 
     def data_setitem(self, indices: Any, value: Any, refresh: bool = True) -> None:
         """Set voxels unless they are locked; napari before 0.9 paints with this."""
-        free = self._free(np.asarray(self.data)[indices])
+        unlocked = self._unlocked(np.asarray(self.data)[indices])
         if isinstance(value, np.ndarray) and value.ndim:
-            value = value[free]
-        super().data_setitem(tuple(part[free] for part in indices), value, refresh)
+            value = value[unlocked]
+        super().data_setitem(tuple(part[unlocked] for part in indices), value, refresh)
 
     def _apply_mask_to_data(
         self, data: NDArray[np.uint8], mask: NDArray[np.bool_], *args: Any
     ) -> Any:
         """Leave locked voxels out; what napari paints with since 0.9."""
-        return super()._apply_mask_to_data(data, mask & self._free(data), *args)
+        return super()._apply_mask_to_data(data, mask & self._unlocked(data), *args)
 
-    def _free(self, values: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    def _unlocked(self, values: NDArray[np.uint8]) -> NDArray[np.bool_]:
         return ~np.isin(values, _array(self.protected))
 
 

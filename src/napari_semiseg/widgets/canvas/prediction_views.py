@@ -310,7 +310,7 @@ class MapOverlay:
     canvas : QWidget
         Of the viewer; gets the legend.
     asked : callable
-        Told which of the two maps shall be shown in place of the other.
+        Called with the map of the two that shall be shown in place of the other.
     """
 
     def __init__(

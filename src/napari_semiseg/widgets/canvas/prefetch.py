@@ -133,7 +133,7 @@ def _key(case: Case, run: Run | None) -> Key:
     for file in files:
         try:
             found = file.stat()
-        except OSError:  # to be told when it is opened
+        except OSError:  # it is reported when the case is opened
             facts.append((str(file), 0, 0))
         else:
             facts.append((str(file), found.st_size, found.st_mtime_ns))

@@ -78,8 +78,8 @@ class CaseVerbs(QObject):
 
     def run(self, verb: Verb, ids: Sequence[str], *_: object) -> None:
         """Do it to those of the cases that it can be done to."""
-        wanted = set(ids)
-        cases = [case for case in self._session.cases() if case.id in wanted]
+        requested = set(ids)
+        cases = [case for case in self._session.cases() if case.id in requested]
         able = {case.id for case in cases if verb.applies(case)}
         chosen = [name for name in ids if name in able]
         if chosen:

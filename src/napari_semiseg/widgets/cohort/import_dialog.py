@@ -217,8 +217,8 @@ class SeriesChoice(QGroupBox):
             with signals_blocked(self.list):
                 for items in self._folders():
                     same = [one for one in items if one.text(1) == item.text(1)]
-                    free = self.together.isChecked() or not any(map(_is_on, items))
-                    if item not in items and len(same) == 1 and free:
+                    allowed = self.together.isChecked() or not any(map(_is_on, items))
+                    if item not in items and len(same) == 1 and allowed:
                         same[0].setCheckState(0, ON)
         self.changed.emit()
 

@@ -210,7 +210,7 @@ class CohortModel(RowModel[Row]):
 
     def empty_fields(self) -> set[str]:
         """Columns that say nothing of any case."""
-        said = {
+        filled = {
             "use": any(row.split is not Split.TRAIN for row in self.rows),
             "annotated": any(row.annotated for row in self.rows),
             "minutes": any(row.minutes for row in self.rows),
@@ -218,7 +218,7 @@ class CohortModel(RowModel[Row]):
                 row.waiting is not None or row.dice is not None for row in self.rows
             ),
         }
-        return {field for field, known in said.items() if not known}
+        return {field for field, known in filled.items() if not known}
 
     def reload(self) -> None:
         """Read all rows."""

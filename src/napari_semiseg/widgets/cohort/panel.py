@@ -212,8 +212,8 @@ class CohortPanel(QWidget):
         done = f"Added {count(len(report.added), 'case')}" if report.added else ""
         masks = f"attached {count(labelled, 'mask')}" if labelled else ""
         text = ", ".join(filter(None, (done, masks))) or "Nothing was added"
-        told = [note for notes in report.notes.values() for note in notes]
-        self._session.say(". ".join([as_sentence(text), *told]) + ".")
+        remarks = [note for notes in report.notes.values() for note in notes]
+        self._session.say(". ".join([as_sentence(text), *remarks]) + ".")
 
     def _menu(self, where: QPoint) -> None:
         """Act on the ticked cases where the pointer is on one, else on the selected."""

@@ -37,7 +37,7 @@ class Named(partial):  # type: ignore[type-arg]
 
 
 def named(title: str, function: Callable[..., Any], *args: Any) -> Named:
-    """Bind arguments, and say what it does to whoever prints it."""
+    """Bind arguments, with a title that is shown when it is printed."""
     bound = Named(function, *args)
     bound.title = title
     return bound
@@ -114,7 +114,7 @@ def in_background(
     title : str
         Shown in the status line and in napari's activity dock meanwhile.
     work : callable
-        Touches neither Qt nor layers. What it raises is told to the user when it
+        Touches neither Qt nor layers. What it raises is shown to the user when it
         is a `SemisegError` or `OSError`, and goes to napari's error dialog else.
     then : callable
         Called with the result of ``work``, only when it succeeded, the dock is open
@@ -131,7 +131,7 @@ def in_background(
     """
     pending = [work]  # what it holds goes with it: napari keeps finished workers
 
-    def wanted() -> bool:
+    def is_open() -> bool:
         return not session.closed and (owner is None or is_alive(owner))
 
     def done(answer: tuple[T, SemisegError | OSError | None]) -> None:
@@ -139,7 +139,7 @@ def in_background(
         result, error = answer
         if error is not None:
             report_error(session, error)
-        elif wanted():
+        elif is_open():
             then(result)
 
     if not quiet:
@@ -160,7 +160,7 @@ def in_background(
         # Qt keeps what is connected alive.
         worker.returned.disconnect(done)
         worker.finished.disconnect(settle)
-        if finally_ is not None and wanted():
+        if finally_ is not None and is_open():
             finally_()
 
     worker.returned.connect(done)

@@ -37,18 +37,19 @@ def camera_of(viewer: Any) -> Any:
 def view_and_up_of(viewer: Any) -> NDArray[np.float64]:
     """Return where a camera looks and its up (2, 3), along the displayed axes.
 
-    Both in 3D. Before napari 0.9 they were told as if no axis of the scene was turned.
+    Both in 3D. Before napari 0.9 they ignored that axes of the scene may be turned.
     """
     camera = camera_of(viewer)
     found = np.array([camera.view_direction, camera.up_direction], float)
-    if not _heeds_orientation():
+    if not _turns_with_orientation():
         pairs = zip(camera.orientation, Camera().orientation, strict=True)
         found *= [1.0 if own == plain else -1.0 for own, plain in pairs]
     return found
 
 
 @lru_cache
-def _heeds_orientation() -> bool:
+def _turns_with_orientation() -> bool:
+    """Whether the vectors of a camera turn with its orientation, as since 0.9."""
     plain = Camera()
     turned = Camera(orientation=(*plain.orientation[:1], "up", plain.orientation[2]))
     return bool(plain.up_direction != turned.up_direction)

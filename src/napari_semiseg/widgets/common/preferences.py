@@ -89,7 +89,7 @@ def remember_assistant(name: str) -> None:
 
 
 def environment(name: str) -> str:
-    """Value of an environment variable, or what the user has told the panel of it.
+    """Value of an environment variable, or what the user has set in the panel.
 
     That is put into the environment, for programs that the panel starts as well.
     """

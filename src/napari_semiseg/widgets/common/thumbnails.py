@@ -198,10 +198,10 @@ class Thumbnails(QObject):
             self._thread.submit(self._next)
         return None
 
-    def keep_only(self, wanted: set[str]) -> None:
+    def keep_only(self, cases: set[str]) -> None:
         """Drop requests of cases that are not among these."""
         with self._lock:
-            for key in [key for key in self._asked if key[0] not in wanted]:
+            for key in [key for key in self._asked if key[0] not in cases]:
                 del self._asked[key]
 
     def close(self) -> None:

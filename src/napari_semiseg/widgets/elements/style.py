@@ -25,7 +25,7 @@ LINK = "#5bb8ff"
 DONE, PROPOSED, TROUBLE = "#2cc79a", "#6fc1ef", "#ff8a3d"
 """Of training: under way or done, masks being proposed, trouble."""
 
-SHEET = """
+STYLE = """
 QWidget[look="card"] { background: {card}; border-radius: 7px; }
 QWidget[look="footer"] { background: {background}; }
 QLabel[look="secondary"] { color: {secondary}; background: transparent; }
@@ -271,10 +271,10 @@ class Style:
     def apply(self, event: Any = None) -> None:
         """Take the colours of the theme that is chosen now."""
         self._root.setProperty(THEME, self._viewer.theme)
-        sheet = SHEET
+        style = STYLE
         for name, value in colours(self._viewer.theme).items():
-            sheet = sheet.replace(f"{{{name}}}", value)
-        self._root.setStyleSheet(sheet)
+            style = style.replace(f"{{{name}}}", value)
+        self._root.setStyleSheet(style)
         for button in self._root.findChildren(QAbstractButton):
             _paint_icon(button)
 

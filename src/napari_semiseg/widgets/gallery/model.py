@@ -68,14 +68,14 @@ class GalleryModel(RowModel[ReviewItem]):
     def arrange(self, show: Show, order: Order) -> None:
         """List some cases in some order; only what is listed stays ticked."""
         self.beginResetModel()
-        wanted = [item for item in self._all if _belongs(item, show)]
+        listed = [item for item in self._all if _belongs(item, show)]
         if order is Order.NAME:
-            wanted.sort(key=lambda item: item.case.id)
+            listed.sort(key=lambda item: item.case.id)
         else:
             sign = -1 if order is Order.WORST else 1
-            wanted.sort(key=lambda item: (sign * item.doubt, item.case.id))
-        self.rows = wanted
-        self._places = {item.case.id: row for row, item in enumerate(wanted)}
+            listed.sort(key=lambda item: (sign * item.doubt, item.case.id))
+        self.rows = listed
+        self._places = {item.case.id: row for row, item in enumerate(listed)}
         self.checked &= self._places.keys()
         self.endResetModel()
 

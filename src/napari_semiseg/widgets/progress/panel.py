@@ -179,13 +179,13 @@ class ProgressPanel(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setStretch(1, 1)
         look(buttons, "clear").setLayout(row)
-        self.pace = NumberCard("A case now takes you")
-        self.pace.add(self.minutes, hints)
+        self.minutes_per_case = NumberCard("A case now takes you")
+        self.minutes_per_case.add(self.minutes, hints)
         self.agreement = NumberCard("Agreement with your corrections")
         self.agreement.add(self.dice, self.changed, self.known)
         self.left = NumberCard("Still to do")
         self.left.add(buttons)
-        cards = (self.pace, self.agreement, self.left)
+        cards = (self.minutes_per_case, self.agreement, self.left)
         column = stack(self, self.words, *cards, None, margin=0)
         column.setContentsMargins(0, 10, 0, 4)
         column.setSpacing(10)
@@ -224,12 +224,14 @@ class ProgressPanel(QWidget):
         self.accept_button.setEnabled(self._session.project is not None)
         timed = [item.minutes for item in found if item.minutes is not None]
         now = float(np.mean(timed[-IN_A_ROW:])) if timed else None
-        self.pace.setVisible(now is not None)
+        self.minutes_per_case.setVisible(now is not None)
         if now is not None:
-            self.pace.value.setText(_minutes(now))
+            self.minutes_per_case.value.setText(_minutes(now))
             first = _minutes(float(np.mean(timed[:IN_A_ROW])))
             more = len(timed) > IN_A_ROW
-            self.pace.unit.setText(f"the first {IN_A_ROW} took {first}" if more else "")
+            self.minutes_per_case.unit.setText(
+                f"the first {IN_A_ROW} took {first}" if more else ""
+            )
         dice = [item.dice for item in found[-IN_A_ROW:] if item.dice is not None]
         for plot in (self.dice, self.changed):
             plot.setVisible(bool(dice))

@@ -130,9 +130,9 @@ class Guide(QFrame):
     def refresh(self, _: object = None) -> None:
         """Show the next step, or nothing outside of the sample project."""
         project = self.session.project
-        ours = project is not None and project.name == SAMPLE_NAME
-        self.setVisible(ours and setting("first_steps"))
-        if not ours:
+        is_sample = project is not None and project.name == SAMPLE_NAME
+        self.setVisible(is_sample and setting("first_steps"))
+        if not is_sample:
             return
         step = self.step
         done = NAMES.index(step.name) if step.name in NAMES else len(NAMES)

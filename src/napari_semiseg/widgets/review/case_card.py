@@ -37,7 +37,7 @@ CHIPS = 3
 MARK = 5.0
 """Height of the triangle at the slice that is shown."""
 ROOMY = 330
-"""Pixels across from which it is said what the slices are."""
+"""Pixels across from which the card names the slices."""
 STEP = 4
 """Every so many voxels of a slice are enough to tell how doubtful it is."""
 STRIP, FOOT = 30, 4

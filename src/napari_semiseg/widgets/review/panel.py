@@ -413,7 +413,7 @@ class ReviewPanel(QWidget):
         self.queue.asked.connect(self.open_place)
         self.tool_panel.opened.connect(self.queue_box.setHidden)
         self.tool_panel.opened.connect(self._show_step)
-        self.tool_panel.opened.connect(self._show_sheet)
+        self.tool_panel.opened.connect(self._show_tool_frame)
         dims = view.viewer.dims.events
         connections.add(self._show_step, dims.point, view.model.counted)
         self._bind_keys()
@@ -529,12 +529,12 @@ class ReviewPanel(QWidget):
             look(self.buttons[name], "primary" if blue else "quiet")
         self.step_changed.emit()
 
-    def _show_sheet(self, opened: bool) -> None:
+    def _show_tool_frame(self, opened: bool) -> None:
         """Bring the buttons of a tool into view, once it is laid out."""
         self._lay_out()
         if opened:
-            sheet = self.tool_panel.sheet
-            QTimer.singleShot(0, partial(self.scroll_area.ensureWidgetVisible, sheet))
+            frame = self.tool_panel.tool_frame
+            QTimer.singleShot(0, partial(self.scroll_area.ensureWidgetVisible, frame))
 
     def _show_class(self, event: object = None) -> None:
         if self.case_view.mask is not None:

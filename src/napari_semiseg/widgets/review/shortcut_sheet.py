@@ -154,14 +154,14 @@ class ShortcutSheet(QDialog):
     def take(self, action: str, key: str) -> None:
         """Give an action a key, or say why it cannot have it."""
         try:
-            wanted = read_key(key)
-            reason = refusal(action, wanted, self._actions, self._others)
+            requested = read_key(key)
+            reason = refusal(action, requested, self._actions, self._others)
         except ValueError as error:
             reason = str(error)
         if reason:
             self.message.setText(f"{self._actions[action].text}: {reason}.")
         else:
-            choose_key(action, wanted)
+            choose_key(action, requested)
             self._changed()
             self.message.setText(HINT)
         for name, field in self.fields.items():

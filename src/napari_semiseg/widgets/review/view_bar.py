@@ -179,12 +179,12 @@ class ViewBar(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(3, 0, 3, 0)
         row.setSpacing(2)
-        layers, plane, mask, veil, maps, solid, grey = self.buttons.values()
+        layers, plane, mask, veil, maps, surface, grey = self.buttons.values()
         for group in (
             (layers,),
             (plane, self.channels, grey, self.contrast),
             (mask, self.opacity, veil, maps, self.ways),
-            (solid,),
+            (surface,),
         ):
             if row.count():
                 row.addSpacing(4)

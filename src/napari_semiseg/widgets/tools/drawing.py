@@ -48,7 +48,7 @@ PAN = "pan_zoom"
 ROWS = 5.5
 """Structures that are shown at a time; half of one says that there are more."""
 WIDE = 300
-"""Pixels across from which on volumes are said in words."""
+"""Pixels across from which on volumes are written in words."""
 
 
 class ClassButtons(QWidget):

@@ -65,7 +65,7 @@ ADOPT = "Adopt layer: "
 
 
 class ToolPanel(QWidget):
-    """A row of buttons, and a sheet for the tool that is chosen.
+    """A row of buttons, and a frame with the settings of the chosen tool.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class ToolPanel(QWidget):
         show_action(self.boundary_button, actions[MOVE_BOUNDARY.id])
         self._menu_buttons: list[KeyButton] = []
         self._make_menus(panel)
-        self.sheet = look(QFrame(), "card")
+        self.tool_frame = look(QFrame(), "card")
         self.title = look(plain_label(), "title")
         self.amount = QDoubleSpinBox()
         self.slider = QSlider(Qt.Orientation.Horizontal)
@@ -285,7 +285,7 @@ class ToolPanel(QWidget):
                 self._offer(self.between if tool.fills else self.clean_up, tool)
 
     def _build(self) -> None:
-        grid = QGridLayout(self.sheet)
+        grid = QGridLayout(self.tool_frame)
         grid.setContentsMargins(10, 8, 10, 10)
         grid.setVerticalSpacing(6)
         grid.addWidget(self.title, 0, 0, 1, 2)
@@ -303,7 +303,7 @@ class ToolPanel(QWidget):
         buttons.setSpacing(3)
         for button in row:
             buttons.addWidget(button, 1)
-        stack(self, buttons, self.sheet, margin=0).setSpacing(6)
+        stack(self, buttons, self.tool_frame, margin=0).setSpacing(6)
         self.amount.valueChanged.connect(self._amount_changed)
         self.slider.valueChanged.connect(self._slider_moved)
         self.human_verified.toggled.connect(lambda _: self._later.throttle())
@@ -343,9 +343,9 @@ class ToolPanel(QWidget):
         )
         (self.prompting.take_up if prompts else self.prompting.put_down)()
         self._marks_drawn()
-        has_sheet = tool is not None and not tool.at_once
-        self.sheet.setVisible(has_sheet)
-        self.opened.emit(has_sheet)
+        has_frame = tool is not None and not tool.at_once
+        self.tool_frame.setVisible(has_frame)
+        self.opened.emit(has_frame)
         if tool is not None and tool.at_once:
             self.session.say(f"{tool.title} \u2026 Esc stops it.")
         if tool is not None:

@@ -155,9 +155,9 @@ class PreviewWorker:
         self, tool: Tool, work: Callable[[], T], then: Callable[[T], object]
     ) -> None:
         self._busy = True
-        in_background(self._session, tool.title, work, then, self._free, quiet=True)
+        in_background(self._session, tool.title, work, then, self._end_work, quiet=True)
 
-    def _free(self) -> None:
+    def _end_work(self) -> None:
         self._busy = False
         self._next()
 

@@ -227,7 +227,7 @@ class RunProgress(QWidget):
                 column.addWidget(part)
         self._trained = ""
         self._step: Stepped | None = None
-        self._said, self._ticking = "", False
+        self._message, self._ticking = "", False
         self._state = TrainingState()
         self._shown: TrainingState | None = None
         self._redraw = QSignalThrottler(parent=self)
@@ -299,14 +299,14 @@ class RunProgress(QWidget):
             self._ticking, self._predicts_since = True, 0.0
             self._say("Starting")
             self._tell(self._awaited, f"{self._awaited} starts".capitalize())
-        words = [self._said]
+        words = [self._message]
         if self._ticking:
             since = self._predicts_since
             words.append(duration(time.time() - since if since else seconds))
         busy = self._state.phase in (Phase.TRAINING, Phase.PROPOSING)
         if starved:
             words.append("waiting for the processor, which other programs use")
-        if self._said:
+        if self._message:
             self.text.setText(", ".join(words))
         waits = replace(self._state, text="Waiting for the processor")
         self._show_state(waits if starved and busy else self._state)
@@ -322,7 +322,7 @@ class RunProgress(QWidget):
             self._tell(phase, "Proposing failed" if failed else words, self._state.part)
             self._say(f"{self._trained}, {words}".lstrip(", "))
         self._ticking = False
-        self._say(self._said)
+        self._say(self._message)
         self.bar.hide()
         self._show_times("")
 
@@ -331,7 +331,7 @@ class RunProgress(QWidget):
         self.times.setVisible(bool(text))
 
     def _say(self, text: str) -> None:
-        self._said = text
+        self._message = text
         self.text.setText(text)
 
     def _tell(self, phase: Phase, words: str, part: float = 0.0) -> None:

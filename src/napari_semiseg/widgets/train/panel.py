@@ -227,7 +227,7 @@ class TrainingPanel(QWidget):
         def begin() -> tuple[Run, Handle]:
             return work(executor_at(place, project))
 
-        def begun(found: tuple[Run, Handle]) -> None:
+        def started(found: tuple[Run, Handle]) -> None:
             if self._session.project is project:
                 self._follow(*found, trains=trains)
 
@@ -237,7 +237,7 @@ class TrainingPanel(QWidget):
 
         self._asked = place
         self.update_buttons()
-        in_background(self._session, f"Asking {place}", begin, begun, answered)
+        in_background(self._session, f"Asking {place}", begin, started, answered)
 
     def _here(self) -> Executor:
         """What runs verbs on this computer."""

@@ -89,12 +89,12 @@ class PicturesCard(QFrame):
         self._thumbnails = Thumbnails(self)
         self._thumbnails.ready.connect(self._drawn)
         Connections(self).at_close(self._thumbnails.close)
-        self._wanted: tuple[Path, Pictured, LabelScheme] | None = None
+        self._requested: tuple[Path, Pictured, LabelScheme] | None = None
         self.clear()
 
     def clear(self) -> None:
         """Show nothing yet."""
-        self._wanted = None
+        self._requested = None
         self.hide()
 
     def show_pictures(
@@ -105,13 +105,13 @@ class PicturesCard(QFrame):
         ``title`` says what kind of scan it is.
         """
         self.title.setText(title)
-        self._wanted = run.folder.pictures, event, scheme
+        self._requested = run.folder.pictures, event, scheme
         self._drawn()
 
     def _drawn(self, _case: str = "") -> None:
-        if self._wanted is None:
+        if self._requested is None:
             return
-        path, event, scheme = self._wanted
+        path, event, scheme = self._requested
         key = (event.case, path, event.step)
         made = self._thumbnails.get(key, partial(_draw, path, scheme))
         if not isinstance(made, list) or not made:

@@ -37,7 +37,7 @@ SMOOTH = 1 / 8
 RISING = 0.005
 """By as much more than a fifth of the curve before it still rises."""
 FEWEST = 3
-"""Scans from which on it is said how far they differ."""
+"""Number of scans from which on their spread is shown."""
 LOW = 0.5
 """Lowest value shown, unless the curve goes below it."""
 MARK, MARKED = "#e0a800", " Dashed: labels came in."

@@ -53,12 +53,12 @@ def what_is_learnt(
         for case in used
         if case.split is Split.TRAIN and case.id not in aside
     ]
-    free = sum(state not in HUMAN for state in train)
-    free = 0 if unlabelled_after is None else free
+    unlabelled = sum(state not in HUMAN for state in train)
+    unlabelled = 0 if unlabelled_after is None else unlabelled
     counts = {
         "labelled": train.count(CaseState.LABELLED),
         "partly labelled": train.count(CaseState.PARTIAL),
-        "unlabelled": free,
+        "unlabelled": unlabelled,
     }
     parts = [f"<b>{n} {words}</b>" for words, n in counts.items() if n]
     if not parts:
@@ -66,7 +66,11 @@ def what_is_learnt(
     last = parts.pop()
     scans = f"{', '.join(parts)} and {last}" if parts else last
     noun = "scan" if sum(counts.values()) == 1 else "scans"
-    late = f", the latter after {unlabelled_after}" if free and unlabelled_after else ""
+    late = (
+        f", the latter after {unlabelled_after}"
+        if unlabelled and unlabelled_after
+        else ""
+    )
     begin = f", going on from <b>{escape(source)}</b>" if source else ""
     left = sum(not case.has_label for case in used)
     then = f"; then propose masks for <b>{count(left, 'scan')}</b>" if left else ""
