@@ -170,7 +170,7 @@ def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
 
 @dataclass(slots=True)
 class RunSummary:
-    """What the events of a run have told by its end."""
+    """What the events of a run have reported by its end."""
 
     device: str | None = None
     validation: dict[str, float] = field(default_factory=dict)

@@ -174,7 +174,7 @@ def readers(
         with progress_bar("Combining", quiet=json) as progress:
             proposal = reading.combine_readers(opened, ids, progress=progress)
     if json:
-        told = [
+        compared = [
             {
                 "id": item.case,
                 "pairs": [
@@ -192,7 +192,7 @@ def readers(
             for item in found
         ]
         run = None if proposal is None else asdict(proposal)
-        render.emit({"added": added, "cases": told, "consensus": run})
+        render.emit({"added": added, "cases": compared, "consensus": run})
         return
     render.table(
         {"case": item.case, "readers": " - ".join(names), "label": label}

@@ -224,12 +224,12 @@ def predict(
     ids = options.chosen_ids(cases, case)
     chosen = opened.run(run) if run is not None else _newest_model(opened)
     if on is not None:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         words = ["--run", chosen.id, "--maps", maps]
         words += ["--precision", precision] if precision else []
         words += [word for name in ids for word in ("--case", name)]
         summary = _elsewhere(on, "predict", opened, chosen, words, quiet=json)
-        _report_predictions(chosen, summary, len(summary.predicted), begun, json=json)
+        _report_predictions(chosen, summary, len(summary.predicted), start, json=json)
         if summary.stopped:
             raise SystemExit(STOPPED)
         return
@@ -247,7 +247,7 @@ def predict(
         if not ids:
             found = (case for case in found if case.state in ToPredict)
     waiting = list(found)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with (
         worker.at_work() if worker else nullcontext(),
         stoppable(chosen if worker is None else worker) as signals,
@@ -259,7 +259,7 @@ def predict(
         else:
             how = {"worker": worker, "maps": with_maps, "precision": precision}
             whole = _predict(opened, chosen, waiting, display, **how)
-    _report_predictions(chosen, display.summary, len(waiting), begun, json=json)
+    _report_predictions(chosen, display.summary, len(waiting), start, json=json)
     if signals or not whole:
         raise SystemExit(STOPPED)
 
@@ -368,10 +368,10 @@ def _elsewhere(
     if finished is not None and finished.reason == "failed":
         error = finished.error
     elif code not in (0, STOPPED):
-        said = last_output(run.folder.log) or [
+        lines = last_output(run.folder.log) or [
             f"{verb} ended with code {code} on {place}"
         ]
-        error = said[-1]
+        error = lines[-1]
     if error is not None:
         raise ProjectError(error.removeprefix("semiseg: "))
     display.summary.stopped = bool(signals) or code == STOPPED
@@ -435,9 +435,9 @@ def _processes(devices: str | None, device: str) -> int:
 
 
 def _report_predictions(
-    run: Run, summary: RunSummary, asked: int, begun: float, *, json: bool
+    run: Run, summary: RunSummary, asked: int, start: float, *, json: bool
 ) -> None:
-    seconds = round(time.perf_counter() - begun, 1)
+    seconds = round(time.perf_counter() - start, 1)
     done = summary.predicted
     render.answer(
         {"run": run.id, "predicted": done, "seconds": seconds},

@@ -184,7 +184,7 @@ def run_model(
     out : Path
         Folder for the masks, each on the grid of its image.
     progress : callable
-        Told how many cases are done, out of how many.
+        Called with the number of cases done, and of all of them.
 
     Returns
     -------

@@ -135,8 +135,8 @@ def compute(
     function : callable
         Of a module that the workers have too.
     calls : mapping
-        Arguments by key. A key names a result on the scheduler: whoever asks for it
-        while it is there gets the same.
+        Arguments by key. A key names a result on the scheduler: further calls
+        with it get the same result while it is there.
     stop : callable
         Asked often; what has not begun is then taken back.
     """

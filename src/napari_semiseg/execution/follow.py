@@ -114,8 +114,8 @@ def wait_for(
             say(lines[-1])
             before = lines
     if code:
-        said = last_output(log)[-1:] or [f"it ended with code {code}"]
-        raise ProjectError(said[0].removeprefix("semiseg: "))
+        output = last_output(log)[-1:] or [f"it ended with code {code}"]
+        raise ProjectError(output[0].removeprefix("semiseg: "))
 
 
 def last_output(log: Path) -> list[str]:

@@ -16,7 +16,7 @@ from napari_semiseg.project.runs.process import SESSION
 from napari_semiseg.project.settings import HOST, mapped
 
 LOOK_S = 30.0
-"""Between two questions whether a verb that has not told its end still runs."""
+"""Between two checks whether a verb without an end in its log still runs."""
 MISSES = 3
 """Times in a row that it was not found before it is given up: shares are late."""
 LOST = 1

@@ -39,7 +39,7 @@ class SshExecutor:
     def submit(self, verb: str, arguments: Sequence[str], log: Path) -> RemoteHandle:
         """Start ``semiseg verb arguments`` there; see `Executor.submit`."""
         job = Job.of(verb, arguments, log, self.host, self.roots)
-        # What cannot begin is said at once: no folder there, or no semiseg.
+        # What cannot begin is reported at once: no folder there, or no semiseg.
         checks = (
             f"touch {shlex.quote(job.log)} || exit 1",
             "command -v semiseg > /dev/null || "

@@ -189,7 +189,7 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
         A trial that another one makes due begins after it. Of the events of their runs
         only the warnings are given, which name the trial.
         """
-        told: SimpleQueue[Event] = SimpleQueue()
+        warned: SimpleQueue[Event] = SimpleQueue()
         writing = Lock()
 
         def keep(trial: TrialT, found: ResultsT) -> ResultsT:
@@ -208,7 +208,7 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
                     waiting.remove(trial)
                     kept = partial(keep, trial)
                     job = threads.submit(
-                        self._perform, trial, results, stop, kept, told
+                        self._perform, trial, results, stop, kept, warned
                     )
                     jobs[job] = trial
                     number = len(trials) - len(waiting)
@@ -216,8 +216,8 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
                 if not jobs:
                     return
                 ended, _ = wait(jobs, timeout=1.0, return_when=FIRST_COMPLETED)
-                while not told.empty():
-                    yield told.get()
+                while not warned.empty():
+                    yield warned.get()
                 for job in ended:
                     trial, found = jobs.pop(job), job.result()
                     if found is None:
@@ -232,9 +232,9 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
         results: ResultsT,
         stop: Callable[[], bool],
         keep: Callable[[ResultsT], object],
-        told: SimpleQueue[Event],
+        warned: SimpleQueue[Event],
     ) -> ResultsT | None:
-        """Do a trial to its end, beside others; its warnings are ``told``."""
+        """Do a trial to its end, beside others; its warnings go into ``warned``."""
         if stop():
             return None
         performed = self.perform(trial, results, stop, keep)
@@ -245,4 +245,4 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
                 found: ResultsT | None = end.value
                 return found
             if isinstance(event, Warned):
-                told.put(Warned(message=f"{trial.text}: {event.message}"))
+                warned.put(Warned(message=f"{trial.text}: {event.message}"))

@@ -87,11 +87,11 @@ class ScoredTraining:
                 return TrainingOutcome(error=error)
             if not self._is_complete():
                 return None
-            begun = time.perf_counter()
+            start = time.perf_counter()
             scores = yield from self._score()
         except SemisegError as refusal:
             return TrainingOutcome(error=str(refusal))
-        return TrainingOutcome(scores, time.perf_counter() - begun)
+        return TrainingOutcome(scores, time.perf_counter() - start)
 
     def _cases(self) -> list[str]:
         return [*(case.id for case in self.tests.values()), *(self.predicted or ())]

@@ -101,12 +101,12 @@ def _predict(
     else:
         chosen = [project.case(name) for name in cases]
     missing = [case for case in chosen if not run.has_prediction(case.id)]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     error = None
     for event in engine.predict_cases(project, run, missing) if missing else ():
         error = event.message if isinstance(event, Warned) else error
         yield event
-    _measure(run, time.perf_counter() - begun, trained=True)
+    _measure(run, time.perf_counter() - start, trained=True)
     if error is not None:
         raise ProjectError(error)
 

@@ -185,7 +185,7 @@ def folder_lock(folder: Path, busy: ProjectError | None = None) -> Iterator[None
     from filelock import FileLock, Timeout
 
     patience = PATIENCE_S.get()
-    shared = busy is None  # whoever must be alone is so in its own process too
+    shared = busy is None  # one that must be alone is so in its own process too
     lock = FileLock(folder / LOCK, is_singleton=shared, thread_local=shared)
     try:
         if folder.is_dir():

@@ -182,7 +182,7 @@ def find_images(
         Which series of a folder with several: numbers, descriptions, UIDs, or "all".
         Without a choice such a folder is listed as it is.
     progress : callable
-        Told how many images are found by now, and 0: nobody knows how many there are.
+        Called with the number of images found by now, and 0, as the total is unknown.
 
     Raises
     ------

@@ -57,7 +57,7 @@ def open_segmentation(path: Path) -> StructureFile:
 
 
 def read_segments(
-    file: StructureFile, wanted: Collection[str], geometry: Geometry
+    file: StructureFile, requested: Collection[str], geometry: Geometry
 ) -> dict[str, NDArray[np.bool_]]:
     """Voxels (Z, Y, X) of segments, on the grid of their image.
 
@@ -72,7 +72,7 @@ def read_segments(
     layers, affine = itk.read_layers(file.path)
     segments = _segments(file.path)
     found = {}
-    for name in wanted:
+    for name in requested:
         inside = np.zeros(layers.shape[:3], bool)
         for number in file.names[name]:
             fields = segments[number]

@@ -47,7 +47,7 @@ def open_structures(path: Path) -> StructureFile:
 
 
 def read_structures(
-    file: StructureFile, wanted: Collection[str], geometry: Geometry
+    file: StructureFile, requested: Collection[str], geometry: Geometry
 ) -> dict[str, NDArray[np.bool_]]:
     """Voxels (Z, Y, X) of structures, on the grid of their image.
 
@@ -55,7 +55,7 @@ def read_structures(
     ----------
     file : StructureFile
         From `open_structures`.
-    wanted : collection of str
+    requested : collection of str
         Names out of ``file.names``.
     geometry : Geometry
         The grid of the image.
@@ -66,5 +66,5 @@ def read_structures(
         The structures do not lie on this grid, or none of them has a voxel.
     """
     if file.kind == slicer.KIND:
-        return slicer.read_segments(file, wanted, geometry)
-    return dicom.read_structures(file, wanted, geometry)
+        return slicer.read_segments(file, requested, geometry)
+    return dicom.read_structures(file, requested, geometry)

@@ -122,7 +122,7 @@ def check_project(
     images : path, optional
         Folder that missing images may have moved to; needs ``mend``.
     progress : callable
-        Told how many cases and runs are done, out of how many.
+        Called with the number of cases and runs done, and of all of them.
 
     Returns
     -------

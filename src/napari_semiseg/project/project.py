@@ -286,8 +286,8 @@ class Project:
         dry_run : bool
             Only report what would be added.
         progress : callable
-            Told how many images are found by now, out of 0; then how many of the new
-            cases are looked through, out of how many.
+            Called with the number of images found by now, and 0; then with the number
+            of new cases that are looked through, and of all of them.
 
         Returns
         -------

@@ -145,9 +145,9 @@ def feature_distances(pool: Pool) -> tuple[NDArray[np.float64], NDArray[np.float
     nearest = np.ones(count)
     if labelled:
         nearest[known] = between[: len(known), len(known) :].min(axis=1)
-    begun = [i for i, item in enumerate(candidates) if item.case.annotated_fraction]
-    if begun:
-        nearest = np.minimum(nearest, distances[:, begun].min(axis=1))
+    annotated = [i for i, item in enumerate(candidates) if item.case.annotated_fraction]
+    if annotated:
+        nearest = np.minimum(nearest, distances[:, annotated].min(axis=1))
     return distances, nearest
 
 

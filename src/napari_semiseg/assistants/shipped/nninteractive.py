@@ -125,8 +125,8 @@ def _explained(url: str, error: Exception) -> str:
         status = error.response.status_code
         if status in (401, 403):
             return f"expected the key of {url}, found another or none; set {KEY}"
-        said = " ".join(error.response.text.split())[:200]
-        return f"expected an answer of {url}, found {status} {said}; see its log"
+        text = " ".join(error.response.text.split())[:200]
+        return f"expected an answer of {url}, found {status} {text}; see its log"
     if isinstance(
         error, httpx.TimeoutException | httpx.RequestError | httpx.InvalidURL
     ):

@@ -84,17 +84,17 @@ def open_structures(path: Path) -> StructureFile:
 
 
 def read_structures(
-    file: StructureFile, wanted: Collection[str], geometry: Geometry
+    file: StructureFile, requested: Collection[str], geometry: Geometry
 ) -> dict[str, NDArray[np.bool_]]:
     """Read structures of an RTSTRUCT or SEG; as `io.structures.read_structures`."""
     with parsing(file.path):
         if file.kind == "SEG":
-            return _read_segments(file, wanted, geometry)
-        return _read_contours(file, wanted, geometry)
+            return _read_segments(file, requested, geometry)
+        return _read_contours(file, requested, geometry)
 
 
 def _read_contours(
-    file: StructureFile, wanted: Collection[str], geometry: Geometry
+    file: StructureFile, requested: Collection[str], geometry: Geometry
 ) -> dict[str, NDArray[np.bool_]]:
     contours = {
         int(item.ReferencedROINumber): item.get("ContourSequence", ())
@@ -107,11 +107,11 @@ def _read_contours(
             for contour in contours.get(number, ())
             if str(contour.ContourGeometricType) in (CLOSED, EXCLUSIVE)
         ]
-        for name in wanted
+        for name in requested
     }
     if not any(found.values()):
         raise ImageError(
-            f"{file.path}: expected closed contours of '{', '.join(wanted)}', found "
+            f"{file.path}: expected closed contours of '{', '.join(requested)}', found "
             f"none; leave the structure out"
         )
     return {
@@ -206,14 +206,14 @@ def _nested(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | bool:
 
 
 def _read_segments(
-    file: StructureFile, wanted: Collection[str], geometry: Geometry
+    file: StructureFile, requested: Collection[str], geometry: Geometry
 ) -> dict[str, NDArray[np.bool_]]:
     """Put each frame of a SEG where its own tags say that it lies."""
     dataset = read_dataset(file.path)
     places = frames(file.path)
     groups = dataset.PerFrameFunctionalGroupsSequence
-    found = {name: np.zeros(geometry.shape_zyx, bool) for name in wanted}
-    names = {number: name for name in wanted for number in file.names[name]}
+    found = {name: np.zeros(geometry.shape_zyx, bool) for name in requested}
+    names = {number: name for name in requested for number in file.names[name]}
     planes, shared = _frame_values(file.path), shared_groups(dataset)
     numbers = [int(frame_value(group, shared, _SEGMENT)) for group in groups]
     for plane, place, number in zip(planes, places, numbers, strict=True):

@@ -28,7 +28,7 @@ _STAMP = "%Y%m%dT%H%M%S_%fZ.nii.gz"
 class MaskVersions:
     """SHA-256 of the label and of the draft of a case; None where there is none.
 
-    Whoever gives them along when writing is told if another program was faster.
+    Passed when a mask is written, which is refused if another program has changed it.
     """
 
     label: str | None
@@ -87,7 +87,7 @@ def new_name(folder: CaseFolder, prefix: str = "") -> str:
 
 
 def kept_at(name: str) -> datetime | None:
-    """When a mask was kept, by its name; None where the name is not one of ours."""
+    """When a mask was kept, by its name; None where the name has no such time."""
     try:
         return datetime.strptime(name.removeprefix(DRAFT), _STAMP).replace(tzinfo=UTC)
     except ValueError:

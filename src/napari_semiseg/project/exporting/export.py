@@ -125,7 +125,7 @@ def export(
     run : Run, optional
         Whose predictions to take; by default the newest of each case.
     progress : callable
-        Told how many cases are done, out of how many.
+        Called with the number of cases done, and of all of them.
 
     Raises
     ------

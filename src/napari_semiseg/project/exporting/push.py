@@ -46,7 +46,7 @@ def push(
     what, cases, run
         As of `export`. Cases whose image is not DICOM are left out.
     progress : callable
-        Told how many are done, out of how many.
+        Called with the number done, and of all of them.
 
     Raises
     ------

@@ -67,7 +67,7 @@ class AtlasSource:
         cancellation: CancellationToken,
     ) -> NDArray[np.uint8]:
         """Register the labelled scans to a case, and let them vote."""
-        begun = time.monotonic()
+        start = time.monotonic()
         others = [atlas for atlas in self._cases if atlas.id != case.id]
         if not others:
             raise ProjectError("expected another scan with a label, found none")
@@ -76,7 +76,7 @@ class AtlasSource:
         votes = np.zeros((len(self._values), *fixed.image.shape), np.float32)
         for done, atlas in enumerate(others):
             cancellation.check()
-            if done and time.monotonic() - begun > self._seconds:
+            if done and time.monotonic() - start > self._seconds:
                 break
             grey, shares = register(fixed, self._coarse(atlas))
             votes += shares * _likeness(grey, fixed.image)

@@ -183,9 +183,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_line(log: Path, start: int) -> str:
-    """What a program said last, in brackets; empty where it said nothing."""
+    """Last line that a program printed, in brackets; empty where there is none."""
     with log.open("rb") as file:
         file.seek(max(start, log.stat().st_size - 10_000))
         lines = file.read().decode(errors="replace").split("\n")
-    said = [printable(line.strip()) for line in lines if line.strip()]
-    return f" ({said[-1][-LONGEST:]})" if said else ""
+    printed = [printable(line.strip()) for line in lines if line.strip()]
+    return f" ({printed[-1][-LONGEST:]})" if printed else ""

@@ -111,7 +111,7 @@ def propose(
     cancellation : CancellationToken
         Ends the program too.
     progress : callable
-        Told how many cases are done, out of how many.
+        Called with the number of cases done, and of all of them.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def propose(
 
 
 class MaskProvider(Protocol):
-    """Whatever gives masks of cases: the name of the program, and what it was told."""
+    """Program or model that makes masks of cases: its name and its arguments."""
 
     tool: str
     text: str
@@ -189,7 +189,7 @@ def propose_from(
         cancellation.check()
         return run.stop_requested
 
-    both, begun = CancellationToken(stopped), time.monotonic()
+    both, start = CancellationToken(stopped), time.monotonic()
     reason: FinishReason = "cancelled"
     try:
         for done, case in enumerate(chosen, start=1):
@@ -218,7 +218,7 @@ def propose_from(
                 run=run.id,
                 reason=reason,
                 step=0,
-                seconds=time.monotonic() - begun,
+                seconds=time.monotonic() - start,
                 error=first if reason == "failed" else None,
             )
         )
@@ -337,15 +337,15 @@ class _Folder:
         """Class by value in the masks, where a table of the folder has other values."""
         if not self._table.is_file():
             return {}
-        ours = {_plain(item.name): item.value for item in scheme}
-        theirs = read_label_table(self._table)
-        unknown = [item.name for item in theirs if _plain(item.name) not in ours]
+        of_name = {_plain(item.name): item.value for item in scheme}
+        table = read_label_table(self._table)
+        unknown = [item.name for item in table if _plain(item.name) not in of_name]
         if unknown:
             raise ConfigError(
                 f"{self._table}: expected the classes of the project ({scheme}), found "
                 f"{listed(unknown)}; say which is which with --structure VALUE=CLASS"
             )
-        return {str(item.value): ours[_plain(item.name)] for item in theirs}
+        return {str(item.value): of_name[_plain(item.name)] for item in table}
 
 
 def _read(mask: Path, case: Case, structures: Mapping[str, int]) -> NDArray[np.uint8]:
@@ -372,17 +372,17 @@ def _read_folder(
 ) -> NDArray[np.uint8]:
     """Combine a file for each structure; where two overlap, the later one is kept."""
     by_name = {_plain(case_id(path)): path for path in find_images(folder)}
-    wanted = structures or {item.name: item.value for item in case.scheme}
-    chosen = {name: by_name[_plain(name)] for name in wanted if _plain(name) in by_name}
+    values = structures or {item.name: item.value for item in case.scheme}
+    chosen = {name: by_name[_plain(name)] for name in values if _plain(name) in by_name}
     if not chosen:
         raise ImageError(
-            f"expected files named {listed(list(wanted))}, found "
+            f"expected files named {listed(list(values))}, found "
             f"{listed(sorted(path.name for path in by_name.values()))}; say which is "
             "which with --structure NAME=VALUE"
         )
     labels = np.zeros(case.geometry.shape_zyx, np.uint8)
     for name, path in chosen.items():
-        labels[read_labels(path, case.geometry) > 0] = wanted[name]
+        labels[read_labels(path, case.geometry) > 0] = values[name]
     return labels
 
 

@@ -75,7 +75,7 @@ def pull(
     cancellation : CancellationToken
         Looked at before each object.
     progress : callable
-        Told how many objects are done, out of how many.
+        Called with the number of objects done, and of all of them.
 
     Raises
     ------
@@ -137,8 +137,8 @@ def _find(
     filters = [{**query, "StudyInstanceUID": uid} for uid in studies]
     if not (studies or series):
         filters = [dict(query)]
-    for wanted in filters:
-        matching = archive.find_series(wanted)
+    for criteria in filters:
+        matching = archive.find_series(criteria)
         found.update({o.uid: o for o in matching if o.modality not in NOT_IMAGES})
     if not found:
         raise ProjectError(

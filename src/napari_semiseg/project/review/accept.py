@@ -144,7 +144,7 @@ def accept(
     by : str, optional
         Who; the user of this computer by default.
     progress : callable
-        Told how many cases are done, out of how many.
+        Called with the number of cases done, and of all of them.
 
     Returns
     -------

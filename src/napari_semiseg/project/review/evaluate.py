@@ -62,7 +62,7 @@ def evaluate(
     cases : collection of Case or str, optional
         What to score; by default all that have a reference and a prediction.
     progress : callable
-        Told how many cases are done, out of how many.
+        Called with the number of cases done, and of all of them.
 
     Raises
     ------

@@ -122,7 +122,7 @@ def compare_models(
         The earlier one; by default the run that ``run`` began with, else the newest
         older one that has predicted some of the same cases.
     progress : callable
-        Told how many cases are done, out of how many.
+        Called with the number of cases done, and of all of them.
 
     Raises
     ------

@@ -73,10 +73,10 @@ class Calibration:
     def estimate(self, uncertainty: float) -> Estimate:
         """Estimate the Dice of a prediction from its uncertainty."""
         dice = _at(self._line, uncertainty)
-        said = np.array([_at(line, uncertainty) for line in self._left_out])
+        estimates = np.array([_at(line, uncertainty) for line in self._left_out])
         rank = min(self.count, math.ceil(COVERAGE * (self.count + 1))) - 1
-        low = -np.sort(self._missed_by - said)[rank]
-        high = np.sort(self._missed_by + said)[rank]
+        low = -np.sort(self._missed_by - estimates)[rank]
+        high = np.sort(self._missed_by + estimates)[rank]
         low = min(low, dice - LEAST_WIDTH / 2)
         high = max(high, dice + LEAST_WIDTH / 2)
         return Estimate(dice, float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))

@@ -129,7 +129,7 @@ def compare_readers(
     cases : collection of Case or str, optional
         By default all with several readers.
     progress : callable
-        Told how many cases are done, out of how many.
+        Called with the number of cases done, and of all of them.
 
     Raises
     ------

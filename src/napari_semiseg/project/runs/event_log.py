@@ -26,7 +26,7 @@ NUMBERS = {
     name: re.compile(rb'"%s": ?[0-9]' % name.encode())
     for name in ("step", "seconds", "gradient_ratio")
 }
-"""Values that are told of the newest event that has them."""
+"""Fields of which the value in the newest event that has them is kept."""
 
 _DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, StopIteration, RuntimeError),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PACKAGES = ("napari-semiseg", "numpy", "scipy", "torch", "nibabel", "SimpleITK")
 
 SESSION = "SEMISEG_SESSION"
-"""Variable with the mark of a process that is told of in the log of its run."""
+"""Environment variable with the mark of a process, which its run's log has too."""
 
 SLACK_S = 2.0
 """Precision of the time at which a process began, s."""
@@ -72,8 +72,8 @@ class Claim:
     def holds(self, *signs: Path) -> bool:
         """Whether the process still works.
 
-        On another computer it writes to these ``signs`` of life. How old they are is
-        told by the clock that stamps files, since that of the other one may be wrong.
+        On another computer it writes to these ``signs`` of life. Their age
+        is taken by the clock that stamps files, since that of the other may be wrong.
         """
         if self.host not in ("", machine()):
             newest = max(map(_modified, signs), default=0.0)
