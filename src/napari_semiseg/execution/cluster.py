@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOCAL, SLURM = "local:", "slurm:"
 RETRIES = 2
-AHEAD = 3
+WAITING_TASKS = 3
 """Tasks that wait on each worker, so that none is idle and few are to be taken back."""
 WAIT_S = 0.1
 CONNECT_S = 20
@@ -152,7 +152,7 @@ def compute(
         if not stopped and stop():
             stopped = True
             client.cancel([one for one in running if one.status == "pending"])
-        most = AHEAD * max(1, len(client.nthreads()))
+        most = WAITING_TASKS * max(1, len(client.nthreads()))
         while not stopped and len(running) < most:
             if (call := next(waiting, None)) is None:
                 break

@@ -110,8 +110,8 @@ def refine_labels(
         _interpolated(one, places).argmax(axis=0) for one in (logits, changed)
     )
     here = result[tuple(own)]
-    free = (before != after) & (corrected[tuple(own)] == UNANNOTATED)
-    here[free] = classes[after[free]]
+    open_to_change = (before != after) & (corrected[tuple(own)] == UNANNOTATED)
+    here[open_to_change] = classes[after[open_to_change]]
     return result
 
 

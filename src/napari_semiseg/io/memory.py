@@ -39,9 +39,9 @@ def within_memory(path: Path, shape: Sequence[int]) -> Iterator[None]:
     ImageError
         There is less memory, or the system gives less.
     """
-    free, needed = free_memory(), VOXEL_BYTES * math.prod(shape)
+    available, needed = free_memory(), VOXEL_BYTES * math.prod(shape)
     error = MemoryError()
-    if needed <= free:
+    if needed <= available:
         try:
             yield
         except MemoryError as lacking:
@@ -49,9 +49,9 @@ def within_memory(path: Path, shape: Sequence[int]) -> Iterator[None]:
         else:
             return
     raise ImageError(
-        f"{path}: expected an image that fits into {free / GB:.1f} GB of free memory, "
-        f"found {' x '.join(map(str, shape))} voxels, which need {needed / GB:.1f} GB "
-        f"or more; close other programs, or crop the image"
+        f"{path}: expected an image that fits into {available / GB:.1f} GB of free "
+        f"memory, found {' x '.join(map(str, shape))} voxels, which need "
+        f"{needed / GB:.1f} GB or more; close other programs, or crop the image"
     ) from error
 
 

@@ -150,7 +150,7 @@ class Sampler:
         self._fresh_weight = fresh_weight
         self._fresh_steps = fresh_steps
         self._untrusted = untrusted
-        self._mine = slice(rank, None, ranks)
+        self._own = slice(rank, None, ranks)
         self._classes = len(streams.labelled[0].intervals[0])
         self._changes = 0
         self._reader = ThreadPoolExecutor(1, "crops")
@@ -172,7 +172,7 @@ class Sampler:
         self, step: int, device: torch.device, *, unlabelled: bool = True
     ) -> Batch:
         """Draw the batch of a step, whose crops were read during the one before."""
-        crops, generators = self._ahead(step, unlabelled)
+        crops, generators = self._prefetched(step, unlabelled)
         plan = self._plan
         return augment(
             crops.to(device),
@@ -187,7 +187,7 @@ class Sampler:
         """Give whole volumes (K, Z, Y, X) of the first labelled cases."""
         return [case.image for case in self._streams[-1].labelled[:count]]
 
-    def _ahead(self, step: int, unlabelled: bool) -> _Read:
+    def _prefetched(self, step: int, unlabelled: bool) -> _Read:
         """Take what another thread has read, and let it read the next crops.
 
         What it has read is a function of this key alone, and left where it differs.
@@ -206,11 +206,11 @@ class Sampler:
         All that is random of a crop follows from the seed, the step and its place in
         the batch, so that it is the same whichever process reads it.
         """
-        first = self.picked(LABELLED_STREAM, step)[self._mine]
-        second = self.picked(UNLABELLED_STREAM, step)[self._mine] if unlabelled else []
+        first = self.picked(LABELLED_STREAM, step)[self._own]
+        second = self.picked(UNLABELLED_STREAM, step)[self._own] if unlabelled else []
         split = self._plan.labelled_batch
         total = split + self._plan.unlabelled_batch
-        places = [*range(split)[self._mine], *range(split, total)[self._mine]]
+        places = [*range(split)[self._own], *range(split, total)[self._own]]
         generators = [
             np.random.default_rng([self._seed, BATCH_STREAM, step, place])
             for place in places[: len(first) + len(second)]

@@ -91,9 +91,11 @@ def against_background(
     outer = functional.avg_pool3d(support * (1 - mask), size).flatten(2)
     unit = functional.normalize(query, dim=1)
     near = torch.einsum("bfzyx,bfn->bnzyx", unit, functional.normalize(outer, dim=1))
-    behind = (torch.softmax(10.0 * near, dim=1) * near).sum(dim=1)
-    ahead = torch.einsum("bfzyx,bf->bzyx", unit, functional.normalize(inner, dim=1))
-    return torch.stack([behind, ahead], dim=1)
+    background = (torch.softmax(10.0 * near, dim=1) * near).sum(dim=1)
+    foreground = torch.einsum(
+        "bfzyx,bf->bzyx", unit, functional.normalize(inner, dim=1)
+    )
+    return torch.stack([background, foreground], dim=1)
 
 
 @register

@@ -71,8 +71,8 @@ class Muon(Optimizer):
             state["momentum"], state["age"] = torch.zeros_like(weight), 0
         momentum = state["momentum"].lerp_(gradient, 1 - MEMORY)
         # With the channels last, as the kernels lie in memory, nothing is copied.
-        ahead = gradient.lerp(momentum, MEMORY).movedim(1, -1)
-        matrix = ahead.reshape(len(ahead), -1).to(self._dtype)
+        lookahead = gradient.lerp(momentum, MEMORY).movedim(1, -1)
+        matrix = lookahead.reshape(len(lookahead), -1).to(self._dtype)
         tall = matrix.shape[0] > matrix.shape[1]
         if tall:
             matrix = matrix.T
@@ -83,7 +83,7 @@ class Muon(Optimizer):
         step *= len(step) ** 0.5 / step.norm().clamp_min(1e-12)
         if tall:
             step = step.T
-        weight.add_(step.reshape(ahead.shape).movedim(-1, 1), alpha=-rate)
+        weight.add_(step.reshape(lookahead.shape).movedim(-1, 1), alpha=-rate)
 
 
 def turn_to_orthogonal(matrix: Tensor) -> Tensor:

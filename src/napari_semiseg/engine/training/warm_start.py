@@ -115,9 +115,9 @@ def shrink_and_perturb(
     """
     for name, network in networks.students.items():
         earlier = saved.students.get(name, {})
-        fresh = {key: value.clone() for key, value in network.state_dict().items()}
+        initial = {key: value.clone() for key, value in network.state_dict().items()}
         if {key: value.shape for key, value in earlier.items()} != {
-            key: value.shape for key, value in fresh.items()
+            key: value.shape for key, value in initial.items()
         }:
             raise ConfigError(
                 f"run {config.start_from!r} cannot be begun with: expected the same "
@@ -133,7 +133,7 @@ def shrink_and_perturb(
                     statistics["running_var"].mul_(config.shrink**2)
                 continue
             for key, weight in module.named_parameters(recurse=False):
-                noise = config.perturb * fresh[f"{path}.{key}".lstrip(".")]
+                noise = config.perturb * initial[f"{path}.{key}".lstrip(".")]
                 weight.mul_(config.shrink).add_(noise)
     for name, teacher in networks.teachers.items():
         teacher.load_state_dict(networks.students[followed[name]].state_dict())

@@ -98,13 +98,13 @@ def name_cases(
             if chosen is None or ids[image] in chosen:
                 skipped[str(image)] = f"already in the project as '{ids[image]}'"
             continue
-        free = [name for name in item.names if name.casefold() not in holders]
-        name = free[0] if free else item.names[0]
+        unused = [name for name in item.names if name.casefold() not in holders]
+        name = unused[0] if unused else item.names[0]
         if chosen is not None and not {item.names[0], name} & set(chosen):
             continue
         beside = holders.get(item.names[0].casefold())
         twins = beside is not None and _twins(beside, image)
-        if not free or twins:
+        if not unused or twins:
             raise ProjectError(
                 f"expected images with distinct names, found '{item.names[0]}' at "
                 f"{image} and at {holders.get(name.casefold(), beside)}; rename one "

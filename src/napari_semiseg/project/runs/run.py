@@ -198,10 +198,10 @@ class Run:
             try:
                 self._created = float(read_json(self.folder.environment)["created"])
             except (OSError, KeyError, TypeError, ValueError, ProjectError):
-                return self._begun()
+                return self._first_time()
         return self._created
 
-    def _begun(self) -> float:
+    def _first_time(self) -> float:
         """Time of the first event, else the day in the id; copies have other mtimes."""
         if first := next(self.events(), None):
             return first.at

@@ -80,7 +80,7 @@ def choose_mask(
     values = reference if label is not None else encoding.propose(reference)
     if drafts and (draft := case.read_draft()) is not None:
         values, source = draft, MaskSource.DRAFT
-        text = _describe_draft(case, newer=label is not None)
+        text = _describe_draft(case, after_label=label is not None)
     return OpenedMask(values.copy(), reference, source, text)
 
 
@@ -151,7 +151,7 @@ def _describe_label(case: Case, label: NDArray[np.uint8]) -> str:
     return f"Accepted label{by}"
 
 
-def _describe_draft(case: Case, *, newer: bool) -> str:
+def _describe_draft(case: Case, *, after_label: bool) -> str:
     saved = moment(case.folder.draft.stat().st_mtime)
     text = f"Draft saved {saved}, not accepted yet"
-    return f"{text}; newer than the accepted label" if newer else text
+    return f"{text}; newer than the accepted label" if after_label else text

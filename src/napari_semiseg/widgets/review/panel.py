@@ -290,9 +290,9 @@ class ReviewPanel(QWidget):
 
     def show_shortcuts(self) -> None:
         """Show the list of keys."""
-        sheet = self.shortcut_sheet()
-        sheet.exec()
-        sheet.deleteLater()
+        dialog = self.shortcut_sheet()
+        dialog.exec()
+        dialog.deleteLater()
 
     def shortcut_sheet(self) -> ShortcutSheet:
         """Make the list of keys, of the classes and of the actions."""
