@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grimp
+import pytest
 
 import napari_semiseg
 from check_wheel import problems
@@ -22,6 +25,36 @@ MOST_MODULES = 18
 """In a room, methods aside: about 15 that belong together."""
 TWICE = {"Layout"}
 """Names that two modules have promised: `Project.layout` and `export_model(layout)`."""
+PRIVATE_WORDS = {
+    *(
+        "begun",
+        "bounds",
+        "continuing",
+        "encoded",
+        "evidence",
+        "heed",
+        "heeds",
+        "intake",
+    ),
+    *(
+        "lend",
+        "lent",
+        "marking",
+        "mine",
+        "ours",
+        "pace",
+        "ripe",
+        "said",
+        "sheet",
+        "sight",
+    ),
+    *("survey", "sweep", "theirs", "told", "vouched", "wanted", "warm", "whereabouts"),
+    "wishes",
+}
+"""Words of the project's own that no name has, as the field has a word for each."""
+PRIVATE_NAMES = {"ahead", "free", "fresh", "newer", "solid"}
+"""Words that are plain beside another one, as in ``free_memory``, but not alone."""
+TERMS = ("shortcut_sheet", "warm_start", "warm_up")
 
 
 def test_layers_hold() -> None:
@@ -63,6 +96,58 @@ def _types(module: ast.Module) -> list[str]:
         aliases = [target.id for target in targets if isinstance(target, ast.Name)]
         names += [name for name in aliases if not name.isupper() and name[0].isupper()]
     return [name for name in names if not name.startswith("_")]
+
+
+def test_names_are_words_of_the_field() -> None:
+    found = defaultdict(set)
+    for path in MODULES:
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        for name in {path.stem, *_declared_names(module)}:
+            if _is_private_word(name):
+                found[path.relative_to(PACKAGE).as_posix()].add(name)
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "private"),
+    [
+        ("said", True),
+        ("_wanted_width", True),
+        ("StoppedSurvey", True),
+        ("PACE_S", True),
+        ("free", True),
+        ("free_memory", False),
+        ("ShortcutSheet", False),
+        ("is_warm_started", False),
+        ("determined", False),
+        ("unsaid", False),
+    ],
+)
+def test_a_private_word_is_found_as_a_whole_part_of_a_name(name, private) -> None:
+    assert _is_private_word(name) is private
+
+
+def _declared_names(module: ast.Module) -> Iterator[str]:
+    """Names of functions, classes, parameters, variables and attributes."""
+    for node in ast.walk(module):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name) | ast.arg(arg=name):
+                yield name
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                yield name
+
+
+def _is_private_word(name: str) -> bool:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().strip("_")
+    for term in TERMS:
+        words = words.replace(term, "")
+    return words in PRIVATE_NAMES or not PRIVATE_WORDS.isdisjoint(words.split("_"))
 
 
 def test_there_is_no_circle_of_imports() -> None:
