@@ -73,7 +73,7 @@ def refine_labels(
     Returns
     -------
     ndarray (Z, Y, X), uint8
-        A new mask; ``predicted`` where nothing speaks for another class, ``corrected``
+        A new mask; ``predicted`` where no other class is likelier, ``corrected``
         where that is known.
     """
     logits = _logits(maps)

@@ -180,7 +180,7 @@ def folder_lock(folder: Path, busy: ProjectError | None = None) -> Iterator[None
     Raises
     ------
     ProjectError
-        Another program does not let go within `PATIENCE_S`.
+        Another program does not release it within `PATIENCE_S`.
     """
     from filelock import FileLock, Timeout
 

@@ -44,7 +44,7 @@ class RemoteSeries:
 class Archive:
     """An archive at an address, as ``https://pacs.example.org/dicom-web``.
 
-    Whom it lets in is read from the environment (`TOKEN`, or `USER` and `PASSWORD`),
+    The credentials are read from the environment (`TOKEN`, or `USER` and `PASSWORD`),
     else from the system's keyring; nothing of it is ever written.
 
     Raises
@@ -176,7 +176,7 @@ class Archive:
 
 
 def _let_in(session: Any, url: str) -> None:
-    """Give a session who it is, from the environment or the keyring."""
+    """Give a session its credentials, from the environment or the keyring."""
     if token := os.environ.get(TOKEN):
         session.headers["Authorization"] = f"Bearer {token}"
     elif user := os.environ.get(USER):

@@ -152,7 +152,7 @@ class SideCanvas(QWidget):
         self.scale.set_texts(*self.style_of_map.texts(limits))
 
     def clear(self) -> None:
-        """Let go of the voxels."""
+        """Release the voxels."""
         self.image.data = self.overlay.data = NOTHING
 
 

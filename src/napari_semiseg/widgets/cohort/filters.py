@@ -133,7 +133,7 @@ class Filters(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Name the filters where there is room."""
         super().resizeEvent(event)
-        QTimer.singleShot(0, self._name)  # a layout at work hears of no other size
+        QTimer.singleShot(0, self._name)  # a layout at work ignores a resize
 
     def changeEvent(self, event: QEvent) -> None:
         """Take the colours of another theme."""

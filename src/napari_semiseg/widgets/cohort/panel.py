@@ -271,7 +271,7 @@ class CohortPanel(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Give the search the room of a narrow panel."""
         super().resizeEvent(event)
-        QTimer.singleShot(0, self._fit)  # a layout at work hears of no other size
+        QTimer.singleShot(0, self._fit)  # a layout at work ignores a resize
 
     def _fit(self) -> None:
         wide = self.width() >= WIDE

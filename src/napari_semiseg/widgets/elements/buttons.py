@@ -83,7 +83,7 @@ class KeyButton(QPushButton):
         self.update()
 
     def minimumSizeHint(self) -> QSize:
-        """As narrow as its layout wants it."""
+        """As narrow as its layout needs it."""
         return QSize(self.minimumWidth(), super().minimumSizeHint().height())
 
     def sizeHint(self) -> QSize:

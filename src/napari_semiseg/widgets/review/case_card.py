@@ -68,7 +68,7 @@ class DoubtStrip(QWidget):
         self.index = 0
 
     def minimumSizeHint(self) -> QSize:
-        """As narrow as its layout wants it."""
+        """As narrow as its layout needs it."""
         return QSize(60, STRIP)
 
     def mousePressEvent(self, event: Any) -> None:
