@@ -163,14 +163,14 @@ def _follow(
     run: Run, handle: Handle | None, *, trains: bool, stop: Callable[[], bool]
 ) -> Iterator[Event]:
     """Yield the events of a run by this computer's clock, see `RunMonitor`."""
-    begun, known = time.time(), threading.Event()
+    start, known = time.time(), threading.Event()
     followed = follow_process(
         run, handle, trains=trains, stop=stop, caught_up=known.set
     )
     for event in followed:
         if isinstance(event, Started) and handle and event.session == handle.session:
             known.set()
-        at = time.time() if known.is_set() else min(event.at, begun - 1)
+        at = time.time() if known.is_set() else min(event.at, start - 1)
         yield event.model_copy(update={"at": at})
 
 
