@@ -32,11 +32,11 @@ from napari_semiseg.engine.training.trainer import (
 class Clock:
     """Stands for a trainer: seconds a step, and longer ones later in a training.
 
-    Half of the seconds it waits for other programs.
+    A part of them, half unless it is said, it waits for other programs.
     """
 
-    def __init__(self, first: float, later: float) -> None:
-        self.first, self.later = first, later
+    def __init__(self, first: float, later: float, waits: float = 0.5) -> None:
+        self.first, self.later, self.waits = first, later, waits
         self.asked: list[tuple[int, float]] = []
 
     def measure(self, total: int, enough: float = math.inf) -> float:
@@ -45,7 +45,8 @@ class Clock:
 
     @property
     def work_seconds(self) -> float:
-        return self.later / 2
+        first = self.asked[-1][0] == 1
+        return (self.first if first else self.later) * (1 - self.waits)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,14 @@ def test_bf16_is_taken_where_it_is_clearly_faster(
     other = clocks["fp32" if chosen == "bf16" else "bf16"]
     assert [total for total, _ in other.asked] == [1]
     assert clocks["fp32"].asked[0] == (1, 1.5 * bf16)
+
+
+def test_another_program_that_slows_bf16_down_changes_nothing(plan, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    clocks = {"fp32": Clock(2.2, 4.4, waits=0.0), "bf16": Clock(2.4, 4.8, waits=0.6)}
+    found, _ = fastest(plan, lambda one: clocks[one.precision], asked=None)
+    assert found.precision == "bf16"
+    assert "2.29 times" in found.reasons["precision"]
 
 
 @pytest.mark.parametrize("device", ["mps", "cpu"])

@@ -55,7 +55,8 @@ def fastest(
 ) -> tuple[Plan, float]:
     """Choose the faster precision; also seconds of a step per crop voxel.
 
-    Decided by the first kind of step that a method takes.
+    Decided by the first kind of step that a method takes, and by its time at work, so
+    that other programs have no say.
     """
     if asked is None and not may_gain_by_bf16(plan.device):
         asked, why = plan.precision, "fp32: bf16 is not tried on this device"
@@ -64,8 +65,9 @@ def fastest(
     if asked is not None:
         return plan, 0.0 if plan.steps else measure_seconds_per_voxel(trial(plan), plan)
     full, half = trial(plan), trial(plan.model_copy(update={"precision": "bf16"}))
-    quick = half.measure(FIRST)
-    slow = full.measure(FIRST, enough=CLEAR * quick)
+    enough = CLEAR * half.measure(FIRST)
+    full.measure(FIRST, enough=enough)
+    quick, slow = half.work_seconds, full.work_seconds
     faster, precision = (half, "bf16") if slow > WORTH * quick else (full, "fp32")
     why = f"bf16 measured {slow / quick:.2f} times as fast as fp32 on this device"
     decided = {"precision": precision, "reasons": {**plan.reasons, "precision": why}}
