@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import threading
 import time
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,11 @@ import pytest
 
 import napari_semiseg as ss
 from contract.conftest import NOBODY
+from dicom_files import SHAPE, write_oblique_series
+from napari_semiseg.active_learning.registry import strategies
+from napari_semiseg.io.dicom.web import Archive
+from napari_semiseg.project.exporting.formats import export_formats
+from orthanc import PASSWORD, USER, started
 from synthetic import save_nifti
 
 if TYPE_CHECKING:
@@ -30,16 +37,12 @@ TINY = (
     *("--set", "spacing_mm=[2,2,2]", "--set", "labelled_batch=1"),
     *("--set", "precision=fp32"),
 )
-FORMATS = ("nifti", "nrrd", "mha", "nnunet", "dicom-seg", "stl", "obj", "ply")
-STRATEGIES = (
-    *("uncertainty", "mix", "stratified", "gap", "entropy", "diverse", "spread"),
-    "random",
-)
 LONG = 100_000
 """Steps of a training that somebody stops."""
 
 
 GROW = ("--assistant", "grow")
+ANNA = ("--reader", "Anna", "--case", "case_0")
 
 
 def write_list(path: Path, *ids: str) -> Path:
@@ -152,7 +155,7 @@ def test_a_review(
         "status": ("status", folder),
         "evaluate": ("evaluate", folder, *masks),
         "export": ("export", folder, labels, "--what", "labels"),
-        "readers": ("readers", folder, *masks, "--reader", "Anna", "--case", "case_0"),
+        "readers": ("readers", folder, *masks, *ANNA),
         "evaluate masks": ("evaluate", folder, *masks, "--predictions", labels, *few),
         "flag": ("flag", folder, "case_6", "case_1", "--comment", "apex cut off"),
         "unflag": ("flag", folder, "case_1", "--clear"),
@@ -166,9 +169,68 @@ def test_a_review(
         "reopen again": ("reopen", folder, "--case", "case_6"),
         "doctor": ("doctor", folder),
         "assist": ("assist", folder, "case_6", "--point", "11,12,17", *GROW),
+        "undo": ("undo", folder, "--case", "case_6", "--case", "case_7"),
     }
     found = {name: semiseg(*words, "--json").exact for name, words in tries.items()}
     snapshots.check(FILE, "review", found)
+
+
+def test_an_earlier_mask_is_the_draft_again(
+    semiseg: Semiseg, snapshots: Snapshots, reviewed: ss.Project, tmp_path: Path
+) -> None:
+    semiseg("label", reviewed.folder, "--masks", tmp_path / "masks")
+    words = ("restore", reviewed.folder, "case_0", "--json")
+    listed = semiseg(*words)
+    found = {"listed": listed.shape}
+    for name in json.loads(listed.out)["versions"]:
+        found["restored"] = semiseg(*words, "--version", name).shape
+    found["unknown"] = semiseg(*words, "--version", "ghost").exact
+    snapshots.check(FILE, "restore", found)
+
+
+def test_masks_of_another_program(
+    semiseg: Semiseg, snapshots: Snapshots, cohort: Path
+) -> None:
+    project = ss.Project.create(cohort / "project", {"left atrium": 1})
+    project.add(cohort / "images")
+    (cohort / "masks" / "case_1.nii.gz").write_bytes(b"no mask")
+    few = ("--case", "case_0", "--case", "case_1")
+    words = ("propose", project.folder, "--masks", cohort / "masks", *few, "--json")
+    snapshots.check(FILE, "propose", {"propose": semiseg(*words).exact})
+
+
+def test_an_archive_of_a_study(
+    semiseg: Semiseg, snapshots: Snapshots, reviewed: ss.Project, tmp_path: Path
+) -> None:
+    """Its hash is another with each version and hour."""
+    out = tmp_path / "study.zip"
+    answer = semiseg("bundle", reviewed.folder, out, "--json")
+    with zipfile.ZipFile(out) as archive:
+        names = sorted(archive.namelist())
+    snapshots.check(FILE, "bundle", {"bundle": answer.shape, "names": names})
+
+
+def test_an_archive_of_scans(
+    semiseg: Semiseg,
+    snapshots: Snapshots,
+    empty_project: ss.Project,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("SEMISEG_DICOMWEB_USER", USER)
+    monkeypatch.setenv("SEMISEG_DICOMWEB_PASSWORD", PASSWORD)
+    scans = sorted(write_oblique_series(tmp_path / "scanner").iterdir())
+    folder = empty_project.folder
+    with started(tmp_path / "orthanc") as orthanc:
+        Archive(orthanc.url).store(scans)
+        words = (folder, "--dicomweb", orthanc.url, "--json")
+        pulled = semiseg("pull", *words, "--study", "1.2.3")
+        found = {"pull": pulled.exact}
+        found["pull again"] = semiseg("pull", *words, "--study", "1.2.3").exact
+        (name,) = json.loads(pulled.out)["added"]
+        empty_project.set_label(name, np.ones(SHAPE, np.uint8))
+        found["push"] = semiseg("push", *words).shape
+    snapshots.check(FILE, "pull and push", found)
 
 
 def test_two_models_compared(
@@ -196,12 +258,24 @@ def test_two_models_compared(
     snapshots.check(FILE, "compare", found)
 
 
+def write_audit(project: ss.Project, case: str) -> None:
+    """Write what an audit of the labels finds: a doubtful slice of one of them."""
+    record = (project.folder / "cases" / case / "case.json").read_text("utf-8")
+    reason = "structures may be swapped"
+    place = {"axis": 0, "index": 7, "score": 0.4, "reason": reason}
+    found = {"file": json.loads(record)["history"][-1]["file"], "slices": [place]}
+    audit = json.dumps({"cases": {case: found}})
+    (project.folder / "audit.json").write_text(audit, "utf-8")
+
+
 def test_suggestions(
-    semiseg: Semiseg, snapshots: Snapshots, reviewed: ss.Project
+    semiseg: Semiseg, snapshots: Snapshots, reviewed: ss.Project, tmp_path: Path
 ) -> None:
     asked = ("suggest", reviewed.folder, "-k", "3", "--json")
     semiseg("flag", reviewed.folder, "case_6", "--comment", "motion")
-    found = {name: semiseg(*asked, "--strategy", name).exact for name in STRATEGIES}
+    semiseg("readers", reviewed.folder, *ANNA, "--masks", tmp_path / "masks")
+    write_audit(reviewed, "case_2")
+    found = {name: semiseg(*asked, "--strategy", name).exact for name in strategies()}
     found["sagittal"] = semiseg(*asked, "--plane", "sagittal").exact
     snapshots.check(FILE, "suggest", found)
 
@@ -210,7 +284,7 @@ def test_exports(
     semiseg: Semiseg, snapshots: Snapshots, reviewed: ss.Project, tmp_path: Path
 ) -> None:
     found = {}
-    for name in FORMATS:
+    for name in export_formats():
         out = tmp_path / name
         answer = semiseg("export", reviewed.folder, out, "--format", name, "--json")
         found[name] = answer.exact
@@ -313,6 +387,42 @@ def test_trainings(
     lines = (event.model_dump(mode="json") for event in run.events())
     found["events"] = {line["type"]: sorted(line) for line in lines}
     snapshots.check(FILE, "engine: train", found)
+
+
+@pytest.mark.engine
+def test_a_model_refines_and_leaves(
+    semiseg: Semiseg, snapshots: Snapshots, half_labelled: ss.Project, cohort: Path
+) -> None:
+    folder, model = half_labelled.folder, cohort / "model"
+    trained = semiseg("train", folder, "--method", "supervised", "--steps", 3, *TINY)
+    assert trained.code == 0, trained.err
+    mask = half_labelled.case("case_0").read_label()
+    assert mask is not None
+    mask[12:] = 255
+    half_labelled.set_label("case_3", mask)
+    images = [cohort / "images" / f"case_{number}.nii.gz" for number in (4, 5)]
+    tries: dict[str, tuple[object, ...]] = {
+        "refine": ("refine", folder, "case_3"),
+        "export-model": ("export-model", folder, model),
+        "run-model": ("run-model", model, *images, "--out", cohort / "found"),
+        "log": ("log", folder),
+    }
+    found = {name: semiseg(*words, "--json").shape for name, words in tries.items()}
+    (run,) = half_labelled.runs()
+    found["log"]["json"]["runs"] = found["log"]["json"]["runs"].pop(run.id)
+    snapshots.check(FILE, "engine: model", found)
+
+
+@pytest.mark.engine
+def test_an_audit(
+    semiseg: Semiseg, snapshots: Snapshots, half_labelled: ss.Project, cohort: Path
+) -> None:
+    """Of a label that lies elsewhere than what is seen, as any model will notice."""
+    half_labelled.set_label("case_1", cohort / "masks" / "case_7.nii.gz")
+    words = ("audit", half_labelled.folder, "--folds", "2", "--out", cohort / "out")
+    training = ("--method", "supervised", "--steps", "60", *TINY)
+    answer = semiseg(*words, *training, "--json")
+    snapshots.check(FILE, "engine: audit", answer.shape)
 
 
 @pytest.mark.engine
