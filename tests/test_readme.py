@@ -6,7 +6,6 @@ import ast
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 from configparser import ConfigParser
 from functools import partial
@@ -77,19 +76,6 @@ def make_cohort(folder: Path) -> None:
         nibabel.save(mask, folder / "references" / file)
         if number <= 2:
             nibabel.save(mask, folder / "masks" / file)
-
-
-def run(folder: Path, *words: str | Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 def test_readme_keeps_its_order() -> None:
@@ -249,30 +235,6 @@ def test_the_python_example_works(
     said = capsys.readouterr().out
     assert re.search(r"patient_06 \{'left atrium': [\d.]+\}", said)
     assert (tmp_path / "delivery" / "manifest.json").is_file()
-
-
-@pytest.mark.engine
-def test_the_method_of_the_guide_trains(tmp_path: Path) -> None:
-    make_cohort(tmp_path)
-    guide = read(ROOT / "docs" / "adding-a-method.md")
-    (tmp_path / "pi_model.py").write_text(python_block(guide), encoding="utf-8")
-    (tmp_path / "use.py").write_text(
-        "import pi_model, napari_semiseg as ss\n"
-        "project = ss.Project.create('p', labels={'ball': 1})\n"
-        "project.add('scans')\n"
-        "for name in ('patient_01', 'patient_02'):\n"
-        "    project.set_label(name, f'masks/{name}.nii.gz')\n"
-        "ramped = {'ramp': 0.1}  # soon enough to weigh something in three steps\n"
-        "config = ss.TrainingConfig(method='pi_model', steps=3, params=ramped, "
-        f"{SMALL_CODE})\n"
-        "for event in ss.train(project, config):\n"
-        "    print(event.to_line())\n"
-        "ss.predict(project.latest_run(), project.case('patient_05'))\n",
-        encoding="utf-8",
-    )
-    said = run(tmp_path, "use.py")
-    assert '"agreement"' in said
-    assert '"reason":"completed"' in said
 
 
 @pytest.fixture(scope="module")

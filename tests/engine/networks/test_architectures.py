@@ -20,6 +20,7 @@ from napari_semiseg.engine.networks.spec import NetworkSpec
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError
+from outside_package import install
 
 GUIDE = Path(__file__).parents[3] / "docs" / "adding-an-architecture.md"
 TINY = {"width": 4, "patch_zyx": (16, 16, 16), "precision": "fp32", "steps": 2}
@@ -33,13 +34,8 @@ def name(request):
 @pytest.fixture
 def outside(tmp_path, monkeypatch):
     """The architecture of the guide, in a package with an entry point."""
-    info = tmp_path / "site" / "plain-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plain\nVersion: 1.0\n")
-    group = f"[{registry.ENTRY_POINTS}]"
-    (info / "entry_points.txt").write_text(f"{group}\nplain = plain_network\n")
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), flags=re.S)
-    (tmp_path / "site" / "plain_network.py").write_text(code)
+    install(tmp_path / "site", registry.ENTRY_POINTS, code, "plain")
     monkeypatch.syspath_prepend(tmp_path / "site")
     registry._modules.cache_clear()
     yield "plain"
