@@ -153,10 +153,7 @@ def file_sha256(file: Path) -> str:
 def files_of(path: Path) -> list[Path]:
     """List the files that make up an image, sorted."""
     if path.is_dir():
-        several = dicom.series_of(path)
-        if len(several) == 1:
-            return list(several[0].files)  # a stray file beside them does not count
-        return sorted(item for item in path.iterdir() if item.is_file())
+        return dicom.files_in(path)
     if is_dicom(path):
         series = dicom.series_with(path)
         return [path] if series.has_frames else list(series.files)

@@ -348,6 +348,14 @@ def series_with(file: Path) -> Series:
     )
 
 
+def files_in(folder: Path) -> list[Path]:
+    """List the files of a folder's only series; else all of the folder, sorted."""
+    several = series_of(folder)
+    if len(several) == 1:
+        return list(several[0].files)  # a stray file beside them does not count
+    return sorted(item for item in folder.iterdir() if item.is_file())
+
+
 def open_dicom(path: Path) -> Source:
     """Read and check the headers of all slices of a series.
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from napari_semiseg.core.geometry import RAS_TO_LPS, Geometry
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.enhanced import frame_value, frames, shared_groups
+from napari_semiseg.io.dicom.series import files_in
 from napari_semiseg.io.dicom.tags import is_dicom, parsing, read_dataset
-from napari_semiseg.io.images import files_of
 from napari_semiseg.io.source import OFF_GRID, StructureFile, place_on
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def is_structures(file: Path) -> bool:
 
 def series_uid(image: Path) -> str:
     """UID of the series of a DICOM image; empty where there is none."""
-    file = files_of(image)[0] if image.is_dir() else image
+    file = files_in(image)[0] if image.is_dir() else image
     if not is_dicom(file):
         return ""
     with parsing(file):
