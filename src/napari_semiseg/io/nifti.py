@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from napari_semiseg.io.source import (
 )
 
 if TYPE_CHECKING:
+    from io import IOBase
+
     from napari_semiseg.core.geometry import Geometry
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -165,13 +167,17 @@ def write_nifti(
         header.set_xyzt_units("mm")
     header.set_data_dtype(native.dtype)
     pixdim = header["pixdim"].copy()
-    two = isinstance(header, nibabel.Nifti2Header)
-    mask = (nibabel.Nifti2Image if two else nibabel.Nifti1Image)(native, affine, header)
+    mask = (
+        nibabel.Nifti2Image(native, affine, header)
+        if isinstance(header, nibabel.Nifti2Header)
+        else nibabel.Nifti1Image(native, affine, header)
+    )
     # The constructor touches both.
     mask.header["pixdim"] = pixdim
     mask.header.set_slope_inter(1.0 if slope is None else slope, 0.0)
-    with atomic_path(target) as temporary, ImageOpener(temporary, "wb") as stream:
-        mask.file_map["image"].fileobj = _CancellableStream(stream, cancellation)
+    with atomic_path(target) as temporary, ImageOpener(str(temporary), "wb") as stream:
+        pieces = cast("IOBase", _CancellableStream(stream, cancellation))
+        mask.file_map["image"].fileobj = pieces
         mask.to_file_map()
 
 
@@ -249,9 +255,7 @@ def _reading(path: Path, *also: type[Exception]) -> Iterator[None]:
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
-    try:
-        yield
-    except (
+    bad: tuple[type[Exception], ...] = (
         OSError,
         EOFError,
         ValueError,
@@ -262,7 +266,10 @@ def _reading(path: Path, *also: type[Exception]) -> Iterator[None]:
         HeaderDataError,
         WrapStructError,
         *also,
-    ) as error:
+    )
+    try:
+        yield
+    except bad as error:
         reason = one_line(error, path) or type(error).__name__
         raise ImageError(
             f"{path}: expected a whole image file, found '{reason}'; copy or export "
@@ -390,7 +397,9 @@ def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int
         )
     two = int(source.header["sizeof_hdr"]) == nibabel.Nifti2Header.sizeof_hdr
     kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
-    header = kind(source.header.binaryblock, source.header.endianness, check=False)
+    header = kind(  # type: ignore[no-untyped-call]
+        source.header.binaryblock, source.header.endianness, check=False
+    )
     header["magic"] = kind.default_structarr()["magic"]
     for field in ("cal_max", "cal_min", "intent_p1", "intent_p2", "intent_p3"):
         header[field] = 0
