@@ -6,20 +6,17 @@ import sys
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING
+from functools import partial
 
 import pytest
 
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started, Stepped
 from napari_semiseg.errors import ProjectError
-from napari_semiseg.execution.follow import follow, wait_for
+from napari_semiseg.execution.follow import follow_process, wait_for
 from napari_semiseg.execution.local import LocalHandle
 from napari_semiseg.project.runs.process import SESSION
 from napari_semiseg.project.runs.run import Run
-
-if TYPE_CHECKING:
-    pass
 
 CHILD = """
 import os, sys, time
@@ -63,7 +60,7 @@ def stepped(step: int) -> Stepped:
 def test_events_come_as_they_happen_and_end_with_the_session(run) -> None:
     handle = child(run, CHILD)
     seen = []
-    for event in follow(run, handle, poll_s=0.02):
+    for event in follow_process(run, handle, poll_s=0.02):
         seen.append(type(event))
         if isinstance(event, Started):
             assert run.status == "running"
@@ -79,7 +76,7 @@ def test_a_process_that_dies_ends_with_its_last_words(run) -> None:
     run.append(Started(run=run.id, method="ug_mcl", pid=handle.pid))
     run.append(stepped(2))
     handle = child(run, "import os; print('boom', flush=True); os._exit(3)")
-    *_, last = follow(run, handle, poll_s=0.02)
+    *_, last = follow_process(run, handle, poll_s=0.02)
     assert isinstance(last, Finished)
     assert last.reason == "failed"
     assert last.step == 2
@@ -105,7 +102,7 @@ def test_a_refused_resume_leaves_a_run_without_its_log_alone(run, log) -> None:
         run.folder.events.write_bytes(log)
     before = run.folder.config.read_bytes()
     handle = child(run, "import sys; print('semiseg: no labels'); sys.exit(1)")
-    *_, last = follow(run, handle, poll_s=0.02)
+    *_, last = follow_process(run, handle, poll_s=0.02)
     assert isinstance(last, Finished)
     assert last.error == "semiseg: no labels"
     assert run.folder.last.read_bytes() == b"weights"
@@ -114,15 +111,16 @@ def test_a_refused_resume_leaves_a_run_without_its_log_alone(run, log) -> None:
 
 def test_a_new_run_that_was_refused_is_gone(run) -> None:
     handle = child(run, "import sys; print('semiseg: no labels'); sys.exit(1)")
-    list(follow(run, handle, poll_s=0.02))
+    list(follow_process(run, handle, poll_s=0.02))
     assert not run.folder.path.exists()
 
 
 def test_an_interrupted_run_ends_without_a_handle(run) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
+    run.claim(gone.pid)
     run.append(Started(run=run.id, method="ug_mcl", pid=gone.pid))
-    first, last = follow(run, poll_s=0.02)
+    first, last = follow_process(run, poll_s=0.02)
     assert isinstance(first, Started)
     assert isinstance(last, Finished)
     assert run.status == "interrupted"
@@ -141,7 +139,10 @@ def test_half_a_line_waits_for_its_other_half(run) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    seen = [event.type for event in follow(run, poll_s=0.01)]
+    seen: list[str] = []
+    stop = partial(seen.__contains__, "finished")  # its process, this one, goes on
+    for event in follow_process(run, poll_s=0.01, stop=stop):
+        seen.append(event.type)
     writer.join()
     assert seen == ["started", "stepped", "finished"]
 
@@ -151,7 +152,7 @@ def test_an_earlier_end_does_not_end_a_resumed_run(run) -> None:
     run.append(Finished(run=run.id, reason="cancelled", step=1, seconds=1, at=2.0))
     handle = child(run, CHILD)
     seen = []
-    for event in follow(run, handle, poll_s=0.02):
+    for event in follow_process(run, handle, poll_s=0.02):
         seen.append(event.type)
         if len(seen) == 3:
             run.request_stop()
@@ -162,6 +163,6 @@ def test_an_earlier_end_does_not_end_a_resumed_run(run) -> None:
 def test_following_can_be_stopped(run) -> None:
     run.append(Started(run=run.id, method="ug_mcl", pid=os.getpid()))
     seen: list[object] = []
-    for event in follow(run, poll_s=0.01, stop=lambda: bool(seen)):
+    for event in follow_process(run, poll_s=0.01, stop=lambda: bool(seen)):
         seen.append(event)
     assert len(seen) == 1

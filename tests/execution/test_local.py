@@ -11,7 +11,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.execution.executor import start_training
-from napari_semiseg.execution.follow import follow
+from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.execution.local import NICENESS, LocalExecutor, LocalHandle
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_a_training_that_refuses_leaves_no_run_behind(empty_project) -> None:
     run, handle = start_training(EXECUTOR, empty_project, TrainingConfig(steps=2))
     assert run.pid == handle.pid
     assert run.status == "preparing"
-    (last,) = follow(run, handle, poll_s=0.05)
+    (last,) = follow_process(run, handle, poll_s=0.05)
     assert isinstance(last, Finished)
     assert last.reason == "failed"
     assert "\n" not in (last.error or "\n")

@@ -204,7 +204,7 @@ def test_a_training_elsewhere_is_followed_and_stopped_through_the_folder(
     elsewhere, ball_project
 ):
     from napari_semiseg.execution.executor import start_training
-    from napari_semiseg.execution.follow import follow
+    from napari_semiseg.execution.follow import follow_process
 
     config = TrainingConfig.build(
         method="supervised",
@@ -216,7 +216,7 @@ def test_a_training_elsewhere_is_followed_and_stopped_through_the_folder(
     executor = executor_at(elsewhere, ball_project)
     run, handle = start_training(executor, ball_project, config)
     seen = []
-    for event in follow(run, handle):
+    for event in follow_process(run, handle):
         seen.append(event.type)
         if event.type == "stepped" and not run.stop_requested:
             run.request_stop()

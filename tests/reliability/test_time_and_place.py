@@ -20,7 +20,7 @@ from filelock import FileLock
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ImageError, ProjectError
-from napari_semiseg.execution.follow import follow
+from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.execution.local import LocalHandle
 from napari_semiseg.io import atomic
 from napari_semiseg.io.masks import read_labels
@@ -180,9 +180,10 @@ def test_a_computer_whose_clock_is_an_hour_off_is_followed_to_its_end(
     for off in (-3600, 3600):
         monkeypatch.setattr(time, "time", lambda off=off: now + off)
         assert run.status == "running"
-    events = follow(run, handle, poll_s=0.01)
+    events = follow_process(run, handle, poll_s=0.01)
     assert [next(events).type for _ in range(3)] == ["started", "finished", "started"]
     run.append(Finished(run=run.id, reason="completed", step=2, seconds=1, at=0.0))
+    handle.poll = lambda: 0
     assert [event.reason for event in events] == ["completed"]
 
 
@@ -195,7 +196,7 @@ def test_a_clock_that_goes_back_does_not_make_an_end_a_failure(ball_project) -> 
     mark = {"pid": handle.pid, "session": handle.session}
     run.append(Started(run=run.id, method="ug_mcl", at=hour_ago, **mark))
     run.append(Finished(run=run.id, reason="completed", step=3, seconds=1, at=hour_ago))
-    ends = [event for event in follow(run, handle) if event.type == "finished"]
+    ends = [event for event in follow_process(run, handle) if event.type == "finished"]
     assert [event.reason for event in ends] == ["completed"]
 
 

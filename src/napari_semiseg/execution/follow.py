@@ -21,31 +21,6 @@ QUOTED_LINES = 5
 POLL_S = 0.2
 
 
-def follow(
-    run: Run,
-    handle: Handle | None = None,
-    *,
-    poll_s: float = POLL_S,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Event]:
-    """Yield the events of a training as its log grows, from the log's beginning.
-
-    Ends after the ``Finished`` of the last session. When the process is gone without
-    one, a ``Finished`` with the last lines of its output is yielded that the log does
-    not hold. A new run of ``handle`` that refused to start leaves no folder behind.
-
-    Parameters
-    ----------
-    handle : Handle, optional
-        What works on it; by default the process that the log names.
-    poll_s : float
-        Time between two readings of the log, s.
-    stop : callable
-        Asked between readings whether to end; the run itself goes on.
-    """
-    yield from _follow_training(run, handle, _Tail(run.folder.events), poll_s, stop)
-
-
 def follow_process(
     run: Run,
     handle: Handle | None = None,
@@ -55,17 +30,24 @@ def follow_process(
     stop: Callable[[], bool] = lambda: False,
     caught_up: Callable[[], object] = lambda: None,
 ) -> Iterator[Event]:
-    """Yield the events of a run until its process has ended.
+    """Yield the events of a run as its log grows, from the log's beginning.
 
-    As `follow`, but goes on after ``Finished``, since the process then predicts.
+    Ends with the process, which predicts after the ``Finished`` of a training. When
+    the process is gone without one, a ``Finished`` with the last lines of its output
+    is yielded that the log does not hold. A new run of ``handle`` that refused to
+    start leaves no folder behind.
 
     Parameters
     ----------
-    run, handle, poll_s, stop
-        As in `follow`.
+    handle : Handle, optional
+        What works on it; by default the process that the log names.
     trains : bool
         False for a process that only predicts: it writes no ``Finished``, and its
         refusal is yielded as a ``Warned``.
+    poll_s : float
+        Time between two readings of the log, s.
+    stop : callable
+        Asked between readings whether to end; the run itself goes on.
     caught_up : callable
         Called between the last event that the log held already and the first new one.
     """
