@@ -151,6 +151,12 @@ class LabelScheme(BaseModel):
             )
 
 
+def is_class(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether each voxel is of some class: annotated, and no background."""
+    inside: NDArray[np.bool_] = (labels != BACKGROUND) & (labels != UNANNOTATED)
+    return inside
+
+
 def voxel_counts(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Number of voxels of each value: (256,).
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semiseg.core.boxes import VolumeBox, bounding_box
-from napari_semiseg.core.labels import UNANNOTATED, voxel_counts
+from napari_semiseg.core.labels import UNANNOTATED, is_class, voxel_counts
 from napari_semiseg.imaging.distance import signed_distance
 from napari_semiseg.imaging.slice_registration import SliceRegistration
 
@@ -77,8 +77,7 @@ def interpolate_slices(
     depth = np.zeros(labels.shape, np.float32)
     registration = None
     if image is not None:
-        given = (labels != 0) & (labels != UNANNOTATED)
-        around = _box(given, None, stacks, MARGIN_VOXELS)
+        around = _box(is_class(labels), None, stacks, MARGIN_VOXELS)
         registration = None if around is None else SliceRegistration(image, around)
     present = np.flatnonzero(voxel_counts(labels)).tolist()
     for value in sorted({*present, *(sdm_mm or {})} - {0, UNANNOTATED}):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semiseg.core.case import CaseState
+from napari_semiseg.core.labels import is_class
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.imaging.rendering import (
     PLANES,
@@ -148,8 +149,7 @@ def _reference(case: Case, masks: Path) -> NDArray[np.bool_] | None:
     path = masks / f"{case.id}.nii.gz"
     if not path.exists():
         return None
-    labels = read_labels(path, case.geometry)
-    return np.asarray((labels > 0) & (labels != 255))
+    return is_class(read_labels(path, case.geometry))
 
 
 def _table(run: Run, evaluation: Evaluation, label: str, *, titled: bool) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.labels import UNANNOTATED, is_class
 from napari_semiseg.core.plan import Intensity
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.morphology import is_one_piece
@@ -96,7 +96,7 @@ def fingerprint(cases: Sequence[Case], labelled: Sequence[Case]) -> Fingerprint:
             continue
         if mask is None:
             continue
-        inside = (mask > 0) & (mask != UNANNOTATED)
+        inside = is_class(mask)
         for values, image in zip(seen, images, strict=True):
             values.note(image.data, inside)
         if (mask == UNANNOTATED).any():
@@ -152,7 +152,7 @@ def _annotated_slices(mask: NDArray[np.uint8], spacing_mm: Spacing) -> Iterator[
     """Find fully annotated slices that show a structure, along each axis."""
     for axis in range(3):
         highest = mask.max(axis=tuple({0, 1, 2} - {axis}))
-        (done,) = np.nonzero((highest > 0) & (highest != UNANNOTATED))
+        (done,) = np.nonzero(is_class(highest))
         few = done[:: max(1, math.ceil(done.size / SLICES))]
         if few.size:
             yield Truth(mask.take(few, axis), spacing_mm, across=axis)

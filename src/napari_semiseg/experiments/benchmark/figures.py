@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_semiseg.core.labels import is_class
 from napari_semiseg.experiments.benchmark.spec import REFERENCE
 from napari_semiseg.experiments.plots import FOLDER, Curve, curve_panels, save_figure
 from napari_semiseg.imaging.rendering import PLANES, Slice, slices_through
@@ -151,7 +152,7 @@ def _qualitative(
         for run, colour in zip(runs, CONTOURS, strict=False):
             path = _mask(dataset, project, run, name)
             masks.append((read_labels(path, image.geometry), colour))
-        views = slices_through(_inside(reference), image.geometry)
+        views = slices_through(is_class(reference), image.geometry)
         for axis, view, plane in zip(line, views, PLANES, strict=True):
             _draw_plane(axis, view, image.data, masks)
             axis.set_title(f"{name} ({rank}), {plane}", fontsize=8)
@@ -170,11 +171,6 @@ def _qualitative(
     return figure
 
 
-def _inside(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    inside: NDArray[np.bool_] = (labels > 0) & (labels < 255)
-    return inside
-
-
 def _draw_plane(
     axis: Axes,
     view: Slice,
@@ -187,10 +183,10 @@ def _draw_plane(
     axis.set_axis_off()
     planes = [(view.of(labels), colour) for labels, colour in masks]
     for plane, colour in planes:
-        for value in np.unique(plane[_inside(plane)]):
+        for value in np.unique(plane[is_class(plane)]):
             width = 2.4 if colour == REFERENCE_COLOUR else 1.1
             axis.contour(plane == value, [0.5], colors=[colour], linewidths=width)
-    _zoom(axis, np.any([_inside(plane) for plane, _ in planes], axis=0))
+    _zoom(axis, np.any([is_class(plane) for plane, _ in planes], axis=0))
 
 
 def _zoom(axis: Axes, inside: NDArray[np.bool_]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_semiseg.core.boxes import bounding_box, others
 from napari_semiseg.core.cancellation import NEVER, CancellationToken
-from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED
+from napari_semiseg.core.labels import BACKGROUND, UNANNOTATED, is_class
 from napari_semiseg.core.prediction import SliceScore
 from napari_semiseg.core.text import with_version
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
@@ -209,14 +209,14 @@ def _disagreements(masks: _Masks) -> tuple[SliceScore, ...]:
     geometry = masks.case.geometry
     first = read_labels(masks.paths[0], geometry)
     # What is not annotated (255, the highest value) lowers nothing, and raises nothing.
-    lowest, drawn = first.copy(), _is_class(first)
+    lowest, drawn = first.copy(), is_class(first)
     highest = np.where(first == UNANNOTATED, np.uint8(BACKGROUND), first)
     for path in masks.paths[1:]:
         mask = read_labels(path, geometry)
         np.minimum(lowest, mask, out=lowest)
         known = np.where(mask == UNANNOTATED, np.uint8(BACKGROUND), mask)
         np.maximum(highest, known, out=highest)
-        drawn |= _is_class(mask)
+        drawn |= is_class(mask)
     axis = geometry.slice_axis
     differs = (lowest < highest).sum(axis=others(axis))
     largest = max(int(drawn.sum(axis=others(axis)).max()), 1)
@@ -231,11 +231,6 @@ def _disagreements(masks: _Masks) -> tuple[SliceScore, ...]:
         )
         for index in order
     )
-
-
-def _is_class(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    inside: NDArray[np.bool_] = (mask != BACKGROUND) & (mask != UNANNOTATED)
-    return inside
 
 
 def _read(paths: Mapping[str, Path], case: Case) -> dict[str, NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_semiseg.core.labels import UNANNOTATED
+from napari_semiseg.core.labels import UNANNOTATED, is_class
 from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.project.cases.record import DOUBTED
 from napari_semiseg.widgets.elements.forms import plain
@@ -109,8 +109,7 @@ def value_names(scheme: LabelScheme, encoding: MaskEncoding) -> dict[int, str]:
 
 def largest_slice(values: NDArray[np.uint8]) -> int:
     """Axial slice with the most foreground; the middle one when there is none."""
-    labelled = (values != 0) & (values != UNANNOTATED)
-    counts = np.count_nonzero(labelled, axis=(1, 2))
+    counts = np.count_nonzero(is_class(values), axis=(1, 2))
     return int(counts.argmax()) if counts.any() else len(values) // 2
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
+from napari_semiseg.core.labels import is_class
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.imaging.outlines import outlines
 from napari_semiseg.imaging.rendering import Slice, grey, slices_through
@@ -54,8 +55,7 @@ def draw_planes(
     scheme : LabelScheme
         Colours of the classes.
     """
-    present = (labels != 0) & (labels != 255)
-    views = slices_through(present, geometry)
+    views = slices_through(is_class(labels), geometry)
     return _draw(views, voxels, labels, scheme)
 
 
