@@ -8,6 +8,7 @@ from pydantic import Field
 
 from napari_semiseg.engine.lazy_torch import torch
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.co_training import cross_labels
 from napari_semiseg.engine.methods.copy_paste import (
     CopyPasteMethod,
     CopyPasteParams,
@@ -74,9 +75,6 @@ class BetaFFT(CopyPasteMethod):
         first, second = (
             segmentation(forward(student, view)) for student in nets.students.values()
         )
-        where = inside[:, 0]
-        crossed = soft_dice(first, second.argmax(dim=1), where) + soft_dice(
-            second, first.argmax(dim=1), where
-        )
+        crossed = cross_labels(soft_dice, first, second, inside[:, 0])
         weight = self.params.cross_weight * t.ramp(1.0)
         return {**terms, "cross_labels": weight * crossed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
-from napari_semiseg.engine.methods.co_training import PairMethod
+from napari_semiseg.engine.methods.co_training import PairMethod, cross_labels
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     logits,
@@ -43,8 +43,5 @@ class CPS(PairMethod):
         return {
             **summed_terms([self.labelled(output, batch) for output in outputs]),
             "cross_labels": self.params.weight(t)
-            * (
-                cross_entropy(first, second.argmax(dim=1), inside)
-                + cross_entropy(second, first.argmax(dim=1), inside)
-            ),
+            * cross_labels(cross_entropy, first, second, inside),
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator
 
 from napari_semiseg.engine.methods.base import MethodParams, forward, register
+from napari_semiseg.engine.methods.co_training import cross_labels
 from napari_semiseg.engine.methods.dual_task import (
     ConsistencyParams,
     DualTaskMethod,
@@ -74,10 +75,7 @@ class CrossTeaching(DualTaskMethod):
         return {
             **summed_terms([self.labelled(output, batch) for output in outputs]),
             "cross_labels": self.params.weight(t)
-            * (
-                soft_dice(first, second.argmax(dim=1), inside)
-                + soft_dice(second, first.argmax(dim=1), inside)
-            ),
+            * cross_labels(soft_dice, first, second, inside),
         }
 
     def infer(
