@@ -15,7 +15,7 @@ from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import ExperimentDisplay, StopFlag, stoppable
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.config import TrainingConfig
-from napari_semiseg.core.text import count
+from napari_semiseg.core.text import count, number
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.experiments.experiment import Experiment, TrialFinished
 
@@ -368,13 +368,11 @@ def _show_rows(rows: Sequence[ResultRow]) -> None:
                 "labelled": row.labelled,
                 "budget": row.budget,
                 "Dice ": f"{row.metrics['dice'].mean:.3f}",
-                "SD ": render.number(row.metrics["dice"].over_cases),
+                "SD ": number(row.metrics["dice"].over_cases),
                 "HD95 mm ": f"{row.metrics['hd95_mm'].mean:.2f}",
                 "minutes ": f"{row.minutes:.1f}",
-                "peak MB ": render.number(row.peak_memory_mb, 0),
-                "p (Holm) ": render.number(
-                    row.tests["dice"].p_holm if row.tests else None
-                ),
+                "peak MB ": number(row.peak_memory_mb, ".0f"),
+                "p (Holm) ": number(row.tests["dice"].p_holm if row.tests else None),
             }
             for row in rows
         ),
@@ -391,7 +389,7 @@ def _show_points(points: Sequence[Point]) -> None:
             "strokes ": f"{point.strokes:.0f}",
             "voxels changed ": f"{point.voxels_changed:.0f}",
             "Dice ": f"{point.dice:.3f}",
-            "SD ": render.number(point.sd),
+            "SD ": number(point.sd),
         }
         for point in points
     )

@@ -11,7 +11,7 @@ import typer
 
 from napari_semiseg.cli import options, render
 from napari_semiseg.core.case import CaseState, Split
-from napari_semiseg.core.text import count, duration, ranged
+from napari_semiseg.core.text import count, duration, number, ranged
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.project.cases.record import DOUBTED
 
@@ -212,7 +212,7 @@ def _note(row: Mapping[str, Any]) -> str:
 def _dice(row: Mapping[str, Any]) -> str:
     """Dice that the correction showed; with its interval where it is estimated."""
     if row["estimated_dice"] is None:
-        return render.number(row["corrective_dice"], 2)
+        return number(row["corrective_dice"], ".2f")
     return ranged(*(row[f"estimated_dice{part}"] for part in ("", "_low", "_high")))
 
 
@@ -238,9 +238,9 @@ def _show_status(
                 "voxels zyx": "x".join(str(size) for size in row["shape"]),
                 "mm zyx": "x".join(f"{step:.3g}" for step in row["spacing_mm"]),
                 "annotated ": f"{row['annotated_fraction']:.1%}",
-                "uncertainty ": render.number(row["uncertainty"]),
+                "uncertainty ": number(row["uncertainty"]),
                 "Dice ": _dice(row),
-                "minutes ": render.number(row["minutes"], 1),
+                "minutes ": number(row["minutes"], ".1f"),
                 "note": _note(row),
             }
             for row in cases

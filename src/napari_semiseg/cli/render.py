@@ -98,11 +98,6 @@ def left_out(skipped: Mapping[str, str]) -> list[str]:
     return [f"Left out {name}: {reason}" for name, reason in skipped.items()]
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a number, or a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def estimated(estimate: Estimate | None) -> dict[str, float | None]:
     """Give the JSON keys of an estimated Dice; the error is half the interval."""
     low, dice, high = (

@@ -15,7 +15,7 @@ from napari_semiseg.assistants.registry import assistants
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
 from napari_semiseg.core.case import CaseState
-from napari_semiseg.core.text import count, millilitres
+from napari_semiseg.core.text import count, millilitres, number
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def compare(
         {
             "case": name,
             "label": label,
-            "Dice of the two ": render.number(item.dice),
+            "Dice of the two ": number(item.dice),
             "mL before ": millilitres(item.before_ml),
             "mL after ": millilitres(item.after_ml),
         }

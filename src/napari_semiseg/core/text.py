@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from itertools import takewhile
 
@@ -56,6 +56,21 @@ def printable(text: str) -> str:
 def as_sentence(text: str) -> str:
     """Begin a message with a capital letter, as a sentence of the panel does."""
     return text[:1].upper() + text[1:]
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """Write a number, or a dash where there is none."""
+    return "-" if value is None else f"{value:{form}}"
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """Write a table in Markdown."""
+
+    def line(cells: Iterable[str]) -> str:
+        safe = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+        return f"| {' | '.join(safe)} |"
+
+    return "\n".join(map(line, (heads, ["---"] * len(heads), *rows)))
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

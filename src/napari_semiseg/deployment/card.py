@@ -10,13 +10,13 @@ import numpy as np
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.events import Validated
-from napari_semiseg.core.text import count, duration
+from napari_semiseg.core.text import count, duration, markdown_table
 from napari_semiseg.imaging.metrics import overlap
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.cases.history import Accepted, Labelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari_semiseg.deployment.pipeline import Pipeline
     from napari_semiseg.project.cases.case import Case
@@ -59,7 +59,7 @@ def model_card(
     }
     parts = [
         f"# {project.name}: segmentation of {names}",
-        _table(("", ""), facts.items()),
+        markdown_table(("", ""), facts.items()),
         "## Scores on scans that were kept aside",
         _scores(project, run, pipeline.step, usable),
         "## Who labelled and corrected",
@@ -113,14 +113,14 @@ def _scores(project: Project, run: Run, step: int, cases: Iterable[Case]) -> str
             for name, values in found.items()
         ]
     if rows:
-        return _table(("Structure", "Mean Dice"), rows)
+        return markdown_table(("Structure", "Mean Dice"), rows)
     checks = [event for event in run.events() if isinstance(event, Validated)]
     if not checks:
         return "None were kept aside and predicted: how good it is was not measured."
     last = checks[-1]
     rows = [(name, f"{value:.3f}") for name, value in last.dice.items()]
     heads = ("Structure", f"Mean Dice of the validation scans at step {last.step}")
-    return _table(heads, rows)
+    return markdown_table(heads, rows)
 
 
 def _people(cases: Iterable[Case]) -> str:
@@ -132,7 +132,7 @@ def _people(cases: Iterable[Case]) -> str:
             row[0] += isinstance(entry, Labelled)
             row[1] += isinstance(entry, Accepted)
             row[2] += entry.minutes or 0.0
-    return _table(
+    return markdown_table(
         ("Person", "Masks drawn or corrected", "Accepted as predicted", "Minutes"),
         (
             (name, f"{drawn:.0f}", f"{accepted:.0f}", f"{minutes:.0f}")
@@ -140,12 +140,3 @@ def _people(cases: Iterable[Case]) -> str:
             if drawn or accepted or minutes
         ),
     )
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def lines() -> Iterator[str]:
-        for cells in (heads, ["---"] * len(heads), *rows):
-            safe = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-            yield f"| {' | '.join(safe)} |"
-
-    return "\n".join(lines())

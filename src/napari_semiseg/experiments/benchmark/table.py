@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from napari_semiseg.core.text import markdown_table, number
 from napari_semiseg.experiments.benchmark.spec import REFERENCE
 
 if TYPE_CHECKING:
@@ -89,13 +90,13 @@ def _scores(rows: Sequence[ResultRow]) -> str:
             + (f" of {len(row.seeds) + row.failed}" if row.failed else ""),
             "minutes": f"{row.minutes:.1f}",
             "steps": f"{row.steps:.0f}",
-            "peak MB": _number(row.peak_memory_mb, ".0f"),
-            **({"peak GPU MB": _number(row.peak_gpu_mb, ".0f")} if gpu else {}),
+            "peak MB": number(row.peak_memory_mb, ".0f"),
+            **({"peak GPU MB": number(row.peak_gpu_mb, ".0f")} if gpu else {}),
             "parameters": "-"
             if row.parameters is None
             else f"{row.parameters / 1e6:.2f} M",
-            "unlabelled / labelled": _number(row.gradient_ratio, ".2g"),
-            f"Dice - {REFERENCE}": _number(_tested(row, "dice", "difference"), "+.3f"),
+            "unlabelled / labelled": number(row.gradient_ratio, ".2g"),
+            f"Dice - {REFERENCE}": number(_tested(row, "dice", "difference"), "+.3f"),
             "p Dice": _p(_tested(row, "dice", "p_holm")),
             "p HD95": _p(_tested(row, "hd95_mm", "p_holm")),
         }
@@ -133,20 +134,11 @@ def _tested(row: ResultRow, metric: str, key: str) -> float | None:
     return getattr(row.tests.get(metric), key, None)
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
-
-
 def _p(value: float | None) -> str:
-    return "< 0.001" if value is not None and value < 0.001 else _number(value, ".3f")
+    return "< 0.001" if value is not None and value < 0.001 else number(value, ".3f")
 
 
 def _table(rows: Iterable[Mapping[str, str]]) -> str:
     """Table with the keys as heads."""
     found = list(rows)
-    heads = list(found[0])
-    lines = [list(row.values()) for row in found]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-        for line in (heads, ["---"] * len(heads), *lines)
-    )
+    return markdown_table(list(found[0]), (row.values() for row in found))
