@@ -219,10 +219,12 @@ def predict(
     json: options.Json = False,
 ) -> None:
     """Predict cases and store the predictions; by default all without a label."""
+    from napari_semiseg.project.runs.run import newest_model
+
     _check_how(maps, precision, shard, cluster, on)
     opened = options.open_project(project)
     ids = options.chosen_ids(cases, case)
-    chosen = opened.run(run) if run is not None else _newest_model(opened)
+    chosen = opened.run(run) if run is not None else newest_model(opened.runs())
     if on is not None:
         start = time.perf_counter()
         words = ["--run", chosen.id, "--maps", maps]
@@ -507,13 +509,6 @@ def _run(project: Project, run_id: str | None) -> Run:
     if latest is None:
         raise ProjectError("expected a run, found none; train first: semiseg train")
     return latest
-
-
-def _newest_model(project: Project) -> Run:
-    for run in reversed(project.runs()):
-        if run.has_model:
-            return run
-    raise ProjectError("expected a trained run, found none; train first: semiseg train")
 
 
 def _parameters(schema: dict[str, Any]) -> str:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from napari_semiseg.core.text import with_version
 from napari_semiseg.deployment.card import model_card
 from napari_semiseg.deployment.pipeline import FILE, Pipeline
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.errors import ConfigError
 from napari_semiseg.imaging.sliding_window import SIGMA, STEP
 from napari_semiseg.io.atomic import atomic_path, write_json, write_text
 from napari_semiseg.io.images import file_sha256
+from napari_semiseg.project.runs.run import newest_model
 
 if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
@@ -75,12 +76,7 @@ def export_model(
         raise ConfigError(
             f"expected a layout of {', '.join(get_args(Layout))}, found {layout!r}"
         )
-    trained = (one for one in reversed(project.runs()) if one.has_model)
-    chosen = run or next(trained, None)
-    if chosen is None:
-        raise ProjectError(
-            "expected a trained run, found none; train first: semiseg train"
-        )
+    chosen = run or newest_model(project.runs())
     target = Path(out)
     bundle = layout == "monai"
     network = target / ("models/model.onnx" if bundle else "model.onnx")

@@ -37,7 +37,7 @@ from napari_semiseg.project.runs.process import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -557,6 +557,20 @@ class RunList:
         for run in reversed(self.all()):
             found |= dict.fromkeys(run.predicted(without=found), run)
         return found
+
+
+def newest_model(runs: Sequence[Run]) -> Run:
+    """Newest of runs, given oldest first, that has a model.
+
+    Raises
+    ------
+    ProjectError
+        None has.
+    """
+    for run in reversed(runs):
+        if run.has_model:
+            return run
+    raise ProjectError("expected a trained run, found none; train first: semiseg train")
 
 
 def _make_folder(layout: Layout, method: str, run_id: str | None) -> RunFolder:
