@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 DOCK_NAME = "Semiseg (Semiseg)"
 """Name napari gives the dock when it is opened from the Plugins menu."""
 
+
+def _show(name: str, title: str, tab: str) -> Action[SemisegDock]:
+    """Make an action that only brings a tab to the front."""
+    return Action(name, lambda _: None, title=title, menu="", tab=tab)
+
+
 ACTIONS: tuple[Action[SemisegDock], ...] = (
     Action(
         "create_project",
@@ -41,22 +47,10 @@ ACTIONS: tuple[Action[SemisegDock], ...] = (
         menu="",
         tab="Cohort",
     ),
-    Action(
-        "show_cohort", lambda _: None, title="Show the cohort", menu="", tab="Cohort"
-    ),
-    Action(
-        "show_training", lambda _: None, title="Show training", menu="", tab="Train"
-    ),
-    Action(
-        "show_review", lambda _: None, title="Show the review", menu="", tab="Review"
-    ),
-    Action(
-        "show_progress",
-        lambda _: None,
-        title="Show the progress of corrections",
-        menu="",
-        tab="Progress",
-    ),
+    _show("show_cohort", "Show the cohort", "Cohort"),
+    _show("show_training", "Show training", "Train"),
+    _show("show_review", "Show the review", "Review"),
+    _show("show_progress", "Show the progress of corrections", "Progress"),
     Action(
         "accept_several",
         lambda panel: panel.progress.accept_several(),
