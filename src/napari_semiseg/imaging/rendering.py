@@ -140,15 +140,13 @@ def _png(pixels: NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def curves(
-    lines: dict[str, list[tuple[float, float]]], *, across: str, width: int = 720
-) -> str:
+def curves(lines: dict[str, list[tuple[float, float]]], *, across: str) -> str:
     """Draw named curves (x, y) over a common x, y on a logarithmic scale.
 
     Values at or below 0 are left out; four powers of ten below the largest value are
     shown at most.
     """
-    height, left, bottom, top = 240, 48, 34, 10
+    width, height, left, bottom, top = 720, 240, 48, 34, 10
     shown = {
         name: [(x, y) for x, y in points if y > 0] for name, points in lines.items()
     }

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from napari_semiseg.engine.networks.blocks import SegmentationNetwork
 
+NOISE = 0.1
+"""Standard deviation of what `add_noise` adds, in those of the image."""
 AVERAGED = 0.1
 """EMA warm-up: fraction of past steps that sets the averaging window until `ema_decay`
 takes over."""
@@ -92,10 +94,10 @@ def overlap(first: Tensor, second: Tensor) -> Tensor:
     return (2.0 * both + 1.0) / (one.sum() + other.sum() + 1.0)
 
 
-def add_noise(image: Tensor, sigma: float = 0.1) -> Tensor:
+def add_noise(image: Tensor) -> Tensor:
     """Gaussian noise clipped at two sigma, the perturbation of UA-MT's teacher."""
-    noise = torch.randn_like(image) * sigma
-    return image + noise.clamp(-2 * sigma, 2 * sigma)
+    noise = torch.randn_like(image) * NOISE
+    return image + noise.clamp(-2 * NOISE, 2 * NOISE)
 
 
 def monte_carlo(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 COMPACTNESS = 2.0
 """Of supervoxels: weight of the place against the intensity."""
+ROUNDS = 3
+"""In which their centres move."""
 
 
 class PrototypeFewShotParams(DualTaskParams):
@@ -45,7 +47,7 @@ class PrototypeFewShotParams(DualTaskParams):
     )
 
 
-def supervoxels(image: Tensor, seeds: int, rounds: int = 3) -> Tensor:
+def supervoxels(image: Tensor, seeds: int) -> Tensor:
     """Group voxels by place and intensity, as SLIC does (Achanta et al., 2012).
 
     Parameters
@@ -70,7 +72,7 @@ def supervoxels(image: Tensor, seeds: int, rounds: int = 3) -> Tensor:
     centres = functional.interpolate(points, [seeds] * 3).flatten(2).transpose(1, 2)
     every = points.flatten(2).transpose(1, 2)
     index = torch.cdist(every, centres).argmin(dim=2)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         share = functional.one_hot(index, seeds**3).to(every.dtype)
         size = share.sum(dim=1).clamp_min(1.0).unsqueeze(2)
         centres = share.transpose(1, 2) @ every / size

@@ -30,7 +30,6 @@ def undo(
     project: Project,
     case: CaseRef,
     *,
-    by: str | None = None,
     expected: HistoryEntry | None = None,
 ) -> HistoryEntry:
     """Undo the newest acceptance or reopening of a case that stands.
@@ -39,8 +38,6 @@ def undo(
 
     Parameters
     ----------
-    by : str, optional
-        Who; the user of this computer by default.
     expected : HistoryEntry, optional
         What is to be undone; another change is refused.
 
@@ -80,7 +77,7 @@ def undo(
         if before[1] is not None:
             keep(folder, folder.draft)
             put(before[1], folder.draft)
-        project.note(now, Undone(by=by or user_name(), minutes=last.minutes))
+        project.note(now, Undone(by=user_name(), minutes=last.minutes))
         forget_oldest(folder)
     return last
 

@@ -26,6 +26,8 @@ ENDS = (("I", "S"), ("A", "P"), ("R", "L"))
 """Patient directions at the low and high end of the canonical axes (z, y, x)."""
 
 STOPS = 33
+GREY = 0.4
+"""Of a scan that shows through a map of colours."""
 SIGN_RADIUS = 8.0
 """Pixels, of the disc that shows a sign."""
 LETTER_ROOM = 12
@@ -354,9 +356,9 @@ def _letter(vector: NDArray[np.float64], displayed: Sequence[int]) -> str:
     return ENDS[displayed[axis]][int(vector[axis] > 0)]
 
 
-def _over_grey(rgba: Any, grey: float = 0.4) -> Any:
+def _over_grey(rgba: Any) -> Any:
     alpha = rgba[:, 3:]
-    return np.rint(255 * (rgba[:, :3] * alpha + grey * (1 - alpha))).astype(int)
+    return np.rint(255 * (rgba[:, :3] * alpha + GREY * (1 - alpha))).astype(int)
 
 
 def ink(canvas: QColor) -> tuple[QColor, QColor]:

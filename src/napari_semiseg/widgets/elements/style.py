@@ -237,15 +237,15 @@ def icon(name: str, colour: str) -> QIcon:
         return QIcon()
 
 
-def ring(part: float, colour: str, size: int = 16) -> QIcon:
+def ring(part: float, colour: str) -> QIcon:
     """Draw how much of a circle is done."""
-    picture = QPixmap(size * 2, size * 2)
+    picture = QPixmap(32, 32)
     picture.fill(Qt.GlobalColor.transparent)
     painter = QPainter(picture)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     for shade, span in (("#808080", 1.0), (colour, part)):
         painter.setPen(QPen(QColor(shade), 5))
-        painter.drawArc(5, 5, 2 * size - 10, 2 * size - 10, 1440, -round(5760 * span))
+        painter.drawArc(5, 5, 22, 22, 1440, -round(5760 * span))
     painter.end()
     return QIcon(picture)
 

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import ElidedLabel, push_button
-from napari_semiseg.widgets.elements.style import Style, look, set_icon
+from napari_semiseg.widgets.elements.style import Style, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,14 +64,10 @@ class Toast(QFrame):
         canvas.installEventFilter(self)
         self.hide()
 
-    def show_message(
-        self, text: str, button: str, undo: Callable[[], object], icon: str = ""
-    ) -> None:
+    def show_message(self, text: str, button: str, undo: Callable[[], object]) -> None:
         """Show a text for ten seconds, and the button that takes it back."""
         self.text.setText(text)
         self.button.set_step(button, "")
-        if icon:
-            set_icon(self.button, icon)
         self._undo, self._left = undo, SHOWN_MS
         self._place()
         self.show()

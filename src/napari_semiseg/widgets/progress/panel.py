@@ -327,7 +327,7 @@ def _tip(
     return say
 
 
-def _ticks(count: int, most: int = 10) -> list[tuple[float, str]]:
-    """Place at most ``most`` whole numbers along the axis."""
-    step = max(1, -(-count // most))
+def _ticks(count: int) -> list[tuple[float, str]]:
+    """Place at most ten whole numbers along the axis."""
+    step = max(1, -(-count // 10))
     return [(float(n), str(n)) for n in range(1, count + 1, step)]
