@@ -7,6 +7,7 @@ import pytest
 from napari_semiseg.cli import training
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.project.runs.event_log import CheckpointFacts
 from napari_semiseg.project.runs.run import Run
 
 CASES = {"case_2", "case_3", "case_4"}
@@ -17,7 +18,7 @@ def run(ball_project, engine, monkeypatch) -> Run:
     made = Run.create(ball_project, TrainingConfig(), "model")
     made.folder.checkpoints.mkdir()
     made.folder.last.touch()
-    step = {"step": 7.0}
+    step = CheckpointFacts(7, 1.0)
     monkeypatch.setattr("napari_semiseg.cli.training.checkpoint_facts", lambda _: step)
     return made
 
@@ -41,9 +42,8 @@ def test_a_shard_that_runs_again_leaves_what_is_done(
     assert semiseg(*words, "--maps", "none").json["predicted"] == []
     assert set(semiseg(*words).json["predicted"]) == CASES  # maps are wanted now
     assert semiseg(*words).json["predicted"] == []
-    monkeypatch.setattr(
-        "napari_semiseg.cli.training.checkpoint_facts", lambda _: {"step": 9.0}
-    )
+    newer = CheckpointFacts(9, 1.0)
+    monkeypatch.setattr("napari_semiseg.cli.training.checkpoint_facts", lambda _: newer)
     assert set(semiseg(*words).json["predicted"]) == CASES  # by another model
 
 

@@ -40,7 +40,13 @@ BENCHMARK = {
         "budgets": ["3 steps", "2.5 min"],
         "seeds": [0, 1],
     },
-    "machine": {"processor": "a fast one", "memory_gib": 16.0},
+    "machine": {
+        "python": "3.12.1",
+        "platform": "Linux-6.8",
+        "processor": "a fast one",
+        "cores": 8,
+        "memory_gib": 16.0,
+    },
     "versions": {"torch": "2.13.0"},
     "runs": [
         {

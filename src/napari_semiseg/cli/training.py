@@ -400,7 +400,7 @@ def _on_cluster(
     from napari_semiseg import engine
     from napari_semiseg.execution.cluster import compute, connected
 
-    step = int(checkpoint_facts(run.folder.last).get("step", -1))
+    step = _model_step(run)
     sent = (str(project.folder), run.id, step, worker.batch, int(maps))
     calls = {f"semiseg-{run.id}-{step}-{case.id}": (*sent, case.id) for case in cases}
     names = dict(zip(calls, (case.id for case in cases), strict=True))
@@ -496,10 +496,16 @@ def _not_predicted(
     project: Project, run: Run, ids: Sequence[str], *, maps: bool
 ) -> Iterator[Case]:
     """Give those of the cases that this model has not predicted yet."""
-    step = int(checkpoint_facts(run.folder.last).get("step", -1))
+    step = _model_step(run)
     for name in ids:
         if not run.is_predicted(name, step, maps=maps):
             yield project.case(name)
+
+
+def _model_step(run: Run) -> int:
+    """Count the steps of the model in use; -1 where its checkpoint is damaged."""
+    step = checkpoint_facts(run.folder.last).step
+    return -1 if step is None else step
 
 
 def _run(project: Project, run_id: str | None) -> Run:

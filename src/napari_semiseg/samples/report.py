@@ -21,9 +21,10 @@ from napari_semiseg.imaging.rendering import (
     picture,
     slices_through,
 )
-from napari_semiseg.io.atomic import read_json, write_text
+from napari_semiseg.io.atomic import write_text
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.runs.curves import loss_curves
+from napari_semiseg.project.runs.process import Environment
 from napari_semiseg.samples.virtual_patients import ABOUT
 
 if TYPE_CHECKING:
@@ -182,11 +183,11 @@ def _table(run: Run, evaluation: Evaluation, label: str, *, titled: bool) -> str
 
 
 def _foot(run: Run) -> str:
-    machine = read_json(run.folder.environment)
+    machine = Environment.read(run.folder.environment) or Environment()
     packages = ", ".join(
-        f"{name} {version}" for name, version in machine.get("packages", {}).items()
+        f"{name} {version}" for name, version in machine.packages.items()
     )
-    system = f"{machine.get('platform', '')} · {machine.get('cores', '?')} cores"
+    system = f"{machine.platform} · {machine.cores or '?'} cores"
     return (
         f'<footer class="soft"><p>{html.escape(system)}<br>{html.escape(packages)}</p>'
         "<p>Dice and distances compare each prediction with a reference that training "

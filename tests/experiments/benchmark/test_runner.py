@@ -69,7 +69,7 @@ def test_all_trials_are_scored_on_cases_that_training_cannot_reach(
     diagonal = (24**2 + 24**2 + 48**2) ** 0.5
     assert wrong.cases["case_5"]["ball"].dice == 0.0
     assert wrong.cases["case_5"]["ball"].hd95_mm == pytest.approx(diagonal)
-    assert results.machine["processor"]
+    assert results.machine.processor
     assert "numpy" in results.versions
     began = [event for event in events if isinstance(event, TrialStarted)]
     assert [(event.number, event.total) for event in began] == [(1, 2), (2, 2)]

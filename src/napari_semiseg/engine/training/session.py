@@ -127,9 +127,9 @@ class Training:
         self._device = device
         self._source = source
         self._config = run.config
-        saved = checkpoint_facts(run.folder.last) if run.has_model else {}
-        self._step = int(saved.get("step", 0))
-        self._seconds = saved.get("seconds", 0.0)
+        saved = checkpoint_facts(run.folder.last)
+        self._step = saved.step or 0
+        self._seconds = saved.seconds or 0.0
         self._all_ready = False
         self.complete = False
 

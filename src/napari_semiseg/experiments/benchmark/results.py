@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import psutil
 from pydantic import Field
@@ -13,6 +11,9 @@ from pydantic import Field
 from napari_semiseg.experiments.benchmark.spec import Benchmark, MethodTrial
 from napari_semiseg.experiments.results_file import ExperimentResults, Stored
 from napari_semiseg.imaging.metrics import Metrics
+
+if TYPE_CHECKING:
+    from napari_semiseg.project.runs.process import Environment
 
 
 class MethodResult(Stored):
@@ -64,12 +65,41 @@ class MethodResult(Stored):
         return self.labelled == trial.labelled and self.run == trial.run_id
 
 
+class Machine(Stored):
+    """The machine that trained; without a processor where none is known yet."""
+
+    python: str | None = None
+    platform: str = ""
+    processor: str | None = None
+    cores: int | None = None
+    memory_gib: float | None = None
+
+    @classmethod
+    def here(cls, environment: Environment) -> Self:
+        """Describe this machine by a run's environment, processor and memory."""
+        memory = round(psutil.virtual_memory().total / 2**30, 1)
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            lines = []
+        names = [
+            line.split(":", 1)[1] for line in lines if line.startswith("model name")
+        ]
+        return cls(
+            python=environment.python,
+            platform=environment.platform,
+            processor=names[0].strip() if names else environment.processor,
+            cores=environment.cores,
+            memory_gib=memory,
+        )
+
+
 class BenchmarkResults(ExperimentResults[Benchmark]):
     """Contents of ``results.json``: machine, versions of packages, and all runs."""
 
     FILE: ClassVar[str] = "results.json"
 
-    machine: dict[str, Any] = Field(default_factory=dict)
+    machine: Machine = Machine()
     versions: dict[str, str] = Field(default_factory=dict)
     runs: tuple[MethodResult, ...] = ()
 
@@ -81,32 +111,17 @@ class BenchmarkResults(ExperimentResults[Benchmark]):
         """Runs without."""
         return [run for run in self.runs if run.status == "failed"]
 
-    def with_run(self, result: MethodResult, environment: Mapping[str, Any]) -> Self:
-        """Add or replace the result of a run, with its ``environment.json``."""
+    def with_run(
+        self, result: MethodResult, environment: Environment | None = None
+    ) -> Self:
+        """Add or replace the result of a run, with what it was made by."""
         others = (
             run
             for run in self.runs
             if (run.labelled, run.run) != (result.labelled, result.run)
         )
-        facts = dict(environment)
-        versions = facts.pop("packages", self.versions)
-        facts.pop("created", None)
-        return self.model_copy(
-            update={
-                "runs": (*others, result),
-                "machine": {**facts, **_machine()} if facts else self.machine,
-                "versions": versions,
-            }
-        )
-
-
-def _machine() -> dict[str, Any]:
-    """Name of the processor, where it is known, and memory."""
-    memory = round(psutil.virtual_memory().total / 2**30, 1)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
-    name = names[0].strip() if names else platform.processor() or platform.machine()
-    return {"processor": name, "memory_gib": memory}
+        update: dict[str, Any] = {"runs": (*others, result)}
+        if environment is not None:
+            update["machine"] = Machine.here(environment)
+            update["versions"] = environment.packages
+        return self.model_copy(update=update)

@@ -19,8 +19,9 @@ from napari_semiseg.experiments.benchmark.table import markdown
 from napari_semiseg.experiments.experiment import Experiment, Remaining
 from napari_semiseg.experiments.training import ScoredTraining, TrainingOutcome
 from napari_semiseg.experiments.worker import read_facts
-from napari_semiseg.io.atomic import read_json, write_text
+from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.process import Environment
 from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
@@ -83,21 +84,18 @@ class BenchmarkRunner(Experiment[MethodTrial, BenchmarkResults]):
         outcome = yield from training.perform(self.executor, stop)
         if outcome is None:
             return None
-        environment = run.folder.environment
-        return results.with_run(
-            self._result(run, trial, outcome),
-            read_json(environment) if environment.exists() else {},
-        )
+        environment = Environment.read(run.folder.environment)
+        return results.with_run(self._result(run, trial, outcome), environment)
 
     def merged(
         self, results: BenchmarkResults, found: BenchmarkResults, trial: MethodTrial
     ) -> BenchmarkResults:
         """Add the trial's run, and the machine where none is known yet."""
-        results = results.with_run(
-            next(run for run in found.runs if run.is_of(trial)), {}
-        )
+        results = results.with_run(next(run for run in found.runs if run.is_of(trial)))
+        if results.machine.processor:
+            return results
         known = {"machine": found.machine, "versions": found.versions}
-        return results if results.machine else results.model_copy(update=known)
+        return results.model_copy(update=known)
 
     def outcome(self, trial: MethodTrial, results: BenchmarkResults) -> str:
         """Say which Dice was reached, or what went wrong."""

@@ -65,14 +65,14 @@ def _about(results: BenchmarkResults) -> str:
         pairs = (f"{key}={value}" for key, value in config.settings.items())
         facts.append(f"settings: {', '.join(pairs)}")
     devices = {run.device for run in results.completed() if run.device}
-    if machine:
+    if machine.processor:
         facts.append(
-            f"{machine.get('processor')}, {machine.get('cores')} cores, "
-            f"{machine.get('memory_gib')} GiB, trained on {', '.join(sorted(devices))}"
+            f"{machine.processor}, {machine.cores} cores, "
+            f"{machine.memory_gib} GiB, trained on {', '.join(sorted(devices))}"
         )
     versions = ", ".join(f"{name} {text}" for name, text in results.versions.items())
     if versions:
-        facts.append(f"{versions}, Python {machine.get('python')}")
+        facts.append(f"{versions}, Python {machine.python}")
     return "\n".join(f"- {fact}" for fact in facts)
 
 

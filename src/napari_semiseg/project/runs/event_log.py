@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.events import Finished, Learned, Started, from_line
@@ -127,10 +128,18 @@ class LogSummary:
         return None
 
 
-def checkpoint_facts(path: Path) -> dict[str, float]:
-    """Numbers that a checkpoint begins with, "step" and "seconds" among them.
+@dataclass(frozen=True, slots=True)
+class CheckpointFacts:
+    """Steps and seconds of training that a checkpoint is of, where they are known."""
 
-    No code in the file is run, and PyTorch is not needed. Empty where it is damaged.
+    step: int | None = None
+    seconds: float | None = None
+
+
+def checkpoint_facts(path: Path) -> CheckpointFacts:
+    """Read the numbers that a checkpoint begins with; none where it is damaged.
+
+    No code in the file is run, and PyTorch is not needed.
     """
     found: dict[str, float] = {}
     name = ""
@@ -145,5 +154,6 @@ def checkpoint_facts(path: Path) -> dict[str, float]:
                 elif code.name == "GLOBAL":  # the first tensor
                     break
     except _DAMAGE:
-        return {}
-    return found
+        return CheckpointFacts()
+    step = found.get("step")
+    return CheckpointFacts(None if step is None else int(step), found.get("seconds"))

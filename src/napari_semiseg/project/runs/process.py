@@ -10,9 +10,13 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from napari_semiseg.io.atomic import machine
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_semiseg.core.config import describe
+from napari_semiseg.errors import ProjectError
+from napari_semiseg.io.atomic import machine, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,18 +158,48 @@ def _started(pid: int) -> float | None:
         return None
 
 
-def environment() -> dict[str, Any]:
-    """Versions of what a run depends on, and the machine."""
-    versions = {}
-    for name in PACKAGES:
+class Environment(BaseModel):
+    """``environment.json``: when a run was created, with which versions, and where."""
+
+    model_config = ConfigDict(frozen=True)
+
+    created: float | None = None
+    python: str | None = None
+    platform: str = ""
+    processor: str | None = None
+    cores: int | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def here(cls, created: float) -> Self:
+        """Versions of what a run depends on, and this machine."""
+        versions = {}
+        for name in PACKAGES:
+            try:
+                versions[name] = metadata.version(name)
+            except (metadata.PackageNotFoundError, KeyError, TypeError, OSError):
+                continue
+        return cls(
+            created=created,
+            python=platform.python_version(),
+            platform=platform.platform(),
+            processor=platform.processor() or platform.machine(),
+            cores=os.cpu_count(),
+            packages=versions,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Read the file; None where there is none.
+
+        Raises
+        ------
+        ProjectError
+            It is damaged.
+        """
+        if not path.exists():
+            return None
         try:
-            versions[name] = metadata.version(name)
-        except (metadata.PackageNotFoundError, KeyError, TypeError, OSError):
-            continue
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "packages": versions,
-    }
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            raise ProjectError(describe(error, str(path))) from error

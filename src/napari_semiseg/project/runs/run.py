@@ -31,7 +31,7 @@ from napari_semiseg.project.runs.event_log import (
 )
 from napari_semiseg.project.runs.process import (
     Claim,
-    environment,
+    Environment,
     heartbeat,
     is_alive,
 )
@@ -121,7 +121,8 @@ class Run:
         created = max(time.time(), newest + 0.001)
         try:
             run.claim()
-            write_json(run.folder.environment, {"created": created} | environment())
+            here = Environment.here(created)
+            write_json(run.folder.environment, here.model_dump(mode="json"))
             yield run
         except BaseException:  # a full disk, as a rule
             run.discard()
@@ -195,11 +196,10 @@ class Run:
     def created(self) -> float:
         """Unix time at which the run was created, s; read once."""
         if self._created is None:
-            try:
-                self._created = float(read_json(self.folder.environment)["created"])
-            except (OSError, KeyError, TypeError, ValueError, ProjectError):
-                return self._first_time()
-        return self._created
+            with suppress(OSError, SemisegError):
+                known = Environment.read(self.folder.environment)
+                self._created = None if known is None else known.created
+        return self._first_time() if self._created is None else self._created
 
     def _first_time(self) -> float:
         """Time of the first event, else the day in the id; copies have other mtimes."""
@@ -357,7 +357,7 @@ class Run:
         """Value of a field by the log; where that is lost, by the checkpoint."""
         value = self._summary.newest(field)
         if value is None and self.has_model:
-            value = checkpoint_facts(self.folder.last).get(field)
+            value = getattr(checkpoint_facts(self.folder.last), field)
         return value or 0.0
 
     @property
