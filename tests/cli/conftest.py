@@ -98,7 +98,12 @@ class FakeEngine(ModuleType):
         yield from self._session(run, run.steps_done, steps or 6)
 
     def join(self) -> Any:
-        return SimpleNamespace(is_first=True, alone=True, shared=lambda value: value)
+        return SimpleNamespace(
+            is_first=True, alone=True, size=1, shared=lambda value: value
+        )
+
+    def check_batches(self, config: Any, devices: int, plan: Any = None) -> None:
+        pass
 
     def predict_cases(
         self,

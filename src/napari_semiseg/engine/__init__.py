@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from napari_semiseg.engine.methods.registry import MethodSpec, method_specs
     from napari_semiseg.engine.onnx_network import write_onnx
     from napari_semiseg.engine.tasks import predict_case
-    from napari_semiseg.engine.torchrun import count_devices, launch
+    from napari_semiseg.engine.torchrun import (
+        check_batches,
+        count_devices,
+        launch,
+    )
 
 __all__ = [
     "DeviceInfo",
     "MethodSpec",
+    "check_batches",
     "count_devices",
     "describe_devices",
     "join",
@@ -38,6 +43,7 @@ __all__ = [
 _HOMES = {
     "DeviceInfo": "devices",
     "MethodSpec": "methods.registry",
+    "check_batches": "torchrun",
     "count_devices": "torchrun",
     "describe_devices": "devices",
     "join": "distributed",

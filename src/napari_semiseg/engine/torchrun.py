@@ -8,10 +8,14 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from napari_semiseg.engine import devices
+from napari_semiseg.engine.methods import registry
 from napari_semiseg.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.plan import Plan
 
 ALL = "all"
 
@@ -42,6 +46,25 @@ def count_devices(asked: str, device: str) -> int:
             f"expected {count} GPUs, found {max(1, gpus)} here; use --devices all"
         )
     return count
+
+
+def check_batches(
+    config: TrainingConfig, devices: int, plan: Plan | None = None
+) -> None:
+    """Refuse a training whose batches so many devices cannot share.
+
+    Parameters
+    ----------
+    plan : Plan, optional
+        Of a run that goes on; its batches are fixed.
+
+    Raises
+    ------
+    ConfigError
+        A batch is no multiple of them, or a setting does not fit the method.
+    """
+    kind = registry.check(config)
+    registry.check_shares(config if plan is None else plan, devices, kind)
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:

@@ -15,7 +15,6 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.engine.data.sampler import Sampler, Streams
 from napari_semiseg.engine.distributed import ALONE, Ranks, join
 from napari_semiseg.engine.methods import registry
-from napari_semiseg.engine.planning.plan import check_shares
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.trainer import Trainer
 from napari_semiseg.errors import ConfigError
@@ -236,7 +235,9 @@ def test_a_batch_that_ranks_cannot_share_is_refused(
 ):
     asked = {"labelled_batch": labelled, "unlabelled_batch": unlabelled}
     with pytest.raises(ConfigError, match=named):
-        check_shares(plan.model_copy(update=asked), 2, registry.METHODS.find(method))
+        registry.check_shares(
+            plan.model_copy(update=asked), 2, registry.METHODS.find(method)
+        )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from napari_semiseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
+    from napari_semiseg.core.plan import Plan
     from napari_semiseg.engine.methods.base import Method, MethodParams
 
 
@@ -134,3 +135,31 @@ def check(config: TrainingConfig) -> type[Method]:
             f"architecture={DEFAULT_ARCHITECTURE}, or another method"
         )
     return kind
+
+
+def check_shares(
+    batches: TrainingConfig | Plan, devices: int, kind: type[Method]
+) -> None:
+    """Refuse a batch that so many devices cannot share.
+
+    Parameters
+    ----------
+    batches : TrainingConfig or Plan
+        Holds their sizes; one that is not asked for grows with the devices.
+
+    Raises
+    ------
+    ConfigError
+        It is no multiple of them, or the share of one is less than the method needs.
+    """
+    unlabelled = batches.unlabelled_batch if kind.unlabelled else 0
+    for name, crops, least in (
+        ("labelled", batches.labelled_batch or 0, kind.least_labelled),
+        ("unlabelled", unlabelled or 0, kind.least_unlabelled),
+    ):
+        if crops % devices or 0 < crops < least * devices:
+            raise ConfigError(
+                f"expected {name} crops that {devices} devices share evenly, at least "
+                f"{least} each, found {name}_batch={crops}; use another --devices, or "
+                f"train anew with --set {name}_batch={max(2, least) * devices}"
+            )

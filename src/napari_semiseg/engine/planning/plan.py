@@ -11,7 +11,6 @@ from napari_semiseg.core.boxes import Box, bounding_box
 from napari_semiseg.core.plan import Plan
 from napari_semiseg.engine.devices import cores
 from napari_semiseg.engine.networks import registry as architectures
-from napari_semiseg.errors import ConfigError
 from napari_semiseg.imaging.resampling import Shape, axis_weights, working_shape
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from napari_semiseg.core.config import Optimiser, TrainingConfig
     from napari_semiseg.core.labels import LabelScheme
-    from napari_semiseg.engine.methods.base import Method
     from napari_semiseg.engine.networks.spec import Stride
     from napari_semiseg.engine.planning.fingerprint import Fingerprint, Spacing
 
@@ -289,26 +287,6 @@ def _levels(
     """Strides and kernels of a network for such crops."""
     strides = architectures.find(architecture).strides(patch, spacing)
     return {"strides": strides, "kernels": architectures.kernels(strides, spacing)}
-
-
-def check_shares(plan: Plan, devices: int, method: type[Method]) -> None:
-    """Refuse a batch that so many devices cannot share.
-
-    Raises
-    ------
-    ConfigError
-        It is no multiple of them, or the share of one is less than the method needs.
-    """
-    for name, crops, least in (
-        ("labelled", plan.labelled_batch, method.least_labelled),
-        ("unlabelled", plan.unlabelled_batch, method.least_unlabelled),
-    ):
-        if crops % devices or 0 < crops < least * devices:
-            raise ConfigError(
-                f"expected {name} crops that {devices} devices share evenly, at least "
-                f"{least} each, found {name}_batch={crops}; use another --devices, or "
-                f"train anew with --set {name}_batch={max(2, least) * devices}"
-            )
 
 
 def with_grid(

@@ -28,7 +28,6 @@ from napari_semiseg.engine.out_of_memory import out_of_memory_advice, training_a
 from napari_semiseg.engine.planning import memory
 from napari_semiseg.engine.planning.fingerprint import fingerprint, single_pieces
 from napari_semiseg.engine.planning.plan import (
-    check_shares,
     draft,
     with_grid,
     with_labels,
@@ -213,7 +212,7 @@ class Training:
         if plan is None:
             yield Staged(stage="Planning", done=0, total=1)
             plan, expected = self._planned(kind)
-        check_shares(plan, self._ranks.size, kind)
+        registry.check_shares(plan, self._ranks.size, kind)
         live_labels = self._live_labels(plan)
         yield from self._prepare(live_labels)
         if self._stopped():
