@@ -36,12 +36,20 @@ class FakeHandle:
     started: float = field(default_factory=time.time)
     session: str = ""
     terminated: bool = False
+    place: str = ""
+    job: str = ""
+    log_start: int = 0
+    withdrawn: bool = False
 
     def poll(self) -> int | None:
         return self.code
 
     def terminate(self) -> None:
         self.terminated = True
+
+    def withdraw(self) -> bool:
+        self.withdrawn = True
+        return self.code is not None
 
 
 @dataclass

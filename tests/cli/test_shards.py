@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from fake_workers import NOBODY
 from napari_semiseg.cli import training
 from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Finished
 from napari_semiseg.project.runs.event_log import CheckpointFacts
 from napari_semiseg.project.runs.run import Run
+from napari_semiseg.project.runs.workers import Worker
 
 CASES = {"case_2", "case_3", "case_4"}
 
@@ -89,3 +92,29 @@ def test_a_stop_ends_both_shards_of_an_array_also_the_one_that_starts_late(
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "78")
     again = semiseg(*words, "2/2")
     assert (again.code, len(again.json["predicted"])) == (0, 2)
+
+
+def test_a_stop_is_taken_while_parts_of_an_array_wait_and_none_is_at_work(
+    ball_project, run, semiseg, monkeypatch
+) -> None:
+    folder = ball_project.folder
+    words = ("predict", folder, "--run", run.id, "--json", "--shard")
+    run.folder.pid.unlink()
+    run.append(Finished(run=run.id, reason="completed", step=7, seconds=1.0))
+    assert "nothing to stop" in semiseg("stop", folder, run.id).refusal
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
+    assert semiseg(*words, "1/2").code == 0
+    _end_workers(run, monkeypatch)
+    answer = semiseg("stop", folder)
+    assert answer.code == 0, answer.err
+    assert "those that are still to begin end at once" in answer.out
+    late = Worker(run.folder, "shard-2-of-2")
+    assert late.stop_requested
+
+
+def _end_workers(run, monkeypatch) -> None:
+    """Let the processes of workers be gone: here they are this one."""
+    for path in run.folder.workers.glob("*.pid"):
+        _, *rest = path.read_text().splitlines()
+        path.write_text("\n".join([f"{NOBODY} 1.00", *rest, ""]))
+    assert not run.has_workers

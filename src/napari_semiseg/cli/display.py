@@ -60,12 +60,24 @@ class StopFlag:
         self.requested = True
 
 
+HANGUP = getattr(signal, "SIGHUP", None)
+"""Signal that comes when the terminal is closed; Windows has none."""
+
+
 @contextmanager
-def stoppable(target: Stoppable) -> Iterator[list[int]]:
+def stoppable(
+    target: Stoppable, *, goes_on_elsewhere: bool = False
+) -> Iterator[list[int]]:
     """Turn Ctrl-C and SIGTERM into a request to stop; a second one ends it at once.
 
-    So does SIGHUP, which comes when the terminal is closed, unless ``nohup`` has the
+    So is SIGHUP, which comes when the terminal is closed, unless ``nohup`` has the
     process ignore it.
+
+    Parameters
+    ----------
+    goes_on_elsewhere : bool
+        Whether the work is that of another computer: SIGHUP is then received, but
+        asks nothing to stop.
 
     Yields
     ------
@@ -76,16 +88,17 @@ def stoppable(target: Stoppable) -> Iterator[list[int]]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        if number == hangup:
+        if number == HANGUP:
             _detach()
+            if goes_on_elsewhere:
+                return
         elif len(received) > 1:
             raise KeyboardInterrupt
         target.request_stop()
 
-    hangup = getattr(signal, "SIGHUP", None)
     kinds = [signal.SIGINT, signal.SIGTERM]
-    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
-        kinds.append(hangup)
+    if HANGUP is not None and signal.getsignal(HANGUP) is not signal.SIG_IGN:
+        kinds.append(HANGUP)
     before = {kind: signal.signal(kind, ask) for kind in kinds}
     try:
         yield received

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from napari_semiseg.project.review.quality_estimate import Estimator
     from napari_semiseg.project.runs.run import Run
 
+TOLD = {"verb", "place", "job", "at"}
+"""What is told of a verb that waits on another computer."""
+
 
 def init(
     project: options.ProjectPath,
@@ -131,7 +134,9 @@ def next_step(cases: list[Case], latest: Run | None, path: str) -> str:
         )
     if latest is None:
         return f"Next: semiseg train {path}"
-    if latest.status in ("preparing", "running"):
+    if (waiting := latest.waiting) is not None:
+        return f"{latest.id}: {waiting.text}; take it back with: semiseg stop {path}"
+    if latest.is_under_way:
         return f"Training is running ({latest.id}); stop it with: semiseg stop {path}"
     if latest.status in ("interrupted", "cancelled") and latest.has_model:
         return f"Next: semiseg resume {path} ({latest.id} was {latest.status})"
@@ -150,6 +155,7 @@ def _run_row(run: Run, problems: dict[str, str]) -> dict[str, Any]:
         source = run.config.start_from if run.is_training else None
     except SemisegError as error:
         problems[run.id] = str(error)
+    waiting = run.waiting
     return {
         "id": run.id,
         "method": run.method,
@@ -161,6 +167,7 @@ def _run_row(run: Run, problems: dict[str, str]) -> dict[str, Any]:
             {"step": event.step, "cases": event.cases, "dropped": event.dropped}
             for event in run.learned
         ],
+        **({} if waiting is None else {"waiting": waiting.model_dump(include=TOLD)}),
     }
 
 
@@ -209,6 +216,15 @@ def _note(row: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
+def _status(row: Mapping[str, Any]) -> str:
+    """State of a run, and what waits for it where."""
+    if "waiting" not in row:
+        return str(row["status"])
+    verb, place, job = (row["waiting"][name] for name in ("verb", "place", "job"))
+    what = "queued" if row["status"] == "queued" else f"{row['status']}, {verb} queued"
+    return f"{what} on {place}, job {job}"
+
+
 def _dice(row: Mapping[str, Any]) -> str:
     """Dice that the correction showed; with its interval where it is estimated."""
     if row["estimated_dice"] is None:
@@ -251,7 +267,7 @@ def _show_status(
             {
                 "run": run["id"],
                 "method": run["method"] or "-",
-                "status": run["status"],
+                "status": _status(run),
                 "steps ": str(run["steps"]),
                 "time ": duration(run["seconds"]),
                 "labels taken in ": str(sum(len(i["cases"]) for i in run["learned"])),

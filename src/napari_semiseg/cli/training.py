@@ -14,6 +14,7 @@ import typer
 
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import (
+    HANGUP,
     PREDICTING,
     RunDisplay,
     RunSummary,
@@ -30,11 +31,15 @@ from napari_semiseg.project.runs.event_log import LogReader, checkpoint_facts
 from napari_semiseg.project.runs.workers import Worker
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from napari_semiseg.core.events import Event
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
     from napari_semiseg.project.runs.run import Run
 
+LEFT = 129
+"""Exit code of a verb that no longer follows what goes on elsewhere: 128 and SIGHUP."""
 NoPredict = Annotated[
     bool, typer.Option("--no-predict", help="Do not predict unlabelled cases after it.")
 ]
@@ -110,23 +115,27 @@ def train(
             run.discard()
         _report(run, summary, json=json)
         return
-    from napari_semiseg import engine
+    with nullcontext() if run_id is None else _starting(run):
+        from napari_semiseg import engine
 
-    ranks = engine.join()
-    processes = _processes(devices, device)
-    if run_id is None:
-        made = Run.create(opened, config).id if ranks.is_first else None
-        run = opened.run(ranks.shared(made) or "")
-    try:
-        if processes > 1:
-            flags = _flags(no_predict=no_predict, json=json)
-            words = ["train", str(project), "--run-id", run.id, *flags]
-            raise SystemExit(engine.launch(processes, words))
-        events = engine.train(opened, config, run=run)
-        summary = run_session(opened, run, events, predict=not no_predict, quiet=json)
-    finally:
-        if run_id is None and ranks.is_first:
-            run.discard()
+        ranks = engine.join()
+        processes = _processes(devices, device)
+        engine.check_batches(config, max(processes, ranks.size))
+        if run_id is None:
+            made = Run.create(opened, config).id if ranks.is_first else None
+            run = opened.run(ranks.shared(made) or "")
+        try:
+            if processes > 1:
+                flags = _flags(no_predict=no_predict, json=json)
+                words = ["train", str(project), "--run-id", run.id, *flags]
+                raise SystemExit(engine.launch(processes, words))
+            events = engine.train(opened, config, run=run)
+            summary = run_session(
+                opened, run, events, predict=not no_predict, quiet=json
+            )
+        finally:
+            if run_id is None and ranks.is_first:
+                run.discard()
     _report(run, summary, json=json)
 
 
@@ -153,15 +162,19 @@ def resume(
         summary = _elsewhere(on, "resume", opened, chosen, words, quiet=json)
         _report(chosen, summary, json=json)
         return
-    from napari_semiseg import engine
+    with _starting(chosen):
+        from napari_semiseg import engine
 
-    processes = _processes(devices, chosen.config.device)
-    if processes > 1:
-        flags = _flags(no_predict=no_predict, json=json)
-        words = ["resume", str(project), chosen.id, *budget, *flags]
-        raise SystemExit(engine.launch(processes, words))
-    events = engine.resume(opened, chosen, steps=steps, minutes=minutes)
-    summary = run_session(opened, chosen, events, predict=not no_predict, quiet=json)
+        processes = _processes(devices, chosen.config.device)
+        engine.check_batches(chosen.config, processes, chosen.plan)
+        if processes > 1:
+            flags = _flags(no_predict=no_predict, json=json)
+            words = ["resume", str(project), chosen.id, *budget, *flags]
+            raise SystemExit(engine.launch(processes, words))
+        events = engine.resume(opened, chosen, steps=steps, minutes=minutes)
+        summary = run_session(
+            opened, chosen, events, predict=not no_predict, quiet=json
+        )
     _report(chosen, summary, json=json)
 
 
@@ -173,27 +186,41 @@ def stop(
     json: options.Json = False,
 ) -> None:
     """Ask a run to write a checkpoint and end."""
+    from napari_semiseg.execution.stop import stop as stop_anywhere
+
     opened = options.open_project(project)
-    live = [item for item in opened.runs() if _is_active(item)]
     if run is not None:
         chosen = opened.run(run)
-        if not _is_active(chosen):
+        if not (_is_active(chosen) or chosen.awaits_workers):
             raise ProjectError(
                 f"expected a run that is going on, found that '{run}' is "
                 f"{chosen.status}; there is nothing to stop"
             )
-    elif live:
-        chosen = live[-1]
     else:
-        raise ProjectError(
-            "expected a run that is going on, found none; see semiseg status"
+        runs = opened.runs()[::-1]
+        live = [item for item in runs if _is_active(item)]
+        found = live or [item for item in runs if item.awaits_workers]
+        if not found:
+            raise ProjectError(
+                "expected a run that is going on, found none; see semiseg status"
+            )
+        chosen = found[0]
+    waiting, active = chosen.waiting, _is_active(chosen)
+    withdrawn = stop_anywhere(opened, chosen)
+    if waiting is not None and withdrawn:
+        message = (
+            f"Took {chosen.id} back: {waiting.verb} had not begun on {waiting.place}."
         )
-    chosen.request_stop()
-    render.answer(
-        {"run": chosen.id},
-        f"Asked {chosen.id} to stop; it writes a checkpoint first.",
-        as_json=json,
-    )
+    elif waiting is not None:
+        message = f"Asked {chosen.id} to stop: {waiting.text}, and ends when it begins."
+    elif not active:
+        message = (
+            f"Asked {chosen.id} to stop: no part of it is at work, those that are "
+            "still to begin end at once."
+        )
+    else:
+        message = f"Asked {chosen.id} to stop; it writes a checkpoint first."
+    render.answer({"run": chosen.id}, message, as_json=json)
 
 
 def predict(
@@ -248,13 +275,13 @@ def predict(
         found = _not_predicted(opened, chosen, part_ids, maps=with_maps)
         if not ids:
             found = (case for case in found if case.state in ToPredict)
-    waiting = list(found)
     start = time.perf_counter()
     with (
-        worker.at_work() if worker else nullcontext(),
+        worker.at_work() if worker else _starting(chosen),
         stoppable(chosen if worker is None else worker) as signals,
         RunDisplay(quiet=json) as display,
     ):
+        waiting = list(found)
         if cluster is not None and worker is not None:
             events = _on_cluster(cluster, opened, chosen, waiting, worker, with_maps)
             whole = _shown(events, len(waiting), display)
@@ -357,20 +384,37 @@ def _elsewhere(
     from napari_semiseg.execution.executor import submit_for
     from napari_semiseg.execution.follow import follow_process, last_output
     from napari_semiseg.execution.place import executor_at
+    from napari_semiseg.execution.stop import withdraw
 
     before = sum(1 for _ in LogReader(run.folder.events).events())
     handle = submit_for(executor_at(place, project), verb, project, run, *words)
-    events = follow_process(run, handle, trains=verb != "predict")
-    with stoppable(run) as signals, RunDisplay(quiet=quiet) as display:
+    withdrawn = False
+    with (
+        stoppable(run, goes_on_elsewhere=True) as signals,
+        RunDisplay(quiet=quiet) as display,
+    ):
+
+        def left() -> bool:
+            """Whether the terminal is gone; what waits is taken back when asked to."""
+            nonlocal withdrawn
+            if signals and HANGUP not in signals and not withdrawn:
+                withdrawn = True
+                withdraw(run, handle)
+            return HANGUP in signals
+
+        trains = verb != "predict"
+        events = follow_process(run, handle, trains=trains, stop=left)
         for event in islice(events, before, None):
             display.take(event)
+    if HANGUP in signals:
+        raise SystemExit(LEFT)
     code = handle.poll()
     finished = display.summary.finished
     error = None
     if finished is not None and finished.reason == "failed":
         error = finished.error
     elif code not in (0, STOPPED):
-        lines = last_output(run.folder.log) or [
+        lines = last_output(run.folder.log, handle.log_start) or [
             f"{verb} ended with code {code} on {place}"
         ]
         error = lines[-1]
@@ -378,6 +422,12 @@ def _elsewhere(
         raise ProjectError(error.removeprefix("semiseg: "))
     display.summary.stopped = bool(signals) or code == STOPPED
     return display.summary
+
+
+def _starting(run: Run) -> AbstractContextManager[None]:
+    """Show that this process, the first of several, is about to work on a run."""
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "SLURM_PROCID"))
+    return run.starting() if all(rank == "0" for rank in ranks) else nullcontext()
 
 
 def _flags(
@@ -477,7 +527,7 @@ def _report(run: Run, summary: RunSummary, *, json: bool) -> None:
 
 def _is_active(run: Run) -> bool:
     at_work = run.is_working or run.has_workers
-    return run.status in ("preparing", "running") or at_work
+    return run.is_under_way or at_work or run.waiting is not None
 
 
 def _cases_to_predict(project: Project) -> list[Case]:

@@ -10,19 +10,25 @@ import gc
 import os
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.execution.executor import STOPPED, length
 from napari_semiseg.execution.local import LocalExecutor
+from napari_semiseg.io.atomic import write_text
+from napari_semiseg.project.layout import RunFolder
+from napari_semiseg.project.runs import submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from distributed import Client, Future
+
+    from napari_semiseg.execution.local import LocalHandle
 
 LOCAL, SLURM = "local:", "slurm:"
 RETRIES = 2
@@ -179,10 +185,38 @@ def compute(
             yield key, future.result() if error is None else error
 
 
+_RUNNING: dict[str, LocalHandle] = {}
+"""Processes beside this worker, by the marks of their sessions."""
+
+
 def run_verb(verb: str, arguments: Sequence[str], log: str, session: str) -> int:
-    """Run a verb in a process beside this worker; returns its exit code."""
+    """Run a verb in a process beside this worker; returns its exit code.
+
+    That is also written beside the log, for when nobody waits for it any more.
+    """
     executor = LocalExecutor(low_priority=False, session=session)
-    return executor.submit(verb, arguments, Path(log)).process.wait()
+    handle = _RUNNING[session] = executor.submit(verb, arguments, Path(log))
+    try:
+        code = handle.process.wait()
+    finally:
+        del _RUNNING[session]
+    ended = RunFolder(Path(log).parent).exit_code(session)
+    with suppress(OSError):  # a run that was refused is gone
+        ended.write_text(f"{code}\n", encoding="ascii")
+    return code
+
+
+def is_running(session: str) -> bool:
+    """Whether a verb runs in a process beside this worker."""
+    return session in _RUNNING
+
+
+def end_verb(session: str) -> bool:
+    """End a verb that runs beside this worker; whether it does."""
+    handle = _RUNNING.get(session)
+    if handle is not None:
+        handle.terminate()
+    return handle is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,26 +227,79 @@ class ClusterHandle:
     ----------
     future : Future
         Its exit code.
+    log : Path
+        What it prints.
+    session : str
+        Mark of its events, and key of its task.
+    place : str
+        Address of the scheduler where it outlives this process, else empty.
+    log_start : int
+        Length of the log at the submission, bytes.
     started : float
         Unix time, s.
-    session : str
-        Mark of its events.
     """
 
     future: Future
-    started: float
+    log: Path
     session: str
+    place: str = ""
+    log_start: int = 0
+    started: float = field(default_factory=time.time)
     pid: None = None
+
+    @property
+    def job(self) -> str:
+        """Key of the task."""
+        return self.session
 
     def poll(self) -> int | None:
         """Return the exit code, or None before the end; 1 where it was lost."""
         if not self.future.done():
             return None
+        submission.close(RunFolder(self.log.parent), self.session)
+        if self.future.cancelled():
+            return STOPPED
         return int(self.future.result()) if self.future.status == "finished" else 1
 
     def terminate(self) -> None:
-        """Take it out of the queue; one that runs goes on to its end."""
-        self.future.cancel()
+        """End it now, on the worker that runs it or in the queue.
+
+        Raises
+        ------
+        ProjectError
+            The workers do not answer.
+        """
+        if not self._ask(end_verb):
+            self.future.cancel(force=True)
+
+    def withdraw(self) -> bool:
+        """Take it out of the queue where no worker runs it; whether it is gone.
+
+        Raises
+        ------
+        ProjectError
+            The workers do not answer.
+        """
+        if self.future.done():
+            return True
+        if self._ask(is_running):
+            return False
+        self.future.cancel(force=True)
+        ended = RunFolder(self.log.parent).exit_code(self.session)
+        write_text(ended, f"{STOPPED}\n")
+        return True
+
+    def _ask(self, question: Callable[[str], bool]) -> bool:
+        """Whether a worker answers a question about this verb by yes."""
+        client = self.future.client
+        try:
+            answers = client.run(question, self.session, on_error="ignore")
+        except (OSError, TimeoutError) as error:
+            raise ProjectError(
+                f"expected an answer of the workers of {client.scheduler.address}, "
+                f"found '{error}'; check that they run"
+            ) from error
+        return any(answer is True for answer in answers.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +310,13 @@ class ClusterExecutor:
     ----------
     client : Client
         Of its scheduler.
-    detached : bool
-        Whether verbs stay in the queue when the client is gone.
+    place : str
+        Address of the scheduler, where verbs are to stay in the queue when the client
+        is gone.
     """
 
     client: Client = field(repr=False)
-    detached: bool = False
+    place: str = ""
 
     @property
     def parallel(self) -> int:
@@ -239,11 +327,17 @@ class ClusterExecutor:
         """Queue ``semiseg verb arguments``; see `Executor.submit`."""
         from distributed import fire_and_forget
 
-        session = uuid.uuid4().hex
+        session, log_start = uuid.uuid4().hex, length(log)
         sent = [os.fspath(word) for word in arguments]
         future = self.client.submit(
             run_verb, verb, sent, os.fspath(log), session, key=session, pure=False
         )
-        if self.detached:
+        if self.place:
             fire_and_forget(future)
-        return ClusterHandle(future, time.time(), session)
+        return ClusterHandle(future, log, session, self.place, log_start)
+
+    def handle(self, job: str, session: str, log: Path) -> ClusterHandle:
+        """Find a verb again by the key of its task."""
+        from distributed import Future
+
+        return ClusterHandle(Future(job, self.client), log, session, self.place)

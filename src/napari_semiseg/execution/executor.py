@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.runs.run import Run
 
+STOPPED = 130
+"""Exit code of a verb that was asked to stop."""
+
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.project.project import Project
@@ -30,11 +33,29 @@ class Handle(Protocol):
     def session(self) -> str:
         """Mark by which its events in the log of a run are known, see `SESSION`."""
 
+    @property
+    def place(self) -> str:
+        """Where it waits or runs, as in ``--on``; empty on this computer.
+
+        Also empty where it ends with this process.
+        """
+
+    @property
+    def job(self) -> str:
+        """By what that place knows it."""
+
+    @property
+    def log_start(self) -> int:
+        """Length of its log at the submission, bytes: what follows is its output."""
+
     def poll(self) -> int | None:
         """Return the exit code, or None before the end."""
 
     def terminate(self) -> None:
         """End it now; files on disk stay complete."""
+
+    def withdraw(self) -> bool:
+        """Take it out of the queue where it has not begun; whether it is gone."""
 
 
 class Executor(Protocol):
@@ -85,16 +106,29 @@ def start_training(
 def submit_for(
     executor: Executor, verb: str, project: Project, run: Run, *arguments: str
 ) -> Handle:
-    """Run a verb that works on a run, and note its process there.
+    """Run a verb that works on a run, and note there its process, or where it waits.
 
-    So a request to stop reaches the process while it still prepares.
+    So a request to stop reaches the process while it still waits or prepares. One that
+    was meant for an earlier process is taken back before, never by the new one.
 
     Raises
     ------
     ProjectError
         The verb cannot be started.
     """
+    if not run.is_busy:
+        run.clear_stop()
     handle = executor.submit(verb, [str(project.folder), *arguments], run.folder.log)
-    if handle.pid is not None and (run.pid == os.getpid() or not run.is_working):
-        run.claim(handle.pid)
+    if handle.place:
+        run.note_submission(verb, handle.place, handle.job, handle.session)
+    elif handle.pid is not None and (run.pid == os.getpid() or not run.is_working):
+        run.claim(handle.pid, handle.session)
     return handle
+
+
+def length(log: Path) -> int:
+    """Return the length of a log, bytes; 0 where there is none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.events import Event, Finished, Started, Warned
 from napari_semiseg.errors import ProjectError
+from napari_semiseg.execution.executor import STOPPED
 from napari_semiseg.project.runs.event_log import LogReader
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 REFUSED = 1
 """Exit code of a verb that refused with one line of output, or could not begin."""
+UNSAID = "its process ended early"
 QUOTED_LINES = 5
 POLL_S = 0.2
 
@@ -58,12 +60,13 @@ def follow_process(
         yield from _follow_training(run, handle, tail, poll_s, stop)
     ended = False
     while not stop() and not ended:
-        ended = not (run.is_working if handle is None else handle.poll() is None)
+        ended = not _goes_on(run, handle)
         yield from tail.read()
         if not ended:
             time.sleep(poll_s)
     if not trains and handle is not None and handle.poll() == REFUSED:
-        yield Warned(message=last_output(run.folder.log)[-1])
+        output = last_output(run.folder.log, handle.log_start) or [UNSAID]
+        yield Warned(message=output[-1])
 
 
 def wait_for(
@@ -90,22 +93,32 @@ def wait_for(
         It has failed; with the last line that it printed.
     """
     before: list[str] = []
+    start = handle.log_start
     while (code := handle.poll()) is None and not stop():
         time.sleep(poll_s)
-        if say is not None and (lines := last_output(log)) != before:
+        if say is not None and (lines := last_output(log, start)) not in ([], before):
             say(lines[-1])
             before = lines
     if code:
-        output = last_output(log)[-1:] or [f"it ended with code {code}"]
+        output = last_output(log, start)[-1:] or [f"it ended with code {code}"]
         raise ProjectError(output[0].removeprefix("semiseg: "))
 
 
-def last_output(log: Path) -> list[str]:
-    """Return the last lines that a process printed into its log, the newest last."""
+def last_output(log: Path, start: int = 0) -> list[str]:
+    """Return the last lines that a process printed into its log, the newest last.
+
+    Parameters
+    ----------
+    start : int
+        Length of the log when the process was submitted, bytes: what stands before is
+        of others.
+    """
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        printed = log.read_bytes()
     except OSError:
         return []
+    own = printed[start if start <= len(printed) else 0 :]
+    lines = own.decode("utf-8", errors="replace").split("\n")
     return [line.strip() for line in lines if line.strip()][-QUOTED_LINES:]
 
 
@@ -120,7 +133,10 @@ def _follow_training(
         # Before reading, so that the last line is never missed.
         gone = not _trains(run, handle)
         yield from tail.read()
-        is_its = handle is None or tail.session == handle.session
+        if handle is None:
+            is_its = not run.is_under_way
+        else:
+            is_its = tail.session == handle.session
         if isinstance(tail.last, Finished) and is_its:
             return
         if gone:
@@ -149,13 +165,25 @@ class _Tail:
 def _trains(run: Run, handle: Handle | None) -> bool:
     if handle is not None:
         return handle.poll() is None
-    return run.status in ("preparing", "running")
+    return run.is_under_way
+
+
+def _goes_on(run: Run, handle: Handle | None) -> bool:
+    if handle is not None:
+        return handle.poll() is None
+    return run.is_working or run.waiting is not None
 
 
 def _failure(run: Run, handle: Handle | None) -> Finished:
     """Describe the end of a session that wrote no ``Finished``."""
-    output = last_output(run.folder.log)
-    code = handle.poll() if handle is not None else None
+    code, start = None, 0
+    if handle is not None:
+        code, start = handle.poll(), handle.log_start
+    output = last_output(run.folder.log, start)
+    if code == STOPPED:  # while it waited in a queue
+        return Finished(
+            run=run.id, reason="cancelled", step=run.steps_done, seconds=run.seconds
+        )
     refused = code == REFUSED and output
     ended = f"the training process ended with code {code}" if handle is not None else ""
     error = output[-1] if refused else "\n".join(output) or ended

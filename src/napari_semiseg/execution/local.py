@@ -36,11 +36,16 @@ class LocalHandle:
         Unix time, s.
     session : str
         Mark of its events.
+    log_start : int
+        Length of its log at the start, bytes.
     """
 
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.time)
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
+    log_start: int = 0
+    place: str = ""
+    job: str = ""
 
     @property
     def pid(self) -> int:
@@ -54,6 +59,10 @@ class LocalHandle:
     def terminate(self) -> None:
         """End the process now."""
         self.process.terminate()
+
+    def withdraw(self) -> bool:
+        """It has begun; see `Handle.withdraw`."""
+        return self.poll() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,7 @@ class LocalExecutor:
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as output:
+                log_start = output.tell()
                 process = subprocess.Popen(
                     [sys.executable, "-m", "napari_semiseg", verb, *arguments],
                     stdin=subprocess.DEVNULL,
@@ -101,7 +111,7 @@ class LocalExecutor:
             ) from error
         if self.low_priority:
             _lower_priority(process.pid)
-        return LocalHandle(process, started, session)
+        return LocalHandle(process, started, session, log_start)
 
 
 def _lower_priority(pid: int) -> None:

@@ -52,11 +52,29 @@ class SlurmExecutor:
                 f"expected sbatch to give the number of a job, found {answer!r}; try "
                 "it in a terminal"
             )
+        return self.handle(number, job.session, log, job.log_start)
+
+    def handle(
+        self, job: str, session: str, log: Path, log_start: int = 0
+    ) -> RemoteHandle:
+        """Find a verb again that was submitted as a job.
+
+        Raises
+        ------
+        ProjectError
+            It is no number of a job.
+        """
+        if not job.isdecimal():
+            raise ProjectError(f"expected the number of a job, found {job!r}")
         return RemoteHandle(
-            job.ended,
-            partial(self._lives, number),
-            partial(self._ask, ["scancel", number]),
-            job.session,
+            log,
+            f"{NAME}:{self.host}" if self.host else NAME,
+            job,
+            partial(self._lives, job),
+            partial(self._ask, ["scancel", job]),
+            session,
+            partial(self._ask, ["scancel", "--state=PENDING", job]),
+            log_start,
         )
 
     def _lives(self, number: str) -> bool | None:

@@ -52,11 +52,28 @@ class SshExecutor:
                 f"expected {self.host} to start '{verb}', found no process number; try "
                 f"ssh {self.host} in a terminal"
             )
+        return self.handle(pid[0], job.session, log, job.log_start)
+
+    def handle(
+        self, job: str, session: str, log: Path, log_start: int = 0
+    ) -> RemoteHandle:
+        """Find a verb again by the number of its process there.
+
+        Raises
+        ------
+        ProjectError
+            It is no such number.
+        """
+        if not job.isdecimal():
+            raise ProjectError(f"expected the number of a process, found {job!r}")
         return RemoteHandle(
-            job.ended,
-            partial(self._lives, pid[0]),
-            partial(self._ask, f"kill {pid[0]}"),
-            job.session,
+            log,
+            f"ssh:{self.host}",
+            job,
+            partial(self._lives, job),
+            partial(self._ask, f"kill {job}"),
+            session,
+            log_start=log_start,
         )
 
     def _lives(self, pid: str) -> bool | None:

@@ -15,7 +15,7 @@ from napari_semiseg.core.events import Event, Finished, Staged, Warned
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.execution.executor import Executor, Handle, submit_for
-from napari_semiseg.execution.follow import follow_process, last_output
+from napari_semiseg.execution.follow import UNSAID, follow_process, last_output
 from napari_semiseg.experiments.worker import TRIAL_VERB, read_facts
 from napari_semiseg.imaging.metrics import Metrics, evaluate_labels
 from napari_semiseg.io.atomic import machine, write_text
@@ -148,7 +148,8 @@ class ScoredTraining:
                 error = event.error if event.reason == "failed" else None
             else:
                 yield event
-        output = (last_output(run.folder.log) or ["its process ended early"])[-1]
+        start = 0 if handle is None else handle.log_start
+        output = (last_output(run.folder.log, start) or [UNSAID])[-1]
         return (error or output).removeprefix("semiseg: ")
 
     def _score(self) -> Generator[Event, None, dict[str, dict[str, Metrics]]]:

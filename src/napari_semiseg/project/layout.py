@@ -12,7 +12,7 @@ from typing import Protocol
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.atomic import LOCK
 
-MASK_ENDING = ".nii.gz"
+MASK_ENDING, EXIT = ".nii.gz", ".exit"
 
 
 def is_id(text: str) -> bool:
@@ -225,6 +225,8 @@ class RunFolder(Folder):
     """Holds a log and a claim for each process that predicts beside others."""
     stop = SubPath("stop")
     """Is there when the run is asked to end."""
+    submitted = SubPath("submitted.json")
+    """Verb that another computer was asked to run."""
     prediction_requests = SubPath("wanted.json")
     """Cases to predict while the run goes on."""
     checkpoints = SubPath("checkpoints")
@@ -242,6 +244,14 @@ class RunFolder(Folder):
         """Refuse links that lead out of the project; see `refuse_foreign`."""
         for part in (self.path, self.checkpoints, self.predictions, self.workers):
             refuse_foreign(part, self.path.parents[1])
+
+    def exit_code(self, session: str) -> Path:
+        """Exit code of a verb that has ended on another computer."""
+        return self.path / f"{session}{EXIT}"
+
+    def exit_codes(self) -> list[Path]:
+        """Exit codes that nobody has read yet."""
+        return sorted(self.path.glob(f"*{EXIT}"))
 
     def prediction(self, case_id: str) -> PredictionFolder:
         """Folder of a prediction, there or not."""

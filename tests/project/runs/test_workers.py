@@ -45,6 +45,25 @@ def test_a_stop_reaches_the_jobs_of_an_array_that_start_late(run) -> None:
     assert run.stop_requested  # no worker takes it back
 
 
+def test_an_array_has_parts_left_until_each_has_done_its_own(run) -> None:
+    assert not run.awaits_workers
+    by_hand = Worker(run.folder, "shard-1-of-3", {})
+    with by_hand.at_work():
+        pass
+    assert not run.awaits_workers  # nobody tells what is to come
+    for part in (1, 2):
+        with Worker(run.folder, f"shard-{part}-of-2", array("7")).at_work():
+            assert run.awaits_workers
+        assert run.awaits_workers == (part == 1)
+    with Worker(run.folder, "shard-2-of-2", array("8")).at_work():
+        pass
+    assert run.awaits_workers
+    broken = Worker(run.folder, "shard-1-of-2", array("8"))
+    with pytest.raises(OSError, match="full"), broken.at_work():
+        raise OSError("full")
+    assert run.awaits_workers  # it may be started again
+
+
 def test_a_signal_to_one_worker_stops_it_alone(run) -> None:
     first, second = (Worker(run.folder, name, {}) for name in "ab")
     first.request_stop()

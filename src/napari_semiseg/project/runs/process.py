@@ -49,29 +49,32 @@ class Claim:
         Seconds after the computer was started: a clock that is set does not change it.
     host : str
         Mark of its computer, see `machine`; empty where it is not known.
+    session : str
+        Its mark, see `SESSION`; empty where nobody submitted it.
     """
 
     pid: int
     started: float | None = None
     host: str = ""
+    session: str = ""
 
     @classmethod
-    def of(cls, pid: int) -> Self:
+    def of(cls, pid: int, session: str = "") -> Self:
         """Describe a process of this computer."""
-        return cls(pid, _started(pid), machine())
+        return cls(pid, _started(pid), machine(), session)
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `text` back; raises ``ValueError`` on anything else."""
-        pid, started, host, *_ = (*text.split(), "", "", "")
+        pid, started, host, session, *_ = (*text.split(), "", "", "", "")
         known = started not in ("", "-")
-        return cls(int(pid), float(started) if known else None, host)
+        return cls(int(pid), float(started) if known else None, host, session)
 
     @property
     def text(self) -> str:
         """One line."""
         started = "-" if self.started is None else f"{self.started:.2f}"
-        return f"{self.pid} {started} {self.host}\n"
+        return f"{self.pid} {started} {self.host} {self.session}".rstrip() + "\n"
 
     def holds(self, *signs: Path) -> bool:
         """Whether the process still works.
@@ -80,7 +83,7 @@ class Claim:
         is taken by the clock that stamps files, since that of the other may be wrong.
         """
         if self.host not in ("", machine()):
-            newest = max(map(_modified, signs), default=0.0)
+            newest = max(map(modified, signs), default=0.0)
             return file_clock(signs[0].parent) - newest < QUIET_S
         if not is_alive(self.pid):
             return False
@@ -97,7 +100,8 @@ class Claim:
         return abs(started - self.started) <= SLACK_S
 
 
-def _modified(path: Path) -> float:
+def modified(path: Path) -> float:
+    """Time at which a file was changed, Unix s; 0 where there is none."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -17,24 +17,32 @@ from pydantic import ValidationError
 
 from napari_semiseg.core.cancellation import NEVER, CancellationToken
 from napari_semiseg.core.config import TrainingConfig, describe
-from napari_semiseg.core.events import Finished
+from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.core.plan import Plan
 from napari_semiseg.errors import ConfigError, ProjectError, SemisegError
-from napari_semiseg.io.atomic import folder_lock, read_json, write_json, write_text
+from napari_semiseg.io.atomic import (
+    folder_lock,
+    machine,
+    read_json,
+    write_json,
+    write_text,
+)
 from napari_semiseg.project.cases.case import id_of
 from napari_semiseg.project.layout import is_id
-from napari_semiseg.project.runs import predictions, workers
+from napari_semiseg.project.runs import predictions, submission, workers
 from napari_semiseg.project.runs.event_log import (
     LogReader,
     LogSummary,
     checkpoint_facts,
 )
 from napari_semiseg.project.runs.process import (
+    SESSION,
     Claim,
     Environment,
     heartbeat,
     is_alive,
 )
+from napari_semiseg.project.runs.submission import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -54,8 +62,16 @@ if TYPE_CHECKING:
     from napari_semiseg.project.layout import HasLayout, Layout, RunFolder
 
 RunStatus = Literal[
-    "preparing", "running", "completed", "cancelled", "failed", "interrupted"
+    "queued",
+    "preparing",
+    "running",
+    "completed",
+    "cancelled",
+    "failed",
+    "interrupted",
 ]
+UNDER_WAY = frozenset({"queued", "preparing", "running"})
+"""States of a run whose training has not ended."""
 
 
 class Run:
@@ -135,8 +151,11 @@ class Run:
         return cls(folder)
 
     def discard(self) -> None:
-        """Remove a run that never started; one that holds anything is left alone."""
-        if not self.started:
+        """Remove a run that never started; one that holds anything is left alone.
+
+        So is one that another computer was asked to train.
+        """
+        if not self.started and self.submission is None:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             with suppress(OSError):  # other runs are there, as a rule
                 self.folder.path.parent.rmdir()
@@ -254,8 +273,21 @@ class Run:
         """State of the last session, from the log and its process.
 
         Where the log is lost, what lies beside it tells: a checkpoint of the last step
-        is that of a completed run.
+        is that of a completed run. "queued" is a run that another computer was asked to
+        train, and has not begun to.
         """
+        status, waiting = self._session_status, self.waiting
+        queued = waiting is not None and waiting.trains and status != "running"
+        return "queued" if queued else status
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its training has not ended, or has not begun yet."""
+        return self.status in UNDER_WAY
+
+    @property
+    def _session_status(self) -> RunStatus:
+        """State of the last session that has begun."""
         event = self._summary.session
         if isinstance(event, Finished):
             return event.reason
@@ -298,21 +330,104 @@ class Run:
         return claim is not None and claim.holds(self.folder.events, self.folder.pid)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether another process trains it, or works on it on this computer.
+
+        Of a process on another computer that has trained, and may go on to predict, no
+        sign tells the end at once; it does not count, nor does the one that has
+        submitted what waits to begin.
+        """
+        claim, waiting = self.claimed, self.waiting
+        if claim is not None and claim.is_same(Claim.of(os.getpid())):
+            return False
+        if self._session_status == "running":
+            return True
+        if claim is None or (waiting is not None and waiting.trains):
+            return False
+        return claim.host in ("", machine()) and self.is_working
+
+    @property
     def has_workers(self) -> bool:
         """Whether processes predict for it beside the one that it names."""
         return bool(workers.working_batches(self.folder))
 
-    def claim(self, pid: int | None = None) -> None:
+    @property
+    def awaits_workers(self) -> bool:
+        """Whether an array of jobs that predicts has begun, and has parts to do."""
+        return bool(workers.awaited_batches(self.folder))
+
+    @property
+    def submission(self) -> Submission | None:
+        """Verb that was submitted to another computer, and has not ended."""
+        return Submission.read(self.folder)
+
+    @property
+    def waiting(self) -> Submission | None:
+        """Verb that was submitted to another computer, and has not begun there."""
+        found = self.submission
+        if found is None:
+            return None
+        claim, event = self.claimed, self._summary.session
+        begun = [claim.session] if claim is not None else []
+        begun += [event.session] if isinstance(event, Started) else []
+        return None if found.session in begun else found
+
+    def note_submission(self, verb: str, place: str, job: str, session: str) -> None:
+        """Note that another computer was asked to run a verb on this run.
+
+        Raises
+        ------
+        ProjectError
+            The run's folder cannot be written.
+        """
+        submission.close_ended(self.folder, session)
+        made = Submission(verb=verb, place=place, job=job, session=session)
+        made.write(self.folder)
+
+    def claim(self, pid: int | None = None, session: str | None = None) -> None:
         """Note the process (this one by default) that works on the run from now on.
 
-        A request to stop that was meant for the process before it is taken back.
+        A request to stop that was meant for the process before it is taken back; but
+        not where the process was submitted, with a mark of its ``session`` (that in
+        its environment by default): it may have been asked to stop before it began.
         """
-        claim, before = Claim.of(pid or os.getpid()), self.claimed
+        mark = os.environ.get(SESSION, "") if session is None else session
+        claim, before = Claim.of(pid or os.getpid(), mark), self.claimed
         if before is not None and before.is_same(claim):
             return
-        if self.started:
+        if self.started and not mark:
             self.clear_stop()
+        found = self.submission
+        if found is not None and found.session != mark and self.waiting is None:
+            submission.close(self.folder, found.session)
+        submission.close_ended(self.folder, mark)
         write_text(self.folder.pid, claim.text)
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Show that this process is about to work on the run, so that a stop finds it.
+
+        A process that works on it already keeps its claim. When the block ends before
+        it has logged anything, the claim is taken back.
+        """
+        if self.is_busy:
+            yield
+            return
+        with self._claimed():
+            yield
+
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """Claim the run; when the block has logged nothing, the claim is taken back."""
+        before, logged = _content(self.folder.pid), _size(self.folder.events)
+        self.claim()
+        own = self.claimed
+        try:
+            yield
+        finally:
+            now = self.claimed
+            if before and _is_ours(own, now) and _size(self.folder.events) == logged:
+                write_text(self.folder.pid, before)
 
     @contextmanager
     def claimed_alone(self) -> Iterator[None]:
@@ -327,16 +442,13 @@ class Run:
         """
         busy = ProjectError(f"run {self.id!r} is still going; stop it first")
         with folder_lock(self.folder.path, busy):
-            if self.status == "running" and self.pid != os.getpid():
+            if self._session_status == "running" and self.pid != os.getpid():
                 raise busy
-            before, logged = _content(self.folder.pid), _size(self.folder.events)
-            self.claim()
-            try:
-                with heartbeat(self.folder.pid):
-                    yield
-            finally:
-                if before and _size(self.folder.events) == logged:
-                    write_text(self.folder.pid, before)
+            waiting, mark = self.waiting, os.environ.get(SESSION)
+            if waiting is not None and waiting.trains and waiting.session != mark:
+                submission.close(self.folder, waiting.session)  # this one trains it
+            with self._claimed(), heartbeat(self.folder.pid):
+                yield
 
     @property
     def steps_done(self) -> int:
@@ -487,6 +599,13 @@ class Run:
         predictions.write(folder, prediction, image, cancellation, maps=maps)
 
 
+def _is_ours(own: Claim | None, now: Claim | None) -> bool:
+    """Whether a claim is of this process, or of one that it has started."""
+    if own is None or now is None:
+        return False
+    return now.is_same(own) or (own.session != "" and now.session == own.session)
+
+
 def _content(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")
@@ -540,7 +659,7 @@ class RunList:
     def latest(self, finished: bool = False) -> Run | None:
         """Newest training; with ``finished``, the newest that ended with a model."""
         for run in (run for run in reversed(self.all()) if run.is_training):
-            ended = run.has_model and run.status not in ("preparing", "running")
+            ended = run.has_model and not run.is_under_way
             if ended or not finished:
                 return run
         return None

@@ -7,13 +7,15 @@ beside them, since a file that several machines append to is not safe on a share
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.cancellation import CancellationToken
 from napari_semiseg.io.atomic import write_text
-from napari_semiseg.project.runs.process import Claim, heartbeat
+from napari_semiseg.project.runs.process import Claim, heartbeat, modified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +26,31 @@ if TYPE_CHECKING:
 
 BATCH = ("SEMISEG_BATCH", "SLURM_ARRAY_JOB_ID")
 """Variables that name the array of jobs which a worker belongs to, the first counts."""
+ALONE, ARRAY, ENDED = "alone", "array", "ended"
+"""A worker without an array, one of an array, and one that has done its part of it."""
+_SHARD = re.compile(r"shard-([0-9]+)-of-([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """What a worker has written of itself.
+
+    Attributes
+    ----------
+    path : Path
+        Its file, whose time is renewed while it works.
+    claim : Claim
+        Its process.
+    batch : str
+        The array that it belongs to.
+    state : str
+        `ALONE`, `ARRAY` or `ENDED`.
+    """
+
+    path: Path
+    claim: Claim
+    batch: str
+    state: str
 
 
 class Worker:
@@ -47,7 +74,9 @@ class Worker:
         self, folder: RunFolder, name: str, environment: Mapping[str, str] = os.environ
     ) -> None:
         known = (environment.get(variable) for variable in BATCH)
-        self.batch = next((text for text in known if text), uuid.uuid4().hex)
+        named = next((text for text in known if text), None)
+        self.batch = named or uuid.uuid4().hex
+        self._state = ALONE if named is None else ARRAY
         self._folder = folder
         self._claim = folder.workers / f"{name}.pid"
         self._log = folder.workers / f"{name}.jsonl"
@@ -79,11 +108,17 @@ class Worker:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Show that it works, until the block ends."""
+        """Show that it works, until the block ends; then that it has done its part."""
         self._claim.parent.mkdir(exist_ok=True)
-        write_text(self._claim, f"{Claim.of(os.getpid()).text}{self.batch}\n")
+        self._show(self._state)
         with heartbeat(self._claim):
             yield
+        if self._state == ARRAY:
+            self._show(ENDED)
+
+    def _show(self, state: str) -> None:
+        text = f"{Claim.of(os.getpid()).text}{self.batch}\n{state}\n"
+        write_text(self._claim, text)
 
 
 def append(log: Path, event: Event) -> None:
@@ -104,12 +139,31 @@ def worker_logs(folder: RunFolder) -> list[Path]:
 
 def working_batches(folder: RunFolder) -> list[str]:
     """Batches of the workers of a run that are at work."""
-    return [batch for claim, path, batch in _claims(folder) if claim.holds(path)]
+    return [sign.batch for sign in _signs(folder) if sign.claim.holds(sign.path)]
+
+
+def awaited_batches(folder: RunFolder) -> list[str]:
+    """Arrays of which some parts have begun and others have not done theirs.
+
+    Of arrays of equal length the newest counts: its parts overwrite those before.
+    """
+    newest: dict[int, list[_Sign]] = {}
+    for sign in _signs(folder):
+        found = _SHARD.fullmatch(sign.path.stem)
+        if found is not None:
+            newest.setdefault(int(found[2]), []).append(sign)
+    awaited = []
+    for parts, signs in newest.items():
+        last = max(signs, key=lambda sign: modified(sign.path))
+        done = [one for one in signs if (one.batch, one.state) == (last.batch, ENDED)]
+        if last.state != ALONE and len(done) < parts:
+            awaited.append(last.batch)
+    return awaited
 
 
 def request_stop(folder: RunFolder) -> None:
     """Ask a run and all its workers to end, also those of an array yet to start."""
-    batches = sorted({batch for _, _, batch in _claims(folder)})
+    batches = sorted({sign.batch for sign in _signs(folder)})
     write_text(folder.stop, "\n".join([uuid.uuid4().hex, *batches]))
 
 
@@ -121,10 +175,12 @@ def _request(stop: Path) -> tuple[str, int] | None:
         return None
 
 
-def _claims(folder: RunFolder) -> Iterator[tuple[Claim, Path, str]]:
+def _signs(folder: RunFolder) -> Iterator[_Sign]:
     for path in sorted(folder.workers.glob("*.pid")):
         try:
-            first, batch = path.read_text(encoding="utf-8").splitlines()
-            yield Claim.parse(first), path, batch
+            lines = path.read_text(encoding="utf-8").splitlines()
+            first, batch, state = lines if len(lines) != 2 else [*lines, ALONE]
+            if state in (ALONE, ARRAY, ENDED):
+                yield _Sign(path, Claim.parse(first), batch, state)
         except (OSError, ValueError):
             continue

@@ -229,7 +229,7 @@ class Session:
 
     def _training(self) -> bool:
         latest = None if self.project is None else self.project.latest_run()
-        return latest is not None and latest.status in {"preparing", "running"}
+        return latest is not None and latest.is_under_way
 
 
 def _next_in_cohort(

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Labelled
+from napari_semiseg.project.runs.run import UNDER_WAY
 from napari_semiseg.widgets.common.preferences import choose, setting
 from napari_semiseg.widgets.elements.buttons import KeyButton
 from napari_semiseg.widgets.elements.connections import Connections
@@ -35,7 +36,6 @@ SAMPLE_NAME = "Sample cohort"
 SAMPLE_AUTHOR = "sample cohort"
 SAMPLE_MINUTES = 2
 """Of training, until the proposals of the sample are worth a correction."""
-UNDER_WAY = frozenset({"preparing", "running"})
 ENDED = frozenset({"completed", "cancelled"})
 
 

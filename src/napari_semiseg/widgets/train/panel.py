@@ -17,6 +17,7 @@ from napari_semiseg.execution.executor import start_training, submit_for
 from napari_semiseg.execution.follow import wait_for
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.execution.place import executor_at
+from napari_semiseg.execution.stop import take_back
 from napari_semiseg.project.runs.compatibility import why_incompatible
 from napari_semiseg.widgets.common.background import in_background, show_errors, warn
 from napari_semiseg.widgets.common.next_step import Phase
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs.run import Run
     from napari_semiseg.widgets.common.session import Session
 
-ACTIVE = frozenset({"preparing", "running"})
 STOP_MS = 10_000
 """How long a run may take to stop before its process can be ended."""
 UPDATE_MS = 300
@@ -278,18 +278,33 @@ class TrainingPanel(QWidget):
 
     def stop(self) -> None:
         """Ask the run to end; when it does not within 10 s, end its process."""
-        run = self._active_run()
+        project, run = self._session.project, self._active_run()
         if run is None:
             return
-        if run.stop_requested and not self._stopping.isActive():
-            if self.monitor.handle is not None:
-                with show_errors(self._session):
-                    self.monitor.handle.terminate()
+        handle, again = self.monitor.handle, run.stop_requested
+        if again and self._stopping.isActive():
+            return
+        if again and handle is not None and handle.place:
+            self._ask(handle.place, handle.terminate)
+        elif again and handle is not None:
+            with show_errors(self._session):
+                handle.terminate()
         else:
             with show_errors(self._session):
                 run.request_stop()
             self._stopping.start()
+        waiting = run.waiting
+        if waiting is not None and project is not None:
+            self._ask(waiting.place, partial(take_back, project, run, lost=again))
         self.update_buttons()
+
+    def _ask(self, place: str, work: Callable[[], object]) -> None:
+        """Ask another computer, in a thread: it may take seconds to answer."""
+
+        def answered(_: object) -> None:
+            self._session.runs_changed.emit()
+
+        in_background(self._session, f"Asking {place}", work, answered)
 
     def resume(self, more: int = MORE) -> None:
         """Go on with the newest run: to its end, or past it by ``more`` minutes."""
@@ -392,7 +407,10 @@ class TrainingPanel(QWidget):
         self.reason.setVisible(reason is not None and active is None)
         stopping = active is not None and active.stop_requested
         waiting = self._stopping.isActive()
-        can_end = not waiting and self.monitor.handle is not None
+        reachable = self.monitor.handle is not None or (
+            active is not None and active.waiting is not None
+        )
+        can_end = not waiting and reachable
         self.stop_button.setEnabled(active is not None and (not stopping or can_end))
         self.stop_button.setText(
             ("Stopping …" if waiting else "End it now") if stopping else STOP
@@ -452,7 +470,7 @@ class TrainingPanel(QWidget):
 
     def _active_run(self) -> Run | None:
         run = self._newest()
-        active = run is not None and (run.status in ACTIVE or self.monitor.active)
+        active = run is not None and (run.is_under_way or self.monitor.active)
         return run if active else None
 
     def model(self) -> Run | None:
@@ -464,7 +482,7 @@ class TrainingPanel(QWidget):
 
     def _resumable(self) -> Run | None:
         run = self._newest()
-        usable = run is not None and run.status not in ACTIVE and run.has_model
+        usable = run is not None and not run.is_under_way and run.has_model
         return run if usable else None
 
     def _newest(self) -> Run | None:
@@ -484,13 +502,13 @@ class TrainingPanel(QWidget):
     def _show_run(
         self, run: Run, handle: Handle | None = None, *, trains: bool = True
     ) -> None:
-        begins = handle is not None or run.status == "preparing"
+        begins = handle is not None or run.status in ("queued", "preparing")
         awaited = Phase.TRAINING if trains else Phase.PROPOSING
         self.progress.clear(run, awaited if begins else Phase.IDLE)
         self.pictures.clear()
         self.changes.clear()
         self.monitor.follow(run, handle, trains=trains)
-        goes_on = trains and (handle is not None or run.status in ACTIVE)
+        goes_on = trains and (handle is not None or run.is_under_way)
         self.requests.follow(run if goes_on else None)
 
     def _project_changed(self) -> None:
