@@ -96,6 +96,7 @@ def test_ranks_stop_together_and_end_when_one_is_killed(ball_project):
         (["--devices", "0"], "a number or all"),
         (["--device", "cuda:9"], "cuda:9"),
         (["--device", "tpu"], "device"),
+        (["--devices", "3", "--set", "labelled_batch=4"], "labelled_batch=4"),
     ],
 )
 def test_devices_that_are_not_there_are_refused(ball_project, semiseg, words, named):

@@ -6,9 +6,13 @@ import sys
 
 import pytest
 
-from fake_workers import WorkersHere
+from fake_workers import NOBODY, WorkersHere
+from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Finished, Started
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.project.project import Project
+from napari_semiseg.project.runs.process import SESSION
+from napari_semiseg.project.runs.run import Run
 
 
 @pytest.fixture
@@ -68,3 +72,35 @@ def test_what_is_refused_elsewhere_is_refused_here(
     said = semiseg("train", ball_project.folder, "--steps", "3", *ON).refusal
     assert said == "semiseg: expected a GPU, found none\n"
     assert ball_project.runs() == []
+
+
+@pytest.mark.parametrize("session", ["", "0" * 32])
+def test_a_prediction_that_was_submitted_hears_a_stop_from_before_it_began(
+    ball_project, engine, semiseg, monkeypatch, session
+) -> None:
+    run = Run.create(ball_project, TrainingConfig())
+    run.append(Started(run=run.id, method="x", pid=NOBODY))
+    run.append(Finished(run=run.id, reason="completed", step=3, seconds=1.0))
+    run.folder.pid.write_text(f"{NOBODY} 1.00\n")
+    run.request_stop()
+    if session:
+        monkeypatch.setenv(SESSION, session)
+    asked = []
+
+    def predict_cases(project, run, cases, **_how):
+        asked.append((run.stop_requested, run.is_working))
+        return iter(())
+
+    monkeypatch.setattr(engine, "predict_cases", predict_cases)
+    semiseg("predict", ball_project.folder, "--run", run.id)
+    assert asked == [(bool(session), True)]
+
+
+def test_what_is_submitted_takes_back_a_stop_that_was_meant_for_earlier_work(
+    ball_project, engine, submitted, semiseg
+) -> None:
+    trained = semiseg("train", ball_project.folder, "--steps", "3", "--json", *ON).json
+    run = ball_project.run(trained["run"])
+    run.request_stop()
+    again = semiseg("resume", ball_project.folder, "--steps", "6", "--json", *ON).json
+    assert (again["reason"], again["steps"]) == ("completed", 6)

@@ -8,12 +8,16 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import distributed
 import pytest
 
 from execution.conftest import until
 from fake_workers import NOBODY
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Started
+from napari_semiseg.execution.executor import submit_for
+from napari_semiseg.execution.place import executor_at
+from napari_semiseg.execution.stop import stop
 from napari_semiseg.project.project import Project
 from napari_semiseg.project.runs.run import Run
 
@@ -131,7 +135,7 @@ def test_a_job_that_waits_is_found_and_taken_back_when_its_client_is_gone(
     assert text in done("status", queue.folder).stdout
     answer = done("stop", queue.folder)
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == f"Took resume of {run.id} back from slurm.\n"
+    assert answer.stdout == f"Took {run.id} back: resume had not begun on slurm.\n"
     until(lambda: not jobs())
     assert told(queue)["status"] == "cancelled"
     assert not run.stop_requested
@@ -203,3 +207,43 @@ def test_a_node_without_the_program_says_so_in_one_line(
     assert "expected semiseg on the PATH of a login shell of slurm" in answer.stderr
     assert "one line" not in answer.stderr
     assert run.folder.path.is_dir()
+
+
+def test_what_waits_or_runs_on_dask_can_be_taken_back_and_ended(
+    ball_project, run
+) -> None:
+    other = Run.create(ball_project, run.config)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        place = cluster.scheduler_address
+        executor = executor_at(place, ball_project)
+        first = submit_for(executor, "resume", ball_project, run, run.id)
+        until(lambda: run.waiting is None)
+        second = submit_for(
+            *(executor, "train", ball_project, other),
+            *("--run-id", other.id, "--no-predict"),
+        )
+        assert other.status == "queued"
+        assert stop(ball_project, other)
+        until(lambda: second.poll() is not None)
+        assert second.poll() == 130
+        assert other.status != "queued"
+        assert first.poll() is None
+        first.terminate()
+        until(lambda: first.poll() is not None)
+        assert run.status != "running"
+        assert not run.folder.exit_codes()
+        assert not run.folder.submitted.exists()
+        executor.client.close()
+
+
+def test_a_stop_reaches_ranks_that_are_being_started(ball_project, run) -> None:
+    client = start("resume", ball_project.folder, run.id, "--devices", 2)
+    until(lambda: run.is_working)
+    answer = done("stop", ball_project.folder)
+    assert answer.returncode == 0, answer.stderr
+    _, errors = client.communicate(timeout=120)
+    assert client.returncode == 130, errors
+    assert run.status == "cancelled"
+    assert run.steps_done == 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import uuid
 from typing import TYPE_CHECKING
 
 from napari_semiseg.engine import devices
 from napari_semiseg.engine.methods import registry
 from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.project.runs.process import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +90,8 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     from torch.distributed.run import parse_args, run
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # A stop that comes before the first one works on its run is meant for it.
+    os.environ.setdefault(SESSION, uuid.uuid4().hex)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, devices.cores() // count)))
     with tempfile.TemporaryDirectory() as logs:

@@ -251,6 +251,47 @@ def test_a_run_that_does_not_stop_can_be_ended(
 
 
 @pytest.mark.usefixtures("labelled")
+def test_what_waits_on_another_computer_is_taken_back(
+    qtbot: QtBot,
+    panel: TrainingPanel,
+    project: Project,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+
+    def take_back(_project: Project, _run: Run, *, lost: bool) -> bool:
+        asked.append(lost)
+        return False
+
+    monkeypatch.setattr(training, "take_back", take_back)
+    panel._stopping.setInterval(50)
+    run = add_run(project)
+    run.note_submission("resume", "slurm", "12", "0" * 32)
+    session.runs_changed.emit()
+    assert enabled(panel) == (False, True, False)
+    panel.stop_button.click()
+    assert run.stop_requested
+    qtbot.waitUntil(lambda: panel.stop_button.text() == "End it now", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: asked == [False], timeout=WAIT_MS)
+    panel.stop_button.click()
+    qtbot.waitUntil(lambda: asked == [False, True], timeout=WAIT_MS)
+
+
+@pytest.mark.usefixtures("labelled")
+def test_another_computer_ends_a_run_without_holding_the_window_up(
+    qtbot: QtBot, panel: TrainingPanel, executor: FakeExecutor
+) -> None:
+    panel._stopping.setInterval(50)
+    panel.start()
+    executor.handle.place = "tcp://scheduler:1"
+    panel.stop()
+    qtbot.waitUntil(lambda: panel.stop_button.text() == "End it now", timeout=WAIT_MS)
+    panel.stop_button.click()
+    qtbot.waitUntil(lambda: executor.handle.terminated, timeout=WAIT_MS)
+
+
+@pytest.mark.usefixtures("labelled")
 def test_training_longer_passes_the_minutes(
     panel: TrainingPanel,
     executor: FakeExecutor,
