@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from synthetic import ball, save_nifti, snapshot
@@ -69,6 +71,53 @@ def test_a_cluster_gives_the_scores_of_one_training_after_the_other(
     assert scores("cluster", "--cluster", "local:2") == scores("turns")
     refused = semiseg(*words(steps=None, minutes=1), "--cluster", "local:2")
     assert "expected --steps with --cluster" in refused.err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Unix")
+@pytest.mark.timeout(900)
+def test_a_killed_worker_of_a_cluster_takes_its_training_along_and_another_goes_on(
+    semiseg, workers_here, words, tmp_path
+) -> None:
+    """Its child would hold the run, so that the next worker is refused."""
+    killed: list[psutil.Process] = []
+
+    def kill() -> None:
+        folders = tmp_path / "cluster" / "projects"
+        for child in steps_of_a_child(folders):
+            worker = psutil.Process(child.ppid())
+            assert worker.pid != os.getpid()
+            killed.append(child)
+            worker.kill()
+
+    def scores(out: str, *more: str) -> list[object]:
+        asked = words(steps=80, out=tmp_path / out)
+        answer = semiseg(*asked, "--set=checkpoint_seconds=0.2", *more, "--json")
+        assert answer.code == 0, answer.err
+        assert answer.err == ""
+        runs = json.loads((tmp_path / out / "results.json").read_text())["runs"]
+        return [(run["steps"], run["cases"]) for run in runs]
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = scores("cluster", "--cluster", "local:2")
+    killer.join(60)
+    (child,) = killed
+    assert not child.is_running()
+    (log,) = (tmp_path / "cluster").rglob("events.jsonl")
+    assert log.read_text().count('"started"') == 2
+    assert found == scores("turns")
+
+
+def steps_of_a_child(folder, seconds=120.0):
+    """Give the process of the first training that has written a checkpoint."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for model in folder.rglob("last.pt"):
+            log = model.parent.parent / "events.jsonl"
+            first = json.loads(log.read_text().splitlines()[0])
+            yield psutil.Process(first["pid"])
+            return
+        time.sleep(0.05)
 
 
 def test_a_benchmark_of_two_methods(semiseg, workers_here, words, tmp_path) -> None:

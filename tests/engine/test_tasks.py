@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,9 +17,19 @@ import pytest
 
 from napari_semiseg import engine
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.core.events import Started
 from napari_semiseg.engine.inference.predictor import Predictor
 from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.execution.cluster import ClusterExecutor, compute, connected
+from napari_semiseg.execution.cluster import (
+    ClusterExecutor,
+    compute,
+    connected,
+    run_verb,
+)
+from napari_semiseg.execution.local import LocalExecutor, LocalHandle
+from napari_semiseg.io.atomic import write_text
+from napari_semiseg.project.runs.process import Claim
+from napari_semiseg.project.runs.run import Run
 from napari_semiseg.project.runs.workers import Worker
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
@@ -222,6 +234,65 @@ def test_nobody_at_an_address_is_said_in_one_line(monkeypatch):
         connected("tcp://127.0.0.1:9"),
     ):
         pass
+
+
+def alone_on_its_worker(marks: str, name: str) -> str:
+    """Say on which worker it is; an error where another call is there as well."""
+    worker = distributed.get_worker().name
+    mark = Path(marks, f"{worker}.busy")
+    mark.touch(exist_ok=False)
+    time.sleep(0.05)
+    mark.unlink()
+    return str(worker)
+
+
+def test_workers_that_declare_a_gpu_do_one_task_at_a_time(tmp_path, monkeypatch):
+    asked = {f"gpu-{n}": (str(tmp_path), str(n)) for n in range(16)}
+    how = {"processes": False, "dashboard_address": None, "threads_per_worker": 4}
+    with (
+        distributed.LocalCluster(n_workers=2, resources={"GPU": 1}, **how) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        found = dict(compute(client, alone_on_its_worker, asked))
+        assert found.keys() == asked.keys()
+        assert set(found.values()) == {"0", "1"}
+        given = {}
+        monkeypatch.setattr(client, "submit", lambda *_, **how: given.update(how))
+        ClusterExecutor(client).submit("train", ["atrium"], tmp_path / "r1" / "log")
+        assert given["resources"] == {"GPU": 1}
+        assert given["retries"] == 2
+        assert given["key"].startswith("semiseg-train-r1-")
+    with (
+        distributed.LocalCluster(n_workers=1, **how) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        found = dict(compute(client, alone_on_its_worker, asked))
+        assert any(isinstance(one, FileExistsError) for one in found.values())
+
+
+def test_a_repeated_verb_waits_until_the_lost_one_counts_as_gone(
+    ball_project, monkeypatch
+):
+    run = Run.create(ball_project, TrainingConfig.build(**SETTINGS))
+    run.append(Started(run=run.id, method="supervised", pid=17, session="mark"))
+    write_text(run.folder.pid, Claim(17, 1.0, "elsewhere").text)
+    looks, submitted = [True, True], []
+
+    def submit(executor, verb, *_rest):
+        assert executor.tied
+        assert not looks  # the other one is gone
+        submitted.append(verb)
+        ended = subprocess.Popen([sys.executable, "-c", "raise SystemExit(5)"])
+        return LocalHandle(ended)
+
+    monkeypatch.setattr(Claim, "holds", lambda *_: bool(looks and looks.pop()))
+    monkeypatch.setattr(LocalExecutor, "submit", submit)
+    monkeypatch.setattr("napari_semiseg.execution.cluster.LOOK_S", 0.01)
+    assert run_verb("train", [], str(run.folder.log), "mark") == 5
+    looks += [True] * 9
+    run.request_stop()
+    assert run_verb("train", [], str(run.folder.log), "mark") == 130
+    assert submitted == ["train"]
 
 
 def test_a_verb_on_a_worker_ends_with_its_code(client, tmp_path, monkeypatch):

@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from napari_semiseg.core.config import TrainingConfig
@@ -47,6 +49,46 @@ def test_a_verb_runs_detached_with_its_output_in_the_log(tmp_path) -> None:
     assert "semiseg init" in text
     if os.name == "posix":
         assert os.getsid(0) != handle.pid
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from napari_semiseg.execution.local import LocalExecutor
+folder, tied = Path(sys.argv[1]), sys.argv[2] == "tied"
+sys.executable = str(folder / "program")  # in the place of the command line
+executor = LocalExecutor(low_priority=False, tied=tied)
+handle = executor.submit("wait", [], folder / "log.txt")
+print("child", handle.pid, flush=True)
+time.sleep(60)
+"""
+CHILD = """#!{python}
+import time
+from napari_semiseg.execution.local import end_with_parent
+end_with_parent()
+print("waits", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script is no program there")
+@pytest.mark.parametrize("how", ["tied", "detached"])
+def test_only_a_tied_child_ends_when_its_parent_is_killed(tmp_path, how) -> None:
+    program, log = tmp_path / "program", tmp_path / "log.txt"
+    program.write_text(CHILD.format(python=sys.executable))
+    program.chmod(0o755)
+    words = [sys.executable, "-c", PARENT, str(tmp_path), how]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline().split()[1]))
+        end = time.monotonic() + 60
+        while "waits" not in log.read_text() and time.monotonic() < end:
+            time.sleep(0.05)
+        parent.kill()
+    _, alive = psutil.wait_procs([child], timeout=20 if how == "tied" else 1)
+    assert bool(alive) is (how == "detached")
+    for one in alive:
+        one.kill()
 
 
 def test_a_log_that_cannot_be_written_is_an_error(tmp_path) -> None:

@@ -9,5 +9,7 @@ def main() -> None:
 
     from napari_semiseg.cli.app import app
     from napari_semiseg.cli.errors import exit_code
+    from napari_semiseg.execution.local import end_with_parent
 
+    end_with_parent()
     sys.exit(exit_code(app))

@@ -16,12 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_semiseg.core.events import Started
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.execution.executor import STOPPED, length
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.layout import RunFolder
 from napari_semiseg.project.runs import submission
+from napari_semiseg.project.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +37,7 @@ RETRIES = 2
 WAITING_TASKS = 3
 """Tasks that wait on each worker, so that none is idle and few are to be taken back."""
 WAIT_S = 0.1
+LOOK_S = 2.0
 CONNECT_S = 20
 GPU = "GPU"
 """Resource of workers that have one, as in ``dask worker --resources GPU=1``."""
@@ -148,8 +151,7 @@ def compute(
     """
     from distributed import as_completed
 
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    has_gpus = any(one.get("resources", {}).get(GPU) for one in workers.values())
+    resources = _resources(client)
     waiting = iter(calls.items())
     running: dict[Any, str] = {}
     done = as_completed()
@@ -169,7 +171,7 @@ def compute(
                 key=key,
                 pure=False,
                 retries=RETRIES,
-                resources={GPU: 1} if has_gpus else None,
+                resources=resources,
             )
             running[future] = key
             done.add(future)
@@ -185,6 +187,13 @@ def compute(
             yield key, future.result() if error is None else error
 
 
+def _resources(client: Client) -> dict[str, int] | None:
+    """Give what a task takes of its worker: a GPU, where workers declare some."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    has_gpus = any(one.get("resources", {}).get(GPU) for one in workers.values())
+    return {GPU: 1} if has_gpus else None
+
+
 _RUNNING: dict[str, LocalHandle] = {}
 """Processes beside this worker, by the marks of their sessions."""
 
@@ -192,17 +201,24 @@ _RUNNING: dict[str, LocalHandle] = {}
 def run_verb(verb: str, arguments: Sequence[str], log: str, session: str) -> int:
     """Run a verb in a process beside this worker; returns its exit code.
 
-    That is also written beside the log, for when nobody waits for it any more.
+    That is also written beside the log, for when nobody waits for it any more. The
+    process ends with this worker, since the scheduler gives a lost verb to another one.
+    That of a computer that is gone counts as at work for a while, which is waited for.
     """
-    executor = LocalExecutor(low_priority=False, session=session)
+    run = Run(RunFolder(Path(log).parent))
+    while run.status == "running" and _is_lost(run, session):
+        if run.stop_requested:
+            return STOPPED
+        time.sleep(LOOK_S)
+    executor = LocalExecutor(low_priority=False, session=session, tied=True)
     handle = _RUNNING[session] = executor.submit(verb, arguments, Path(log))
     try:
-        code = handle.process.wait()
+        with handle.process as process:
+            code = process.wait()
     finally:
         del _RUNNING[session]
-    ended = RunFolder(Path(log).parent).exit_code(session)
     with suppress(OSError):  # a run that was refused is gone
-        ended.write_text(f"{code}\n", encoding="ascii")
+        run.folder.exit_code(session).write_text(f"{code}\n", encoding="ascii")
     return code
 
 
@@ -219,6 +235,12 @@ def end_verb(session: str) -> bool:
     return handle is not None
 
 
+def _is_lost(run: Run, session: str) -> bool:
+    """Whether a verb has trained a run before, on a worker that was lost."""
+    events = run.events() if run.folder.events.exists() else ()
+    return any(isinstance(one, Started) and one.session == session for one in events)
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterHandle:
     """A verb in the queue of a cluster, or on a worker.
@@ -230,7 +252,7 @@ class ClusterHandle:
     log : Path
         What it prints.
     session : str
-        Mark of its events, and key of its task.
+        Mark of its events.
     place : str
         Address of the scheduler where it outlives this process, else empty.
     log_start : int
@@ -250,7 +272,7 @@ class ClusterHandle:
     @property
     def job(self) -> str:
         """Key of the task."""
-        return self.session
+        return str(self.future.key)
 
     def poll(self) -> int | None:
         """Return the exit code, or None before the end; 1 where it was lost."""
@@ -324,13 +346,25 @@ class ClusterExecutor:
         return max(1, len(self.client.nthreads()))
 
     def submit(self, verb: str, arguments: Sequence[str], log: Path) -> ClusterHandle:
-        """Queue ``semiseg verb arguments``; see `Executor.submit`."""
+        """Queue ``semiseg verb arguments``; see `Executor.submit`.
+
+        The key stays the same when a lost verb is given to another worker, and is
+        another one in each call: of one that is known the scheduler has the result.
+        """
         from distributed import fire_and_forget
 
         session, log_start = uuid.uuid4().hex, length(log)
         sent = [os.fspath(word) for word in arguments]
         future = self.client.submit(
-            run_verb, verb, sent, os.fspath(log), session, key=session, pure=False
+            run_verb,
+            verb,
+            sent,
+            os.fspath(log),
+            session,
+            key=f"semiseg-{verb}-{log.parent.name}-{session}",
+            pure=False,
+            retries=RETRIES,
+            resources=_resources(self.client),
         )
         if self.place:
             fire_and_forget(future)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -23,10 +25,15 @@ YIELDING = {"GOMP_SPINCOUNT": "300000"}
 """Of a child of low priority: its threads wait actively, as OpenMP's do by default.
 Asleep they would get their turn before the window (`engine.lazy_torch.SPIN`)."""
 
+TIED = "SEMISEG_TIED"
+"""Variable of a child that ends when the pipe on its standard input is closed."""
+ORPHANED = 9
+"""Exit code of such a child."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalHandle:
-    """A child process that outlives this one.
+    """A child process that outlives this one, unless it is tied to it.
 
     Attributes
     ----------
@@ -76,10 +83,13 @@ class LocalExecutor:
         someone paints stays fluent.
     session : str
         Mark of the only child's events; a new one for each by default.
+    tied : bool
+        Whether they end with this process, however that ends; see `end_with_parent`.
     """
 
     low_priority: bool = True
     session: str = ""
+    tied: bool = False
 
     @property
     def parallel(self) -> int:
@@ -90,6 +100,7 @@ class LocalExecutor:
         """Start ``semiseg verb arguments``; see `Executor.submit`."""
         started, session = time.time(), self.session or uuid.uuid4().hex
         known = {"PYTHONUNBUFFERED": "1", "COLUMNS": "100", SESSION: session}
+        known[TIED] = "1" if self.tied else ""
         threads = YIELDING if self.low_priority else {}
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +108,7 @@ class LocalExecutor:
                 log_start = output.tell()
                 process = subprocess.Popen(
                     [sys.executable, "-m", "napari_semiseg", verb, *arguments],
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE if self.tied else subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=threads | os.environ | known,
@@ -112,6 +123,23 @@ class LocalExecutor:
         if self.low_priority:
             _lower_priority(process.pid)
         return LocalHandle(process, started, session, log_start)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, where that is `TIED`.
+
+    The system closes the parent's end of the pipe, also when it was killed. Ranks that
+    this process starts read the same pipe and end too. Files on disk stay complete.
+    """
+    if os.environ.get(TIED) and stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_wait_for_parent, name="parent", daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    with suppress(OSError):
+        while os.read(0, 1):
+            pass
+    os._exit(ORPHANED)
 
 
 def _lower_priority(pid: int) -> None:

@@ -15,7 +15,12 @@ from napari_semiseg.core.events import Event, Finished, Staged, Warned
 from napari_semiseg.core.text import duration
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.execution.executor import Executor, Handle, submit_for
-from napari_semiseg.execution.follow import UNSAID, follow_process, last_output
+from napari_semiseg.execution.follow import (
+    REFUSED,
+    UNSAID,
+    follow_process,
+    last_output,
+)
 from napari_semiseg.experiments.worker import TRIAL_VERB, read_facts
 from napari_semiseg.imaging.metrics import Metrics, evaluate_labels
 from napari_semiseg.io.atomic import machine, write_text
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
 
 POLL_S = 0.5
+ATTEMPTS = 3
+"""To start a worker for a run that another one, which outlived its own, holds."""
 WAITS_ELSEWHERE = (
     "waits for a worker on another machine, until it ends or has written nothing for "
     f"{duration(QUIET_S)}"
@@ -104,16 +111,34 @@ class ScoredTraining:
     def _train(
         self, executor: Executor, stop: Callable[[], bool]
     ) -> Generator[Event, None, str | None]:
-        """Train and predict; returns the error, if any."""
-        run = self.run
-        if _has_worker(run):
-            if _is_elsewhere(run):
-                yield Warned(message=WAITS_ELSEWHERE)
-            error = yield from self._watch(None, stop)
-            if run.status == "failed":  # by its own record; else it was interrupted
-                return error
-            if stop():
+        """Train and predict; returns the error, if any.
+
+        A worker that is refused, since another one holds the run, says nothing about
+        the training: that one is followed, then a worker is started again.
+        """
+        error = None
+        for _ in range(ATTEMPTS):
+            if _has_worker(self.run):
+                if _is_elsewhere(self.run):
+                    yield Warned(message=WAITS_ELSEWHERE)
+                error = yield from self._watch(None, stop)
+                if self.run.status == "failed":  # by its own record, not interrupted
+                    return error
+                if stop():
+                    return None
+            handle = self._submitted(executor)
+            if handle is None:
                 return None
+            error = yield from self._watch(handle, stop)
+            if self._is_complete() or stop():
+                return None
+            if handle.poll() != REFUSED or not _is_held(self.run):
+                break
+        return error
+
+    def _submitted(self, executor: Executor) -> Handle | None:
+        """Start a worker; None where nothing is left to do."""
+        run = self.run
         if not run.started:
             run.discard()
             Run.create(self.project, self.config, run.id)
@@ -124,9 +149,7 @@ class ScoredTraining:
             arguments += ["--cases", str(path)]
         if self._is_complete():
             return None
-        handle = submit_for(executor, TRIAL_VERB, self.project, run, *arguments)
-        error = yield from self._watch(handle, stop)
-        return None if self._is_complete() or stop() else error
+        return submit_for(executor, TRIAL_VERB, self.project, run, *arguments)
 
     def _watch(
         self, handle: Handle | None, stop: Callable[[], bool]
@@ -167,6 +190,11 @@ class ScoredTraining:
 def _has_worker(run: Run) -> bool:
     """Whether another process works on a run: one that outlived its parent."""
     return run.is_working and run.pid != os.getpid()
+
+
+def _is_held(run: Run) -> bool:
+    """Whether another process trains a run, or prepares that."""
+    return _has_worker(run) and run.status in ("preparing", "running")
 
 
 def _is_elsewhere(run: Run) -> bool:

@@ -3,11 +3,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
+from fake_workers import FakeHandle
 from napari_semiseg.core.events import Finished, Started, Warned
 from napari_semiseg.errors import SemisegError
 from napari_semiseg.experiments.benchmark.results import BenchmarkResults
@@ -292,6 +296,32 @@ def test_what_a_worker_of_another_machine_says_counts(left_alone, workers) -> No
     results, _ = go(bench)
     assert [failed.error for failed in results.failed()] == ["it diverged"]
     assert workers.started == []
+
+
+def test_a_worker_that_is_refused_since_another_one_trains_is_no_failure(
+    make_bench, workers, monkeypatch
+) -> None:
+    """As when a cluster repeats what a lost worker had begun, and its child lives."""
+    monkeypatch.setattr("napari_semiseg.experiments.training.POLL_S", 0.05)
+    submit, others = workers.submit, []
+
+    def refuse_once(verb, arguments, log):
+        if others:
+            assert others[0].poll() is not None
+            return submit(verb, arguments, log)
+        others.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1))
+        pid = others[0].pid
+        run = Project.open(arguments[0]).run(arguments[1])
+        run.append(Started(run=run.id, method="supervised", pid=pid))
+        run.claim(pid)
+        threading.Timer(0.5, others[0].terminate).start()
+        log.write_text(f"semiseg: run {run.id!r} is still going; stop it first\n")
+        return FakeHandle(code=1)
+
+    monkeypatch.setattr(workers, "submit", refuse_once)
+    results, _ = go(make_bench("supervised"))
+    (done,) = results.completed()
+    assert workers.started == [done.run]
 
 
 def test_tables_and_figures(make_bench, workers) -> None:
