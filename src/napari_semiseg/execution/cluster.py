@@ -7,6 +7,7 @@ in a folder that all machines see under one path.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import time
 import uuid
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 LOCAL, SLURM = "local:", "slurm:"
 RETRIES = 2
+"""How often a task is given to another worker when it fails, or kills its own."""
 WAITING_TASKS = 3
 """Tasks that wait on each worker, so that none is idle and few are to be taken back."""
 WAIT_S = 0.1
@@ -71,7 +73,11 @@ def connected(address: str) -> Iterator[Client]:
             raise ConfigError(f"expected --cluster {kind}:N, found {address!r}")
         if kind == "local":
             cluster = LocalCluster(
-                n_workers=int(text), threads_per_worker=1, dashboard_address=None
+                n_workers=int(text),
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                scheduler_kwargs={"allowed_failures": RETRIES},
             )
         else:
             cluster = _slurm(int(text))
@@ -84,9 +90,22 @@ def connected(address: str) -> Iterator[Client]:
     try:
         yield client
     finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()
+        with _silenced():
+            client.close()
+            if cluster is not None:
+                cluster.close()
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Show nothing that Dask logs, as of workers that miss a scheduler being closed."""
+    from distributed.utils import silence_logging_cmgr
+
+    with (
+        silence_logging_cmgr(logging.CRITICAL + 1),
+        silence_logging_cmgr(logging.CRITICAL + 1, "distributed.client"),
+    ):
+        yield
 
 
 def connect(address: str, cluster: Any = None) -> Client:
@@ -136,8 +155,9 @@ def compute(
 ) -> Iterator[tuple[str, str | BaseException]]:
     """Call a function once for each key; yields what it returns, or its error.
 
-    A worker that dies is replaced by another one, and its calls by others; one that
-    kills several workers is an error.
+    What a worker that dies had begun is given to another one; a call that kills three
+    (or as many as the scheduler of others has set) is an error, and so is one that
+    fails three times.
 
     Parameters
     ----------
@@ -149,7 +169,7 @@ def compute(
     stop : callable
         Asked often; what has not begun is then taken back.
     """
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     resources = _resources(client)
     waiting = iter(calls.items())
@@ -184,6 +204,12 @@ def compute(
         key = running.pop(future)
         if not future.cancelled():
             error = future.exception()
+            if isinstance(error, KilledWorker):
+                error = ProjectError(
+                    f"expected a worker that lives through it, found that "
+                    f"{error.allowed_failures + 1} have died; check their memory, and "
+                    "what they have logged"
+                )
             yield key, future.result() if error is None else error
 
 
