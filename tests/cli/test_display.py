@@ -6,7 +6,7 @@ import pytest
 
 from napari_semiseg.cli.display import ExperimentDisplay, RunDisplay
 from napari_semiseg.core.events import Learned, Predicted, Staged, Started, Stepped
-from napari_semiseg.experiments.experiment import Remaining, TrialStarted
+from napari_semiseg.experiments.experiment import Remaining, TrialFinished, TrialStarted
 
 
 @pytest.fixture
@@ -44,6 +44,14 @@ def test_all_that_is_left_is_told(shown) -> None:
     # 100 s of this training, 500 s after it, and 300 steps of 2 s.
     said = shown(began(None, 500.0, steps=300), stepped(50))
     assert "about 20 min left" in said
+
+
+def test_trials_at_once_are_counted_when_they_end(shown) -> None:
+    begun = [TrialStarted(f"seed {n}", n + 1, 2, done=0) for n in range(2)]
+    ended = [TrialFinished(f"seed {n}: Dice 0.9", None) for n in range(2)]
+    assert "0/2" in shown(*begun)
+    assert "2/2" in shown(*begun, *ended)
+    assert "2/2" in shown(TrialStarted("seed 1", 2, 2), ended[1])  # one was done
 
 
 def test_predicting_is_not_a_training_that_is_done(shown) -> None:

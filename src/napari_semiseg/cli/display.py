@@ -314,7 +314,8 @@ class ExperimentDisplay(_Bars):
             if self._stage is not None:
                 self._progress.remove_task(self._stage)
                 self._stage = None
-        self._progress.update(self._all, completed=event.number - 1)
+        done = event.number - 1 if event.done is None else event.done
+        self._progress.update(self._all, completed=done)
         self._line(f"{event.number} of {event.total}: {event.text}")
         self._remaining = event.remaining
         if event.remaining is not None and event.remaining.minutes is not None:

@@ -47,12 +47,16 @@ class Remaining:
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted:
-    """A trial begins: ``number`` of ``total``, those done before included."""
+    """A trial begins: ``number`` of ``total``, those done before included.
+
+    So many are ``done`` by then; all before it by default.
+    """
 
     text: str
     number: int
     total: int
     remaining: Remaining | None = None
+    done: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +216,8 @@ class Experiment(ABC, Generic[TrialT, ResultsT]):
                     )
                     jobs[job] = trial
                     number = len(trials) - len(waiting)
-                    yield TrialStarted(trial.text, number, len(trials))
+                    done = number - len(jobs)
+                    yield TrialStarted(trial.text, number, len(trials), done=done)
                 if not jobs:
                     return
                 ended, _ = wait(jobs, timeout=1.0, return_when=FIRST_COMPLETED)

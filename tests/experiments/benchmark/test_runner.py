@@ -106,6 +106,12 @@ def test_trials_at_once_give_what_they_give_in_turn(
     assert (together.machine, together.versions) == (turns.machine, turns.versions)
     began = [event.number for event in events if isinstance(event, TrialStarted)]
     assert began == [1, 2, 3, 4]
+    done = 0  # as the bar counts
+    for event in events:
+        if isinstance(event, TrialStarted):
+            assert event.done == done
+        done += isinstance(event, TrialFinished)
+    assert done == 4
 
 
 def test_what_is_finished_is_not_repeated_and_more_can_be_asked_for(
