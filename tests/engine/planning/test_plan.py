@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import UNANNOTATED, LabelScheme
 from napari_semiseg.core.plan import Intensity
+from napari_semiseg.engine.data.sampler import SyntheticBatches
 from napari_semiseg.engine.networks.registry import halve, kernels
 from napari_semiseg.engine.planning import plan as planning
 from napari_semiseg.engine.planning.fingerprint import (
@@ -294,6 +296,50 @@ def test_classes_that_tell_sides_are_not_mirrored(texts, mirrored):
     assert plan.mirrored is mirrored
     assert ("tell the sides" in plan.reasons["mirrored"]) is not mirrored
     assert plan.classes == tuple(range(1, len(texts) + 1))
+
+
+@pytest.mark.parametrize(
+    ("asked", "labelled", "unlabelled", "said"),
+    [
+        ({}, 4, 6, "4 labelled crops (2 each), 6 unlabelled crops (3 each)"),
+        (
+            {"labelled_batch": 2},
+            *(2, 6),
+            "2 labelled crops (as asked for), 6 unlabelled crops (3 each)",
+        ),
+        (
+            {"unlabelled_batch": 2},
+            *(4, 2),
+            "4 labelled crops (2 each), 2 unlabelled crops (as asked for)",
+        ),
+    ],
+)
+def test_a_batch_that_is_not_asked_for_grows_with_the_devices(
+    asked, labelled, unlabelled, said
+):
+    config = TrainingConfig(steps=1, **asked)
+    plan = planning.draft(config, facts(), torch.device("cpu"), unlabelled=3, devices=2)
+    assert (plan.labelled_batch, plan.unlabelled_batch) == (labelled, unlabelled)
+    assert plan.reasons["devices"] == f"2 devices share each batch: {said}"
+    alone = planning.draft(config, facts(), torch.device("cpu"), unlabelled=3)
+    assert "devices" not in alone.reasons
+    assert plan.learning_rate == alone.learning_rate
+    none = planning.draft(config, facts(), torch.device("cpu"), unlabelled=0, devices=2)
+    assert none.reasons["devices"].endswith(", no unlabelled crops")
+
+
+def test_crops_grow_where_devices_share_a_batch_that_is_asked_for():
+    """Each has less to do in a step, so that the minutes hold more voxels."""
+    config = TrainingConfig(minutes=5, labelled_batch=4, precision="fp32")
+    cpu = torch.device("cpu")
+    sizes = []
+    for devices in (1, 2):
+        plan = planning.draft(config, facts(), cpu, unlabelled=0, devices=devices)
+        crops = SyntheticBatches(plan, 2, devices).batch(0, cpu).target.shape[0]
+        assert crops == 4 // devices
+        made = planning.with_grid(plan, config, facts(), 4e-7 * crops)
+        sizes.append(math.prod(made.patch_zyx))
+    assert sizes[1] > 1.2 * sizes[0]
 
 
 def labelled(*masks):

@@ -271,14 +271,23 @@ def draft(
         )
         | (
             {
-                "devices": f"{devices} devices share a batch of {labelled} labelled "
-                f"and {unlabelled} unlabelled crops, "
-                + ("as asked for" if config.labelled_batch else "as many times as one")
+                "devices": f"{devices} devices share each batch: "
+                + _shares("labelled", labelled, devices, config.labelled_batch)
+                + ", "
+                + _shares("unlabelled", unlabelled, devices, config.unlabelled_batch)
             }
             if devices > 1
             else {}
         ),
     )
+
+
+def _shares(name: str, crops: int, devices: int, asked: int | None) -> str:
+    """Say how many crops of a kind a batch has, and why."""
+    if not crops:
+        return f"no {name} crops"
+    how = f"{crops // devices} each" if asked is None else "as asked for"
+    return f"{crops} {name} crops ({how})"
 
 
 def _levels(
