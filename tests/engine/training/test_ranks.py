@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
@@ -31,6 +32,13 @@ SETTINGS = {
     "unlabelled_batch": 2,
     "checkpoint_seconds": 0.0,
 }
+EQUAL = [
+    *("supervised", "auto", "mc_net_plus", "mean_teacher", "ict"),
+    *("dan", "asdnet", "sassnet", "shape_prior", "size_constraint"),  # critics
+    *("cps", "beta_fft", "deep_co_training", "multi_view", "sgtc"),  # several students
+    *("ad_mt", "self_training", "temporal_ensembling"),  # more teachers than students
+]
+"""Methods that two ranks train to the weights of one."""
 EARLY = {"auto": {"begin": 0.25}}
 """Parameters that let unlabelled crops take part in a training of a few steps."""
 
@@ -87,10 +95,16 @@ def test_two_ranks_with_equal_batches_are_one(task, small):
     two = small.model_copy(update={"labelled_batch": 2, "unlabelled_batch": 2})
     task = dataclasses.replace(task, strides=small.strides)
     asked = {"share": False, "steps": 4}
-    names = ["supervised", "auto", "dan", "mc_net_plus"]
-    alone = trained(ALONE, names, task, two, **asked)
-    work = lambda ranks: trained(ranks, names, task, two, **asked)  # noqa: E731
+    alone = trained(ALONE, EQUAL, task, two, **asked)
+    work = lambda ranks: trained(ranks, EQUAL, task, two, **asked)  # noqa: E731
     assert in_ranks(work) == [alone, alone]
+
+
+def test_equal_batches_are_tried_with_each_kind_of_method(task):
+    made = [registry.build(name, EARLY.get(name, {}), task) for name in EQUAL]
+    assert any(method.critics() for method in made)
+    assert {len(method.networks()) for method in made} == {1, 2, 3}
+    assert {len(method.teachers()) for method in made} >= {1, 2, 3, 4}
 
 
 @pytest.mark.timeout(900)
@@ -150,11 +164,37 @@ def test_a_training_goes_on_with_fewer_and_with_more_ranks(ball_project):
     logged = [event.type for event in run.events()]
     assert logged == first  # one writer
     assert "devices" in run.plan.reasons
+    two = Checkpoint.load(run.folder.last)
+    kept = folder.with_name("kept")
+    shutil.copytree(folder, kept)
     list(engine.resume(ball_project, run, steps=9))
-    assert Checkpoint.load(run.folder.last).step == 9
+    one = Checkpoint.load(run.folder.last)
+    assert one.step == 9
+    assert change(two, one) > 0
+    shutil.copytree(folder, folder.with_name("one"))
     in_ranks(lambda ranks: session(ranks, folder, "resume", steps=12))
-    assert Checkpoint.load(run.folder.last).step == 12
+    last = Checkpoint.load(run.folder.last)
+    assert last.step == 12
     assert ball_project.run(run.id).status == "completed"
+
+    # A training goes on from exactly these weights, so that it can be repeated.
+    in_ranks(lambda ranks: session(ranks, folder.with_name("one"), "resume", steps=12))
+    again = Project.open(folder.with_name("one")).run(run.id)
+    assert digest(Checkpoint.load(again.folder.last)) == digest(last)
+    # With two all along the same crops are seen, which fewer normalise together.
+    in_ranks(lambda ranks: session(ranks, kept, "resume", steps=12))
+    throughout = Checkpoint.load(Project.open(kept).run(run.id).folder.last)
+    assert 0 < change(throughout, last) < 0.1
+
+
+def change(before, after):
+    """Length of the change of the student's weights, over that of the weights."""
+    (first,), (last,) = before.students.values(), after.students.values()
+    kept = [name for name in first if "running" not in name and "num" not in name]
+    vectors = [
+        torch.cat([one[name].flatten() for name in kept]) for one in (first, last)
+    ]
+    return float((vectors[0] - vectors[1]).norm() / vectors[0].norm())
 
 
 def test_two_ranks_stop_at_the_same_step_and_learn_the_same_labels(
