@@ -15,6 +15,27 @@ class Conflict(ProjectError):
     """Another program has changed a case since it was looked at."""
 
 
+LAUNCHED = "SEMISEG_LAUNCHED"
+"""Variable of processes whose launcher says what became of them; see `RankLost`."""
+
+ENDED, SILENT = 75, 76
+"""Exit codes of a process that has lost another one."""
+
+
+class RankLost(ProjectError):
+    """Another process of a training on several devices has ended, or does not answer.
+
+    Attributes
+    ----------
+    code : int
+        `ENDED` or `SILENT`.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class ImageError(SemisegError):
     """An image or mask file cannot be used as it is."""
 

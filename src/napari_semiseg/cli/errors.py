@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.text import printable
-from napari_semiseg.errors import SemisegError
+from napari_semiseg.errors import ENDED, LAUNCHED, RankLost, SemisegError
 
 if TYPE_CHECKING:
     import typer
 
 REFUSED = 1
 STOPPED = 130
+CAUSE_S = 2.0
+"""How long a process that has lost another one leaves it the first word, s."""
 INSTALL_ENGINE = (
     "expected PyTorch for this verb, found none; install it with: pip install "
     "'napari-semiseg[engine]'"
@@ -32,7 +36,7 @@ def exit_code(app: typer.Typer) -> int:
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 0
     except SemisegError as error:
-        return _refuse(str(error))
+        return _refused(error)
     except KeyboardInterrupt:
         return STOPPED
     except BrokenPipeError:
@@ -45,6 +49,15 @@ def exit_code(app: typer.Typer) -> int:
             raise
         return _refuse(_shortage(MemoryError()))
     return 0
+
+
+def _refused(error: SemisegError) -> int:
+    """Say it, but for what a launcher says of all its processes."""
+    if isinstance(error, RankLost) and os.environ.get(LAUNCHED):
+        if error.code == ENDED:
+            time.sleep(CAUSE_S)
+        return error.code
+    return _refuse(str(error))
 
 
 def _refuse(message: str) -> int:

@@ -321,10 +321,14 @@ def run_session(
     """
     from napari_semiseg import engine
 
-    with stoppable(run) as signals, RunDisplay(quiet=quiet) as display:
+    is_first = engine.join().is_first
+    with (
+        stoppable(run) as signals,
+        RunDisplay(quiet=quiet or not is_first) as display,
+    ):
         for event in events:
             display.take(event)
-        if not engine.join().is_first:
+        if not is_first:
             raise SystemExit
         finished = display.summary.finished
         complete = finished is not None and finished.reason == "completed"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import distributed
 
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.core.text import duration
+from napari_semiseg.errors import ENDED, SILENT, ConfigError, RankLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +21,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PATIENCE = timedelta(days=2)
-"""How long a rank waits for the others, since the first one may prepare for hours. One
-that has ended is noticed at once, by its closed connection."""
+"""How long ranks wait for the first one, which may prepare for hours. One that has
+ended is noticed at once, by its closed connection."""
+STEP_SECONDS = 600.0
+"""How long they wait for each other in the training loop: one that does not answer is
+frozen, or its computer is off."""
+TIMEOUT = "SEMISEG_RANK_TIMEOUT"
+"""Variable with another number of seconds."""
+PREDICTING = 12
+"""How many times as long where each predicts cases of its own."""
 FIRST_PORT, PORTS = 20_000, 20_000
 """Where ranks that SLURM has started meet: a port by the number of the job."""
 
@@ -41,13 +50,19 @@ class Ranks:
     local : int
         Number of this process on its machine, which names its GPU.
     group : ProcessGroup, optional
-        By which tensors on a GPU travel; those of the processor take the default one.
+        By which gradients travel, and the news between two steps.
+    steps : ProcessGroup, optional
+        The same for what is no tensor on a GPU; one of minutes.
+    predictions : ProcessGroup, optional
+        By which ranks wait for the predictions of each other; one of hours.
     """
 
     rank: int = 0
     size: int = 1
     local: int = 0
     group: distributed.ProcessGroup | None = None
+    steps: distributed.ProcessGroup | None = None
+    predictions: distributed.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -63,22 +78,29 @@ class Ranks:
         """List every ``size``-th item from this rank's on."""
         return list(items[self.rank :: self.size])
 
-    def shared(self, value: T) -> T:
-        """Return the value of the first rank; those of the others do not count."""
+    def shared(self, value: T, *, prepares: bool = False) -> T:
+        """Return the value of the first rank; those of the others do not count.
+
+        With ``prepares`` they wait for it for days, else for minutes.
+        """
         if self.alone:
             return value
         box = [value]
         with _peers():
-            distributed.broadcast_object_list(box, src=0)
+            group = None if prepares else self.steps
+            distributed.broadcast_object_list(box, src=0, group=group)
         return box[0]
 
     def gathered(self, value: T) -> list[T]:
-        """List the values of all ranks, in their order, on each of them."""
+        """List the values of all ranks, in their order, on each of them.
+
+        They wait for each other for as long as a prediction may take.
+        """
         if self.alone:
             return [value]
         found = [value] * self.size
         with _peers():
-            distributed.all_gather_object(found, value)
+            distributed.all_gather_object(found, value, group=self.predictions)
         return found
 
     def average(
@@ -111,7 +133,7 @@ class Ranks:
         parts += [*values, parameters[0].new_tensor([*has, *numbers])]
         bucket = torch.cat([part.detach().reshape(-1).float() for part in parts])
         with _peers():
-            distributed.all_reduce(bucket, group=self.group)
+            distributed.all_reduce(bucket, group=self.group or self.steps)
         means = [
             mean.view_as(part)
             for mean, part in zip(
@@ -135,15 +157,50 @@ ALONE = Ranks()
 
 @contextmanager
 def _peers() -> Iterator[None]:
-    """Say in one line that another rank has ended."""
+    """Say in one line that another rank has ended, or does not answer."""
     try:
         yield
     except RuntimeError as error:
-        raise ProjectError(
+        text = str(error).lower()
+        silent = "timed out" in text or "timeout" in text
+        raise RankLost(
             "expected all processes of this training to go on, found that another one "
-            f"has ended ({str(error).splitlines()[0][:80]}); its last checkpoint is "
-            "good: go on with semiseg resume"
+            f"{said(SILENT if silent else ENDED)}",
+            SILENT if silent else ENDED,
         ) from error
+
+
+def said(code: int) -> str:
+    """Say what has become of the other rank, and what to do."""
+    if code == SILENT:
+        found = (
+            f"has not answered for {duration(step_seconds())} (it is frozen, or its "
+            "computer is off)"
+        )
+    else:
+        found = "has ended"
+    return f"{found}; the last checkpoint is good: go on with semiseg resume"
+
+
+def step_seconds(environment: Mapping[str, str] = os.environ) -> float:
+    """How long ranks wait for each other between two steps, s.
+
+    Raises
+    ------
+    ConfigError
+        The variable for it holds no time.
+    """
+    text = environment.get(TIMEOUT) or str(STEP_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds <= PATIENCE.total_seconds():
+        raise ConfigError(
+            f"expected {TIMEOUT} with seconds, up to two days, found {text!r}; set "
+            "another one, or none"
+        )
+    return seconds
 
 
 def join(environment: Mapping[str, str] = os.environ) -> Ranks:
@@ -173,7 +230,21 @@ def join(environment: Mapping[str, str] = os.environ) -> Ranks:
                 world_size=size,
                 timeout=PATIENCE,
             )
-    return Ranks(rank, size, local)
+    return Ranks(rank, size, local, None, *_groups(step_seconds()))
+
+
+@cache
+def _groups(
+    seconds: float,
+) -> tuple[distributed.ProcessGroup, distributed.ProcessGroup]:
+    """Make the groups of the training loop, once a process: its steps, predictions."""
+    with _peers():
+        distributed.barrier()  # with patience, since they start at different times
+    steps, predictions = (
+        distributed.new_group(backend="gloo", timeout=timedelta(seconds=patience))
+        for patience in (seconds, PREDICTING * seconds)
+    )
+    return steps, predictions
 
 
 def _place(environment: Mapping[str, str]) -> tuple[int, int, int, str]:
@@ -203,5 +274,8 @@ def place(ranks: Ranks, device: torch.device) -> tuple[Ranks, torch.device]:
     torch.cuda.set_device(device)
     if ranks.alone:
         return ranks, device
-    group = distributed.new_group(backend="nccl", timeout=PATIENCE)
-    return Ranks(ranks.rank, ranks.size, ranks.local, group), device
+    # Without it a rank that waits in vain is aborted, in place of an error.
+    os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
+    patience = timedelta(seconds=step_seconds())
+    group = distributed.new_group(backend="nccl", timeout=patience)
+    return replace(ranks, group=group), device

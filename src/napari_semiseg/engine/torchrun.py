@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.engine import devices
+from napari_semiseg.engine.distributed import said
 from napari_semiseg.engine.methods import registry
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.errors import ENDED, LAUNCHED, SILENT, ConfigError, ProjectError
 from napari_semiseg.project.runs.process import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.core.plan import Plan
 
 ALL = "all"
+KEPT = "the last checkpoint is good: go on with semiseg resume"
 
 
 def count_devices(asked: str, device: str) -> int:
@@ -73,17 +79,17 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     """Run ``semiseg`` with these arguments in so many processes; returns at the end.
 
     They outlive no request to stop: a signal to this process goes on to them. What
-    all but the first one print is dropped.
+    all but the first one print is dropped, but for the error that ended all of them.
 
     Returns
     -------
     int
-        Exit code of the first one to fail, or 0.
+        Exit code of the first one, which has said why, or 0.
 
     Raises
     ------
     ProjectError
-        One of them was killed.
+        One of them was killed, does not answer, or has failed without the first one.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -94,11 +100,13 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     os.environ.setdefault(SESSION, uuid.uuid4().hex)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, devices.cores() // count)))
+    os.environ[LAUNCHED] = "1"
     with tempfile.TemporaryDirectory() as logs:
         options = [
             "--standalone",
             f"--nproc-per-node={count}",
             "--local-ranks-filter=0",
+            f"--redirects={','.join(f'{rank}:2' for rank in range(1, count))}",
             f"--log-dir={logs}",
             *("-m", "napari_semiseg"),
         ]
@@ -107,12 +115,44 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         except SignalException:
             return 130
         except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
-            if failure.exitcode < 0:
-                raise ProjectError(
-                    f"expected {count} processes to train to the end, found that "
-                    f"number {rank} was killed by signal {-failure.exitcode}; the last "
-                    "checkpoint is good: go on with semiseg resume"
-                ) from error
-            return int(failure.exitcode)
+            codes = {rank: one.exitcode for rank, one in error.failures.items()}
+            rank, code = _cause(codes)
+            if code not in (ENDED, SILENT) and code > 0:
+                if rank == 0:
+                    return code
+                raise ProjectError(_last_line(error.failures[rank])) from error
+            if code < 0:
+                found = f"number {rank} was killed by signal {-code}; {KEPT}"
+            else:
+                found = f"another one than number {rank} {said(code)}"
+            raise ProjectError(
+                f"expected {count} processes to train to the end, found that {found}"
+            ) from error
     return 0
+
+
+def _cause(codes: dict[int, int]) -> tuple[int, int]:
+    """Choose the rank that ended the others, by all exit codes; and its code.
+
+    Those that have lost it say so. One that does not answer is killed at last, which is
+    no cause; nor is the signal by which torchrun ends the others.
+    """
+
+    def weight(item: tuple[int, int]) -> int:
+        code = item[1]
+        if code == SILENT:
+            return 0
+        if code in (ENDED, -signal.SIGTERM):
+            return 3
+        return 1 if code < 0 else 2
+
+    return min(codes.items(), key=weight)
+
+
+def _last_line(failure: ProcessFailure) -> str:
+    """Read what a rank has said at last."""
+    output = Path(failure.error_file).with_name("stderr.log")
+    lines = output.read_text(encoding="utf-8", errors="replace").split("\n")
+    text = [line.strip() for line in lines if line.strip()][-1:]
+    ended = f"number {failure.local_rank} ended with code {failure.exitcode}; {KEPT}"
+    return (text or [ended])[0].removeprefix("semiseg: ")

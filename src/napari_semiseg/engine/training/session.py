@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,7 +152,9 @@ class Training:
         prepared = None
         if self._ranks.is_first:
             prepared = yield from self._decide()
-        begin = self._ranks.shared(prepared.beginning if prepared else None)
+        begin = self._ranks.shared(
+            prepared.beginning if prepared else None, prepares=True
+        )
         if begin is None:
             return
         config, plan, schedule = self._config, begin.plan, begin.schedule
@@ -377,18 +380,24 @@ class Training:
         pictures: TrainingPictures,
     ) -> Iterator[Event]:
         """Take in changed labels and predict requested cases between two steps."""
-        known = len(trainer.schedule.updates)
-        if self._ranks.is_first:
-            yield from self._learn_changes(trainer, live_labels, sampler)
-            yield from self._keep_minutes(trainer, live_labels, sampler)
-        if not self._ranks.alone:
-            updates, plan = self._ranks.shared(
-                (trainer.schedule.updates[known:], trainer.plan)
-            )
-            if not self._ranks.is_first:
-                trainer.replan(plan)
-                sampler.replan(plan)
-                self._adopt(updates, trainer, live_labels, sampler)
+        ranks, known = self._ranks, len(trainer.schedule.updates)
+        news: tuple[Sequence[LabelUpdate], Plan] | None = None
+        if ranks.is_first:
+            for event in chain(
+                self._learn_changes(trainer, live_labels, sampler),
+                self._keep_minutes(trainer, live_labels, sampler),
+            ):
+                if isinstance(event, Staged):
+                    ranks.shared(None)  # it still prepares: the others are to wait
+                yield event
+            ranks.shared((trainer.schedule.updates[known:], trainer.plan))
+        else:
+            while news is None:
+                news = ranks.shared(None)
+            updates, plan = news
+            trainer.replan(plan)
+            sampler.replan(plan)
+            self._adopt(updates, trainer, live_labels, sampler)
         yield from live_predictions.events(trainer)
         if self._ranks.is_first:
             yield from pictures.events(trainer)
