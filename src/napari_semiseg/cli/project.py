@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.review.quality_estimate import Estimator
     from napari_semiseg.project.runs.run import Run
 
-TOLD = {"verb", "place", "job", "at"}
+SHOWN = {"verb", "place", "job", "at"}
 """What is told of a verb that waits on another computer."""
 
 
@@ -167,7 +167,7 @@ def _run_row(run: Run, problems: dict[str, str]) -> dict[str, Any]:
             {"step": event.step, "cases": event.cases, "dropped": event.dropped}
             for event in run.learned
         ],
-        **({} if waiting is None else {"waiting": waiting.model_dump(include=TOLD)}),
+        **({} if waiting is None else {"waiting": waiting.model_dump(include=SHOWN)}),
     }
 
 

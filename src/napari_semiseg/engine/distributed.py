@@ -165,12 +165,12 @@ def _peers() -> Iterator[None]:
         silent = "timed out" in text or "timeout" in text
         raise RankLost(
             "expected all processes of this training to go on, found that another one "
-            f"{said(SILENT if silent else ENDED)}",
+            f"{describe_end(SILENT if silent else ENDED)}",
             SILENT if silent else ENDED,
         ) from error
 
 
-def said(code: int) -> str:
+def describe_end(code: int) -> str:
     """Say what has become of the other rank, and what to do."""
     if code == SILENT:
         found = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.engine import devices
-from napari_semiseg.engine.distributed import said
+from napari_semiseg.engine.distributed import describe_end
 from napari_semiseg.engine.methods import registry
 from napari_semiseg.errors import ENDED, LAUNCHED, SILENT, ConfigError, ProjectError
 from napari_semiseg.project.runs.process import SESSION
@@ -124,7 +124,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             if code < 0:
                 found = f"number {rank} was killed by signal {-code}; {KEPT}"
             else:
-                found = f"another one than number {rank} {said(code)}"
+                found = f"another one than number {rank} {describe_end(code)}"
             raise ProjectError(
                 f"expected {count} processes to train to the end, found that {found}"
             ) from error

@@ -368,9 +368,9 @@ class Run:
         if found is None:
             return None
         claim, event = self.claimed, self._summary.session
-        begun = [claim.session] if claim is not None else []
-        begun += [event.session] if isinstance(event, Started) else []
-        return None if found.session in begun else found
+        started = [claim.session] if claim is not None else []
+        started += [event.session] if isinstance(event, Started) else []
+        return None if found.session in started else found
 
     def note_submission(self, verb: str, place: str, job: str, session: str) -> None:
         """Note that another computer was asked to run a verb on this run.
@@ -426,7 +426,11 @@ class Run:
             yield
         finally:
             now = self.claimed
-            if before and _is_ours(own, now) and _size(self.folder.events) == logged:
+            if (
+                before
+                and _is_same_claim(own, now)
+                and _size(self.folder.events) == logged
+            ):
                 write_text(self.folder.pid, before)
 
     @contextmanager
@@ -599,7 +603,7 @@ class Run:
         predictions.write(folder, prediction, image, cancellation, maps=maps)
 
 
-def _is_ours(own: Claim | None, now: Claim | None) -> bool:
+def _is_same_claim(own: Claim | None, now: Claim | None) -> bool:
     """Whether a claim is of this process, or of one that it has started."""
     if own is None or now is None:
         return False
