@@ -49,7 +49,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "auto": {
         "method": "auto",
         # The first half with labels alone; then every prediction is a pseudo label.
-        "params": {"begin": 0.5, "threshold": 0.5, "largest_gap": 1},
+        "params": {
+            "begin": 0.5,
+            "labels_first": 0,
+            "threshold": 0.5,
+            "largest_gap": 1,
+        },
     },
 }
 

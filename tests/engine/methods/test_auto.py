@@ -27,6 +27,18 @@ def test_the_first_part_is_supervised_and_costs_no_unlabelled_crop(task, plan):
     assert set(late) == LABELLED | PSEUDO
 
 
+@pytest.mark.parametrize(
+    ("total", "first"), [(900, None), (1500, 1000), (2000, 1000), (8000, 4000)]
+)
+def test_pseudo_labels_begin_at_half_of_a_training_and_after_a_thousand_steps(
+    task, total, first
+):
+    learner = registry.build("auto", {}, task)
+    steps = [plugin.Progress(step, total) for step in range(total)]
+    used = [t.step for t in steps if learner.takes_unlabelled(t)]
+    assert used == ([] if first is None else list(range(first, total)))
+
+
 def test_runs_of_earlier_versions_may_name_how_often_labels_were_seen(task):
     learner = registry.build("auto", {"begin": 0.25, "views": 500.0}, task)
     assert learner.params.begin == 0.25
@@ -72,7 +84,7 @@ def test_guesses_weigh_less_where_the_heads_do_not_agree(task, plan, monkeypatch
 
 
 def test_nothing_is_spent_on_unlabelled_crops_before(task, plan):
-    learner = registry.build("auto", {"begin": 0.6}, task)
+    learner = registry.build("auto", {"begin": 0.6, "labels_first": 0}, task)
     drawn = sampler(plan)
     made = Trainer(learner, drawn, plan, 0, CPU)
     asked = []
@@ -93,7 +105,7 @@ def test_nothing_is_spent_on_unlabelled_crops_before(task, plan):
 def test_a_box_of_a_labelled_crop_is_in_the_unlabelled_one(task, plan, paste):
     single = plan.model_copy(update={"unlabelled_batch": 1})
     batch = sampler(single).batch(0, CPU)
-    learner = registry.build("auto", {"paste": paste}, task)
+    learner = registry.build("auto", {"paste": paste, "labels_first": 0}, task)
     nets = trainer("auto", task, single).networks
     seen = []
     nets.students["student"].register_forward_pre_hook(

@@ -41,8 +41,14 @@ def sampler(plan, *, unlabelled=True, known=None, seed=3):
     return Sampler(Streams(tuple(labelled), tuple(others)), plan, seed)
 
 
+def build(name, task, **params):
+    """Build a method that takes unlabelled crops in the few steps of a test."""
+    early = {"labels_first": 0} if name == "auto" else {}
+    return registry.build(name, {**early, **params}, task)
+
+
 def trainer(name, task, plan, *, seed=3, **streams):
-    learner = registry.build(name, {}, task)
+    learner = build(name, task)
     return Trainer(learner, sampler(plan, seed=seed, **streams), plan, seed, CPU)
 
 
@@ -74,8 +80,8 @@ def decided(networks):
     return networks
 
 
-def terms_of(name, task, plan, batch, step=10, total=10):
-    learner = registry.build(name, {}, task)
+def terms_of(name, task, plan, batch, step=10, total=10, **params):
+    learner = build(name, task, **params)
     networks = decided(trainer(name, task, plan).networks)
     for network in networks.students.values():
         network.train()
@@ -148,7 +154,7 @@ def test_every_term_moves_a_student_and_no_teacher(name, task, plan):
 
 def test_the_gradient_of_unlabelled_crops_is_measured(name, task, plan, tmp_path):
     """The ratio is printed: far below 0.1 it is inert, far above 1 it drowns labels."""
-    learner = registry.build(name, {}, task)
+    learner = build(name, task)
     made = Trainer(learner, sampler(plan), plan, 3, CPU)
     decided(made.networks)
     made.step = plan.steps - 1
@@ -167,7 +173,7 @@ def test_unlabelled_crops_take_part_where_the_method_says_so(name, task, plan, s
     """
     batch, t = sampler(plan).batch(0, CPU), plugin.Progress(step, 10)
     image = batch.image.clone().requires_grad_()
-    learner = registry.build(name, {}, task)
+    learner = build(name, task)
     nets = decided(trainer(name, task, plan).networks)
     terms = learner.terms(nets, dataclasses.replace(batch, image=image), t)
     (gradient,) = torch.autograd.grad(sum(terms.values()), image)
@@ -225,7 +231,7 @@ def test_cancel_and_resume_is_bit_exact(name, task, plan, tmp_path):
 
 
 def test_inference_is_a_distribution_with_bounded_gap(name, task, plan):
-    learner = registry.build(name, {}, task)
+    learner = build(name, task)
     made = trainer(name, task, plan)
     with torch.inference_mode():
         said = learner.infer(made.networks.teachers, torch.randn(1, 1, 16, 16, 16))

@@ -249,7 +249,7 @@ UNLABELLED = "Preparing unlabelled cases"
 
 def auto(begin, **values):
     """Pseudo labels after such a part of the training."""
-    return config(method="auto", params={"begin": begin}, **values)
+    return config(method="auto", params={"begin": begin, "labels_first": 0}, **values)
 
 
 def stages(events):

@@ -83,6 +83,10 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
         ),
         (
             {"method": "auto"},
+            "not used: 'auto' would begin later than in 6 steps",
+        ),
+        (
+            {"method": "auto", "params": {"labels_first": 0}},
             "used from step 3 of 6 on, their grey values from the first",
         ),
     ],

@@ -646,6 +646,26 @@ def test_training_from_scratch_stays_chosen(
 # -- the sentence
 
 
+@pytest.mark.parametrize(
+    ("budget", "scans"),
+    [
+        ({"minutes": 20}, "unlabelled</b> scans, the latter after 10 min or more;"),
+        ({"steps": 4000}, "unlabelled</b> scans, the latter after 2,000 steps;"),
+        ({"steps": 1500}, "unlabelled</b> scans, the latter after 1,005 steps;"),
+        ({"steps": 900}, "<b>1 labelled</b> scan;"),
+    ],
+)
+def test_the_default_learns_from_labels_alone_for_a_thousand_steps(
+    session: Session, labelled: None, qtbot: QtBot, budget: dict[str, int], scans: str
+) -> None:
+    panel = TrainingPanel(session, FakeExecutor(), method_specs())
+    panel.form.set_devices(DEVICES)
+    qtbot.addWidget(panel)
+    panel.form.setValue(TrainingConfig(method="auto", **budget))
+    assert scans in panel.sentence.text()
+    Connections.close_below(panel)
+
+
 def test_a_sentence_says_what_a_training_does(
     panel: TrainingPanel, project: Project, session: Session, labelled: None
 ) -> None:

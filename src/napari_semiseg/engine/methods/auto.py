@@ -37,6 +37,9 @@ class AutoParams(DualTaskParams):
     begin: float = Field(
         default=0.5, ge=0, le=1, description="Fraction of training with labels alone"
     )
+    labels_first: int = Field(
+        default=1000, ge=0, description="Steps with labels alone at least"
+    )
     weight: float = Field(default=0.5, ge=0, description="Weight of the pseudo labels")
     threshold: float = Field(
         default=0.8, ge=0.5, lt=1, description="Confidence that a label needs"
@@ -62,12 +65,14 @@ class Auto(DualTaskMethod):
     """Labels first; pseudo labels once the labelled scans have little left to teach.
 
     A term on unlabelled crops costs steps, and in a budget of minutes it must be
-    worth them: at first more steps with labels teach more. So until half of the
-    training is over only the grey values of unlabelled scans are used
-    (`data.appearance`), which costs nothing. From then on a batch has an unlabelled
-    crop as well, in a strong view and with a box of a labelled crop pasted in (after
-    BCP, Bai et al., CVPR 2023, and FixMatch, Sohn et al., NeurIPS 2020). The averaged
-    network labels its weak view by the mean p' of the mask and distance heads:
+    worth them: at first more steps with labels teach more, and the averaged network
+    changes too fast to be learned from. So until half of the training is over, and
+    ``labels_first`` steps are, unlabelled scans lend only their grey values
+    (`data.appearance`), which costs nothing; a training that ends before learns from
+    labels alone. From then on a batch has an unlabelled crop as well, in a strong
+    view and with a box of a labelled crop pasted in (after BCP, Bai et al., CVPR 2023,
+    and FixMatch, Sohn et al., NeurIPS 2020). The averaged network labels its weak view
+    by the mean p' of the mask and distance heads:
 
     L = L_sup + lambda a^2 [max p' >= tau, gap' <= g] ((CE + Dice) / 2 (p, argmax p')
         + Dice(T(d), argmax p'))
@@ -88,7 +93,7 @@ class Auto(DualTaskMethod):
 
     def takes_unlabelled(self, t: Progress) -> bool:
         """After the supervised part."""
-        return t.fraction >= self.params.begin
+        return t.step >= self.params.labels_first and t.fraction >= self.params.begin
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms on annotated voxels, pseudo labels on the others."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PARTS = 100
 """Of a training that are told apart when asked what it learns from."""
+LONG = 1_000_000
+"""Steps of a training in which only parts of it matter, and no number of steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,19 @@ def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
         raise ConfigError(describe(error, f"parameters of {kind.name}")) from error
 
 
-def unlabelled_from(name: str, params: dict[str, Any]) -> float | None:
+def unlabelled_from(
+    name: str, params: dict[str, Any], steps: int = LONG
+) -> float | None:
     """Fraction of a training after which unlabelled scans take part; None if never.
 
     PyTorch is neither needed nor loaded.
+
+    Parameters
+    ----------
+    name, params
+        As in `build`.
+    steps : int
+        Of the training; by default it is a long one.
 
     Raises
     ------
@@ -103,8 +114,8 @@ def unlabelled_from(name: str, params: dict[str, Any]) -> float | None:
     if not kind.unlabelled:
         return None
     learner = build(name, params, Task(2, 1.0, 1, ()))
-    takes = (learner.takes_unlabelled(Progress(n, PARTS)) for n in range(PARTS))
-    return next((n / PARTS for n, taken in enumerate(takes) if taken), None)
+    places = (Progress(n * steps // PARTS, steps) for n in range(PARTS))
+    return next((at.fraction for at in places if learner.takes_unlabelled(at)), None)
 
 
 def check(config: TrainingConfig) -> type[Method]:

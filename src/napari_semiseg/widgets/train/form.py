@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 PRESETS = (5, 20, 60)
 """Minutes that a button sets."""
+FEW_STEPS = 100
+"""Steps of a short training."""
 MARGIN = 6
 """Pixels between text and arrow of a list."""
 
@@ -235,10 +237,16 @@ class TrainingForm(QWidget):
 
         Empty where they do from the first step on.
         """
+        method, params = self.method.currentData(), self.params.value()
         with suppress(ConfigError):
-            part = unlabelled_from(self.method.currentData(), self.params.value())
+            if steps := self.steps.value():
+                part = least = unlabelled_from(method, params, steps)
+            else:  # how many steps the minutes hold is not known yet
+                part = unlabelled_from(method, params)
+                least = unlabelled_from(method, params, FEW_STEPS)
             if part is not None:
-                return self._part_of_budget(part) if part else ""
+                words = self._part_of_budget(part) if part else ""
+                return words if part == least else f"{words} or more"
         return None
 
     def _part_of_budget(self, part: float) -> str:
