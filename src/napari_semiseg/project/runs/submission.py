@@ -40,7 +40,7 @@ class Submission(BaseModel):
 
     verb: str
     place: str
-    job: str = Field(pattern=r"^\w{1,64}$")
+    job: str = Field(pattern=r"^\w[\w.-]{0,199}$")
     session: str = Field(pattern=r"^[0-9a-f]{32}$")
     at: float = Field(default_factory=time.time)
     computer: str = Field(default_factory=machine)
