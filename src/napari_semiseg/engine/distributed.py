@@ -28,6 +28,7 @@ STEP_SECONDS = 600.0
 frozen, or its computer is off."""
 TIMEOUT = "SEMISEG_RANK_TIMEOUT"
 """Variable with another number of seconds."""
+KEPT = "the last checkpoint is good: go on with semiseg resume"
 PREDICTING = 12
 """How many times as long where each predicts cases of its own."""
 FIRST_PORT, PORTS = 20_000, 20_000
@@ -179,7 +180,7 @@ def describe_end(code: int) -> str:
         )
     else:
         found = "has ended"
-    return f"{found}; the last checkpoint is good: go on with semiseg resume"
+    return f"{found}; {KEPT}"
 
 
 def step_seconds(environment: Mapping[str, str] = os.environ) -> float:

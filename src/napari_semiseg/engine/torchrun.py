@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.engine import devices
-from napari_semiseg.engine.distributed import describe_end
+from napari_semiseg.engine.distributed import KEPT, describe_end
 from napari_semiseg.engine.methods import registry
 from napari_semiseg.errors import ENDED, LAUNCHED, SILENT, ConfigError, ProjectError
 from napari_semiseg.project.runs.process import SESSION
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_semiseg.core.plan import Plan
 
 ALL = "all"
-KEPT = "the last checkpoint is good: go on with semiseg resume"
 
 
 def count_devices(asked: str, device: str) -> int:
