@@ -17,7 +17,6 @@ from napari_semiseg import engine
 from napari_semiseg.cli.training import run_session
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished, Planned, Stepped
-from napari_semiseg.engine.distributed import Ranks
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.project.runs.run import Run
 
@@ -155,12 +154,15 @@ def test_only_the_first_of_the_ranks_shows_a_training(
     ball_project, capsys, monkeypatch
 ):
     """As under a torchrun or srun that shows what all of them print."""
+    from napari_semiseg.engine.distributed import Ranks
+
     run = Run.create(ball_project, TrainingConfig(steps=2))
     planned = Planned(device="cpu", steps=40, seconds_per_step=1.0, parameters=10)
     ended = Finished(run=run.id, reason="cancelled", step=2, seconds=1.0)
     shown = {"predict": False, "quiet": False}
     for rank, lines in ((0, 1), (1, 0)):
-        monkeypatch.setattr(engine, "join", lambda rank=rank: Ranks(rank, 2))
+        ranks = Ranks(rank, 2)
+        monkeypatch.setattr(engine, "join", lambda ranks=ranks: ranks)
         with suppress(SystemExit):
             run_session(ball_project, run, iter((planned, ended)), **shown)
         assert capsys.readouterr().err.count("40 steps on cpu") == lines

@@ -38,7 +38,7 @@ class AutoParams(DualTaskParams):
         default=0.5, ge=0, le=1, description="Fraction of training with labels alone"
     )
     labels_first: int = Field(
-        default=1000, ge=0, description="Steps with labels alone at least"
+        default=500, ge=0, description="Steps with labels alone at least"
     )
     weight: float = Field(default=0.5, ge=0, description="Weight of the pseudo labels")
     threshold: float = Field(
