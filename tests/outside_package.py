@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,3 +41,17 @@ def install(
     (folder / f"{name}.py").write_text(code, encoding="utf-8")
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     return os.environ | {"PYTHONPATH": path}
+
+
+def semiseg(env: dict[str, str], *words: object) -> str:
+    """Run a command with the package installed; what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_semiseg", *map(str, words)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

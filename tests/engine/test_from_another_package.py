@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.events import Stepped
-from outside_package import install
+from outside_package import install, semiseg
 
 if TYPE_CHECKING:
     from napari_semiseg.project.project import Project
@@ -28,19 +26,6 @@ def installed(page: str, site: Path, name: str) -> dict[str, str]:
     ((group, called),) = re.findall(r'entry-points\."(.+)"\]\n(\w+) =', text)
     assert called == name
     return install(site, group, code, name)
-
-
-def semiseg(env: dict[str, str], *words: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "napari_semiseg", *map(str, words)],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def losses(project: Project) -> dict[str, float]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +11,10 @@ import pytest
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.io.registry import FORMATS, Format, register, writable
 from napari_semiseg.project.exporting.formats import export_formats
-from outside_package import install
+from outside_package import install, semiseg
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "adding-a-format.md").read_text(encoding="utf-8")
-
-
-def semiseg(env: dict[str, str], *words: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "napari_semiseg", *map(str, words)],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_a_format_of_another_package_is_read_written_and_listed(tmp_path) -> None:

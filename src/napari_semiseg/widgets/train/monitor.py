@@ -24,6 +24,7 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.core.text import as_sentence, count, duration
+from napari_semiseg.execution.executor import STOPPED
 from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.execution.processor_wait import ProcessorWait
 from napari_semiseg.widgets.common.background import named
@@ -51,8 +52,6 @@ MESSAGES_SHOWN = 3
 RECENT_S = 600
 """So long the header says that a training has ended."""
 BAR_HEIGHT = 6
-STOPPED = 130
-"""Exit code of a verb that was asked to stop."""
 LOOK_MS = 1000
 """Between two looks at what a training waits for."""
 STEP_MS = 100
