@@ -18,6 +18,8 @@ class Conflict(ProjectError):
 LAUNCHED = "SEMISEG_LAUNCHED"
 """Variable of processes whose launcher says what became of them; see `RankLost`."""
 
+STOPPED = 130
+"""Exit code of a verb that was asked to stop."""
 ENDED, SILENT = 75, 76
 """Exit codes of a process that has lost another one."""
 

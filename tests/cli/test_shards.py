@@ -6,9 +6,9 @@ import pytest
 
 from fake_workers import NOBODY
 from napari_semiseg.cli import training
-from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import Finished
+from napari_semiseg.errors import STOPPED
 from napari_semiseg.project.runs.event_log import CheckpointFacts
 from napari_semiseg.project.runs.run import Run
 from napari_semiseg.project.runs.workers import Worker

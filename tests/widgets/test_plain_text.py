@@ -145,7 +145,7 @@ def test_the_panel_shows_names_as_they_are(window: None, hostile: Project) -> No
     assert dock.review.queue.item(0).text() == f"{EVIL}0"
     for layer in dock.viewer.layers:
         assert not Qt.mightBeRichText(layer.name)
-    names = dock.case_view.mask.properties["is"]
+    names = dock.case_view.mask.properties["class"]
     assert not any(map(Qt.mightBeRichText, names))
     assert not Qt.mightBeRichText(
         dock.case_view.mask.get_status((5, 5, 5))["layer_name"]

@@ -9,10 +9,11 @@ import typer
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.data import MaskChoice
 from napari_semiseg.cli.display import StopFlag, progress_bar, stoppable
-from napari_semiseg.cli.errors import REFUSED, STOPPED
+from napari_semiseg.cli.errors import REFUSED
 from napari_semiseg.core.cancellation import CancellationToken
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.text import count
+from napari_semiseg.errors import STOPPED
 
 Url = Annotated[
     str,

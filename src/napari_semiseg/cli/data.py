@@ -11,11 +11,12 @@ import typer
 
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import StopFlag, progress_bar, stoppable
-from napari_semiseg.cli.errors import REFUSED, STOPPED
+from napari_semiseg.cli.errors import REFUSED
 from napari_semiseg.cli.project import next_step
 from napari_semiseg.core.cancellation import CancellationToken
 from napari_semiseg.core.case import Split
 from napari_semiseg.core.text import count
+from napari_semiseg.errors import STOPPED
 from napari_semiseg.project.exporting.formats import export_formats
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import typer
 
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import progress_bar
-from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.cli.training import run_session
 from napari_semiseg.core.config import TrainingConfig
+from napari_semiseg.errors import STOPPED
 
 REPORT = "report.html"
 

@@ -9,13 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.text import printable
-from napari_semiseg.errors import ENDED, LAUNCHED, RankLost, SemisegError
+from napari_semiseg.errors import ENDED, LAUNCHED, STOPPED, RankLost, SemisegError
 
 if TYPE_CHECKING:
     import typer
 
 REFUSED = 1
-STOPPED = 130
 CAUSE_S = 2.0
 """How long a process that has lost another one leaves it the first word, s."""
 INSTALL_ENGINE = (

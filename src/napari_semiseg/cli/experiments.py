@@ -13,10 +13,9 @@ import typer
 
 from napari_semiseg.cli import options, render
 from napari_semiseg.cli.display import ExperimentDisplay, StopFlag, stoppable
-from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.text import count, number
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.errors import STOPPED, ConfigError, ProjectError
 from napari_semiseg.experiments.experiment import Experiment, TrialFinished
 
 if TYPE_CHECKING:

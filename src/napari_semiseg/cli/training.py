@@ -20,12 +20,11 @@ from napari_semiseg.cli.display import (
     RunSummary,
     stoppable,
 )
-from napari_semiseg.cli.errors import STOPPED
 from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.config import Precision, TrainingConfig
 from napari_semiseg.core.events import Predicted, Staged, Warned, from_line
 from napari_semiseg.core.text import duration
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.errors import STOPPED, ConfigError, ProjectError
 from napari_semiseg.io.atomic import machine
 from napari_semiseg.project.runs.event_log import LogReader, checkpoint_facts
 from napari_semiseg.project.runs.workers import Worker

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_semiseg.core.events import Started
-from napari_semiseg.errors import ConfigError, ProjectError
-from napari_semiseg.execution.executor import STOPPED, length
+from napari_semiseg.errors import STOPPED, ConfigError, ProjectError
+from napari_semiseg.execution.executor import length
 from napari_semiseg.execution.local import LocalExecutor
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.layout import RunFolder

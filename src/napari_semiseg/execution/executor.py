@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 from napari_semiseg.errors import ProjectError
 from napari_semiseg.project.runs.run import Run
 
-STOPPED = 130
-"""Exit code of a verb that was asked to stop."""
-
 if TYPE_CHECKING:
     from napari_semiseg.core.config import TrainingConfig
     from napari_semiseg.project.project import Project

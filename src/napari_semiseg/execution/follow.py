@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.events import Event, Finished, Started, Warned
-from napari_semiseg.errors import ProjectError
-from napari_semiseg.execution.executor import STOPPED
+from napari_semiseg.errors import STOPPED, ProjectError
 from napari_semiseg.project.runs.event_log import LogReader
 
 if TYPE_CHECKING:

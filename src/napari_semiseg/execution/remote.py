@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_semiseg.errors import ProjectError
-from napari_semiseg.execution.executor import STOPPED, length
+from napari_semiseg.errors import STOPPED, ProjectError
+from napari_semiseg.execution.executor import length
 from napari_semiseg.io.atomic import write_text
 from napari_semiseg.project.layout import RunFolder
 from napari_semiseg.project.runs import submission

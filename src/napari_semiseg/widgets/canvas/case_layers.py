@@ -117,7 +117,7 @@ class CaseLayers:
             name=MASK_NAME,
             opacity=MASK_OPACITY,
             colormap=self._colours(scheme, encoding),
-            properties={"index": list(names), "is": list(names.values())},
+            properties={"index": list(names), "class": list(names.values())},
             **self._options,
         )
         self._lock(mask)

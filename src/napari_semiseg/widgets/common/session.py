@@ -256,4 +256,4 @@ def _next_in_cohort(
         if training:
             return NextStep(Do.LABEL, "label another scan meanwhile")
         return NextStep(Do.PREDICT, "propose masks for the rest")
-    return NextStep(Do.EXPORT, "export the masks, all cases are labelled")
+    return NextStep(Do.EXPORT, "export the masks")

@@ -24,7 +24,7 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.core.text import as_sentence, count, duration
-from napari_semiseg.execution.executor import STOPPED
+from napari_semiseg.errors import STOPPED
 from napari_semiseg.execution.follow import follow_process
 from napari_semiseg.execution.processor_wait import ProcessorWait
 from napari_semiseg.widgets.common.background import named
