@@ -115,10 +115,13 @@ def __getattr__(name: str) -> Callable[[], None]:
         raise AttributeError(f"module {__name__!r} has no action {name!r}")
 
     def command() -> None:
+        from napari_semiseg.widgets.common.background import show_errors
+
         panel = open_panel()
         if action.tab:
             panel.show_tab(action.tab)
-        action.run(panel)
+        with show_errors(panel.session):
+            action.run(panel)
 
     return command
 

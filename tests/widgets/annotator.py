@@ -75,7 +75,7 @@ def annotate(folder: Path, pipe: int) -> None:
             layer,
             mask.reference,
             encoding,
-            annotation.write_draft,
+            annotation.autosave,
             autosave_s=AUTOSAVE_S,
         )
         draft = case.read_draft()

@@ -566,7 +566,8 @@ class SemisegDock(QWidget):
             Do.EXPORT: self.ask_export,
         }
         if step.do in does:
-            does[step.do]()
+            with show_errors(self.session):
+                does[step.do]()
 
     def _case_opened(self, case_id: str | None) -> None:
         if case_id is not None:

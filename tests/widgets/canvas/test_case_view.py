@@ -329,6 +329,24 @@ def test_discarding_on_leaving_brings_the_earlier_draft_back(
     assert np.array_equal(project.case("case_0").read_draft(), draft)
 
 
+def test_a_draft_that_cannot_be_written_is_told_and_written_later(
+    view: CaseView, project: Project, said: list[str], notifications: list[str]
+) -> None:
+    view.open("case_0")
+    paint(view)
+    away = project.folder.with_name("away")
+    project.folder.rename(away)
+    view.editing._save_if_dirty()
+    view.editing._save_if_dirty()
+    assert said[-1].startswith("Draft not saved yet: expected the project folder")
+    assert notifications == said[-1:]  # it pops up once
+    assert view.dirty
+    away.rename(project.folder)
+    view.editing._save_if_dirty()
+    assert not view.dirty
+    assert project.case("case_0").has_draft
+
+
 def test_accept_stores_who_how_long_and_what_changed(
     view: CaseView, session: Session, project: Project
 ) -> None:

@@ -31,13 +31,13 @@ def make(
 ) -> tuple[Editing, MaskLayer, list[np.ndarray]]:
     layer = MaskLayer(values.copy())
     saved: list[np.ndarray] = []
-    editing = Editing(
-        layer,
-        values if reference is None else reference,
-        ENCODING,
-        lambda mask: saved.append(mask.copy()),
-        **options,
-    )
+
+    def save(mask: np.ndarray) -> bool:
+        saved.append(mask.copy())
+        return True
+
+    before = values if reference is None else reference
+    editing = Editing(layer, before, ENCODING, save, **options)
     return editing, layer, saved
 
 
@@ -81,6 +81,17 @@ def test_autosave_writes_the_mask_once_it_is_dirty(
     assert not editing.dirty
     qtbot.wait(150)
     assert len(saved) == 1
+    editing.stop()
+
+
+def test_autosave_tries_again_until_the_draft_is_written(
+    qtbot: QtBot, empty: np.ndarray
+) -> None:
+    layer, answers = MaskLayer(empty.copy()), [True, False, False]
+    editing = Editing(layer, empty, ENCODING, lambda _: answers.pop(), autosave_s=0.05)
+    layer.paint((2, 4, 4), 1)
+    qtbot.waitUntil(lambda: not answers, timeout=3000)
+    assert editing.dirty
     editing.stop()
 
 

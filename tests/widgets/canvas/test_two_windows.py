@@ -49,7 +49,7 @@ class Window:
         prediction = None if run is None else run.read_prediction(name, case.geometry)
         mask = choose_mask(case, prediction, encoding)
         layer = MaskLayer(mask.values)
-        save = self.annotation.write_draft
+        save = self.annotation.autosave
         editing = Editing(layer, mask.reference, encoding, save)
         self.model.start(
             OpenCase(

@@ -94,6 +94,34 @@ def test_brush_slider_and_layer_agree(panel: ReviewPanel, view: CaseView) -> Non
     assert view.mask.brush_size == 99
 
 
+def test_without_a_case_keys_say_so_and_leave_the_queue_in_sight(
+    panel: ReviewPanel, view: CaseView, said: list[str]
+) -> None:
+    for action in panel.actions_by_id.values():
+        if action.key and action.needs_case:
+            said.clear()
+            press(view, action.key)
+            assert said == ["Open a case first."], action.id
+    assert panel.tool_panel.tool is None
+    assert not panel.queue_box.isHidden()
+
+
+def test_what_is_wrong_with_the_project_folder_is_told_in_a_line(
+    panel: ReviewPanel, view: CaseView, project: Project, notifications: list[str]
+) -> None:
+    view.open("case_0")
+    view.mask.paint((5, 6, 6), 1)
+    away = project.folder.with_name("away")
+    project.folder.rename(away)
+    for key in ("N", "A", "Shift-A", "S"):
+        notifications.clear()
+        press(view, key)
+        assert "put it back or connect its drive" in notifications[-1], key
+    away.rename(project.folder)
+    press(view, "N")
+    assert project.case("case_0").state is CaseState.LABELLED
+
+
 def test_accept_and_next_goes_through_the_queue(
     panel: ReviewPanel, view: CaseView, project: Project, qtbot: QtBot
 ) -> None:

@@ -88,7 +88,12 @@ class Records:
         )
 
     def unknown(self, case_id: str) -> ProjectError:
-        """Error that no case has this id; names the closest ones."""
+        """Error that no case has this id, or that the project is gone."""
+        if not self._layout.path.is_dir():
+            return ProjectError(
+                f"expected the project folder {self._layout.path}, found none; put it "
+                "back or connect its drive, or open the project where it is now"
+            )
         known = self.ids()
         close = difflib.get_close_matches(case_id, known, n=3)
         hint = (

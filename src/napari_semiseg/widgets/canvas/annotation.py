@@ -18,7 +18,7 @@ from napari_semiseg.project.cases.versions import MaskVersions
 from napari_semiseg.project.review.corrections import viewed_fraction
 from napari_semiseg.project.review.undo import undo
 from napari_semiseg.widgets.canvas.mask_sources import MaskSource, proposed_by
-from napari_semiseg.widgets.common.background import report_error
+from napari_semiseg.widgets.common.background import report_error, warn
 from napari_semiseg.widgets.common.planes import NAMES
 from napari_semiseg.widgets.common.preferences import setting
 from napari_semiseg.widgets.elements.questions import Leave
@@ -56,6 +56,7 @@ class Annotation:
         self._model = model
         self._accepted: list[tuple[Project, str, Labelled]] = []
         self._untouched = 0
+        self._unsaved = ""
 
     @property
     def _open(self) -> OpenCase:
@@ -76,6 +77,19 @@ class Annotation:
         ):
             self._open.aside = self._open.versions = None
             self._open.own_draft = False
+
+    def autosave(self, values: NDArray[np.uint8]) -> bool:
+        """Write the draft; what keeps it from being written pops up once."""
+        known, self._unsaved = self._unsaved, ""
+        try:
+            self.write_draft(values)
+        except (SemisegError, OSError) as error:
+            self._unsaved = f"Draft not saved yet: {error}"
+            if self._unsaved == known:
+                self._session.say(known)
+            else:
+                warn(self._session, self._unsaved)
+        return not self._unsaved
 
     def write_draft(self, values: NDArray[np.uint8]) -> None:
         """Write ``values`` to the case's draft.

@@ -390,7 +390,7 @@ class CaseView(QObject):
             layer,
             opened.reference,
             encoding,
-            self.annotation.write_draft,
+            self.annotation.autosave,
             autosave_s=self._autosave_s,
         )
         draft = case.read_draft()

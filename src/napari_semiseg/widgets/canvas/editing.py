@@ -64,7 +64,8 @@ class Editing:
     encoding : MaskEncoding
         Tells what a person has annotated from what is proposed.
     save : callable
-        Called with the mask when the draft is to be written.
+        Called with the mask when the draft is to be written; gives False when it could
+        not be, and is called again after as long.
     autosave_s : float
         Seconds from an edit to the saving of the draft.
 
@@ -84,7 +85,7 @@ class Editing:
         layer: Any,
         reference: NDArray[np.uint8],
         encoding: MaskEncoding,
-        save: Callable[[NDArray[np.uint8]], None],
+        save: Callable[[NDArray[np.uint8]], bool],
         *,
         autosave_s: float = AUTOSAVE_S,
         clock: Callable[[], float] = time.monotonic,
@@ -240,8 +241,8 @@ class Editing:
         self._connections.close()
 
     def _save_if_dirty(self) -> None:
-        if self._dirty:
-            self._save(self.values)
+        if self._dirty and not self._save(self.values):
+            self._autosave.throttle()
 
     def _look(self) -> None:
         """Count anew in the slices that have changed."""

@@ -47,7 +47,7 @@ class Action(Generic[C]):
         Label of a button, beside which the key stands; empty for no button. The panel
         lists it under *More*, unless it has a place of its own.
     needs_case : bool
-        Whether the button is enabled only while a case is open.
+        Whether it can be done, and its button is enabled, only while a case is open.
     title : str
         Name in napari's command palette; empty for no command. A command needs an
         entry in ``napari.yaml``.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.registry import installed
 from napari_semiseg.widgets.common import planes
+from napari_semiseg.widgets.common.background import show_errors
 from napari_semiseg.widgets.elements.actions import (
     FILE_MENU,
     Action,
@@ -26,7 +28,22 @@ ENTRY_POINTS = "napari_semiseg.actions"
 def review_actions() -> dict[str, Action[ReviewPanel]]:
     """Actions of the review by id: built in, of the mask tools, of other packages."""
     of_tools = (_tool_action(tool) for tool in tools())
-    return by_id([*_built_in(), *of_tools, *installed(ENTRY_POINTS, Action)])
+    found = by_id([*_built_in(), *of_tools, *installed(ENTRY_POINTS, Action)])
+    return {name: _guarded(action) for name, action in found.items()}
+
+
+def _guarded(action: Action[ReviewPanel]) -> Action[ReviewPanel]:
+    """Let an action say in a line what it lacks, or what is wrong with the files."""
+
+    def run(panel: ReviewPanel) -> object:
+        if action.needs_case and panel.case_view.case is None:
+            panel.session.say("Open a case first.")
+            return None
+        with show_errors(panel.session):
+            return action.run(panel)
+        return None
+
+    return replace(action, run=run)
 
 
 def _tool_action(tool: Tool) -> Action[ReviewPanel]:
@@ -179,6 +196,7 @@ def _built_in() -> tuple[Action[ReviewPanel], ...]:
             text="Put the tool away or stop it; then pan",
             key="Escape",
             group=Group.TOOLS,
+            needs_case=False,
         ),
         Action(
             "adopt_layer",
