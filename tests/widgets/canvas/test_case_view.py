@@ -347,6 +347,22 @@ def test_a_draft_that_cannot_be_written_is_told_and_written_later(
     assert project.case("case_0").has_draft
 
 
+@pytest.mark.parametrize(
+    ("shape", "place"), [((3, 10, 12, 14), (0, 0)), ((10, 12, 14), (-40, 0))]
+)
+def test_no_slice_is_marked_that_is_not_of_the_case(
+    view: CaseView, said: list[str], shape: tuple[int, ...], place: tuple[int, int]
+) -> None:
+    view.open("case_0")
+    before, axes = view.mask.data.copy(), len(shape)
+    beside = np.zeros(shape, np.uint8)
+    view.viewer.add_image(beside, translate=(*place, 0, 0)[:axes])
+    view.viewer.dims.set_point(0, place[0] + 2)
+    view.mark_slice()
+    assert said[-1] == "No slice of this case is shown: remove other layers."
+    assert np.array_equal(view.mask.data, before)
+
+
 def test_accept_stores_who_how_long_and_what_changed(
     view: CaseView, session: Session, project: Project
 ) -> None:

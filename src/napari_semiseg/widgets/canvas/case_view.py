@@ -254,6 +254,8 @@ class CaseView(QObject):
         """Count the slice shown as annotated, in any plane, or take that back."""
         if self.viewer.dims.ndisplay == 3:
             self.session.say("No slice is shown: go back from 3D first.")
+        elif not self._shows_slice():
+            self.session.say("No slice of this case is shown: remove other layers.")
         elif self.model.current is not None:
             axis = int(self.viewer.dims.order[0])
             self.annotation.mark_slice(axis, self.slice_index)
@@ -456,8 +458,19 @@ class CaseView(QObject):
         editing = self.model.editing
         if editing is not None:
             editing.active.tick()
-            if self.viewer.dims.ndisplay == 2:
+            if self.viewer.dims.ndisplay == 2 and self._shows_slice():
                 editing.look(int(self.viewer.dims.order[0]), self.slice_index)
+
+    def _shows_slice(self) -> bool:
+        """Whether a slice of the case is in view, not one of a larger layer beside it.
+
+        Layers of the user may have more axes, or reach beyond the case.
+        """
+        dims, current = self.viewer.dims, self.model.current
+        if dims.ndim != 3 or current is None:
+            return False
+        last = current.case.geometry.shape_zyx[dims.order[0]] - 1
+        return 0 <= self.slice_index <= last
 
     def _offer_formats(self, event: Any = None) -> None:
         """Let Ctrl+S offer NIfTI first for the mask, and napari's own for the rest."""
