@@ -108,6 +108,32 @@ def test_the_rest_follows_in_one_step_that_a_message_takes_back(
     assert np.array_equal(view.mask.data, painted)  # an older step stays
 
 
+def test_another_case_with_as_much_annotated_is_refined_as_well(
+    panel: ReviewPanel,
+    view: CaseView,
+    project: Project,
+    predicted: None,
+    truth: np.ndarray,
+    qtbot: QtBot,
+    offers: list[Any],
+) -> None:
+    run = project.prediction_run(CASE)
+    case, other = project.case(CASE), project.case("case_1")
+    made = run.read_prediction(case, case.geometry)
+    record = made.record.model_copy(update={"case": other.id})
+    *_, maps = run.read_feature_maps(CASE, case.geometry)
+    run.write_prediction(replace(made, record=record, feature_maps=maps), other.image)
+    view.open(CASE)
+    correct(view, truth, 5)
+    press(view, "Shift-U")
+    qtbot.waitUntil(lambda: bool(offers), timeout=30_000)
+    assert panel.next_step().do is not Do.REFINE
+    view.open(other.id)
+    correct(view, truth, 5)
+    view.editing.recount()
+    assert panel.next_step().do is Do.REFINE
+
+
 def test_esc_stops_it_and_a_locked_structure_stays(
     panel: ReviewPanel,
     view: CaseView,

@@ -106,7 +106,7 @@ class ToolPanel(QWidget):
         self.prompt_button = action_button(actions["prompt"], panel, "tool")
         self._of: Editing | None = None
         self._voxels: Any = None
-        self._refined = 0.0
+        self._refined = ("", 0.0)
         boundary = partial(self.choose, MOVE_BOUNDARY.id)
         self.boundary_button = KeyButton(
             "Boundary", "", "arrow_expand_all", "tool", boundary
@@ -161,7 +161,8 @@ class ToolPanel(QWidget):
         annotated = current.editing.annotated
         run = current.project.layout.run(current.prediction.record.run)
         maps = run.prediction(current.case.id).feature_maps
-        return 0 < annotated < 1 and annotated != self._refined and maps.is_file()
+        new = (current.case.id, annotated) != self._refined
+        return 0 < annotated < 1 and new and maps.is_file()
 
     def choose(self, tool_id: str) -> None:
         """Choose a tool, or put it away when it is chosen already."""
@@ -204,8 +205,8 @@ class ToolPanel(QWidget):
 
     def apply(self) -> None:
         """Write what is previewed into the mask, as one undo step."""
-        tool, mask, editing = self.tool, self.view.mask, self.view.editing
-        if tool is None or mask is None or editing is None:
+        tool, mask, current = self.tool, self.view.mask, self.view.model.current
+        if tool is None or mask is None or current is None:
             self.session.say("Choose a tool first.")
             return
         if self.worker.stale:
@@ -219,12 +220,13 @@ class ToolPanel(QWidget):
         if result is None:
             self.session.say("The preview is not ready yet.")
             return
+        editing = current.editing
         voxels = self._voxels or voxels_of(editing.encoding, mask.data, result)
         changed = mask.put(result)
         if tool.id == PROMPT:
             self.prompting.note()
         if tool is REFINE:
-            self._refined = editing.annotated
+            self._refined = (current.case.id, editing.annotated)
         self.cancel()
         if changed:
             text = f"{tool.title}: {self._volumes(*voxels)}"
@@ -405,7 +407,7 @@ class ToolPanel(QWidget):
             self.apply()
         elif self.tool is not None:
             self.preview.show_slices(slices)
-            self.apply_button.setEnabled(True)
+            self.apply_button.setEnabled(voxels is None or self.worker.changes)
             changes = "" if voxels is None else f": {self._volumes(*voxels)}"
             short_of_room = self.tool.amount is not None
             lead = "" if short_of_room else f"{self.tool.text} "

@@ -83,6 +83,14 @@ class PreviewWorker:
             return False
         return not np.array_equal(mask.data, inputs.mask)
 
+    @property
+    def changes(self) -> bool:
+        """Whether the result that is ready differs from the mask that was read."""
+        result, inputs = self._result, self._inputs
+        if result is None or inputs is None:
+            return False
+        return not np.array_equal(result, inputs.mask)
+
     def result(
         self, tool: Tool, amount: float, *, human_verified: bool
     ) -> NDArray[np.uint8] | None:
