@@ -514,6 +514,11 @@ def test_a_stopped_model_can_predict(
     assert executor.submitted == [["predict", str(project.folder), "--run", run.id]]
     assert not panel.predict_button.isEnabled()
     assert not panel.start_button.isEnabled()
+    said: list[str] = []
+    session.status_changed.connect(said.append)
+    panel.predict(["case_1"])  # as the Cohort tab asks
+    assert said == ["A training or prediction runs; it goes on when napari is closed."]
+    assert len(executor.submitted) == 1
     run.append(Predicted(case="case_1", uncertainty=0.2, done=1, total=1))
     qtbot.waitUntil(
         lambda: "predicted 1 case" in panel.progress.text.text(), timeout=WAIT_MS

@@ -329,7 +329,9 @@ class TrainingPanel(QWidget):
     def predict(self, cases: Sequence[str] = ()) -> None:
         """Propose masks with the model in use; by default for all without a label."""
         project, run = self._session.project, self.model()
-        if project is None or run is None:
+        reason = self._why_no_proposals()
+        if project is None or run is None or reason is not None:
+            self._session.say(reason or "")
             return
         named = [word for name in cases for word in ("--case", name)]
         words = ["--run", run.id, *named]
@@ -376,12 +378,8 @@ class TrainingPanel(QWidget):
         """Say why training cannot start now; None if it can."""
         if self._session.project is None:
             return "Open a project first."
-        if self._problem is not None and not self.form.place.value():
-            return self._problem
-        if self._asked:
-            return f"Waits for an answer of {self._asked}."
-        if self._active_run() is not None:
-            return "A training or prediction runs; it goes on when napari is closed."
+        if (reason := self._why_busy()) is not None:
+            return reason
         if self.label_check.running:
             return "The labels are being checked: More > Check the labels stops that."
         human = [case for case in self._session.cases() if case.state in HUMAN]
@@ -389,6 +387,20 @@ class TrainingPanel(QWidget):
             return "Label at least one case first."
         if all(case.split is not Split.TRAIN for case in human):
             return "No labelled case is used for training: change one's split."
+        return None
+
+    def _why_no_proposals(self) -> str | None:
+        """Say why masks cannot be proposed now; None if they can."""
+        return "Train a model first." if self.model() is None else self._why_busy()
+
+    def _why_busy(self) -> str | None:
+        """Say why neither training nor prediction can start now; None if they can."""
+        if self._problem is not None and not self.form.place.value():
+            return self._problem
+        if self._asked:
+            return f"Waits for an answer of {self._asked}."
+        if self._active_run() is not None:
+            return "A training or prediction runs; it goes on when napari is closed."
         return None
 
     def update_buttons(self, _changed: object = None) -> None:
@@ -415,11 +427,10 @@ class TrainingPanel(QWidget):
         self.stop_button.setText(
             ("Stopping …" if waiting else "End it now") if stopping else STOP
         )
-        able = self._problem is None or bool(self.form.place.value())
-        idle = active is None and able and not self._asked
-        self.predict_button.setEnabled(idle and self.model() is not None)
+        proposes = self._why_no_proposals() is None
+        self.predict_button.setEnabled(proposes)
         resumable = self._resumable()
-        self.resume_button.setEnabled(idle and resumable is not None)
+        self.resume_button.setEnabled(proposes and resumable is not None)
         longer = resumable is not None and resumable.status == "completed"
         self.resume_button.set_step(f"{MORE} min more" if longer else "Resume", "")
         self.resume_button.setToolTip(
