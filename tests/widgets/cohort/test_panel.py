@@ -156,6 +156,27 @@ def test_split_is_set_from_the_menu(panel: CohortPanel, session: Session) -> Non
     session.offered.disconnect(keep)
 
 
+def test_only_what_was_changed_is_told_and_taken_back(
+    panel: CohortPanel,
+    session: Session,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keep = type(session.project).set_split
+
+    def refuse(project: Project, case_id: str, split: Split) -> None:
+        if case_id != "case_0":
+            raise OSError("the disk is read-only")
+        keep(project, case_id, split)
+
+    monkeypatch.setattr(type(session.project), "set_split", refuse)
+    panel.verbs.set_split(["case_0", "case_1"], Split.TEST)
+    assert said == ["the disk is read-only", "1 case for Test"]
+    said.clear()
+    panel.verbs.set_split(["case_1"], Split.TEST)
+    assert said == ["the disk is read-only"]
+
+
 @pytest.mark.parametrize("told", [{"case_1"}, {"case_1", "case_2"}, {"case_3"}, None])
 @pytest.mark.parametrize("gone", [["case_1"], [f"case_{n}" for n in range(4)]])
 def test_a_case_whose_folder_is_deleted_leaves_the_table(
@@ -185,13 +206,14 @@ def test_a_change_keeps_the_selection(panel: CohortPanel, session: Session) -> N
 
 
 def test_images_are_added_in_the_background(
-    qtbot: QtBot, panel: CohortPanel, images: list[Path]
+    qtbot: QtBot, panel: CohortPanel, images: list[Path], said: list[str]
 ) -> None:
     new = images[0].with_name("case_9.nii.gz")
     shutil.copy(images[0], new)
     panel.add_images([new])
     qtbot.waitUntil(lambda: panel.model.rowCount() == 5, timeout=10_000)
     assert cell(panel, 4, "id") == "case_9"
+    assert said[-1] == "Added 1 image."
 
 
 def test_an_image_that_cannot_be_read_is_shown_in_one_sentence(

@@ -98,19 +98,21 @@ class CaseVerbs(QObject):
     def set_split(self, ids: Sequence[str], split: Split) -> None:
         """Set what cases may be used for, and offer to take that back."""
         before = {case.id: case.split for case in self._session.cases()}
-        self._change(ids, lambda project, key: project.set_split(key, split))
+        done = self._change(ids, lambda project, key: project.set_split(key, split))
         self._offer(
-            f"{count(len(ids), 'case')} for {SPLIT_TITLES[split].partition(' ')[0]}",
-            ids,
+            f"{count(len(done), 'case')} for {SPLIT_TITLES[split].partition(' ')[0]}",
+            done,
             lambda project, key: project.set_split(key, before[key]),
         )
 
     def set_excluded(self, ids: Sequence[str], excluded: bool) -> None:
         """Leave cases out of training and prediction, or take them in again."""
-        self._change(ids, lambda project, key: project.set_excluded(key, excluded))
+        done = self._change(
+            ids, lambda project, key: project.set_excluded(key, excluded)
+        )
         self._offer(
-            f"{'Excluded' if excluded else 'Included'} {count(len(ids), 'case')}",
-            ids,
+            f"{'Excluded' if excluded else 'Included'} {count(len(done), 'case')}",
+            done,
             lambda project, key: project.set_excluded(key, not excluded),
         )
 
@@ -133,13 +135,16 @@ class CaseVerbs(QObject):
         change: Callable[[Project, str], object],
         *,
         reload: bool = False,
-    ) -> None:
-        project = self._session.project
+    ) -> list[str]:
+        """Change cases until one cannot be, which is told; gives those changed."""
+        project, done = self._session.project, []
         if project is not None:
             with show_errors(self._session):
                 for key in ids:
                     change(project, key)
+                    done.append(key)
             self._announce(ids, reload=reload)
+        return done
 
     def _announce(self, ids: Sequence[str], *, reload: bool) -> None:
         """Have cases read again, and the open one shown again."""
@@ -156,8 +161,9 @@ class CaseVerbs(QObject):
         *,
         reload: bool = False,
     ) -> None:
-        take_back = partial(self._change, ids, back, reload=reload)
-        self._session.offer(text, "Undo", take_back)
+        if ids:
+            take_back = partial(self._change, ids, back, reload=reload)
+            self._session.offer(text, "Undo", take_back)
 
 
 @dataclass(frozen=True, slots=True)

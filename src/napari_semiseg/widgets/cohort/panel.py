@@ -199,12 +199,14 @@ class CohortPanel(QWidget):
 
     def _added(self, report: AddReport) -> None:
         self._session.cases_changed.emit(None)
+        text = f"Added {count(len(report.added), 'image')}."
         if report.skipped:
             name, reason = next(iter(report.skipped.items()))
             left = len(report.skipped) - 1
-            text = f"Added {count(len(report.added), 'image')}. "
-            text += f"Skipped {Path(name).name}{f' and {left} more' if left else ''}"
+            text += f" Skipped {Path(name).name}{f' and {left} more' if left else ''}"
             warn(self._session, f"{text}: {reason}")
+        else:
+            self._session.say(text)
 
     def _imported(self, answer: tuple[AddReport, int]) -> None:
         report, labelled = answer
