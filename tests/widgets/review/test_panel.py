@@ -11,6 +11,7 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.text import millilitres
 from napari_semiseg.imaging.rendering import slice_name
 from napari_semiseg.io.masks import write_labels
+from napari_semiseg.project.project import Project
 from napari_semiseg.project.review.readers import add_reader
 from napari_semiseg.widgets.canvas.annotation import PAINTED
 from napari_semiseg.widgets.canvas.case_view import CaseView
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     import pytest
     from pytestqt.qtbot import QtBot
 
-    from napari_semiseg.project.project import Project
     from napari_semiseg.widgets.common.session import Session
 
 
@@ -383,6 +383,26 @@ def test_summary_is_short() -> None:
     text = summary(report, Path("out"))
     assert "Wrote 1 files to out" in text
     assert text.endswith("and 6 more.")
+
+
+def test_the_buttons_of_a_tool_are_in_sight_below_many_structures(
+    panel: ReviewPanel,
+    view: CaseView,
+    session: Session,
+    images: list[Path],
+    tmp_path: Path,
+    qtbot: QtBot,
+) -> None:
+    many = Project.create(tmp_path / "brain", [f"{n}=region {n}" for n in range(1, 38)])
+    many.add(images[0])
+    session.open_project(many.folder)
+    view.open("case_0")
+    panel.resize(300, 560)
+    panel.tool_panel.choose("move_boundary")
+    button, words = panel.tool_panel.apply_button, panel.tool_panel.text
+    qtbot.waitUntil(lambda: "nothing changes" in words.text(), timeout=10_000)
+    whole = button.rect()
+    qtbot.waitUntil(lambda: button.visibleRegion().boundingRect() == whole)
 
 
 def test_panel_fits_a_narrow_dock(panel: ReviewPanel, view: CaseView) -> None:

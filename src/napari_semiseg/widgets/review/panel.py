@@ -7,7 +7,7 @@ from itertools import pairwise
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QMenu, QPushButton, QWidget
 from superqt.utils import QSignalThrottler
 
@@ -388,6 +388,7 @@ class ReviewPanel(QWidget):
         row.addLayout(together, 2)
         row.addWidget(self.buttons["accept_and_next"], 3)
         self.scroll_area = VerticalScroll(self.body)
+        self.body.installEventFilter(self)
         column = stack(
             self,
             self.scroll_area,
@@ -530,11 +531,21 @@ class ReviewPanel(QWidget):
         self.step_changed.emit()
 
     def _show_tool_frame(self, opened: bool) -> None:
-        """Bring the buttons of a tool into view, once it is laid out."""
+        """Bring the buttons of a tool into view."""
         self._lay_out()
         if opened:
-            frame = self.tool_panel.tool_frame
-            QTimer.singleShot(0, partial(self.scroll_area.ensureWidgetVisible, frame))
+            QTimer.singleShot(0, self._show_buttons)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep the buttons of a tool in view while what is above them is laid out."""
+        if event.type() == QEvent.Type.Resize:
+            QTimer.singleShot(0, self._show_buttons)
+        return False
+
+    def _show_buttons(self) -> None:
+        frame = self.tool_panel.tool_frame
+        if frame.isVisible():
+            self.scroll_area.ensureWidgetVisible(frame)
 
     def _show_class(self, event: object = None) -> None:
         if self.case_view.mask is not None:
