@@ -32,7 +32,7 @@ from napari_semiseg.widgets.common.compat import canvas_widget, viewer_itself
 from napari_semiseg.widgets.common.next_step import Do, Phase, TrainingState
 from napari_semiseg.widgets.common.preferences import choose, setting
 from napari_semiseg.widgets.common.scrolling import VerticalScroll
-from napari_semiseg.widgets.common.session import Session
+from napari_semiseg.widgets.common.session import Session, case_to_mark
 from napari_semiseg.widgets.elements.connections import Connections
 from napari_semiseg.widgets.elements.forms import ElidedLabel, row_of, stack
 from napari_semiseg.widgets.elements.style import Style
@@ -50,7 +50,6 @@ from napari_semiseg.widgets.project.guide import (
     TRAIN,
     TRAINING,
     Guide,
-    case_to_mark,
     make_sample_project,
 )
 from napari_semiseg.widgets.project.header import Header
@@ -60,7 +59,7 @@ from napari_semiseg.widgets.project.recents import forget_project, remember_proj
 from napari_semiseg.widgets.project.start_page import StartPage
 from napari_semiseg.widgets.review.actions import review_actions
 from napari_semiseg.widgets.review.panel import ReviewPanel
-from napari_semiseg.widgets.review.queue import TO_DO
+from napari_semiseg.widgets.review.queue import waits
 from napari_semiseg.widgets.train.panel import TrainingPanel
 
 if TYPE_CHECKING:
@@ -424,7 +423,7 @@ class SemisegDock(QWidget):
 
     def _relocated(self, report: AddReport) -> None:
         self.session.cases_changed.emit(None)
-        text = f"Found {len(report.added)} moved images again."
+        text = f"Found {count(len(report.added), 'moved image')} again."
         if report.skipped:
             case_id, reason = next(iter(report.skipped.items()))
             text += f" {len(report.skipped)} are still missing, as {case_id}: {reason}"
@@ -434,7 +433,7 @@ class SemisegDock(QWidget):
         if problems:
             case_id, problem = next(iter(problems.items()))
             text = (
-                f"{len(problems)} images cannot be used as they are, as {case_id}: "
+                f"{count(len(problems), 'image')} cannot be used as is, as {case_id}: "
                 f"{problem}. More > Find moved images points to another folder."
             )
             warn(self.session, text)
@@ -525,7 +524,7 @@ class SemisegDock(QWidget):
         self.training.show_next(step.do is Do.TRAIN)
         self.header.show_step(step)
         cases = self.session.cases()
-        waiting = sum(case.state in TO_DO for case in cases)
+        waiting = sum(map(waits, cases))
         active = self._trained.phase in (Phase.TRAINING, Phase.PROPOSING)
         marks = [str(len(cases)), str(waiting), "\u25cf" if active else "", ""]
         if self.width() < COUNTED:
@@ -545,10 +544,8 @@ class SemisegDock(QWidget):
         """Do what the button of the header names."""
         if step.do in SHOWN_IN:
             self.show_tab(SHOWN_IN[step.do])
-        if step.do in (Do.LABEL, Do.FINISH):
-            case_id = step.case or case_to_mark(self.session.cases())
-            if case_id is not None:
-                self.session.case_requested.emit(case_id)
+        if step.case is not None:
+            self.session.case_requested.emit(step.case)
             return
         does: dict[Do, Callable[[], object]] = {
             Do.CREATE: self.ask_create,

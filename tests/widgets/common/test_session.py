@@ -22,6 +22,7 @@ from napari_semiseg.widgets.common.next_step import Do
 from napari_semiseg.widgets.common.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
@@ -43,6 +44,45 @@ def label(project: Project, case_id: str, value: int = 1) -> None:
 
 def test_next_step_without_a_project() -> None:
     assert Session().next_step().do is Do.CREATE
+
+
+def test_a_first_label_is_asked_of_a_case_that_is_trained_on(
+    session: Session, project: Project
+) -> None:
+    project.set_split("case_0", Split.TEST)
+    project.set_split("case_1", Split.VALIDATION)
+    session.cases_changed.emit(None)
+    assert session.next_step().case == "case_2"
+    for name in ("case_2", "case_3"):
+        project.set_split(name, Split.VALIDATION)
+    session.cases_changed.emit(None)
+    assert session.next_step().do is Do.ADD
+
+
+def test_a_proposal_is_the_first_label_where_every_case_has_one(
+    session: Session,
+    project: Project,
+    predict: Callable[[str, float], None],
+) -> None:
+    for name in project.case_ids():
+        predict(name, 0.5)
+    session.runs_changed.emit()
+    step = session.next_step()
+    assert (step.do, step.case) == (Do.LABEL, "case_0")
+
+
+def test_masks_are_exported_once_only_test_cases_wait(
+    session: Session, project: Project
+) -> None:
+    finished_run(project)
+    project.set_split("case_0", Split.TEST)
+    for number in range(1, 4):
+        label(project, f"case_{number}")
+    run = finished_run(project)
+    session.cases_changed.emit(None)
+    assert run.created
+    text = session.next_step().text
+    assert text == "export the masks, all but test cases are labelled"
 
 
 def test_next_step_follows_the_work(session: Session, project: Project) -> None:

@@ -17,7 +17,7 @@ from napari_semiseg.widgets.common.next_step import Do, NextStep
 from napari_semiseg.widgets.elements.connections import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from napari_semiseg.core.labels import LabelScheme
@@ -233,7 +233,7 @@ class Session:
 
 
 def _next_in_cohort(
-    cases: Iterable[Case], trained: float | None, training: bool
+    cases: Sequence[Case], trained: float | None, training: bool
 ) -> NextStep:
     """Name the next step; ``trained`` is when the newest training began."""
     usable = [case for case in cases if case.split is not Split.TEST]
@@ -245,8 +245,11 @@ def _next_in_cohort(
     new = sum(entry is not None and entry.at > (trained or 0) for _, entry in last)
     if drafts:
         return NextStep(Do.FINISH, f"finish {drafts[0]}, not accepted yet", drafts[0])
+    to_mark = case_to_mark(usable)
+    if not labelled and to_mark is None:
+        return NextStep(Do.ADD, "add scans for training")
     if not labelled:
-        return NextStep(Do.LABEL, "label a first scan, slice by slice")
+        return NextStep(Do.LABEL, "label a first scan, slice by slice", to_mark)
     if trained is None or (new >= NEW_LABELS and not training):
         labels = f"{count(new, 'label')} {'is' if new == 1 else 'are'} new"
         return NextStep(Do.TRAIN, f"train, {labels}")
@@ -254,6 +257,17 @@ def _next_in_cohort(
         return NextStep(Do.REVIEW, f"start with the worst of {proposed}")
     if CaseState.UNLABELLED in states:
         if training:
-            return NextStep(Do.LABEL, "label another scan meanwhile")
+            case_id = to_mark or usable[states.index(CaseState.UNLABELLED)].id
+            return NextStep(Do.LABEL, "label another scan meanwhile", case_id)
         return NextStep(Do.PREDICT, "propose masks for the rest")
     return NextStep(Do.EXPORT, "export the masks")
+
+
+def case_to_mark(cases: Iterable[Case]) -> str | None:
+    """Return the first case for training that nobody has worked on.
+
+    Those without a proposal come first.
+    """
+    waiting = [c for c in cases if c.split is Split.TRAIN and c.state in WAITING]
+    waiting.sort(key=lambda case: case.state is not CaseState.UNLABELLED)
+    return waiting[0].id if waiting else None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QWidget
 
-from napari_semiseg.core.case import CaseState
 from napari_semiseg.project.cases.history import Labelled
 from napari_semiseg.project.runs.run import UNDER_WAY
 from napari_semiseg.widgets.common.preferences import choose, setting
@@ -181,11 +180,6 @@ def next_step(cases: Iterable[Case], runs: Iterable[Run]) -> Step:
     if not states & ENDED:
         return TRAINING if states & UNDER_WAY else TRAIN
     return DONE if any(entry.run for entry in by_hand) else REVIEW
-
-
-def case_to_mark(cases: Iterable[Case]) -> str | None:
-    """Return the first case without a label."""
-    return next((c.id for c in cases if c.state is CaseState.UNLABELLED), None)
 
 
 def make_sample_project(folder: Path) -> Path:

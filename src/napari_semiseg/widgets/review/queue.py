@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QImage, QKeyEvent, QPainter
     from qtpy.QtWidgets import QStyleOptionViewItem
 
+    from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.review.quality_estimate import Estimate
     from napari_semiseg.widgets.common.session import Session
 
@@ -391,4 +392,9 @@ class QueueBox(QWidget):
         if self.session.project is None:
             return []
         waiting = self.session.project.cases(state=TO_DO)
-        return [case.id for case in waiting if case.split is not Split.TEST]
+        return [case.id for case in waiting if waits(case)]
+
+
+def waits(case: Case) -> bool:
+    """Whether a case waits for a person; test cases are left out."""
+    return case.state in TO_DO and case.split is not Split.TEST
