@@ -41,7 +41,6 @@ def _guarded(action: Action[ReviewPanel]) -> Action[ReviewPanel]:
             return None
         with show_errors(panel.session):
             return action.run(panel)
-        return None
 
     return replace(action, run=run)
 
