@@ -427,10 +427,9 @@ class TrainingPanel(QWidget):
         self.stop_button.setText(
             ("Stopping …" if waiting else "End it now") if stopping else STOP
         )
-        proposes = self._why_no_proposals() is None
-        self.predict_button.setEnabled(proposes)
-        resumable = self._resumable()
-        self.resume_button.setEnabled(proposes and resumable is not None)
+        self.predict_button.setEnabled(self._why_no_proposals() is None)
+        resumable, busy = self._resumable(), self._why_busy() is not None
+        self.resume_button.setEnabled(resumable is not None and not busy)
         longer = resumable is not None and resumable.status == "completed"
         self.resume_button.set_step(f"{MORE} min more" if longer else "Resume", "")
         self.resume_button.setToolTip(
