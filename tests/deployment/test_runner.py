@@ -163,7 +163,15 @@ def test_channels_come_in_order(tmp_path: Path, image: Path) -> None:
         ss.run_model(model, [image, dark, dark], tmp_path / "out")
     other = save(tmp_path / "other.nii.gz", np.zeros((13, 20, 10)))
     with pytest.raises(ImageError, match="on one grid"):
-        ss.run_model(model, [image, other], tmp_path / "out")
+        ss.run_model(model, [image, other], tmp_path / "third")
+
+
+def test_a_mask_replaces_no_file(tmp_path: Path, image: Path) -> None:
+    model = exported(tmp_path / "model")
+    before = image.read_bytes()
+    with pytest.raises(ProjectError, match="expected a new file for a mask"):
+        ss.run_model(model, [image], image.parent)
+    assert image.read_bytes() == before
 
 
 def test_a_series_in_dicom_becomes_a_mask(tmp_path: Path) -> None:

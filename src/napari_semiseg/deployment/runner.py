@@ -182,7 +182,7 @@ def run_model(
     images : sequence of Path
         Of K channels, K files a case, one case behind the other.
     out : Path
-        Folder for the masks, each on the grid of its image.
+        Folder for the masks, each on the grid of its image; none replaces a file.
     progress : callable
         Called with the number of cases done, and of all of them.
 
@@ -203,25 +203,33 @@ def run_model(
             f"expected {len(names)} images a case ({', '.join(names)}), found "
             f"{len(images)} in all; name the images of a case one behind the other"
         )
-    found: dict[str, PredictedMask] = {}
-    total = len(images) // len(names)
+    given: dict[str, list[Path]] = {}
     for first in range(0, len(images), len(names)):
         paths = [Path(path) for path in images[first : first + len(names)]]
         name = case_id(paths[0])
-        if name in found:
+        if name in given:
             raise ConfigError(
                 f"expected a name of its own for each case, found {name!r} twice; "
                 f"run them one after the other into different folders"
             )
-        volumes = [read_image(path) for path in paths]
+        given[name] = paths
+    targets = {name: Path(out) / f"{name}.nii.gz" for name in given}
+    for target in targets.values():
+        if target.exists():
+            raise ProjectError(
+                f"{target}: expected a new file for a mask, found one; choose another "
+                "--out, or move it away"
+            )
+    found: dict[str, PredictedMask] = {}
+    for name, target in targets.items():
+        volumes = [read_image(path) for path in given[name]]
         mask, geometry = model.predict(volumes), volumes[0].geometry
-        target = Path(out) / f"{name}.nii.gz"
-        write_labels(target, mask, geometry, paths[0])
+        write_labels(target, mask, geometry, given[name][0])
         counts = voxel_counts(mask)
         volumes_ml = {
             item.name: float(counts[item.value] * geometry.voxel_ml)
             for item in model.labels
         }
         found[name] = PredictedMask(target, volumes_ml)
-        progress(len(found), total)
+        progress(len(found), len(targets))
     return found

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "bids"
 TITLE = "BIDS derivatives"
+ENDING = ".nii.gz"
 NOTE = ""
 VERSION = "1.10.0"
 
@@ -40,7 +41,7 @@ def write_case(
     name = _name(case.id)
     entities = dict(part.partition("-")[::2] for part in name.split("_"))
     parts = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
-    mask = folder.joinpath(*parts, "anat", f"{name}_dseg.nii.gz")
+    mask = folder.joinpath(*parts, "anat", f"{name}_dseg{ENDING}")
     write_labels(mask, labels, case.geometry, case.image)
     facts = {
         "Sources": [channel.image.name for channel in case.channels],

@@ -17,13 +17,14 @@ from napari_semiseg.core.case import CaseState
 from napari_semiseg.core.labels import LabelScheme, voxel_counts
 from napari_semiseg.core.text import with_version
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
-from napari_semiseg.io.atomic import write_json, write_text
+from napari_semiseg.io.atomic import read_json, write_json, write_text
 from napari_semiseg.io.images import file_sha256
 from napari_semiseg.io.masks import read_labels
 from napari_semiseg.io.surface import surface_mm2
 from napari_semiseg.project.cases.history import Accepted, Labelled
 from napari_semiseg.project.exporting.formats import (
     LAYOUTS,
+    ending,
     export_formats,
     write_case,
 )
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from napari_semiseg.project.runs.run import Run
 
 What = Literal["best", "labels", "predictions"]
+MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
+"""Of an export that has ended, and of one that has not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +116,8 @@ def export(
     Parameters
     ----------
     out : Path
-        Folder to write to; is made where it is absent.
+        Folder to write to; is made where it is absent. One with files of this kind
+        is refused, unless they are of an earlier export in this format.
     what : {"best", "labels", "predictions"}
         "best" is the human label where it is complete, else the newest prediction.
     fmt : str
@@ -145,12 +149,13 @@ def export(
             f"expected one of {', '.join(get_args(What))}, found {what!r}"
         )
     target = Path(out)
-    _check_target(project, target)
-    manifest = target / "manifest.json"
+    chosen = _chosen(project, cases)
+    _check_target(project, target, fmt, chosen)
+    manifest, unfinished = target / MANIFEST, target / UNFINISHED
     report = ExportReport()
     newest = {} if run else project.prediction_runs()
     sources = []
-    for case in _chosen(project, cases):
+    for case in chosen:
         found = _source(case, what, run or newest.get(case.id))
         if isinstance(found, str):
             report.skipped[case.id] = found
@@ -162,6 +167,8 @@ def export(
         case = source.case
         try:
             labels, described = _checked(source, project.labels)
+            if not unfinished.exists():
+                write_json(unfinished, {"format": fmt})
             manifest.unlink(missing_ok=True)  # it describes other masks
             paths = write_case(fmt, project, case, labels, source.run, target)
         except ImageError as error:
@@ -172,6 +179,7 @@ def export(
         rows += _volumes(project, case, labels, described)
         progress(done, len(sources))
     if not files:
+        unfinished.unlink(missing_ok=True)
         last = next(reversed(report.skipped.items()), None)
         reason = f" ({last[0]}: {last[1]})" if last else ""
         raise ProjectError(
@@ -184,6 +192,7 @@ def export(
     report.written.append(_write_volumes(target / "volumes.csv", rows))
     write_json(manifest, _manifest(project, what, fmt, files, report.skipped))
     report.written.append(manifest)
+    unfinished.unlink()
     return report
 
 
@@ -205,7 +214,10 @@ def _file(path: Path, target: Path) -> dict[str, Any]:
     return {"file": name, "sha256": file_sha256(path)}
 
 
-def _check_target(project: Project, target: Path) -> None:
+def _check_target(
+    project: Project, target: Path, fmt: str, cases: Collection[Case]
+) -> None:
+    """Refuse a folder in which masks would replace what no export has written."""
     if target.exists() and not target.is_dir():
         raise ProjectError(f"{target}: expected a folder, found a file; choose another")
     inner = (project.layout.cases, project.layout.runs)
@@ -215,6 +227,25 @@ def _check_target(project: Project, target: Path) -> None:
             f"{target}: expected a folder outside the project's own ones, found one "
             "inside; choose another"
         )
+    known = _is_export(target / MANIFEST, fmt) or _is_export(target / UNFINISHED, fmt)
+    images = {one.image.resolve() for case in cases for one in case.channels}
+    inside = target.glob("*/**/*" if fmt in LAYOUTS else "*")
+    for path in inside:
+        alike = path.name.lower().endswith(ending(fmt))
+        if alike and (not known or path.resolve() in images):
+            raise ProjectError(
+                f"{target}: expected a new folder, or that of an earlier export as "
+                f"{fmt}, found {path.name}, which a mask might replace; choose another"
+            )
+
+
+def _is_export(path: Path, fmt: str) -> bool:
+    """Whether a file describes an export in a format."""
+    try:
+        values = read_json(path)
+    except ProjectError:
+        return False
+    return isinstance(values, dict) and values.get("format") == fmt
 
 
 def _chosen(project: Project, cases: Collection[CaseRef] | None) -> list[Case]:

@@ -27,6 +27,11 @@ def export_formats() -> dict[str, str]:
     return titles | {name: layout.TITLE for name, layout in LAYOUTS.items()}
 
 
+def ending(fmt: str) -> str:
+    """How the names of a format's files end."""
+    return LAYOUTS[fmt].ENDING if fmt in LAYOUTS else writable()[fmt].endings[0]
+
+
 def write_case(
     fmt: str,
     project: Project,
@@ -56,6 +61,6 @@ def write_case(
     chosen = writable()[fmt]
     assert chosen.write is not None
     return chosen.write(
-        folder / f"{case.id}{chosen.endings[0]}",
+        folder / f"{case.id}{ending(fmt)}",
         Mask(labels, case.geometry, case.image, classes, author),
     )
