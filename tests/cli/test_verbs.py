@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -129,6 +131,21 @@ def test_people_get_sentences_and_tables(
     assert table.count("1.000") >= 6
     assert "boundary uncertain (0.30)" in semiseg("suggest", folder).out
     assert "Wrote" in semiseg("export", folder, folder.parent / "out").out
+
+
+def test_ctrl_c_while_the_program_is_loaded_leaves_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Late:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Late())\n"
+        "from napari_semiseg.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

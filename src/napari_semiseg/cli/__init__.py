@@ -5,11 +5,15 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    import signal
     import sys
 
-    from napari_semiseg.cli.app import app
-    from napari_semiseg.cli.errors import exit_code
-    from napari_semiseg.execution.local import end_with_parent
+    try:
+        from napari_semiseg.cli.app import app
+        from napari_semiseg.cli.errors import exit_code
+        from napari_semiseg.execution.local import end_with_parent
 
-    end_with_parent()
-    sys.exit(exit_code(app))
+        end_with_parent()
+        sys.exit(exit_code(app))
+    except KeyboardInterrupt:  # while this is loaded
+        sys.exit(128 + signal.SIGINT)
