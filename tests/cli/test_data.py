@@ -154,6 +154,7 @@ def test_codes_that_disagree_are_told(semiseg, empty_project, tmp_path) -> None:
 def test_options_that_cannot_be_read_are_refused(semiseg, empty_project) -> None:
     words = ("label", empty_project.folder, "--masks", empty_project.folder)
     assert "NAME=VALUE" in semiseg(*words, "--structure", "liver").refusal
+    assert "NAME=VALUE" in semiseg(*words, "--structure", "liver=²").refusal
 
 
 def test_surfaces_are_exported_with_areas_and_hashes(

@@ -154,7 +154,7 @@ def read_structures(texts: Iterable[str] | None) -> dict[str, int]:
     found = {}
     for text in texts or ():
         name, _, value = text.rpartition("=")
-        if not name or not value.strip().isdigit():
+        if not name or not value.strip().isdecimal():
             raise ConfigError(f"expected --structure NAME=VALUE, found {text!r}")
         found[name] = int(value)
     return found

@@ -81,7 +81,7 @@ class ClassTable(QWidget):
         """Append a class with the next free value and colour, and edit its name."""
         row = self._table.rowCount()
         texts = [self._table.item(index, _VALUE).text() for index in range(row)]
-        value = max([0, *(int(text) for text in texts if text.isdigit())]) + 1
+        value = max([0, *(int(text) for text in texts if text.isdecimal())]) + 1
         self._table.insertRow(row)
         self._table.setItem(row, _VALUE, QTableWidgetItem(str(value)))
         self._table.setItem(row, _NAME, QTableWidgetItem(name))
