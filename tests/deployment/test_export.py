@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING
 
@@ -112,3 +113,18 @@ def test_there_must_be_a_model(ball_project: Project, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a layout of plain, monai"):
         ss.export_model(ball_project, tmp_path / "model", layout="zip")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.engine
+def test_a_full_disk_is_no_fault_of_the_network(
+    ball_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = trained(ball_project, steps=1)
+    monkeypatch.setattr(torch.onnx, "export", full)
+    with pytest.raises(ProjectError, match="to write this file, found 'No space left"):
+        ss.export_model(ball_project, tmp_path / "model", run=run)

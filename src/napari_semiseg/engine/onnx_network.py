@@ -119,6 +119,8 @@ def write_onnx(
                 verbose=False,
             )
     except Exception as error:  # each of many steps has errors of its own
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file, not the network
         raise ProjectError(
             f"run {run.id!r}: expected a network that ONNX can hold, found "
             f"'{' '.join(str(error).split())[:300]}'; export a run of another "
