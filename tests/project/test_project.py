@@ -30,6 +30,21 @@ def previous(project: Project, case: str) -> list[Path]:
 
 
 class TestCreateAndOpen:
+    def test_other_colours_leave_what_people_wrote_into_the_settings(
+        self, tmp_path
+    ) -> None:
+        project = Project.create(tmp_path / "p", ["1=liver"])
+        file = project.layout.project_file
+        own = (
+            "# as agreed\n[[labels]]\nvalue = 2\nname = 'tumour'\ncolour = '#112233'\n"
+        )
+        file.write_text(file.read_text() + own)
+        project.recolour("bright")
+        assert "# as agreed" in file.read_text()
+        names = {item.name: item.colour for item in Project.open(tmp_path / "p").labels}
+        assert list(names) == ["liver", "tumour"]
+        assert names["tumour"] != "#112233"
+
     def test_labels_names_and_colours_come_back(self, tmp_path) -> None:
         made = Project.create(tmp_path / "p", ["2=tumour #112233", "1=liver"], name="A")
         opened = Project.open(tmp_path / "p")

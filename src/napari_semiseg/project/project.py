@@ -50,6 +50,7 @@ from napari_semiseg.project.settings import (
     Settings,
     mapped,
     read_settings,
+    recolour,
     write_settings,
 )
 
@@ -158,9 +159,7 @@ class Project:
             There is no such palette.
         """
         self.labels = self.labels.recoloured(palette)
-        path = self.layout.project_file
-        changed = {"labels": self.labels.classes}
-        write_settings(path, read_settings(path).model_copy(update=changed))
+        recolour(self.layout.project_file, palette)
 
     # -- cases: reading ------------------------------------------------------------
 

@@ -119,6 +119,17 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def recolour(path: Path, palette: str) -> None:
+    """Change the colours in the settings of a project, and nothing else in them."""
+    colours = {
+        one.value: one.colour for one in read_settings(path).scheme.recoloured(palette)
+    }
+    document = tomlkit.parse(path.read_text(encoding="utf-8-sig"))
+    for table in document["labels"]:
+        table["colour"] = colours[table["value"]]
+    write_text(path, tomlkit.dumps(document))
+
+
 def write_settings(path: Path, settings: Settings) -> None:
     """Write the settings of a project."""
     values = settings.model_dump()
