@@ -192,7 +192,7 @@ def export(
     report.written.append(_write_volumes(target / "volumes.csv", rows))
     write_json(manifest, _manifest(project, what, fmt, files, report.skipped))
     report.written.append(manifest)
-    unfinished.unlink()
+    unfinished.unlink(missing_ok=True)
     return report
 
 
