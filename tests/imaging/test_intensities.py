@@ -32,3 +32,23 @@ def test_central_statistics_are_those_of_an_even_volume():
     assert normalised.mean() == pytest.approx(0, abs=0.05)
     assert normalised.std() == pytest.approx(1, rel=0.05)
     assert np.isfinite(normalise(np.full((3, 4, 5), 7.0), how)).all()
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-9, 1e-3, 1e9, 1e30])
+@pytest.mark.parametrize("kind", ["zscore", "central"])
+def test_the_unit_of_an_image_does_not_matter(kind, unit):
+    """Diffusion maps in m²/s hold numbers of 1e-9, counts of a camera large ones."""
+    image = np.random.default_rng(0).normal(5.0, 1.0, (9, 20, 20)).astype(np.float32)
+    how = Intensity(kind=kind, cut=(0.5, 99.5), mean_std=(0, 1))
+    expected, found = normalise(image, how), normalise(image * np.float32(unit), how)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_what_few_voxels_show_is_not_cut_off():
+    """A map of lesions: all else is 0, and so are both percentiles."""
+    image = np.zeros((40, 60, 60), np.int16)
+    image[10:14, 10:14, 10:14] = 1000
+    how = Intensity(kind="central", cut=(0.5, 99.5), mean_std=(0, 1))
+    found = normalise(image, how)
+    assert 1 < np.ptp(found) < 300
+    assert np.array_equal(found == found.max(), image > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,9 @@ CENTRAL = 0.2
 five of six data sets, grey values of structures then differ 20 to 45 % less, and on the
 sixth 15 % more, than with equal weights."""
 
+FLATTEST = 0.01
+"""Least deviation to divide by, of grey values that are 1 to 2 apart."""
+
 
 def normalise(image: NDArray[Any], how: Intensity) -> NDArray[np.float32]:
     """Cut and scale intensities as a plan says."""
@@ -25,8 +29,13 @@ def normalise(image: NDArray[Any], how: Intensity) -> NDArray[np.float32]:
         step = max(1, image.size // 500_000)
         sample = np.asarray(image.ravel()[::step], dtype=np.float32)
         low, high = np.percentile(sample, [low, high])
+        if low == high:  # of few voxels, as of lesions in a map of them
+            low, high = float(image.min()), float(image.max())
     values = np.empty(image.shape, dtype=np.float32)
     np.clip(image, np.float32(low), np.float32(high), out=values, casting="same_kind")
+    if not how.calibrated and high > low:
+        # By a power of two no digit changes; the unit of an image does not matter then.
+        values /= np.float32(2.0 ** math.floor(math.log2(high - low)))
     if how.kind == "zscore":
         mean, deviation = float(values.mean()), float(values.std())
     elif how.kind == "central":
@@ -34,7 +43,7 @@ def normalise(image: NDArray[Any], how: Intensity) -> NDArray[np.float32]:
     values -= np.float32(mean)
     if how.kind == "central":
         deviation = _central_mean(values**2) ** 0.5
-    values /= np.float32(max(deviation, 1e-6))
+    values /= np.float32(max(deviation, FLATTEST))
     return values
 
 

@@ -21,6 +21,7 @@ from napari_semiseg.engine.planning.fingerprint import (
     fingerprint,
     single_pieces,
 )
+from napari_semiseg.imaging.intensities import normalise
 
 
 def facts(shape=(88, 142, 190), spacing=(0.625, 0.625, 0.625), radius=20.0):
@@ -340,6 +341,26 @@ def test_crops_grow_where_devices_share_a_batch_that_is_asked_for():
         made = planning.with_grid(plan, config, facts(), 4e-7 * crops)
         sizes.append(math.prod(made.patch_zyx))
     assert sizes[1] > 1.2 * sizes[0]
+
+
+def test_objects_of_one_grey_value_leave_a_ct_its_contrast():
+    """Metal is as bright as a scan can hold: cut at its range, all would be alike."""
+    image = np.full((8, 30, 30), -1000.0, np.float32)
+    image[:, 5:25, 5:25] = 40.0
+    mask = np.zeros(image.shape, np.uint8)
+    mask[3:5, 10:14, 10:14] = 1
+    image[mask > 0] = 3071.0
+    case = SimpleNamespace(
+        geometry=Geometry(image.shape, np.diag([-1.0, -1.0, 1.0, 1.0])),
+        channel_names=("CT",),
+        read_label=lambda: mask,
+        read_images=lambda: [SimpleNamespace(data=image)],
+    )
+    (how,) = fingerprint([case], [case]).intensities
+    found = normalise(image, how)
+    assert how.calibrated
+    assert found[mask > 0].min() - found[mask == 0].max() > 1
+    assert np.ptp(found) < 100
 
 
 def labelled(*masks):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.project import Project
 
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 CENTRES = 8_192
 """Voxels per class that are remembered as centres of crops."""
 OPEN = 128

@@ -31,6 +31,10 @@ LEAST_WHOLE, MOST_WHOLE = 4, 8
 """Wholly annotated cases that can tell whether a structure is one piece, and how many
 are read at most."""
 
+LEAST_RANGE_HU = 20.0
+"""Grey values of CT that are told apart at least, where objects have one alone, as
+metal has that is as bright as a scan can hold."""
+
 Spacing = tuple[float, float, float]
 
 
@@ -178,6 +182,8 @@ class _Values:
             return Intensity(kind="central", cut=(0.5, 99.5), mean_std=(0.0, 1.0))
         values = np.concatenate(self._objects).astype(np.float64)
         low, high = np.percentile(values, [0.5, 99.5])
+        more = max(0.0, LEAST_RANGE_HU - (high - low)) / 2
+        low, high = low - more, high + more
         clipped = np.clip(values, low, high)
-        moments = (float(clipped.mean()), float(max(clipped.std(), 1e-3)))
+        moments = (float(clipped.mean()), float(max(clipped.std(), 1.0)))
         return Intensity(kind="ct", cut=(float(low), float(high)), mean_std=moments)
