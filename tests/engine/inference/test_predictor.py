@@ -196,6 +196,18 @@ def test_a_case_at_twice_the_voxels_scores_alike():
     assert best[1] == pytest.approx(best[0])
 
 
+@pytest.mark.parametrize("depth", [6, 24, 96])
+def test_a_slice_is_named_once_whatever_the_working_grid(depth):
+    """A scan of thick slices among scans of thin ones has several planes a slice."""
+    indices = np.zeros((depth, 24, 24), np.int64)
+    indices[depth // 6 : -depth // 6, 8:16, 8:16] = 1
+    doubt = np.where(surface_shell(indices), 0.4, 0.0).astype(np.float32)
+    score = score_of(maps_of(indices, doubt), Geometry((24, 24, 24), np.eye(4)))
+    for found, most in ((score.slices, 8), (score.classes["ball"].slices, 4)):
+        places = [one.index for one in found if one.axis == 0]
+        assert len(set(places)) == len(places) == min(most, depth)
+
+
 def test_doubt_far_from_the_surface_counts_when_it_is_undecided():
     indices = np.zeros((24, 24, 24), np.int64)
     indices[2:8, 8:16, 8:16] = 1

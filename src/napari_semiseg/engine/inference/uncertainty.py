@@ -216,10 +216,15 @@ def _worst(
             continue
         profile = doubt.sum(axis=across, where=region, dtype=np.float32)
         profile /= shell.sum(axis=across).max()
-        for index in np.argsort(-profile, kind="stable")[:most]:
-            if profile[index] <= 0:
+        places = ((np.arange(profile.size) + 0.5) * size / profile.size).astype(int)
+        seen: set[int] = set()
+        for index in np.argsort(-profile, kind="stable"):
+            own = int(places[index])
+            if profile[index] <= 0 or len(seen) == most:
                 break
-            own = min(int((index + 0.5) * size / len(profile)), size - 1)
+            if own in seen:  # one slice may be several planes of the working grid
+                continue
+            seen.add(own)
             score = min(1.0, float(profile[index]))
             why = reason(axis, int(index))
             found.append(SliceScore(axis=axis, index=own, score=score, reason=why))
