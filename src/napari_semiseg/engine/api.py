@@ -121,11 +121,8 @@ def _resumed(
     if plan is not None and not name.startswith(plan.device):
         name = plan.device
     ranks, device = place(join(), devices.choose(name))
-    if plan is not None and plan.classes not in ((), project.labels.values):
-        raise ProjectError(
-            f"run {run.id!r} was trained for the classes {plan.classes}, the project "
-            f"has {project.labels.values}; train a new model"
-        )
+    if plan is not None:
+        _check_classes(project, run, plan)
     source = None if run.has_model else find_source(project, config, cohort)
     training = Training(project, run, cohort, device, source, ranks)
     if plan is not None and ranks.is_first:
@@ -231,7 +228,7 @@ def load_predictor(
     Raises
     ------
     ProjectError
-        The run has no plan or no checkpoint yet.
+        As `load_networks`.
     """
     config = run.config
     try:
@@ -262,7 +259,7 @@ def load_networks(
     Raises
     ------
     ProjectError
-        The run has no plan or no checkpoint yet.
+        The run has no plan or no checkpoint yet, or the project other classes by now.
     """
     plan, config = run.plan, run.config
     if plan is None or not run.has_model:
@@ -270,6 +267,7 @@ def load_networks(
             f"run {run.id!r} has no model yet (status: {run.status}); let it train "
             f"first, or choose another run"
         )
+    _check_classes(project, run, plan)
     state = Checkpoint.load(run.folder.last)
     learner = registry.build(config.method, config.params, make_task(project, plan))
     networks, teachers = learner.networks(), {}
@@ -284,6 +282,15 @@ def load_networks(
                 f"others ({type(error).__name__}); train again or restore the file"
             ) from error
     return learner, teachers, plan, state
+
+
+def _check_classes(project: Project, run: Run, plan: Plan) -> None:
+    """Refuse a run of other classes than the project has by now."""
+    if plan.classes not in ((), project.labels.values):
+        raise ProjectError(
+            f"run {run.id!r} was trained for the classes {plan.classes}, the project "
+            f"has {project.labels.values}; train a new model"
+        )
 
 
 def predict(project: Project, run: Run, case: Case) -> Prediction:

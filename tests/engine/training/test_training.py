@@ -306,6 +306,23 @@ def test_damaged_checkpoint_is_refused_in_one_line(ball_project):
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_of_other_classes_is_refused(ball_project):
+    """As many of other values would be predicted under wrong names."""
+    list(engine.train(ball_project, config()))
+    settings = ball_project.layout.project_file
+    known = settings.read_text()
+    assert "value = 1" in known
+    more = '\n[[labels]]\nvalue = 5\nname = "rim"\ncolour = "#0072B2"\n'
+    for changed in (known.replace("value = 1", "value = 2"), known + more):
+        settings.write_text(changed)
+        project = Project.open(ball_project.folder)
+        run = project.latest_run()
+        with pytest.raises(ProjectError, match=r"classes \(1,\).*train a new model"):
+            engine.predict(project, run, project.cases()[2])
+        with pytest.raises(ProjectError, match=r"classes \(1,\).*train a new model"):
+            list(engine.resume(project, run, steps=9))
+
+
 def test_checkpoint_runs_no_code(tmp_path):
     class Evil:
         def __reduce__(self):
