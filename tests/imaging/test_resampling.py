@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_semiseg.imaging.resampling import (
+    linear_weights,
     resample,
     slabs,
     thick_axis,
@@ -84,3 +85,15 @@ def test_slabs_equal_the_whole(shape, voxels):
         assert planes.start == 0 or not np.isnan(result[:, planes.start - 1]).any()
         result[:, planes] = part
     assert np.allclose(result, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [1, 9, 18, 22, 50, 101])
+@pytest.mark.parametrize("planes", [1, 3, 4, 10])
+def test_slabs_of_thick_slices_skip_planes_of_a_finer_grid(depth, planes):
+    """Those that no slice needs come in blocks of their own."""
+    maps = np.random.default_rng(0).random((1, depth, 2, 3), np.float32)
+    blocks = (maps[:, at : at + 8] for at in range(0, depth, 8))
+    found = [part for _, part in slabs(blocks, depth, (planes, 2, 3))]
+    weights = linear_weights(depth, planes)
+    expected = np.einsum("td,kdyx->ktyx", weights, maps)
+    assert np.allclose(np.concatenate(found, axis=1), expected, atol=1e-5)

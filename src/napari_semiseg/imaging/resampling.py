@@ -149,5 +149,6 @@ def slabs(
             yield planes, part
             start = planes.stop
         if start < shape[0]:
-            passed = int(below[start]) - first
+            # The next plane that is needed may lie behind those that came by now.
+            passed = min(int(below[start]), stop) - first
             held, first = held[:, passed:], first + passed
