@@ -288,6 +288,31 @@ def test_a_class_that_nobody_painted_is_named(tmp_path, ball_project, spheres):
     assert not any("'ball'" in message for message in said)
 
 
+@pytest.mark.parametrize("part", [False, True])
+def test_a_class_smaller_than_a_working_voxel_is_named(tmp_path, spheres, part):
+    """To label more of it would be no help: the voxels have to be smaller."""
+    project = Project.create(tmp_path / "two", labels={"ball": 1, "dot": 2, "rim": 3})
+    project.add(spheres.images)
+    mask = read_labels(
+        spheres.masks / "case_0.nii.gz", project.case("case_0").geometry
+    ).copy()
+    mask[20, 20, 20] = 2
+    if part:
+        mask[:5] = 255
+    project.set_label("case_0", mask)
+    coarse = config(spacing_mm=(4.0, 4.0, 4.0))
+    said = [e.message for e in engine.train(project, coarse) if e.type == "warned"]
+    assert [("dot" in one, "rim" in one, "ball" in one) for one in said] == [
+        (False, True, False),
+        (True, False, False),
+    ]
+    assert "of 4 x 4 x 4 mm" in said[1]
+    mask[mask == 1] = 0
+    project.set_label("case_0", mask)
+    with pytest.raises(ProjectError, match="smaller ones of dot: they"):
+        list(engine.train(project, coarse))
+
+
 def test_damaged_image_is_left_out_with_a_warning(ball_project, spheres):
     (spheres.images / f"{spheres.ids[4]}.nii.gz").write_bytes(b"nothing")
     events = list(engine.train(ball_project, config(method="ug_mcl")))

@@ -156,6 +156,13 @@ class Prepared:
         """Whether every voxel is annotated."""
         return "target" in self.arrays and "high" not in self.arrays
 
+    def comes_near(self, index: int) -> bool:
+        """Whether a voxel of a class is annotated, if only smaller than a working one.
+
+        Then some distance to the class is shorter than the longest that is known.
+        """
+        return bool((self.intervals[-1][index] < 1).any())
+
     @cached_property
     def quantiles(self) -> NDArray[np.float32]:
         """How bright its parts are, see `appearance.quantiles`."""

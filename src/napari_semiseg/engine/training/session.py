@@ -19,7 +19,7 @@ from napari_semiseg.core.events import (
     Warned,
 )
 from napari_semiseg.core.labels import UNANNOTATED
-from napari_semiseg.core.text import count
+from napari_semiseg.core.text import count, listed
 from napari_semiseg.engine.data.cache import Cache
 from napari_semiseg.engine.data.label_schedule import Schedule
 from napari_semiseg.engine.data.sampler import Sampler, SyntheticBatches
@@ -55,7 +55,7 @@ from napari_semiseg.project.cloud_folder import cloud_warning
 from napari_semiseg.project.runs.event_log import checkpoint_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Sequence
 
     import torch
 
@@ -217,7 +217,7 @@ class Training:
             plan, expected = self._planned(kind)
         registry.check_shares(plan, self._ranks.size, kind)
         live_labels = self._live_labels(plan)
-        yield from self._prepare(live_labels)
+        yield from self._prepare(live_labels, plan)
         if self._stopped():
             return None
         saved = self._saved(self._run)
@@ -482,7 +482,7 @@ class Training:
     def _stopped(self) -> bool:
         return self._run.stop_requested
 
-    def _prepare(self, live_labels: LiveLabels) -> Iterator[Event]:
+    def _prepare(self, live_labels: LiveLabels, plan: Plan) -> Iterator[Event]:
         """Bring the cohort onto the working grid; warn of classes without a voxel."""
         yield from live_labels.prepare(self._stopped)
         if self._stopped():
@@ -496,17 +496,28 @@ class Training:
                 "else: training learns from labels alone; see semiseg propose"
             )
         shown = {int(index) for target in targets for index in np.unique(target)}
+        lost = {
+            item.name
+            for index, item in enumerate(self._project.labels, start=1)
+            if index not in shown
+            and any(case.comes_near(index) for case in live_labels.labelled)
+        }
         if not any(0 < index < UNANNOTATED for index in shown):
             raise ProjectError(
-                "expected labels that show a structure, found nothing but background "
-                "in those of the training cases; paint some of it, then train"
+                _too_small(lost, plan)
+                if lost
+                else "expected labels that show a structure, found nothing but "
+                "background in those of the training cases; paint some of it, then "
+                "train"
             )
         for index, item in enumerate(self._project.labels, start=1):
-            if index not in shown:
+            if item.name not in lost and index not in shown:
                 yield Warned(
                     message=f"no labelled voxel of {item.name!r} in any training case: "
                     f"it cannot be learned and will not be predicted; label some"
                 )
+        if lost:
+            yield Warned(message=_too_small(lost, plan))
 
     def _with_steps(
         self,
@@ -590,6 +601,16 @@ class Training:
                 break
             expected = fixed.steps
         return fixed, seconds_per_step
+
+
+def _too_small(names: Collection[str], plan: Plan) -> str:
+    """Say which labelled classes are nowhere the largest part of a working voxel."""
+    voxel = " x ".join(f"{step:.3g}" for step in plan.spacing_mm)
+    return (
+        f"expected labels larger than the voxels of {voxel} mm that are trained on, "
+        f"found smaller ones of {listed(sorted(names))}: they cannot be learned and "
+        f"will not be predicted; train with smaller voxels, --set spacing_mm=…"
+    )
 
 
 def make_task(project: Project, plan: Plan) -> base.Task:
