@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -123,3 +124,18 @@ def test_beside_a_painted_slice_an_organ_may_go_on_or_end():
     assert (exact <= high + 1e-6).all()
     beside = (31, 25, math.floor(20 / SPACING[2]))
     assert low[1][beside] < 0 < high[1][beside]
+
+
+def test_many_classes_need_little_more_than_their_maps():
+    classes, shape = 24, (24, 48, 48)
+    target = np.zeros(shape, np.uint8)
+    for index in range(1, classes):
+        target[index % 20 :][:3, 2 * index - 2 : 2 * index, 10:30] = index
+    tracemalloc.start()
+    try:
+        working_distance_intervals(target, classes, (1, 1, 1), 5.0, (12, 24, 24))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    maps = 4 * classes * target.size
+    assert peak < 1.7 * maps

@@ -85,7 +85,8 @@ def working_distance_intervals(
         )
         intervals = distance_intervals(target[needed], classes, spacing_mm, limit_mm)
         for values, into in zip(intervals, (low, high), strict=True):
-            _sample(values[(slice(None), *within)], wide, target.shape, into)
+            for one, into_one in zip(values, into, strict=True):
+                _sample(one[within], wide, target.shape, into_one)
     return low, high
 
 
@@ -163,9 +164,12 @@ def _sample(
     shape: Sequence[int],
     into: NDArray[np.float16],
 ) -> None:
-    """Interpolate the values of a box at the working voxels centred in it."""
+    """Interpolate the values of a box at the working voxels centred in it.
+
+    Of one class: those of many at once would fill the memory.
+    """
     places = []
-    for axis, (edge, own) in enumerate(zip(box, shape, strict=True), start=1):
+    for axis, (edge, own) in enumerate(zip(box, shape, strict=True)):
         working = into.shape[axis]
         position = (np.arange(working) + 0.5) * (own / working) - 0.5
         position = position.clip(0, own - 1)
@@ -178,4 +182,4 @@ def _sample(
         first = values.take(below[inside] - edge.start, axis)
         second = values.take(above[inside] - edge.start, axis)
         values = first + share * (second - first)
-    into[np.ix_(np.arange(len(into)), *places)] = values
+    into[np.ix_(*places)] = values
