@@ -26,10 +26,11 @@ def find_structures(folder: Path) -> list[Path]:
     ]
     if folder.is_file():
         files = [folder]
-    return sorted(file for file in files if _is_structures(file))
+    return sorted(file for file in files if is_structures(file))
 
 
-def _is_structures(file: Path) -> bool:
+def is_structures(file: Path) -> bool:
+    """Whether a file holds structures by name, and is no image therefore."""
     return slicer.is_segmentation(file) or dicom.is_structures(file)
 
 

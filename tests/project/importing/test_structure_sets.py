@@ -7,9 +7,13 @@ import pytest
 
 from dicom_files import contour, square, structure_set, write_oblique_series
 from napari_semiseg.errors import ImageError, ProjectError
+from napari_semiseg.io.masks import read_labels
 from napari_semiseg.project.exporting.export import export
 from napari_semiseg.project.importing.match_masks import attach
+from napari_semiseg.project.importing.propose import propose
 from napari_semiseg.project.project import Project
+from napari_semiseg.project.review.evaluate import evaluate
+from napari_semiseg.project.review.readers import add_reader, reader_masks
 from synthetic import snapshot
 
 
@@ -90,3 +94,48 @@ def test_a_label_comes_back_from_its_segmentation(project, tmp_path):
     other.add(tmp_path / "patients")
     assert attach(other, tmp_path / "out").added == ["ward_7"]
     assert np.array_equal(other.case("ward_7").read_label(), before)
+
+
+@pytest.fixture(params=["RTSTRUCT", ".seg.nrrd"])
+def by_name(request, project, tmp_path):
+    """A label, and a file of its structures whose numbers are the other way round."""
+    path = draw(
+        project,
+        tmp_path / "masks" / "ward_7.dcm",
+        ("scar", (12.5, 15.5)),
+        ("left atrium", (2.5, 9.5)),
+    )
+    attach(project, path.parent)
+    if request.param == ".seg.nrrd":
+        import SimpleITK as sitk
+
+        export(project, tmp_path / "nrrd", fmt="nrrd")
+        image = sitk.ReadImage(str(tmp_path / "nrrd" / "ward_7.nrrd"))
+        image = sitk.ChangeLabel(image, {1: 2, 2: 1})
+        for rank, name in enumerate(("scar", "left atrium")):
+            image.SetMetaData(f"Segment{rank}_Name", name)
+            image.SetMetaData(f"Segment{rank}_LabelValue", str(rank + 1))
+        path.unlink()
+        path = path.with_name("ward_7.seg.nrrd")
+        sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_structures_are_classes_by_name_wherever_masks_are_read(
+    project, by_name, tmp_path
+):
+    label = project.case("ward_7").read_label()
+    export(project, tmp_path / "out")
+    scores = evaluate(project, by_name.parent, predictions=tmp_path / "out")
+    assert {one.dice for one in scores.cases["ward_7"].values()} == {1.0}
+    scores = evaluate(project, tmp_path / "out", predictions=by_name.parent)
+    assert {one.dice for one in scores.cases["ward_7"].values()} == {1.0}
+    report = propose(project, masks=by_name.parent, cases=["ward_7"])
+    case, run = project.case("ward_7"), project.run(report.run)
+    proposed = run.read_prediction("ward_7", case.geometry).labels
+    assert np.array_equal(proposed, label)
+    add_reader(project, "second", by_name.parent)
+    case = project.case("ward_7")
+    assert np.array_equal(
+        read_labels(reader_masks(case)["second"], case.geometry), label
+    )

@@ -13,8 +13,7 @@ from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.experiments.checks import refuse_duplicates
 from napari_semiseg.imaging.refinement import refine_labels
-from napari_semiseg.io.masks import read_labels
-from napari_semiseg.project.cases.labels import check_mask
+from napari_semiseg.project.cases.labels import check_mask, read_mask
 from napari_semiseg.project.cases.records import Records
 from napari_semiseg.project.cases.references import reference, resolve
 from napari_semiseg.project.importing.match_masks import MaskFolder
@@ -74,7 +73,7 @@ class References:
 
     def read(self, case: Case) -> NDArray[np.uint8]:
         """Reference mask (Z, Y, X) of a case."""
-        return read_labels(self.paths[case.id], case.geometry)
+        return read_mask(self.paths[case.id], case.geometry, case.scheme)
 
 
 def copy_project(

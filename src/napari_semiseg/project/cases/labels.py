@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,15 @@ from napari_semiseg.core.labels import (
     annotated_planes,
     voxel_counts,
 )
+from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.io.atomic import remove_stale_temporaries
 from napari_semiseg.io.masks import checked_labels, read_labels, write_labels
+from napari_semiseg.io.structures import (
+    is_structures,
+    open_structures,
+    read_structures,
+)
 from napari_semiseg.project.cases.history import (
     Accepted,
     Labelled,
@@ -30,6 +37,61 @@ if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
     from napari_semiseg.project.cases.case import Case
     from napari_semiseg.project.cases.record import CaseRecord
+
+
+def read_mask(
+    path: Path,
+    geometry: Geometry,
+    scheme: LabelScheme,
+    structures: Mapping[str, int] | None = None,
+) -> NDArray[np.uint8]:
+    """Labels (Z, Y, X) of a mask: its values, or its structures by their names.
+
+    Parameters
+    ----------
+    path : Path
+    geometry : Geometry
+        The grid of its image.
+    scheme : LabelScheme
+        Classes; those of the structures' names are taken by default.
+    structures : mapping of str to int, optional
+        Label value by name of a structure.
+
+    Raises
+    ------
+    ProjectError
+        No structure is a class.
+    ImageError
+        The file cannot be read, lies on another grid, or structures overlap.
+    """
+    if not is_structures(path):
+        return read_labels(path, geometry)
+    file, values = open_structures(path), structures or {}
+    by_name = {item.name.casefold(): item.value for item in scheme}
+    chosen = {name: values[name] for name in file.names if name in values}
+    chosen = chosen or {
+        name: by_name[name.casefold()]
+        for name in file.names
+        if name.casefold() in by_name
+    }
+    if not chosen:
+        raise ProjectError(
+            f"{path}: expected a structure with the name of a class ({scheme}), found "
+            f"{listed(list(file.names))}; rename it, or say which is which (semiseg "
+            f"label has --structure 'NAME=VALUE')"
+        )
+    labels = np.zeros(geometry.shape_zyx, np.uint8)
+    for name, voxels in read_structures(file, chosen, geometry).items():
+        taken = np.unique(labels[voxels])
+        other = int(taken[-1]) if taken.size else 0
+        if other not in (0, chosen[name]):
+            raise ImageError(
+                f"{path}: expected structures that do not overlap, found that '{name}' "
+                f"shares voxels with label {other}; leave one out with --structure"
+            )
+        labels[voxels] = chosen[name]
+    scheme.check(labels, str(path))
+    return labels
 
 
 def check_mask(
@@ -48,7 +110,7 @@ def check_mask(
                 "the path"
             )
         source = str(path)
-        labels = read_labels(path, case.geometry)
+        labels = read_mask(path, case.geometry, scheme)
         _refuse_binary(source, labels, scheme)
     else:
         source = f"label of '{case.id}'"

@@ -7,21 +7,18 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_semiseg.core.labels import UNANNOTATED
 from napari_semiseg.core.text import listed
-from napari_semiseg.errors import ImageError, ProjectError
+from napari_semiseg.errors import ProjectError
 from napari_semiseg.io.dicom.structures import series_uid
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.masks import resample_labels
 from napari_semiseg.io.structures import (
     find_structures,
+    is_structures,
     open_structures,
-    read_structures,
 )
-from napari_semiseg.project.cases.labels import check_mask
+from napari_semiseg.project.cases.labels import check_mask, read_mask
 from napari_semiseg.project.discovery.add_images import AddReport
 from napari_semiseg.project.discovery.dataset_layouts import (
     CHANNEL,
@@ -30,6 +27,9 @@ from napari_semiseg.project.discovery.dataset_layouts import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_semiseg.project.cases.case import Case, CaseRef
     from napari_semiseg.project.cases.channels import Channel
     from napari_semiseg.project.cases.history import LabelDetails
@@ -254,12 +254,11 @@ def attach_pairs(
     dry_run: bool = False,
 ) -> dict[str, tuple[str, ...]]:
     """Make masks the human labels of cases, by id; as `attach`. Gives the notes."""
-    named = {path for path in pairs.values() if find_structures(path)}
 
     def mask_of(case: Case) -> tuple[Path | NDArray[np.uint8], LabelDetails]:
         path = pairs[case.id]
-        if path in named:
-            labels = _draw_structures(project, path, case, structures or {})
+        if is_structures(path):
+            labels = read_mask(path, case.geometry, project.labels, structures)
             return labels, {"mask": str(path)}
         if resample:
             labels, moved = resample_labels(path, case.geometry, UNANNOTATED)
@@ -282,35 +281,3 @@ def attach_pairs(
             kept = f"{UNACCEPTED} are kept as previous/{replaced.draft}"
             notes[case.id] = (f"{case.id}: {kept}; semiseg undo brings them back",)
     return notes
-
-
-def _draw_structures(
-    project: Project, path: Path, case: Case, values: Mapping[str, int]
-) -> NDArray[np.uint8]:
-    """Labels (Z, Y, X) of the structures that are classes, which must not overlap."""
-    file = open_structures(path)
-    by_name = {item.name.casefold(): item.value for item in project.labels}
-    chosen = {name: values[name] for name in file.names if name in values}
-    chosen = chosen or {
-        name: by_name[name.casefold()]
-        for name in file.names
-        if name.casefold() in by_name
-    }
-    if not chosen:
-        raise ProjectError(
-            f"{path}: expected a structure with the name of a class "
-            f"({project.labels}), found {listed(list(file.names))}; say which is which "
-            f"with --structure 'NAME=VALUE'"
-        )
-    labels = np.zeros(case.geometry.shape_zyx, np.uint8)
-    for name, voxels in read_structures(file, chosen, case.geometry).items():
-        taken = np.unique(labels[voxels])
-        other = int(taken[-1]) if taken.size else 0
-        if other not in (0, chosen[name]):
-            raise ImageError(
-                f"{path}: expected structures that do not overlap, found that '{name}' "
-                f"shares voxels with label {other}; leave one out with --structure"
-            )
-        labels[voxels] = chosen[name]
-    project.labels.check(labels, str(path))
-    return labels

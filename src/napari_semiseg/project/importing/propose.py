@@ -29,8 +29,9 @@ from napari_semiseg.imaging.distance import truncated_distance
 from napari_semiseg.io.images import case_id, find_images
 from napari_semiseg.io.label_tables import read_label_table
 from napari_semiseg.io.masks import read_labels
+from napari_semiseg.io.structures import is_structures
 from napari_semiseg.project.cases.history import Proposed
-from napari_semiseg.project.cases.labels import check_mask
+from napari_semiseg.project.cases.labels import check_mask, read_mask
 from napari_semiseg.project.importing.atlas import AtlasSource
 from napari_semiseg.project.importing.command import IMAGE, MASK, Command
 from napari_semiseg.project.importing.match_masks import MaskFolder
@@ -104,8 +105,9 @@ def propose(
         In place of both: register the labelled scans to each case, and let them vote,
         as `AtlasSource` does.
     structures : mapping of str to int, optional
-        Class by value in the mask, or by the file's name in a folder; what is not
-        named is background. By default values and names are those of the classes.
+        Class by value in the mask, by the structure's name in a file of named ones, or
+        by the file's name in a folder; what is not named is background. By default
+        values and names are those of the classes.
     minutes : float
         How long the program, or the registration, may take for a case.
     cancellation : CancellationToken
@@ -352,6 +354,8 @@ def _read(mask: Path, case: Case, structures: Mapping[str, int]) -> NDArray[np.u
     """Classes (Z, Y, X) of what a program wrote, background where there is none."""
     if mask.is_dir():
         return _read_folder(mask, case, structures)
+    if is_structures(mask):
+        return read_mask(mask, case.geometry, case.scheme, structures)
     if not structures:
         labels = check_mask(mask, case, case.scheme)
         return np.where(labels == UNANNOTATED, np.uint8(BACKGROUND), labels)

@@ -12,7 +12,7 @@ import numpy as np
 from napari_semiseg.core.text import listed
 from napari_semiseg.errors import ConfigError, ProjectError
 from napari_semiseg.imaging.metrics import Metrics, evaluate_labels
-from napari_semiseg.io.masks import read_labels
+from napari_semiseg.project.cases.labels import read_mask
 from napari_semiseg.project.importing.match_masks import MaskFolder
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ def evaluate(
     scores = {}
     for done, (name, mask) in enumerate(sorted(pairs.items()), start=1):
         geometry = project.case(name).geometry
-        reference = read_labels(mask, geometry)
+        reference = read_mask(mask, geometry, project.labels)
         project.labels.check(reference, str(mask))
-        prediction = read_labels(found[name], geometry)
+        prediction = read_mask(found[name], geometry, project.labels)
         project.labels.check(prediction, str(found[name]))
         scores[name] = evaluate_labels(prediction, reference, geometry, project.labels)
         progress(done, len(pairs))

@@ -74,7 +74,7 @@ def add_reader(
     name : str
         Of the reader; a mask of the same reader and case is replaced.
     masks : Path
-        Folder of masks, named like the cases, with the values of the project.
+        Folder of masks, named like the cases, with the classes of the project.
     cases : collection of Case or str, optional
         By default all that have a mask.
 
