@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_semiseg.core.cancellation import NEVER, CancellationToken, Cancelled
 from napari_semiseg.core.case import Split
-from napari_semiseg.errors import ConfigError, ProjectError
+from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.dicom.web import NOT_IMAGES, Archive
 
 if TYPE_CHECKING:
@@ -114,7 +114,11 @@ def pull(
         if folder in left:
             report.skipped[folder.name] = "not all of it was fetched; pull once more"
             continue
-        found = project.add(folder, split=split)
+        try:
+            found = project.add(folder, split=split)
+        except ImageError as error:  # a localiser, as most studies have one
+            report.skipped[folder.name] = str(error).removeprefix(f"{folder}: ")
+            continue
         report.added.extend(found.added)
         for why in found.skipped.values():
             report.skipped[folder.name] = why
