@@ -73,14 +73,16 @@ def test_segments_are_known_by_name_whatever_their_values(tmp_path, geometry):
         assert np.array_equal(native, layers[..., 0] == value)
 
 
-def test_a_cropped_segmentation_lies_where_its_origin_says(tmp_path, geometry):
-    part = np.ones((3, 4, 5, 1), np.uint8)
+@pytest.mark.parametrize("slices", [3, 1])
+def test_a_cropped_segmentation_lies_where_its_origin_says(tmp_path, geometry, slices):
+    part = np.ones((slices, 4, 5, 1), np.uint8)
     path = write(tmp_path / "a.seg.nrrd", part, [("thing", 1, 0)], first=(2, 3, 4))
     found = read_structures(open_structures(path), ["thing"], geometry)["thing"]
     expected = np.zeros(SHAPE, bool)
-    expected[2:5, 3:7, 4:9] = True
+    expected[2 : 2 + slices, 3:7, 4:9] = True
     assert np.array_equal(geometry.to_native(found).transpose(2, 1, 0), expected)
-    path = write(tmp_path / "b.seg.nrrd", part, [("thing", 1, 0)], first=(8, 3, 4))
+    beyond = (SHAPE[0] - slices + 1, 3, 4)
+    path = write(tmp_path / "b.seg.nrrd", part, [("thing", 1, 0)], first=beyond)
     with pytest.raises(ImageError, match="on the image's grid"):
         read_structures(open_structures(path), ["thing"], geometry)
 

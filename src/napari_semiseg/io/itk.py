@@ -120,7 +120,7 @@ def header_fields(path: Path) -> dict[str, str]:
 
 
 def read_layers(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Read a file whole that may hold several values a voxel.
+    """Read a file whole that may hold several values a voxel, and be one slice.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def read_layers(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """
     reader = _header(path)
     shape, count = reader.GetSize(), reader.GetNumberOfComponents()
-    checked_geometry(path, shape, _affine(reader))
+    checked_geometry(path, shape, _affine(reader), least=1)
     check_size(path, (*shape, count), _itemsize(reader), _held(path), DEFLATE)
     values = voxels(path, reader)
     if count > 1:  # numpy has them first, in the order of the file's axes

@@ -110,7 +110,7 @@ def place_on(
 
 
 def checked_geometry(
-    path: Path, shape: Sequence[int], affine: NDArray[Any]
+    path: Path, shape: Sequence[int], affine: NDArray[Any], *, least: int = 2
 ) -> Geometry:
     """Geometry of a file's grid, refused where distances on it would be wrong.
 
@@ -122,6 +122,8 @@ def checked_geometry(
         In the file's axis order; trailing axes of size 1 are ignored.
     affine : ndarray (4, 4)
         (i, j, k, 1) to RAS+ mm.
+    least : int
+        Slices that there must be along each axis; a part of a grid may be one.
 
     Raises
     ------
@@ -134,7 +136,7 @@ def checked_geometry(
             f"{path}: expected a 3D volume, found {len(sizes)}D data of shape "
             f"{tuple(sizes)}; save one 3D volume a file"
         )
-    if min(sizes) < 2:
+    if min(sizes) < least:
         raise ImageError(
             f"{path}: expected a volume of at least 2 slices along each axis, found "
             f"shape {tuple(sizes)}; give the whole volume instead of a single slice"
