@@ -8,6 +8,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 import trimesh
+from pydicom.sr.codedict import codes
 
 from dicom_files import (
     SHAPE,
@@ -21,6 +22,7 @@ from napari_semiseg.core.geometry import Geometry
 from napari_semiseg.core.labels import LabelScheme
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.dicom.segmentation import write_segmentation
+from napari_semiseg.io.dicom.series import instances
 from napari_semiseg.io.dicom.structures import series_uid
 from napari_semiseg.io.images import find_images, read_geometry
 from napari_semiseg.io.registry import Author, Mask
@@ -90,6 +92,48 @@ def test_a_segmentation_is_read_back_to_the_same_voxels(series, tmp_path, model)
     read = read_structures(file, ["left atrium", "lower part"], geometry)
     assert np.array_equal(read["left atrium"], labels == 1)
     assert np.array_equal(read["lower part"], labels == 4)
+
+
+def test_a_segmentation_refers_to_files_without_a_preamble(series, tmp_path):
+    for file in series.iterdir():
+        file.write_bytes(file.read_bytes()[132:])
+    geometry, _ = read_geometry(series)
+    labels, target = labels_on(geometry), tmp_path / "seg" / "mask.dcm"
+    write_segmentation(target, Mask(labels, geometry, series, CLASSES, Author()))
+    read = read_structures(open_structures(target), ["lower part"], geometry)
+    assert np.array_equal(read["lower part"], labels == 4)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+def test_segmentations_of_all_types_are_read(series, tmp_path, kind):
+    concept = codes.SCT.AnatomicalStructure
+    values = np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8)
+    made = highdicom.seg.Segmentation(
+        source_images=[pydicom.dcmread(file) for file in instances(series)[0]],
+        pixel_array=values,
+        segmentation_type=kind,
+        segment_descriptions=[
+            highdicom.seg.SegmentDescription(
+                number, name, concept, concept, algorithm_type="MANUAL"
+            )
+            for number, name in ((1, "wall"), (2, "clot"))
+        ],
+        series_instance_uid="1.2.8",
+        series_number=1,
+        sop_instance_uid="1.2.8.1",
+        instance_number=1,
+        manufacturer="x",
+        manufacturer_model_name="x",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    made.save_as(tmp_path / "seg.dcm")
+    geometry, _ = read_geometry(series)
+    expected = geometry.to_canonical(values.transpose(2, 1, 0))
+    file = open_structures(tmp_path / "seg.dcm")
+    read = read_structures(file, ["wall", "clot"], geometry)
+    assert np.array_equal(read["wall"], expected == 1)
+    assert np.array_equal(read["clot"], expected == 2)
 
 
 def test_a_segmentation_needs_a_dicom_image_and_a_whole_mask(series, tmp_path):

@@ -63,7 +63,7 @@ def write_segmentation(target: Path, mask: Mask) -> list[Path]:
     try:
         with discreet():
             segmentation = hd.seg.Segmentation(
-                source_images=[pydicom.dcmread(file) for file in files],
+                source_images=[pydicom.dcmread(file, force=True) for file in files],
                 pixel_array=stack.astype(np.uint8),
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
                 segment_descriptions=[

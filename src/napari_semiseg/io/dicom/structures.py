@@ -208,31 +208,37 @@ def _nested(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | bool:
 def _read_segments(
     file: StructureFile, requested: Collection[str], geometry: Geometry
 ) -> dict[str, NDArray[np.bool_]]:
-    """Put each frame of a SEG where its own tags say that it lies."""
+    """Put each frame of a SEG where its own tags say that it lies.
+
+    Of probabilities those above a half count; a label map has all segments in one.
+    """
     dataset = read_dataset(file.path)
     places = frames(file.path)
     groups = dataset.PerFrameFunctionalGroupsSequence
     found = {name: np.zeros(geometry.shape_zyx, bool) for name in requested}
     names = {number: name for name in requested for number in file.names[name]}
-    planes, shared = _frame_values(file.path), shared_groups(dataset)
-    numbers = [int(frame_value(group, shared, _SEGMENT)) for group in groups]
-    for plane, place, number in zip(planes, places, numbers, strict=True):
-        if number in names and plane.any():
-            _put(file.path, found[names[number]], plane, place, geometry)
+    shared, in_one = shared_groups(dataset), dataset.SegmentationType == "LABELMAP"
+    half = 0.5 * float(dataset.get("MaximumFractionalValue", 1))
+    for frame, place, group in zip(
+        _frame_values(file.path), places, groups, strict=True
+    ):
+        if in_one:
+            planes = {number: frame == number for number in names}
+        else:
+            planes = {int(frame_value(group, shared, _SEGMENT)): frame > half}
+        for number in names.keys() & planes:
+            if planes[number].any():
+                _put(file.path, found[names[number]], planes[number], place, geometry)
     return found
 
 
-def _frame_values(path: Path) -> NDArray[np.bool_]:
-    """Frames (N, rows, columns) of a SEG; of probabilities those from a half on."""
+def _frame_values(path: Path) -> NDArray[Any]:
+    """Frames (N, rows, columns) of a SEG as they are stored."""
     import pydicom
 
     dataset = pydicom.dcmread(path, force=True)
-    values = np.asarray(dataset.pixel_array)
-    if values.ndim == 2:
-        values = values[np.newaxis]
-    most = float(dataset.get("MaximumFractionalValue", 1))
-    inside: NDArray[np.bool_] = values > 0.5 * most
-    return inside
+    values: NDArray[Any] = np.asarray(dataset.pixel_array)
+    return values[np.newaxis] if values.ndim == 2 else values
 
 
 def _put(
