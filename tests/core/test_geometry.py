@@ -93,6 +93,17 @@ def test_difference_is_said_in_words():
     assert one.difference(Geometry.from_native((4, 5, 6), moved)) is None
 
 
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_half_a_voxel_is_another_place_however_small_it_is(size):
+    affine = np.diag([size, size, size, 1.0])
+    one = Geometry.from_native((4, 5, 6), affine)
+    for part, same in ((0.01, True), (0.5, False)):
+        moved = affine.copy()
+        moved[0, 3] = part * size
+        other = Geometry.from_native((4, 5, 6), moved)
+        assert (one.difference(other) is None) is same
+
+
 def test_axes_follow_another_grid_where_asked():
     turn = Rotation.from_euler("z", 45 + 1e-5, degrees=True).as_matrix()
     other = Rotation.from_euler("z", 45 - 1e-5, degrees=True).as_matrix()

@@ -18,6 +18,9 @@ CANONICAL = ("S", "P", "L")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 """From the world of NIfTI to that of DICOM and ITK (Left, Posterior), and back."""
 
+GRID_TOLERANCE = 0.05
+"""How far, in voxels, the corners of one grid lie apart where programs round them."""
+
 Triple = tuple[int, int, int]
 
 
@@ -149,15 +152,20 @@ class Geometry:
         inverse = np.argsort(self.axes)
         return canonical[flipped].transpose(tuple(int(axis) for axis in inverse))
 
-    def difference(self, other: Geometry, tolerance_mm: float = 0.01) -> str | None:
+    def difference(
+        self, other: Geometry, tolerance_mm: float | None = None
+    ) -> str | None:
         """Say in words how another grid differs; None when the voxels coincide.
 
         Both are compared in canonical order, so that two files that store the same
-        grid in different axis orders agree. Corners may be ``tolerance_mm`` apart.
+        grid in different axis orders agree. Corners may be ``tolerance_mm`` apart, by
+        default `GRID_TOLERANCE` voxels.
         """
         if self.shape_zyx != other.shape_zyx:
             return f"shape (z, y, x) {other.shape_zyx} instead of {self.shape_zyx}"
         apart = np.abs(self.corners - other.corners).max()
+        if tolerance_mm is None:
+            tolerance_mm = GRID_TOLERANCE * min(self.spacing_mm)
         if apart > tolerance_mm:
             return f"corners lie up to {apart:.3g} mm apart"
         return None

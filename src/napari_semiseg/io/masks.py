@@ -201,9 +201,7 @@ def _matched(path: Path, expected: Geometry, found: Geometry) -> Geometry:
 def _differs(expected: Geometry, found: Geometry) -> tuple[Geometry, str | None]:
     """Order the axes of a grid as the image's are, and say how it differs."""
     grid = Geometry.from_native(found.native_shape, found.native_affine, expected)
-    # Other programs round directions to single precision.
-    tolerance = max(0.01, 0.05 * min(expected.spacing_mm))
-    return grid, expected.difference(grid, tolerance)
+    return grid, expected.difference(grid)
 
 
 def checked_labels(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_semiseg.core.cancellation import NEVER, CancellationToken
+from napari_semiseg.core.geometry import GRID_TOLERANCE
 from napari_semiseg.errors import ImageError
 from napari_semiseg.io.atomic import atomic_path
 from napari_semiseg.io.memory import within_memory
@@ -390,7 +391,7 @@ def _source_header(image: Path, geometry: Geometry) -> tuple[Any, Any, tuple[int
             f"was added, found {shape}; put the original back"
         )
     apart = _apart_mm(shape, _affine(image, source)[0], geometry.native_affine)
-    if apart > 0.05 * min(geometry.spacing_mm):
+    if apart > GRID_TOLERANCE * min(geometry.spacing_mm):
         raise ImageError(
             f"{image}: expected the place that it had when it was added, found its "
             f"corners up to {apart:.3g} mm away; put the original back"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_semiseg.core.geometry import GRID_TOLERANCE
 from napari_semiseg.errors import ConfigError, ImageError, ProjectError
 from napari_semiseg.io.dicom.series import Series, series_of, series_with
 from napari_semiseg.io.images import case_id, series_folder
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 UNNAMED = "image"
 """Name of the channel of a case that has one image."""
-
-OFF_GRID = 0.05
-"""How far, in voxels, the corners of two channels' grids may lie apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +175,7 @@ def check_same_grid(path: Path, found: Geometry, first: Path, grid: Geometry) ->
         differs = f"voxels of {_mm(grid)}", _mm(found)
     else:
         shift = np.abs(found.corners - grid.corners).max()
-        if shift <= OFF_GRID * min(grid.spacing_mm):
+        if shift <= GRID_TOLERANCE * min(grid.spacing_mm):
             return
         differs = "the same place", f"corners up to {shift:.3g} mm apart"
     raise ImageError(
