@@ -57,6 +57,23 @@ def test_masks_are_named_by_their_images_and_come_back(tmp_path: Path) -> None:
         assert np.array_equal(*labels)
 
 
+def test_cases_whose_names_hold_the_same_letters_stay_apart(tmp_path: Path) -> None:
+    names = ("case_1", "Case-1", "\u672f\u524d", "\u672f\u540e")
+    for number, name in enumerate(names):
+        save_nifti(tmp_path / "data" / f"{name}.nii.gz", 100 * ball(number))
+    project = Project.create(tmp_path / "heart", {"left atrium": 1})
+    project.add(tmp_path / "data")
+    for number, name in enumerate(names):
+        case = project.case(name)
+        project.set_label(case, case.geometry.to_canonical(ball(number)))
+    report = project.export(tmp_path / "out", fmt="bids")
+    masks = [path for path in report.written if path.name.endswith(".nii.gz")]
+    assert len({path.parent for path in masks}) == len(names)
+    volumes = [nib.load(path).get_fdata() for path in masks]
+    for number in range(len(names)):
+        assert sum(np.array_equal(one, ball(number)) for one in volumes) == 1
+
+
 def test_other_cases_become_subjects(ball_project: Project, tmp_path: Path) -> None:
     report = ball_project.export(tmp_path / "out", fmt="bids", what="labels")
     masks = [path for path in report.written if path.name.endswith(".nii.gz")]

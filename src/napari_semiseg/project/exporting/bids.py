@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zlib
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +33,15 @@ def write_case(
 ) -> Path:
     """Write a mask by the entities of its case, with what it was made from.
 
-    A case without such a name becomes a subject of its own.
+    A case without such a name becomes a subject of its own: letters and digits of its
+    id, and a number where those of another case are the same.
 
     Returns
     -------
     Path
         The mask.
     """
-    name = _name(case.id)
+    name = _entities(case.id) or _subject(case.id, project.case_ids())
     entities = dict(part.partition("-")[::2] for part in name.split("_"))
     parts = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
     mask = folder.joinpath(*parts, "anat", f"{name}_dseg{ENDING}")
@@ -76,12 +79,25 @@ def write_dataset(project: Project, folder: Path) -> list[Path]:
     return [table, about]
 
 
-def _name(case: str) -> str:
-    """Entities of a mask: those of the image, and the image itself as its space."""
+def _entities(case: str) -> str:
+    """Entities of a mask: those of the image, and the image itself as its space.
+
+    Empty where the case has no such name.
+    """
     *parts, suffix = case.split("_")
     if "-" in suffix:
         parts, suffix = [*parts, suffix], ""
     name = "_".join([*parts, *([f"space-{suffix}"] if suffix else []), "desc-semiseg"])
-    if bids_mask_of(case, f"{name}_dseg"):
-        return name
-    return f"sub-{re.sub(r'[^0-9A-Za-z]', '', case) or 'x'}_desc-semiseg"
+    return name if bids_mask_of(case, f"{name}_dseg") else ""
+
+
+def _subject(case: str, cases: Sequence[str]) -> str:
+    """Entities of a mask of a case whose name has none, which no other case gets."""
+    plain = _letters(case)
+    alike = [one for one in cases if _letters(one).casefold() == plain.casefold()]
+    number = f"x{zlib.crc32(case.encode()):08x}" if len(alike) > 1 or not plain else ""
+    return f"sub-{plain}{number}_desc-semiseg"
+
+
+def _letters(case: str) -> str:
+    return re.sub(r"[^0-9A-Za-z]", "", case)
