@@ -40,6 +40,7 @@ TABLES = {
 """,
     "dseg.tsv": "index\tname\tcolor\n1\tleft atrium\t#FF0000\n2\taorta\t#00ff10\n",
 }
+TABLES["pandas.tsv"] = TABLES["dseg.tsv"].replace("\n1", "\n1.0")
 COLOURED = {"labels.txt", "snap.txt", "Heart.ctbl", "FreeSurferColorLUT.txt"}
 
 
@@ -65,6 +66,8 @@ def test_tables_of_other_programs(tmp_path: Path, name: str) -> None:
         ("0 background\n", "expected structures"),
         ("1 a\n1 b\n", "two labels have the value 1"),
         ("1 a 0 0 300 0\n", "colours from 0 to 255"),
+        ("index\tname\nn/a\tatrium\n", "index of a structure .*'n/a'"),
+        ("index\tname\n\tatrium\n", "index of a structure .*'atrium'"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, says: str) -> None:

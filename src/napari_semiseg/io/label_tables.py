@@ -69,9 +69,18 @@ def _rows(path: Path, text: str) -> Iterator[LabelRow]:
     if lines and lines[0].lower().startswith("index\t"):
         for row in csv.DictReader(lines, delimiter="\t"):
             cells = {str(key).lower(): value or "" for key, value in row.items()}
+            if not re.fullmatch(r"\d+(\.0*)?", cells["index"]):
+                raise ConfigError(
+                    f"{path}: expected the index of a structure as a whole number, "
+                    f"found {cells['index']!r}; correct the table"
+                )
             rgb = cells.get("color", "")
             valid = re.fullmatch("#[0-9A-Fa-f]{6}", rgb)
-            yield int(cells["index"]), cells.get("name", ""), rgb if valid else ""
+            yield (
+                int(float(cells["index"])),
+                cells.get("name", ""),
+                rgb if valid else "",
+            )
         return
     for line in lines:
         yield _of_line(path, line)
