@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from napari_semiseg.errors import ImageError
-from napari_semiseg.io.images import read_geometry
+from napari_semiseg.io.images import find_images, read_geometry
 from napari_semiseg.io.structures import (
     find_structures,
     open_structures,
@@ -65,6 +65,7 @@ def test_segments_are_known_by_name_whatever_their_values(tmp_path, geometry):
     layers[4:6, 4:6, 4:6] = 1
     path = write(tmp_path / "case.seg.nrrd", layers, [("tumor", 1, 0), ("liver", 2, 0)])
     assert find_structures(tmp_path) == [path]
+    assert find_images(tmp_path) == [tmp_path / "case.nrrd"]
     file = open_structures(path)
     assert set(file.names) == {"tumor", "liver"}
     found = read_structures(file, ["liver", "tumor"], geometry)

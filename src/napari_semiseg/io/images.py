@@ -19,6 +19,7 @@ from napari_semiseg.io.dicom import series as dicom
 from napari_semiseg.io.dicom.tags import is_dicom
 from napari_semiseg.io.memory import within_memory
 from napari_semiseg.io.registry import image_suffixes, reader_of
+from napari_semiseg.io.slicer import is_segmentation
 
 if TYPE_CHECKING:
     from napari_semiseg.core.geometry import Geometry
@@ -233,6 +234,8 @@ def _is_volume(file: Path) -> bool:
         return False  # the voxels of the .hdr beside it
     if name.endswith(".dcm") and is_dicom(file):
         return False  # a slice of its folder, or no image (structure set, report)
+    if is_segmentation(file):
+        return False  # of 3D Slicer: a mask by its own header
     return name.endswith(image_suffixes())
 
 
