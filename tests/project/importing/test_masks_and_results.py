@@ -196,6 +196,18 @@ class TestExport:
         }
         assert described["numTraining"] == 1
 
+    def test_a_test_case_does_not_stay_among_those_for_training(
+        self, ball_project, tmp_path
+    ) -> None:
+        out = tmp_path / "out"
+        export(ball_project, out, what="labels", fmt="nnunet")
+        ball_project.set_split("case_1", "test")
+        export(ball_project, out, what="labels", fmt="nnunet")
+        assert {path.name for path in (out / "labelsTr").iterdir()} == {"case_0.nii.gz"}
+        assert (out / "imagesTs" / "case_1_0000.nii.gz").exists()
+        assert len(list((out / "imagesTr").iterdir())) == 1
+        assert json.loads((out / "dataset.json").read_text())["numTraining"] == 1
+
     def test_refusals_write_nothing(self, ball_project, tmp_path) -> None:
         out = tmp_path / "out"
         with pytest.raises(ConfigError, match="nifti, mha, nrrd, dicom-seg"):

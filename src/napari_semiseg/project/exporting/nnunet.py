@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ def write_case(
 ) -> Path:
     """Write images and mask; the values become 1, 2, ... and 255 the ignore label.
 
+    What an earlier export has of the case under other names is removed: a test case
+    that was one for training before must not stay among those.
+
     Returns
     -------
     Path
@@ -57,7 +61,18 @@ def write_case(
         for image in images:
             image.unlink(missing_ok=True)
         raise
+    for path in _files_of(case, folder) - {mask, *images}:
+        path.unlink()
     return mask
+
+
+def _files_of(case: Case, folder: Path) -> set[Path]:
+    name = glob.escape(case.id)
+    patterns = (
+        f"imagesT[rs]/{name}_[0-9][0-9][0-9][0-9]{ENDING}",
+        f"labelsT[rs]/{name}{ENDING}",
+    )
+    return {path for pattern in patterns for path in folder.glob(pattern)}
 
 
 def write_dataset(project: Project, folder: Path) -> list[Path]:
