@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from napari_semiseg.errors import ImageError
 from napari_semiseg.imaging.resampling import resample, working_shape
 
 if TYPE_CHECKING:
@@ -85,7 +86,24 @@ def register(
     ndarray (Z, Y, X), ndarray (C, Z, Y, X)
         Grey values of the moving scan and the shares of its classes, on the grid of
         the fixed one.
+
+    Raises
+    ------
+    ImageError
+        One of them has too few slices, or nothing in it.
     """
+    try:
+        return _registered(fixed, moving)
+    except RuntimeError as error:
+        raise ImageError(
+            "expected scans of at least 4 slices with some contrast to register, found "
+            "one that cannot be registered; segment it by hand"
+        ) from error
+
+
+def _registered(
+    fixed: CoarseScan, moving: CoarseScan
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     import SimpleITK as sitk
 
     target, source = (_image(each.image, each.spacing_mm) for each in (fixed, moving))

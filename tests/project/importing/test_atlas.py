@@ -12,7 +12,7 @@ from napari_semiseg.imaging.volume_registration import CoarseScan, register
 from napari_semiseg.project.cases.history import Proposed
 from napari_semiseg.project.importing import atlas
 from napari_semiseg.project.importing.propose import propose
-from synthetic import ball
+from synthetic import ball, save_nifti
 
 
 def dice(first, second) -> float:
@@ -107,3 +107,16 @@ def test_a_large_scan_is_registered_on_a_coarse_grid() -> None:
     assert np.allclose(
         np.multiply(scan.image.shape, scan.spacing_mm), (300, 204.8, 204.8)
     )
+
+
+def test_scans_that_cannot_be_registered_keep_no_other_out(
+    ball_project, tmp_path
+) -> None:
+    noise = np.random.default_rng(0).normal(size=(24, 24, 3))
+    for name in ("a_thin", "thin"):
+        save_nifti(tmp_path / "thin" / f"{name}.nii.gz", noise.astype(np.float32))
+    ball_project.add(tmp_path / "thin")
+    ball_project.set_label("a_thin", np.ones((3, 24, 24), np.uint8))
+    report = propose(ball_project, cases=["thin", "case_2"], atlas=True)
+    assert report.proposed == ["case_2"]
+    assert "at least 4 slices" in report.skipped["thin"]

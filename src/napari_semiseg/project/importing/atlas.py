@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_semiseg.core.case import CaseState, Split
 from napari_semiseg.core.text import count, with_version
-from napari_semiseg.errors import ProjectError
+from napari_semiseg.errors import ImageError, ProjectError
 from napari_semiseg.imaging.resampling import slabs
 from napari_semiseg.imaging.volume_registration import CoarseScan, register
 
@@ -37,7 +37,8 @@ class AtlasSource:
 
     Multi-atlas segmentation with local weights (Artaechevarria et al., IEEE Trans. Med.
     Imaging 2009) of the first `MOST_SCANS` training cases with a whole label, by id.
-    After some seconds those vote that are registered by then, one at least.
+    After some seconds those vote that are registered by then, one at least; scans that
+    cannot be registered do not vote.
     """
 
     tool = "atlas"
@@ -74,12 +75,20 @@ class AtlasSource:
         scan = case.read_image()
         fixed = CoarseScan.of(scan.data, case.geometry.spacing_mm)
         votes = np.zeros((len(self._values), *fixed.image.shape), np.float32)
-        for done, atlas in enumerate(others):
+        voters, problem = 0, None
+        for atlas in others:
             cancellation.check()
-            if done and time.monotonic() - start > self._seconds:
+            if voters and time.monotonic() - start > self._seconds:
                 break
-            grey, shares = register(fixed, self._coarse(atlas))
+            try:
+                grey, shares = register(fixed, self._coarse(atlas))
+            except ImageError as error:
+                problem = error
+                continue
             votes += shares * _likeness(grey, fixed.image)
+            voters += 1
+        if problem is not None and not voters:
+            raise problem
         votes[0] += LEAST  # what lies beyond all labelled scans is background
         values = np.array(self._values, np.uint8)
         found = np.empty(case.geometry.shape_zyx, np.uint8)
