@@ -57,6 +57,14 @@ def tilted(rank, item):
     item.ImagePositionPatient = [round(v, 6) for v in place + 0.5 * rank * rows]
 
 
+def in_colours(_rank, item):
+    item.PhotometricInterpretation = "PALETTE COLOR"
+    for colour in ("Red", "Green", "Blue"):
+        table = f"{colour}PaletteColorLookupTable"
+        item.add_new(f"{table}Descriptor", "US", [1024, 0, 16])
+        item.add_new(f"{table}Data", "OW", bytes(2048))
+
+
 REFUSED = {
     "sheared affine": (lambda p: nifti(p, VOXELS, SHEAR), "right angles"),
     "NaN": (lambda p: nifti(p, BAD), "NaN or infinite"),
@@ -75,6 +83,7 @@ REFUSED = {
     ),
     "gantry tilt": (lambda p: series(p, tilted), "gantry tilt"),
     "uneven gaps": (lambda p: series(p, lambda rank, _: rank != 4), "even distances"),
+    "DICOM with a table of colours": (lambda p: series(p, in_colours), "colours"),
     "one DICOM slice": (
         lambda p: series(p, lambda rank, _: rank == 0),
         "at least 2 slices",

@@ -158,7 +158,8 @@ class SliceHeader:
         ImageError
             It holds such.
         """
-        if self.number("SamplesPerPixel", 1) > 1:
+        in_table = self.text("PhotometricInterpretation") == "PALETTE COLOR"
+        if in_table or self.number("SamplesPerPixel", 1) > 1:
             raise ImageError(
                 f"{self.file}: expected grey DICOM slices, found colours; choose "
                 f"another series"
