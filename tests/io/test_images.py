@@ -64,6 +64,13 @@ def test_finding_where_there_is_nothing_is_refused(tmp_path):
     assert find_images(tmp_path) == []
 
 
+@pytest.mark.parametrize("suffix", image_suffixes())
+def test_an_empty_file_is_called_so(tmp_path, suffix):
+    (tmp_path / f"scan{suffix}").touch()
+    with pytest.raises(ImageError, match="an empty file; copy or export it again"):
+        read_image(tmp_path / f"scan{suffix}")
+
+
 def test_a_folder_without_a_series_is_no_image(tmp_path):
     with pytest.raises(ImageError, match="DICOM series, found a folder without one"):
         read_image(tmp_path)

@@ -105,6 +105,10 @@ def open_source(path: Path, volume: int | None = None) -> Source:
         raise ImageError(
             f"{path}: expected an image, found nothing there; check the path"
         )
+    if path.is_file() and not path.stat().st_size:
+        raise ImageError(
+            f"{path}: expected an image, found an empty file; copy or export it again"
+        )
     found = reader_of(path)
     if found is not None and found.read is not None:
         source = found.read(path, volume)
