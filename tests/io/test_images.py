@@ -67,7 +67,7 @@ def test_finding_where_there_is_nothing_is_refused(tmp_path):
 @pytest.mark.parametrize("suffix", image_suffixes())
 def test_an_empty_file_is_called_so(tmp_path, suffix):
     (tmp_path / f"scan{suffix}").touch()
-    with pytest.raises(ImageError, match="an empty file; copy or export it again"):
+    with pytest.raises(ImageError, match="an empty one; copy or export it again"):
         read_image(tmp_path / f"scan{suffix}")
 
 

@@ -107,7 +107,8 @@ def open_source(path: Path, volume: int | None = None) -> Source:
         )
     if path.is_file() and not path.stat().st_size:
         raise ImageError(
-            f"{path}: expected an image, found an empty file; copy or export it again"
+            f"{path}: expected a whole image file, found an empty one; copy or export "
+            f"it again"
         )
     found = reader_of(path)
     if found is not None and found.read is not None:
