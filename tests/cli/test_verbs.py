@@ -287,3 +287,17 @@ def test_the_folder_stays_readable_by_hand(semiseg, engine, ball_project) -> Non
     lines = run.folder.events.read_text().splitlines()
     assert json.loads(lines[0])["type"] == "started"
     assert 'method = "auto"' in run.folder.config.read_text()
+
+
+def test_a_verb_does_not_load_what_the_help_of_others_lists(
+    semiseg, empty_project, monkeypatch
+) -> None:
+    """Strategies of suggestions load half of the package."""
+
+    def listed() -> None:
+        raise AssertionError("all strategies are loaded")
+
+    monkeypatch.setattr("napari_semiseg.cli.review.strategies", listed)
+    assert semiseg("status", empty_project.folder).code == 0
+    with pytest.raises(AssertionError, match="all strategies"):
+        semiseg("suggest", "--help")

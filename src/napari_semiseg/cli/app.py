@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from copy import copy
+from typing import Any
+
 import typer
 
 from napari_semiseg.cli import (
@@ -17,7 +21,25 @@ from napari_semiseg.cli import (
 )
 from napari_semiseg.experiments.worker import TRIAL_VERB
 
-app = typer.Typer(
+
+
+class App(typer.Typer):
+    """Builds the verb that is asked for alone.
+
+    The options of some list what is installed, which loads half of the package.
+    """
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Run the verb that the command line names."""
+        narrow = copy(self)
+        asked = [
+            one for one in self.registered_commands if [one.name] == sys.argv[1:2]
+        ]
+        narrow.registered_commands = asked or self.registered_commands
+        return typer.Typer.__call__(narrow, *args, **named)
+
+
+app = App(
     name="semiseg",
     help="Semi-supervised segmentation of 3D medical images: label a few, learn "
     "from all.",
@@ -26,6 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.callback()(lambda: None)  # so that one verb alone is called by its name too
 for verb in (
     project.init,
     data.add,
