@@ -22,7 +22,6 @@ from napari_semiseg.cli import (
 from napari_semiseg.experiments.worker import TRIAL_VERB
 
 
-
 class App(typer.Typer):
     """Builds the verb that is asked for alone.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from copy import deepcopy
+from inspect import unwrap
 
 import pytest
 import torch
@@ -13,7 +15,9 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.plan import Plan
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.optimisers import (
+    SGD,
     TURNED_ANEW,
+    Adam,
     Muon,
     optimisers,
     set_rate,
@@ -155,3 +159,42 @@ def test_a_run_keeps_the_optimiser_that_its_plan_names(ball_project):
     state = Checkpoint.load(plain.folder.last)
     assert state.step == 4
     assert set(state.optimisers) == {"students"}
+
+
+def test_no_optimiser_loads_the_compiler_of_pytorch(monkeypatch):
+    """It takes as long as loading PyTorch itself, in each process that trains."""
+    for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        kept = unwrap(getattr(torch.optim.Optimizer, name))
+        monkeypatch.delattr(kept, "__dynamo_disable", raising=False)
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # not to be imported
+    for kind in (SGD, Adam, Muon):
+        weight = nn.Parameter(torch.randn(3, 3))
+        mover = kind([weight], lr=0.1)
+        weight.grad = torch.randn(3, 3)
+        mover.step()
+        mover.load_state_dict(mover.state_dict())
+        mover.zero_grad(set_to_none=True)
+        assert weight.grad is None
+    with pytest.raises(ImportError):
+        torch.optim.SGD([weight], lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "how"),
+    [
+        (SGD, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+        (Adam, torch.optim.Adam, {"betas": (0.9, 0.99)}),
+    ],
+)
+def test_what_comes_from_pytorch_moves_weights_as_there(ours, theirs, how):
+    torch.manual_seed(0)
+    start, gradients = torch.randn(5), torch.randn(4, 5)
+    moved = []
+    for kind in (ours, theirs):
+        weight = nn.Parameter(start.clone())
+        mover = kind([weight], lr=0.1, weight_decay=0.01, **how)
+        for gradient in gradients:
+            weight.grad = gradient.clone()
+            mover.step()
+        moved.append(weight.detach())
+    assert torch.equal(*moved)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
 from typing import TYPE_CHECKING
 
 import torch
-from torch.optim import SGD, Optimizer
+from torch import optim
+from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +30,32 @@ TURNED_ANEW = 4
 """Steps between two looks at what makes a matrix orthogonal, which changes slowly."""
 
 
-class Muon(Optimizer):
+class _Uncompiled(Optimizer):
+    """An optimiser that does not load the compiler of PyTorch.
+
+    Nothing here is compiled; but methods that PyTorch keeps out of what it compiles
+    load the compiler when they are called, which takes as long as loading PyTorch.
+    """
+
+    add_param_group = unwrap(Optimizer.add_param_group)
+    load_state_dict = unwrap(Optimizer.load_state_dict)
+    state_dict = unwrap(Optimizer.state_dict)
+    zero_grad = unwrap(Optimizer.zero_grad)
+
+
+class SGD(_Uncompiled, optim.SGD):
+    """Stochastic gradient descent with momentum."""
+
+    step = torch.no_grad()(unwrap(optim.SGD.step))
+
+
+class Adam(_Uncompiled, optim.Adam):
+    """For critics."""
+
+    step = torch.no_grad()(unwrap(optim.Adam.step))
+
+
+class Muon(_Uncompiled):
     """Momentum that is made orthogonal before it moves a matrix of weights.
 
     K. Jordan et al. Muon: an optimizer for hidden layers in neural networks. 2024. All

@@ -23,7 +23,7 @@ from napari_semiseg.engine.networks.blocks import placed
 from napari_semiseg.engine.training import warm_start
 from napari_semiseg.engine.training.checkpoint import Checkpoint
 from napari_semiseg.engine.training.gradient_balance import GradientBalance
-from napari_semiseg.engine.training.optimisers import optimisers, set_rate
+from napari_semiseg.engine.training.optimisers import Adam, optimisers, set_rate
 from napari_semiseg.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Trainer:
         ]
         self._of_critics: dict[str, torch.optim.Optimizer] = {}
         if self._critics:
-            self._of_critics["critics"] = torch.optim.Adam(
+            self._of_critics["critics"] = Adam(
                 self._critics,
                 lr=method.critic_learning_rate,
                 betas=(0.9, 0.99),
