@@ -58,7 +58,7 @@ def words(tmp_path):
 
 @pytest.mark.timeout(1800)
 def test_a_cluster_gives_the_scores_of_one_training_after_the_other(
-    semiseg, words, tmp_path
+    semiseg, workers_here, words, tmp_path
 ) -> None:
 
     def scores(out, *more):

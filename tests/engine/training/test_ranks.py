@@ -112,14 +112,14 @@ def test_all_methods_stay_the_same_on_both_ranks(task, small):
     task = dataclasses.replace(task, strides=small.strides)
 
     def work(ranks):
-        return trained(ranks, METHODS, task, small, share=True, steps=8)
+        return trained(ranks, METHODS, task, small, share=True, steps=5)
 
     first, second = in_ranks(work)
     assert first == second
     assert len(set(first.values())) == len(METHODS)
     # Each rank had crops of its own: alone on the first one's, others come out.
     half = small.model_copy(update={"labelled_batch": 2, "unlabelled_batch": 2})
-    alone = trained(ALONE, ["dan"], task, half, share=True, steps=8)
+    alone = trained(ALONE, ["dan"], task, half, share=True, steps=5)
     assert alone["dan"] != first["dan"]
 
 
@@ -231,7 +231,7 @@ def test_each_rank_predicts_one_of_the_open_cases(ball_project, monkeypatch):
 
     monkeypatch.setattr(live_predictions, "SHARE", 1.0)
     monkeypatch.setattr("napari_semiseg.engine.training.trainer.ATTENTION_SECONDS", 0)
-    config = TrainingConfig.build(**SETTINGS | {"steps": 40, "refresh_seconds": 0.0})
+    config = TrainingConfig.build(**SETTINGS | {"steps": 8, "refresh_seconds": 0.0})
     run = Run.create(ball_project, config)
     request_predictions(run, ["case_3", "case_4", "gone"])
 
@@ -259,7 +259,7 @@ def test_each_rank_predicts_one_of_the_open_cases(ball_project, monkeypatch):
     assert told == len(logged) > 0
     assert set(logged) == {"case_3", "case_4"}
     assert untold == 0
-    assert run.prediction_record("case_4").step <= 40
+    assert run.prediction_record("case_4").step <= 8
 
 
 @pytest.mark.parametrize(
