@@ -31,9 +31,7 @@ class App(typer.Typer):
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Run the verb that the command line names."""
         narrow = copy(self)
-        asked = [
-            one for one in self.registered_commands if [one.name] == sys.argv[1:2]
-        ]
+        asked = [one for one in self.registered_commands if [one.name] == sys.argv[1:2]]
         narrow.registered_commands = asked or self.registered_commands
         return typer.Typer.__call__(narrow, *args, **named)
 

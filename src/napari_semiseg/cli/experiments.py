@@ -104,8 +104,7 @@ def bench(
     with _executor(cluster) as executor:
         out = out if cluster is None else out.resolve()
         runner = BenchmarkRunner(out, executor, benchmark, dataset, scheme)
-        results = _run(runner, results, "Benchmark", json=json)
-    rows = runner.publish(results)
+        results, rows = _run(runner, results, "Benchmark", json=json)
     trials = runner.trials()
     failed = [run for run in results.failed() if any(map(run.is_of, trials))]
     if json:
@@ -210,8 +209,7 @@ def simulate(
     references = annotator.References.check(opened, simulation)
     with _executor(cluster) as executor:
         runner = SimulationRunner(folder, executor, opened, simulation, references)
-        results = _run(runner, results, "Simulation", json=json)
-    points = runner.publish(results)
+        results, points = _run(runner, results, "Simulation", json=json)
     asked = [results.of(strategy) for strategy in simulation.seeded_strategies()]
     failed = [result for result in asked if result.error is not None]
     figure = str(curves.figure_path(folder)) if points else None
@@ -332,20 +330,23 @@ def _require_steps(cluster: str | None, steps: object) -> None:
 
 def _run(
     experiment: Experiment[Any, Any], results: Any, name: str, *, json: bool
-) -> Any:
-    """Do all trials that are not done; tables and figures grow with each."""
-    stop = StopFlag()
+) -> tuple[Any, Any]:
+    """Do all trials that are not done; tables and figures grow with each.
+
+    Returns the results and their rows.
+    """
+    stop, rows = StopFlag(), None
     with stoppable(stop), ExperimentDisplay(name, quiet=json) as display:
         for event in experiment.run(results, stop=lambda: stop.requested):
             display.take(event)
             if isinstance(event, TrialFinished):
                 results = event.results
-                experiment.publish(results)
+                rows = experiment.publish(results)
     if stop.requested:
         if not json:
             render.say("Stopped; the same command continues from here.")
         raise SystemExit(STOPPED)
-    return results
+    return results, experiment.publish(results) if rows is None else rows
 
 
 def _refuse_failed(

@@ -155,7 +155,8 @@ def _qualitative(
         views = slices_through(is_class(reference), image.geometry)
         for axis, view, plane in zip(line, views, PLANES, strict=True):
             _draw_plane(axis, view, image.data, masks)
-            axis.set_title(f"{name} ({rank}), {plane}", fontsize=8)
+            # A place that is given is not looked for, which takes longer than the rest.
+            axis.set_title(f"{name} ({rank}), {plane}", fontsize=8, y=1.0)
     lines = [Line2D([], [], color=REFERENCE_COLOUR, linewidth=2.4, label="reference")]
     lines += [
         Line2D([], [], color=colour, label=run.method)
