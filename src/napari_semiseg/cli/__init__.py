@@ -5,8 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    import signal
     import sys
+
+    from napari_semiseg.errors import STOPPED
 
     try:
         from napari_semiseg.cli.app import app
@@ -16,4 +17,4 @@ def main() -> None:
         end_with_parent()
         sys.exit(exit_code(app))
     except KeyboardInterrupt:  # while this is loaded
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(STOPPED)

@@ -496,11 +496,15 @@ class Training:
                 "else: training learns from labels alone; see semiseg propose"
             )
         shown = {int(index) for target in targets for index in np.unique(target)}
-        lost = {
-            item.name
+        unseen = {
+            item.name: index
             for index, item in enumerate(self._project.labels, start=1)
             if index not in shown
-            and any(case.comes_near(index) for case in live_labels.labelled)
+        }
+        lost = {
+            name
+            for name, index in unseen.items()
+            if any(case.comes_near(index) for case in live_labels.labelled)
         }
         if not any(0 < index < UNANNOTATED for index in shown):
             raise ProjectError(
@@ -510,10 +514,10 @@ class Training:
                 "background in those of the training cases; paint some of it, then "
                 "train"
             )
-        for index, item in enumerate(self._project.labels, start=1):
-            if item.name not in lost and index not in shown:
+        for name in unseen:
+            if name not in lost:
                 yield Warned(
-                    message=f"no labelled voxel of {item.name!r} in any training case: "
+                    message=f"no labelled voxel of {name!r} in any training case: "
                     f"it cannot be learned and will not be predicted; label some"
                 )
         if lost:

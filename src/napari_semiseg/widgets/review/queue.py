@@ -391,8 +391,7 @@ class QueueBox(QWidget):
         """Cases that wait for a person, test cases left out."""
         if self.session.project is None:
             return []
-        waiting = self.session.project.cases(state=TO_DO)
-        return [case.id for case in waiting if waits(case)]
+        return [case.id for case in self.session.project.cases() if waits(case)]
 
 
 def waits(case: Case) -> bool:
