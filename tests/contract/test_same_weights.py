@@ -51,7 +51,7 @@ METHODS: dict[str, dict[str, Any]] = {
         # The first half with labels alone; then every prediction is a pseudo label.
         "params": {
             "begin": 0.5,
-            "labels_first": 0,
+            "least_entropy_ratio": 0,
             "threshold": 0.5,
             "largest_gap": 1,
         },

@@ -69,7 +69,8 @@ class Stepped(_Event):
     """Progress of training, at most about twice a second.
 
     ``losses`` are weighted terms, averaged since the last event; ``gradient_ratio``
-    is the gradient of those on unlabelled crops over that of labelled ones.
+    is the gradient of those on unlabelled crops over that of labelled ones,
+    ``entropy_ratio`` how much less sure the networks are where nothing is annotated.
     """
 
     type: Literal["stepped"] = "stepped"
@@ -80,6 +81,7 @@ class Stepped(_Event):
     seconds: float
     seconds_left: float
     gradient_ratio: float | None = None
+    entropy_ratio: float | None = None
 
 
 class Validated(_Event):

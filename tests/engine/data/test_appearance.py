@@ -46,24 +46,28 @@ def test_a_black_background_stays_the_darkest():
     assert moved[:10].max() <= moved[10:].min() + 1e-3
 
 
-def crops(plan, kind, **streams):
+def crops(plan, kind, *, all_greys=False, **streams):
     plan = plan.model_copy(
         update={"intensities": (Intensity(kind=kind, cut=(0, 1), mean_std=(0, 1)),)}
     )
-    drawn, _ = Sampler(Streams(**streams), plan, 0).read(5)
+    drawn, _ = Sampler(Streams(**streams), plan, 0).read(5, all_greys=all_greys)
     return drawn.image[: plan.labelled_batch, :-1]
 
 
 @pytest.mark.parametrize("kind", ["central", "zscore", "ct"])
-def test_labelled_crops_borrow_from_unlabelled_scans(plan, monkeypatch, kind):
-    """Only where grey values are not calibrated, and the labels stay."""
+def test_labelled_crops_borrow_from_other_scans(plan, monkeypatch, kind):
+    """Where grey values are not calibrated; from unlabelled scans where that is asked.
+
+    The labels stay.
+    """
     known, stranger = prepared(0), prepared(9, labelled=False)
     stranger.__dict__["quantiles"] = quantiles(np.asarray(stranger.image)) + 50.0
     streams = {"labelled": (known,), "unlabelled": (stranger,) * 20}
     monkeypatch.setattr(sampling, "BORROWED", 0.0)
     plain = crops(plan, kind, **streams)
     monkeypatch.setattr(sampling, "BORROWED", 1.0)
-    borrowed = crops(plan, kind, **streams)
+    assert crops(plan, kind, **streams).max() < 20
+    borrowed = crops(plan, kind, all_greys=True, **streams)
     assert (borrowed.max() > 20) == (kind != "ct")
     assert torch.isfinite(borrowed).all()
     assert plain.max() < 20

@@ -27,16 +27,25 @@ def test_the_first_part_is_supervised_and_costs_no_unlabelled_crop(task, plan):
     assert set(late) == LABELLED | PSEUDO
 
 
-@pytest.mark.parametrize(
-    ("total", "first"), [(450, None), (750, 500), (1000, 500), (8000, 4000)]
-)
-def test_pseudo_labels_begin_at_half_of_a_training_and_after_some_hundred_steps(
-    task, total, first
+@pytest.mark.parametrize(("total", "first"), [(450, 225), (8000, 4000)])
+@pytest.mark.parametrize("ratio", [None, 1.0, 1.24, 1.26])
+def test_pseudo_labels_begin_at_half_of_a_training_unless_networks_are_as_sure(
+    task, total, first, ratio
 ):
+    """Before anything is measured, as in a plan, they may."""
     learner = registry.build("auto", {}, task)
-    steps = [plugin.Progress(step, total) for step in range(total)]
+    steps = [plugin.Progress(step, total, ratio) for step in range(total)]
     used = [t.step for t in steps if learner.takes_unlabelled(t)]
-    assert used == ([] if first is None else list(range(first, total)))
+    unsure = ratio is None or ratio > 1.25
+    assert used == (list(range(first, total)) if unsure else [])
+    assert {learner.borrows_unlabelled_greys(t) for t in steps} == {ratio == 1.26}
+    asking = [t.step for t in steps if learner.weighs_entropy(t)]
+    assert asking == [t.step for t in steps if t.step not in set(used)]
+
+
+def test_a_training_that_never_uses_them_measures_nothing(task):
+    learner = registry.build("auto", {"begin": 1.0}, task)
+    assert not learner.weighs_entropy(plugin.Progress(0, 10))
 
 
 def test_runs_of_earlier_versions_may_name_how_often_labels_were_seen(task):
@@ -84,7 +93,7 @@ def test_guesses_weigh_less_where_the_heads_do_not_agree(task, plan, monkeypatch
 
 
 def test_nothing_is_spent_on_unlabelled_crops_before(task, plan):
-    learner = registry.build("auto", {"begin": 0.6, "labels_first": 0}, task)
+    learner = registry.build("auto", {"begin": 0.6, "least_entropy_ratio": 0}, task)
     drawn = sampler(plan)
     made = Trainer(learner, drawn, plan, 0, CPU)
     asked = []
@@ -96,16 +105,18 @@ def test_nothing_is_spent_on_unlabelled_crops_before(task, plan):
         return found
 
     drawn.batch = counted
-    for _ in range(5):
-        made._advance(5)
-    assert asked == [2, 2, 2, 4, 4]
+    for _ in range(20):
+        made._advance(20)
+    measured = {4, 5, 8, 9}
+    assert asked == [4 if at in measured or at >= 12 else 2 for at in range(20)]
+    assert made.entropy_ratio is not None
 
 
 @pytest.mark.parametrize("paste", ["both", "into", "none"])
 def test_a_box_of_a_labelled_crop_is_in_the_unlabelled_one(task, plan, paste):
     single = plan.model_copy(update={"unlabelled_batch": 1})
     batch = sampler(single).batch(0, CPU)
-    learner = registry.build("auto", {"paste": paste, "labels_first": 0}, task)
+    learner = registry.build("auto", {"paste": paste, "least_entropy_ratio": 0}, task)
     nets = trainer("auto", task, single).networks
     seen = []
     nets.students["student"].register_forward_pre_hook(

@@ -43,7 +43,7 @@ def sampler(plan, *, unlabelled=True, known=None, seed=3):
 
 def build(name, task, **params):
     """Build a method that takes unlabelled crops in the few steps of a test."""
-    early = {"labels_first": 0} if name == "auto" else {}
+    early = {"least_entropy_ratio": 0} if name == "auto" else {}
     return registry.build(name, {**early, **params}, task)
 
 

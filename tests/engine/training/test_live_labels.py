@@ -249,7 +249,9 @@ UNLABELLED = "Preparing unlabelled cases"
 
 def auto(begin, **values):
     """Pseudo labels after such a part of the training."""
-    return config(method="auto", params={"begin": begin, "labels_first": 0}, **values)
+    return config(
+        method="auto", params={"begin": begin, "least_entropy_ratio": 0}, **values
+    )
 
 
 def stages(events):

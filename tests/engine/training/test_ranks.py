@@ -39,7 +39,7 @@ EQUAL = [
     *("ad_mt", "self_training", "temporal_ensembling"),  # more teachers than students
 ]
 """Methods that two ranks train to the weights of one."""
-EARLY = {"auto": {"begin": 0.25, "labels_first": 0}}
+EARLY = {"auto": {"begin": 0.25, "least_entropy_ratio": 0}}
 """Parameters that let unlabelled crops take part in a training of a few steps."""
 
 

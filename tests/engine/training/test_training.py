@@ -82,13 +82,14 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
             "not used: 'auto' would begin later than in 6 steps",
         ),
         (
-            {"method": "auto"},
-            "not used: 'auto' would begin later than in 6 steps",
+            {"method": "auto", "params": {"least_entropy_ratio": 1e9}},
+            "not used up to step 5: the networks' entropy is ",
         ),
         (
-            {"method": "auto", "params": {"labels_first": 0}},
-            "used from step 3 of 6 on, their grey values from the first",
+            {"method": "auto", "params": {"least_entropy_ratio": 0}},
+            "used from step 3 of 6 on: the networks' entropy is ",
         ),
+        ({"method": "ug_mcl"}, "used from step 2 of 6 on"),
     ],
 )
 def test_a_plan_says_whether_unlabelled_scans_are_used(ball_project, values, said):

@@ -654,14 +654,14 @@ def test_training_from_scratch_stays_chosen(
 @pytest.mark.parametrize(
     ("budget", "scans"),
     [
-        ({"minutes": 20}, "unlabelled</b> scans, the latter after 10 min or more;"),
-        ({"steps": 4000}, "unlabelled</b> scans, the latter after 2,000 steps;"),
-        ({"steps": 750}, "unlabelled</b> scans, the latter after 502 steps;"),
-        ({"steps": 450}, "<b>1 labelled</b> scan;"),
+        ({"minutes": 20}, "the latter after 10 min if it is unsure of them;"),
+        ({"steps": 4000}, "the latter after 2,000 steps if it is unsure of them;"),
+        ({"steps": 450}, "the latter after 225 steps if it is unsure of them;"),
+        ({"steps": 450, "params": {"begin": 1.0}}, "<b>1 labelled</b> scan;"),
     ],
 )
 def test_the_default_learns_from_labels_alone_at_first(
-    session: Session, labelled: None, qtbot: QtBot, budget: dict[str, int], scans: str
+    session: Session, labelled: None, qtbot: QtBot, budget: dict[str, Any], scans: str
 ) -> None:
     panel = TrainingPanel(session, FakeExecutor(), method_specs())
     panel.form.set_devices(DEVICES)

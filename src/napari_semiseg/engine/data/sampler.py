@@ -32,17 +32,24 @@ UNTRUSTED_UNTIL = 2 / 3
 """Part of the steps after which nothing is learned from proposed masks."""
 LABELLED_STREAM, UNLABELLED_STREAM, BATCH_STREAM, UNTRUSTED_STREAM = range(4)
 _Read = tuple[Crops, list[np.random.Generator]]
+_Key = tuple[int, bool, bool, int]
 
 
 class Batches(Protocol):
     """Where a trainer takes its batches from."""
 
     def batch(
-        self, step: int, device: torch.device, *, unlabelled: bool = True
+        self,
+        step: int,
+        device: torch.device,
+        *,
+        unlabelled: bool = True,
+        all_greys: bool = False,
     ) -> Batch:
         """Draw the batch of a step, the same whenever it is drawn.
 
-        ``unlabelled`` says whether its unlabelled crops are needed.
+        ``unlabelled`` says whether its unlabelled crops are needed, ``all_greys``
+        whether labelled ones may be shown with the grey values of unlabelled scans.
         """
 
     def labelled_images(self, count: int) -> list[NDArray[np.float16]]:
@@ -61,7 +68,12 @@ class SyntheticBatches:
         self._ranks = ranks
 
     def batch(
-        self, step: int, device: torch.device, *, unlabelled: bool = True
+        self,
+        step: int,
+        device: torch.device,
+        *,
+        unlabelled: bool = True,
+        all_greys: bool = False,
     ) -> Batch:
         """Draw random crops and labels."""
         plan, generator = self._plan, torch.Generator().manual_seed(step)
@@ -154,7 +166,7 @@ class Sampler:
         self._classes = len(streams.labelled[0].intervals[0])
         self._changes = 0
         self._reader = ThreadPoolExecutor(1, "crops")
-        self._pending: tuple[tuple[int, bool, int], Future[_Read]] | None = None
+        self._pending: tuple[_Key, Future[_Read]] | None = None
 
     def change(self, streams: Streams) -> None:
         """Draw from other streams from their first step on; the last ones are kept."""
@@ -169,10 +181,15 @@ class Sampler:
             self._changes += 1
 
     def batch(
-        self, step: int, device: torch.device, *, unlabelled: bool = True
+        self,
+        step: int,
+        device: torch.device,
+        *,
+        unlabelled: bool = True,
+        all_greys: bool = False,
     ) -> Batch:
         """Draw the batch of a step, whose crops were read during the one before."""
-        crops, generators = self._prefetched(step, unlabelled)
+        crops, generators = self._prefetched(step, unlabelled, all_greys)
         plan = self._plan
         return augment(
             crops.to(device),
@@ -187,20 +204,23 @@ class Sampler:
         """Give whole volumes (K, Z, Y, X) of the first labelled cases."""
         return [case.image for case in self._streams[-1].labelled[:count]]
 
-    def _prefetched(self, step: int, unlabelled: bool) -> _Read:
+    def _prefetched(self, step: int, unlabelled: bool, all_greys: bool) -> _Read:
         """Take what another thread has read, and let it read the next crops.
 
         What it has read is a function of this key alone, and left where it differs.
         """
-        key, pending = (step, unlabelled, self._changes), self._pending
+        how = {"unlabelled": unlabelled, "all_greys": all_greys}
+        key, pending = (step, unlabelled, all_greys, self._changes), self._pending
         found = pending[1].result() if pending and pending[0] == key else None
         if found is None:
-            found = self.read(step, unlabelled=unlabelled)
-        following = self._reader.submit(self.read, step + 1, unlabelled=unlabelled)
-        self._pending = ((step + 1, unlabelled, self._changes), following)
+            found = self.read(step, **how)
+        following = self._reader.submit(self.read, step + 1, **how)
+        self._pending = ((step + 1, *key[1:]), following)
         return found
 
-    def read(self, step: int, *, unlabelled: bool = True) -> _Read:
+    def read(
+        self, step: int, *, unlabelled: bool = True, all_greys: bool = False
+    ) -> _Read:
         """Read the crops of a step, and give the generators that will augment them.
 
         All that is random of a crop follows from the seed, the step and its place in
@@ -224,7 +244,10 @@ class Sampler:
         known = crops[: len(first)]
         for case, crop, rng in zip(first, known, generators, strict=False):
             if rng.random() < BORROWED:
-                self._borrow_greys(case, crop["image"], step, rng)
+                streams = self._at(step)
+                lenders = streams.labelled + streams.unlabelled * all_greys
+                other = lenders[rng.integers(len(lenders))]
+                self._borrow_greys(case, other, crop["image"], rng)
         intervals = [crop["intervals"] for crop in known]
         channels = max(len(maps) for maps in intervals)
         return (
@@ -246,19 +269,14 @@ class Sampler:
     def _borrow_greys(
         self,
         case: Prepared,
+        other: Prepared,
         image: NDArray[np.float32],
-        step: int,
         rng: np.random.Generator,
     ) -> None:
         """Show a crop (K + 1, Z, Y, X) as another scan of the cohort might look.
 
-        So a network learns from the unlabelled scans too which contrasts there are.
         Calibrated grey values, as of CT, are left as they are.
         """
-        streams = self._at(step)
-        own = len(streams.labelled)
-        at = rng.integers(own + len(streams.unlabelled))
-        other = streams.labelled[at] if at < own else streams.unlabelled[at - own]
         strength = rng.uniform(0.5, 1.0)
         inside = image[-1] > 0
         for index, how in enumerate(self._plan.intensities):

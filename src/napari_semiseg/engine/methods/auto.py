@@ -37,8 +37,10 @@ class AutoParams(DualTaskParams):
     begin: float = Field(
         default=0.5, ge=0, le=1, description="Fraction of training with labels alone"
     )
-    labels_first: int = Field(
-        default=500, ge=0, description="Steps with labels alone at least"
+    least_entropy_ratio: float = Field(
+        default=1.25,
+        ge=0,
+        description="How much less sure it must be of scans without a label",
     )
     weight: float = Field(default=0.5, ge=0, description="Weight of the pseudo labels")
     threshold: float = Field(
@@ -66,10 +68,11 @@ class Auto(DualTaskMethod):
 
     A term on unlabelled crops costs steps, and in a budget of minutes it must be
     worth them: at first more steps with labels teach more, and the averaged network
-    changes too fast to be learned from. So until half of the training is over, and
-    ``labels_first`` steps are, unlabelled scans lend only their grey values
-    (`data.appearance`), which costs nothing; a training that ends before learns from
-    labels alone. From then on a batch has an unlabelled crop as well, in a strong
+    changes too fast to be learned from. So until half of the training is over it
+    learns from labels alone, and longer where it is about as sure of the other scans
+    as of the labelled ones (`training.entropy_ratio`): they hold nothing new for it
+    then. Where it is not, labelled crops are shown with the grey values of the others
+    too (`data.appearance`), and a batch has an unlabelled crop as well, in a strong
     view and with a box of a labelled crop pasted in (after BCP, Bai et al., CVPR 2023,
     and FixMatch, Sohn et al., NeurIPS 2020). The averaged network labels its weak view
     by the mean p' of the mask and distance heads:
@@ -87,13 +90,25 @@ class Auto(DualTaskMethod):
     title = "Automatic"
     cite = "this project"
     unlabelled = 1
-    retired = frozenset({"views"})
+    retired = frozenset({"views", "labels_first"})
     Params: ClassVar[type[MethodParams]] = AutoParams
     params: AutoParams
 
     def takes_unlabelled(self, t: Progress) -> bool:
-        """After the supervised part."""
-        return t.step >= self.params.labels_first and t.fraction >= self.params.begin
+        """After the supervised part, unless it is as sure of other scans by then."""
+        ratio = t.entropy_ratio
+        return t.fraction >= self.params.begin and (
+            ratio is None or ratio >= self.params.least_entropy_ratio
+        )
+
+    def weighs_entropy(self, t: Progress) -> bool:
+        """Until it takes unlabelled crops, which changes the ratio itself."""
+        return self.params.begin < 1 and not self.takes_unlabelled(t)
+
+    def borrows_unlabelled_greys(self, t: Progress) -> bool:
+        """By the same measurement, also in the supervised part."""
+        ratio = t.entropy_ratio
+        return ratio is not None and ratio >= self.params.least_entropy_ratio
 
     def loss(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Labelled terms on annotated voxels, pseudo labels on the others."""

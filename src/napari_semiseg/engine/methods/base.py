@@ -119,10 +119,14 @@ class Progress:
     ----------
     step, total : int
         Steps that are done, and that there will be.
+    entropy_ratio : float, optional
+        How much less sure the averaged networks are where nothing is annotated, see
+        `training.entropy_ratio`; None before it is measured.
     """
 
     step: int
     total: int
+    entropy_ratio: float | None = None
 
     @property
     def fraction(self) -> float:
@@ -247,6 +251,17 @@ class Method(ABC):
         does, cases without a label are not even read.
         """
         return self.ramped(t) >= NEGLIGIBLE
+
+    def weighs_entropy(self, t: Progress) -> bool:
+        """Whether it asks for `Progress.entropy_ratio`, and has not decided by it."""
+        return False
+
+    def borrows_unlabelled_greys(self, t: Progress) -> bool:
+        """Whether labelled crops may be shown with grey values of unlabelled scans.
+
+        Those of other labelled scans are borrowed in every method.
+        """
+        return False
 
     def terms(self, nets: Networks, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """What a step minimises: `labelled_loss` while no other term counts yet."""

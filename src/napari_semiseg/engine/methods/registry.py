@@ -91,31 +91,26 @@ def check_params(kind: type[Method], params: dict[str, Any]) -> MethodParams:
         raise ConfigError(describe(error, f"parameters of {kind.name}")) from error
 
 
-def unlabelled_from(
-    name: str, params: dict[str, Any], steps: int = LONG
-) -> float | None:
+def unlabelled_from(name: str, params: dict[str, Any]) -> float | None:
     """Fraction of a training after which unlabelled scans take part; None if never.
 
-    PyTorch is neither needed nor loaded.
-
-    Parameters
-    ----------
-    name, params
-        As in `build`.
-    steps : int
-        Of the training; by default it is a long one.
-
-    Raises
-    ------
-    ConfigError
-        As `build`.
+    PyTorch is neither needed nor loaded; parameters and errors as of `build`.
     """
     kind = METHODS.find(name)
     if not kind.unlabelled:
         return None
     learner = build(name, params, Task(2, 1.0, 1, ()))
-    places = (Progress(n * steps // PARTS, steps) for n in range(PARTS))
+    places = (Progress(n * LONG // PARTS, LONG) for n in range(PARTS))
     return next((at.fraction for at in places if learner.takes_unlabelled(at)), None)
+
+
+def weighs_entropy(name: str, params: dict[str, Any]) -> bool:
+    """Whether unlabelled scans take part only if networks are less sure of them.
+
+    PyTorch is neither needed nor loaded; parameters and errors as of `build`.
+    """
+    learner = build(name, params, Task(2, 1.0, 1, ()))
+    return learner.weighs_entropy(Progress(0, LONG))
 
 
 def check(config: TrainingConfig) -> type[Method]:

@@ -22,8 +22,9 @@ class Checkpoint:
 
     ``best`` is the highest mean validation Dice so far, -1 before there is one.
     ``schedule`` is `Schedule.state`, ``gradient_ratio`` that of `GradientBalance`,
-    ``familiar`` how far apart scans with labels are for the averaged networks, see
-    `imaging.foreign_scans`: it is measured at the end, or where a training stops.
+    ``entropy_ratio`` is `EntropyRatio.state`, ``familiar`` how far apart scans with
+    labels are for the averaged networks, see `imaging.foreign_scans`: it is measured
+    at the end, or where a training stops.
 
     Batches and noise are functions of (seed, step, schedule): there is no generator
     to keep.
@@ -39,6 +40,7 @@ class Checkpoint:
     schedule: list[dict[str, Any]] = field(default_factory=list)
     gradient_ratio: float | None = None
     familiar: float | None = None
+    entropy_ratio: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write atomically; a reader sees the old file or the whole new one."""

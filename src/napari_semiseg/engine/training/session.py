@@ -131,6 +131,7 @@ class Training:
         self._step = saved.step or 0
         self._seconds = saved.seconds or 0.0
         self._all_ready = False
+        self._noted_ratio: float | None = None
         self.complete = False
 
     def finished(self, reason: FinishReason, error: str | None = None) -> Finished:
@@ -390,6 +391,7 @@ class Training:
                 if isinstance(event, Staged):
                     ranks.shared(None)  # it still prepares: the others are to wait
                 yield event
+            self._note_entropy_ratio(trainer)
             ranks.shared((trainer.schedule.updates[known:], trainer.plan))
         else:
             while news is None:
@@ -463,8 +465,8 @@ class Training:
             yield from live_labels.prepare_unlabelled(self._stopped)
             learned = live_labels.update(trainer.schedule, step)
             sampler.change(live_labels.streams(trainer.schedule))
-        use = {"unlabelled": self._use_of_unlabelled(plan)}
-        plan = plan.model_copy(update={"reasons": plan.reasons | use})
+        if trainer.entropy_ratio is None:
+            plan = self._with_use_of_unlabelled(plan)
         trainer.replan(plan)
         sampler.replan(plan)
         trainer.state().save(self._run.folder.last)
@@ -478,6 +480,15 @@ class Training:
             seconds_per_step=trainer.recent_seconds_per_step(steps),
             parameters=trainer.parameters,
         )
+
+    def _note_entropy_ratio(self, trainer: Trainer) -> None:
+        """Say in the plan what becomes of unlabelled scans, when it is measured."""
+        ratio = trainer.entropy_ratio
+        if ratio != self._noted_ratio:
+            self._noted_ratio = ratio
+            plan = self._with_use_of_unlabelled(trainer.plan, trainer.step, ratio)
+            trainer.replan(plan)
+            write_json(self._run.folder.plan, plan.model_dump(mode="json"))
 
     def _stopped(self) -> bool:
         return self._run.stop_requested
@@ -543,14 +554,15 @@ class Training:
             plan, seconds_per_step = self._with_measured_steps(
                 plan, trial, plan.steps, start
             )
-        use = {"unlabelled": self._use_of_unlabelled(plan)}
+        plan = self._with_use_of_unlabelled(plan)
         if self._config.untrusted:
             masks = count(len(live_labels.untrusted), "proposed mask")
-            use["untrusted"] = (
+            use = (
                 f"{masks}, in {self._config.untrusted:.0%} of the labelled crops at "
                 f"first, and in none after two thirds of the steps"
             )
-        plan = plan.model_copy(update={"reasons": plan.reasons | use})
+            reasons = plan.reasons | {"untrusted": use}
+            plan = plan.model_copy(update={"reasons": reasons})
         if self._config.minutes is not None and plan.steps < FEW_STEPS:
             yield Warned(
                 message=f"the minutes hold only {plan.steps} steps on this machine; a "
@@ -559,35 +571,56 @@ class Training:
             )
         return plan, seconds_per_step
 
-    def _first_unlabelled(self, plan: Plan, done: int = 0) -> int | None:
-        """Find the first step after those done that takes unlabelled crops."""
+    def _first_unlabelled(
+        self, plan: Plan, done: int = 0, entropy_ratio: float | None = None
+    ) -> int | None:
+        """Find the first step after those done that takes unlabelled crops.
+
+        Where a measurement decides that is not done yet, the first that may take them.
+        """
         if not plan.unlabelled_batch:
             return None
         learner = self._learner(plan)
         steps = (
             step
             for step in range(done, plan.steps)
-            if learner.takes_unlabelled(base.Progress(step, plan.steps))
+            if learner.takes_unlabelled(base.Progress(step, plan.steps, entropy_ratio))
         )
         return next(steps, None)
 
-    def _use_of_unlabelled(self, plan: Plan) -> str:
+    def _with_use_of_unlabelled(
+        self, plan: Plan, done: int = 0, entropy_ratio: float | None = None
+    ) -> Plan:
         """Say from when on unlabelled scans are used, or why they are not."""
+        use = self._use_of_unlabelled(plan, done, entropy_ratio)
+        return plan.model_copy(update={"reasons": plan.reasons | {"unlabelled": use}})
+
+    def _use_of_unlabelled(
+        self, plan: Plan, done: int, entropy_ratio: float | None
+    ) -> str:
         if not self._cohort.unlabelled:
             return "there are none"
+        method = repr(self._config.method)
         if not plan.unlabelled_batch:
-            return f"{self._config.method!r} learns from labels alone, or was asked to"
-        first = self._first_unlabelled(plan)
-        if first is not None:
-            greys = not all(how.calibrated for how in plan.intensities)
-            return (
-                f"used from step {first:,} of {plan.steps:,} on"
-                + ", their grey values from the first" * greys
+            return f"{method} learns from labels alone, or was asked to"
+        first = self._first_unlabelled(plan, done, entropy_ratio)
+        if entropy_ratio is not None:
+            measured = (
+                f"the networks' entropy is {entropy_ratio:.2f} times as high where "
+                f"nothing is annotated"
             )
-        return (
-            f"not used: {self._config.method!r} would begin later than in "
-            f"{plan.steps:,} steps; more minutes change that"
-        )
+            if first is None:
+                return f"not used up to step {done:,}: {measured}"
+            return f"used from step {first:,} of {plan.steps:,} on: {measured}"
+        if first is None:
+            return (
+                f"not used: {method} would begin later than in {plan.steps:,} steps; "
+                f"more minutes change that"
+            )
+        used = f"used from step {first:,} of {plan.steps:,} on"
+        if self._learner(plan).weighs_entropy(base.Progress(0, plan.steps)):
+            used += ", if the networks are clearly less sure of them by then"
+        return used
 
     def _with_measured_steps(
         self, plan: Plan, trial: Trainer, expected: int, start: float

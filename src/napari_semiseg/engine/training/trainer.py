@@ -22,6 +22,7 @@ from napari_semiseg.engine.methods.base import Networks, Progress
 from napari_semiseg.engine.networks.blocks import placed
 from napari_semiseg.engine.training import warm_start
 from napari_semiseg.engine.training.checkpoint import Checkpoint
+from napari_semiseg.engine.training.entropy_ratio import EntropyRatio, entropy_sums
 from napari_semiseg.engine.training.gradient_balance import GradientBalance
 from napari_semiseg.engine.training.optimisers import Adam, optimisers, set_rate
 from napari_semiseg.errors import ProjectError
@@ -148,6 +149,7 @@ class Trainer:
         self.best = -1.0
         self.schedule = Schedule()
         self._balance = GradientBalance(gradient_ratio)
+        self._entropy_ratio = EntropyRatio()
         self._costs: dict[bool, float] = {}
         self._work: dict[bool, float] = {}
         self._kinds: list[bool] = []
@@ -208,13 +210,20 @@ class Trainer:
         walls, works = zip(*times[1:], strict=True)
         return min(walls), min(works)
 
-    def _progress(self, total: int) -> Progress:
-        return Progress(self.step, total)
+    def _progress(self, total: int, step: int | None = None) -> Progress:
+        """Say where a training of ``total`` steps is, or would be at ``step``."""
+        at = self.step if step is None else step
+        return Progress(at, total, self._entropy_ratio.value)
 
     @property
     def plan(self) -> Plan:
         """The plan that it trains by."""
         return self._plan
+
+    @property
+    def entropy_ratio(self) -> float | None:
+        """How much less sure the networks are where nothing is annotated."""
+        return self._entropy_ratio.value
 
     def replan(self, plan: Plan) -> None:
         """Go on with another number of steps."""
@@ -240,7 +249,9 @@ class Trainer:
             found = planned | found
         usual = float(np.mean(list(found.values())))
         left = [self.step + middle for middle in _middles(total - self.step, PARTS)]
-        kinds = [self._method.takes_unlabelled(Progress(step, total)) for step in left]
+        kinds = [
+            self._method.takes_unlabelled(self._progress(total, step)) for step in left
+        ]
         return float(np.mean([found.get(kind, usual) for kind in kinds]))
 
     def rehearse(self) -> Iterator[None]:
@@ -260,7 +271,14 @@ class Trainer:
         torch.manual_seed(noise % 2**63)
         t = self._progress(total)
         taking = self._method.takes_unlabelled(t)
-        batch = self._batches.batch(self.step, self._device, unlabelled=taking)
+        looks = self._method.weighs_entropy(t) and self._entropy_ratio.is_due(t)
+        batch = self._batches.batch(
+            self.step,
+            self._device,
+            unlabelled=taking or looks,
+            all_greys=self._method.borrows_unlabelled_greys(t),
+        )
+        seen = self._entropies(batch) if looks else []
         for network in self.networks.students.values():
             network.train()
         with autocast(self._device, self._plan.precision):
@@ -274,9 +292,14 @@ class Trainer:
         )
         self._loss = torch.stack([term.detach() for term in terms.values()]).sum()
         labelled, rest, *agreed = self._ranks.average(
-            self._parameters, [*self._statistics, self._loss], (*norms, *requests)
+            self._parameters,
+            [*self._statistics, self._loss],
+            (*norms, *seen, *requests),
         )
         self._balance.learn(labelled, rest, self._method.ramped(t))
+        if looks:
+            seen, agreed = agreed[: len(seen)], agreed[len(seen) :]
+            self._entropy_ratio.learn(seen, self._progress(total, self.step + 1))
         nn.utils.clip_grad_norm_(self._parameters, LARGEST_GRADIENT)
         for optimiser in self._optimisers.values():
             optimiser.step()
@@ -293,6 +316,12 @@ class Trainer:
         self.step += 1
         self._method.clock_moves(self.networks, t, self._progress(total))
         return {name: term.detach() for name, term in terms.items()}, agreed
+
+    def _entropies(self, batch: Batch) -> list[float]:
+        """Look at the crops of a batch with the averaged networks."""
+        with torch.no_grad(), autocast(self._device, self._plan.precision):
+            found = self._method.infer(self.networks.teachers, batch.image)
+        return entropy_sums(found.probabilities, batch)
 
     def _advance_critics(self, batch: Batch) -> None:
         with autocast(self._device, self._plan.precision):
@@ -428,6 +457,7 @@ class Trainer:
             seconds=self.seconds,
             seconds_left=seconds_per_step * left,
             gradient_ratio=self._balance.ratio,
+            entropy_ratio=self._entropy_ratio.value,
         )
 
     def state(self, familiar: float | None = None) -> Checkpoint:
@@ -443,6 +473,7 @@ class Trainer:
             schedule=self.schedule.state(),
             gradient_ratio=self._balance.ratio,
             familiar=familiar,
+            entropy_ratio=self._entropy_ratio.state(),
         )
 
     def _familiar(self) -> float | None:
@@ -468,6 +499,8 @@ class Trainer:
         self.seconds = state.seconds
         self.best = state.best
         self._balance.ratio = state.gradient_ratio
+        if state.entropy_ratio:
+            self._entropy_ratio.restore(state.entropy_ratio)
         self.schedule = Schedule.from_state(state.schedule)
 
     def warm_start(self, earlier: Checkpoint, config: TrainingConfig) -> None:

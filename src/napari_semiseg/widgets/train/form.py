@@ -28,7 +28,7 @@ from napari_semiseg.core.config import (
     TrainingConfig,
 )
 from napari_semiseg.core.text import duration
-from napari_semiseg.engine.methods.registry import unlabelled_from
+from napari_semiseg.engine.methods.registry import unlabelled_from, weighs_entropy
 from napari_semiseg.engine.networks.registry import architecture_names
 from napari_semiseg.errors import ConfigError
 from napari_semiseg.widgets.elements.connections import Connections
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 PRESETS = (5, 20, 60)
 """Minutes that a button sets."""
-FEW_STEPS = 100
-"""Steps of a short training."""
 MARGIN = 6
 """Pixels between text and arrow of a list."""
 
@@ -233,20 +231,17 @@ class TrainingForm(QWidget):
 
     @property
     def unlabelled_after(self) -> str | None:
-        """When scans without a label begin to take part; None if they never do.
+        """When and if scans without a label take part; None if they never do.
 
         Empty where they do from the first step on.
         """
         method, params = self.method.currentData(), self.params.value()
         with suppress(ConfigError):
-            if steps := self.steps.value():
-                part = least = unlabelled_from(method, params, steps)
-            else:  # how many steps the minutes hold is not known yet
-                part = unlabelled_from(method, params)
-                least = unlabelled_from(method, params, FEW_STEPS)
-            if part is not None:
-                words = self._part_of_budget(part) if part else ""
-                return words if part == least else f"{words} or more"
+            part = unlabelled_from(method, params)
+            if part:
+                unsure = " if it is unsure of them" * weighs_entropy(method, params)
+                return f"{self._part_of_budget(part)}{unsure}"
+            return None if part is None else ""
         return None
 
     def _part_of_budget(self, part: float) -> str:

@@ -37,8 +37,8 @@ def what_is_learnt(
     source : str or None
         Id of the run that it begins with.
     unlabelled_after : str or None
-        When scans without a label begin to take part; empty for at once, None for
-        never.
+        When, and if need be on what condition, scans without a label begin to take
+        part; empty for at once, None for never.
     aside : collection of str
         Ids of cases whose label will only check it.
 
