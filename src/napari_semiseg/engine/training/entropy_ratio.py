@@ -48,7 +48,7 @@ class EntropyRatio:
         return any(0 < point * t.total - t.step <= steps for point in SET_POINTS)
 
     def learn(self, sums: Sequence[float], now: Progress) -> None:
-        """Take in what `entropy_sums` found in a step; fix the ratio once it is the last one.
+        """Take in the `entropy_sums` of a step; fix the ratio after the last one.
 
         Parameters
         ----------
