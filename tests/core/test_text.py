@@ -14,7 +14,8 @@ def test_durations_are_told_as_a_person_would(seconds: float, text: str) -> None
 
 
 def test_nouns_follow_their_number() -> None:
-    assert [count(n, "case") for n in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]
+    words = [count(n, "case") for n in (0, 1, 2, 1000)]
+    assert words == ["0 cases", "1 case", "2 cases", "1,000 cases"]
 
 
 def test_of_many_names_only_the_first_are_told() -> None:

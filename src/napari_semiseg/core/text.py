@@ -13,8 +13,8 @@ _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number with its noun: ``1 case``, ``2 cases``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Write a number with its noun: ``1 case``, ``2 cases``, ``1,000 cases``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def with_version(package: str) -> str:
