@@ -254,7 +254,9 @@ def test_examples_run(
     pytest.importorskip("nilearn", reason="the demo extra is not installed")
     import napari_semiseg as ss
 
-    small = partial(ss.TrainingConfig, width=4, spacing_mm=(3, 3, 3))
+    small = partial(
+        ss.TrainingConfig, width=4, spacing_mm=(3, 3, 3), patch_zyx=(16, 16, 16)
+    )
     monkeypatch.setattr(ss, "TrainingConfig", small)
     script = str(ROOT / "examples" / name)
     words = [script, str(demo), "--steps", "3", "--patients", "4"]

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from napari_semiseg.cli.display import ExperimentDisplay, RunDisplay
-from napari_semiseg.core.events import Learned, Predicted, Staged, Started, Stepped
+from napari_semiseg.core.events import (
+    Decided,
+    Learned,
+    Predicted,
+    Staged,
+    Started,
+    Stepped,
+)
 from napari_semiseg.experiments.experiment import Remaining, TrialFinished, TrialStarted
 
 
@@ -66,12 +73,14 @@ def test_progress_tells_what_happens_on_the_way(capsys) -> None:
     with RunDisplay(quiet=False) as display:
         display.take(Started(run="second", method="dtml", pid=1, source="first"))
         display.take(Learned(step=7, cases=("a",), labelled=3, unlabelled=2))
+        display.take(Decided(step=8, message="scans are not used yet at step 8"))
         display.take(
             Predicted(case="b", uncertainty=0.5, done=1, total=1, training_step=9)
         )
     said = capsys.readouterr().err
     assert "second (dtml), begins with first" in said
     assert "From step 7 on it learns from the new labels of a (3 labelled" in said
+    assert "Scans are not used yet at step 8" in said
     assert "b was predicted anew at step 9" in said
     assert display.summary.predicted == []
 

@@ -24,6 +24,7 @@ from rich.table import Column
 
 from napari_semiseg.cli import render
 from napari_semiseg.core.events import (
+    Decided,
     Event,
     Finished,
     Learned,
@@ -232,7 +233,7 @@ class RunDisplay(_Bars):
                 self.summary.validation = event.dice
                 dice = (f"{name} {value:.3f}" for name, value in event.dice.items())
                 self._line(f"step {event.step}: Dice {', '.join(dice)}")
-            case Learned():
+            case Learned() | Decided():
                 self._line(event.sentence)
             case Predicted():
                 self._predicted(event)

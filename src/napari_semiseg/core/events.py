@@ -1,9 +1,9 @@
 """Define the events of a run, one JSON line each.
 
 Grammar of a session: ``Started (Staged | Planned | Stepped | Validated |
-Checkpointed | Learned | Pictured | Predicted | Warned)* Finished``. A resumed run
-appends a further session to the same log; one without ``Finished`` was interrupted.
-Predictions behind ``Finished`` begin with a ``Staged``.
+Checkpointed | Learned | Decided | Pictured | Predicted | Warned)* Finished``. A
+resumed run appends a further session to the same log; one without ``Finished`` was
+interrupted. Predictions behind ``Finished`` begin with a ``Staged``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from napari_semiseg.core.text import listed
+from napari_semiseg.core.text import as_sentence, listed
 
 FinishReason = Literal["completed", "cancelled", "failed"]
 NAMED = 3
@@ -135,6 +135,19 @@ class Learned(_Event):
         )
 
 
+class Decided(_Event):
+    """By what a training has measured it goes on otherwise, or as before."""
+
+    type: Literal["decided"] = "decided"
+    step: int
+    message: str
+
+    @property
+    def sentence(self) -> str:
+        """The message as a sentence."""
+        return as_sentence(self.message)
+
+
 class Pictured(_Event):
     """A picture was stored of how a slice of one scan is segmented by now.
 
@@ -185,6 +198,11 @@ class Warned(_Event):
     type: Literal["warned"] = "warned"
     message: str
 
+    @property
+    def sentence(self) -> str:
+        """The message as a sentence."""
+        return as_sentence(self.message)
+
 
 class Finished(_Event):
     """The session's last event. ``seconds`` of training over all sessions."""
@@ -205,6 +223,7 @@ Event = Annotated[
     | Validated
     | Checkpointed
     | Learned
+    | Decided
     | Pictured
     | Predicted
     | Warned

@@ -146,8 +146,8 @@ def test_a_stopped_training_goes_on_with_the_same_decision(ball_project, monkeyp
 @pytest.mark.parametrize(
     ("measured", "said"),
     [
-        (1.3, "used from step 10 of 20 on: the networks' entropy is 1.30 times as"),
-        (1.1, "not used up to step 5: the networks' entropy is 1.10 times as high"),
+        (1.4, "used from step 10 of 20 on: it is less sure of what is not annotated"),
+        (1.1, "not used yet at step 5: it is about as sure of what is not annotated"),
     ],
 )
 def test_plan_and_log_say_what_was_measured_and_what_follows(
@@ -160,8 +160,22 @@ def test_plan_and_log_say_what_was_measured_and_what_follows(
     )
     events = list(engine.train(ball_project, config()))
     run = ball_project.latest_run()
-    assert run.plan.reasons["unlabelled"].startswith(said)
+    assert (
+        run.plan.reasons["unlabelled"]
+        == f"{said}, entropy {measured:.2f} times as high"
+    )
+    assert [
+        (event.step, event.message) for event in events if event.type == "decided"
+    ] == [(5, f"scans without a label are {run.plan.reasons['unlabelled']}")]
     steps = [event for event in events if event.type == "stepped"]
     assert steps[-1].entropy_ratio == measured
     taken = any("pseudo_labels" in event.losses for event in steps)
-    assert taken is (measured > 1.25)
+    assert taken is (measured > 1.35)
+
+
+def test_steps_are_planned_as_if_it_will_take_unlabelled_crops(task, plan):
+    """What random weights are sure of decides nothing."""
+    learner = registry.build("auto", {"least_entropy_ratio": 1e9}, task)
+    made = Trainer(learner, sampler(plan), plan, 3, CPU)
+    made.measure(20)
+    assert made._kinds == [False] * 10 + [True] * 10

@@ -13,6 +13,7 @@ from qtpy.QtCore import QThreadPool
 from fake_workers import FakeHandle
 from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.core.events import (
+    Decided,
     Event,
     Finished,
     Learned,
@@ -422,6 +423,9 @@ def test_new_labels_are_shown_and_marked_in_the_curve(qtbot: QtBot) -> None:
         Learned(step=20, cases=(), dropped=("a",), labelled=6, unlabelled=3)
     )
     assert "From step 20 on it no longer learns from a (6" in shown.messages.text()
+    shown.show_event(Decided(step=30, message="scans without a label are not used"))
+    assert shown.messages.text().endswith("\nScans without a label are not used")
+    assert [line.value() for line in shown.losses.marks] == [12, 20]
     shown.clear()
     assert shown.losses.marks == []
 

@@ -38,7 +38,7 @@ class AutoParams(DualTaskParams):
         default=0.5, ge=0, le=1, description="Fraction of training with labels alone"
     )
     least_entropy_ratio: float = Field(
-        default=1.25,
+        default=1.35,
         ge=0,
         description="How much less sure it must be of scans without a label",
     )

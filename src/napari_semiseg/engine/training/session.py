@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_semiseg.core.events import (
     Checkpointed,
+    Decided,
     Finished,
     Planned,
     Staged,
@@ -131,7 +132,7 @@ class Training:
         self._step = saved.step or 0
         self._seconds = saved.seconds or 0.0
         self._all_ready = False
-        self._noted_ratio: float | None = None
+        self._entropy_ratio: float | None = None
         self.complete = False
 
     def finished(self, reason: FinishReason, error: str | None = None) -> Finished:
@@ -254,6 +255,7 @@ class Training:
         live_predictions: LivePredictions,
     ) -> Iterator[Event]:
         """Train to the end or a stop."""
+        self._entropy_ratio = trainer.entropy_ratio
         held_out = live_labels.validation
         pictures = TrainingPictures(
             self._project, self._run, trainer.plan, live_labels.labelled
@@ -387,11 +389,11 @@ class Training:
             for event in chain(
                 self._learn_changes(trainer, live_labels, sampler),
                 self._keep_minutes(trainer, live_labels, sampler),
+                self._weigh_unlabelled(trainer),
             ):
                 if isinstance(event, Staged):
                     ranks.shared(None)  # it still prepares: the others are to wait
                 yield event
-            self._note_entropy_ratio(trainer)
             ranks.shared((trainer.schedule.updates[known:], trainer.plan))
         else:
             while news is None:
@@ -481,14 +483,21 @@ class Training:
             parameters=trainer.parameters,
         )
 
-    def _note_entropy_ratio(self, trainer: Trainer) -> None:
-        """Say in the plan what becomes of unlabelled scans, when it is measured."""
-        ratio = trainer.entropy_ratio
-        if ratio != self._noted_ratio:
-            self._noted_ratio = ratio
-            plan = self._with_use_of_unlabelled(trainer.plan, trainer.step, ratio)
-            trainer.replan(plan)
-            write_json(self._run.folder.plan, plan.model_dump(mode="json"))
+    def _weigh_unlabelled(self, trainer: Trainer) -> Iterator[Event]:
+        """Say what becomes of unlabelled scans, when it is measured."""
+        ratio, step = trainer.entropy_ratio, trainer.step
+        if ratio is None or ratio == self._entropy_ratio:
+            return
+        before, self._entropy_ratio = self._entropy_ratio, ratio
+        plan = self._with_use_of_unlabelled(trainer.plan, step, ratio)
+        trainer.replan(plan)
+        write_json(self._run.folder.plan, plan.model_dump(mode="json"))
+        first = self._first_unlabelled(plan, step, ratio)
+        if before is None or first != self._first_unlabelled(plan, step, before):
+            yield Decided(
+                step=step,
+                message=f"scans without a label are {plan.reasons['unlabelled']}",
+            )
 
     def _stopped(self) -> bool:
         return self._run.stop_requested
@@ -606,12 +615,14 @@ class Training:
         first = self._first_unlabelled(plan, done, entropy_ratio)
         if entropy_ratio is not None:
             measured = (
-                f"the networks' entropy is {entropy_ratio:.2f} times as high where "
-                f"nothing is annotated"
+                f"of what is not annotated, entropy {entropy_ratio:.2f} times as high"
             )
             if first is None:
-                return f"not used up to step {done:,}: {measured}"
-            return f"used from step {first:,} of {plan.steps:,} on: {measured}"
+                return f"not used yet at step {done:,}: it is about as sure {measured}"
+            return (
+                f"used from step {first:,} of {plan.steps:,} on: it is less sure "
+                f"{measured}"
+            )
         if first is None:
             return (
                 f"not used: {method} would begin later than in {plan.steps:,} steps; "
@@ -619,7 +630,7 @@ class Training:
             )
         used = f"used from step {first:,} of {plan.steps:,} on"
         if self._learner(plan).weighs_entropy(base.Progress(0, plan.steps)):
-            used += ", if the networks are clearly less sure of them by then"
+            used += ", if it is clearly less sure of them by then"
         return used
 
     def _with_measured_steps(

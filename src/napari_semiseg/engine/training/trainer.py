@@ -178,6 +178,7 @@ class Trainer:
         """
         kinds: list[bool] = []
         for self.step in _middles(total, PARTS):
+            self._entropy_ratio = EntropyRatio()  # random weights have none
             kind = self._method.takes_unlabelled(self._progress(total))
             kinds.append(kind)
             if kind not in self._costs:

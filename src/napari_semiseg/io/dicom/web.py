@@ -21,6 +21,9 @@ KEYRING = "semiseg-dicomweb"
 """Name of the service in the keyring, before the archive's address."""
 NOT_IMAGES = frozenset({"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG"})
 """Modalities of series that hold no scan."""
+FIRST_ATTEMPTS, ATTEMPTS = 2, 5
+"""To ask an archive that has not answered yet, whose address may be wrong, and one that
+has: the waits between them, twice as long each time, come to 2 and 30 seconds."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HINTS = {
     401: f"set {TOKEN}, or {USER} and {PASSWORD}, or store them in the keyring",
@@ -82,6 +85,7 @@ class Archive:
                 f"on the network could read it; use the address with https"
             )
         self._client: Any = DICOMwebClient(url.rstrip("/"), session=session)
+        self._client.set_http_retry_params(max_attempts=FIRST_ATTEMPTS)
         self.url = url
 
     def find_series(self, filters: Mapping[str, str]) -> list[RemoteSeries]:
@@ -156,6 +160,7 @@ class Archive:
 
         try:
             yield
+            self._client.set_http_retry_params(max_attempts=ATTEMPTS)
         except HTTPError as error:
             code = error.response.status_code if error.response is not None else 0
             hint = HINTS.get(code, "see the archive's log, then try once more")

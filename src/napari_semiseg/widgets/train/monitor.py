@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QProgressBar, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_semiseg.core.events import (
+    Decided,
     Finished,
     Learned,
     Planned,
@@ -272,7 +273,7 @@ class RunProgress(QWidget):
             case Planned():
                 self._steps = event.steps
                 self._say(
-                    f"{event.steps} steps on {event.device}, "
+                    f"{count(event.steps, 'step')} on {event.device}, "
                     f"about {duration(event.steps * event.seconds_per_step)}"
                 )
             case Stepped():
@@ -282,8 +283,8 @@ class RunProgress(QWidget):
                 self.losses.mark(event.step)
             case Predicted():
                 self._predicted(event)
-            case Warned():
-                self._add_message(as_sentence(event.message))
+            case Decided() | Warned():
+                self._add_message(event.sentence)
             case Finished():
                 self._finished(event)
             case _:
@@ -380,7 +381,7 @@ class RunProgress(QWidget):
         self.bar.setValue(event.step)
         left, whole = event.seconds_left, event.seconds + event.seconds_left
         spent = f"{duration(event.seconds)} of {duration(whole)}"
-        self._say(f"Step {event.step} of {event.steps}, {spent}")
+        self._say(f"Step {event.step:,} of {event.steps:,}, {spent}")
         ends = time.strftime("%H:%M", time.localtime(event.at + left))
         self._show_times(f"ends {ends}")
         part = event.step / max(event.steps, 1)
@@ -428,7 +429,7 @@ class RunProgress(QWidget):
         spent = duration(event.seconds)
         words = {
             "completed": f"Trained {count(event.step, 'step')} in {spent}",
-            "cancelled": f"Stopped at step {event.step} after {spent}",
+            "cancelled": f"Stopped at step {event.step:,} after {spent}",
             "failed": "Training failed",
         }
         self._trained = words[event.reason]
@@ -448,7 +449,7 @@ class RunProgress(QWidget):
         self._ticking = False
         self.messages.hide()
         self._show_end(event)
-        self._say(f"Interrupted at step {event.step}; it can go on")
+        self._say(f"Interrupted at step {event.step:,}; it can go on")
         self._tell(Phase.TROUBLE, "Training interrupted")
 
     def _show_end(self, event: Finished) -> None:
