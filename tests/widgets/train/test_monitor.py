@@ -312,7 +312,7 @@ def test_a_log_of_many_steps_is_read_without_drawing_each(
     for step in range(1, 1001):
         view.show_event(stepped(step))
     assert len(view.losses.values["supervised"][0]) == 1000
-    qtbot.waitUntil(lambda: view.text.text().startswith("Step 1000 of"))
+    qtbot.waitUntil(lambda: view.text.text().startswith("Step 1,000 of"))
     assert len(states) < 100
     view.show_event(stepped(1001))
     view.show_event(finished(run))
