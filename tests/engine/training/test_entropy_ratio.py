@@ -146,8 +146,11 @@ def test_a_stopped_training_goes_on_with_the_same_decision(ball_project, monkeyp
 @pytest.mark.parametrize(
     ("measured", "said"),
     [
-        (1.4, "used from step 10 of 20 on: it is less sure of what is not annotated"),
-        (1.1, "not used yet at step 5: it is about as sure of what is not annotated"),
+        (
+            1.4,
+            "used from step 10 of 20 on, since it is less sure of what is not annotated",
+        ),
+        (1.1, "not used yet at step 5, since it is as sure of what is not annotated"),
     ],
 )
 def test_plan_and_log_say_what_was_measured_and_what_follows(
@@ -160,13 +163,11 @@ def test_plan_and_log_say_what_was_measured_and_what_follows(
     )
     events = list(engine.train(ball_project, config()))
     run = ball_project.latest_run()
-    assert (
-        run.plan.reasons["unlabelled"]
-        == f"{said}, entropy {measured:.2f} times as high"
-    )
-    assert [
-        (event.step, event.message) for event in events if event.type == "decided"
-    ] == [(5, f"scans without a label are {run.plan.reasons['unlabelled']}")]
+    use = run.plan.reasons["unlabelled"]
+    assert use == f"{said} (entropy {measured:.2f} times as high)"
+    decided = [event for event in events if event.type == "decided"]
+    assert [event.step for event in decided] == [5]
+    assert decided[0].sentence == f"Unlabelled scans: {use}"
     steps = [event for event in events if event.type == "stepped"]
     assert steps[-1].entropy_ratio == measured
     taken = any("pseudo_labels" in event.losses for event in steps)

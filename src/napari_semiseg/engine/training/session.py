@@ -496,7 +496,7 @@ class Training:
         if before is None or first != self._first_unlabelled(plan, step, before):
             yield Decided(
                 step=step,
-                message=f"scans without a label are {plan.reasons['unlabelled']}",
+                message=f"unlabelled scans: {plan.reasons['unlabelled']}",
             )
 
     def _stopped(self) -> bool:
@@ -615,12 +615,12 @@ class Training:
         first = self._first_unlabelled(plan, done, entropy_ratio)
         if entropy_ratio is not None:
             measured = (
-                f"of what is not annotated, entropy {entropy_ratio:.2f} times as high"
+                f"of what is not annotated (entropy {entropy_ratio:.2f} times as high)"
             )
             if first is None:
-                return f"not used yet at step {done:,}: it is about as sure {measured}"
+                return f"not used yet at step {done:,}, since it is as sure {measured}"
             return (
-                f"used from step {first:,} of {plan.steps:,} on: it is less sure "
+                f"used from step {first:,} of {plan.steps:,} on, since it is less sure "
                 f"{measured}"
             )
         if first is None:
