@@ -146,11 +146,8 @@ def test_a_stopped_training_goes_on_with_the_same_decision(ball_project, monkeyp
 @pytest.mark.parametrize(
     ("measured", "said"),
     [
-        (
-            1.4,
-            "used from step 10 of 20 on, since it is less sure of what is not annotated",
-        ),
-        (1.1, "not used yet at step 5, since it is as sure of what is not annotated"),
+        (1.4, "used from step 10 of 20 on, since it is less sure"),
+        (1.1, "not used yet at step 5, since it is as sure"),
     ],
 )
 def test_plan_and_log_say_what_was_measured_and_what_follows(
@@ -164,7 +161,8 @@ def test_plan_and_log_say_what_was_measured_and_what_follows(
     events = list(engine.train(ball_project, config()))
     run = ball_project.latest_run()
     use = run.plan.reasons["unlabelled"]
-    assert use == f"{said} (entropy {measured:.2f} times as high)"
+    measure = f"of what is not annotated (entropy {measured:.2f} times as high)"
+    assert use == f"{said} {measure}"
     decided = [event for event in events if event.type == "decided"]
     assert [event.step for event in decided] == [5]
     assert decided[0].sentence == f"Unlabelled scans: {use}"
