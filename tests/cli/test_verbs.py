@@ -301,3 +301,15 @@ def test_a_verb_does_not_load_what_the_help_of_others_lists(
     assert semiseg("status", empty_project.folder).code == 0
     with pytest.raises(AssertionError, match="all strategies"):
         semiseg("suggest", "--help")
+
+
+def test_the_app_runs_the_verb_of_its_arguments_whatever_the_process_was_asked(
+    monkeypatch, capsys
+) -> None:
+    from napari_semiseg.cli.app import app
+
+    monkeypatch.setattr(sys, "argv", ["semiseg", "status"])
+    with pytest.raises(SystemExit) as ended:
+        app(["methods", "--json"])
+    assert ended.value.code == 0
+    assert "supervised" in capsys.readouterr().out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from napari_semiseg.cli import (
 )
 from napari_semiseg.experiments.worker import TRIAL_VERB
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class App(typer.Typer):
     """Builds the verb that is asked for alone.
@@ -28,12 +31,13 @@ class App(typer.Typer):
     The options of some list what is installed, which loads half of the package.
     """
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        """Run the verb that the command line names."""
+    def __call__(self, args: Sequence[str] | None = None, **named: Any) -> Any:
+        """Run the verb that the arguments name, by default those of the process."""
+        words = sys.argv[1:] if args is None else list(args)
         narrow = copy(self)
-        asked = [one for one in self.registered_commands if [one.name] == sys.argv[1:2]]
+        asked = [one for one in self.registered_commands if [one.name] == words[:1]]
         narrow.registered_commands = asked or self.registered_commands
-        return typer.Typer.__call__(narrow, *args, **named)
+        return typer.Typer.__call__(narrow, args, **named)
 
 
 app = App(
