@@ -193,7 +193,7 @@ from napari_semiseg.core.config import TrainingConfig
 from napari_semiseg.project.project import Project
 project = Project.open(sys.argv[1])
 config = TrainingConfig.build(
-    method="dtml", steps=60, width=4, patch_zyx=(16, 16, 16), precision="fp32",
+    method="dtml", steps=40, width=4, patch_zyx=(16, 16, 16), precision="fp32",
     checkpoint_seconds=0.0,
 )
 for event in engine.train(project, config):
@@ -203,14 +203,14 @@ for event in engine.train(project, config):
 
 def test_sigkill_then_resume_equals_a_run_without_a_break(ball_project):
     """Killed at some moments with a checkpoint at every step; no file is torn."""
-    settings = config(method="dtml", steps=60, checkpoint_seconds=0.0)
+    settings = config(method="dtml", steps=40, checkpoint_seconds=0.0)
     list(engine.train(ball_project, settings))
     whole = weights(ball_project.latest_run())
-    for wait in (0.0, 0.35, 1.1):
+    for wait in (0.0, 0.5):
         kill_after("checkpointed", wait, SCRIPT, ball_project.folder)
         run = ball_project.runs()[-1]
         killed_at = Checkpoint.load(run.folder.last).step
-        if killed_at < 60:
+        if killed_at < 40:
             assert run.status == "interrupted"
             events = list(engine.resume(ball_project, run))
             assert events[0].step == killed_at
