@@ -27,8 +27,8 @@ def test_the_first_part_is_supervised_and_costs_no_unlabelled_crop(task, plan):
     assert set(late) == LABELLED | PSEUDO
 
 
-@pytest.mark.parametrize(("total", "first"), [(450, 225), (8000, 4000)])
-@pytest.mark.parametrize("ratio", [None, 1.0, 1.34, 1.36])
+@pytest.mark.parametrize(("total", "first"), [(450, 225), (2998, 1499)])
+@pytest.mark.parametrize("ratio", [None, 1.0, 1.24, 1.26])
 def test_pseudo_labels_begin_at_half_of_a_training_unless_networks_are_as_sure(
     task, total, first, ratio
 ):
@@ -36,11 +36,20 @@ def test_pseudo_labels_begin_at_half_of_a_training_unless_networks_are_as_sure(
     learner = registry.build("auto", {}, task)
     steps = [plugin.Progress(step, total, ratio) for step in range(total)]
     used = [t.step for t in steps if learner.takes_unlabelled(t)]
-    unsure = ratio is None or ratio > 1.35
+    unsure = ratio is None or ratio > 1.25
     assert used == (list(range(first, total)) if unsure else [])
-    assert {learner.borrows_unlabelled_greys(t) for t in steps} == {ratio == 1.36}
+    assert {learner.borrows_unlabelled_greys(t) for t in steps} == {ratio == 1.26}
     asking = [t.step for t in steps if learner.weighs_entropy(t)]
     assert asking == [t.step for t in steps if t.step not in set(used)]
+
+
+def test_a_long_training_uses_them_however_sure_it_is(task):
+    learner = registry.build("auto", {}, task)
+    taking = [
+        learner.takes_unlabelled(plugin.Progress(at, 3000, 1.0)) for at in (1499, 1500)
+    ]
+    assert taking == [False, True]
+    assert not learner.borrows_unlabelled_greys(plugin.Progress(1500, 3000, 1.0))
 
 
 def test_a_training_that_never_uses_them_measures_nothing(task):

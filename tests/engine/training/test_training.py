@@ -83,11 +83,11 @@ def test_a_run_tells_its_story_and_predicts(ball_project, method):
         ),
         (
             {"method": "auto", "params": {"least_entropy_ratio": 1e9}},
-            "not used yet at step 5, since it is as sure of what is not annotated",
+            "not used yet at step 5 (entropy of what is not annotated ",
         ),
         (
             {"method": "auto", "params": {"least_entropy_ratio": 0}},
-            "used from step 3 of 6 on, since it is less sure of what is not annotated",
+            "used from step 3 of 6 on (entropy of what is not annotated ",
         ),
         ({"method": "ug_mcl"}, "used from step 2 of 6 on"),
     ],

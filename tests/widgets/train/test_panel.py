@@ -655,7 +655,7 @@ def test_training_from_scratch_stays_chosen(
     ("budget", "scans"),
     [
         ({"minutes": 20}, "the latter after 10 min if it is unsure of them;"),
-        ({"steps": 4000}, "the latter after 2,000 steps if it is unsure of them;"),
+        ({"steps": 4000}, "the latter after 2,000 steps;"),
         ({"steps": 450}, "the latter after 225 steps if it is unsure of them;"),
         ({"steps": 450, "params": {"begin": 1.0}}, "<b>1 labelled</b> scan;"),
     ],

@@ -38,9 +38,12 @@ class AutoParams(DualTaskParams):
         default=0.5, ge=0, le=1, description="Fraction of training with labels alone"
     )
     least_entropy_ratio: float = Field(
-        default=1.35,
+        default=1.25,
         ge=0,
         description="How much less sure it must be of scans without a label",
+    )
+    long: int = Field(
+        default=3000, ge=0, description="Steps of a training that uses them anyway"
     )
     weight: float = Field(default=0.5, ge=0, description="Weight of the pseudo labels")
     threshold: float = Field(
@@ -69,11 +72,11 @@ class Auto(DualTaskMethod):
     A term on unlabelled crops costs steps, and in a budget of minutes it must be
     worth them: at first more steps with labels teach more, and the averaged network
     changes too fast to be learned from. So until half of the training is over it
-    learns from labels alone, and longer where it is about as sure of the other scans
-    as of the labelled ones (`training.entropy_ratio`): they hold nothing new for it
-    then. Where it is not, labelled crops are shown with the grey values of the others
-    too (`data.appearance`), and a batch has an unlabelled crop as well, in a strong
-    view and with a box of a labelled crop pasted in (after BCP, Bai et al., CVPR 2023,
+    learns from labels alone, and a short one longer where it is about as sure of the
+    other scans as of the labelled ones (`training.entropy_ratio`): they hold nothing
+    new for it then. Where it is not, labelled crops are shown with the grey values of
+    the others too (`data.appearance`). A batch has an unlabelled crop as well, in a
+    strong view and with a box of a labelled crop pasted in (after BCP, Bai et al., CVPR 2023,
     and FixMatch, Sohn et al., NeurIPS 2020). The averaged network labels its weak view
     by the mean p' of the mask and distance heads:
 
@@ -95,10 +98,12 @@ class Auto(DualTaskMethod):
     params: AutoParams
 
     def takes_unlabelled(self, t: Progress) -> bool:
-        """After the supervised part, unless it is as sure of other scans by then."""
+        """After the supervised part; in a short training if it is less sure of them."""
         ratio = t.entropy_ratio
         return t.fraction >= self.params.begin and (
-            ratio is None or ratio >= self.params.least_entropy_ratio
+            ratio is None
+            or ratio >= self.params.least_entropy_ratio
+            or t.total >= self.params.long
         )
 
     def weighs_entropy(self, t: Progress) -> bool:

@@ -104,13 +104,15 @@ def unlabelled_from(name: str, params: dict[str, Any]) -> float | None:
     return next((at.fraction for at in places if learner.takes_unlabelled(at)), None)
 
 
-def weighs_entropy(name: str, params: dict[str, Any]) -> bool:
+def weighs_entropy(name: str, params: dict[str, Any], steps: int = PARTS) -> bool:
     """Whether unlabelled scans take part only if networks are less sure of them.
 
     PyTorch is neither needed nor loaded; parameters and errors as of `build`.
+    ``steps`` are those of the training; by default it is a short one.
     """
     learner = build(name, params, Task(2, 1.0, 1, ()))
-    return learner.weighs_entropy(Progress(0, LONG))
+    sure, unknown = Progress(steps - 1, steps, 0.0), Progress(steps - 1, steps)
+    return learner.takes_unlabelled(unknown) > learner.takes_unlabelled(sure)
 
 
 def check(config: TrainingConfig) -> type[Method]:

@@ -615,21 +615,18 @@ class Training:
         first = self._first_unlabelled(plan, done, entropy_ratio)
         if entropy_ratio is not None:
             measured = (
-                f"of what is not annotated (entropy {entropy_ratio:.2f} times as high)"
+                f"(entropy of what is not annotated {entropy_ratio:.2f} times as high)"
             )
             if first is None:
-                return f"not used yet at step {done:,}, since it is as sure {measured}"
-            return (
-                f"used from step {first:,} of {plan.steps:,} on, since it is less sure "
-                f"{measured}"
-            )
+                return f"not used yet at step {done:,} {measured}"
+            return f"used from step {first:,} of {plan.steps:,} on {measured}"
         if first is None:
             return (
                 f"not used: {method} would begin later than in {plan.steps:,} steps; "
                 f"more minutes change that"
             )
         used = f"used from step {first:,} of {plan.steps:,} on"
-        if self._learner(plan).weighs_entropy(base.Progress(0, plan.steps)):
+        if first != self._first_unlabelled(plan, done, 0.0):
             used += ", if it is clearly less sure of them by then"
         return used
 

@@ -239,7 +239,10 @@ class TrainingForm(QWidget):
         with suppress(ConfigError):
             part = unlabelled_from(method, params)
             if part:
-                unsure = " if it is unsure of them" * weighs_entropy(method, params)
+                steps = self.steps.value()  # how many minutes hold is not known yet
+                budget = (steps,) if steps else ()
+                if_unsure = weighs_entropy(method, params, *budget)
+                unsure = " if it is unsure of them" * if_unsure
                 return f"{self._part_of_budget(part)}{unsure}"
             return None if part is None else ""
         return None
