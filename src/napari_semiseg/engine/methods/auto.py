@@ -76,9 +76,9 @@ class Auto(DualTaskMethod):
     other scans as of the labelled ones (`training.entropy_ratio`): they hold nothing
     new for it then. Where it is not, labelled crops are shown with the grey values of
     the others too (`data.appearance`). A batch has an unlabelled crop as well, in a
-    strong view and with a box of a labelled crop pasted in (after BCP, Bai et al., CVPR 2023,
-    and FixMatch, Sohn et al., NeurIPS 2020). The averaged network labels its weak view
-    by the mean p' of the mask and distance heads:
+    strong view and with a box of a labelled crop pasted in (after BCP, Bai et al.,
+    CVPR 2023, and FixMatch, Sohn et al., NeurIPS 2020). The averaged network labels its
+    weak view by the mean p' of the mask and distance heads:
 
     L = L_sup + lambda a^2 [max p' >= tau, gap' <= g] ((CE + Dice) / 2 (p, argmax p')
         + Dice(T(d), argmax p'))
