@@ -119,8 +119,8 @@ def config(**params):
     )
 
 
-def test_a_stopped_training_goes_on_with_the_same_decision(ball_project, monkeypatch):
-    """It is stopped amid a measurement, and after one."""
+def test_a_stopped_training_goes_on_with_the_same_decision(ball_project):
+    """It is stopped after a measurement and amid the next one."""
 
     def weights(run):
         return Checkpoint.load(run.folder.last).students["student"].values()
